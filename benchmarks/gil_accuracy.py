@@ -1,0 +1,400 @@
+"""How close to the truth a GIL-held fraction comes: watcher, heartbeat and gilknocker side by side.
+
+A child process runs mixtures with known held shares: a Python loop, which holds the GIL, in turn with hashing or
+sleeping, which release it. It times its own phases, so that the truth is what happened, not what was meant: a phase
+that a busy machine stretched counts as long as it was, and taking the GIL again counts as released.
+
+    python benchmarks/gil_accuracy.py                   an otherwise idle machine, about two minutes
+    python benchmarks/gil_accuracy.py --busy 2          with two busy loops beside it
+    python benchmarks/gil_accuracy.py --python PYTHON   mixtures run by another Python; it needs no package installed
+
+gilknocker is compared where the mixtures' Python has it. Prints Markdown; ends every process that it starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pytest_gilprobe.gil.heartbeat import Heartbeat  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe.gil.locate import locate  # noqa: E402
+from pytest_gilprobe.gil.watch import Watcher  # noqa: E402
+from pytest_gilprobe.stats.held import held_fraction  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_gilprobe.model import Estimate
+
+KINDS: Final = ("hash", "sleep")
+PERIODS_S: Final = (0.0005, 0.004, 0.03)
+SHARES: Final = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+METHODS: Final = ("watcher", "heartbeat", "gilknocker")
+MAX_SAMPLES: Final = 2000
+BARS: Final = {False: (0.01, 0.04), True: (0.03, 0.08)}
+"""Mean and maximum absolute error that the watcher must keep: on an idle machine, and on a busy one."""
+
+SLOWDOWN_BAR: Final = 0.01
+TIE: Final = 0.02
+ANSWER_TIMEOUT_S: Final = 120.0
+HASHED_BYTES: Final = 64 << 20
+HASH_RELEASES_FROM_BYTES: Final = 2048
+"""hashlib keeps the GIL for less (``HASHLIB_GIL_MINSIZE``), so a release phase hashes at least this much."""
+
+KNOCK_INTERVAL_US: Final = 1000
+"""What distributed's system monitor, gilknocker's best-known user, sets by default."""
+
+
+# In the child: mixtures that time themselves.
+
+
+def serve() -> None:
+    """Answer one JSON line for each one asked, until standard input ends."""
+    place = locate()
+    answer(pid=os.getpid(), address=place.address, reason=place.reason, python=sys.version, knocks=has_gilknocker())
+    data = memoryview(bytes(HASHED_BYTES))
+    bytes_per_ns = hash_rate(data)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if asked["kind"] == "loop":
+            answer(**fixed_work(asked["turns"]))
+            continue
+        with measured_inside(asked["method"]) as found:
+            times = mixture(asked, data, bytes_per_ns)
+        estimate = found["estimate"](times["start_ns"], times["end_ns"])
+        answer(**times, estimate=estimate)
+
+
+def answer(**found: Any) -> None:  # noqa: ANN401 - JSON
+    """Write one line."""
+    print(json.dumps(found), flush=True)
+
+
+def has_gilknocker() -> bool:
+    """Whether this Python can import it."""
+    try:
+        import gilknocker  # type: ignore[import-not-found, unused-ignore]  # noqa: F401, PLC0415
+    except ImportError:
+        return False
+    return True
+
+
+def hash_rate(data: memoryview) -> float:
+    """Measure bytes hashed per nanosecond, the best of a few tries."""
+    best_ns, size = sys.maxsize, 1 << 20
+    for _ in range(7):
+        start_ns = time.perf_counter_ns()
+        hashlib.sha256(data[:size])
+        best_ns = min(best_ns, time.perf_counter_ns() - start_ns)
+    return size / best_ns
+
+
+def mixture(asked: dict[str, Any], data: memoryview, bytes_per_ns: float) -> dict[str, Any]:
+    """Hold and release in turn for a whole number of periods; tell start, end, and the held share as timed."""
+    clock, sleep, sha256 = time.perf_counter_ns, time.sleep, hashlib.sha256
+    period_ns = asked["period_s"] * 1e9
+    hold_ns, release_ns = round(period_ns * asked["share"]), round(period_ns * (1 - asked["share"]))
+    piece = data[: max(HASH_RELEASES_FROM_BYTES, round(release_ns * bytes_per_ns))]
+    sleeps, release_s, window_ns = asked["kind"] == "sleep", release_ns * 1e-9, asked["window_s"] * 1e9
+    held_ns = released_ns = 0
+    start_ns = now_ns = clock()
+    while now_ns - start_ns < window_ns:
+        hold_until_ns = now_ns + hold_ns
+        while clock() < hold_until_ns:
+            pass
+        release_from_ns = clock()
+        if release_ns and sleeps:
+            sleep(release_s)
+        elif release_ns:
+            sha256(piece)
+        before_ns, now_ns = now_ns, clock()
+        held_ns += release_from_ns - before_ns
+        released_ns += now_ns - release_from_ns
+    return {"start_ns": start_ns, "end_ns": now_ns, "truth": held_ns / (held_ns + released_ns)}
+
+
+def fixed_work(turns: int) -> dict[str, Any]:
+    """Run a loop of so many turns; tell its wall time."""
+    start_ns = time.perf_counter_ns()
+    for _ in range(turns):
+        pass
+    end_ns = time.perf_counter_ns()
+    return {"start_ns": start_ns, "end_ns": end_ns}
+
+
+@contextlib.contextmanager
+def measured_inside(method: str) -> Iterator[dict[str, Any]]:
+    """Measure with what runs in the mixtures' own process, if the method does; the estimate is asked for afterwards."""
+    found: dict[str, Any] = {"estimate": lambda _start_ns, _end_ns: None}
+    if method == "heartbeat":
+        with Heartbeat() as beat:
+            yield found
+        found["estimate"] = lambda start_ns, end_ns: as_json(held_fraction(beat.trace(), start_ns, end_ns))
+    elif method == "gilknocker":
+        import gilknocker  # noqa: PLC0415 - optional
+
+        knocker = gilknocker.KnockKnock(KNOCK_INTERVAL_US)
+        knocker.start()
+        yield found
+        metric = knocker.contention_metric
+        knocker.stop()
+        found["estimate"] = lambda _start_ns, _end_ns: {"value": metric, "low": metric, "high": metric}
+    else:
+        yield found
+
+
+def as_json(estimate: Estimate | None) -> dict[str, float] | None:
+    """Give an estimate as plain numbers."""
+    if estimate is None:
+        return None
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+# In the parent: ask, watch, compare.
+
+
+class Workload:
+    """The child that runs the mixtures."""
+
+    def __init__(self, python: str) -> None:
+        """Start it, and read where its GIL lies."""
+        self._child = subprocess.Popen(  # noqa: S603 - the Python that the user names
+            [python, __file__, "--serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._stdin, self.stdout = self._child.stdin, self._child.stdout
+        self.hello = self.answer()
+
+    def __enter__(self) -> Self:
+        """Lend it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever it does."""
+        self._child.kill()
+        self._child.communicate()
+
+    def ask(self, **wanted: Any) -> None:  # noqa: ANN401 - JSON
+        """Ask for one mixture."""
+        self._stdin.write(json.dumps(wanted).encode() + b"\n")
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for the answer to what was asked."""
+        line = self.stdout.readline()
+        if not line:
+            sys.exit("gil_accuracy: the child ended without an answer")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def watched(self, **wanted: Any) -> tuple[dict[str, Any], Watcher]:  # noqa: ANN401 - JSON
+        """Ask for one mixture, and watch it from outside until it is over."""
+        with Watcher(self.hello["pid"], self.hello["address"], max_samples=MAX_SAMPLES) as watcher:
+            self.ask(**wanted)
+            if not watcher.wait(self.stdout.fileno(), ANSWER_TIMEOUT_S):
+                sys.exit("gil_accuracy: no answer in time")
+        return self.answer(), watcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One mixture measured by one method: value minus truth, and whether the truth lay in the interval."""
+
+    kind: str
+    period_s: float
+    share: float
+    method: str
+    truth: float
+    error: float | None
+    covered: bool
+
+
+def measure(workload: Workload, wanted: dict[str, Any]) -> Row:
+    """Run one mixture with one method."""
+    if wanted["method"] == "watcher":
+        times, watcher = workload.watched(**wanted)
+        estimate = as_json(held_fraction(watcher.trace(), times["start_ns"], times["end_ns"]))
+    else:
+        workload.ask(**wanted)
+        times = workload.answer()
+        estimate = times["estimate"]
+    truth = times["truth"]
+    return Row(
+        kind=wanted["kind"],
+        period_s=wanted["period_s"],
+        share=wanted["share"],
+        method=wanted["method"],
+        truth=truth,
+        error=None if estimate is None else estimate["value"] - truth,
+        covered=estimate is not None and estimate["low"] <= truth <= estimate["high"],
+    )
+
+
+def slowdown(workload: Workload, pairs: int = 25, batch_s: float = 0.1) -> float:
+    """Tell how much longer a fixed loop takes while it is watched: the median over pairs, in turn first and second."""
+    turns = 1_000_000
+    workload.ask(kind="loop", turns=turns)
+    turns = round(turns * batch_s * 1e9 / wall_ns(workload.answer()))
+    ratios = []
+    for pair in range(pairs):
+        walls: dict[bool, int] = {}
+        for watched in (bool(pair % 2), not pair % 2):
+            if watched:
+                walls[watched] = wall_ns(workload.watched(kind="loop", turns=turns)[0])
+            else:
+                workload.ask(kind="loop", turns=turns)
+                walls[watched] = wall_ns(workload.answer())
+        ratios.append(walls[True] / walls[False])
+    return statistics.median(ratios) - 1
+
+
+def wall_ns(times: dict[str, Any]) -> int:
+    """Tell how long it took."""
+    return int(times["end_ns"] - times["start_ns"])
+
+
+@contextlib.contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """Keep ``count`` cores busy; the loops end by themselves after ten minutes, should this process be killed."""
+    loop = "import time\nend = time.monotonic() + 600\nwhile time.monotonic() < end: pass"
+    loops = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(count)]  # noqa: S603 - own code
+    try:
+        yield
+    finally:
+        for process in loops:
+            process.kill()
+            process.wait()
+
+
+# What it prints.
+
+
+def table(rows: Sequence[Row], methods: Sequence[str]) -> Iterator[str]:
+    """Draw one line for each mixture: what each method found minus what was true."""
+    yield "| mixture | period | share meant | " + " | ".join(f"{method} error (truth)" for method in methods) + " |"
+    yield "|---|---|---|" + "---|" * len(methods)
+    for kind in KINDS:
+        for period_s in PERIODS_S:
+            for share in SHARES:
+                found = [row for row in rows if (row.kind, row.period_s, row.share) == (kind, period_s, share)]
+                cells = (cell(row) for method in methods for row in found if row.method == method)
+                yield f"| {kind} | {period_s * 1e3:g} ms | {share:g} | " + " | ".join(cells) + " |"
+
+
+def cell(row: Row) -> str:
+    """Write one error and its truth."""
+    return f"{'none' if row.error is None else f'{row.error:+.3f}'} ({row.truth:.3f})"
+
+
+def summary(rows: Sequence[Row], methods: Sequence[str]) -> Iterator[str]:
+    """Draw one line for each method."""
+    yield "| method | mean error | maximum | bias | truth in the 95 % interval | no answer |"
+    yield "|---|---|---|---|---|---|"
+    for method in methods:
+        own = [row for row in rows if row.method == method]
+        errors = [row.error for row in own if row.error is not None]
+        if not errors:
+            yield f"| {method} | | | | | {len(own)} of {len(own)} |"
+            continue
+        sizes = [abs(error) for error in errors]
+        covered = f"{sum(row.covered for row in own)} of {len(errors)}" if method != "gilknocker" else "has none"
+        figures = f"{statistics.fmean(sizes):.4f} | {max(sizes):.3f} | {statistics.fmean(errors):+.4f}"
+        yield f"| {method} | {figures} | {covered} | {len(own) - len(errors)} of {len(own)} |"
+
+
+def verdicts(rows: Sequence[Row], *, busy: bool, slower: float) -> Iterator[str]:
+    """Hold the watcher's figures against the bars."""
+    sizes = [abs(row.error) for row in rows if row.method == "watcher" and row.error is not None]
+    for name, value, bar in zip(("mean", "maximum"), (statistics.fmean(sizes), max(sizes)), BARS[busy], strict=True):
+        yield f"* watcher, {name} absolute error {value:.4f}, bar {bar}: {said(met=value <= bar)}"
+    met = slower <= SLOWDOWN_BAR
+    yield f"* workload slowed by {slower:+.2%} while watched, idle, bar {SLOWDOWN_BAR:.0%}: {said(met=met)}"
+    pairs = list(against_gilknocker(rows))
+    if pairs:
+        beaten = sum(ours > theirs and max(ours, theirs) > TIE for ours, theirs in pairs)
+        yield f"* gilknocker was closer, but for ties within {TIE}: in {beaten} of {len(pairs)} rows: {said(met=not beaten)}"
+
+
+def against_gilknocker(rows: Sequence[Row]) -> Iterator[tuple[float, float]]:
+    """Pair the watcher's and gilknocker's absolute errors, mixture by mixture."""
+    theirs = {(row.kind, row.period_s, row.share): row.error for row in rows if row.method == "gilknocker"}
+    for row in rows:
+        other = theirs.get((row.kind, row.period_s, row.share))
+        if row.method == "watcher" and row.error is not None and other is not None:
+            yield abs(row.error), abs(other)
+
+
+def said(*, met: bool) -> str:
+    """Say it."""
+    return "met" if met else "**missed**"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure everything, print it."""
+    with Workload(options.python) as workload:
+        if workload.hello["address"] is None:
+            print(f"Nothing to watch: {workload.hello['reason']}")
+            return 0
+        methods = [name for name in options.methods if name != "gilknocker" or workload.hello["knocks"]]
+        slower = slowdown(workload)
+        with busy_loops(options.busy):
+            load_before = os.getloadavg()[0]
+            rows = [
+                measure(workload, wanted)
+                for kind in KINDS
+                for period_s in PERIODS_S
+                for share in SHARES
+                for method in methods
+                for wanted in [
+                    {
+                        "kind": kind,
+                        "period_s": period_s,
+                        "share": share,
+                        "method": method,
+                        "window_s": options.window if method == "watcher" else options.window / 2,
+                    },
+                ]
+            ]
+        print(f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.release()}, {os.cpu_count()} cores, mixtures")
+        print(f"on Python {workload.hello['python']}; {options.busy} busy loops, {options.window} s a mixture;")
+        print(f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after.\n")
+    verdict_lines = verdicts(rows, busy=options.busy > 0, slower=slower)
+    for lines in (verdict_lines, summary(rows, methods), table(rows, methods)):
+        print("\n".join(lines), end="\n\n")
+    return 0
+
+
+def main() -> int:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Compare GIL-held fractions with the truth.")
+    parser.add_argument("--python", default=sys.executable, help="runs the mixtures (default: this one)")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy loops beside them (default: 0)")
+    parser.add_argument("--window", type=float, default=1.1, metavar="S", help="seconds a mixture (default: 1.1)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve()
+        return 0
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

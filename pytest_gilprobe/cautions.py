@@ -1,0 +1,182 @@
+"""What the reader of a verdict should know before acting on it: every caution, with its slug and its rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
+from pytest_gilprobe.reasons import NATIVE_BUSY
+from pytest_gilprobe.reporters import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_gilprobe.model import Evidence
+
+BLOCKS_HOLDING = 0.25
+"""Held share minus CPU utilization over which a call is said to block while it holds the GIL."""
+STALLS_S = 0.02
+"""A hold without a break that is longer than this is worth telling: four switch intervals."""
+CONVOY = 0.85
+"""Threads slower than this share of serial speed hinder each other."""
+BUSY = 0.10
+"""Run-queue share from which other programs disturb."""
+COLD = 3.0
+"""A first call that takes this many times as long as later ones is worth telling."""
+THROTTLED = 0.02
+"""Share of a probe's time under the CPU quota's brake from which it is worth telling."""
+SCALES = 0.7
+"""Share of the machine's own scaling that threads without a GIL should reach."""
+
+
+def of(evidence: Evidence, bound: Bound, gil: Gil) -> tuple[Caution, ...]:
+    """List the cautions that apply, the gravest first."""
+    found = []
+    for slug, rule in _RULES.items():
+        message = rule(evidence, bound, gil)
+        if message is not None:
+            found.append(Caution(slug=slug, message=message))
+    return tuple(found)
+
+
+def _unsafe(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001 - one signature for all rules
+    bad = {Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED}
+    if evidence.threads.outcome in bad:
+        return f"in threads it {evidence.threads.outcome}: do not run it in threads before that is mended"
+    return None
+
+
+def _processes_fail(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    if evidence.processes.outcome in {Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED}:
+        return f"in processes it {evidence.processes.outcome}: several at once may not share what it uses"
+    return None
+
+
+def _blocks(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    fraction, used = evidence.serial.gil_held_fraction, evidence.serial.cpu_utilization.value
+    if fraction is None or fraction.low - used < BLOCKS_HOLDING:
+        return None
+    return (
+        f"it blocks while holding the GIL: held for {numbers.percent(fraction.value)} of the time, computing for {numbers.percent(used)}; "
+        "an extension that waits without releasing the GIL stops every other thread"
+    )
+
+
+def _stalls(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    hold = evidence.serial.longest_hold_s
+    if hold is None or hold < STALLS_S:
+        return None
+    return f"native code holds the GIL without a break: it stalls every other thread for up to {numbers.seconds(hold)}"
+
+
+def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    seen = {
+        reading.gil_enabled
+        for one in evidence.measurement.rounds
+        for sample in (one.serial, one.threads, one.processes)
+        if sample is not None
+        for reading in sample.readings
+    }
+    if not evidence.measurement.gil_on_at_start and True in seen:
+        return "the GIL was switched on while this ran: something that it imported does not declare itself safe without"
+    return None
+
+
+def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    share = evidence.serial.native_cpu_share
+    if share is None or share <= NATIVE_BUSY:
+        return None
+    return f"already parallel inside: native threads use {numbers.percent(share)} of another core during serial calls"
+
+
+def _convoy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    speedup = evidence.threads.speedup
+    if speedup is None or speedup.high >= CONVOY:
+        return None
+    return f"threads are slower than serial calls ({numbers.speedup(speedup)}): they get in each other's way"
+
+
+def _not_the_gil(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+    threads, ceiling = evidence.threads.speedup, evidence.threads.ceiling
+    if threads is None or bound is Bound.INCONCLUSIVE or gil is Gil.ABSENT:
+        return None
+    allowed = min(float(evidence.measurement.workers), ceiling or float(evidence.measurement.workers))
+    native = (evidence.serial.native_cpu_share or 0.0) > NATIVE_BUSY
+    scaling = evidence.machine.scaling
+    machine_can = bound is Bound.IO or scaling is None or scaling.value >= allowed * SCALES
+    if gil in {Gil.RELEASED, Gil.PARTIAL} and threads.high < allowed * SCALES and machine_can and not native:
+        return f"the GIL would allow {numbers.about(allowed)} in threads; a lock, the allocator or memory holds them back"
+    return None
+
+
+def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    threads, scaling = evidence.threads.speedup, evidence.machine.scaling
+    if gil is not Gil.ABSENT or threads is None or scaling is None or threads.high >= scaling.value * SCALES:
+        return None
+    if (evidence.serial.native_cpu_share or 0.0) > NATIVE_BUSY:
+        return None
+    return (
+        f"there is no GIL, yet threads do not scale ({numbers.speedup(threads)}, this machine gives {numbers.about(scaling.value)}): "
+        "shared object contention?"
+    )
+
+
+def _workers(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    cpus, workers = evidence.machine.cpus, evidence.measurement.workers
+    if bound is Bound.IO or workers <= cpus:
+        return None
+    return f"{workers} workers share {numbers.count(cpus, 'usable CPU')}: computing cannot gain more than {cpus}x here"
+
+
+def _busy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    share = evidence.serial.run_queue_share
+    if share is None or share < BUSY:
+        return None
+    return f"other programs kept the CPUs busy: serial calls queued for {numbers.percent(share)} of their time, which is taken out"
+
+
+def _throttled(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    share = evidence.measurement.throttled_share
+    if share is None or share < THROTTLED:
+        return None
+    return f"this machine's CPU quota held the probe back for {numbers.percent(share)} of its time: speed-ups read too low"
+
+
+def _traced(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    found = evidence.measurement.tracers
+    if not found:
+        return None
+    return f"its Python code was not timed as it is: {', '.join(found)} is active in the worker"
+
+
+def _cold(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    first, later = evidence.serial.first_call_s, evidence.serial.wall_s_per_call.value
+    if first is None or first < later * COLD or first - later < 0.001:  # noqa: PLR2004 - under a millisecond nobody minds
+        return None
+    return f"the first call took {numbers.seconds(first)}, later ones {numbers.seconds(later)}: each new process pays that once"
+
+
+def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    why = evidence.measurement.gil_unwatched
+    if why is None or gil is Gil.ABSENT or evidence.serial.gil_held_fraction is not None:
+        return None
+    return f"how long the GIL was held could not be measured: {why}"
+
+
+_RULES: dict[str, Callable[[Evidence, Bound, Gil], str | None]] = {
+    "unsafe-in-threads": _unsafe,
+    "fails-in-processes": _processes_fail,
+    "blocks-holding-gil": _blocks,
+    "stalls-threads": _stalls,
+    "gil-switched-on": _flipped,
+    "already-parallel": _native,
+    "threads-slower": _convoy,
+    "not-the-gil": _not_the_gil,
+    "contended-without-gil": _contended,
+    "more-workers-than-cpus": _workers,
+    "busy-machine": _busy,
+    "throttled": _throttled,
+    "traced": _traced,
+    "slow-first-call": _cold,
+    "gil-unwatched": _unwatched,
+}

@@ -1,0 +1,145 @@
+"""The command line, ``gilprobe`` or ``python -m pytest_gilprobe``: compare | render | run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe import __version__, serialize
+from pytest_gilprobe.model import GilprobeError
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.compare import Comparison
+    from pytest_gilprobe.model import Report
+
+FORMATS = ("terminal", "markdown", "html")
+_SUFFIXES = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html"}
+OK = 0
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return the exit status: 0, or 2 with one line on standard error when the input is wrong.
+
+    Args:
+        argv: the arguments without the program's name; ``None`` takes those of the process.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except GilprobeError as error:
+        sys.stderr.write(f"gilprobe: error: {error}\n")
+        return WRONG_INPUT
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the subcommands; each sets ``run`` to the function that serves it."""
+    parser = argparse.ArgumentParser(
+        prog="gilprobe", description="Draw and compare reports: would threads help, would processes, or neither?"
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-gilprobe {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_compare(commands)
+    _add_render(commands)
+    return parser
+
+
+def _add_compare(commands: Any) -> None:
+    command = commands.add_parser(
+        "compare",
+        help="set several JSON reports side by side",
+        description="Set JSON reports side by side; the first is what the others are held against.",
+    )
+    command.add_argument("reports", nargs="+", metavar="REPORT.json", help="a report, as gilprobe.json")
+    _add_output(command)
+    command.set_defaults(run=_compare)
+
+
+def _add_render(commands: Any) -> None:
+    command = commands.add_parser(
+        "render", help="draw a JSON report", description="Draw a JSON report for the terminal, as Markdown or as HTML."
+    )
+    command.add_argument("report", metavar="REPORT.json", help="a report, as gilprobe.json")
+    _add_output(command)
+    command.set_defaults(run=_render)
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=FORMATS, help="default: by the suffix of FILE, else terminal")
+    command.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from pytest_gilprobe.compare import compare  # noqa: PLC0415 a subcommand loads what it needs
+
+    comparison = compare([(path, serialize.read(path)) for path in arguments.reports])
+    return _deliver(_draw_comparison(comparison, arguments), arguments)
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    return _deliver(_draw(serialize.read(arguments.report), arguments), arguments)
+
+
+def _draw(report: Report, arguments: argparse.Namespace) -> str:
+    from pytest_gilprobe.reporters import html, markdown, terminal  # noqa: PLC0415
+
+    match _format(arguments):
+        case "html":
+            return html.draw(report)
+        case "markdown":
+            return markdown.draw(report, limit=None)
+    return terminal.text(terminal.draw(report, **_screen(arguments)), color=_color(arguments))
+
+
+def _draw_comparison(comparison: Comparison, arguments: argparse.Namespace) -> str:
+    from pytest_gilprobe.reporters import html, markdown, terminal  # noqa: PLC0415
+
+    match _format(arguments):
+        case "html":
+            return html.draw_comparison(comparison)
+        case "markdown":
+            return markdown.draw_comparison(comparison, limit=None)
+    return terminal.text(terminal.draw_comparison(comparison, **_screen(arguments)), color=_color(arguments))
+
+
+def _format(arguments: argparse.Namespace) -> str:
+    if arguments.format:
+        return str(arguments.format)
+    return _SUFFIXES.get(Path(arguments.output or "").suffix.lower(), "terminal")
+
+
+def _screen(arguments: argparse.Namespace) -> dict[str, Any]:
+    encoding = "utf-8" if arguments.output else sys.stdout.encoding or "utf-8"
+    return {"width": shutil.get_terminal_size().columns, "encoding": encoding}
+
+
+def _color(arguments: argparse.Namespace) -> bool:
+    """Decide by the NO_COLOR convention (https://no-color.org) and whether a person is looking."""
+    return not arguments.output and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _deliver(text: str, arguments: argparse.Namespace) -> int:
+    text = f"{text.rstrip()}\n"
+    if arguments.output:
+        serialize.write_atomic(arguments.output, text)
+    else:
+        encoding = sys.stdout.encoding or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:  # HTML and Markdown both know character references
+            text = text.encode("ascii", errors="xmlcharrefreplace").decode("ascii")
+        sys.stdout.write(text)
+    return OK

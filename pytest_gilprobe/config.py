@@ -1,0 +1,308 @@
+"""What the user asked for: each option and marker keyword declared once, resolved to a Plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gilprobe.model import Bound, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MARKER = "gilprobe"
+INSIDE_WORKER = "PYTEST_GILPROBE_WORKER"
+"""Set in the environment of every worker, and so of all that it starts: no pytest session in there starts workers of its own."""
+MOST_WORKERS = 256
+"""More workers than this are refused: a typing error would otherwise start thousands of processes."""
+START_METHODS = ("fork", "forkserver", "spawn")
+
+_ON = frozenset({"1", "true", "yes", "on"})
+_OFF = frozenset({"0", "false", "no", "off"})
+
+
+class _Refused(ValueError):
+    """A value that is not allowed; the message says what is."""
+
+
+def _switch(text: str) -> bool:
+    if text.strip().lower() in _ON | _OFF:
+        return text.strip().lower() in _ON
+    msg = "true or false"
+    raise _Refused(msg)
+
+
+def _seconds(text: object) -> float:
+    msg = "a number of seconds above 0"
+    if isinstance(text, bool):
+        raise _Refused(msg)
+    try:
+        seconds = float(text)  # type: ignore[arg-type] - what is no number raises, as wanted
+    except (TypeError, ValueError):
+        raise _Refused(msg) from None
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise _Refused(msg)
+    return seconds
+
+
+def _workers(text: object) -> int | None:
+    """Read a number of workers; None is ``auto``."""
+    if text == "auto":
+        return None
+    msg = f"'auto' or a whole number from 2 to {MOST_WORKERS} (with one worker there is nothing to compare)"
+    try:
+        number = int(text) if isinstance(text, int | str) and not isinstance(text, bool) else 0
+    except ValueError:
+        raise _Refused(msg) from None
+    if not 2 <= number <= MOST_WORKERS:  # noqa: PLR2004 - the contract's least number
+        raise _Refused(msg)
+    return number
+
+
+def _start_method(text: str) -> str:
+    import multiprocessing  # noqa: PLC0415 - heavy, and rarely asked for
+
+    allowed = multiprocessing.get_all_start_methods()
+    if text not in allowed:
+        msg = "one of " + ", ".join(repr(method) for method in START_METHODS if method in allowed)
+        raise _Refused(msg)
+    return text
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        msg = "the path of a folder"
+        raise _Refused(msg)
+    return Path(text)
+
+
+def _strategies(value: object) -> frozenset[Strategy]:
+    found = (value,) if isinstance(value, str) else value
+    allowed = [str(strategy) for strategy in Strategy]
+    if not isinstance(found, list | tuple | set | frozenset) or not found or any(one not in allowed for one in found):
+        msg = "one or more of " + ", ".join(map(repr, allowed))
+        raise _Refused(msg)
+    return frozenset(Strategy(one) for one in found)
+
+
+def _bound(value: object) -> Bound:
+    allowed = [str(bound) for bound in Bound if bound is not Bound.INCONCLUSIVE]
+    if value not in allowed:
+        msg = "one of " + ", ".join(map(repr, allowed))
+        raise _Refused(msg)
+    return Bound(str(value))
+
+
+def _factor(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        msg = "a number above 0, such as 1.5"
+        raise _Refused(msg)
+    return float(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: its flag ``--gilprobe-NAME``, its ini key ``gilprobe_NAME``, how its text is read."""
+
+    name: str
+    default: str
+    read: Callable[[str], Any]
+    help: str
+    metavar: str | None = None
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return f"--gilprobe-{self.name}"
+
+    @property
+    def ini(self) -> str:
+        """The key in the ini file, and the name of the parsed value."""
+        return f"gilprobe_{self.name.replace('-', '_')}"
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the flag takes no value."""
+        return self.metavar is None
+
+
+OPTIONS = (
+    Option(
+        name="report",
+        default="false",
+        read=_switch,
+        help="detailed terminal report, and gilprobe.json, gilprobe.md and gilprobe.html in the report folder",
+    ),
+    Option(
+        name="report-dir", default="reports", read=_folder, metavar="DIR", help="the report folder (default: reports)"
+    ),
+    Option(
+        name="disable", default="false", read=_switch, help="run marked tests once, as if the plugin were absent"
+    ),
+    Option(name="all", default="false", read=_switch, help="probe every collected test as if it were marked"),
+    Option(
+        name="workers",
+        default="auto",
+        read=_workers,
+        metavar="N",
+        help="threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: auto)",
+    ),
+    Option(
+        name="max-time", default="5", read=_seconds, metavar="S", help="seconds that one probe may take (default: 5)"
+    ),
+    Option(
+        name="timeout",
+        default="60",
+        read=_seconds,
+        metavar="S",
+        help="seconds after which a batch of calls is killed and reported as hung (default: 60)",
+    ),
+    Option(
+        name="start-method",
+        default="",
+        read=_start_method,
+        metavar="M",
+        help="how worker processes start: fork, forkserver or spawn (default: multiprocessing's)",
+    ),
+)
+
+KEYWORDS: dict[str, Callable[[Any], Any]] = {
+    "workers": _workers,
+    "max_time": _seconds,
+    "strategies": _strategies,
+    "expect": _strategies,
+    "expect_bound": _bound,
+    "min_speedup": _factor,
+}
+MARKER_HELP = (
+    "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, expect_bound=None, "
+    "min_speedup=None): after the test passed, rerun it serially, in threads and in processes, and say which to use."
+)
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Declare every option as a flag and as an ini key."""
+    group = parser.getgroup("gilprobe", "would threads help, or processes, and is it the GIL?")
+    for option in OPTIONS:
+        how: dict[str, Any] = (
+            {"action": "store_const", "const": "true"} if option.is_switch else {"metavar": option.metavar}
+        )
+        group.addoption(option.flag, dest=option.ini, default=None, help=option.help, **how)
+        parser.addini(option.ini, f"{option.help}; as {option.flag}", type="string", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What flags and ini file ask for in this session. ``workers`` and ``start_method``: None is automatic."""
+
+    report: bool
+    report_dir: Path
+    disable: bool
+    probe_all: bool
+    workers: int | None
+    max_time_s: float
+    timeout_s: float
+    start_method: str | None
+    changed: tuple[str, ...]
+    """``name=value`` of each option that differs from its default, for the report header."""
+
+    @classmethod
+    def from_pytest(cls, config: pytest.Config) -> Settings:
+        """Resolve every option: flag before ini before default.
+
+        Raises `pytest.UsageError` naming the flag or ini key, what was found and what is allowed.
+        """
+        values: dict[str, Any] = {}
+        changed = []
+        for option in OPTIONS:
+            flag, ini = config.getoption(option.ini), str(config.getini(option.ini))
+            text = flag if flag is not None else ini or option.default
+            try:
+                values[option.name] = option.read(text) if text or flag is not None else None
+            except _Refused as allowed:
+                where = option.flag if flag is not None else f"ini key {option.ini}"
+                msg = f"{where}: found {text!r}, allowed: {allowed}"
+                raise pytest.UsageError(msg) from None
+            if text != option.default and values[option.name] is not False:
+                changed.append(option.name if option.is_switch else f"{option.name}={text}")
+        return cls(
+            report=values["report"],
+            report_dir=values["report-dir"],
+            disable=values["disable"],
+            probe_all=values["all"],
+            workers=values["workers"],
+            max_time_s=values["max-time"],
+            timeout_s=values["timeout"],
+            start_method=values["start-method"],
+            changed=tuple(changed),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What the marker's author expects of the verdict; None and empty expect nothing."""
+
+    strategies: frozenset[Strategy] = frozenset()
+    bound: Bound | None = None
+    min_speedup: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How one workload is to be probed: marker before flag before ini before default."""
+
+    nodeid: str
+    workers: int
+    max_time_s: float
+    timeout_s: float
+    strategies: frozenset[Strategy]
+    expectation: Expectation
+
+
+def read_marks(nodeid: str, marks: Iterable[pytest.Mark]) -> dict[str, Any]:
+    """Merge the ``gilprobe`` marks of one test, the closest first; a closer keyword wins.
+
+    Raises `pytest.UsageError` naming the test, the value and what is allowed.
+    """
+    merged: dict[str, Any] = {}
+    for mark in marks:
+        if mark.args:
+            msg = f"{nodeid}: @pytest.mark.gilprobe takes keywords only, found {mark.args!r}, allowed: {_names()}"
+            raise pytest.UsageError(msg)
+        for keyword, value in mark.kwargs.items():
+            if keyword not in KEYWORDS:
+                msg = f"{nodeid}: @pytest.mark.gilprobe has no keyword {keyword!r}, allowed: {_names()}"
+                raise pytest.UsageError(msg)
+            try:
+                read = KEYWORDS[keyword](value)
+            except _Refused as allowed:
+                msg = f"{nodeid}: @pytest.mark.gilprobe({keyword}=...): found {value!r}, allowed: {allowed}"
+                raise pytest.UsageError(msg) from None
+            merged.setdefault(keyword, read)
+    return merged
+
+
+def _names() -> str:
+    return ", ".join(KEYWORDS)
+
+
+def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, cpus: int) -> Plan:
+    """Resolve one workload's plan from its marks' keywords, the settings and the usable CPUs."""
+    workers = keywords.get("workers", settings.workers)
+    return Plan(
+        nodeid=nodeid,
+        workers=workers if workers is not None else min(4, max(2, cpus)),
+        max_time_s=keywords.get("max_time", settings.max_time_s),
+        timeout_s=settings.timeout_s,
+        strategies=keywords.get("strategies", frozenset(Strategy)) | {Strategy.SERIAL},
+        expectation=Expectation(
+            strategies=keywords.get("expect", frozenset()),
+            bound=keywords.get("expect_bound"),
+            min_speedup=keywords.get("min_speedup"),
+        ),
+    )

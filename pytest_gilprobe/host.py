@@ -1,0 +1,202 @@
+"""The questions put to this machine: clocks, CPUs, run queue, memory, Python build.
+
+The functions of the standard library that are needed later are looked up once, when this module is
+imported: a test that replaces ``time.perf_counter`` then spoils its own clock, not ours.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import Environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+perf_counter_ns = time.perf_counter_ns
+thread_time_ns = time.thread_time_ns
+process_time_ns = time.process_time_ns
+sleep = time.sleep
+getpid = os.getpid
+
+_CGROUP_V2 = Path("/sys/fs/cgroup")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+
+
+def usable_cpus() -> int:
+    """Count the CPUs that this process may use now: affinity and cgroup quota, at least 1.
+
+    A quota of 1.5 CPUs counts as 1: two busy workers would be throttled.
+
+    Source: ``sched_getaffinity(2)``; ``cpu.max`` in the kernel's ``cgroup-v2.rst``.
+    """
+    by_affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    quota = cgroup_cpu_quota()
+    return by_affinity if quota is None else max(1, min(by_affinity, int(quota)))
+
+
+def cgroup_cpu_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = _CGROUP_V2) -> float | None:
+    """Return the tightest CPU quota of this process's cgroup and its ancestors, in CPUs; None without one."""
+    quotas = [quota for folder in _cgroup_folders(proc, root) if (quota := _quota_of(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def throttled_s() -> float | None:
+    """Return how long this cgroup has been held back by its CPU quota so far, in seconds; None if untold."""
+    for folder in _cgroup_folders(Path("/proc/self/cgroup"), _CGROUP_V2):
+        try:
+            fields = dict(line.split() for line in (folder / "cpu.stat").read_text("ascii").splitlines())
+            if "throttled_usec" in fields:
+                return int(fields["throttled_usec"]) / 1e6
+            if "throttled_time" in fields:
+                return int(fields["throttled_time"]) / 1e9
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _cgroup_folders(proc: Path, root: Path) -> list[Path]:
+    """List this process's cgroup folder and its ancestors up to the mount, innermost first."""
+    try:
+        lines = proc.read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    folders: list[Path] = []
+    for line in lines:
+        _, controllers, name = (line.split(":", 2) + ["", ""])[:3]
+        if controllers == "" or "cpu" in controllers.split(","):
+            mount = root if controllers == "" else _CGROUP_V1
+            folder = mount / name.lstrip("/")
+            folders += [folder, *(parent for parent in folder.parents if parent.is_relative_to(mount))]
+    return folders
+
+
+def _quota_of(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text("ascii").split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text("ascii").strip()
+            period = (folder / "cpu.cfs_period_us").read_text("ascii").strip()
+        return None if quota in {"max", "-1"} else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+class RunQueueClock:
+    """How long the calling thread has been runnable without running, in nanoseconds.
+
+    Made and read in the thread that it is for. Reading costs a system call and gives the GIL away for its
+    length, so it stays outside timed windows. Gives None where the system does not tell (not Linux, no ``/proc``).
+
+    Source: second field of ``/proc/PID/task/TID/schedstat`` (``run_delay``), the kernel's ``sched-stats.rst``.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self) -> None:
+        """Open this thread's file; a missing one is no error."""
+        try:
+            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+
+    def read_ns(self) -> int | None:
+        """Return the time so far, or None."""
+        if self._fd < 0:
+            return None
+        try:
+            return int(os.pread(self._fd, 64, 0).split()[1])
+        except (OSError, IndexError, ValueError):
+            return None
+
+    def close(self) -> None:
+        """Give the file back. Further readings are None."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            try:
+                os.close(fd)
+            except OSError:  # the workload closed every file descriptor
+                return
+
+
+def peak_rss_bytes() -> int | None:
+    """Return this process's peak resident memory in bytes.
+
+    ``VmHWM`` rather than ``ru_maxrss``: after a fork the latter still tells the parent's peak.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - no pathlib in workers' loops
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    import psutil  # noqa: PLC0415 - only where /proc cannot tell
+
+    try:
+        memory = psutil.Process().memory_info()
+    except psutil.Error:
+        return None
+    return int(getattr(memory, "peak_wset", memory.rss))
+
+
+def gil_enabled() -> bool:
+    """Tell whether this interpreter runs with its GIL on, now: importing a module can switch it on."""
+    probe: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
+    return True if probe is None else probe()
+
+
+def free_threaded_build() -> bool:
+    """Tell whether this Python was built with ``--disable-gil``, be its GIL on or off."""
+    return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def load_average_1min() -> float | None:
+    """Return the system's load average over a minute, None where it has none."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
+def environment(*, start_method: str, scaling_ceiling: float | None, ceiling_workers: int | None) -> Environment:
+    """Describe this machine and this Python as they are now."""
+    return Environment(
+        python=platform.python_version(),
+        implementation=platform.python_implementation(),
+        free_threaded_build=free_threaded_build(),
+        gil_enabled=gil_enabled(),
+        compiler=platform.python_compiler(),
+        platform=platform.platform(),
+        machine=platform.machine(),
+        cpus_usable=usable_cpus(),
+        cpus_logical=os.cpu_count() or 1,
+        start_method=start_method,
+        switch_interval_s=sys.getswitchinterval(),
+        load_average_1min=load_average_1min(),
+        scaling_ceiling=scaling_ceiling,
+        ceiling_workers=ceiling_workers,
+    )
+
+
+def tracers() -> tuple[str, ...]:
+    """Name what traces or profiles the calling thread's Python code now: it makes Python slower, not the rest."""
+    found = []
+    if sys.gettrace() is not None:
+        found.append("sys.settrace")
+    if sys.getprofile() is not None:
+        found.append("sys.setprofile")
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is not None:
+        found += [f"sys.monitoring ({name})" for tool in range(6) if (name := monitoring.get_tool(tool))]
+    if not gc.isenabled():
+        found.append("gc.disable")
+    return tuple(found)

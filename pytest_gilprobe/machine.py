@@ -1,0 +1,96 @@
+"""The survey: what this machine gives and costs now, measured once a session for each number of workers."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean
+
+from pytest_gilprobe import host
+from pytest_gilprobe.model import Machine, Sample, Strategy
+from pytest_gilprobe.stats import rounds
+from pytest_gilprobe.workers.pool import Lost, Pool
+from pytest_gilprobe.workers.protocol import Control, Done, HandedOut, HandOut
+
+CONTROL_S = 0.03
+CONTROL_ROUNDS = 3
+
+
+class Surveyor:
+    """Keeps what is known of the machine; asks the workers, between tests, for what is not."""
+
+    def __init__(self, pool: Pool) -> None:
+        """Survey through the session's workers."""
+        self._pool = pool
+        self._known: dict[int, Machine] = {}
+        self.cpus = host.usable_cpus()
+
+    def machine(self, workers: int) -> Machine:
+        """Return what is known for this number of workers; with no survey, just the number of CPUs."""
+        return self._known.get(workers, Machine(cpus=self.cpus))
+
+    def any_machine(self) -> Machine:
+        """Return the first survey of the session."""
+        return next(iter(self._known.values()), Machine(cpus=self.cpus))
+
+    def survey(self, workers: int) -> None:
+        """Run the control and the pools, unless that was done for this number of workers."""
+        if workers in self._known or isinstance(self._pool.ready(workers), Lost):
+            return
+        samples = self._control(workers)
+        serial = [rounds.s_per_call(alone, less_queue=workers <= self.cpus) for alone, _ in samples]
+        together = [rounds.s_per_call(all_, less_queue=workers <= self.cpus) for _, all_ in samples]
+        noise = max(rounds.LEAST_NOISE, _spread(serial, together))
+        self._known[workers] = Machine(
+            cpus=self.cpus,
+            scaling=rounds.positive_centre([a / b for a, b in zip(serial, together, strict=True)], noise)
+            if samples
+            else None,
+            scaling_workers=workers if samples else None,
+            noise=noise,
+            thread_task_s=self._task_s(Strategy.THREADS, workers),
+            process_task_s=self._task_s(Strategy.PROCESSES, workers),
+        )
+
+    def _control(self, workers: int) -> list[tuple[Sample, Sample]]:
+        """Run the control loop alone and in all workers at once, in turn."""
+        found = self._pool.ready(workers)
+        if isinstance(found, Lost):
+            return []
+        first = self._pool.ask(found[0], Control(calls=5))
+        if not isinstance(first, Done):
+            return []
+        only = first.reading.threads[0]
+        calls = max(1, math.ceil(CONTROL_S * 5e9 / max(only.cpu_ns, 1)))
+        samples = []
+        for _ in range(CONTROL_ROUNDS):
+            alone = self._pool.ask(found[0], Control(calls=calls))
+            together = self._pool.ask_all(found, Control(calls=calls))
+            done = [answer.reading for answer in together if isinstance(answer, Done)]
+            if not isinstance(alone, Done) or len(done) < workers:
+                return []
+            samples.append(
+                (
+                    Sample(strategy=Strategy.SERIAL, readings=(alone.reading,)),
+                    Sample(strategy=Strategy.PROCESSES, readings=tuple(done)),
+                )
+            )
+        return samples
+
+    def _task_s(self, strategy: Strategy, workers: int) -> float | None:
+        found = self._pool.ready(1)
+        if isinstance(found, Lost):
+            return None
+        asked = HandOut(strategy=strategy, workers=workers, start_method=self._pool.start_method)
+        answer = self._pool.ask(found[0], asked)
+        return answer.task_s if isinstance(answer, HandedOut) else None
+
+
+def _spread(*groups: list[float]) -> float:
+    """Return the pooled standard deviation of the logarithms within groups of equal length."""
+    squares = freedom = 0.0
+    for group in groups:
+        logs = [math.log(value) for value in group]
+        if len(logs) > 1:
+            squares += sum((one - fmean(logs)) ** 2 for one in logs)
+            freedom += len(logs) - 1
+    return math.sqrt(squares / freedom) if freedom else 0.0

@@ -1,0 +1,340 @@
+"""The schedule: open the test, calibrate, interleave rounds, watch, stop when settled.
+
+A round is one batch of each strategy with the same number of calls per thread; the order rotates. After each round ``settled`` is asked
+whether any decision is still open; another round is made only then, and only if it fits into the time left. The first batch, one call in every
+worker at once, warms them up; when one call fills a batch and was no slower than later ones, it already is the first
+batch in processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe import host
+from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy
+from pytest_gilprobe.workers.pool import Lost
+from pytest_gilprobe.workers.protocol import Batch, Close, Done, Failed, Open, Opened
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.config import Plan
+    from pytest_gilprobe.model import BatchReading
+    from pytest_gilprobe.workers.pool import Pool, Worker
+    from pytest_gilprobe.workers.protocol import Answer
+
+BATCH_S = 0.05
+"""The least length of a calibrated batch: shorter ones drown in the grain of the run-queue clock (DESIGN, method)."""
+CALIBRATED_S = 0.01
+"""A batch of this length is long enough to tell how long one call takes."""
+MOST_ROUNDS = 60
+MOST_CALLS = 10_000_000
+LOOKS_PER_BATCH = 300
+"""How often the GIL is meant to be looked at in a serial batch: gives a standard error of at most 0.03."""
+LOOK_S = (0.000_15, 0.005)
+"""Shortest and longest mean time between looks: the shorter costs about 10 % of one other core."""
+THREADS_LOOK_S = 0.001
+"""In a threads batch every core may be in use, so looks are rarer: about 1.5 % of one core."""
+LEAST_CALLS = 2
+"""Calls that must fit into the time of a probe, one after the other: one warms up, one is measured."""
+COLD = 1.1
+"""A first call that took this much longer than later ones was warming up."""
+
+Progress = Callable[[Strategy, int], None]
+Settled = Callable[[Measurement], bool]
+
+
+class NotProbed(Exception):  # noqa: N818 - not an error: a finding
+    """Nothing could be measured; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clock:
+    """The time that a probe may take, counted in wall time."""
+
+    started_ns: int
+    budget_s: float
+
+    def left_s(self) -> float:
+        return self.budget_s - (host.perf_counter_ns() - self.started_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One test to measure.
+
+    ``keep`` is how many of its collectors stay set up afterwards, ``cpus`` how many CPUs are usable, ``known_call_s`` how long
+    its call took when pytest ran it: an upper bound on what one call takes, whatever the first one had to load.
+    """
+
+    plan: Plan
+    keep: int
+    cpus: int
+    known_call_s: float
+
+
+def measure(job: Job, pool: Pool, settled: Settled, progress: Progress) -> Measurement:
+    """Measure one test.
+
+    Raises `NotProbed` with the reason when not even serial calls could be measured.
+    """
+    budget = job.plan.max_time_s
+    if job.known_call_s * LEAST_CALLS > budget:
+        needed = math.ceil(job.known_call_s * (2 + 2 * job.plan.workers))
+        msg = f"one call takes {job.known_call_s:.1f} s, too long for max_time={budget:g}; max_time={needed} would do"
+        raise NotProbed(msg)
+    return _Probe(job, pool, progress).run(settled)
+
+
+class _Probe:
+    """One probe under way."""
+
+    def __init__(self, job: Job, pool: Pool, progress: Progress) -> None:
+        plan = job.plan
+        self._plan = plan
+        self._pool = pool
+        self._cpus = job.cpus
+        self._open = Open(nodeid=plan.nodeid, keep=job.keep)
+        self._progress = progress
+        self._clock = _Clock(started_ns=host.perf_counter_ns(), budget_s=plan.max_time_s)
+        self._workers: list[Worker] = []
+        self._calls = 1
+        self._call_s = 0.0
+        self._busy = 1.0
+        self._seen = Measurement(
+            workers=plan.workers, rounds=(), threads_end=self._planned(Strategy.THREADS), processes_end=self._planned(Strategy.PROCESSES)
+        )
+
+    def _planned(self, strategy: Strategy) -> End:
+        if strategy in self._plan.strategies:
+            return End(outcome=Outcome.OK)
+        return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for")
+
+    def _going(self, strategy: Strategy) -> bool:
+        end = self._seen.threads_end if strategy is Strategy.THREADS else self._seen.processes_end
+        return end.outcome is Outcome.OK
+
+    def run(self, settled: Settled) -> Measurement:
+        throttled = host.throttled_s()
+        self._set_up()
+        try:
+            cold = self._warm_up()
+            self._calibrate()
+            self._rounds(cold, settled)
+        finally:
+            self._tear_down()
+        if not self._seen.rounds:
+            raise NotProbed(self._seen.out_of_time or "no serial batch could be run")
+        return replace(self._seen, throttled_share=self._throttled(throttled))
+
+    def _throttled(self, before: float | None) -> float | None:
+        after = host.throttled_s()
+        if before is None or after is None:
+            return None
+        took = (host.perf_counter_ns() - self._clock.started_ns) / 1e9
+        return max(0.0, after - before) / took
+
+    # Set-up and tear-down
+
+    def _set_up(self) -> None:
+        """Open the test in as many workers as the strategies need; in one alone if they cannot hold it at once."""
+        wanted = self._plan.workers if self._going(Strategy.PROCESSES) else 1
+        found = self._ready(wanted)
+        answers = self._pool.ask_all(found, self._open)
+        opened = [worker for worker, answer in zip(found, answers, strict=True) if isinstance(answer, Opened)]
+        failed = [answer for answer in answers if not isinstance(answer, Opened)]
+        if failed and len(found) > 1:
+            self._end(Strategy.PROCESSES, failed[0], "set-up in several processes at once")
+            self._pool.ask_all(opened, Close())
+            found = self._ready(1)
+            answers = self._pool.ask_all(found, self._open)
+        first = answers[0]
+        if not isinstance(first, Opened):
+            raise NotProbed(f"it passed, but could not be set up again in a worker process: {_text(first)}")
+        self._workers = found
+        if first.unsafe_in_threads is not None and self._going(Strategy.THREADS):
+            self._seen = replace(self._seen, threads_end=End(outcome=Outcome.SKIPPED, error=first.unsafe_in_threads))
+        start_ups = [worker.start_up_s for worker in found if worker.start_up_s is not None]
+        ready = found[0].ready
+        self._seen = replace(
+            self._seen,
+            start_up_s=max(start_ups, default=None),
+            tracers=first.tracers,
+            gil_on_at_start=ready.gil_enabled if ready is not None else True,
+        )
+
+    def _ready(self, count: int) -> list[Worker]:
+        found = self._pool.ready(count)
+        if isinstance(found, Lost):
+            raise NotProbed(found.error)
+        return found
+
+    def _tear_down(self) -> None:
+        """Close the test wherever it is still open; a worker that cannot do that is of no further use."""
+        alive = [worker for worker in self._workers if worker.alive]
+        self._pool.ask_all(alive, Close())
+
+    def _replace(self, *, fresh: bool) -> None:
+        """Open the test again in new workers for those that are gone; ``fresh`` also replaces the first one."""
+        if fresh and self._workers[0].alive:
+            self._pool.discard(self._workers[0])
+        count = len(self._workers)
+        before = [worker for worker in self._workers if worker.alive]
+        found = self._ready(count)
+        missing = [worker for worker in found if worker not in before]
+        for answer in self._pool.ask_all(missing, self._open):
+            if not isinstance(answer, Opened):
+                raise NotProbed(f"it could not be set up again after a worker was lost: {_text(answer)}")
+        # The pool keeps its order of age; the first worker must stay the one that serial and threads run in.
+        self._workers = [*before, *missing]
+
+    # Batches
+
+    def _warm_up(self) -> Sample:
+        """Make the first call in every worker at once, and keep its time."""
+        answers = self._pool.ask_all(self._workers, Batch(calls=1))
+        readings = [answer.reading for answer in answers if isinstance(answer, Done)]
+        if len(readings) < len(answers):
+            bad = next(answer for answer in answers if not isinstance(answer, Done))
+            if not isinstance(answers[0], Done):
+                raise NotProbed(f"it passed once, but not when called again in a worker process: {_text(answers[0])}")
+            self._end(Strategy.PROCESSES, bad, "its first call")
+            self._replace(fresh=False)
+        first = readings[0].threads[0]
+        self._call_s = max((first.end_ns - first.start_ns) / 1e9, 1e-9)
+        self._busy = first.cpu_ns / 1e9 / self._call_s
+        self._seen = replace(self._seen, first_call_s=self._call_s)
+        return Sample(strategy=Strategy.PROCESSES, readings=tuple(readings))
+
+    def _calibrate(self) -> None:
+        """Find how many calls fill a batch, by batches that grow until one is long enough to tell."""
+        target = min(BATCH_S, self._plan.max_time_s / 8)
+        calls = 1
+        while self._call_s * calls < CALIBRATED_S and calls < MOST_CALLS:
+            calls = min(MOST_CALLS, max(calls + 1, min(calls * 20, math.ceil(CALIBRATED_S * 1.2 / self._call_s))))
+            answer = self._pool.ask(self._workers[0], Batch(calls=calls))
+            if not isinstance(answer, Done):
+                raise NotProbed(f"it passed once, but not when called {calls} times in a row: {_text(answer)}")
+            only = answer.reading.threads[0]
+            queue = only.run_queue_ns or 0
+            self._call_s = max((only.end_ns - only.start_ns - queue) / 1e9, only.cpu_ns / 1e9, 1e-9) / calls
+            self._busy = only.cpu_ns / 1e9 / (self._call_s * calls)
+        self._calls = max(1, min(MOST_CALLS, math.ceil(target / self._call_s)))
+
+    def _rounds(self, cold: Sample, settled: Settled) -> None:
+        for number in range(MOST_ROUNDS):
+            if not self._affordable(number):
+                return
+            self._round(number, cold)
+            if self._seen.rounds and settled(self._seen):
+                return
+
+    def _affordable(self, number: int) -> bool:
+        """Tell whether another round fits into the time left; the first serial batch may overrun it once."""
+        needed = self._round_s()
+        left = self._clock.left_s()
+        if left >= needed or (number == 0 and left >= self._calls * self._call_s):
+            return True
+        whole = self._clock.budget_s - left + needed * (1 if number else 1.2)
+        self._seen = replace(
+            self._seen,
+            out_of_time=f"not within {self._clock.budget_s:g} s; max_time={math.ceil(whole)} would allow for one more round",
+        )
+        return False
+
+    def _round_s(self) -> float:
+        """Predict a round's length, from what the last one took where there was one."""
+        if self._seen.rounds:
+            last = self._seen.rounds[-1]
+            return sum(_span_s(sample) for sample in (last.serial, last.threads, last.processes) if sample is not None)
+        batch = self._calls * self._call_s
+        return batch * (1 + sum(self._factor(s) for s in (Strategy.THREADS, Strategy.PROCESSES) if self._going(s)))
+
+    def _factor(self, strategy: Strategy) -> float:
+        """Bound how many times longer than a serial batch one of ``strategy`` may last: every CPU second in turn."""
+        share = self._plan.workers if strategy is Strategy.THREADS else self._plan.workers / self._cpus
+        return max(1.0, self._busy * share)
+
+    def _round(self, number: int, cold: Sample) -> None:
+        """Run one batch of each strategy; the order rotates from round to round."""
+        order = [s for s in Strategy if s is Strategy.SERIAL or self._going(s)]
+        turn = number % len(order)
+        got: dict[Strategy, Sample] = {}
+        for strategy in order[turn:] + order[:turn]:
+            if strategy is not Strategy.SERIAL and not self._going(strategy):
+                continue
+            if strategy is Strategy.PROCESSES and number == 0 and self._was_warm(cold, got.get(Strategy.SERIAL)):
+                got[strategy] = cold
+                continue
+            if number == 0 and strategy is not Strategy.SERIAL and self._clock.left_s() < self._calls * self._call_s * self._factor(strategy):
+                self._seen = replace(self._seen, out_of_time=self._too_long(strategy))
+                continue
+            self._progress(strategy, number + 1)
+            sample = self._batch(strategy)
+            if sample is not None:
+                got[strategy] = sample
+        if Strategy.SERIAL in got:
+            done = Round(
+                serial=got[Strategy.SERIAL], threads=got.get(Strategy.THREADS), processes=got.get(Strategy.PROCESSES)
+            )
+            self._seen = replace(self._seen, rounds=(*self._seen.rounds, done))
+
+    def _too_long(self, strategy: Strategy) -> str:
+        batch = self._calls * self._call_s
+        whole = math.ceil(batch * (2 + sum(self._factor(s) for s in (Strategy.THREADS, Strategy.PROCESSES))) * 1.2)
+        return (
+            f"{strategy} did not fit into {self._clock.budget_s:g} s, since one call takes {self._call_s:.1f} s; "
+            f"max_time={whole} would do"
+        )
+
+    def _was_warm(self, cold: Sample, serial: Sample | None) -> bool:
+        """Tell whether the warm-up may stand for the first batch in processes."""
+        if self._calls > 1 or serial is None or len(cold.readings) != self._plan.workers:
+            return False
+        return _span_s(cold) <= COLD * _span_s(serial)
+
+    def _batch(self, strategy: Strategy) -> Sample | None:
+        """Run one batch; None if it failed, which is then the strategy's end."""
+        trace: GilTrace | None = None
+        if strategy is Strategy.PROCESSES:
+            answers = self._pool.ask_all(self._workers, Batch(calls=self._calls))
+        else:
+            threads = self._plan.workers if strategy is Strategy.THREADS else 1
+            pause = THREADS_LOOK_S if threads > 1 else self._look_s()
+            question = Batch(calls=self._calls, threads=threads)
+            answer, trace, why = self._pool.ask_watched(self._workers[0], question, pause)
+            answers = [answer]
+            self._seen = replace(self._seen, gil_unwatched=why)
+        bad = next((answer for answer in answers if not isinstance(answer, Done)), None)
+        if bad is None:
+            readings: list[BatchReading] = [answer.reading for answer in answers if isinstance(answer, Done)]
+            return Sample(strategy=strategy, readings=tuple(readings), trace=trace)
+        if strategy is Strategy.SERIAL:
+            raise NotProbed(f"it passed once, but not when called {self._calls} times in a row: {_text(bad)}")
+        self._end(strategy, bad, f"a batch of {self._calls} calls")
+        self._replace(fresh=strategy is Strategy.THREADS)
+        return None
+
+    def _look_s(self) -> float:
+        """Choose the mean time between looks at the GIL in a serial batch."""
+        return min(max(self._calls * self._call_s / LOOKS_PER_BATCH, LOOK_S[0]), LOOK_S[1])
+
+    def _end(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
+        """Keep how a strategy ended. The worker of a lost or failed batch is not trusted any more."""
+        outcome = answer.outcome if isinstance(answer, Lost) else Outcome.FAILED
+        end = End(outcome=outcome, error=f"{during}: {_text(answer)}")
+        if strategy is Strategy.THREADS:
+            self._seen = replace(self._seen, threads_end=end)
+        else:
+            self._seen = replace(self._seen, processes_end=end)
+
+
+def _span_s(sample: Sample) -> float:
+    """Return a batch's wall time in seconds, as the clock on the wall saw it."""
+    threads = [thread for reading in sample.readings for thread in reading.threads]
+    return (max(thread.end_ns for thread in threads) - min(thread.start_ns for thread in threads)) / 1e9
+
+
+def _text(answer: Answer | Lost) -> str:
+    return answer.error if isinstance(answer, Failed | Lost) else f"unexpected answer {type(answer).__name__}"

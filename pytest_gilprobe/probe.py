@@ -1,0 +1,103 @@
+"""The spine: plan -> samples -> estimates -> verdict -> result, on one screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe import host
+from pytest_gilprobe.judge import judge
+from pytest_gilprobe.measure import Job, NotProbed, measure
+from pytest_gilprobe.model import (
+    Bound,
+    Evidence,
+    Gil,
+    Outcome,
+    ProcessesResult,
+    Recommendation,
+    Status,
+    ThreadsResult,
+    Verdict,
+    WorkloadResult,
+)
+from pytest_gilprobe.stats.reduce import reduce
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_gilprobe.config import Plan
+    from pytest_gilprobe.machine import Surveyor
+    from pytest_gilprobe.model import Measurement
+    from pytest_gilprobe.workers.pool import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prober:
+    """All that probes of one session share."""
+
+    pool: Pool
+    surveyor: Surveyor
+    progress: Callable[[str], None]
+
+    def probe(self, plan: Plan, *, keep: int, known_call_s: float) -> WorkloadResult:
+        """Measure and judge one test that has passed; never raises for what the test or this tool does wrong."""
+        started_ns = host.perf_counter_ns()
+        try:
+            evidence = self._measure(plan, keep, known_call_s)
+            judgement = judge(evidence)
+        except NotProbed as finding:
+            return unmeasured(plan.nodeid, Status.NOT_PROBED, str(finding), plan.workers, _since_s(started_ns))
+        except Exception as error:  # noqa: BLE001 - wrong is worse than silent, and the user's session goes on
+            reason = f"internal error, please report it: {type(error).__name__}: {error}"
+            return unmeasured(plan.nodeid, Status.ERROR, reason, plan.workers, _since_s(started_ns))
+        return WorkloadResult(
+            nodeid=plan.nodeid,
+            status=Status.PROBED,
+            workers=plan.workers,
+            probe_time_s=_since_s(started_ns),
+            verdict=judgement.verdict,
+            serial=evidence.serial,
+            threads=evidence.threads,
+            processes=evidence.processes,
+        )
+
+    def _measure(self, plan: Plan, keep: int, known_call_s: float) -> Evidence:
+        """Measure until no decision is open, or time is up."""
+        self.progress("start")
+        self.surveyor.survey(plan.workers)
+        job = Job(plan=plan, keep=keep, cpus=self.surveyor.cpus, known_call_s=known_call_s)
+        seen = measure(
+            job,
+            self.pool,
+            settled=lambda so_far: not judge(self._evidence(so_far)).open_,
+            progress=lambda strategy, number: self.progress(f"{strategy} {number}"),
+        )
+        return self._evidence(seen)
+
+    def _evidence(self, measurement: Measurement) -> Evidence:
+        known = self.surveyor.machine(measurement.workers)
+        serial, threads, processes = reduce(measurement, known)
+        return Evidence(
+            measurement=measurement, machine=known, serial=serial, threads=threads, processes=processes
+        )
+
+
+def _since_s(started_ns: int) -> float:
+    return (host.perf_counter_ns() - started_ns) / 1e9
+
+
+def unmeasured(nodeid: str, status: Status, reason: str, workers: int, probe_time_s: float = 0.0) -> WorkloadResult:
+    """Describe a workload of which nothing is known, and say why."""
+    return WorkloadResult(
+        nodeid=nodeid,
+        status=status,
+        reason=reason,
+        workers=workers,
+        probe_time_s=probe_time_s,
+        verdict=Verdict(
+            bound=Bound.INCONCLUSIVE, gil=Gil.UNKNOWN, strategy=Recommendation.INCONCLUSIVE, speedup=None, reason=reason
+        ),
+        serial=None,
+        threads=ThreadsResult(outcome=Outcome.SKIPPED, error=reason),
+        processes=ProcessesResult(outcome=Outcome.SKIPPED, error=reason),
+    )

@@ -1,0 +1,38 @@
+"""What the user sees while a probe runs: the strategy and round, on a terminal only, and gone afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Progress:
+    """A few words behind the cursor, taken back with backspaces: the line before them is pytest's."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Find the terminal, if there is one and somebody may be looking."""
+        reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+        self._reporter = reporter if reporter is not None and reporter.isatty and reporter.verbosity >= 0 else None
+        self._shown = 0
+
+    def show(self, words: str) -> None:
+        """Replace the words shown by these; nothing is shown where the line has no room left."""
+        self.clear()
+        if self._reporter is None:
+            return
+        writer = self._reporter.config.get_terminal_writer()
+        text = f" [gilprobe: {words}]"
+        if writer.width_of_current_line + len(text) >= writer.fullwidth:
+            return
+        writer.write(text, flush=True, light=True)
+        self._shown = len(text)
+
+    def clear(self) -> None:
+        """Take the words back."""
+        if self._reporter is None or not self._shown:
+            return
+        shown, self._shown = self._shown, 0
+        writer = self._reporter.config.get_terminal_writer()
+        writer.write("\b" * shown + " " * shown + "\b" * shown, flush=True)

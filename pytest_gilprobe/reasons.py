@@ -1,0 +1,140 @@
+"""The sentence that goes with a verdict: what was measured, and why that advises what it does."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation
+from pytest_gilprobe.reporters import numbers
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model import Evidence, ProcessesResult, ThreadsResult
+
+NATIVE_BUSY = 0.2
+"""Native helper threads that burn more than this share of a core make a call *already parallel inside*."""
+_NO_GAIN = 1.3
+_BOUNDS = {
+    Bound.IO: "I/O-bound",
+    Bound.CPU: "CPU-bound",
+    Bound.MIXED: "half waiting, half computing",
+    Bound.INCONCLUSIVE: "between two kinds",
+}
+
+
+def sentence(
+    evidence: Evidence, bound: Bound, gil: Gil, strategy: Recommendation, why_not: str | None
+) -> str:
+    """Say the verdict's reason with its numbers."""
+    used = numbers.percent(evidence.serial.cpu_utilization.value)
+    measured = ", ".join(_figure(evidence, name) for name in ("threads", "processes"))
+    because = {
+        Recommendation.SERIAL: _why_serial,
+        Recommendation.THREADS: _why_threads,
+        Recommendation.PROCESSES: _why_processes,
+    }.get(strategy)
+    why = because(evidence, bound, gil) if because is not None else why_not or "the evidence does not decide"
+    return f"{_BOUNDS[bound]} ({used} of one core): {measured}; {why}"
+
+
+def _figure(evidence: Evidence, name: str) -> str:
+    result: ThreadsResult | ProcessesResult = evidence.threads if name == "threads" else evidence.processes
+    if result.speedup is not None:
+        return f"{evidence.measurement.workers} {name} {'give ' if name == 'threads' else ''}{numbers.about(result.speedup.value)}"
+    if result.outcome is Outcome.SKIPPED:
+        return f"{name} not tried"
+    return f"{name} {result.outcome}"
+
+
+def _why_threads(evidence: Evidence, bound: Bound, gil: Gil) -> str:
+    fraction = evidence.serial.gil_held_fraction
+    if gil is Gil.ABSENT:
+        return "no GIL stands in the way" + _no_dearer(evidence)
+    if bound is Bound.IO:
+        return "a waiting thread releases the GIL"
+    if fraction is not None:
+        return f"the GIL is held for {numbers.percent(fraction.value)} of the time, so threads overlap" + _no_dearer(evidence)
+    return "the threads overlap, and cost less than processes"
+
+
+def _no_dearer(evidence: Evidence) -> str:
+    return "" if evidence.processes.speedup is None else ", and threads cost less than processes"
+
+
+def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001 - one signature for all three
+    threads = evidence.threads
+    if threads.outcome is not Outcome.OK:
+        return f"threads are out: {(threads.error or str(threads.outcome)).splitlines()[0]}"
+    fraction = evidence.serial.gil_held_fraction
+    share = numbers.percent(fraction.value) if fraction is not None else None
+    if gil is Gil.HELD and evidence.serial.cpu_utilization.value + 0.2 < (fraction.value if fraction else 0):
+        return f"it holds the GIL for {share} of the time, mostly while it waits"
+    if gil is Gil.HELD:
+        return "the GIL serialises the threads" if bound is not Bound.IO else f"the GIL is held for {share} of the time"
+    if gil is Gil.PARTIAL and share is not None:
+        return f"the GIL, held for {share} of the time, holds the threads back"
+    if gil in {Gil.RELEASED, Gil.ABSENT}:
+        return "it is not the GIL that holds the threads back: a lock, shared data or memory is likely"
+    return "the threads hold each other back, by the GIL or a lock"
+
+
+def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001 - one signature for all three
+    machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
+    costs = [cost for cost in (machine.thread_task_s, machine.process_task_s) if cost is not None]
+    if costs and call_s / min(costs) < _NO_GAIN:
+        fewest = math.ceil(max(costs) * 10 / call_s)
+        dear = " or ".join(
+            f"{numbers.seconds(cost)} ({name} pool)"
+            for name, cost in (("thread", machine.thread_task_s), ("process", machine.process_task_s))
+            if cost is not None
+        )
+        return (
+            f"a call takes {numbers.seconds(call_s)}, handing it out {dear}: "
+            f"keep it serial, or hand out {fewest} calls or more per task"
+        )
+    native = evidence.serial.native_cpu_share
+    if native is not None and native > NATIVE_BUSY:
+        return f"already parallel inside: native threads use {numbers.percent(native)} of another core"
+    if gil is Gil.HELD and evidence.processes.speedup is None:
+        return "the GIL serialises the threads, and processes are no way out"
+    return "neither is worth it: none reaches 1.3x in a pool"
+
+
+def straddles(evidence: Evidence, unsettled: str) -> str:
+    """Say which answers the intervals still allow, and what would settle it."""
+    spans = ", ".join(
+        f"{name} {numbers.interval(result.pool_speedup)}"
+        for name, result in (("threads", evidence.threads), ("processes", evidence.processes))
+        if result.pool_speedup is not None
+    )
+    late = evidence.measurement.out_of_time
+    how = f"; {late}" if late is not None else "; a longer max_time or a quieter machine may settle it"
+    return f"it may be {unsettled} (in a pool: {spans or 'nothing measured'}){how}"
+
+
+def nothing_to_compare(evidence: Evidence) -> str:
+    """Say why there is no second strategy to compare serial calls with."""
+    causes = {
+        f"{name} {result.outcome}: {(result.error or '').splitlines()[0] if result.error else 'no reason known'}"
+        for name, result in (("threads", evidence.threads), ("processes", evidence.processes))
+    }
+    return "nothing to compare serial calls with (" + "; ".join(sorted(causes)) + ")"
+
+
+def threads_beat_ceiling(evidence: Evidence) -> str:
+    """Say that threads and the watched GIL contradict each other."""
+    fraction, speedup = evidence.serial.gil_held_fraction, evidence.threads.speedup
+    return (
+        f"the evidence disagrees: the GIL was seen held for {numbers.percent(fraction.value if fraction else None)} of the time, "
+        f"yet threads gave {numbers.speedup(speedup)}"
+    )
+
+
+def machine_too_small(evidence: Evidence) -> str:
+    """Say that this machine cannot show whether computing in parallel helps."""
+    machine = evidence.machine
+    gave = numbers.times(machine.scaling.value if machine.scaling is not None else None)
+    return (
+        f"this machine cannot tell: with {numbers.count(machine.cpus, 'usable CPU')} it gave a plain Python loop only {gave} in "
+        f"{numbers.count(machine.scaling_workers or 0, 'process', 'processes')}; try on one with two idle CPUs or more"
+    )

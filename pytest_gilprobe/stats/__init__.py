@@ -1,0 +1,1 @@
+"""From samples to estimates: pure functions, each with its source."""

@@ -1,0 +1,230 @@
+"""From one probe's measurement to the three strategies' results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import (
+    End,
+    Estimate,
+    GilMethod,
+    Outcome,
+    ProcessesResult,
+    Sample,
+    SerialResult,
+    ThreadsResult,
+    TimeShares,
+)
+from pytest_gilprobe.stats import held, rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model import Machine, Measurement
+
+UTILIZATION_NOISE = 0.02
+"""Standard deviation of a batch's CPU utilization that is assumed at the least: clocks are not read at one moment."""
+CEILING_SLACK = 1.1
+"""A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have errors."""
+
+Results = tuple[SerialResult, ThreadsResult, ProcessesResult]
+
+
+def reduce(measurement: Measurement, machine: Machine) -> Results:
+    """Estimate everything that a report shows from the samples of all rounds.
+
+    Raises `ValueError` without a complete serial batch.
+    """
+    serial_samples = [one.serial for one in measurement.rounds]
+    less_queue = correctable(measurement, machine)
+    serial = _serial(measurement, serial_samples)
+    threads = _threads(measurement, machine, serial, less_queue=less_queue)
+    processes = _processes(measurement, machine, serial, less_queue=less_queue)
+    return serial, threads, processes
+
+
+def correctable(measurement: Measurement, machine: Machine) -> bool:
+    """Tell whether run-queue time is other programs' fault: not where the batch's own threads outnumber the CPUs."""
+    return measurement.workers <= machine.cpus
+
+
+def _serial(measurement: Measurement, samples: Sequence[Sample]) -> SerialResult:
+    per_call = [rounds.s_per_call(sample, less_queue=True) for sample in samples]
+    cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
+    utilization = rounds.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
+    fraction = held_fraction(samples)
+    return SerialResult(
+        calls=sum(rounds.calls_in(sample) for sample in samples),
+        rounds=len(samples),
+        wall_s_per_call=rounds.positive_centre(per_call, rounds.LEAST_NOISE),
+        cpu_s_per_call=rounds.positive_centre(cpu, rounds.LEAST_NOISE),
+        cpu_utilization=_within(utilization, 0.0, 1.0),
+        gil_held_fraction=fraction,
+        gil_method=_method(samples) if fraction is not None else None,
+        longest_hold_s=_longest_hold([one.threads for one in measurement.rounds if one.threads is not None]),
+        run_queue_share=rounds.queue_share(samples),
+        native_cpu_share=sum(rounds.native_cpu_share(sample) for sample in samples) / len(samples),
+        first_call_s=measurement.first_call_s,
+        shares=_shares(samples, fraction, lanes=1),
+    )
+
+
+def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *, less_queue: bool) -> ThreadsResult:
+    pairs = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
+    end = _end(measurement.threads_end, measurement, bool(pairs))
+    if end.outcome is not Outcome.OK:
+        return ThreadsResult(outcome=end.outcome, error=end.error)
+    samples = [sample for _, sample in pairs]
+    speedup = _speedup(pairs, machine, less_queue=less_queue)
+    ceiling = _ceiling(serial.gil_held_fraction)
+    if less_queue and ceiling is not None:
+        speedup = _capped(speedup, ceiling.high * CEILING_SLACK)
+    fraction = held_fraction(samples)
+    return ThreadsResult(
+        outcome=Outcome.OK,
+        speedup=speedup,
+        pool_speedup=rounds.pool_speedup(speedup, serial.wall_s_per_call, machine.thread_task_s),
+        wall_s_per_call=_per_call(samples, less_queue=less_queue),
+        cpu_s_per_call=_cpu_per_call(samples),
+        gil_held_fraction=fraction,
+        ceiling=ceiling.value if ceiling is not None else None,
+        hand_out_s_per_call=machine.thread_task_s,
+        run_queue_share=rounds.queue_share(samples),
+        shares=_shares(samples, fraction, lanes=measurement.workers, serial=serial.shares),
+    )
+
+
+def _processes(
+    measurement: Measurement, machine: Machine, serial: SerialResult, *, less_queue: bool
+) -> ProcessesResult:
+    pairs = [(one.serial, one.processes) for one in measurement.rounds if one.processes is not None]
+    end = _end(measurement.processes_end, measurement, bool(pairs))
+    if end.outcome is not Outcome.OK:
+        return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
+    samples = [sample for _, sample in pairs]
+    speedup = _speedup(pairs, machine, less_queue=less_queue)
+    memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
+    return ProcessesResult(
+        outcome=Outcome.OK,
+        speedup=speedup,
+        pool_speedup=rounds.pool_speedup(speedup, serial.wall_s_per_call, machine.process_task_s),
+        wall_s_per_call=_per_call(samples, less_queue=less_queue),
+        cpu_s_per_call=_cpu_per_call(samples),
+        start_up_s=measurement.start_up_s,
+        rss_bytes_per_worker=max((known for known in memory if known is not None), default=None),
+        hand_out_s_per_call=machine.process_task_s,
+        run_queue_share=rounds.queue_share(samples),
+        shares=_shares(samples, None, lanes=1),
+    )
+
+
+def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT001 - private
+    """Turn *ok, but never tried* into *skipped*, with the reason."""
+
+
+    if end.outcome is Outcome.OK and not tried:
+        return End(outcome=Outcome.SKIPPED, error=measurement.out_of_time or "not tried")
+    return end
+
+
+def _speedup(pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_queue: bool) -> Estimate:
+    """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike."""
+    ratios = [
+        rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
+        for serial, sample in pairs
+    ]
+    return rounds.positive_centre(ratios, max(machine.noise, rounds.LEAST_NOISE))
+
+
+def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
+    values = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
+    return rounds.positive_centre(values, rounds.LEAST_NOISE)
+
+
+def _cpu_per_call(samples: Sequence[Sample]) -> Estimate:
+    values = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
+    return rounds.positive_centre(values, rounds.LEAST_NOISE)
+
+
+def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
+    """Estimate the GIL-held share of the samples' time from their traces; None where nothing could be seen."""
+    windows = []
+    for sample in samples:
+        if sample.trace is not None:
+            threads = [thread for reading in sample.readings for thread in reading.threads]
+            start, end = min(thread.start_ns for thread in threads), max(thread.end_ns for thread in threads)
+            windows.append((sample.trace, start, end))
+    return held.pool(windows)
+
+
+def _longest_hold(samples: Sequence[Sample]) -> float | None:
+    holds = []
+    for sample in samples:
+        if sample.trace is None or sample.trace.method is not GilMethod.MEMORY:
+            continue
+        threads = [thread for reading in sample.readings for thread in reading.threads]
+        hold = held.longest_hold_s(
+            sample.trace, max(thread.start_ns for thread in threads), min(thread.end_ns for thread in threads)
+        )
+        if hold is not None:
+            holds.append(hold)
+    return max(holds, default=None)
+
+
+def _method(samples: Sequence[Sample]) -> GilMethod | None:
+    return next((sample.trace.method for sample in samples if sample.trace is not None), None)
+
+
+def _ceiling(fraction: Estimate | None) -> Estimate | None:
+    """Return 1 / GIL-held fraction: calls that hold the GIL for a share f of their time cannot overlap beyond it."""
+    if fraction is None or fraction.low <= 0 or fraction.value <= 0:
+        return None
+    low, value, high = 1 / fraction.high, 1 / fraction.value, 1 / fraction.low
+    return Estimate(value=value, low=low, high=high, confidence=fraction.confidence)
+
+
+def _capped(estimate: Estimate, most: float) -> Estimate:
+    return Estimate(
+        value=min(estimate.value, most),
+        low=min(estimate.low, most),
+        high=min(estimate.high, most),
+        confidence=estimate.confidence,
+    )
+
+
+def _within(estimate: Estimate, least: float, most: float) -> Estimate:
+    low, value, high = (min(most, max(least, one)) for one in (estimate.low, estimate.value, estimate.high))
+    return Estimate(value=value, low=low, high=high, confidence=estimate.confidence)
+
+
+def _shares(
+    samples: Sequence[Sample], fraction: Estimate | None, *, lanes: int, serial: TimeShares | None = None
+) -> TimeShares | None:
+    """Split the time of one thread (of ``lanes`` that share a GIL) into what it was spent on.
+
+    ``serial``, for threads: what one thread alone is blocked for is its own waiting; what it is blocked for beyond that is put down to the
+    GIL, up to the time for which another thread held it.
+    """
+    wall = cpu = queue = 0.0
+    for sample in samples:
+        sample_wall, sample_cpu, sample_queue = rounds.totals_s(sample)
+        wall, cpu, queue = wall + sample_wall, cpu + sample_cpu, queue + (sample_queue or 0.0)
+    if wall <= 0:
+        return None
+    told = rounds.queue_share(samples) is not None
+    total = max(wall, cpu + queue)
+    on_cpu, in_queue = cpu / total, queue / total
+    blocked = max(0.0, 1 - on_cpu - in_queue)
+    holding = None if fraction is None else min(fraction.value / lanes, on_cpu)
+    waiting = None
+    if serial is not None and fraction is not None:
+        own = serial.blocked * on_cpu / serial.cpu if serial.cpu > 0 else blocked
+        waiting = min(max(0.0, blocked - own), fraction.value)
+    return TimeShares(
+        cpu=on_cpu,
+        cpu_with_gil=holding,
+        cpu_without_gil=None if holding is None else on_cpu - holding,
+        gil_wait=waiting,
+        blocked=blocked,
+        run_queue=in_queue if told else None,
+    )

@@ -1,0 +1,153 @@
+"""From rounds of samples to estimates: pure functions, each with its source."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist, fmean, median
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model import Sample
+
+CONFIDENCE = 0.95
+LEAST_NOISE = 0.03
+"""Standard deviation of the log of a 50 ms batch's time that is assumed at the least: what idle 2-core machines show."""
+PRIOR_WEIGHT = 4
+"""How many degrees of freedom the assumed noise counts for: about as many as the rounds of one probe."""
+_ROBUST_FROM = 5
+"""From so many rounds on the median and the median deviation are used: fewer cannot tell an outlier."""
+_MAD_TO_SD = 1.4826
+_MEDIAN_SE = math.sqrt(math.pi / 2)
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """Return a quantile of Student's t distribution, for 3 or more degrees of freedom, to 0.5 % or better.
+
+    *Source:* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
+    """
+    if freedom < 3:  # noqa: PLR2004 - the expansion's range
+        msg = f"the expansion needs 3 degrees of freedom, found {freedom}"
+        raise ValueError(msg)
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def centre(values: Sequence[float], prior_sd: float) -> Estimate:
+    """Estimate the centre of a few noisy values whose noise is roughly known beforehand.
+
+    The variance is a weighted mean of the values' own and of ``prior_sd`` squared, the latter counting as `PRIOR_WEIGHT` degrees of
+    freedom, so that one value has an interval at all, and two that agree by luck do not pass for exact. From 5 values on, median
+    and median absolute deviation stand for mean and standard deviation: one disturbed round then moves little.
+
+    Raises `ValueError` without values. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics and Molecular Biology 3(1),
+    2004, section 3; small-sample factor of the MAD: Croux and Rousseeuw, Computational Statistics, 1992; standard error of the median: asymptotic,
+    sqrt(pi/2) that of the mean.
+    """
+    if not values:
+        msg = "no values to estimate from"
+        raise ValueError(msg)
+    number = len(values)
+    if number < _ROBUST_FROM:
+        middle, widen = fmean(values), 1.0
+        own = sum((value - middle) ** 2 for value in values)
+    else:
+        middle, widen = median(values), _MEDIAN_SE
+        deviation = _MAD_TO_SD * median(abs(value - middle) for value in values) * number / (number - 0.8)
+        own = deviation**2 * (number - 1)
+    freedom = PRIOR_WEIGHT + number - 1
+    spread = math.sqrt((PRIOR_WEIGHT * prior_sd**2 + own) / freedom)
+    half = t_quantile((1 + CONFIDENCE) / 2, freedom) * spread * widen / math.sqrt(number)
+    return Estimate(value=middle, low=middle - half, high=middle + half, confidence=CONFIDENCE)
+
+
+def positive_centre(values: Sequence[float], prior_sd: float) -> Estimate:
+    """Estimate the centre of positive values (times, ratios) on the scale of their logarithms.
+
+    ``prior_sd`` is that of the logarithm: 0.03 is 3 %. Raises `ValueError` without values or with one that is not positive.
+    """
+    logs = centre([math.log(value) for value in values], prior_sd)
+    return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
+
+
+def calls_in(sample: Sample) -> int:
+    """Count a sample's calls over all threads and workers."""
+    return sum(thread.calls for reading in sample.readings for thread in reading.threads)
+
+
+def span_s(sample: Sample, *, less_queue: bool) -> float:
+    """Return a batch's wall time in seconds: from the first start to the last end.
+
+    With ``less_queue``, each thread's end is moved forward by the time that it was runnable without running: the span as it would be
+    if nobody else wanted the CPUs. Never less than the longest CPU time of a thread.
+    """
+    threads = [thread for reading in sample.readings for thread in reading.threads]
+    first = min(thread.start_ns for thread in threads)
+    last = max(thread.end_ns - ((thread.run_queue_ns or 0) if less_queue else 0) for thread in threads)
+    return max(last - first, *(thread.cpu_ns for thread in threads), 1) / 1e9
+
+
+def s_per_call(sample: Sample, *, less_queue: bool) -> float:
+    """Return a batch's span per call, all threads' and workers' calls counted: the reciprocal of its throughput."""
+    return span_s(sample, less_queue=less_queue) / calls_in(sample)
+
+
+def totals_s(sample: Sample) -> tuple[float, float, float | None]:
+    """Return wall, CPU and run-queue seconds, each summed over all threads; the last is None where untold."""
+    threads = [thread for reading in sample.readings for thread in reading.threads]
+    wall = sum(thread.end_ns - thread.start_ns for thread in threads) / 1e9
+    cpu = sum(thread.cpu_ns for thread in threads) / 1e9
+    waits = [thread.run_queue_ns for thread in threads]
+    queue = None if None in waits else sum(wait or 0 for wait in waits) / 1e9
+    return wall, cpu, None if queue is None else min(queue, wall)
+
+
+def cpu_utilization(sample: Sample) -> float:
+    """Return CPU time / (wall time - run-queue time), per thread: 0 waits, 1 computes, never above 1."""
+    wall, cpu, queue = totals_s(sample)
+    return min(1.0, cpu / max(wall - (queue or 0.0), cpu, 1e-9))
+
+
+def queue_share(samples: Sequence[Sample]) -> float | None:
+    """Return the share of wall time for which the samples' threads were runnable but not running."""
+    wall = queue = 0.0
+    for sample in samples:
+        sample_wall, _, sample_queue = totals_s(sample)
+        if sample_queue is None:
+            return None
+        wall, queue = wall + sample_wall, queue + sample_queue
+    return queue / wall if wall else None
+
+
+def native_cpu_share(sample: Sample) -> float:
+    """Return the CPU time that no Python thread of the batch used, as a share of the batch's wall time.
+
+    It is that of native helper threads: 0 none, 1 one more core. Clocks' grain makes it wobble around 0; never negative.
+    """
+    outside = sum(reading.process_cpu_ns - sum(thread.cpu_ns for thread in reading.threads) for reading in sample.readings)
+    return max(0.0, outside / 1e9 / span_s(sample, less_queue=False) / len(sample.readings))
+
+
+def pool_speedup(speedup: Estimate, call_s: Estimate, task_s: float | None) -> Estimate:
+    """Predict the speed-up of a pool from that of the bare calls and the cost of handing one call out.
+
+    A pool finishes a call every max(call / speed-up, hand-out): one thread hands out, the workers work beside it. ``task_s`` None costs nothing.
+    """
+    if task_s is None:
+        return speedup
+    cost = max(task_s, 1e-12)
+    return Estimate(
+        value=min(speedup.value, call_s.value / cost),
+        low=min(speedup.low, call_s.low / cost),
+        high=min(speedup.high, call_s.high / cost),
+        confidence=speedup.confidence,
+    )

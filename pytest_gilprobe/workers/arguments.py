@@ -1,0 +1,60 @@
+"""The parent's session, as a worker must run it again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from pytest_gilprobe.workers.protocol import WorkerSpec
+
+
+def spec_for(config: pytest.Config, items: Sequence[pytest.Item]) -> WorkerSpec:
+    """Describe the session that a worker must run so that it collects just ``items``, under the same node ids.
+
+    ``folder`` is left empty; each worker gets its own.
+    """
+    from pytest_gilprobe.workers.protocol import WorkerSpec  # noqa: PLC0415 - not before the first probe
+
+    return WorkerSpec(
+        arguments=_before_dashes(config),
+        overrides=_overrides(config),
+        plugins=tuple(plugin for plugin in config.invocation_params.plugins or () if isinstance(plugin, str)),
+        working_dir=str(config.invocation_params.dir),
+        folder="",
+        nodeids=frozenset(item.nodeid for item in items),
+        files=frozenset(str(item.path) for item in items),
+    )
+
+
+def _before_dashes(config: pytest.Config) -> tuple[str, ...]:
+    """Return the command line with a lone ``--`` taken out: the overrides behind it must still be read as flags."""
+    return tuple(os.fspath(argument) for argument in config.invocation_params.args if argument != "--")
+
+
+def _overrides(config: pytest.Config) -> tuple[str, ...]:
+    """Choose the flags that keep a worker's session off the parent's files, screen and processes.
+
+    A flag is passed only where the plugin that knows it is there: others are usage errors.
+    """
+    known, plugins = config.option, config.pluginmanager
+    flags = ["--color=no"] if hasattr(known, "color") else []
+    if hasattr(known, "capture"):
+        flags.append("--capture=no")
+    if hasattr(known, "basetemp"):
+        flags.append("--basetemp={folder}/tmp")
+    if hasattr(known, "log_file"):
+        flags.append(f"--log-file={os.devnull}")
+    if plugins.hasplugin("cacheprovider"):
+        flags += ["-o", "cache_dir={folder}/cache"]
+    if plugins.hasplugin("xdist"):
+        flags += ["-n0", "--dist=no"]
+    if plugins.hasplugin("pytest_cov"):
+        flags.append("--no-cov")
+    if getattr(known, "report_log", None):
+        flags.append("--report-log={folder}/report.log")
+    return tuple(flags)

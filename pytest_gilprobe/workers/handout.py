@@ -1,0 +1,50 @@
+"""What the standard library's pools cost: per task handed out, and to start a worker."""
+
+from __future__ import annotations
+
+import statistics
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+
+from pytest_gilprobe import host
+from pytest_gilprobe.model import Strategy
+from pytest_gilprobe.workers.protocol import HandedOut, HandOut
+
+TASKS = 40
+ROUNDS = 7
+
+
+def nothing(_: object) -> None:
+    """Be the task that costs nothing itself."""
+
+
+def measure(question: HandOut) -> HandedOut:
+    """Hand empty tasks to a real pool and time it.
+
+    The cost per task is the median over rounds of ``map``'s wall time / tasks, with one task per message: what
+    a user of ``pool.map(f, items)`` pays for each call.
+    """
+    started = host.perf_counter_ns()
+    with _pool(question) as pool:
+        list(pool.map(nothing, range(question.workers)))
+        start_up = (host.perf_counter_ns() - started) / 1e9
+        costs = [_round_s(pool) for _ in range(ROUNDS)]
+    return HandedOut(
+        task_s=statistics.median(costs),
+        start_up_s=0.0 if question.strategy is Strategy.THREADS else start_up / question.workers,
+    )
+
+
+def _pool(question: HandOut) -> Executor:
+    if question.strategy is Strategy.THREADS:
+        return ThreadPoolExecutor(question.workers)
+    import multiprocessing  # noqa: PLC0415 - heavy, and rarely needed
+
+    context = multiprocessing.get_context(question.start_method)
+    return ProcessPoolExecutor(question.workers, mp_context=context)
+
+
+def _round_s(pool: Executor) -> float:
+    started = host.perf_counter_ns()
+    for _ in pool.map(nothing, range(TASKS)):
+        pass
+    return (host.perf_counter_ns() - started) / 1e9 / TASKS

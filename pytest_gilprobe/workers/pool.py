@@ -1,0 +1,305 @@
+"""The parent's side of the workers: start, ask, time out, kill, replace.
+
+What the rest may rely on:
+
+* A question to a worker always comes back: as its answer, or as `Lost` when the worker hung or died. Then it has been killed with all
+  that it started, and `Pool.ready` starts another in its place.
+* Every wait is bounded, and looks at least four times a second whether the worker is still alive: the pipe alone does not tell
+  when a process that the workload left behind holds its other end.
+* `Pool.close` leaves no process and no file behind. So does the death of this process: see `child._die_with_parent`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import types
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe import host
+from pytest_gilprobe.gil.watch import Watcher, WatchError
+from pytest_gilprobe.model import GilTrace, Outcome
+from pytest_gilprobe.workers import child
+from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, WorkerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+LOOK_S = 0.25
+"""How often a silent worker is checked for being alive."""
+FAREWELL_S = 5.0
+"""How long a worker may take to tear its session fixtures down at the end before it is killed."""
+STACKS_S = 1.0
+"""How long a hung worker may take to write its stacks down."""
+LONGEST_LOG = 8_000
+"""Characters of a lost worker's log that are reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A worker that did not answer: it hung and was killed, or it died."""
+
+    outcome: Outcome
+    error: str
+
+
+class Worker:
+    """One worker process, as the parent knows it."""
+
+    def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:  # noqa: ANN401 - each start method has a Process class of its own
+        """Keep the parent's ends; the process has just been started."""
+        self.process = process
+        self.channel = channel
+        self.lifeline = lifeline
+        self.folder = folder
+        self.asked_ns = host.perf_counter_ns()
+        self.ready: Ready | None = None
+        self.start_up_s: float | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been discarded and can be asked."""
+        return not self.channel.closed
+
+    def log(self) -> str:
+        """Return the end of what the worker wrote down: its start-up, later only stacks of faults."""
+        try:
+            text = (self.folder / "log.txt").read_text("utf-8", "backslashreplace").strip()
+        except OSError:
+            return ""
+        return text if len(text) <= LONGEST_LOG else "[...]\n" + text[-LONGEST_LOG:]
+
+
+class Pool:
+    """The workers of one session."""
+
+    def __init__(self, *, spec: WorkerSpec, start_method: str | None, timeout_s: float) -> None:
+        """Prepare to start workers as ``spec`` says; ``timeout_s`` bounds start-up, set-up and each batch."""
+        # `get_context(None)` would fix the default for good, and the user's own `set_start_method` would fail.
+        default = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+        self.start_method = start_method or default
+        self._context: Any = multiprocessing.get_context(self.start_method)
+        self._spec = spec
+        self._timeout_s = timeout_s
+        self._folder = Path(tempfile.mkdtemp(prefix="gilprobe-"))
+        self._started = 0
+        self._workers: list[Worker] = []
+
+    # Start
+
+    def start(self, count: int) -> None:
+        """Have at least ``count`` workers started; do not wait for them."""
+        while len(self._workers) < count:
+            self._workers.append(self._start_one())
+
+    def _start_one(self) -> Worker:
+        self._started += 1
+        folder = self._folder / f"worker-{self._started}"
+        folder.mkdir()
+        ours, theirs = self._context.Pipe(duplex=True)
+        end, lifeline = self._context.Pipe(duplex=False)
+        inherited = [ours, lifeline, *(held for worker in self._workers for held in (worker.channel, worker.lifeline))]
+        spec = dataclasses.replace(
+            self._spec,
+            folder=str(folder),
+            overrides=tuple(flag.replace("{folder}", str(folder)) for flag in self._spec.overrides),
+        )
+        process = self._context.Process(
+            target=child.serve,
+            args=(theirs, end, tuple(inherited) if self.start_method == "fork" else (), spec),
+            name=f"gilprobe-worker-{self._started}",
+        )
+        with _without_main_module(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child only starts a session
+            process.start()
+        theirs.close()
+        end.close()
+        return Worker(process, ours, lifeline, folder)
+
+    def ready(self, count: int) -> list[Worker] | Lost:
+        """Return ``count`` workers that have collected, starting what is missing, or why there are not so many."""
+        self.start(count)
+        chosen = self._workers[:count]
+        for worker in chosen:
+            if worker.ready is not None:
+                continue
+            answer = self._hear(worker, self._deadline(self._timeout_s))
+            if isinstance(answer, Ready):
+                worker.ready = answer
+                worker.start_up_s = (host.perf_counter_ns() - worker.asked_ns) / 1e9
+                continue
+            why = answer.error if isinstance(answer, Failed | Lost) else f"it answered {answer!r}"
+            log = worker.log()
+            self.discard(worker)
+            outcome = answer.outcome if isinstance(answer, Lost) else Outcome.CRASHED
+            shown = "" if log in why else f"\n{log}"
+            return Lost(outcome=outcome, error=f"a worker process could not start: {why}{shown}")
+        return chosen
+
+    # Ask
+
+    def ask(self, worker: Worker, question: Question, timeout_s: float | None = None) -> Answer | Lost:
+        """Ask one worker and wait for its answer."""
+        return self.ask_all([worker], question, timeout_s)[0]
+
+    def ask_all(
+        self, workers: Sequence[Worker], question: Question, timeout_s: float | None = None
+    ) -> list[Answer | Lost]:
+        """Ask several workers at once and wait for all answers, in their order."""
+        self._tell(workers, question)
+        deadline = self._deadline(timeout_s or self._timeout_s)
+        return [self._hear(worker, deadline) for worker in workers]
+
+    def ask_watched(
+        self, worker: Worker, question: Question, mean_interval_s: float
+    ) -> tuple[Answer | Lost, GilTrace | None, str | None]:
+        """Ask one worker and watch its GIL until it answers; the third value says why it could not be watched."""
+        if worker.ready is None or worker.ready.gil_address is None:
+            reason = worker.ready.gil_reason if worker.ready is not None else "the worker is not ready"
+            return self.ask(worker, question), None, reason
+        deadline = self._deadline(self._timeout_s)
+        try:
+            with Watcher(worker.ready.pid, worker.ready.gil_address, mean_interval_s=mean_interval_s) as watcher:
+                self._tell([worker], question)
+                answer = self._hear(worker, deadline, watcher)
+                return answer, watcher.trace(), None
+        except WatchError as error:
+            return self.ask(worker, question), None, str(error)
+
+    @staticmethod
+    def _tell(workers: Sequence[Worker], question: Question) -> None:
+        for worker in workers:
+            with contextlib.suppress(OSError, ValueError):  # a dead worker is noticed when it is heard
+                worker.channel.send(question)
+
+    @staticmethod
+    def _deadline(timeout_s: float) -> int:
+        return host.perf_counter_ns() + round(timeout_s * 1e9)
+
+    def _hear(self, worker: Worker, deadline_ns: int, watcher: Watcher | None = None) -> Answer | Lost:
+        """Wait for a worker's answer until the deadline; a worker that gives none is killed."""
+        while True:
+            left = (deadline_ns - host.perf_counter_ns()) / 1e9
+            if left <= 0:
+                return self._hung(worker)
+            pause = min(left, LOOK_S)
+            try:
+                if watcher is not None:
+                    arrived = watcher.wait(worker.channel.fileno(), pause)
+                else:
+                    arrived = worker.channel.poll(pause)
+                if arrived:
+                    answer: Answer = worker.channel.recv()
+                    return answer
+            except Exception:  # noqa: BLE001 - a pipe closed, or a message cut off: the worker is of no use any more
+                return self._died(worker)
+            if not worker.process.is_alive() and not worker.channel.poll(0):
+                return self._died(worker)
+
+    def _hung(self, worker: Worker) -> Lost:
+        stacks = self._stacks(worker)
+        self.discard(worker)
+        where = f"; its threads then:\n{stacks}" if stacks else ""
+        return Lost(outcome=Outcome.HUNG, error=f"no answer within the time limit, so it was killed{where}")
+
+    def _died(self, worker: Worker) -> Lost:
+        worker.process.join(FAREWELL_S)
+        code = worker.process.exitcode
+        how = "it closed its pipe and lived on" if code is None else _exit_text(code)
+        log = worker.log()
+        self.discard(worker)
+        return Lost(outcome=Outcome.CRASHED, error=f"the worker process ended: {how}" + (f"\n{log}" if log else ""))
+
+    @staticmethod
+    def _stacks(worker: Worker) -> str:
+        """Have a worker that does not answer write every thread's stack down; works while native code holds the GIL."""
+        if child.STACK_SIGNAL is None or worker.ready is None:
+            return worker.log()
+        with contextlib.suppress(OSError):
+            os.kill(worker.process.pid, child.STACK_SIGNAL)
+        until = host.perf_counter_ns() + round(STACKS_S * 1e9)
+        before = ""
+        while host.perf_counter_ns() < until:
+            host.sleep(0.02)
+            text = worker.log()
+            if text and text == before:
+                break
+            before = text
+        return before
+
+    # End
+
+    def discard(self, worker: Worker) -> None:
+        """Kill a worker and all that it started, and forget it."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+        _kill_group(worker.process.pid, certain=worker.ready is not None)
+        worker.process.kill()
+        worker.process.join(FAREWELL_S)
+        worker.channel.close()
+        worker.lifeline.close()
+        shutil.rmtree(worker.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End every worker: politely where it is idle, then by force; remove all files."""
+        idle = [worker for worker in self._workers if worker.ready is not None]
+        try:
+            self._tell(idle, Stop())
+            deadline = self._deadline(FAREWELL_S)
+            for worker in idle:
+                worker.process.join(max(0.0, (deadline - host.perf_counter_ns()) / 1e9))
+        finally:
+            for worker in list(self._workers):
+                self.discard(worker)
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """End every worker by force, now: the user wants out."""
+        for worker in list(self._workers):
+            self.discard(worker)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _kill_group(pid: int, *, certain: bool) -> None:
+    """Kill a worker's process group, with whatever its workload left behind.
+
+    ``certain`` that it has one of its own: before, its group may still be ours.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # gone already, or a system without process groups
+        if certain or os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _exit_text(code: int) -> str:
+    """Say how a process ended, with the signal's name."""
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide ``__main__`` while a process is started.
+
+    spawn and forkserver import the parent's main module again in the child. A script that calls ``pytest.main()``
+    without the ``__main__`` guard would then run its whole suite in every worker; a worker does not need it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

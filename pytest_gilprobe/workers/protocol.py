@@ -1,0 +1,139 @@
+"""The messages between the parent and a worker, as plain data.
+
+One question, one answer, in order. Every message is a frozen record of numbers, strings and such records,
+so nothing of the user's is ever pickled: the worker collects the same node id for itself. A worker that does
+not answer is killed, so no message needs an acknowledgement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_gilprobe.model import BatchReading, GilTrace, Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """What a new worker is told: how to run the parent's pytest session over just the marked tests.
+
+    ``arguments`` is the parent's command line and ``overrides`` goes behind it; ``folder`` is this worker's own,
+    for its temporary files; ``nodeids`` are the marked tests and ``files`` the absolute paths they are collected from.
+    """
+
+    arguments: tuple[str, ...]
+    overrides: tuple[str, ...]
+    plugins: tuple[str, ...]
+    working_dir: str
+    folder: str
+    nodeids: frozenset[str]
+    files: frozenset[str]
+
+
+# Questions, parent to worker.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """Set this test up and hold it ready.
+
+    ``keep`` is how many of its collectors, counted from the session, stay set up when it is closed.
+    """
+
+    nodeid: str
+    keep: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Run ``calls`` calls back to back in each of ``threads`` threads (1: in the main thread).
+
+    ``heartbeat`` has a sleeper measure the GIL meanwhile, in passes that are not timed.
+    """
+
+    calls: int
+    threads: int = 1
+    heartbeat: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """Tear the open test down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """Run a fixed pure-Python loop as if it were a workload; no test is open."""
+
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOut:
+    """Measure what a pool of ``workers`` costs per task; no test is open."""
+
+    strategy: Strategy
+    workers: int
+    start_method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Tear down what is left, and end."""
+
+
+Question = Open | Batch | Close | Control | HandOut | Stop
+
+
+# Answers, worker to parent.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The worker has collected. ``gil_address`` is where its GIL's ``locked`` lies, else ``gil_reason`` says why not."""
+
+    pid: int
+    nodeids: frozenset[str]
+    gil_address: int | None
+    gil_reason: str | None
+    gil_enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The test is set up. ``unsafe_in_threads`` says why threads must not run it, ``tracers`` what traces its code."""
+
+    unsafe_in_threads: str | None = None
+    tracers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A batch ran to its end."""
+
+    reading: BatchReading
+    heartbeat: GilTrace | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The test is torn down; ``error`` is what its tear-down raised."""
+
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOut:
+    """What a pool costs: per task, and to start one worker (0 for threads)."""
+
+    task_s: float
+    start_up_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The question could not be answered, or the workload raised: a text for the user, with its traceback."""
+
+    error: str
+
+
+Answer = Ready | Opened | Done | Closed | HandedOut | Failed
