@@ -105,7 +105,11 @@ def _not_the_gil(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     scaling = evidence.machine.scaling
     machine_can = bound is Bound.IO or scaling is None or scaling.value >= allowed * SCALES
     if gil in {Gil.RELEASED, Gil.PARTIAL} and threads.high < allowed * SCALES and machine_can and not native:
-        return f"the GIL would allow {numbers.about(allowed)} in threads; a lock, the allocator or memory holds them back"
+        cause = "handing the GIL back and forth" if gil is Gil.PARTIAL else "a lock, the allocator or memory"
+        return (
+            f"the GIL's share would allow {numbers.about(allowed)} in threads, they gave {numbers.about(threads.value)}: "
+            f"{cause} is likely to hold them back"
+        )
     return None
 
 
@@ -163,6 +167,13 @@ def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noq
     return f"how long the GIL was held could not be measured: {why}"
 
 
+def _left_changed(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    changed = evidence.measurement.left_changed
+    if not changed:
+        return None
+    return f"its calls leave {', '.join(changed)} changed: later tests of the same session run with that"
+
+
 _RULES: dict[str, Callable[[Evidence, Bound, Gil], str | None]] = {
     "unsafe-in-threads": _unsafe,
     "fails-in-processes": _processes_fail,
@@ -177,6 +188,7 @@ _RULES: dict[str, Callable[[Evidence, Bound, Gil], str | None]] = {
     "busy-machine": _busy,
     "throttled": _throttled,
     "traced": _traced,
+    "leaves-changed": _left_changed,
     "slow-first-call": _cold,
     "gil-unwatched": _unwatched,
 }

@@ -1,7 +1,7 @@
 """From estimates to a verdict: thresholds, reasons, cautions.
 
-A decision is taken only if every point of the estimates' intervals leads to the same one; otherwise it stays *inconclusive*, and ``open_``
-says whether more rounds could settle it. Evidence that contradicts itself is never averaged away: it makes the verdict inconclusive.
+A decision is taken only if every point of the estimates' intervals leads to the same one; otherwise it stays *inconclusive*, with a
+wish for what could settle it. Evidence that contradicts itself is never averaged away: it makes the verdict inconclusive.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import cautions, reasons
+from pytest_gilprobe.measure import Wish
 from pytest_gilprobe.model import (
     Bound,
     Gil,
@@ -18,6 +19,9 @@ from pytest_gilprobe.model import (
     Recommendation,
     Verdict,
 )
+
+from pytest_gilprobe.stats.reduce import scaling_now
+from pytest_gilprobe.stats.rounds import is_quiet
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, ThreadsResult
@@ -38,25 +42,29 @@ SCALING_TO_JUDGE = 0.7
 """The control must reach this share of an ideal machine's scaling before *nothing helps* is believed of computing."""
 BELIEVED = 1.25
 """Threads measured above their GIL ceiling by more than this contradict it."""
+ROUNDS_WHEN_DISTURBED = 3
+"""So many rounds must agree where none of them was quiet: two can be disturbed alike."""
+SUPERLINEAR = 1.05
+"""N workers that do more than N times the work of one, by more than this, were compared with a disturbed one."""
 QUIET = 0.05
 """Run-queue share up to which other programs are taken not to matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A verdict, and whether another round could change an *inconclusive* in it."""
+    """A verdict, and what could still change it."""
 
     verdict: Verdict
-    open_: bool
+    wish: Wish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A strategy chosen or not, why not, and whether more rounds could tell."""
+    """A strategy chosen or not, why not, and what could tell."""
 
     strategy: Recommendation
     why_not: str | None = None
-    open_: bool = False
+    wish: Wish = Wish.NOTHING
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -72,16 +80,17 @@ def judge(evidence: Evidence) -> Judgement:
         reason=reasons.sentence(evidence, bound, gil, choice.strategy, choice.why_not),
         cautions=cautions.of(evidence, bound, gil),
     )
-    return Judgement(verdict=verdict, open_=choice.open_ or bound is Bound.INCONCLUSIVE)
+    return Judgement(verdict=verdict, wish=Wish.ROUND if bound is Bound.INCONCLUSIVE and choice.wish is Wish.NOTHING else choice.wish)
 
 
 def bound_of(utilization: Estimate) -> Bound:
     """Tell waiting from computing; inconclusive while the interval straddles a threshold."""
-    found = {_bound_at(utilization.low), _bound_at(utilization.high)}
+    found = {bound_at(utilization.low), bound_at(utilization.high)}
     return found.pop() if len(found) == 1 else Bound.INCONCLUSIVE
 
 
-def _bound_at(utilization: float) -> Bound:
+def bound_at(utilization: float) -> Bound:
+    """Tell waiting from computing at one CPU utilization."""
     if utilization < IO_BELOW:
         return Bound.IO
     return Bound.CPU if utilization > CPU_ABOVE else Bound.MIXED
@@ -116,19 +125,54 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
     threads, processes = _interval(evidence.threads, evidence), _interval(evidence.processes, evidence)
     if threads is None and processes is None:
         return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=reasons.nothing_to_compare(evidence))
-    found = {_rule(*corner) for corner in product(_ends(threads), _ends(processes))}
-    if len(found) > 1:
+    found = {rule(*corner) for corner in product(_ends(threads), _ends(processes))}
+    strategy = found.pop() if len(found) == 1 else _by_direct_comparison(evidence, threads, processes)
+    if strategy is None:
         unsettled = " or ".join(sorted(found, key=list(Recommendation).index))
-        return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=reasons.straddles(evidence, unsettled), open_=True)
-    strategy = found.pop()
-    if contradiction := contradicts(evidence):
-        return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=contradiction, open_=True)
-    if strategy is Recommendation.SERIAL and (blind := cannot_tell(evidence, bound)):
-        return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=blind)
+        return Choice(
+            strategy=Recommendation.INCONCLUSIVE, why_not=reasons.straddles(evidence, unsettled), wish=Wish.ROUND
+        )
+    if doubt := disturbed(evidence) or contradicts(evidence):
+        return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=doubt, wish=Wish.ROUND)
+    if strategy is Recommendation.SERIAL:
+        return _believe_serial(evidence, bound)
     return Choice(strategy=strategy)
 
 
-def _rule(threads: float, processes: float) -> Recommendation:
+def _by_direct_comparison(
+    evidence: Evidence, threads: tuple[float, float] | None, processes: tuple[float, float] | None
+) -> Recommendation | None:
+    """Choose between threads and processes by comparing them with each other, when one of them is worth it for certain.
+
+    That comparison is free of the serial calls' noise; it holds only where handing out is not what limits the pools.
+    """
+    ratio = evidence.processes.over_threads
+    bare = all(one.pool_speedup == one.speedup for one in (evidence.threads, evidence.processes))
+    if ratio is None or threads is None or processes is None or not bare or max(threads[0], processes[0]) < WORTH_IT:
+        return None
+    if ratio.high <= CLOSE:
+        return Recommendation.THREADS
+    return Recommendation.PROCESSES if ratio.low > CLOSE else None
+
+
+def _believe_serial(evidence: Evidence, bound: Bound) -> Choice:
+    """Believe that nothing helps only if it could have been seen to help: with a control between the rounds, and more than one of them."""
+    if not needs_cpus(evidence, bound):
+        return Choice(strategy=Recommendation.SERIAL)
+    seen = evidence.measurement
+    if len(seen.controls) < min(len(seen.rounds), ROUNDS_WHEN_DISTURBED):
+        why = reasons.too_few_rounds(evidence)
+        return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=why, wish=Wish.CONTROL)
+    if blind := cannot_tell(evidence):
+        more = Wish.ROUND if evidence.machine.cpus > 1 else Wish.NOTHING
+        return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=blind, wish=more)
+    if len(seen.controls) < ROUNDS_WHEN_DISTURBED:
+        return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=reasons.too_few_rounds(evidence), wish=Wish.ROUND)
+    return Choice(strategy=Recommendation.SERIAL)
+
+
+def rule(threads: float, processes: float) -> Recommendation:
+    """Choose by two known pool speed-ups; 0 for a strategy that is out."""
     best = max(threads, processes)
     if best < WORTH_IT:
         return Recommendation.SERIAL
@@ -153,6 +197,21 @@ def _ends(interval: tuple[float, float] | None) -> tuple[float, ...]:
     return (0.0,) if interval is None else interval
 
 
+def disturbed(evidence: Evidence) -> str | None:
+    """Say why the rounds so far are not enough, or None.
+
+    One round settles a clear case if nothing disturbed it; else `ROUNDS_WHEN_DISTURBED` must agree. Workers that did more than their number
+    allows mean that the serial calls were the ones disturbed.
+    """
+    seen = evidence.measurement.rounds
+    for result in (evidence.threads, evidence.processes):
+        if result.speedup is not None and result.speedup.low > evidence.measurement.workers * SUPERLINEAR:
+            return reasons.too_fast(evidence)
+    if len(seen) >= ROUNDS_WHEN_DISTURBED or any(is_quiet(one) for one in seen):
+        return None
+    return reasons.too_few_rounds(evidence)
+
+
 def contradicts(evidence: Evidence) -> str | None:
     """Find threads that ran faster than the GIL, as it was watched, allows; only on a quiet machine does that say anything."""
     threads, fraction = evidence.threads, evidence.serial.gil_held_fraction
@@ -164,26 +223,34 @@ def contradicts(evidence: Evidence) -> str | None:
     return None
 
 
-def cannot_tell(evidence: Evidence, bound: Bound) -> str | None:
-    """Say why *nothing helps* may be the machine's fault, or None.
+def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
+    """Tell whether idle CPUs could make a pool worth it.
 
-    Waiting overlaps on any machine and a call that costs less than handing it out gains nowhere; but computing in parallel needs
-    CPUs, and the control says whether there were any.
+    Waiting overlaps on any machine, and a call that costs less than handing it out gains nowhere.
     """
-    machine, workers = evidence.machine, evidence.measurement.workers
-    if bound is Bound.IO or machine.scaling is None:
-        return None
+    if bound is Bound.IO:
+        return False
+    workers, machine = evidence.measurement.workers, evidence.machine
+    call_s = evidence.serial.wall_s_per_call.value
     best_case = [
-        min(workers, evidence.serial.wall_s_per_call.value / task)
-        for task in (machine.thread_task_s, machine.process_task_s)
-        if task is not None
+        min(workers, call_s / task if task is not None else workers)
+        for task, end in (
+            (machine.thread_task_s, evidence.threads.outcome),
+            (machine.process_task_s, evidence.processes.outcome),
+        )
+        if end is Outcome.OK
     ]
-    if best_case and max(best_case) < WORTH_IT:
+    return max(best_case, default=0.0) >= WORTH_IT
+
+
+def cannot_tell(evidence: Evidence) -> str | None:
+    """Say why *nothing helps* may be the machine's fault, or None: the control says whether there were CPUs to help."""
+    machine, workers = evidence.machine, evidence.measurement.workers
+    scaling = scaling_now(evidence.measurement, machine)
+    if scaling is None:
         return None
     ideal = min(workers, max(machine.cpus, 2))
-    if machine.scaling.value >= ideal * SCALING_TO_JUDGE:
-        return None
-    return reasons.machine_too_small(evidence)
+    return None if scaling.value >= ideal * SCALING_TO_JUDGE else reasons.machine_too_small(evidence, scaling)
 
 
 def _speedup(strategy: Recommendation, evidence: Evidence) -> float | None:

@@ -6,12 +6,12 @@ import math
 from statistics import fmean
 
 from pytest_gilprobe import host
+from pytest_gilprobe.measure import CONTROL_S
 from pytest_gilprobe.model import Machine, Sample, Strategy
 from pytest_gilprobe.stats import rounds
 from pytest_gilprobe.workers.pool import Lost, Pool
 from pytest_gilprobe.workers.protocol import Control, Done, HandedOut, HandOut
 
-CONTROL_S = 0.03
 CONTROL_ROUNDS = 3
 
 
@@ -23,6 +23,7 @@ class Surveyor:
         self._pool = pool
         self._known: dict[int, Machine] = {}
         self.cpus = host.usable_cpus()
+        self.control_s = 0.001
 
     def machine(self, workers: int) -> Machine:
         """Return what is known for this number of workers; with no survey, just the number of CPUs."""
@@ -60,7 +61,8 @@ class Surveyor:
         if not isinstance(first, Done):
             return []
         only = first.reading.threads[0]
-        calls = max(1, math.ceil(CONTROL_S * 5e9 / max(only.cpu_ns, 1)))
+        self.control_s = max(only.cpu_ns, 1) / 5e9
+        calls = max(1, math.ceil(CONTROL_S / self.control_s))
         samples = []
         for _ in range(CONTROL_ROUNDS):
             alone = self._pool.ask(found[0], Control(calls=calls))

@@ -1,7 +1,7 @@
 """The schedule: open the test, calibrate, interleave rounds, watch, stop when settled.
 
 A round is one batch of each strategy with the same number of calls per thread; the order rotates. After each round ``settled`` is asked
-whether any decision is still open; another round is made only then, and only if it fits into the time left. The first batch, one call in every
+what is still wanted; another round is made only then, and only if it fits into the time left. The first batch, one call in every
 worker at once, warms them up; when one call fills a batch and was no slower than later ones, it already is the first
 batch in processes.
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import host
 from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy
 from pytest_gilprobe.workers.pool import Lost
-from pytest_gilprobe.workers.protocol import Batch, Close, Done, Failed, Open, Opened
+from pytest_gilprobe.workers.protocol import Batch, Close, Closed, Control, Done, Failed, Open, Opened
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
@@ -41,8 +42,20 @@ LEAST_CALLS = 2
 COLD = 1.1
 """A first call that took this much longer than later ones was warming up."""
 
+CONTROL_S = 0.03
+"""The least length of a batch of the control loop."""
+
+
+class Wish(Enum):
+    """What would bring the verdict forward."""
+
+    NOTHING = "nothing"
+    ROUND = "another round"
+    CONTROL = "a control: could the machine have done better just now?"
+
+
 Progress = Callable[[Strategy, int], None]
-Settled = Callable[[Measurement], bool]
+Settled = Callable[[Measurement], Wish]
 
 
 class NotProbed(Exception):  # noqa: N818 - not an error: a finding
@@ -66,12 +79,14 @@ class Job:
 
     ``keep`` is how many of its collectors stay set up afterwards, ``cpus`` how many CPUs are usable, ``known_call_s`` how long
     its call took when pytest ran it: an upper bound on what one call takes, whatever the first one had to load.
+    ``control_s`` is about how long one call of the control loop takes.
     """
 
     plan: Plan
     keep: int
     cpus: int
     known_call_s: float
+    control_s: float = 0.001
 
 
 def measure(job: Job, pool: Pool, settled: Settled, progress: Progress) -> Measurement:
@@ -102,6 +117,7 @@ class _Probe:
         self._calls = 1
         self._call_s = 0.0
         self._busy = 1.0
+        self._control_s = job.control_s
         self._seen = Measurement(
             workers=plan.workers, rounds=(), threads_end=self._planned(Strategy.THREADS), processes_end=self._planned(Strategy.PROCESSES)
         )
@@ -171,9 +187,17 @@ class _Probe:
         return found
 
     def _tear_down(self) -> None:
-        """Close the test wherever it is still open; a worker that cannot do that is of no further use."""
+        """Close the test wherever it is still open; a worker that cannot do that, or is not as it was, is replaced."""
         alive = [worker for worker in self._workers if worker.alive]
-        self._pool.ask_all(alive, Close())
+        left: set[str] = set()
+        for worker, answer in zip(alive, self._pool.ask_all(alive, Close()), strict=True):
+            if isinstance(answer, Closed) and not (answer.left or answer.spoilt):
+                continue
+            if isinstance(answer, Closed):
+                left.update(answer.left)
+            if worker.alive:
+                self._pool.retire(worker)
+        self._seen = replace(self._seen, left_changed=tuple(sorted(left)))
 
     def _replace(self, *, fresh: bool) -> None:
         """Open the test again in new workers for those that are gone; ``fresh`` also replaces the first one."""
@@ -227,8 +251,26 @@ class _Probe:
             if not self._affordable(number):
                 return
             self._round(number, cold)
-            if self._seen.rounds and settled(self._seen):
+            wish = settled(self._seen) if self._seen.rounds else Wish.ROUND
+            if wish is Wish.CONTROL and self._control():
+                wish = settled(self._seen)
+            if wish is Wish.NOTHING:
                 return
+
+    def _control(self) -> bool:
+        """Run a round of the control loop, serial and in all workers; tell whether that worked."""
+        calls = max(1, math.ceil(CONTROL_S / self._control_s))
+        alone = self._pool.ask(self._workers[0], Control(calls=calls))
+        together = self._pool.ask_all(self._workers, Control(calls=calls))
+        readings = [answer.reading for answer in together if isinstance(answer, Done)]
+        if not isinstance(alone, Done) or len(readings) < len(together):
+            return False
+        done = Round(
+            serial=Sample(strategy=Strategy.SERIAL, readings=(alone.reading,)),
+            processes=Sample(strategy=Strategy.PROCESSES, readings=tuple(readings)),
+        )
+        self._seen = replace(self._seen, controls=(*self._seen.controls, done))
+        return True
 
     def _affordable(self, number: int) -> bool:
         """Tell whether another round fits into the time left; the first serial batch may overrun it once."""

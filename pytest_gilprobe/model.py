@@ -81,6 +81,15 @@ class GilMethod(StrEnum):
     HEARTBEAT = "heartbeat"
 
 
+class FailOn(StrEnum):
+    """What, beyond an expectation that does not hold, makes a test or the session fail where it is asked for."""
+
+    UNSAFE = "unsafe"
+    HUNG = "hung"
+    INCONCLUSIVE = "inconclusive"
+    REGRESSION = "regression"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A value with its confidence interval.
@@ -199,12 +208,14 @@ class ProcessesResult:
 
     ``start_up_s`` is how long one worker took from being asked for to being ready to run tests.
     ``rss_bytes_per_worker`` is its peak resident memory. ``transfer_s_per_call`` is the time to move the
-    arguments and the result of one call between processes, where they are known.
+    arguments and the result of one call between processes, where they are known. ``over_threads`` is the processes' speed
+    over that of the threads, compared round by round: the noise of serial calls is not in it.
     """
 
     outcome: Outcome
     error: str | None = None
     speedup: Estimate | None = None
+    over_threads: Estimate | None = None
     pool_speedup: Estimate | None = None
     wall_s_per_call: Estimate | None = None
     cpu_s_per_call: Estimate | None = None
@@ -217,12 +228,47 @@ class ProcessesResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Callee:
+    """The function that a workload calls, as another module would name it.
+
+    ``parameters`` are the names of what one call is given. ``importable`` is false for a lambda or a function made inside another
+    one: no other process can find such a function by its name.
+    """
+
+    module: str
+    name: str
+    parameters: tuple[str, ...] = ()
+    importable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What it costs to move one call's arguments to another process and its result back, in seconds per call.
+
+    ``pipe_s`` and ``queue_s`` are whole round trips, pickling and reading included, through a Pipe and a Queue. Of a pipe's,
+    ``parent_s`` is what the process that hands out is busy with, and ``worker_s`` the worker, both less what an empty
+    message costs: that is the hand-out's. ``shared_parent_s`` and ``shared_worker_s`` are the same with NumPy arrays put into
+    shared memory, ``None`` where less than nine tenths of the bytes are such arrays.
+    """
+
+    argument_bytes: int
+    result_bytes: int
+    pipe_s: float
+    queue_s: float
+    parent_s: float
+    worker_s: float
+    shared_parent_s: float | None = None
+    shared_worker_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadResult:
     """One workload's line in a report.
 
     Where nothing was measured, ``status`` is not ``probed`` and ``reason`` says why: then the verdict is
     inconclusive, ``serial`` is ``None`` and the other strategies are ``skipped``. ``workers`` is the number of
-    threads or processes that were tried.
+    threads or processes that were tried. ``callee`` is the function that was called, ``transfer`` what its arguments and result
+    cost to move, known where the workload was given as a function with its arguments.
     """
 
     nodeid: str
@@ -234,6 +280,8 @@ class WorkloadResult:
     serial: SerialResult | None
     threads: ThreadsResult
     processes: ProcessesResult
+    callee: Callee | None = None
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,7 +412,9 @@ class Measurement:
 
     ``threads_end`` and ``processes_end`` are ``ok`` as long as nothing went wrong, even before the first round.
     ``gil_unwatched`` says why no trace was made. ``throttled_share`` is the share of the probe's time for which the machine's CPU quota
-    held everything back; ``gil_on_at_start`` is the GIL's state in the workers before any call.
+    held everything back; ``gil_on_at_start`` is the GIL's state in the workers before any call. ``controls`` are rounds of the fixed
+    pure-Python loop, serial and in processes, run between the workload's own. ``left_changed`` names what the calls left changed
+    in their processes, which were replaced then.
     """
 
     workers: int
@@ -377,7 +427,11 @@ class Measurement:
     gil_unwatched: str | None = None
     throttled_share: float | None = None
     tracers: tuple[str, ...] = ()
+    left_changed: tuple[str, ...] = ()
     out_of_time: str | None = None
+    controls: tuple[Round, ...] = ()
+    callee: Callee | None = None
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +439,8 @@ class Machine:
     """What this machine gives and costs now, measured with a fixed loop and empty tasks.
 
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard deviation
-    of the logarithm of one batch's time; the task costs are seconds per task handed to a pool. ``None`` was not measured.
+    of the logarithm of one batch's time; the task costs are seconds per task handed to a pool, ``process_start_up_s`` is how long a process pool
+    of ``scaling_workers`` takes to be ready. ``None`` was not measured.
     """
 
     cpus: int
@@ -394,6 +449,7 @@ class Machine:
     noise: float = 0.03
     thread_task_s: float | None = None
     process_task_s: float | None = None
+    process_start_up_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

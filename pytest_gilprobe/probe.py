@@ -65,11 +65,11 @@ class Prober:
         """Measure until no decision is open, or time is up."""
         self.progress("start")
         self.surveyor.survey(plan.workers)
-        job = Job(plan=plan, keep=keep, cpus=self.surveyor.cpus, known_call_s=known_call_s)
+        job = Job(plan=plan, keep=keep, cpus=self.surveyor.cpus, known_call_s=known_call_s, control_s=self.surveyor.control_s)
         seen = measure(
             job,
             self.pool,
-            settled=lambda so_far: not judge(self._evidence(so_far)).open_,
+            settled=lambda so_far: judge(self._evidence(so_far)).wish,
             progress=lambda strategy, number: self.progress(f"{strategy} {number}"),
         )
         return self._evidence(seen)

@@ -9,10 +9,12 @@ from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation
 from pytest_gilprobe.reporters import numbers
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.model import Evidence, ProcessesResult, ThreadsResult
+    from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, ThreadsResult
 
 NATIVE_BUSY = 0.2
 """Native helper threads that burn more than this share of a core make a call *already parallel inside*."""
+OVERLAP = 1.15
+"""Threads that gain more than this do overlap a little."""
 _NO_GAIN = 1.3
 _BOUNDS = {
     Bound.IO: "I/O-bound",
@@ -69,10 +71,12 @@ def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: 
     share = numbers.percent(fraction.value) if fraction is not None else None
     if gil is Gil.HELD and evidence.serial.cpu_utilization.value + 0.2 < (fraction.value if fraction else 0):
         return f"it holds the GIL for {share} of the time, mostly while it waits"
-    if gil is Gil.HELD:
-        return "the GIL serialises the threads" if bound is not Bound.IO else f"the GIL is held for {share} of the time"
-    if gil is Gil.PARTIAL and share is not None:
+    if gil in {Gil.HELD, Gil.PARTIAL} and share is not None and (threads.speedup is None or threads.speedup.value > OVERLAP):
         return f"the GIL, held for {share} of the time, holds the threads back"
+    if gil is Gil.HELD:
+        return "the GIL serialises the threads"
+    if gil is Gil.PARTIAL and share is not None:
+        return f"the GIL, held for {share} of the time, and handing it over hold the threads back"
     if gil in {Gil.RELEASED, Gil.ABSENT}:
         return "it is not the GIL that holds the threads back: a lock, shared data or memory is likely"
     return "the threads hold each other back, by the GIL or a lock"
@@ -107,9 +111,7 @@ def straddles(evidence: Evidence, unsettled: str) -> str:
         for name, result in (("threads", evidence.threads), ("processes", evidence.processes))
         if result.pool_speedup is not None
     )
-    late = evidence.measurement.out_of_time
-    how = f"; {late}" if late is not None else "; a longer max_time or a quieter machine may settle it"
-    return f"it may be {unsettled} (in a pool: {spans or 'nothing measured'}){how}"
+    return f"it may be {unsettled} (in a pool: {spans or 'nothing measured'}){_more_time(evidence)}"
 
 
 def nothing_to_compare(evidence: Evidence) -> str:
@@ -121,6 +123,25 @@ def nothing_to_compare(evidence: Evidence) -> str:
     return "nothing to compare serial calls with (" + "; ".join(sorted(causes)) + ")"
 
 
+def too_few_rounds(evidence: Evidence) -> str:
+    """Say that the machine was too restless for the rounds that there was time for."""
+    rounds = numbers.count(evidence.serial.rounds, "round")
+    return f"{rounds} on a busy machine do not settle it{_more_time(evidence)}"
+
+
+def too_fast(evidence: Evidence) -> str:
+    """Say that the serial calls must have been disturbed."""
+    return (
+        f"the serial calls were disturbed: {evidence.measurement.workers} workers seem to do more than "
+        f"{evidence.measurement.workers} times their work{_more_time(evidence)}"
+    )
+
+
+def _more_time(evidence: Evidence) -> str:
+    late = evidence.measurement.out_of_time
+    return f"; {late}" if late is not None else "; a longer max_time or a quieter machine may settle it"
+
+
 def threads_beat_ceiling(evidence: Evidence) -> str:
     """Say that threads and the watched GIL contradict each other."""
     fraction, speedup = evidence.serial.gil_held_fraction, evidence.threads.speedup
@@ -130,11 +151,11 @@ def threads_beat_ceiling(evidence: Evidence) -> str:
     )
 
 
-def machine_too_small(evidence: Evidence) -> str:
+def machine_too_small(evidence: Evidence, scaling: Estimate) -> str:
     """Say that this machine cannot show whether computing in parallel helps."""
     machine = evidence.machine
-    gave = numbers.times(machine.scaling.value if machine.scaling is not None else None)
+    gave = numbers.times(scaling.value)
     return (
         f"this machine cannot tell: with {numbers.count(machine.cpus, 'usable CPU')} it gave a plain Python loop only {gave} in "
-        f"{numbers.count(machine.scaling_workers or 0, 'process', 'processes')}; try on one with two idle CPUs or more"
+        f"{numbers.count(evidence.measurement.workers, 'process', 'processes')}; try on one with two idle CPUs or more"
     )

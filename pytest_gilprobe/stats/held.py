@@ -20,6 +20,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
@@ -154,14 +155,20 @@ def _tally(trace: GilTrace, start_ns: int, end_ns: int) -> _Tally | None:
 
 
 def _count_looks(trace: GilTrace, looks: range, start_ns: int, end_ns: int) -> _Tally | None:
-    """Weigh a watcher's looks by the time that they stand for, and bound what the unknown ones may have missed."""
-    unknown = _unknown(trace, looks)
-    weights = _weights([trace.at_ns[at] for at in looks], start_ns, end_ns)
-    lost = math.fsum(weight for weight, blind in zip(weights, unknown, strict=True) if blind)
-    known = ((weight, trace.held[at]) for weight, at, blind in zip(weights, looks, unknown, strict=True) if not blind)
-    held = math.fsum(weight for weight, found in known if found)
+    """Weigh a watcher's looks by the time that they stand for, and bound what the unknown ones may have missed.
+
+    While it waited for the worker's core, the watcher missed other moments too. That time is taken out of the clock
+    on which the looks are Poisson, and counts like an unknown look: the worker ran in all of it.
+    """
+    waited_ns = _waits_ns(trace, looks, start_ns)
+    clock_ns = [trace.at_ns[at] - gone for at, gone in zip(looks, accumulate(waited_ns), strict=True)]
+    waited = sum(waited_ns) / (end_ns - start_ns)
+    weights = [(1 - waited) * weight for weight in _weights(clock_ns, start_ns, end_ns - sum(waited_ns))]
+    rows = list(zip(weights, looks, waited_ns, strict=True))
+    lost = waited + math.fsum(weight for weight, _, wait in rows if wait)
     if lost > MAX_UNKNOWN_SHARE:
         return None
+    held = math.fsum(weight for weight, at, wait in rows if trace.held[at] and not wait)
     running = [trace.held[at] for at in looks if trace.runnable and trace.runnable[at]]
     imputed = sum(running) / len(running) if running else 0.5
     return _Tally(
@@ -173,22 +180,23 @@ def _count_looks(trace: GilTrace, looks: range, start_ns: int, end_ns: int) -> _
     )
 
 
-def _unknown(trace: GilTrace, looks: range) -> list[bool]:
-    """Tell which looks came too late to say what was at the moment meant for them.
+def _waits_ns(trace: GilTrace, looks: range, start_ns: int) -> list[int]:
+    """Tell how long each look was kept from the moment meant for it by the worker itself; 0 for looks that stand.
 
-    It is those that were late, on the worker's own core, and found the worker asleep: the watcher waited until the
-    worker left the core by itself, so the worker was running at the moment meant, and what the look found is what
+    Kept were those that were late, on the worker's own core, and found the worker asleep: the watcher waited until
+    the worker left the core by itself, so the worker was running at the moment meant, and what the look found is what
     comes after running. To be imputed is then the held share of the looks that found it running or ready to run; half,
     where there is none. A late look that found it ready to run followed a preemption, which strikes at any moment of
     running, and stands. So does one on another core, whose owner has nothing to do with the worker.
     """
     prompt_ns = sorted(trace.late_ns[at] for at in looks)[int(len(looks) * _PROMPT_QUANTILE)]
-    return [
-        trace.late_ns[at] > prompt_ns + LATE_NS
-        and not (trace.runnable and trace.runnable[at])
-        and not (trace.same_core and not trace.same_core[at])
-        for at in looks
-    ]
+
+    def wait_ns(at: int) -> int:
+        late_ns = trace.late_ns[at] - prompt_ns
+        stands = (trace.runnable and trace.runnable[at]) or (trace.same_core and not trace.same_core[at])
+        return 0 if late_ns <= LATE_NS or stands else max(1, min(late_ns, trace.at_ns[at] - start_ns))
+
+    return [wait_ns(at) for at in looks]
 
 
 def _weights(moments_ns: Sequence[int], start_ns: int, end_ns: int) -> list[float]:
@@ -199,7 +207,8 @@ def _weights(moments_ns: Sequence[int], start_ns: int, end_ns: int) -> list[floa
     both sides.
     """
     blocks = max(1, len(moments_ns) // LOOKS_PER_BLOCK)
-    block_of = [min(blocks - 1, (moment - start_ns) * blocks // (end_ns - start_ns)) for moment in moments_ns]
+    span_ns = max(1, end_ns - start_ns)
+    block_of = [max(0, min(blocks - 1, (moment - start_ns) * blocks // span_ns)) for moment in moments_ns]
     counts = Counter(block_of)
     filled = sorted(counts)
     time_of = dict.fromkeys(filled, 0.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import (
@@ -27,6 +30,11 @@ UTILIZATION_NOISE = 0.02
 CEILING_SLACK = 1.1
 """A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have errors."""
 
+NATIVE_THREADS = 0.2
+"""Cores used beyond the first from which a call counts as having native helper threads (DESIGN, clocks)."""
+OWN_QUEUE = 1.15
+"""Threads of a batch may outnumber the CPUs by this factor before its queueing is put down to itself: clocks have a grain."""
+
 Results = tuple[SerialResult, ThreadsResult, ProcessesResult]
 
 
@@ -37,19 +45,23 @@ def reduce(measurement: Measurement, machine: Machine) -> Results:
     """
     serial_samples = [one.serial for one in measurement.rounds]
     less_queue = correctable(measurement, machine)
-    serial = _serial(measurement, serial_samples)
+    serial = _serial(measurement, serial_samples, less_queue=less_queue)
     threads = _threads(measurement, machine, serial, less_queue=less_queue)
     processes = _processes(measurement, machine, serial, less_queue=less_queue)
     return serial, threads, processes
 
 
 def correctable(measurement: Measurement, machine: Machine) -> bool:
-    """Tell whether run-queue time is other programs' fault: not where the batch's own threads outnumber the CPUs."""
-    return measurement.workers <= machine.cpus
+    """Tell whether run-queue time is other programs' fault: not where the batch's own threads outnumber the CPUs.
+
+    Native helper threads count: two calls of a matrix product that each use two cores queue behind each other.
+    """
+    width = median(rounds.cores_used(one.serial) for one in measurement.rounds)
+    return measurement.workers * max(1.0, width) <= machine.cpus * OWN_QUEUE
 
 
-def _serial(measurement: Measurement, samples: Sequence[Sample]) -> SerialResult:
-    per_call = [rounds.s_per_call(sample, less_queue=True) for sample in samples]
+def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: bool) -> SerialResult:
+    per_call = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     utilization = rounds.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
     fraction = held_fraction(samples)
@@ -76,9 +88,11 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
         return ThreadsResult(outcome=end.outcome, error=end.error)
     samples = [sample for _, sample in pairs]
     speedup = _speedup(pairs, machine, less_queue=less_queue)
+    speedup = replace(speedup, high=speedup.high * _delayed(pairs, less_queue=less_queue))
     ceiling = _ceiling(serial.gil_held_fraction)
     if less_queue and ceiling is not None:
         speedup = _capped(speedup, ceiling.high * CEILING_SLACK)
+    speedup = _capped(speedup, _room(measurement, machine))
     fraction = held_fraction(samples)
     return ThreadsResult(
         outcome=Outcome.OK,
@@ -102,12 +116,16 @@ def _processes(
     if end.outcome is not Outcome.OK:
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
-    speedup = _speedup(pairs, machine, less_queue=less_queue)
+    speedup = _capped(_speedup(pairs, machine, less_queue=less_queue), _room(measurement, machine))
     memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
     return ProcessesResult(
         outcome=Outcome.OK,
         speedup=speedup,
-        pool_speedup=rounds.pool_speedup(speedup, serial.wall_s_per_call, machine.process_task_s),
+        over_threads=_over_threads(measurement, machine, less_queue=less_queue),
+        pool_speedup=rounds.pool_speedup(
+            speedup, serial.wall_s_per_call, machine.process_task_s, measurement.transfer
+        ),
+        transfer_s_per_call=measurement.transfer.pipe_s if measurement.transfer is not None else None,
         wall_s_per_call=_per_call(samples, less_queue=less_queue),
         cpu_s_per_call=_cpu_per_call(samples),
         start_up_s=measurement.start_up_s,
@@ -136,6 +154,59 @@ def _speedup(pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_q
     return rounds.positive_centre(ratios, max(machine.noise, rounds.LEAST_NOISE))
 
 
+def _over_threads(measurement: Measurement, machine: Machine, *, less_queue: bool) -> Estimate | None:
+    """Compare processes with threads directly; None unless both were measured in some round, and mean what they say."""
+    pairs = [
+        (one.threads, one.processes)
+        for one in measurement.rounds
+        if one.threads is not None and one.processes is not None
+    ]
+    if not pairs or math.isfinite(_room(measurement, machine)):
+        return None
+    ratio = _speedup(pairs, machine, less_queue=less_queue)
+    serial = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
+    return replace(ratio, low=ratio.low / _delayed(serial, less_queue=less_queue))
+
+
+def _delayed(pairs: Sequence[tuple[Sample, Sample]], *, less_queue: bool) -> float:
+    """Return by what factor threads may be better than measured, since other programs made their waits for each other longer.
+
+    A thread that waits for a lock or the GIL is blocked, not queued; but if its holder is kept from running for a share q of the time that it wants
+    to run, the wait is longer by that share. Taking it out gives the best case, not the likely one: so it widens the interval to one side.
+    """
+    if not less_queue:
+        return 1.0
+    factors = []
+    for serial, threads in pairs:
+        (_, cpu, queue), calls = rounds.totals_s(threads), rounds.calls_in(threads)
+        lane = rounds.lane_s_per_call(threads)
+        alone = rounds.lane_s_per_call(serial) - rounds.totals_s(serial)[1] / rounds.calls_in(serial)
+        waited = max(0.0, lane - cpu / calls - alone)
+        held_up = (queue or 0.0) / max(cpu + (queue or 0.0), 1e-9)
+        factors.append(lane / max(lane - waited * held_up, 1e-12))
+    return fmean(factors)
+
+
+def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
+    """Return the speed-up that the control got: between the workload's own rounds if it was run there, else at the session's start."""
+    pairs = [(one.serial, one.processes) for one in measurement.controls if one.processes is not None]
+    if not pairs:
+        return machine.scaling
+    return _speedup(pairs, machine, less_queue=measurement.workers <= machine.cpus)
+
+
+def _room(measurement: Measurement, machine: Machine) -> float:
+    """Return the speed-up that the CPUs leave room for, or infinity where the measured one says it better.
+
+    A call whose native threads use several cores competes with its own copies. With other programs on the CPUs, more copies also win a larger
+    part of them, which reads as a speed-up: then what CPU time a call needs decides, not how long it took.
+    """
+    width = median(rounds.cores_used(one.serial) for one in measurement.rounds)
+    if width <= 1 + NATIVE_THREADS or all(rounds.is_unqueued(one) for one in measurement.rounds):
+        return math.inf
+    return max(1.0, machine.cpus / min(width, machine.cpus))
+
+
 def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
     values = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
     return rounds.positive_centre(values, rounds.LEAST_NOISE)
@@ -158,9 +229,12 @@ def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
 
 
 def _longest_hold(samples: Sequence[Sample]) -> float | None:
+    """Return the median round's longest hold; rounds in which the holder may have queued for a core say nothing."""
     holds = []
     for sample in samples:
         if sample.trace is None or sample.trace.method is not GilMethod.MEMORY:
+            continue
+        if (rounds.queue_share([sample]) or 0.0) > rounds.QUIET:
             continue
         threads = [thread for reading in sample.readings for thread in reading.threads]
         hold = held.longest_hold_s(
@@ -168,7 +242,7 @@ def _longest_hold(samples: Sequence[Sample]) -> float | None:
         )
         if hold is not None:
             holds.append(hold)
-    return max(holds, default=None)
+    return median(holds) if holds else None
 
 
 def _method(samples: Sequence[Sample]) -> GilMethod | None:

@@ -11,13 +11,19 @@ from pytest_gilprobe.model import Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_gilprobe.model import Sample
+    from pytest_gilprobe.model import Round, Sample, Transfer
 
 CONFIDENCE = 0.95
 LEAST_NOISE = 0.03
 """Standard deviation of the log of a 50 ms batch's time that is assumed at the least: what idle 2-core machines show."""
 PRIOR_WEIGHT = 4
 """How many degrees of freedom the assumed noise counts for: about as many as the rounds of one probe."""
+QUIET = 0.03
+"""Run-queue share of a batch up to which no other program is taken to have disturbed it."""
+AGREEMENT = 0.12
+"""How far serial and parallel times of one call may differ in a quiet round: four times the least noise."""
+COMPUTES = 0.3
+"""CPU utilization from which the CPU time of a call can be compared."""
 _ROBUST_FROM = 5
 """From so many rounds on the median and the median deviation are used: fewer cannot tell an outlier."""
 _MAD_TO_SD = 1.4826
@@ -137,17 +143,61 @@ def native_cpu_share(sample: Sample) -> float:
     return max(0.0, outside / 1e9 / span_s(sample, less_queue=False) / len(sample.readings))
 
 
-def pool_speedup(speedup: Estimate, call_s: Estimate, task_s: float | None) -> Estimate:
+def cores_used(sample: Sample) -> float:
+    """Return how many cores a serial batch kept busy while it was not queueing: 1 computes, more has native helper threads."""
+    wall, _, queue = totals_s(sample)
+    total = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
+    return total / max(wall - (queue or 0.0), 1e-9)
+
+
+def lane_s_per_call(sample: Sample) -> float:
+    """Return the wall time of one call as the thread that makes it sees it, its time in the run queue taken out."""
+    wall, cpu, queue = totals_s(sample)
+    return max(wall - (queue or 0.0), cpu, 1e-9) / calls_in(sample)
+
+
+def is_unqueued(one: Round) -> bool:
+    """Tell whether the serial batch of a round had the CPUs that it wanted."""
+    share = queue_share([one.serial])
+    return share is None or share <= QUIET
+
+
+def is_quiet(one: Round) -> bool:
+    """Tell whether nothing is seen to have disturbed a round.
+
+    Three things must agree: no thread queued for more than `QUIET` of its time; the CPU time of a call is the same serially and in parallel, to
+    `AGREEMENT` (asked only of calls that compute); and no parallel call was faster than a serial one by more. A round that fails may just be
+    a workload whose calls hinder each other: so a disturbed round is no reason to drop it, but to want more.
+    """
+    parallel = [sample for sample in (one.threads, one.processes) if sample is not None]
+    shares = [queue_share([sample]) for sample in (one.serial, *parallel)]
+    if any(share is not None and share > QUIET for share in shares):
+        return False
+    _, cpu, _ = totals_s(one.serial)
+    cpu_s = max(cpu, 1e-9) / calls_in(one.serial)
+    for sample in parallel:
+        if lane_s_per_call(one.serial) > lane_s_per_call(sample) * (1 + AGREEMENT):
+            return False
+        ratio = max(totals_s(sample)[1], 1e-9) / calls_in(sample) / cpu_s
+        if cpu_utilization(one.serial) > COMPUTES and not 1 / (1 + AGREEMENT) <= ratio <= 1 + AGREEMENT:
+            return False
+    return True
+
+
+def pool_speedup(
+    speedup: Estimate, call_s: Estimate, task_s: float | None, transfer: Transfer | None = None
+) -> Estimate:
     """Predict the speed-up of a pool from that of the bare calls and the cost of handing one call out.
 
     A pool finishes a call every max(call / speed-up, hand-out): one thread hands out, the workers work beside it. ``task_s`` None costs nothing.
+    A ``transfer`` adds its two sides: the workers' to the call, the parent's to the hand-out.
     """
-    if task_s is None:
+    if task_s is None and transfer is None:
         return speedup
-    cost = max(task_s, 1e-12)
-    return Estimate(
-        value=min(speedup.value, call_s.value / cost),
-        low=min(speedup.low, call_s.low / cost),
-        high=min(speedup.high, call_s.high / cost),
-        confidence=speedup.confidence,
+    cost = max((task_s or 0.0) + (transfer.parent_s if transfer is not None else 0.0), 1e-12)
+    beside = transfer.worker_s if transfer is not None else 0.0
+    value, low, high = (
+        min(gain * call / (call + beside), call / cost)
+        for gain, call in ((speedup.value, call_s.value), (speedup.low, call_s.low), (speedup.high, call_s.high))
     )
+    return Estimate(value=value, low=low, high=high, confidence=speedup.confidence)
