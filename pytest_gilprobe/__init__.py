@@ -2,4 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.api import probe as probe  # noqa: PLC0414 - exported
+
 __version__ = "0.1.0"
+
+
+class _Package(ModuleType):
+    """Exports `probe` on first use, so that ``import pytest_gilprobe`` stays light.
+
+    The room ``pytest_gilprobe.probe`` has the same name; importing it would put the module in the function's place. *Source:* The Python Language
+    Reference, 3.3.2.1, "Customizing module attribute access".
+    """
+
+    @property
+    def probe(self) -> Any:  # noqa: ANN401 - see the import above
+        """Probe one function: `pytest_gilprobe.api.probe`."""
+        from pytest_gilprobe.api import probe  # noqa: PLC0415 - see the class
+
+        return probe
+
+    @probe.setter
+    def probe(self, module: ModuleType) -> None:
+        """Take no notice of the import of the room."""
+
+
+sys.modules[__name__].__class__ = _Package

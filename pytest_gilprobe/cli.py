@@ -14,12 +14,13 @@ from pytest_gilprobe import __version__, serialize
 from pytest_gilprobe.model import GilprobeError
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.compare import Comparison
+    from pytest_gilprobe.comparison import Comparison
     from pytest_gilprobe.model import Report
 
 FORMATS = ("terminal", "markdown", "html")
 _SUFFIXES = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html"}
 OK = 0
+WORSE = 1
 WRONG_INPUT = 2
 INTERRUPTED = 130
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_compare(commands)
     _add_render(commands)
+    _add_run(commands)
     return parser
 
 
@@ -64,6 +66,9 @@ def _add_compare(commands: Any) -> None:
         description="Set JSON reports side by side; the first is what the others are held against.",
     )
     command.add_argument("reports", nargs="+", metavar="REPORT.json", help="a report, as gilprobe.json")
+    command.add_argument(
+        "--fail-on", choices=["regression"], help="exit with status 1 if the intervals support that something got worse"
+    )
     _add_output(command)
     command.set_defaults(run=_compare)
 
@@ -73,8 +78,28 @@ def _add_render(commands: Any) -> None:
         "render", help="draw a JSON report", description="Draw a JSON report for the terminal, as Markdown or as HTML."
     )
     command.add_argument("report", metavar="REPORT.json", help="a report, as gilprobe.json")
+    command.add_argument("--advice", metavar="NODEID", help="print the code that follows from one workload's verdict")
     _add_output(command)
     command.set_defaults(run=_render)
+
+
+def _add_run(commands: Any) -> None:
+    command = commands.add_parser(
+        "run", help="probe a function that has no test", description="Probe a function that has no test."
+    )
+    command.add_argument("function", metavar="MODULE:FUNCTION", help="what to call, such as shop.images:resize")
+    command.add_argument(
+        "--args-from",
+        metavar="MODULE:FUNCTION",
+        help="a function that returns the arguments: a tuple, a dict of named ones, or the only one",
+    )
+    command.add_argument("--workers", default="auto", metavar="N", help="threads and processes to try (default: auto)")
+    command.add_argument("--max-time", default="5", metavar="S", help="seconds that the probe may take (default: 5)")
+    command.add_argument("--timeout", default="60", metavar="S", help="seconds after which a batch is killed (default: 60)")
+    command.add_argument("--start-method", metavar="M", help="how worker processes start (default: multiprocessing's)")
+    command.add_argument("--json", metavar="FILE", help="also write the report as JSON, to compare or render later")
+    _add_output(command)
+    command.set_defaults(run=_run)
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:
@@ -85,11 +110,50 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 def _compare(arguments: argparse.Namespace) -> int:
     from pytest_gilprobe.compare import compare  # noqa: PLC0415 a subcommand loads what it needs
 
-    comparison = compare([(path, serialize.read(path)) for path in arguments.reports])
-    return _deliver(_draw_comparison(comparison, arguments), arguments)
+    reports = [(path, serialize.read(path)) for path in arguments.reports]
+    comparison = compare(reports)
+    status = _deliver(_draw_comparison(comparison, arguments), arguments)
+    return status if arguments.fail_on is None else _regressions(reports)
+
+
+def _regressions(reports: Sequence[tuple[str, Report]]) -> int:
+    """Say on standard error what got worse since the first report; 1 if anything did."""
+    from pytest_gilprobe import baseline  # noqa: PLC0415 a subcommand loads what it needs
+
+    (first, before), *others = reports
+    status = OK
+    for path, report in others:
+        held = baseline.hold(report, before)
+        sys.stderr.writelines(f"{line}\n" for line, _ in baseline.lines(held, f"{first}: {path}"))
+        status = WORSE if held.regressions else status
+    return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pytest_gilprobe import api  # noqa: PLC0415 a subcommand loads what it needs
+
+    sys.path[:0] = [""] if "" not in sys.path else []
+    function = api.resolve(arguments.function)
+    args, named = api.arguments_of(api.resolve(arguments.args_from)()) if arguments.args_from else ((), {})
+    found = api.probe(
+        function,
+        *args,
+        gilprobe_workers=arguments.workers,
+        gilprobe_max_time=arguments.max_time,
+        gilprobe_timeout=arguments.timeout,
+        gilprobe_start_method=arguments.start_method,
+        **named,
+    )
+    if arguments.json:
+        serialize.write_atomic(arguments.json, serialize.to_json(found.report))
+    return _deliver(_draw(found.report, arguments), arguments)
 
 
 def _render(arguments: argparse.Namespace) -> int:
+    if arguments.advice is not None:
+        from pytest_gilprobe import advice  # noqa: PLC0415 a subcommand loads what it needs
+
+        return _deliver(advice.of(serialize.read(arguments.report), arguments.advice), arguments)
     return _deliver(_draw(serialize.read(arguments.report), arguments), arguments)
 
 

@@ -87,10 +87,7 @@ def found(value: Any) -> str:
     """Say what was found, as short JSON: a container by its kind only."""
     if type(value) in (dict, list):
         return "an object" if type(value) is dict else "a list"
-    try:
-        said = json.dumps(value)
-    except ValueError:  # a whole number with more digits than Python converts
-        return "a very large number"
+    said = json.dumps(value)
     return said if len(said) <= _FOUND_LIMIT else f"{said[:_FOUND_LIMIT]}..."
 
 

@@ -1,4 +1,4 @@
-"""What the user asked for: each option and marker keyword declared once, resolved to a Plan."""
+"""What the user asked for: options and marker keywords read, checked and resolved to a Plan."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_gilprobe.model import Bound, Strategy
+from pytest_gilprobe.model import Bound, FailOn, GilprobeError, Strategy
+from pytest_gilprobe.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MARKER = "gilprobe"
-INSIDE_WORKER = "PYTEST_GILPROBE_WORKER"
-"""Set in the environment of every worker, and so of all that it starts: no pytest session in there starts workers of its own."""
 MOST_WORKERS = 256
 """More workers than this are refused: a typing error would otherwise start thousands of processes."""
 START_METHODS = ("fork", "forkserver", "spawn")
@@ -81,6 +79,22 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
+def _file(text: str) -> Path:
+    if not text.strip():
+        msg = "the path of a gilprobe.json"
+        raise _Refused(msg)
+    return Path(text)
+
+
+def _fail_on(text: str) -> frozenset[FailOn]:
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    allowed = [str(one) for one in FailOn]
+    if any(word not in allowed for word in found):
+        msg = "of " + ", ".join(map(repr, allowed)) + ", with commas between"
+        raise _Refused(msg)
+    return frozenset(FailOn(word) for word in found)
+
+
 def _strategies(value: object) -> frozenset[Strategy]:
     found = (value,) if isinstance(value, str) else value
     allowed = [str(strategy) for strategy in Strategy]
@@ -105,71 +119,16 @@ def _factor(value: object) -> float:
     return float(value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option: its flag ``--gilprobe-NAME``, its ini key ``gilprobe_NAME``, how its text is read."""
-
-    name: str
-    default: str
-    read: Callable[[str], Any]
-    help: str
-    metavar: str | None = None
-
-    @property
-    def flag(self) -> str:
-        """The command-line flag."""
-        return f"--gilprobe-{self.name}"
-
-    @property
-    def ini(self) -> str:
-        """The key in the ini file, and the name of the parsed value."""
-        return f"gilprobe_{self.name.replace('-', '_')}"
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether the flag takes no value."""
-        return self.metavar is None
-
-
-OPTIONS = (
-    Option(
-        name="report",
-        default="false",
-        read=_switch,
-        help="detailed terminal report, and gilprobe.json, gilprobe.md and gilprobe.html in the report folder",
-    ),
-    Option(
-        name="report-dir", default="reports", read=_folder, metavar="DIR", help="the report folder (default: reports)"
-    ),
-    Option(
-        name="disable", default="false", read=_switch, help="run marked tests once, as if the plugin were absent"
-    ),
-    Option(name="all", default="false", read=_switch, help="probe every collected test as if it were marked"),
-    Option(
-        name="workers",
-        default="auto",
-        read=_workers,
-        metavar="N",
-        help="threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: auto)",
-    ),
-    Option(
-        name="max-time", default="5", read=_seconds, metavar="S", help="seconds that one probe may take (default: 5)"
-    ),
-    Option(
-        name="timeout",
-        default="60",
-        read=_seconds,
-        metavar="S",
-        help="seconds after which a batch of calls is killed and reported as hung (default: 60)",
-    ),
-    Option(
-        name="start-method",
-        default="",
-        read=_start_method,
-        metavar="M",
-        help="how worker processes start: fork, forkserver or spawn (default: multiprocessing's)",
-    ),
-)
+_READERS: dict[str, Callable[[str], Any]] = {
+    "switch": _switch,
+    "folder": _folder,
+    "workers": _workers,
+    "seconds": _seconds,
+    "start_method": _start_method,
+    "fail_on": _fail_on,
+    "file": _file,
+}
+"""By what `pytest_gilprobe.options.Option.reads` says."""
 
 KEYWORDS: dict[str, Callable[[Any], Any]] = {
     "workers": _workers,
@@ -179,21 +138,6 @@ KEYWORDS: dict[str, Callable[[Any], Any]] = {
     "expect_bound": _bound,
     "min_speedup": _factor,
 }
-MARKER_HELP = (
-    "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, expect_bound=None, "
-    "min_speedup=None): after the test passed, rerun it serially, in threads and in processes, and say which to use."
-)
-
-
-def declare(parser: pytest.Parser) -> None:
-    """Declare every option as a flag and as an ini key."""
-    group = parser.getgroup("gilprobe", "would threads help, or processes, and is it the GIL?")
-    for option in OPTIONS:
-        how: dict[str, Any] = (
-            {"action": "store_const", "const": "true"} if option.is_switch else {"metavar": option.metavar}
-        )
-        group.addoption(option.flag, dest=option.ini, default=None, help=option.help, **how)
-        parser.addini(option.ini, f"{option.help}; as {option.flag}", type="string", default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,10 +148,13 @@ class Settings:
     report_dir: Path
     disable: bool
     probe_all: bool
+    scan: bool
     workers: int | None
     max_time_s: float
     timeout_s: float
     start_method: str | None
+    fail_on: frozenset[FailOn]
+    baseline: Path | None
     changed: tuple[str, ...]
     """``name=value`` of each option that differs from its default, for the report header."""
 
@@ -223,7 +170,7 @@ class Settings:
             flag, ini = config.getoption(option.ini), str(config.getini(option.ini))
             text = flag if flag is not None else ini or option.default
             try:
-                values[option.name] = option.read(text) if text or flag is not None else None
+                values[option.name] = _READERS[option.reads](text) if text or flag is not None else None
             except _Refused as allowed:
                 where = option.flag if flag is not None else f"ini key {option.ini}"
                 msg = f"{where}: found {text!r}, allowed: {allowed}"
@@ -235,10 +182,13 @@ class Settings:
             report_dir=values["report-dir"],
             disable=values["disable"],
             probe_all=values["all"],
+            scan=values["scan"],
             workers=values["workers"],
             max_time_s=values["max-time"],
             timeout_s=values["timeout"],
             start_method=values["start-method"],
+            fail_on=values["fail-on"] or frozenset(),
+            baseline=values["baseline"],
             changed=tuple(changed),
         )
 
@@ -285,6 +235,23 @@ def read_marks(nodeid: str, marks: Iterable[pytest.Mark]) -> dict[str, Any]:
                 raise pytest.UsageError(msg) from None
             merged.setdefault(keyword, read)
     return merged
+
+
+def check(name: str, reads: str, value: object) -> Any:  # noqa: ANN401 - each reader has its own
+    """Read a setting that comes from Python code, by the reader that the flag of the same meaning has.
+
+    Raises `GilprobeError` naming the setting, what was found and what is allowed.
+    """
+    try:
+        return _READERS[reads](value)  # type: ignore[arg-type] - what is no text is refused, or read as it is
+    except _Refused as allowed:
+        msg = f"{name}: found {value!r}, allowed: {allowed}"
+        raise GilprobeError(msg) from None
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise `pytest.UsageError` for a setting that cannot be followed."""
+    raise pytest.UsageError(message)
 
 
 def _names() -> str:

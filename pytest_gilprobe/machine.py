@@ -6,7 +6,7 @@ import math
 from statistics import fmean
 
 from pytest_gilprobe import host
-from pytest_gilprobe.measure import CONTROL_S
+from pytest_gilprobe.measure import CONTROL_S, shortly
 from pytest_gilprobe.model import Machine, Sample, Strategy
 from pytest_gilprobe.stats import rounds
 from pytest_gilprobe.workers.pool import Lost, Pool
@@ -41,6 +41,7 @@ class Surveyor:
         serial = [rounds.s_per_call(alone, less_queue=workers <= self.cpus) for alone, _ in samples]
         together = [rounds.s_per_call(all_, less_queue=workers <= self.cpus) for _, all_ in samples]
         noise = max(rounds.LEAST_NOISE, _spread(serial, together))
+        threads, processes = (self._pool_costs(one, workers) for one in (Strategy.THREADS, Strategy.PROCESSES))
         self._known[workers] = Machine(
             cpus=self.cpus,
             scaling=rounds.positive_centre([a / b for a, b in zip(serial, together, strict=True)], noise)
@@ -48,8 +49,9 @@ class Surveyor:
             else None,
             scaling_workers=workers if samples else None,
             noise=noise,
-            thread_task_s=self._task_s(Strategy.THREADS, workers),
-            process_task_s=self._task_s(Strategy.PROCESSES, workers),
+            thread_task_s=threads.task_s if threads is not None else None,
+            process_task_s=processes.task_s if processes is not None else None,
+            process_start_up_s=processes.start_up_s * workers if processes is not None else None,
         )
 
     def _control(self, workers: int) -> list[tuple[Sample, Sample]]:
@@ -66,7 +68,7 @@ class Surveyor:
         samples = []
         for _ in range(CONTROL_ROUNDS):
             alone = self._pool.ask(found[0], Control(calls=calls))
-            together = self._pool.ask_all(found, Control(calls=calls))
+            together = self._pool.ask_all(found, Control(calls=calls, begin_ns=shortly()))
             done = [answer.reading for answer in together if isinstance(answer, Done)]
             if not isinstance(alone, Done) or len(done) < workers:
                 return []
@@ -78,13 +80,13 @@ class Surveyor:
             )
         return samples
 
-    def _task_s(self, strategy: Strategy, workers: int) -> float | None:
+    def _pool_costs(self, strategy: Strategy, workers: int) -> HandedOut | None:
         found = self._pool.ready(1)
         if isinstance(found, Lost):
             return None
         asked = HandOut(strategy=strategy, workers=workers, start_method=self._pool.start_method)
         answer = self._pool.ask(found[0], asked)
-        return answer.task_s if isinstance(answer, HandedOut) else None
+        return answer if isinstance(answer, HandedOut) else None
 
 
 def _spread(*groups: list[float]) -> float:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe import host
 from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy
 from pytest_gilprobe.workers.pool import Lost
-from pytest_gilprobe.workers.protocol import Batch, Close, Closed, Control, Done, Failed, Open, Opened
+from pytest_gilprobe.workers.protocol import Batch, Close, Closed, Control, Done, Failed, Open, Opened, Ship, Shipped
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
@@ -39,9 +39,15 @@ THREADS_LOOK_S = 0.001
 """In a threads batch every core may be in use, so looks are rarer: about 1.5 % of one core."""
 LEAST_CALLS = 2
 """Calls that must fit into the time of a probe, one after the other: one warms up, one is measured."""
+LEAST_CALLS_BESIDE = 8
+"""Calls that must still fit into the time for one more to be made just to see its result."""
+HEARTBEAT_S = 0.2
+"""The least length of a heartbeat's pass: about 100 beats."""
 COLD = 1.1
 """A first call that took this much longer than later ones was warming up."""
 
+HEAD_START_NS = 3_000_000
+"""From asking several workers at once until they begin: see `pytest_gilprobe.workers.batch` for why they are told a moment."""
 CONTROL_S = 0.03
 """The least length of a batch of the control loop."""
 
@@ -117,6 +123,7 @@ class _Probe:
         self._calls = 1
         self._call_s = 0.0
         self._busy = 1.0
+        self._given = False
         self._control_s = job.control_s
         self._seen = Measurement(
             workers=plan.workers, rounds=(), threads_end=self._planned(Strategy.THREADS), processes_end=self._planned(Strategy.PROCESSES)
@@ -137,6 +144,7 @@ class _Probe:
         try:
             cold = self._warm_up()
             self._calibrate()
+            self._ship()
             self._rounds(cold, settled)
         finally:
             self._tear_down()
@@ -169,6 +177,7 @@ class _Probe:
         if not isinstance(first, Opened):
             raise NotProbed(f"it passed, but could not be set up again in a worker process: {_text(first)}")
         self._workers = found
+        self._given = first.given
         if first.unsafe_in_threads is not None and self._going(Strategy.THREADS):
             self._seen = replace(self._seen, threads_end=End(outcome=Outcome.SKIPPED, error=first.unsafe_in_threads))
         start_ups = [worker.start_up_s for worker in found if worker.start_up_s is not None]
@@ -177,6 +186,7 @@ class _Probe:
             self._seen,
             start_up_s=max(start_ups, default=None),
             tracers=first.tracers,
+            callee=first.callee,
             gil_on_at_start=ready.gil_enabled if ready is not None else True,
         )
 
@@ -217,7 +227,7 @@ class _Probe:
 
     def _warm_up(self) -> Sample:
         """Make the first call in every worker at once, and keep its time."""
-        answers = self._pool.ask_all(self._workers, Batch(calls=1))
+        answers = self._pool.ask_all(self._workers, Batch(calls=1, begin_ns=shortly()))
         readings = [answer.reading for answer in answers if isinstance(answer, Done)]
         if len(readings) < len(answers):
             bad = next(answer for answer in answers if not isinstance(answer, Done))
@@ -246,22 +256,50 @@ class _Probe:
             self._busy = only.cpu_ns / 1e9 / (self._call_s * calls)
         self._calls = max(1, min(MOST_CALLS, math.ceil(target / self._call_s)))
 
+    def _ship(self) -> None:
+        """Measure what the data of a call costs to move, where a function was given with its arguments; what cannot be moved ends processes."""
+        if not self._given or not self._going(Strategy.PROCESSES):
+            return
+        with_result = self._call_s * LEAST_CALLS_BESIDE < self._clock.left_s()
+        answer = self._pool.ask(self._workers[0], Ship(with_result=with_result))
+        if isinstance(answer, Shipped) and answer.refused is not None:
+            self._seen = replace(self._seen, processes_end=End(outcome=Outcome.SKIPPED, error=answer.refused))
+        elif isinstance(answer, Shipped):
+            self._seen = replace(self._seen, transfer=answer.transfer)
+        elif isinstance(answer, Lost):
+            self._end(Strategy.PROCESSES, answer, "moving its data")
+            self._replace(fresh=False)
+
     def _rounds(self, cold: Sample, settled: Settled) -> None:
         for number in range(MOST_ROUNDS):
             if not self._affordable(number):
                 return
             self._round(number, cold)
+            self._listen()
             wish = settled(self._seen) if self._seen.rounds else Wish.ROUND
             if wish is Wish.CONTROL and self._control():
                 wish = settled(self._seen)
             if wish is Wish.NOTHING:
                 return
 
+    def _listen(self) -> None:
+        """Have a heartbeat tell how long the GIL is held where it cannot be watched: once, in a pass that is not timed."""
+        blind = self._seen.gil_unwatched is not None and self._seen.gil_on_at_start
+        if not blind or self._seen.heartbeat is not None or not self._seen.rounds:
+            return
+        calls = max(self._calls, min(MOST_CALLS, math.ceil(HEARTBEAT_S / self._call_s)))
+        if self._call_s * calls > self._clock.left_s() / 2:
+            return
+        answer = self._pool.ask(self._workers[0], Batch(calls=calls, heartbeat=True))
+        if isinstance(answer, Done) and answer.heartbeat is not None:
+            heard = Sample(strategy=Strategy.SERIAL, readings=(answer.reading,), trace=answer.heartbeat)
+            self._seen = replace(self._seen, heartbeat=heard)
+
     def _control(self) -> bool:
         """Run a round of the control loop, serial and in all workers; tell whether that worked."""
         calls = max(1, math.ceil(CONTROL_S / self._control_s))
         alone = self._pool.ask(self._workers[0], Control(calls=calls))
-        together = self._pool.ask_all(self._workers, Control(calls=calls))
+        together = self._pool.ask_all(self._workers, Control(calls=calls, begin_ns=shortly()))
         readings = [answer.reading for answer in together if isinstance(answer, Done)]
         if not isinstance(alone, Done) or len(readings) < len(together):
             return False
@@ -339,8 +377,9 @@ class _Probe:
     def _batch(self, strategy: Strategy) -> Sample | None:
         """Run one batch; None if it failed, which is then the strategy's end."""
         trace: GilTrace | None = None
+        started_ns = host.perf_counter_ns()
         if strategy is Strategy.PROCESSES:
-            answers = self._pool.ask_all(self._workers, Batch(calls=self._calls))
+            answers = self._pool.ask_all(self._workers, Batch(calls=self._calls, begin_ns=shortly()))
         else:
             threads = self._plan.workers if strategy is Strategy.THREADS else 1
             pause = THREADS_LOOK_S if threads > 1 else self._look_s()
@@ -356,6 +395,8 @@ class _Probe:
             raise NotProbed(f"it passed once, but not when called {self._calls} times in a row: {_text(bad)}")
         self._end(strategy, bad, f"a batch of {self._calls} calls")
         self._replace(fresh=strategy is Strategy.THREADS)
+        # What a strategy that hangs costs is not taken from the others' time.
+        self._clock = replace(self._clock, started_ns=self._clock.started_ns + host.perf_counter_ns() - started_ns)
         return None
 
     def _look_s(self) -> float:
@@ -370,6 +411,11 @@ class _Probe:
             self._seen = replace(self._seen, threads_end=end)
         else:
             self._seen = replace(self._seen, processes_end=end)
+
+
+def shortly() -> int:
+    """Return a moment by which every worker will have heard what to begin then."""
+    return host.perf_counter_ns() + HEAD_START_NS
 
 
 def _span_s(sample: Sample) -> float:

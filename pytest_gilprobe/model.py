@@ -67,9 +67,13 @@ class Outcome(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether a workload was measured; ``error`` is this tool's own failure, not the test's."""
+    """Whether a workload was measured; ``error`` is this tool's own failure, not the test's.
+
+    ``scanned`` was run once, by pytest itself, and watched: no strategy was tried.
+    """
 
     PROBED = "probed"
+    SCANNED = "scanned"
     NOT_PROBED = "not_probed"
     ERROR = "error"
 
@@ -231,7 +235,7 @@ class ProcessesResult:
 class Callee:
     """The function that a workload calls, as another module would name it.
 
-    ``parameters`` are the names of what one call is given. ``importable`` is false for a lambda or a function made inside another
+    ``parameters`` are the names of what one call is given; one with ``=`` behind it can be given by name only. ``importable`` is false for a lambda or a function made inside another
     one: no other process can find such a function by its name.
     """
 
@@ -310,14 +314,61 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScanPool:
+    """Tests of a scan that were each too short to tell anything, told together.
+
+    ``kind`` is ``file`` or ``fixture`` and ``name`` a file or a fixture that ``tests`` of them share. ``wall_s`` is the time that their
+    calls took in all.
+    """
+
+    kind: str
+    name: str
+    tests: int
+    wall_s: float
+    cpu_utilization: float
+    gil_held_fraction: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanFinding:
+    """One thing that a scan found about a suite. The slug is in ``docs/messages.md``; ``names`` are node ids or files, the weightiest first."""
+
+    slug: str
+    message: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What a scan saw of a whole suite, in the call phases of ``tests`` tests that took ``wall_s`` in all.
+
+    Of them ``tests_alone`` were long enough to be told one by one; the others are in ``pools``, once by file and once by each
+    fixture. ``lost`` tests left no record. ``unwatched`` says why the GIL was not watched, where it was not. ``died_in`` names the test
+    in which a pytest process died.
+    """
+
+    tests: int
+    tests_alone: int
+    wall_s: float
+    cpu_s: float
+    gil_held_fraction: Estimate | None = None
+    unwatched: str | None = None
+    lost: int = 0
+    died_in: str | None = None
+    findings: tuple[ScanFinding, ...] = ()
+    pools: tuple[ScanPool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A whole report: what ``gilprobe.json`` holds. ``created`` is UTC, ISO 8601, to the second."""
+    """A whole report: what ``gilprobe.json`` holds. ``created`` is UTC, ISO 8601, to the second. ``scan`` is there after a scan."""
 
     schema_version: int = SCHEMA_VERSION
     tool_version: str
     created: str
     environment: Environment
     workloads: tuple[WorkloadResult, ...]
+    scan: Scan | None = None
 
 
 # Samples: what a worker sends back and a watcher sees, before any statistics.
@@ -430,6 +481,7 @@ class Measurement:
     left_changed: tuple[str, ...] = ()
     out_of_time: str | None = None
     controls: tuple[Round, ...] = ()
+    heartbeat: Sample | None = None
     callee: Callee | None = None
     transfer: Transfer | None = None
 

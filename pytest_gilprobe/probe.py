@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe import host
+from pytest_gilprobe import gate, host
 from pytest_gilprobe.judge import judge
-from pytest_gilprobe.measure import Job, NotProbed, measure
+from pytest_gilprobe.measure import Job, NotProbed, Wish, measure
 from pytest_gilprobe.model import (
     Bound,
     Evidence,
@@ -20,6 +21,7 @@ from pytest_gilprobe.model import (
     Verdict,
     WorkloadResult,
 )
+from pytest_gilprobe.price import priced
 from pytest_gilprobe.stats.reduce import reduce
 
 if TYPE_CHECKING:
@@ -39,27 +41,46 @@ class Prober:
     surveyor: Surveyor
     progress: Callable[[str], None]
 
+    def start(self, workers: int) -> None:
+        """Have so many workers start in the background; what prevents it is told by the next probe."""
+        with contextlib.suppress(OSError):
+            self.pool.start(workers)
+
     def probe(self, plan: Plan, *, keep: int, known_call_s: float) -> WorkloadResult:
         """Measure and judge one test that has passed; never raises for what the test or this tool does wrong."""
         started_ns = host.perf_counter_ns()
         try:
             evidence = self._measure(plan, keep, known_call_s)
-            judgement = judge(evidence)
+            result = self._result(plan, evidence)
         except NotProbed as finding:
             return unmeasured(plan.nodeid, Status.NOT_PROBED, str(finding), plan.workers, _since_s(started_ns))
         except Exception as error:  # noqa: BLE001 - wrong is worse than silent, and the user's session goes on
             reason = f"internal error, please report it: {type(error).__name__}: {error}"
             return unmeasured(plan.nodeid, Status.ERROR, reason, plan.workers, _since_s(started_ns))
+        return replace(result, probe_time_s=_since_s(started_ns))
+
+    @staticmethod
+    def _result(plan: Plan, evidence: Evidence) -> WorkloadResult:
         return WorkloadResult(
             nodeid=plan.nodeid,
             status=Status.PROBED,
             workers=plan.workers,
-            probe_time_s=_since_s(started_ns),
-            verdict=judgement.verdict,
+            probe_time_s=0.0,
+            verdict=priced(judge(evidence).verdict, evidence),
             serial=evidence.serial,
             threads=evidence.threads,
             processes=evidence.processes,
+            callee=evidence.measurement.callee,
+            transfer=evidence.measurement.transfer,
         )
+
+    def _wish(self, plan: Plan, so_far: Measurement) -> Wish:
+        """Tell what could settle an open decision: the verdict's, then those of the marker's expectation."""
+        evidence = self._evidence(so_far)
+        wish = judge(evidence).wish
+        if wish is Wish.NOTHING and gate.check(plan.expectation, self._result(plan, evidence)).open_:
+            return Wish.ROUND
+        return wish
 
     def _measure(self, plan: Plan, keep: int, known_call_s: float) -> Evidence:
         """Measure until no decision is open, or time is up."""
@@ -69,7 +90,7 @@ class Prober:
         seen = measure(
             job,
             self.pool,
-            settled=lambda so_far: judge(self._evidence(so_far)).wish,
+            settled=lambda so_far: self._wish(plan, so_far),
             progress=lambda strategy, number: self.progress(f"{strategy} {number}"),
         )
         return self._evidence(seen)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from pytest_gilprobe import codec
 from pytest_gilprobe.codec import WrongError, one_line
-from pytest_gilprobe.model import SCHEMA_VERSION, Environment, GilprobeError, JsonObject, Report, WorkloadResult
+from pytest_gilprobe.model import SCHEMA_VERSION, Environment, GilprobeError, JsonObject, Report, Scan, WorkloadResult
 
 TOOL_NAME = "pytest-gilprobe"
 """What ``tool.name`` says in every report."""
@@ -43,6 +43,8 @@ def to_json(report: Report) -> str:
     }
     try:
         lines = [f" {json.dumps(key)}: {_dumps(value)}," for key, value in head.items()]
+        if report.scan is not None:
+            lines.append(f' "scan": {_dumps(codec.plain(report.scan))},')
         workloads = ",\n".join(_workload_lines(workload) for workload in report.workloads)
     except ValueError:
         _name_what_is_not_finite(report)
@@ -199,6 +201,7 @@ def _report(top: JsonObject) -> Report:
         created=codec.member(top, "created", str),
         environment=codec.member(top, "environment", Environment),
         workloads=codec.member(top, "workloads", tuple[WorkloadResult, ...]),
+        scan=codec.member(top, "scan", Scan | None) if "scan" in top else None,
     )
 
 

@@ -7,31 +7,28 @@ then happens between two tests, with no test's patches in force.
 
 from __future__ import annotations
 
-import datetime
+import faulthandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import pytest_gilprobe
 from pytest_gilprobe import config as configuration
-from pytest_gilprobe import host, serialize
+from pytest_gilprobe import fixture, gating, host, serialize
+from pytest_gilprobe.distributed import PROPERTY, is_distributed, send_environment
 from pytest_gilprobe.machine import Surveyor
-from pytest_gilprobe.model import Report, Status
+from pytest_gilprobe.model import Status
 from pytest_gilprobe.probe import Prober, unmeasured
 from pytest_gilprobe.progress import Progress
-from pytest_gilprobe.reporters import numbers, terminal
+from pytest_gilprobe.reporting import Reporting
 from pytest_gilprobe.workers.arguments import spec_for
 from pytest_gilprobe.workers.pool import Pool
+from pytest_gilprobe.workers.workload import cannot_repeat
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from pytest_gilprobe.config import Plan, Settings
-    from pytest_gilprobe.model import WorkloadResult
-
-PROPERTY = "gilprobe"
-"""The user property that carries a whole result, as JSON; shorter ones beside it start with this and an underscore."""
-
+    from pytest_gilprobe.model import Environment, WorkloadResult
 
 class ProbeSession:
     """Probes the marked tests of one session and reports on them."""
@@ -47,11 +44,12 @@ class ProbeSession:
             item: configuration.plan_for(item.nodeid, said, settings, self._cpus) for item, said in keywords.items()
         }
         self._keep = _kept_collectors(session.items, keywords)
-        self._results: dict[str, WorkloadResult] = {}
+        self.reporting = Reporting(session.config, settings)
         self._prober: Prober | None = None
         self._progress = Progress(session.config)
         self._interrupted = False
-        self._unwritten: list[str] = []
+        self._calling: pytest.Item | None = None
+        self._failed_inside: set[str] = set()
 
     # While tests run
 
@@ -59,9 +57,21 @@ class ProbeSession:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Have the workers start before the first marked test does."""
         plan = self._plans.get(item)
-        if plan is not None:
-            self._ready_prober().pool.start(plan.workers)
-        return (yield)
+        if plan is not None and not self._interrupted:
+            self._ready_prober().start(plan.workers)
+        done = yield
+        if self._interrupted:  # while it probed: the test itself was over, and is reported
+            raise KeyboardInterrupt
+        return done
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Tell the reports that are made while a test still runs, its subtests', from its own."""
+        self._calling = item
+        try:
+            yield
+        finally:
+            self._calling = None
 
     def _ready_prober(self) -> Prober:
         if self._prober is None:
@@ -82,35 +92,40 @@ class ProbeSession:
         plan = self._plans.get(item)
         if plan is None:
             return report
+        if self._calling is item:
+            if report.failed:
+                self._failed_inside.add(item.nodeid)
+            return report
         result: WorkloadResult | None = None
-        if (why := _why_not(item, report)) is not None:
+        if (why := self._why_not(item, report)) is not None:
             result = unmeasured(item.nodeid, Status.NOT_PROBED, why, plan.workers)
         elif report.when == "call":
-            result = self._probe(item, plan, call.duration)
+            result = gating.apply(self._probe(item, plan, call.duration), plan, self._settings, item, report)
         if result is not None:
-            self._results[item.nodeid] = result
+            self.reporting.results[item.nodeid] = result
             item.user_properties[:] = [*_others(item.user_properties), *_properties(result)]
             report.user_properties[:] = [*_others(report.user_properties), *_properties(result)]
         return report
 
+    def _why_not(self, item: pytest.Item, report: pytest.TestReport) -> str | None:
+        if report.when == "call" and fixture.asks_for(item) and not getattr(fixture.of(item), "used", False):
+            return "it asks for the gilprobe fixture but did not call it: nothing names the workload"
+        if report.when == "call" and item.nodeid in self._failed_inside:
+            return "one of its subtests failed when pytest ran it; mend that first"
+        return _why_not(item, report)
+
     def _probe(self, item: pytest.Item, plan: Plan, duration_s: float) -> WorkloadResult:
-        hooks = item.config.hook
-        if hasattr(hooks, "pytest_timeout_cancel_timer"):  # a test's time limit is not a limit on its probe
-            hooks.pytest_timeout_cancel_timer(item=item)
+        _stop_time_limits(item)
+        given = fixture.of(item)
+        duration_s = given.call_s if given is not None and given.call_s is not None else duration_s
         try:
             return self._ready_prober().probe(plan, keep=self._keep[item], known_call_s=duration_s)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            self._end_workers()
+            return unmeasured(item.nodeid, Status.NOT_PROBED, "its probe was interrupted", plan.workers)
         finally:
             self._progress.clear()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(
-        self, report: pytest.TestReport | pytest.CollectReport
-    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Put the verdict beside ``PASSED``."""
-        result = self._results.get(report.nodeid)
-        if result is None or getattr(report, "when", None) != "call" or not report.passed:
-            return None
-        return "passed", ".", (f"PASSED ({terminal.word(result)})", {"green": True})
 
     # At the end
 
@@ -120,12 +135,13 @@ class ProbeSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """End the workers and write the files; a file that cannot be written makes a green session fail."""
+        """End the workers and report, or send what the reporting process needs."""
         self._end_workers()
-        if self._settings.report:
-            self._write_files()
-        if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        self.reporting.environment = self._environment()
+        if is_distributed(self._session.config):
+            send_environment(self._session.config, self.reporting.environment)
+        else:
+            self.reporting.finish(session)
 
     def pytest_unconfigure(self) -> None:
         """End the workers of a session that did not get as far as its finish."""
@@ -135,65 +151,14 @@ class ProbeSession:
         if self._prober is not None:
             (self._prober.pool.abandon if self._interrupted else self._prober.pool.close)()
 
-    def _report(self) -> Report:
+    def _environment(self) -> Environment:
         machine = self._prober.surveyor.any_machine() if self._prober is not None else None
         method = self._prober.pool.start_method if self._prober is not None else self._settings.start_method
-        return Report(
-            tool_version=pytest_gilprobe.__version__,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            environment=host.environment(
-                start_method=method or "none started",
-                scaling_ceiling=machine.scaling.value if machine is not None and machine.scaling is not None else None,
-                ceiling_workers=machine.scaling_workers if machine is not None else None,
-            ),
-            workloads=tuple(self._results.values()),
+        return host.environment(
+            start_method=method or "none started",
+            scaling_ceiling=machine.scaling.value if machine is not None and machine.scaling is not None else None,
+            ceiling_workers=machine.scaling_workers if machine is not None else None,
         )
-
-    def _write_files(self) -> None:
-        from pytest_gilprobe.reporters import html, markdown  # noqa: PLC0415 - only for those who want files
-
-        folder = self._session.config.invocation_params.dir / self._settings.report_dir
-        report = self._report()
-        drawings = {
-            "gilprobe.json": serialize.to_json,
-            "gilprobe.md": markdown.draw,
-            "gilprobe.html": html.draw,
-        }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, draw in drawings.items():
-                serialize.write_atomic(folder / name, draw(report))
-        except (OSError, serialize.ReportError) as error:
-            self._unwritten.append(f"--gilprobe-report-dir: could not write to {folder}: {error}")
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the report, or a line per workload."""
-        write = terminalreporter
-        if not self._results:
-            if self._settings.report:
-                write.line("gilprobe: no test was probed: mark one with @pytest.mark.gilprobe, or use --gilprobe-all")
-        elif self._settings.report:
-            write.section("gilprobe", sep="=", bold=True)
-            for text, style in terminal.draw(self._report(), **self._page(terminalreporter)):
-                write.write(text, **style)
-        elif terminalreporter.verbosity > -2:  # noqa: PLR2004 - -qq asks for silence
-            self._lines(terminalreporter)
-        for message in self._unwritten:
-            write.line(f"ERROR: {message}", red=True)
-
-    def _lines(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if terminalreporter.verbosity >= 0:
-            found = numbers.count(len(self._results), "workload")
-            terminalreporter.section(f"gilprobe: {found} (details: --gilprobe-report)", sep="-")
-        for result in self._results.values():
-            line = terminal.one_line(result, **self._page(terminalreporter))
-            terminalreporter.line(line, **terminal.style(result))
-
-    @staticmethod
-    def _page(terminalreporter: pytest.TerminalReporter) -> dict[str, Any]:
-        writer = terminalreporter.config.get_terminal_writer()
-        encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public name tells
-        return {"width": writer.fullwidth, "encoding": encoding}
 
 
 def _why_not(item: pytest.Item, report: pytest.TestReport) -> str | None:
@@ -207,7 +172,16 @@ def _why_not(item: pytest.Item, report: pytest.TestReport) -> str | None:
         return f"{verb} in its {report.when} when pytest ran it; mend that first"
     if report.when == "call" and not isinstance(item, pytest.Function):
         return f"not a Python test function but a {type(item).__name__}: there is no call to repeat"
-    return None
+    return cannot_repeat(item) if report.when == "call" else None
+
+
+def _stop_time_limits(item: pytest.Item) -> None:
+    """Cancel what limits the time of the test that has just passed: it is no limit on its probe."""
+    hooks = item.config.hook
+    if hasattr(hooks, "pytest_timeout_cancel_timer"):
+        hooks.pytest_timeout_cancel_timer(item=item)
+    if item.config.pluginmanager.hasplugin("faulthandler") and float(item.config.getini("faulthandler_timeout") or 0) > 0:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_gilprobe.model import Bound, Estimate, Gil, Recommendation, Report, WorkloadResult
 from reports_fixture import estimate, processes, rich_report, serial, threads, verdict
+
+from pytest_gilprobe.model import Bound, Estimate, Gil, Recommendation, Report, WorkloadResult
 
 CRUNCHING = "sample_workloads/test_scenarios.py::test_data_crunching"
 

@@ -91,7 +91,7 @@ def threads(speedup: float, *, wait: float = 0.0, held: float = 0.5, free: float
         ceiling=1.02,
         hand_out_s_per_call=0.00002,
         run_queue_share=0.01,
-        shares=shares(held=held, free=free, wait=wait, blocked=round(0.99 - held - free - wait, 3)),
+        shares=shares(held=held, free=free, wait=wait, blocked=round(0.99 - held - free, 3)),
     )
 
 

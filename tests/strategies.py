@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from pytest_gilprobe.model import SCHEMA_VERSION, Estimate, Report, WorkloadResult
 
 TEXT = st.text(st.characters(), max_size=30) | st.sampled_from(
-    ["", "\ud800", "\x1b[31m", "\u202e", "<script>alert(1)</script>", "a|b`c", "{{ 7*7 }}", "x" * 10_000, "\n\n", "漢字" * 60]
+    [
+        "",
+        "\ud800",
+        "\x1b[31m",
+        "\u202e",
+        "<script>alert(1)</script>",
+        "a|b`c",
+        "{{ 7*7 }}",
+        "x" * 10_000,
+        "\n\n",
+        "漢字" * 60,
+    ]
 )
 """Any text that a name or an error might be, lone surrogates included."""
 

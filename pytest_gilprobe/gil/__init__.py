@@ -1,1 +1,1 @@
-"""The GIL of a process: where it lies (`locate`), when it is held (`watch`), what a sleeper feels of it (`heartbeat`)."""
+"""A process's GIL: where it lies (`locate`), when it is held (`watch`), what a sleeper feels of it (`heartbeat`)."""

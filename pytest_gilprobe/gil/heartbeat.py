@@ -36,7 +36,7 @@ _ASLEEP_SWITCHES: Final = 1
 _START_TIMEOUT_S: Final = 10.0
 
 _PRIMITIVES: Final = (time.perf_counter_ns, _thread.start_new_thread, _thread.allocate_lock, _thread.get_native_id)
-"""Kept in a tuple from import on: tests patch `time` and `threading`, and some patchers do so in every module's names."""
+"""Kept in a tuple from import on: tests patch `time` and `threading`, some patchers the names in every module."""
 
 
 class Heartbeat:

@@ -7,9 +7,9 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.compare import Comparison
+from pytest_gilprobe.comparison import Comparison
 from pytest_gilprobe.model import Report
-from pytest_gilprobe.reporters import layout, matrix
+from pytest_gilprobe.reporters import layout, matrix, svg
 from pytest_gilprobe.reporters.views import ReportView
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _environment() -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["nodeid"] = _breakable
+    environment.globals.update(bar=svg.bar, stack=svg.stack)
     environment.globals["kinds"] = {answer: answer.replace(" ", "-") for answer in layout.ANSWERS}
     return environment
 

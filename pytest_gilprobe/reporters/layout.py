@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from pytest_gilprobe import advice
 from pytest_gilprobe.model import (
     Bound,
     Environment,
@@ -79,6 +80,7 @@ def workload_view(result: WorkloadResult, environment: Environment | None = None
         broken=measured and any(part.outcome in _BROKEN for part in (result.threads, result.processes)),
         notes=tuple(_notes(result)) if measured else (_why_not(result),),
         strategies=strategies,
+        code="\n".join(map(inert, advice.code(result).splitlines())) if measured and result.callee is not None else "",
         scale=scale,
         sort_by=_sort_by(result),
     )
@@ -192,7 +194,6 @@ def _serial_view(serial: SerialResult, scale: Scale) -> StrategyView:
         outcome=str(Outcome.OK),
         value="1x",
         interval="",
-        pool="",
         per_call=numbers.seconds(serial.wall_s_per_call.value),
         extra=_known(extra),
         bar=bar(None, scale),
@@ -207,7 +208,6 @@ def _strategy_view(name: str, result: ThreadsResult | ProcessesResult, scale: Sc
         outcome=str(result.outcome),
         value=numbers.times(result.speedup.value) if measured and result.speedup else no_speedup(result.outcome),
         interval=numbers.interval(result.speedup) if measured else "",
-        pool=numbers.speedup(result.pool_speedup) if result.pool_speedup else "",
         per_call=numbers.seconds(result.wall_s_per_call.value if result.wall_s_per_call else None),
         extra=_known(_strategy_extra(result)),
         bar=bar(result.speedup, scale) if measured else None,
@@ -222,7 +222,10 @@ def no_speedup(outcome: Outcome) -> str:
 
 def _strategy_extra(result: ThreadsResult | ProcessesResult) -> list[tuple[str, str]]:
     hand_out = result.hand_out_s_per_call
-    extra = [("hand-out", "" if hand_out is None else numbers.seconds(hand_out))]
+    extra = [
+        ("in a pool", numbers.speedup(result.pool_speedup) if result.pool_speedup else ""),
+        ("hand-out", "" if hand_out is None else numbers.seconds(hand_out)),
+    ]
     if isinstance(result, ThreadsResult):
         held, ceiling = result.gil_held_fraction, result.ceiling
         extra.append(("GIL held", numbers.percent(held.value) if held else ""))
@@ -235,8 +238,8 @@ def _strategy_extra(result: ThreadsResult | ProcessesResult) -> list[tuple[str, 
     return extra
 
 
-def _known(pairs: Iterable[tuple[str, str]]) -> tuple[Fact, ...]:
-    return tuple(Fact(label=label, value=value) for label, value in pairs if value)
+def _known(pairs: Iterable[tuple[str, str]]) -> str:
+    return ", ".join([f"{label} {value}" for label, value in pairs if value])
 
 
 def _notes(result: WorkloadResult) -> Iterable[Note]:
@@ -261,12 +264,12 @@ def _pool(name: str, part: ThreadsResult | ProcessesResult) -> str:
     return f"{name} {numbers.speedup(part.pool_speedup)}" if costs else ""
 
 
-def _sort_by(result: WorkloadResult) -> tuple[float | None, ...]:
+def _sort_by(result: WorkloadResult) -> str:
     serial, threads, processes = result.serial, result.threads.speedup, result.processes.speedup
     if serial is None:
-        return ()
+        return ""
     estimates = (serial.cpu_utilization, serial.wall_s_per_call, threads, processes, serial.gil_held_fraction)
-    return tuple(None if estimate is None else estimate.value for estimate in estimates)
+    return ",".join(["" if estimate is None else f"{estimate.value:.6g}" for estimate in estimates])
 
 
 def _why_not(result: WorkloadResult) -> Note:

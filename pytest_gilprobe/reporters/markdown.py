@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from pytest_gilprobe.compare import Comparison
+from pytest_gilprobe.comparison import Comparison
 from pytest_gilprobe.model import Report
 from pytest_gilprobe.reporters import layout, matrix
 from pytest_gilprobe.reporters.views import CellView, ColumnView, Note, ReportView, WorkloadView

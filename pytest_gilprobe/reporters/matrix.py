@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pytest_gilprobe import compare
-from pytest_gilprobe.compare import Change, ChangeKind, Column, Comparison, Reservation, Row
+from pytest_gilprobe.comparison import Change, ChangeKind, Column, Comparison, Reservation, Row
 from pytest_gilprobe.model import SCHEMA_VERSION, Estimate, Status, WorkloadResult
 from pytest_gilprobe.reporters import layout, numbers
 from pytest_gilprobe.reporters.inert import inert
@@ -46,7 +46,8 @@ def comparison_view(comparison: Comparison) -> ComparisonView:
 def _summary(comparison: Comparison) -> str:
     shared, columns = comparison.shared_by_all, len(comparison.columns)
     moved = sum(change.kind is ChangeKind.MOVED and change.real for change in comparison.changes)
-    said = f"{numbers.count(shared, 'workload')} in all {columns} reports"
+    reports = "both reports" if columns == _TWICE else f"all {columns} reports"
+    said = f"{numbers.count(shared, 'workload')} in {reports}"
     some = len(comparison.rows) - shared
     others = f", {some} in some of them" if some else ""
     return f"{said}{others}: {numbers.count(moved, 'move')} to another strategy"

@@ -10,7 +10,6 @@ from pytest_gilprobe.reporters import numbers
 
 _HEADROOM = 1.12
 _LARGEST = 1e6
-_SLACK = 1.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +96,6 @@ def slices(shares: TimeShares | None) -> tuple[Slice, ...]:
 
 def _parts(shares: TimeShares) -> list[tuple[str, str, float]]:
     wait = shares.gil_wait or 0.0
-    queue = shares.run_queue or 0.0
-    counted_in = shares.cpu + wait + shares.blocked + queue > _SLACK
-    blocked = shares.blocked - wait if counted_in else shares.blocked
     if shares.cpu_with_gil is None or shares.cpu_without_gil is None:
         on_cpu = [("cpu", "on the CPU", shares.cpu)]
     else:
@@ -110,6 +106,6 @@ def _parts(shares: TimeShares) -> list[tuple[str, str, float]]:
     return [
         *on_cpu,
         ("wait", "waiting for the GIL", wait),
-        ("blocked", "blocked", blocked),
-        ("queue", "in the run queue", queue),
+        ("blocked", "blocked", shares.blocked - wait),
+        ("queue", "in the run queue", shares.run_queue or 0.0),
     ]

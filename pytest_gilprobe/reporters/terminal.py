@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_gilprobe.compare import Comparison
+from pytest_gilprobe.comparison import Comparison
 from pytest_gilprobe.model import Report, WorkloadResult
 from pytest_gilprobe.reporters import layout, matrix
 from pytest_gilprobe.reporters.inert import display_width, encodable, short_name, short_names, stacked_names
@@ -101,8 +101,8 @@ def _head(view: ReportView, page: Page) -> Iterator[Segment]:
     line = ""
     for fact in view.facts:
         said = page.fit(f"{fact.label}: {fact.value}")
-        if line and display_width(line) + len(said) + GAP > page.width:
-            yield from ((line, {}), END)
+        if line and display_width(line) + display_width(said) + GAP > page.width:
+            yield from styled(page.wrap(line), {})
             line = ""
         line = f"{line}  {said}" if line else said
     yield from styled(page.wrap(line), {})

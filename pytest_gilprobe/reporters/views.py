@@ -38,15 +38,17 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyView:
-    """One strategy of a workload; ``value`` and ``interval`` are its speed-up, or the outcome and nothing."""
+    """One strategy of a workload.
+
+    ``value`` and ``interval`` are its speed-up, or the outcome and nothing; ``extra`` is what else was measured.
+    """
 
     name: str
     outcome: str
     value: str
     interval: str
-    pool: str
     per_call: str
-    extra: tuple[Fact, ...]
+    extra: str
     bar: Bar | None
     slices: tuple[Slice, ...]
 
@@ -62,7 +64,7 @@ class WorkloadView:
 
     ``answer`` is a `Recommendation`'s word, ``not probed`` or ``error``; ``broken`` says that a strategy failed, hung
     or crashed. ``sort_by`` holds the numbers behind ``cpu``, ``per_call``, the speed-ups in threads and processes, and
-    ``gil_share``, for a medium that can sort.
+    ``gil_share``, separated by commas and empty where unknown, for a medium that can sort.
     """
 
     number: int
@@ -77,8 +79,9 @@ class WorkloadView:
     broken: bool
     notes: tuple[Note, ...]
     strategies: tuple[StrategyView, ...]
+    code: str
     scale: Scale | None
-    sort_by: tuple[float | None, ...] = ()
+    sort_by: str = ""
 
     @property
     def probed(self) -> bool:

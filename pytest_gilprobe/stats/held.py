@@ -171,8 +171,9 @@ def _count_looks(trace: GilTrace, looks: range, start_ns: int, end_ns: int) -> _
     held = math.fsum(weight for weight, at, wait in rows if trace.held[at] and not wait)
     running = [trace.held[at] for at in looks if trace.runnable and trace.runnable[at]]
     imputed = sum(running) / len(running) if running else 0.5
+    seen = _effective(weights, [1] * len(weights))
     return _Tally(
-        looks=_effective(weights, [1] * len(weights)),
+        looks=seen / (1 + seen * _unseen(trace, looks, start_ns, end_ns)),
         low=min(1.0, held),
         value=min(1.0, held + lost * imputed),
         high=min(1.0, held + lost),
@@ -189,14 +190,36 @@ def _waits_ns(trace: GilTrace, looks: range, start_ns: int) -> list[int]:
     where there is none. A late look that found it ready to run followed a preemption, which strikes at any moment of
     running, and stands. So does one on another core, whose owner has nothing to do with the worker.
     """
+    delays_ns = _delays_ns(trace, looks, start_ns)
+    return [0 if _stands(trace, at) else delay_ns for at, delay_ns in zip(looks, delays_ns, strict=True)]
+
+
+def _stands(trace: GilTrace, at: int) -> bool:
+    """Whether a look counts even if it came late: see `_waits_ns`."""
+    return bool((trace.runnable and trace.runnable[at]) or (trace.same_core and not trace.same_core[at]))
+
+
+def _delays_ns(trace: GilTrace, looks: range, start_ns: int) -> list[int]:
+    """Tell how much later than a prompt look each one came, inside the window; 0 for those that were not late."""
     prompt_ns = sorted(trace.late_ns[at] for at in looks)[int(len(looks) * _PROMPT_QUANTILE)]
+    excess_ns = [trace.late_ns[at] - prompt_ns for at in looks]
+    return [
+        max(1, min(late_ns, trace.at_ns[at] - start_ns)) if late_ns > LATE_NS else 0
+        for at, late_ns in zip(looks, excess_ns, strict=True)
+    ]
 
-    def wait_ns(at: int) -> int:
-        late_ns = trace.late_ns[at] - prompt_ns
-        stands = (trace.runnable and trace.runnable[at]) or (trace.same_core and not trace.same_core[at])
-        return 0 if late_ns <= LATE_NS or stands else max(1, min(late_ns, trace.at_ns[at] - start_ns))
 
-    return [wait_ns(at) for at in looks]
+def _unseen(trace: GilTrace, looks: range, start_ns: int, end_ns: int) -> float:
+    """Tell the variance, in units of share x (1 - share), of what other programs kept the watcher from seeing.
+
+    Each stretch that it could not see is one unknown of its share of the window, as if drawn anew: a workload that
+    alternates faster has less variance than that, none has more.
+    """
+    delays_ns = _delays_ns(trace, looks, start_ns)
+    unseen = [
+        delay_ns / (end_ns - start_ns) for delay_ns, at in zip(delays_ns, looks, strict=True) if _stands(trace, at)
+    ]
+    return math.fsum(stretch * stretch for stretch in unseen)
 
 
 def _weights(moments_ns: Sequence[int], start_ns: int, end_ns: int) -> list[float]:
@@ -259,13 +282,13 @@ def _estimate(low: float, value: float, high: float, looks: float) -> Estimate:
     """Put Wilson's interval around both ends of what the unknown looks leave open."""
     return Estimate(
         value=value,
-        low=min(value, _wilson(low, looks)[0]),
-        high=max(value, _wilson(high, looks)[1]),
+        low=min(value, wilson(low, looks)[0]),
+        high=max(value, wilson(high, looks)[1]),
         confidence=_CONFIDENCE,
     )
 
 
-def _wilson(share: float, looks: float) -> tuple[float, float]:
+def wilson(share: float, looks: float) -> tuple[float, float]:
     """Give Wilson's 95 % interval of a share of ``looks`` independent looks, a real number above 0."""
     squared = _Z * _Z / looks
     middle = (share + squared / 2) / (1 + squared)

@@ -64,7 +64,8 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
     per_call = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     utilization = rounds.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
-    fraction = held_fraction(samples)
+    watched = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
+    fraction = held_fraction(watched)
     return SerialResult(
         calls=sum(rounds.calls_in(sample) for sample in samples),
         rounds=len(samples),
@@ -72,7 +73,7 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
         cpu_s_per_call=rounds.positive_centre(cpu, rounds.LEAST_NOISE),
         cpu_utilization=_within(utilization, 0.0, 1.0),
         gil_held_fraction=fraction,
-        gil_method=_method(samples) if fraction is not None else None,
+        gil_method=_method(watched) if fraction is not None else None,
         longest_hold_s=_longest_hold([one.threads for one in measurement.rounds if one.threads is not None]),
         run_queue_share=rounds.queue_share(samples),
         native_cpu_share=sum(rounds.native_cpu_share(sample) for sample in samples) / len(samples),

@@ -197,7 +197,7 @@ def pool_speedup(
     cost = max((task_s or 0.0) + (transfer.parent_s if transfer is not None else 0.0), 1e-12)
     beside = transfer.worker_s if transfer is not None else 0.0
     value, low, high = (
-        min(gain * call / (call + beside), call / cost)
+        min(gain * (call / (call + beside)), call / cost)
         for gain, call in ((speedup.value, call_s.value), (speedup.low, call_s.low), (speedup.high, call_s.high))
     )
     return Estimate(value=value, low=low, high=high, confidence=speedup.confidence)

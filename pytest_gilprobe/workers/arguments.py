@@ -55,6 +55,8 @@ def _overrides(config: pytest.Config) -> tuple[str, ...]:
         flags += ["-n0", "--dist=no"]
     if plugins.hasplugin("pytest_cov"):
         flags.append("--no-cov")
-    if getattr(known, "report_log", None):
-        flags.append("--report-log={folder}/report.log")
+    if plugins.hasplugin("faulthandler"):
+        flags += ["-o", "faulthandler_timeout=0"]
+    if isinstance(seed := getattr(known, "randomly_seed", None), int):
+        flags.append(f"--randomly-seed={seed}")
     return tuple(flags)

@@ -8,6 +8,8 @@ What the readings rest on:
   outside both: its system call gives the GIL away.
 * Threads are started and waiting before the first clock is read. They wait on one event each, not at a barrier:
   a thread that ends early, by whatever it raised, can then never leave the others waiting.
+* Threads, and processes, begin at a moment that all were told before it, and sleep until then. Whoever wakes them one by one may lose
+  its CPU to the first: on a machine with two busy CPUs the second thread of a free-threaded build was seen to start when the first had ended.
 * Whatever a call raises, `SystemExit` and `KeyboardInterrupt` included, is caught in its thread and reported.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -26,12 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Call = Callable[[], object]
+Opening = AbstractContextManager[Call]
+"""What prepares one thread's call and clears up after its last one: an event loop of its own, say."""
 
 _perf_counter_ns = host.perf_counter_ns
 _thread_time_ns = host.thread_time_ns
 _Thread = threading.Thread
 _Event = threading.Event
 
+HEAD_START_NS = 2_000_000
+"""From telling threads to begin until they do: enough to wake them all, little beside a batch of 50 ms."""
 LONGEST_TRACEBACK = 20_000
 """Characters of a traceback that travel; the middle of a longer one is left out."""
 
@@ -50,12 +57,21 @@ def _loop(call: Call, calls: int) -> tuple[int, int, int]:
     return start, end, _thread_time_ns() - cpu
 
 
-def timed(call: Call, calls: int) -> ThreadReading:
-    """Make ``calls`` calls in this thread and read its clocks; what a call raises passes through."""
+def timed(call: Call, calls: int, begin_ns: int = 0) -> ThreadReading:
+    """Make ``calls`` calls in this thread and read its clocks; what a call raises passes through.
+
+    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or at once if that is past. Waking up late for it counts as wall time, and as queueing
+    where that is why.
+    """
     clock = host.RunQueueClock()
     try:
         before = clock.read_ns()
+        ahead = begin_ns - _perf_counter_ns()
+        if ahead > 0:
+            host.sleep(ahead / 1e9)
         start, end, cpu = _loop(call, calls)
+        if ahead > 0:
+            start = begin_ns
         after = clock.read_ns()
     finally:
         clock.close()
@@ -63,25 +79,30 @@ def timed(call: Call, calls: int) -> ThreadReading:
     return ThreadReading(calls=calls, start_ns=start, end_ns=end, cpu_ns=cpu, run_queue_ns=waited)
 
 
-def run_serial(call: Call, calls: int) -> BatchReading:
-    """Run one batch in the calling thread. Raises `WorkloadError`."""
+def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:
+    """Run one batch in the calling thread, from ``begin_ns`` on. Raises `WorkloadError`."""
     cpu = host.process_time_ns()
     try:
-        reading = timed(call, calls)
+        reading = timed(call, calls, begin_ns)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
         raise WorkloadError(describe(error)) from None
     return _whole((reading,), cpu)
 
 
-def run_threads(calls_of: Sequence[Call], calls: int) -> BatchReading:
-    """Run one batch in as many new threads as there are callables, started together. Raises `WorkloadError`."""
-    lanes = [_Lane(call, calls) for call in calls_of]
+def run_threads(openings: Sequence[Opening], calls: int) -> BatchReading:
+    """Run one batch in as many new threads as there are openings, started together. Raises `WorkloadError`.
+
+    Each opening is entered and left in its own thread, outside what is timed.
+    """
+    lanes = [_Lane(opening, calls) for opening in openings]
     for lane in lanes:
         lane.thread.start()
     for lane in lanes:
         lane.ready.wait()
     cpu = host.process_time_ns()
+    begin_ns = _perf_counter_ns() + HEAD_START_NS
     for lane in lanes:
+        lane.begin_ns = begin_ns
         lane.go.set()
     for lane in lanes:
         lane.thread.join()
@@ -94,22 +115,26 @@ def run_threads(calls_of: Sequence[Call], calls: int) -> BatchReading:
 class _Lane:
     """One thread of a batch: held at its start until told to go."""
 
-    def __init__(self, call: Call, calls: int) -> None:
-        self.call = call
+    def __init__(self, opening: Opening, calls: int) -> None:
+        self.opening = opening
         self.calls = calls
         self.ready = _Event()
         self.go = _Event()
+        self.begin_ns = 0
         self.reading: ThreadReading | None = None
         self.error: str | None = None
         self.thread = _Thread(target=self._run, name="gilprobe-lane", daemon=True)
 
     def _run(self) -> None:
-        self.ready.set()
-        self.go.wait()
         try:
-            self.reading = timed(self.call, self.calls)
+            with self.opening as call:
+                self.ready.set()
+                self.go.wait()
+                self.reading = timed(call, self.calls, self.begin_ns)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
             self.error = describe(error)
+        finally:
+            self.ready.set()
 
 
 def _whole(threads: tuple[ThreadReading, ...], cpu_before: int) -> BatchReading:

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
+import inspect
 import os
 import signal
 import sys
 import threading
+import unittest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_gilprobe import host
+from pytest_gilprobe import fixture, host
+from pytest_gilprobe.gil.heartbeat import Heartbeat
 from pytest_gilprobe.gil.locate import locate
-from pytest_gilprobe.config import INSIDE_WORKER
-from pytest_gilprobe.workers import batch, control, handout, workload
+from pytest_gilprobe.options import INSIDE_WORKER
+from pytest_gilprobe.workers import batch, control, handout, leftovers, loops, shipping, workload
 from pytest_gilprobe.workers.protocol import (
     Answer,
     Batch,
@@ -37,6 +41,7 @@ from pytest_gilprobe.workers.protocol import (
     Opened,
     Question,
     Ready,
+    Ship,
     Stop,
     WorkerSpec,
 )
@@ -45,10 +50,18 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from multiprocessing.connection import Connection
 
+WRITERS = ("xmlpath", "htmlpath", "report_log", "allure_report_dir", "json_report", "pastebin", "benchmark_json", "benchmark_autosave")
+"""Options of pytest and of plugins that name a file to be written, or switch writing on."""
+
 STACK_SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else None
 """Sent by the parent to have every thread's stack written to the log, GIL held or not."""
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+COVER_WORKERS = "GILPROBE_COVER_WORKERS"
+"""Set in the environment by this project's own tests of coverage: lets coverage measure in workers."""
+CHANNEL_LOST = 76
+"""Exit status of a worker that cannot answer any more: its workload closed the pipe."""
 
 
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
@@ -69,8 +82,18 @@ def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ..
             code = pytest.main([*spec.arguments, *spec.overrides], plugins=[*spec.plugins, server])
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
-        server.say(Failed(error=f"its pytest session ended with exit status {int(code)} before it could serve"))
-        os._exit(1)
+        server.give_up(int(code))
+
+
+def _end(status: int) -> NoReturn:
+    """End this process at once: no clean-up of libraries, nothing written.
+
+    Not by ``os._exit`` where that was replaced: coverage's ``patch = _exit`` would write its data first.
+    """
+    posix = sys.modules.get("posix") if COVER_WORKERS not in os.environ else None
+    true_exit = getattr(posix, "_exit", os._exit)  # noqa: SLF001 - its public name
+    true_exit(status)
+    raise SystemExit(status)
 
 
 def _die_with_parent(lifeline: Connection) -> None:
@@ -92,9 +115,11 @@ def _die_with_parent(lifeline: Connection) -> None:
     fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a workload leaves stays a descendant, to be found and ended
     if os.getppid() != parent or lifeline.poll(0):
-        os._exit(1)
+        _end(1)
 
 
 def _leave_the_terminal(log: int) -> None:
@@ -114,10 +139,22 @@ def _leave_the_terminal(log: int) -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123 - they live as long as the process
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115, PTH123
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115, PTH123
+    _stop_tracers()
+
+
+def _stop_tracers() -> None:
+    """Leave behind what traced or profiled the parent."""
+    if COVER_WORKERS in os.environ:
+        return
     sys.settrace(None)
     sys.setprofile(None)
     threading.settrace(None)  # type: ignore[arg-type] - None is allowed
     threading.setprofile(None)
+    monitoring = getattr(sys, "monitoring", None)
+    for tool in range(6) if monitoring is not None else ():
+        if monitoring.get_tool(tool) is not None:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
 
 
 class Placeholder(pytest.Item):
@@ -149,19 +186,31 @@ class Server:
         self._kept: pytest.Item | None = None
         self._errors: list[str] = []
         self._opened = False
+        self._left: tuple[str, ...] = ()
+        self._spoilt = False
+        self._burden = leftovers.Burden.now()
 
     def say(self, answer: Answer) -> None:
         """Answer the parent; end this process if there is none any more."""
         try:
             self._channel.send(answer)
         except (OSError, ValueError):
-            os._exit(1)
+            _end(CHANNEL_LOST)
+
+    def give_up(self, code: int) -> NoReturn:
+        """Tell the parent why this worker's pytest session came to an end without serving."""
+        why = "\n".join(self._errors)
+        for stream in (sys.stdout, sys.stderr):  # pytest's own words are in there, and the parent reads the log
+            with contextlib.suppress(Exception):
+                stream.flush()
+        self.say(Failed(error=f"its pytest session ended with exit status {code} before it could serve" + (f":\n{why}" if why else "")))
+        _end(1)
 
     def _hear(self) -> Question:
         try:
             question: Question = self._channel.recv()
         except (OSError, EOFError):
-            os._exit(1)
+            _end(1)
         return question
 
     # Collection
@@ -172,11 +221,35 @@ class Server:
         for name in ("usepdb", "trace", "collectonly", "setuponly", "setupplan", "version", "help"):
             if hasattr(config.option, name):
                 setattr(config.option, name, False)
+        for name in WRITERS:
+            if hasattr(config.option, name):
+                setattr(config.option, name, None)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Have Hypothesis draw the same examples in every worker, and keep no database."""
+        settings = getattr(sys.modules.get("hypothesis"), "settings", None)
+        if settings is not None:
+            settings.register_profile("gilprobe", parent=settings(), database=None, deadline=None, derandomize=True)
+            settings.load_profile("gilprobe")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Remember why pytest, a plugin or a conftest file gave up."""
+        self._errors.append(str(excrepr))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, None, None]:
+        """End here: a session that did not come to serving has nothing to write and no summary to print."""
+        self.give_up(int(exitstatus))
+        yield
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Leave out every file and folder without a marked test."""
         path = str(collection_path)
+        if not self._spec.prune:
+            return None
         if path in self._folders or path in self._spec.files or collection_path.name == "__init__.py":
             return None
         return True
@@ -197,6 +270,9 @@ class Server:
         """Serve in place of running the tests; never returns."""
         session.config.pluginmanager.register(Caller(self), "gilprobe-caller")
         self._to_log_only_faults()
+        self._burden = leftovers.Burden.now()
+        gc.collect()
+        gc.freeze()  # pytest's own objects, many times the workload's, would be scanned by each full collection that a call sets off
         found = locate()
         self.say(
             Ready(
@@ -211,13 +287,13 @@ class Server:
             match self._hear():
                 case Open() as question:
                     self._open(question)
-                case Control(calls=calls):
-                    self.say(self._run(lambda: Done(reading=batch.run_serial(control.loop, calls))))
+                case Control() as asked:
+                    self.say(self._run(lambda: _run_control(asked)))
                 case HandOut() as question:
                     self.say(self._run(lambda asked=question: handout.measure(asked)))  # type: ignore[misc]
                 case Stop():
                     self._let_go(None)
-                    os._exit(0)
+                    _end(0)
                 case other:
                     self.say(Failed(error=f"no test is open, asked for {type(other).__name__}"))
 
@@ -257,13 +333,15 @@ class Server:
         keep = min(question.keep, len(chain) - 1)
         after = Placeholder.from_parent(chain[keep - 1], name="gilprobe-placeholder") if keep > 0 else None
         self._errors.clear()
-        self._opened = False
+        self._opened = self._spoilt = False
+        self._left = ()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
         self._kept = after
         error = "\n".join(self._errors) or None
         self._errors.clear()
         if self._opened:
-            self.say(Closed(error=error))
+            grown = self._burden.too_much(leftovers.Burden.now())
+            self.say(Closed(error=error, left=self._left, spoilt=self._spoilt or bool(grown) or error is not None))
         else:
             self.say(Failed(error=error or "the test did not get as far as its call"))
 
@@ -284,20 +362,46 @@ class Server:
         """Keep pytest-timeout out: batches have their own."""
         return True
 
-    def answer_batches(self, item: pytest.Function) -> None:
+    def answer_batches(self, work: workload.Workload) -> None:
         """Serve the open test until `Close`."""
         self._opened = True
-        self.say(Opened(unsafe_in_threads=workload.unsafe_in_threads(item), tracers=host.tracers()))
+        self.say(
+            Opened(
+                unsafe_in_threads=workload.unsafe_in_threads(work),
+                tracers=host.tracers(),
+                callee=workload.callee(work),
+                given=work.given is not None,
+            )
+        )
+        before, company = leftovers.state(), leftovers.Company.now()
         while True:
             match self._hear():
                 case Batch() as question:
-                    self.say(self._run(lambda asked=question: _run_batch(item, asked)))  # type: ignore[misc]
+                    answer = self._checked(self._run(lambda asked=question: _run_batch(work, asked)), company)  # type: ignore[misc]
+                    self._spoilt = self._spoilt or isinstance(answer, Failed)
+                    self.say(answer)
+                case Control() as question:
+                    self.say(self._run(lambda asked=question: _run_control(asked)))  # type: ignore[misc]
+                case Ship(with_result=with_result) if work.given is not None:
+                    given = work.given
+                    self.say(self._run(lambda one=given, whole=with_result: shipping.measure(one, with_result=whole)))  # type: ignore[misc]
                 case Close():
+                    self._left = leftovers.restore(before, before.changed(leftovers.state()))
                     return
                 case Stop():
-                    os._exit(0)
+                    _end(0)
                 case other:
                     self.say(Failed(error=f"a test is open, asked for {type(other).__name__}"))
+
+    def _checked(self, answer: Answer, company: leftovers.Company) -> Answer:
+        """Let an answer pass if the batch left nothing that makes its readings, or the next ones, worthless."""
+        if not isinstance(answer, Done):
+            return answer
+        if self._errors:
+            return Failed(error="\n".join(self._errors))
+        if (left := company.left_computing()) is not None:
+            return Failed(error=f"it left {left} computing after its calls had returned, which disturbs all that is timed")
+        return answer
 
 
 class Caller:
@@ -306,37 +410,82 @@ class Caller:
     def __init__(self, server: Server) -> None:
         """Serve through ``server``."""
         self._server = server
+        self._function: Any = None
+        self._serving = False
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
-        """Answer batches instead of calling once."""
-        self._server.answer_batches(pyfuncitem)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Answer batches instead of calling once; while one calls through the hooks, leave the call to the others."""
+        if self._serving:
+            return None
+        self._serving = True
+        try:
+            if fixture.asks_for(pyfuncitem):
+                self._run_to_fixture(pyfuncitem)
+            else:
+                self._server.answer_batches(self._workload(pyfuncitem))
+        finally:
+            self._serving = False
         return True
+
+    @staticmethod
+    def _run_to_fixture(item: pytest.Function) -> None:
+        """Run a test's body up to its use of the `gilprobe` fixture, which serves the batches."""
+        try:
+            item.ihook.pytest_pyfunc_call(pyfuncitem=item)
+        except fixture.Served:
+            return
+        msg = "the test asks for the gilprobe fixture but did not call it"
+        raise fixture.FixtureError(msg)
+
+    def serve_given(self, item: pytest.Function, given: shipping.Given) -> NoReturn:
+        """Answer batches of the call that the fixture was given, then leave the test's body."""
+        self._server.answer_batches(workload.of_fixture(item, given))
+        raise fixture.Served
+
+    def _workload(self, item: pytest.Function) -> workload.Workload:
+        hooks = item.ihook
+        if inspect.iscoroutinefunction(self._function):
+            return workload.coroutine(item, self._function, lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
+        if loops.is_drawn_coroutine(item):
+            return workload.Workload(item=item, call=lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
+        return workload.plain(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Reach the test methods of `unittest.TestCase`, which pytest does not call through `pytest_pyfunc_call`."""
-        import unittest  # noqa: PLC0415 - rarely needed
+        """Note the function before a plugin replaces it; reach test methods that pytest does not call itself.
 
-        if isinstance(item, pytest.Function) and isinstance(item.instance, unittest.TestCase):
-            method = item.obj
-
-            def served() -> None:
-                item.obj = method
-                self._server.answer_batches(item)
-
-            item.obj = served
-            try:
-                yield
-            finally:
-                item.obj = method
-        else:
+        Those of `unittest.TestCase` are called by ``unittest``, not through `pytest_pyfunc_call`.
+        """
+        self._function = method = getattr(item, "obj", None)
+        if not (isinstance(item, pytest.Function) and isinstance(item.instance, unittest.TestCase)):
             yield
+            return
+
+        def served() -> None:
+            item.obj = method
+            with workload.of_testcase(item, method) as work:
+                self._server.answer_batches(work)
+
+        item.obj = served
+        try:
+            yield
+        finally:
+            item.obj = method
 
 
-def _run_batch(item: pytest.Function, question: Batch) -> Done:
+def _run_control(question: Control) -> Done:
+    """Run one batch of the control loop."""
+    return Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns))
+
+
+def _run_batch(work: workload.Workload, question: Batch) -> Done:
     """Run one batch of the open test."""
+    if question.heartbeat:
+        with Heartbeat() as beat:
+            reading = batch.run_serial(work.call, question.calls)
+        return Done(reading=reading, heartbeat=beat.trace())
     if question.threads == 1:
-        return Done(reading=batch.run_serial(workload.call_for(item), question.calls))
-    lanes = [workload.call_for(item, lane) for lane in range(question.threads)]
+        return Done(reading=batch.run_serial(work.call, question.calls, question.begin_ns))
+    lanes = [work.lane(number) for number in range(question.threads)]
     return Done(reading=batch.run_threads(lanes, question.calls))

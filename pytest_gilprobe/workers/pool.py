@@ -25,9 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from pytest_gilprobe import host
 from pytest_gilprobe.gil.watch import Watcher, WatchError
 from pytest_gilprobe.model import GilTrace, Outcome
+from pytest_gilprobe.options import INSIDE_WORKER
 from pytest_gilprobe.workers import child
 from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, WorkerSpec
 
@@ -39,8 +42,11 @@ LOOK_S = 0.25
 """How often a silent worker is checked for being alive."""
 FAREWELL_S = 5.0
 """How long a worker may take to tear its session fixtures down at the end before it is killed."""
+RETIRE_S = 1.0
+"""How long to wait for a worker that is replaced; after that it tears down beside what is timed next."""
 STACKS_S = 1.0
 """How long a hung worker may take to write its stacks down."""
+_OURS = os.path.dirname(__file__)  # noqa: PTH120 - a part of the lines that faulthandler writes
 LONGEST_LOG = 8_000
 """Characters of a lost worker's log that are reported."""
 
@@ -94,11 +100,14 @@ class Pool:
         self._folder = Path(tempfile.mkdtemp(prefix="gilprobe-"))
         self._started = 0
         self._workers: list[Worker] = []
+        self._leaving: list[Worker] = []
 
     # Start
 
     def start(self, count: int) -> None:
         """Have at least ``count`` workers started; do not wait for them."""
+        for worker in [gone for gone in self._leaving if not gone.process.is_alive()]:
+            self.discard(worker)
         while len(self._workers) < count:
             self._workers.append(self._start_one())
 
@@ -119,7 +128,7 @@ class Pool:
             args=(theirs, end, tuple(inherited) if self.start_method == "fork" else (), spec),
             name=f"gilprobe-worker-{self._started}",
         )
-        with _without_main_module(), warnings.catch_warnings():
+        with _without_main_module(), _without_coverage(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child only starts a session
             process.start()
         theirs.close()
@@ -127,8 +136,27 @@ class Pool:
         return Worker(process, ours, lifeline, folder)
 
     def ready(self, count: int) -> list[Worker] | Lost:
-        """Return ``count`` workers that have collected, starting what is missing, or why there are not so many."""
-        self.start(count)
+        """Return ``count`` workers that have collected, starting what is missing, or why there are not so many.
+
+        A conftest file or plugin may choke on a collection with files left out, or select by what it finds in all of them. Then, once
+        a session, all workers are started again to collect as the parent did.
+        """
+        found = self._ready(count)
+        if self._spec.prune and (isinstance(found, Lost) or any(self._misses(worker) for worker in found)):
+            self._spec = dataclasses.replace(self._spec, prune=False)
+            for worker in list(self._workers):
+                self.discard(worker)
+            found = self._ready(count)
+        return found
+
+    def _misses(self, worker: Worker) -> bool:
+        return worker.ready is not None and worker.ready.nodeids != self._spec.nodeids
+
+    def _ready(self, count: int) -> list[Worker] | Lost:
+        try:
+            self.start(count)
+        except OSError as error:  # no more processes, descriptors or memory to be had
+            return Lost(outcome=Outcome.CRASHED, error=f"a worker process could not be started: {error}")
         chosen = self._workers[:count]
         for worker in chosen:
             if worker.ready is not None:
@@ -235,17 +263,29 @@ class Pool:
             if text and text == before:
                 break
             before = text
-        return before
+        return _users_frames(before)
 
     # End
 
+    def retire(self, worker: Worker) -> None:
+        """Have a worker tear its fixtures down and end; the next `start` replaces it."""
+        self._workers.remove(worker)
+        self._leaving.append(worker)
+        self._tell([worker], Stop())
+        worker.process.join(RETIRE_S)
+        if not worker.process.is_alive():
+            self.discard(worker)
+
     def discard(self, worker: Worker) -> None:
         """Kill a worker and all that it started, and forget it."""
-        if worker in self._workers:
-            self._workers.remove(worker)
+        for workers in (self._workers, self._leaving):
+            if worker in workers:
+                workers.remove(worker)
+        started = _descendants(worker.process.pid)
         _kill_group(worker.process.pid, certain=worker.ready is not None)
         worker.process.kill()
         worker.process.join(FAREWELL_S)
+        _kill(started)
         worker.channel.close()
         worker.lifeline.close()
         shutil.rmtree(worker.folder, ignore_errors=True)
@@ -253,21 +293,45 @@ class Pool:
     def close(self) -> None:
         """End every worker: politely where it is idle, then by force; remove all files."""
         idle = [worker for worker in self._workers if worker.ready is not None]
+        idle += self._leaving
         try:
             self._tell(idle, Stop())
             deadline = self._deadline(FAREWELL_S)
             for worker in idle:
                 worker.process.join(max(0.0, (deadline - host.perf_counter_ns()) / 1e9))
         finally:
-            for worker in list(self._workers):
-                self.discard(worker)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self.abandon()
 
     def abandon(self) -> None:
         """End every worker by force, now: the user wants out."""
-        for worker in list(self._workers):
+        for worker in [*self._workers, *self._leaving]:
             self.discard(worker)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    """List what a worker has started, also what has left its process group.
+
+    A worker's descendants stay its own, since it is their subreaper; of a worker that has died they are found by the variable that it
+    set in their environment.
+    """
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return [process for process in psutil.process_iter() if _worker_of(process) == str(pid)]
+
+
+def _worker_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(INSIDE_WORKER)
+    except (psutil.Error, OSError):
+        return None
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it checks that the number is not another process's by now
+            process.kill()
 
 
 def _kill_group(pid: int, *, certain: bool) -> None:
@@ -280,14 +344,43 @@ def _kill_group(pid: int, *, certain: bool) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
+def _users_frames(stacks: str) -> str:
+    """Cut each thread's stack, innermost frame first, where it reaches this package: below is only pytest."""
+    kept: list[str] = []
+    cutting = False
+    for line in stacks.splitlines():
+        if not line.startswith("  "):
+            cutting = False
+        cutting = cutting or _OURS in line
+        if not cutting:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def _exit_text(code: int) -> str:
     """Say how a process ended, with the signal's name."""
+    if code == child.CHANNEL_LOST:
+        return "its connection to pytest was closed, by code that closes file descriptors that are not its own"
     if code >= 0:
         return f"exit status {code}"
     try:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
+
+
+@contextlib.contextmanager
+def _without_coverage() -> Iterator[None]:
+    """Hide the variables by which coverage, and pytest-cov, start themselves in every new Python: a worker is timed."""
+    if child.COVER_WORKERS in os.environ:
+        yield
+        return
+    names = [name for name in os.environ if name.startswith(("COV_CORE_", "COVERAGE_PROCESS_"))]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 @contextlib.contextmanager

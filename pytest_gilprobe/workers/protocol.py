@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_gilprobe.model import BatchReading, GilTrace, Strategy
+from pytest_gilprobe.model import BatchReading, Callee, GilTrace, Strategy, Transfer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class WorkerSpec:
 
     ``arguments`` is the parent's command line and ``overrides`` goes behind it; ``folder`` is this worker's own,
     for its temporary files; ``nodeids`` are the marked tests and ``files`` the absolute paths they are collected from.
+    ``prune`` leaves every other file out of the collection.
     """
 
     arguments: tuple[str, ...]
@@ -27,6 +28,7 @@ class WorkerSpec:
     folder: str
     nodeids: frozenset[str]
     files: frozenset[str]
+    prune: bool = True
 
 
 # Questions, parent to worker.
@@ -47,12 +49,14 @@ class Open:
 class Batch:
     """Run ``calls`` calls back to back in each of ``threads`` threads (1: in the main thread).
 
-    ``heartbeat`` has a sleeper measure the GIL meanwhile, in passes that are not timed.
+    ``heartbeat`` has a sleeper measure the GIL meanwhile, in passes that are not timed. ``begin_ns``, for several workers at
+    once, is the moment of `time.perf_counter_ns` to begin at.
     """
 
     calls: int
     threads: int = 1
     heartbeat: bool = False
+    begin_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +66,10 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Run a fixed pure-Python loop as if it were a workload; no test is open."""
+    """Run a fixed pure-Python loop as if it were a workload, be a test open or not."""
 
     calls: int
+    begin_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +82,18 @@ class HandOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ship:
+    """Measure what it costs to move the data of one call of the open test, its result only ``with_result``."""
+
+    with_result: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """Tear down what is left, and end."""
 
 
-Question = Open | Batch | Close | Control | HandOut | Stop
+Question = Open | Batch | Close | Control | HandOut | Ship | Stop
 
 
 # Answers, worker to parent.
@@ -100,10 +112,15 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The test is set up. ``unsafe_in_threads`` says why threads must not run it, ``tracers`` what traces its code."""
+    """The test is set up. ``unsafe_in_threads`` says why threads must not run it, ``tracers`` what traces its code.
+
+    ``callee`` is the function that its calls call; ``given`` says that it came through the fixture, with its arguments.
+    """
 
     unsafe_in_threads: str | None = None
     tracers: tuple[str, ...] = ()
+    callee: Callee | None = None
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +133,15 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """The test is torn down; ``error`` is what its tear-down raised."""
+    """The test is torn down; ``error`` is what its tear-down raised.
+
+    ``left`` names what its calls left behind that could disturb the next test: then this worker should be replaced. It also
+    should when ``spoilt``: a batch failed half-way, or the worker has grown too big.
+    """
 
     error: str | None = None
+    left: tuple[str, ...] = ()
+    spoilt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +153,18 @@ class HandedOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """What moving the data costs, or ``refused``: why it cannot be moved."""
+
+    transfer: Transfer | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The question could not be answered, or the workload raised: a text for the user, with its traceback."""
 
     error: str
 
 
-Answer = Ready | Opened | Done | Closed | HandedOut | Failed
+Answer = Ready | Opened | Done | Closed | HandedOut | Shipped | Failed

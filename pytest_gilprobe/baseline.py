@@ -1,0 +1,152 @@
+"""An earlier report as a gate: what got worse since, for certain.
+
+Only ratios are compared (advice, speed-ups, outcomes), so a baseline may come from another machine or another Python; that is then said. A
+regression needs intervals that exclude each other after both were widened as `gate` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe import gate
+from pytest_gilprobe.compare import alike, label
+from pytest_gilprobe.model import Outcome, Recommendation, Status, Strategy
+from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.reporters.inert import inert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilprobe.model import Environment, ProcessesResult, Report, ThreadsResult, WorkloadResult
+
+LEAST_LOSS = 0.10
+"""A speed-up must have fallen by this share at the least: the intervals of a run do not hold what differs between two runs."""
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What is different in one workload, on one line without its node id."""
+
+    nodeid: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One report held against a baseline.
+
+    ``regressions`` are losses that the intervals support, ``gains`` the other changes of advice that they support. ``lost`` were probed then
+    and could not be now. ``new`` and ``vanished`` are node ids. ``notes`` say what limits the comparison.
+    """
+
+    regressions: tuple[Finding, ...]
+    gains: tuple[Finding, ...]
+    lost: tuple[Finding, ...]
+    new: tuple[str, ...]
+    vanished: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def hold(report: Report, baseline: Report) -> Held:
+    """Hold a report against an earlier one."""
+    before = {workload.nodeid: workload for workload in baseline.workloads}
+    now = {workload.nodeid: workload for workload in report.workloads}
+    shared = [(workload, before[nodeid]) for nodeid, workload in now.items() if nodeid in before]
+    measured = [(new, old) for new, old in shared if Status.PROBED is new.status is old.status]
+    changes = [(new.nodeid, *_changes(new, old)) for new, old in measured if new.workers == old.workers]
+    return Held(
+        regressions=tuple(Finding(nodeid=nodeid, message="; ".join(losses)) for nodeid, losses, _ in changes if losses),
+        gains=tuple(
+            Finding(nodeid=nodeid, message="; ".join(gains)) for nodeid, losses, gains in changes if gains and not losses
+        ),
+        lost=tuple(
+            Finding(nodeid=new.nodeid, message=f"was probed, is not now: {new.reason or 'no reason known'}")
+            for new, old in shared
+            if old.status is Status.PROBED is not new.status
+        ),
+        new=tuple(nodeid for nodeid in now if nodeid not in before),
+        vanished=tuple(nodeid for nodeid in before if nodeid not in now),
+        notes=tuple(_notes(report.environment, baseline.environment, measured)),
+    )
+
+
+def _changes(new: WorkloadResult, old: WorkloadResult) -> tuple[list[str], list[str]]:
+    """List losses and gains of one workload that the intervals support."""
+    losses = [*_broken(new, old), *_slower(new, old)]
+    gains: list[str] = []
+    moved = f"advice was {old.verdict.strategy}, is {new.verdict.strategy}"
+    if _moved(new, old):
+        is_gain = not losses and (new.verdict.speedup or 0.0) >= (old.verdict.speedup or 0.0) * (1 - LEAST_LOSS)
+        (gains if is_gain else losses).insert(0, moved)
+    return losses, gains
+
+
+def _moved(new: WorkloadResult, old: WorkloadResult) -> bool:
+    advice = (new.verdict.strategy, old.verdict.strategy)
+    if Recommendation.INCONCLUSIVE in advice or advice[0] is advice[1]:
+        return False
+    return not gate.possible_strategies(new) & gate.possible_strategies(old)
+
+
+def _broken(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
+    for strategy, after, before in _parts(new, old):
+        if before.outcome is Outcome.OK and after.outcome in gate.BROKEN:
+            yield f"{strategy} were ok, {after.outcome} now"
+
+
+def _slower(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
+    """Find speed-ups that fell: only of the strategy that was advised, since nobody counted on the other one."""
+    for strategy, after, before in _parts(new, old):
+        if str(old.verdict.strategy) != strategy or after.pool_speedup is None or before.pool_speedup is None:
+            continue
+        fell = after.pool_speedup.value <= before.pool_speedup.value * (1 - LEAST_LOSS)
+        if fell and gate.widened(after.pool_speedup)[1] < gate.widened(before.pool_speedup)[0]:
+            was, now = numbers.speedup(before.pool_speedup), numbers.speedup(after.pool_speedup)
+            yield f"{strategy} gave {was}, give {now}"
+
+
+def _parts(
+    new: WorkloadResult, old: WorkloadResult
+) -> tuple[tuple[Strategy, ThreadsResult | ProcessesResult, ThreadsResult | ProcessesResult], ...]:
+    return (Strategy.THREADS, new.threads, old.threads), (Strategy.PROCESSES, new.processes, old.processes)
+
+
+def _notes(now: Environment, before: Environment, measured: list[tuple[WorkloadResult, WorkloadResult]]) -> Iterator[str]:
+    differs = []
+    if not alike(now, before):
+        differs.append(f"another machine ({inert(before.platform)}, {numbers.count(before.cpus_usable, 'usable CPU')})")
+    if (now.implementation, now.python, label(now)) != (before.implementation, before.python, label(before)):
+        differs.append(f"another Python ({inert(before.implementation)} {inert(before.python)}, {label(before)})")
+    if differs:
+        yield f"the baseline is from {' and '.join(differs)}: only ratios are compared"
+    others = [new.nodeid for new, old in measured if new.workers != old.workers]
+    if others:
+        yield f"{numbers.count(len(others), 'workload')} not compared, since the number of workers differs"
+
+
+def lines(held: Held, name: str) -> Iterator[tuple[str, bool]]:
+    """Say what was found, a line each; the second value marks the lines that are failures."""
+    counted = [
+        (held.regressions, "regression"),
+        (held.gains, "gain"),
+        (held.lost, "no longer probed"),
+        (held.new, "new"),
+        (held.vanished, "vanished"),
+    ]
+    words = [
+        numbers.count(len(found), word) if word in {"regression", "gain"} else f"{len(found)} {word}"
+        for found, word in counted
+        if found or word == "regression"
+    ]
+    yield f"against {inert(name)}: {', '.join(words)}", bool(held.regressions)
+    for note in held.notes:
+        yield f"  note: {note}", False
+    for title, findings in (("regression", held.regressions), ("gain", held.gains), ("not probed", held.lost)):
+        for finding in findings:
+            yield f"  {title}: {inert(finding.nodeid)}: {inert(finding.message)}", title == "regression"
+    for title, nodeids in (("new", held.new), ("vanished", held.vanished)):
+        if nodeids:
+            more = f" and {len(nodeids) - _NAMED} more" if len(nodeids) > _NAMED else ""
+            yield f"  {title}: {', '.join(map(inert, nodeids[:_NAMED]))}{more}", False

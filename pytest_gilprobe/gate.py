@@ -1,0 +1,324 @@
+"""Gates: what a marker expects, what a session forbids, and what an earlier report showed, held against what was found.
+
+A gate must not flake. It fails only where the interval, widened as `WIDENING` says, leaves no room for what was expected; where
+there is room, the verdict may disagree and the test still passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe import judge
+from pytest_gilprobe.model import (
+    Bound,
+    Caution,
+    Estimate,
+    FailOn,
+    Outcome,
+    Recommendation,
+    Status,
+    Strategy,
+)
+from pytest_gilprobe.reporters import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilprobe.config import Expectation
+    from pytest_gilprobe.model import ProcessesResult, ThreadsResult, WorkloadResult
+
+WIDENING = 1.7
+"""How much wider than the reported 95 % interval a gate's is, on both sides.
+
+A report may be wrong one time in 40 on either side; a gate that runs in every build must not. The least degrees of freedom that an
+estimate has are 4 (`stats.rounds.PRIOR_WEIGHT`), where Student's t reaches 2.78 at 97.5 % and 4.60 at 99.5 %: 1.66 times as far. With
+more it is less (1.31 for the normal distribution), so the chance to miss on one side is 0.5 % or less. *Source:* tables of
+Student's distribution; ``benchmarks/gate_rates.py`` counts.
+"""
+BROKEN = frozenset({Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED})
+NEAR = 1.5
+"""A speed-up within this factor under the one asked for is measured in `NEAR_ROUNDS` rounds, where time allows."""
+NEAR_ROUNDS = 5
+CONFIRMED_BY = 3
+"""Rounds that a failure rests on, where time allows."""
+UNCHECKED = "expectation-unchecked"
+"""Slug of the caution that an expectation could be neither confirmed nor refuted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One thing that was asked for and does not hold: what, what was found instead, why that is believed, and what to do."""
+
+    expected: str
+    found: str
+    evidence: str
+    remedy: str
+
+    def headline(self) -> str:
+        """Say it on one line."""
+        return f"{self.expected}; found {self.found}"
+
+    def text(self) -> str:
+        """Say it in full, one line for each part."""
+        rows = (("expected", self.expected), ("found", self.found), ("evidence", self.evidence), ("remedy", self.remedy))
+        return "\n".join(f"{label + ':':<10}{said}" for label, said in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gating:
+    """What a gate found: failures, and cautions for what it could not check."""
+
+    failures: tuple[Failure, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    open_: bool = False
+    """Whether more rounds are wanted: to confirm a failure, or because a speed-up is near the one asked for."""
+
+
+def check(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn] = frozenset()) -> Gating:
+    """Hold one workload's result against its marker's expectation and the session's ``fail_on``.
+
+    A workload that was not probed because its test did not pass, or was skipped, passes the gate: pytest has said what there is to say.
+    """
+    if result.serial is None:
+        return _unmeasured(expectation, result, fail_on)
+    failures = [*_strategy(expectation, result), *_bound(expectation, result), *_speedup(expectation, result)]
+    failures += _forbidden(result, fail_on)
+    unchecked = None if failures else _unchecked(expectation, result)
+    open_ = _is_open(expectation, result) or bool(failures and result.serial.rounds < CONFIRMED_BY)
+    return Gating(failures=tuple(failures), cautions=() if unchecked is None else (unchecked,), open_=open_)
+
+
+def widened(estimate: Estimate) -> tuple[float, float]:
+    """Return the ends of a gate's interval for a positive quantity: `WIDENING` times as far, on the scale of logarithms."""
+    if min(estimate.low, estimate.value) <= 0:
+        return widened_share(estimate)
+    low = estimate.value * (estimate.low / estimate.value) ** WIDENING
+    return low, estimate.value * (estimate.high / estimate.value) ** WIDENING
+
+
+def widened_share(estimate: Estimate) -> tuple[float, float]:
+    """Return the ends of a gate's interval for a share of 0 to 1."""
+    low = estimate.value - (estimate.value - estimate.low) * WIDENING
+    high = estimate.value + (estimate.high - estimate.value) * WIDENING
+    return max(0.0, low), max(estimate.value, min(1.0, high)) if estimate.value <= 1 else high
+
+
+def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
+    """List the strategies that the widened intervals leave room for; a strategy without a speed-up is not among the better ones."""
+    ends = [(0.0,) if part.pool_speedup is None else widened(part.pool_speedup) for part in (result.threads, result.processes)]
+    most = float(result.workers)
+    found = {
+        Strategy(str(judge.rule(min(threads, most), min(processes, most)))) for threads, processes in product(*ends)
+    }
+    return frozenset(found - _excluded_directly(result))
+
+
+def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
+    """Find what the direct comparison of processes with threads excludes, where handing out does not limit either pool."""
+    over = result.processes.over_threads
+    if over is None or any(part.pool_speedup != part.speedup for part in (result.threads, result.processes)):
+        return set()
+    low, high = widened(over)
+    if low > judge.CLOSE:
+        return {Strategy.THREADS}
+    return {Strategy.PROCESSES} if high <= judge.CLOSE else set()
+
+
+def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:
+    """List what a call may spend its time on, by the widened interval of its CPU utilization."""
+    if result.serial is None:
+        return frozenset(Bound) - {Bound.INCONCLUSIVE}
+    low, high = widened_share(result.serial.cpu_utilization)
+    edges = (low, high, *(edge for edge in (judge.IO_BELOW, judge.CPU_ABOVE) if low <= edge <= high))
+    return frozenset(judge.bound_at(edge) for edge in edges)
+
+
+# What a marker expects
+
+
+def _strategy(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure]:
+    """Fail where a strategy is advised that was not expected, and the evidence leaves no room for one that was."""
+    expected, advised = expectation.strategies, result.verdict.strategy
+    if not expected or advised is Recommendation.INCONCLUSIVE or str(advised) in expected:
+        return
+    if possible_strategies(result) & expected:
+        return
+    yield Failure(
+        expected=f"expected {_either(expected)}",
+        found=str(advised),
+        evidence=result.verdict.reason,
+        remedy=_remedy(expected, result),
+    )
+
+
+def _remedy(expected: frozenset[Strategy], result: WorkloadResult) -> str:
+    broken = [
+        (strategy, part)
+        for strategy, part in _parts(result)
+        if strategy in expected and part.outcome is not Outcome.OK
+    ]
+    if broken:
+        strategy, part = broken[0]
+        return f"in {strategy} it {_outcome(part)}: mend that, or drop expect={strategy.value!r}"
+    if Strategy.THREADS in expected and result.verdict.strategy is Recommendation.PROCESSES:
+        return "let the work release the GIL again, take a lock away from around it, or expect 'processes'"
+    if result.verdict.strategy is Recommendation.SERIAL:
+        return "make each call do more work, or expect 'serial'"
+    return f"find what changed in the evidence, or expect {result.verdict.strategy.value!r}"
+
+
+def _bound(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure]:
+    expected = expectation.bound
+    if expected is None or result.serial is None or expected in possible_bounds(result):
+        return
+    used = result.serial.cpu_utilization
+    shown = f"{numbers.percent(used.low)} to {numbers.percent(used.high)} of one core"
+    found = judge.bound_at(used.value)
+    yield Failure(
+        expected=f"expected expect_bound={expected.value!r}",
+        found=repr(found.value),
+        evidence=f"a call uses {shown}; io is under {numbers.percent(judge.IO_BELOW)}, cpu over {numbers.percent(judge.CPU_ABOVE)}",
+        remedy=f"find what the calls now {'wait for' if found is Bound.IO else 'compute'}, or expect {found.value!r}",
+    )
+
+
+def _speedup(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure]:
+    """Fail where every strategy that may earn the speed-up is certain to stay under it."""
+    least = expectation.min_speedup
+    if least is None:
+        return
+    reach = [_reach(strategy, result) for strategy in sorted(_earners(expectation))]
+    if any(high is None or high >= least for _, high, _ in reach):
+        return
+    yield Failure(
+        expected=f"expected min_speedup={least:g} of {_either(_earners(expectation))}",
+        found=", ".join(said for said, _, _ in reach),
+        evidence=result.verdict.reason,
+        remedy="; ".join(dict.fromkeys(why for _, _, why in reach)),
+    )
+
+
+def _earners(expectation: Expectation) -> frozenset[Strategy]:
+    """Return the strategies of which one must reach ``min_speedup``: those expected, else threads and processes."""
+    return expectation.strategies or frozenset({Strategy.THREADS, Strategy.PROCESSES})
+
+
+def _reach(strategy: Strategy, result: WorkloadResult) -> tuple[str, float | None, str]:
+    """Say what a strategy gave, the most that it may give (``None``: anything), and what would change it."""
+    if strategy is Strategy.SERIAL:
+        return "serial 1x", 1.0, "serial calls have a speed-up of 1 by definition"
+    part = dict(_parts(result))[strategy]
+    if part.pool_speedup is not None:
+        cost = part.hand_out_s_per_call
+        dear = part.speedup is not None and part.pool_speedup.value < part.speedup.value
+        why = f"hand out several calls per task: one costs {numbers.seconds(cost)}" if dear else "see the evidence, or lower min_speedup"
+        return f"{strategy} {numbers.speedup(part.pool_speedup)}", widened(part.pool_speedup)[1], why
+    if part.outcome in BROKEN:
+        return f"{strategy} {part.outcome}", 0.0, f"in {strategy} it {_outcome(part)}: mend that"
+    return f"{strategy} not measured", None, ""
+
+
+# What a session forbids
+
+
+def _forbidden(result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
+    if FailOn.UNSAFE in fail_on and result.threads.outcome in BROKEN:
+        yield _broke("safe in threads", Strategy.THREADS, result.threads)
+    for strategy, part in _parts(result):
+        said_already = strategy is Strategy.THREADS and FailOn.UNSAFE in fail_on
+        if FailOn.HUNG in fail_on and part.outcome is Outcome.HUNG and not said_already:
+            yield _broke("no hanging", strategy, part)
+    if FailOn.INCONCLUSIVE in fail_on and result.verdict.strategy is Recommendation.INCONCLUSIVE:
+        yield _inconclusive(result.verdict.reason)
+
+
+def _broke(wanted: str, strategy: Strategy, part: ThreadsResult | ProcessesResult) -> Failure:
+    return Failure(
+        expected=f"expected {wanted}",
+        found=f"{part.outcome} in {strategy}",
+        evidence=part.error or "no further detail",
+        remedy=f"mend it, or leave {strategy} out with strategies=; --gilprobe-fail-on asked for this failure",
+    )
+
+
+def _inconclusive(reason: str) -> Failure:
+    return Failure(
+        expected="expected a verdict",
+        found="inconclusive",
+        evidence=reason,
+        remedy="do what the evidence names, or take 'inconclusive' out of --gilprobe-fail-on",
+    )
+
+
+def _unmeasured(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Gating:
+    if result.status is Status.NOT_PROBED and not result.probe_time_s:  # its test did not pass, or has no call
+        return Gating()
+    why = result.reason or result.verdict.reason
+    if FailOn.INCONCLUSIVE in fail_on:
+        return Gating(failures=(_inconclusive(why),))
+    return Gating(cautions=(_caution(expectation, why),)) if _says_anything(expectation) else Gating()
+
+
+def _unchecked(expectation: Expectation, result: WorkloadResult) -> Caution | None:
+    """Find what a marker expects that was neither confirmed nor refuted."""
+    verdict = result.verdict
+    if expectation.strategies and str(verdict.strategy) not in expectation.strategies:
+        return _caution(expectation, f"the verdict is {verdict.strategy}, but the evidence leaves room for it")
+    if expectation.bound is not None and verdict.bound is not expectation.bound:
+        return _caution(expectation, f"the calls are {verdict.bound}, but the evidence leaves room for it")
+    least = expectation.min_speedup
+    if least is not None and all(_surely_below(strategy, least, result) for strategy in _earners(expectation)):
+        found = ", ".join(_reach(strategy, result)[0] for strategy in sorted(_earners(expectation)))
+        return _caution(expectation, f"found {found}")
+    return None
+
+
+def _surely_below(strategy: Strategy, least: float, result: WorkloadResult) -> bool:
+    """Tell whether a strategy's own value, be its interval what it may, stays under what was asked for."""
+    if strategy is Strategy.SERIAL:
+        return least > 1
+    speedup = dict(_parts(result))[strategy].pool_speedup
+    return speedup is None or speedup.value < least
+
+
+def _is_open(expectation: Expectation, result: WorkloadResult) -> bool:
+    """Tell whether a speed-up asked for is near what was found, and has not had its rounds yet.
+
+    A fixed number of rounds, not *until it is decided*: an interval that is looked at again and again excludes the truth sooner or later.
+    """
+    least, seen = expectation.min_speedup, result.serial.rounds if result.serial is not None else 0
+    if least is None or seen >= NEAR_ROUNDS:
+        return False
+    found = [part.pool_speedup for strategy, part in _parts(result) if strategy in _earners(expectation) and part.pool_speedup]
+    reached = any(widened(one)[0] >= least for one in found)
+    return not reached and any(least / NEAR <= one.value for one in found)
+
+
+def _caution(expectation: Expectation, why: str) -> Caution:
+    wanted = []
+    if expectation.strategies:
+        wanted.append(f"expect={_either(expectation.strategies)}")
+    if expectation.bound is not None:
+        wanted.append(f"expect_bound={expectation.bound.value!r}")
+    if expectation.min_speedup is not None:
+        wanted.append(f"min_speedup={expectation.min_speedup:g}")
+    return Caution(slug=UNCHECKED, message=f"{' and '.join(wanted)} could not be decided, so the test passes: {why}")
+
+
+def _says_anything(expectation: Expectation) -> bool:
+    return bool(expectation.strategies or expectation.bound is not None or expectation.min_speedup is not None)
+
+
+def _parts(result: WorkloadResult) -> tuple[tuple[Strategy, ThreadsResult | ProcessesResult], ...]:
+    return (Strategy.THREADS, result.threads), (Strategy.PROCESSES, result.processes)
+
+
+def _either(strategies: frozenset[Strategy]) -> str:
+    return " or ".join(str(strategy) for strategy in Strategy if strategy in strategies)
+
+
+def _outcome(part: ThreadsResult | ProcessesResult) -> str:
+    first = (part.error or "").splitlines()[:1]
+    return f"{part.outcome}{': ' + first[0] if first else ''}"

@@ -1,0 +1,219 @@
+"""From a watcher's notes to what a suite is like: its tests one by one, the short ones in pools, and the whole.
+
+Pure: notes come in as an iterator and are not kept, so that a suite of any size fits; what is kept is one result for
+each test that is long enough to be told alone, and one count for each file and each fixture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from pytest_gilprobe.judge import HELD_ABOVE, IO_BELOW, RELEASED_BELOW, bound_at
+from pytest_gilprobe.model import (
+    Estimate,
+    Gil,
+    GilMethod,
+    Outcome,
+    ProcessesResult,
+    Recommendation,
+    Scan,
+    ScanPool,
+    SerialResult,
+    Status,
+    ThreadsResult,
+    Verdict,
+    WorkloadResult,
+)
+from pytest_gilprobe.scan import findings
+from pytest_gilprobe.scan.tally import Counts, ScannedCall
+from pytest_gilprobe.stats.held import MAX_UNKNOWN_SHARE, MIN_LOOKS, wilson
+
+LONG_NS: Final = 20_000_000
+"""Where the GIL is not watched, a call of 20 ms is long enough to be told alone: as long as `MIN_LOOKS` looks take."""
+
+LEAST_POOL: Final = 2
+"""A fixture that one short test uses pools nothing."""
+
+_NO_RERUN: Final = "a scan runs nothing again: mark the test with @pytest.mark.gilprobe to find out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """All that a scan gives: the whole with its pools and findings, and the tests that could be told alone."""
+
+    scan: Scan
+    results: tuple[WorkloadResult, ...]
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Tests laid end to end."""
+
+    tests: int = 0
+    wall_ns: int = 0
+    cpu_ns: int = 0
+    run_queue_ns: int = 0
+    counts: Counts = field(default_factory=Counts)
+
+    def add(self, call: ScannedCall) -> None:
+        self.tests += 1
+        self.wall_ns += call.wall_ns
+        self.cpu_ns += call.cpu_ns
+        self.run_queue_ns += call.run_queue_ns or 0
+        self.counts += call.counts
+
+
+def reduce(calls: Iterable[ScannedCall], *, gil_absent: bool, unwatched: str | None, lost: int) -> Scanned:
+    """Sum a suite up.
+
+    Args:
+        calls: the notes, in any order; of a test that was called more than once (a plugin's rerun) the last counts as
+            the test, and all count in the sums.
+        gil_absent: no GIL is there to be held.
+        unwatched: why the GIL was not watched, or None.
+        lost: how many tests left no record.
+    """
+    whole, files, fixtures = _Sum(), dict[str, _Sum](), dict[str, _Sum]()
+    alone: dict[str, ScannedCall] = {}
+    for call in calls:
+        whole.add(call)
+        if call.held is not None or (call.wall_ns >= LONG_NS and not call.counts.looks):
+            alone[call.nodeid] = call
+            continue
+        files.setdefault(call.nodeid.partition("::")[0], _Sum()).add(call)
+        for name in call.fixtures:
+            fixtures.setdefault(name, _Sum()).add(call)
+    results = tuple(result_of(call, gil_absent=gil_absent) for call in alone.values())
+    pools = (
+        *_pools("file", files),
+        *_pools("fixture", {name: found for name, found in fixtures.items() if found.tests >= LEAST_POOL}),
+    )
+    scan = Scan(
+        tests=whole.tests,
+        tests_alone=len(results),
+        wall_s=whole.wall_ns * 1e-9,
+        cpu_s=whole.cpu_ns * 1e-9,
+        gil_held_fraction=_of_the_suite(results, pools),
+        unwatched=unwatched,
+        lost=lost,
+        findings=findings.of(results, pools),
+        pools=pools,
+    )
+    return Scanned(scan=scan, results=results)
+
+
+def share(counts: Counts) -> Estimate | None:
+    """Estimate the held share from counts; None below `MIN_LOOKS` looks, or where too many of them were blind.
+
+    Blind looks are imputed the share of those that found the tests' thread running, and bounded by free and held.
+    """
+    looks = counts.looks
+    if looks < MIN_LOOKS or counts.blind > MAX_UNKNOWN_SHARE * looks:
+        return None
+    imputed = counts.running_held / counts.running if counts.running else 0.5
+    low, high = counts.held / looks, (counts.held + counts.blind) / looks
+    value = (counts.held + counts.blind * imputed) / looks
+    return Estimate(value=value, low=min(value, wilson(low, looks)[0]), high=max(value, wilson(high, looks)[1]))
+
+
+def result_of(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
+    """Put one test's call into the form of a report: one reading, so that only the looks leave an interval."""
+    utilization = _utilization(call.cpu_ns, call.wall_ns, call.run_queue_ns or 0)
+    native = max(0, call.process_cpu_ns - call.cpu_ns) / call.wall_ns if call.wall_ns else 0.0
+    serial = SerialResult(
+        calls=1,
+        rounds=1,
+        wall_s_per_call=exactly(call.wall_ns * 1e-9),
+        cpu_s_per_call=exactly(call.cpu_ns * 1e-9),
+        cpu_utilization=exactly(utilization),
+        gil_held_fraction=call.held,
+        gil_method=GilMethod.MEMORY if call.held is not None else None,
+        run_queue_share=None if call.run_queue_ns is None else min(1.0, call.run_queue_ns / max(1, call.wall_ns)),
+        native_cpu_share=native if call.alone else None,
+    )
+    bound = bound_at(utilization)
+    gil = Gil.ABSENT if gil_absent else gil_at(call.held, utilization)
+    return WorkloadResult(
+        nodeid=call.nodeid,
+        status=Status.SCANNED,
+        workers=0,
+        probe_time_s=0.0,
+        verdict=Verdict(
+            bound=bound,
+            gil=gil,
+            strategy=Recommendation.INCONCLUSIVE,
+            speedup=None,
+            reason=findings.sentence(serial, bound, gil),
+        ),
+        serial=serial,
+        threads=ThreadsResult(outcome=Outcome.SKIPPED, error=_NO_RERUN),
+        processes=ProcessesResult(outcome=Outcome.SKIPPED, error=_NO_RERUN),
+    )
+
+
+def gil_at(held: Estimate | None, utilization: float) -> Gil:
+    """Tell the GIL's part by the thresholds of a probe: its share of on-CPU time, of all time for what mostly waits."""
+    if held is None:
+        return Gil.UNKNOWN
+    base = 1.0 if utilization < IO_BELOW else utilization
+    low, value, high = (min(1.0, one / base) for one in (held.low, held.value, held.high))
+    if low < RELEASED_BELOW and high > HELD_ABOVE:
+        return Gil.UNKNOWN
+    if value > HELD_ABOVE:
+        return Gil.HELD
+    return Gil.RELEASED if value < RELEASED_BELOW else Gil.PARTIAL
+
+
+def exactly(value: float) -> Estimate:
+    """Give a single reading the form of an estimate: it has no interval of its own."""
+    return Estimate(value=value, low=value, high=value)
+
+
+def _utilization(cpu_ns: int, wall_ns: int, run_queue_ns: int) -> float:
+    return min(1.0, cpu_ns / max(1, wall_ns - run_queue_ns, cpu_ns))
+
+
+def _pools(kind: str, sums: dict[str, _Sum]) -> tuple[ScanPool, ...]:
+    """Turn sums into pools, the one that took longest first."""
+    return tuple(
+        ScanPool(
+            kind=kind,
+            name=name,
+            tests=found.tests,
+            wall_s=found.wall_ns * 1e-9,
+            cpu_utilization=_utilization(found.cpu_ns, found.wall_ns, found.run_queue_ns),
+            gil_held_fraction=share(found.counts),
+        )
+        for name, found in sorted(sums.items(), key=lambda item: -item[1].wall_ns)
+    )
+
+
+def _of_the_suite(results: Iterable[WorkloadResult], pools: Iterable[ScanPool]) -> Estimate | None:
+    """Add up the held time of tests and of file pools; parts that could not be told are left out, with their time.
+
+    The parts were looked at independently: the distances to the ends of their intervals add up as squares.
+    """
+    parts = [
+        (one.serial.wall_s_per_call.value, one.serial.gil_held_fraction)
+        for one in results
+        if one.serial is not None and one.serial.gil_held_fraction is not None
+    ]
+    parts += [(pool.wall_s, pool.gil_held_fraction) for pool in pools if pool.kind == "file" and pool.gil_held_fraction]
+    total_s = math.fsum(wall_s for wall_s, _ in parts)
+    if not total_s:
+        return None
+
+    def spread(distance: Callable[[Estimate], float]) -> float:
+        return math.sqrt(math.fsum((wall_s * distance(held)) ** 2 for wall_s, held in parts)) / total_s
+
+    value = math.fsum(wall_s * held.value for wall_s, held in parts) / total_s
+    return Estimate(
+        value=value,
+        low=max(0.0, value - spread(lambda held: held.value - held.low)),
+        high=min(1.0, value + spread(lambda held: held.high - held.value)),
+    )
+
+

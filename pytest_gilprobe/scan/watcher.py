@@ -1,0 +1,152 @@
+"""The process beside pytest that watches its GIL, and outlives it only to say that it died.
+
+It reads pytest's memory and the journal, and writes its notes: a line for each test, and a last one. What it rests on:
+
+* It is started with nothing but the standard library and this package: no site packages, no environment of pytest's
+  meaning, nothing of coverage's. It is up in about 60 ms.
+* Its standard input is a pipe whose other end pytest holds: pytest's end, whatever the reason, wakes it at once. A
+  process that pytest left behind may hold that end too, so the parent's identity is also asked, five times a second.
+* Nobody waits for it but pytest at its very end, and then for two seconds at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_gilprobe.gil.watch import Watcher, WatchError
+from pytest_gilprobe.scan.journal import Journal
+from pytest_gilprobe.scan.tally import MOST_LOOKS, Looks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+SLICE_S: Final = 0.2
+"""How often the journal is read, and the parent asked for."""
+
+_IMPATIENT_S: Final = 0.02
+"""How often to look whether tests have begun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a watcher is told when it is started.
+
+    ``mean_interval_s`` is the mean pause between two looks. Of a pytest that died it makes a report, into ``report_folder`` where
+    that is not None, unless ``silent``: then somebody else reads its notes.
+    """
+
+    parent: int
+    journal: str
+    notes: str
+    mean_interval_s: float
+    silent: bool
+    report_folder: str | None
+
+    def to_text(self) -> str:
+        """Write them for the command line."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastLine:
+    """How the watching ended. ``inside`` is the test that was running then; ``died`` says that pytest did not end it."""
+
+    died: bool
+    inside: str | None
+    lost: int
+    unwatched: str | None
+    watcher_cpu_ns: int
+
+    def to_line(self) -> str:
+        """Write it as one line of JSON."""
+        return json.dumps({"end": asdict(self)})
+
+
+def main(argv: Sequence[str]) -> int:
+    """Watch until pytest ends; ``argv`` is one argument, `Orders` as JSON."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest; its end is ours
+    orders = Orders(**json.loads(argv[0]))
+    journal = Journal.open(Path(orders.journal))
+    with Path(orders.notes).open("w", encoding="ascii") as notes:
+        last = _Watching(orders, journal, notes).run()
+        notes.write(last.to_line() + "\n")
+    if last.died and not orders.silent:
+        from pytest_gilprobe.scan.obituary import report_death  # noqa: PLC0415 - rarely needed
+
+        report_death(Path(orders.notes).parent, orders.parent, orders.report_folder)
+    return 0
+
+
+class _Watching:
+    """One watcher's work."""
+
+    def __init__(self, orders: Orders, journal: Journal, notes: TextIO) -> None:
+        self._orders = orders
+        self._journal = journal
+        self._notes = notes
+        self._looks = Looks()
+        self._thinned = 1
+        self._unwatched: str | None = None
+
+    def run(self) -> LastLine:
+        """Look and take notes until pytest has ended."""
+        over = False
+        while not over and not self._journal.begun:
+            over = self._wait(_IMPATIENT_S)
+        while not over and not self._journal.finished:
+            over = self._look(SLICE_S)
+            self._note()
+        self._note()
+        return LastLine(
+            died=not self._journal.finished,
+            inside=self._journal.inside,
+            lost=self._journal.lost,
+            unwatched=self._unwatched,
+            watcher_cpu_ns=time.process_time_ns(),
+        )
+
+    def _look(self, for_s: float) -> bool:
+        """Look at the GIL for a while; tell whether pytest has ended."""
+        if not self._journal.address or self._unwatched is not None:
+            return self._wait(for_s)
+        mean_s = self._orders.mean_interval_s * self._thinned
+        try:
+            with Watcher(self._orders.parent, self._journal.address, mean_interval_s=mean_s) as watcher:
+                over = watcher.wait(sys.stdin.fileno(), for_s)
+        except WatchError as error:
+            over = self._wait(0)
+            self._unwatched = None if over else str(error)  # a pytest that is gone cannot be read either
+            return over
+        self._looks.add(watcher.trace())
+        return over or self._orphaned()
+
+    def _wait(self, for_s: float) -> bool:
+        return bool(select.select([sys.stdin.fileno()], (), (), for_s)[0]) or self._orphaned()
+
+    def _orphaned(self) -> bool:
+        return os.getppid() != self._orders.parent
+
+    def _note(self) -> None:
+        """Write a line for each test that has ended, and bound the looks into one that goes on."""
+        for window in self._journal.take():
+            self._notes.write(self._looks.call(window).to_line() + "\n")
+            self._thinned = 1
+        self._notes.flush()
+        if len(self._looks) > MOST_LOOKS:
+            self._looks.thin()
+            self._thinned *= 2
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main(sys.argv[1:]))

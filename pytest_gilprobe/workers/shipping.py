@@ -1,0 +1,261 @@
+"""What it costs to move a call's data to another process: pickled, through a Pipe, through a Queue, by shared memory.
+
+Measured inside one worker, a thread at each end: the system calls, the copies and the pickling are those between two processes, and both
+ends let go of the GIL while they wait (``benchmarks/transfer.py`` holds this against two real processes).
+"""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+import pickle
+import statistics
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from pytest_gilprobe import host
+from pytest_gilprobe.model import Callee, Transfer
+from pytest_gilprobe.workers import sharing
+from pytest_gilprobe.workers.protocol import Shipped
+
+ROUNDS = 5
+ENOUGH_S = 0.1
+"""No further round of one measurement is begun after this: large data is measured once or twice."""
+DEEPEST = 20
+"""Levels down to which an object that cannot be pickled is looked for."""
+_ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A function with the arguments of one call, as the user gave them."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any]
+
+    def call(self) -> Any:  # noqa: ANN401 - the user's
+        """Make one call."""
+        return self.func(*self.args, **self.kwargs)
+
+
+def callee(given: Given) -> Callee:
+    """Name the function that was given, and what one call of it is given."""
+    func = given.func
+    inner = getattr(func, "func", func) if not hasattr(func, "__qualname__") else func
+    inner = inspect.unwrap(inner) if callable(inner) else inner
+    name = getattr(inner, "__qualname__", type(inner).__qualname__)
+    return Callee(
+        module=getattr(inner, "__module__", None) or "builtins",
+        name="lambda" if "<lambda>" in name else name.replace("<locals>.", ""),
+        parameters=_parameters(given),
+        importable=_found_by_name(getattr(func, "__func__", func)),
+    )
+
+
+def _parameters(given: Given) -> tuple[str, ...]:
+    """Name what a call is given, in order; a name with ``=`` behind it can only be given by name."""
+    try:
+        known = inspect.signature(given.func).parameters
+        bound = inspect.signature(given.func).bind(*given.args, **given.kwargs).arguments
+    except (TypeError, ValueError):
+        return (*(f"argument_{at}" for at in range(1, len(given.args) + 1)), *(f"{name}=" for name in given.kwargs))
+    found: list[str] = []
+    for name, value in bound.items():
+        kind = known[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            found += [f"{name}_{at}" for at in range(1, len(value) + 1)]
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            found += [f"{inner}=" for inner in value]
+        else:
+            found.append(f"{name}=" if kind is inspect.Parameter.KEYWORD_ONLY else name)
+    return tuple(found)
+
+
+def _found_by_name(func: object) -> bool:
+    try:
+        ForkingPickler.dumps(func)
+    except Exception:  # noqa: BLE001 - whatever pickling raises
+        return False
+    return True
+
+
+def _named(given: Given) -> dict[str, Any]:
+    """Return the arguments by the names of the parameters that take them."""
+    try:
+        bound = inspect.signature(given.func).bind(*given.args, **given.kwargs).arguments
+    except (TypeError, ValueError):
+        return {f"argument_{at}": value for at, value in enumerate(given.args, 1)} | given.kwargs
+    return dict(bound)
+
+
+def measure(given: Given, *, with_result: bool) -> Shipped:
+    """Measure what one call's arguments and its result cost to move.
+
+    ``with_result`` makes one call to have a result; without, only the arguments are moved. What cannot be moved is named in the
+    answer's ``refused``.
+    """
+    payload = (getattr(given.func, "__self__", None), given.args, given.kwargs)
+    named = _named(given) | ({"self": payload[0]} if payload[0] is not None else {})
+    refused = _refusal(payload, named, "its argument")
+    if refused is not None:
+        return Shipped(refused=refused)
+    result = given.call() if with_result else None
+    refused = _refusal(result, {"result": result}, "its")
+    if refused is not None:
+        return Shipped(refused=refused)
+    return Shipped(transfer=_transfer(payload, result))
+
+
+def _transfer(payload: Any, result: Any) -> Transfer:  # noqa: ANN401 - the user's
+    there, back = ForkingPickler.dumps(payload), ForkingPickler.dumps(result)
+    dump_s = [_median(lambda one=one: ForkingPickler.dumps(one)) for one in (payload, result)]
+    load_s = [_median(lambda one=one: pickle.loads(one)) for one in (there, back)]  # noqa: S301 - pickled just above
+    empty_s = through_pipe(b"")
+    pipe_s = [through_pipe(there), through_pipe(back)]
+    beyond = [max(0.0, one - empty_s) for one in pipe_s]
+    both = there.nbytes + back.nbytes
+    arrays_there, arrays_back = sharing.arrays(payload), sharing.arrays(result)
+    shared = sharing.measure(arrays_there, arrays_back) if sharing.dominate((*arrays_there, *arrays_back), both) else None
+    return Transfer(
+        argument_bytes=there.nbytes,
+        result_bytes=back.nbytes,
+        pipe_s=sum(dump_s) + sum(load_s) + sum(pipe_s),
+        queue_s=through_queue(payload) + through_queue(result),
+        parent_s=dump_s[0] + load_s[1] + sum(beyond),
+        worker_s=load_s[0] + dump_s[1] + sum(beyond),
+        shared_parent_s=shared[0] if shared is not None else None,
+        shared_worker_s=shared[1] if shared is not None else None,
+    )
+
+
+def through_pipe(content: Any) -> float:  # noqa: ANN401 - anything with a buffer
+    """Return the seconds that bytes take through a `multiprocessing.Pipe`, from the start of sending to the end of receiving."""
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+    go, started = threading.Semaphore(0), [0]
+
+    def send() -> None:
+        while go.acquire() and started[0] >= 0:
+            started[0] = host.perf_counter_ns()
+            sending.send_bytes(content)
+
+    def receive() -> float:
+        go.release()
+        receiving.recv_bytes()
+        return (host.perf_counter_ns() - started[0]) / 1e9
+
+    thread = threading.Thread(target=send, name="gilprobe-sender", daemon=True)
+    thread.start()
+    try:
+        receive()  # the first pays for the memory that the later ones find
+        return _median_of(receive)
+    finally:
+        started[0] = -1
+        go.release()
+        thread.join()
+        receiving.close()
+        sending.close()
+
+
+def through_queue(thing: Any) -> float:  # noqa: ANN401 - anything that can be pickled
+    """Return the seconds that an object takes through a `multiprocessing.Queue`, pickled and read again."""
+    methods = multiprocessing.get_all_start_methods()
+    queue: Any = multiprocessing.get_context("fork" if "fork" in methods else methods[0]).Queue()
+
+    def pass_on() -> float:
+        started = host.perf_counter_ns()
+        queue.put(thing)
+        queue.get()
+        return (host.perf_counter_ns() - started) / 1e9
+
+    try:
+        queue.put(None)  # starts its feeder thread
+        queue.get()
+        return _median_of(pass_on)
+    finally:
+        queue.close()
+        queue.join_thread()
+
+
+def _median(action: Callable[[], object]) -> float:
+    def timed() -> float:
+        started = host.perf_counter_ns()
+        action()
+        return (host.perf_counter_ns() - started) / 1e9
+
+    return _median_of(timed)
+
+
+def _median_of(timed: Callable[[], float]) -> float:
+    """Return the median of a few measurements, of fewer if they are long."""
+    found: list[float] = []
+    while len(found) < ROUNDS and sum(found) < ENOUGH_S:
+        found.append(timed())
+    return statistics.median(found)
+
+
+# What cannot be moved
+
+
+def _refusal(thing: Any, named: dict[str, Any], whose: str) -> str | None:  # noqa: ANN401 - the user's
+    """Say why something cannot be pickled or read again, with the path to what is to blame; None if it can."""
+    try:
+        pickled = ForkingPickler.dumps(thing)
+    except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
+        path, culprit = to_blame(named)
+        return f"cannot be handed to a process: {whose} {path} is {_a(culprit)}, which cannot be pickled ({_first_line(error)})"
+    try:
+        pickle.loads(pickled)  # noqa: S301 - pickled just above
+    except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
+        return f"cannot be handed to a process: {whose} {' or '.join(named)} can be pickled but not read again ({_first_line(error)})"
+    return None
+
+
+def to_blame(named: dict[str, Any]) -> tuple[str, object]:
+    """Find the innermost object that cannot be pickled, and the path to it: ``session.pool[0].lock``."""
+    path, thing = next(((name, value) for name, value in named.items() if not _found_by_name(value)), ("", named))
+    for _ in range(DEEPEST):
+        inner = next(((where, value) for where, value in _children(thing) if not _found_by_name(value)), None)
+        if inner is None:
+            break
+        path, thing = path + inner[0], inner[1]
+    return path, thing
+
+
+def _children(thing: object) -> list[tuple[str, object]]:
+    """List what an object holds, with the way to get there."""
+    if isinstance(thing, _ATOMS):
+        return []
+    if isinstance(thing, dict):
+        return [(f"[{key!r}]", value) for key, value in thing.items()] + [(f" key {key!r}", key) for key in thing]
+    if isinstance(thing, list | tuple):
+        return [(f"[{at}]", value) for at, value in enumerate(thing)]
+    if isinstance(thing, set | frozenset):
+        return [(" member", value) for value in thing]
+    found = dict(getattr(thing, "__dict__", {})) if not isinstance(thing, type) else {}
+    for kind in type(thing).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in {"__dict__", "__weakref__"} and hasattr(thing, name):
+                found[name] = getattr(thing, name)
+    return [(f".{name}", value) for name, value in found.items()]
+
+
+def _a(thing: object) -> str:
+    kind = type(thing)
+    if inspect.isfunction(thing):
+        return "a lambda" if thing.__name__ == "<lambda>" else f"the local function {thing.__qualname__}"
+    module = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
+    name = f"{module}{kind.__qualname__}"
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        text = str(error).splitlines()
+    except Exception:  # noqa: BLE001 - a hostile exception
+        text = []
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

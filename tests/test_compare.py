@@ -1,0 +1,289 @@
+"""Reports side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from comparison_fixture import CRUNCHING, free_threaded_report, precise_report, with_workload
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reports_fixture import ENVIRONMENT, estimate, rich_report, threads, verdict
+from strategies import estimates, reports
+
+from pytest_gilprobe.compare import alike, compare, differs, label, ratio
+from pytest_gilprobe.comparison import ChangeKind, CompareError, Comparison
+from pytest_gilprobe.model import Bound, Estimate, Gil, Outcome, Recommendation, Report, Strategy, ThreadsResult
+from pytest_gilprobe.reporters import html, markdown, terminal
+from pytest_gilprobe.reporters.matrix import comparison_view
+
+
+def on(report: Report, **environment: Any) -> Report:
+    """Move a report to another machine or Python."""
+    return replace(report, environment=replace(report.environment, **environment))
+
+
+def against_the_fixed(report: Report) -> Comparison:
+    """Compare a report with the fixed one."""
+    return compare([("a.json", rich_report()), ("b.json", report)])
+
+
+def said(comparison: Comparison) -> list[str]:
+    """Give what changed, in words."""
+    return [f"{note.label}: {note.lines[0]}" for note in comparison_view(comparison).notes]
+
+
+def slugs(comparison: Comparison) -> list[str]:
+    """Give the slugs of the reservations."""
+    return [note.slug for note in comparison_view(comparison).warnings]
+
+
+def test_same_report() -> None:
+    """A report does not differ from itself."""
+    comparison = against_the_fixed(rich_report())
+    assert comparison.changes == ()
+    assert said(comparison) == ["same: no difference that the intervals support"]
+    assert slugs(comparison) == []
+    assert comparison.shared_by_all == 9
+
+
+def test_move() -> None:
+    """What moved is said in a sentence: from where, to where, and what became of a single thread."""
+    comparison = compare([("a.json", precise_report()), ("b.json", free_threaded_report())])
+    assert said(comparison) == [
+        (
+            "3.13t: test_data_crunching moves from processes to threads, 1.9x; "
+            "threads give 1.93x instead of 1.01x in 3.13; its serial calls are 8 % slower than in 3.13"
+        )
+    ]
+    assert [change.kind for change in comparison.changes] == [
+        ChangeKind.MOVED, ChangeKind.SPEEDUP, ChangeKind.SERIAL,
+    ]  # fmt: skip
+    assert [change.worse for change in comparison.changes] == [False, False, True]
+
+
+def test_move_within_the_intervals() -> None:
+    """Advice that moved while all intervals overlap is not called a difference."""
+    moved = verdict(Bound.CPU, Gil.HELD, Recommendation.SERIAL, 1.0, "no gain")
+    comparison = against_the_fixed(with_workload(rich_report(), CRUNCHING, verdict=moved))
+    assert [(change.kind, change.real) for change in comparison.changes] == [(ChangeKind.MOVED, False)]
+    assert said(comparison)[0].endswith("but the intervals do not support a difference")
+    view = comparison_view(comparison)
+    assert view.summary.endswith("0 moves to another strategy")
+    cell = view.rows[1].cells[1]
+    assert cell is not None
+    assert (cell.mark, cell.change) == ("?", "was processes, within the intervals")
+
+
+def test_inconclusive_is_not_a_move() -> None:
+    """To become inconclusive, or to cease to be, is no change of advice."""
+    unknown = verdict(Bound.CPU, Gil.HELD, Recommendation.INCONCLUSIVE, None, "too noisy")
+    assert against_the_fixed(with_workload(rich_report(), CRUNCHING, verdict=unknown)).changes == ()
+
+
+def test_outcome() -> None:
+    """A strategy that broke is a change for the worse, and one that no longer breaks is not."""
+    hung = ThreadsResult(outcome=Outcome.HUNG, error="still running")
+    report = with_workload(rich_report(), CRUNCHING, threads=hung)
+    forth, back = against_the_fixed(report), compare([("b.json", report), ("a.json", rich_report())])
+    assert [(each.kind, each.before, each.after, each.worse) for each in forth.changes + back.changes] == [
+        (ChangeKind.OUTCOME, "ok", "hung", True),
+        (ChangeKind.OUTCOME, "hung", "ok", False),
+    ]
+    assert said(forth) == ["3.13 (b.json): test_data_crunching threads: hung (in 3.13 (a.json): ok)"]
+
+
+def test_skipped_is_not_an_outcome() -> None:
+    """A strategy that was not tried in one of the reports says nothing."""
+    skipped = ThreadsResult(outcome=Outcome.SKIPPED, error="not asked for")
+    assert against_the_fixed(with_workload(rich_report(), CRUNCHING, threads=skipped)).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "real"), [(1.05, 0.06, False), (1.4, 0.03, True), (1.4, 0.5, False), (1.03, 0.0001, False)]
+)
+def test_speedup_needs_disjoint_intervals(value: float, spread: float, real: bool) -> None:  # noqa: FBT001
+    """A speed-up differs only where the intervals do, and by 5 % or more."""
+    base = with_workload(rich_report(), CRUNCHING, threads=replace(threads(1.0), speedup=estimate(1.0, 0.0001)))
+    other = with_workload(base, CRUNCHING, threads=replace(threads(1.0), speedup=estimate(value, spread)))
+    kinds = [change.kind for change in compare([("a", base), ("b", other)]).changes]
+    assert kinds == ([ChangeKind.SPEEDUP] if real else [])
+
+
+def test_speedup_of_the_advised_strategy() -> None:
+    """Less speed-up is for the worse where it is that of the strategy that was advised."""
+    report = rich_report()
+    nodeid = report.workloads[0].nodeid
+    slower = with_workload(report, nodeid, threads=replace(threads(2.0), speedup=estimate(1.5)))
+    (change,) = against_the_fixed(slower).changes
+    assert (change.strategy, change.worse) == (Strategy.THREADS, True)
+
+
+def test_other_worker_counts_are_not_compared() -> None:
+    """Speed-ups with different numbers of workers are not held against each other."""
+    report = with_workload(rich_report(), CRUNCHING, workers=4, threads=replace(threads(1.0), speedup=estimate(3.5)))
+    comparison = against_the_fixed(report)
+    assert comparison.changes == ()
+    assert slugs(comparison) == ["workers-differ"]
+
+
+def test_other_machines_compare_ratios_only() -> None:
+    """Between machines no times are compared, and the difference is pointed out; speed-ups are."""
+    other = on(free_threaded_report(), platform="macOS-15", cpus_usable=8)
+    comparison = compare([("a.json", precise_report()), ("b.json", other)])
+    assert [change.kind for change in comparison.changes] == [ChangeKind.MOVED, ChangeKind.SPEEDUP]
+    assert all(ratios == (None, None) for ratios in (row.serial_ratios for row in comparison.rows))
+    assert slugs(comparison) == ["machines-differ"]
+
+
+@pytest.mark.parametrize(
+    ("change", "slug"),
+    [
+        ({"start_method": "fork"}, "start-methods-differ"),
+        ({"scaling_ceiling": 1.3}, "ceilings-differ"),
+        ({"cpus_logical": 64}, "machines-differ"),
+    ],
+)
+def test_reservations(change: dict[str, Any], slug: str) -> None:
+    """What makes a comparison shaky is pointed out with both values."""
+    comparison = against_the_fixed(on(rich_report(), **change))
+    assert slugs(comparison) == [slug]
+    text = comparison_view(comparison).warnings[0].lines[0]
+    assert all(f"3.13 ({name}.json): " in text for name in "ab")
+
+
+def test_other_tool_versions() -> None:
+    """Reports by different versions of this tool are compared, and that is pointed out."""
+    assert slugs(against_the_fixed(replace(rich_report(), tool_version="0.2.0"))) == ["versions-differ"]
+
+
+def test_overlap() -> None:
+    """Where the sets of workloads differ, the overlap is compared and the rest is listed."""
+    report = replace(rich_report(), workloads=rich_report().workloads[:3])
+    extra = replace(report.workloads[0], nodeid="test_new.py::test_new")
+    comparison = against_the_fixed(replace(report, workloads=(*report.workloads, extra)))
+    assert (len(comparison.rows), comparison.shared_by_all) == (3, 3)
+    assert [len(nodeids) for nodeids in comparison.unshared] == [6, 1]
+    listed = [note.lines[0] for note in comparison_view(comparison).warnings]
+    assert listed[0].startswith("6 workloads only in 3.13 (a.json), left out: sample_workloads/native/test_hashing.py")
+    assert listed[0].endswith("and 1 more")
+    assert listed[1] == "1 workload only in 3.13 (b.json), left out: test_new.py::test_new"
+
+
+def test_no_overlap() -> None:
+    """Without a common workload there is nothing to compare."""
+    report = replace(rich_report(), workloads=(replace(rich_report().workloads[0], nodeid="other"),))
+    with pytest.raises(CompareError, match=r"no workload is in two of the reports \(a\.json has 9, b\.json has 1\)"):
+        against_the_fixed(report)
+
+
+def test_one_report() -> None:
+    """A single report has nothing to be compared with."""
+    with pytest.raises(CompareError, match="found 1 report, needed: at least 2"):
+        compare([("a.json", rich_report())])
+
+
+def test_other_schema() -> None:
+    """Reports of different schema versions are refused."""
+    with pytest.raises(CompareError, match=r"b\.json: schema_version: found 2, allowed: 1 as in a.json"):
+        against_the_fixed(replace(rich_report(), schema_version=2))
+
+
+def columns(*environments: dict[str, Any]) -> list[tuple[str, int | None]]:
+    """Give label and reference of reports from these environments."""
+    found = compare([(f"{at}.json", on(rich_report(), **each)) for at, each in enumerate(environments)]).columns
+    return [(column.label, column.reference) for column in found]
+
+
+def test_reference() -> None:
+    """A run without GIL is held against the same version with GIL, all others against the first report."""
+    without: dict[str, Any] = {"free_threaded_build": True, "gil_enabled": False}
+    assert columns(
+        {"python": "3.11.9"}, {"python": "3.14.0"}, {"python": "3.14.0", **without}, {"python": "3.15.0", **without}
+    ) == [("3.11", None), ("3.14", 0), ("3.14t", 1), ("3.15t", 0)]
+
+
+def test_reference_on_one_free_threaded_build() -> None:
+    """``PYTHON_GIL=0`` is held against ``PYTHON_GIL=1`` where there is no other build of the version."""
+    build: dict[str, Any] = {"python": "3.13.0", "free_threaded_build": True}
+    assert columns({"python": "3.11.9"}, {**build, "gil_enabled": True}, {**build, "gil_enabled": False}) == [
+        ("3.11", None), ("3.13t GIL on", 0), ("3.13t", 1),
+    ]  # fmt: skip
+
+
+def test_labels_differ() -> None:
+    """Reports of one Python version are told apart by its micro version, else by their names."""
+    assert [said for said, _ in columns({"python": "3.13.0"}, {"python": "3.13.1"})] == [
+        "3.13 (3.13.0)",
+        "3.13 (3.13.1)",
+    ]
+    assert [said for said, _ in columns({}, {})] == ["3.13 (0.json)", "3.13 (1.json)"]
+    twice = compare([("a.json", rich_report())] * 2)
+    assert [column.label for column in twice.columns] == ["1. a.json", "2. a.json"]
+
+
+def test_label() -> None:
+    """A label tells the free-threaded build and its GIL."""
+    assert label(replace(ENVIRONMENT, free_threaded_build=True, gil_enabled=True)) == "3.13t GIL on"
+    assert label(replace(ENVIRONMENT, gil_enabled=False)) == "3.13 GIL off"
+
+
+@pytest.mark.parametrize(("times", "words"), [(3.0, "3.0x slower"), (0.25, "4.0x faster"), (0.9, "10 % faster")])
+def test_serial_calls(times: float, words: str) -> None:
+    """How much slower or faster a single thread is stands in per cent, from twice on as a factor."""
+    report = precise_report()
+    serial = report.workloads[1].serial
+    assert serial is not None
+    changed = replace(serial, wall_s_per_call=estimate(serial.wall_s_per_call.value * times, 0.001))
+    comparison = compare([("a", report), ("b", with_workload(report, CRUNCHING, serial=changed))])
+    assert said(comparison) == [f"3.13 (b): test_data_crunching its serial calls are {words} than in 3.13 (a)"]
+
+
+def test_alike() -> None:
+    """Machines look alike by platform and CPUs, whatever Python runs on them."""
+    assert alike(ENVIRONMENT, replace(ENVIRONMENT, python="3.9.1"))
+    assert not alike(ENVIRONMENT, replace(ENVIRONMENT, cpus_usable=1))
+
+
+@given(estimates(), estimates(), st.floats(0, 1), st.floats(0, 1))
+def test_ratio_holds_all_ratios(after: Estimate, before: Estimate, one: float, other: float) -> None:
+    """A ratio's interval holds the ratio of any two values from the two intervals, or there is none."""
+    found = ratio(after, before)
+    if after.low <= 0 or before.low <= 0:
+        assert found is None
+    elif found is not None:
+        above = after.low + (after.high - after.low) * one
+        below = before.low + (before.high - before.low) * other
+        assert found.low * (1 - 1e-9) <= above / below <= found.high * (1 + 1e-9)
+
+
+def test_ratio_beyond_floats() -> None:
+    """A ratio that no float holds is none."""
+    huge, tiny = (Estimate(value=value, low=value, high=value) for value in (1e300, 1e-300))
+    assert ratio(huge, tiny) is None
+
+
+def test_ratio_of_nothing() -> None:
+    """What was not measured has no ratio, and no ratio is no difference."""
+    assert ratio(None, estimate(1.0)) is None
+    assert ratio(estimate(1.0), None) is None
+    assert not differs(None)
+
+
+@given(reports(), reports())
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+def test_any_reports(one: Report, other: Report) -> None:
+    """Any two reports are compared and drawn in every form, or refused with a reason."""
+    shared = tuple(replace(new, nodeid=old.nodeid) for new, old in zip(other.workloads, one.workloads, strict=False))
+    try:
+        comparison = compare([("a", one), ("b", replace(other, workloads=shared))])
+    except CompareError as error:
+        assert "nothing to compare" in str(error)  # noqa: PT017 both ends are right
+        return
+    for change in comparison.changes:
+        assert change.ratio is None or differs(change.ratio)
+    text = terminal.text(terminal.draw_comparison(comparison, width=60), color=False)
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert markdown.draw_comparison(comparison).startswith("## ")
+    html.draw_comparison(comparison).encode()

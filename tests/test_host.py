@@ -1,0 +1,219 @@
+"""`pytest_gilprobe.host`: what this machine answers, and what it answers where it cannot tell."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe import host
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path) -> Path:
+    """Give a folder with a cgroup tree ``root/slice/unit`` and a ``self`` file that names ``/slice/unit``."""
+    (tmp_path / "root/slice/unit").mkdir(parents=True)
+    (tmp_path / "self").write_text("0::/slice/unit\n")
+    return tmp_path
+
+
+def quota(tree: Path) -> float | None:
+    return host.cgroup_cpu_quota(tree / "self", tree / "root")
+
+
+def test_no_quota_is_none(cgroup: Path) -> None:
+    """Without ``cpu.max``, or with ``max`` in it, there is no quota."""
+    assert quota(cgroup) is None
+    (cgroup / "root/slice/cpu.max").write_text("max 100000\n")
+    assert quota(cgroup) is None
+
+
+def test_tightest_quota_counts(cgroup: Path) -> None:
+    """The quotas of a cgroup and its ancestors all hold, so the smallest does."""
+    (cgroup / "root/slice/unit/cpu.max").write_text("400000 100000\n")
+    (cgroup / "root/slice/cpu.max").write_text("150000 100000\n")
+    assert quota(cgroup) == 1.5
+
+
+@pytest.mark.parametrize("text", ["", "lots\n", "100000 0\n", "1 2 3\n"])
+def test_unreadable_quota_is_none(cgroup: Path, text: str) -> None:
+    """A file of another form is no quota, and no error."""
+    (cgroup / "root/slice/unit/cpu.max").write_text(text)
+    assert quota(cgroup) is None
+
+
+def test_no_proc_is_no_quota(tmp_path: Path) -> None:
+    """A system without ``/proc`` has no quota."""
+    assert host.cgroup_cpu_quota(tmp_path / "absent", tmp_path) is None
+
+
+def test_line_without_fields_is_passed_over(cgroup: Path) -> None:
+    """A line of ``/proc/self/cgroup`` that is not in three fields does not disturb the others."""
+    (cgroup / "self").write_text("nonsense\n0::/slice/unit\n")
+    (cgroup / "root/slice/unit/cpu.max").write_text("200000 100000\n")
+    assert quota(cgroup) == 2.0
+
+
+@pytest.mark.parametrize(("allowed", "cpus"), [(None, 8), (16.0, 8), (2.0, 2), (1.5, 1), (0.2, 1)])
+def test_usable_cpus_are_the_tighter_of_affinity_and_quota(
+    monkeypatch: pytest.MonkeyPatch, allowed: float | None, cpus: int
+) -> None:
+    """A quota counts in whole CPUs, rounded down, and there is always one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(host, "cgroup_cpu_quota", lambda: allowed)
+    assert host.usable_cpus() == cpus
+
+
+def test_usable_cpus_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system tells no affinity, all logical CPUs are usable; where it tells nothing, one is."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(host, "cgroup_cpu_quota", lambda: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert host.usable_cpus() == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert host.usable_cpus() == 1
+
+
+@linux
+def test_run_queue_clock_never_goes_back() -> None:
+    """Its readings grow, in the thread that it was made in."""
+    clock = host.RunQueueClock()
+    first, second = clock.read_ns(), clock.read_ns()
+    clock.close()
+    if first is None or second is None:
+        pytest.skip("this kernel keeps no schedstat")
+    assert second >= first >= 0
+
+
+def test_closed_run_queue_clock_tells_nothing() -> None:
+    """After its end a reading is None, and a second end is no error."""
+    clock = host.RunQueueClock()
+    clock.close()
+    clock.close()
+    assert clock.read_ns() is None
+
+
+def test_run_queue_clock_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file is missing, a reading is None."""
+
+    def missing(*_: object) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "open", missing)
+    clock = host.RunQueueClock()
+    assert clock.read_ns() is None
+    clock.close()
+
+
+@linux
+def test_run_queue_clock_survives_a_workload_that_closes_its_file() -> None:
+    """A workload that closes every file descriptor costs the reading, not the batch."""
+    clock = host.RunQueueClock()
+    if clock._fd < 0:
+        pytest.skip("this kernel keeps no schedstat")
+    os.close(clock._fd)
+    assert clock.read_ns() is None
+    clock.close()
+
+
+@linux
+def test_run_queue_clock_is_the_threads_own() -> None:
+    """Made in a thread that just began, it starts near zero rather than at the main thread's past."""
+    readings: list[int | None] = []
+
+    def read() -> None:
+        clock = host.RunQueueClock()
+        readings.append(clock.read_ns())
+        clock.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    assert len(readings) == 1
+
+
+def test_peak_memory_is_at_least_what_is_in_use() -> None:
+    """The peak covers a block that was touched."""
+    block = bytearray(8 * 1024 * 1024)
+    peak = host.peak_rss_bytes()
+    assert peak is not None
+    assert peak >= len(block)
+
+
+def test_gil_is_on_unless_this_python_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pythons before 3.13 do not know the question: their GIL is on."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert host.gil_enabled() is False
+    monkeypatch.delattr(sys, "_is_gil_enabled")
+    assert host.gil_enabled() is True
+
+
+@pytest.mark.parametrize(("variable", "free"), [(1, True), (0, False), (None, False)])
+def test_build_is_told_by_its_configuration(monkeypatch: pytest.MonkeyPatch, variable: object, free: object) -> None:
+    """A free-threaded build is one with ``Py_GIL_DISABLED``, whatever its GIL does now."""
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda _: variable)
+    assert host.free_threaded_build() is free
+
+
+def test_no_load_average_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without load averages has None, not 0."""
+
+    def unknown() -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "getloadavg", unknown, raising=False)
+    assert host.load_average_1min() is None
+
+
+def test_environment_is_this_one() -> None:
+    """It describes the running Python and keeps what it is given."""
+    found = host.environment(start_method="spawn", scaling_ceiling=1.9, ceiling_workers=2)
+    assert found.python == sys.version.split()[0].rstrip("+")
+    assert (found.start_method, found.scaling_ceiling, found.ceiling_workers) == ("spawn", 1.9, 2)
+    assert 1 <= found.cpus_usable
+    assert found.switch_interval_s == sys.getswitchinterval()
+
+
+def test_tracers_are_named() -> None:
+    """A trace function, a profile function and a stopped garbage collector are each named."""
+    before = sys.gettrace(), sys.getprofile(), gc.isenabled()
+    try:
+        sys.settrace(lambda *_: None)
+        sys.setprofile(lambda *_: None)
+        gc.disable()
+        found = host.tracers()
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+        if before[2]:
+            gc.enable()
+    assert {"sys.settrace", "sys.setprofile", "gc.disable"} <= set(found)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+def test_monitoring_tools_are_named() -> None:
+    """A tool that uses ``sys.monitoring`` is named by its name."""
+    monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
+    monitoring.use_tool_id(3, "nosy")
+    try:
+        assert "sys.monitoring (nosy)" in host.tracers()
+    finally:
+        monitoring.free_tool_id(3)
+
+
+@given(text=st.text())
+def test_any_cgroup_file_is_survived(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """Whatever ``/proc/self/cgroup`` holds, the quota is None or a number, never an error."""
+    folder = tmp_path_factory.mktemp("cgroup")
+    (folder / "self").write_text(text.encode("utf-8", "ignore").decode(), "utf-8")
+    found = host.cgroup_cpu_quota(folder / "self", folder / "root")
+    assert found is None or found > 0

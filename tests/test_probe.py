@@ -1,0 +1,121 @@
+"""`pytest_gilprobe.probe`: from a plan to a result, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from fake_workers import NODEID, Behaviour, FakePool, lost, plan
+
+from pytest_gilprobe import host, serialize
+from pytest_gilprobe.machine import Surveyor
+from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation, Status, WorkloadResult
+from pytest_gilprobe.probe import Prober, unmeasured
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.workers.pool import Pool
+
+
+def probe(pool: FakePool, *, known_call_s: float = 0.0, steps: list[str] | None = None, **changes: Any) -> WorkloadResult:
+    """Probe the pretended workload on a machine of two CPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host, "usable_cpus", lambda: 2)
+        patch.setattr(host, "perf_counter_ns", pool.clock.read_ns)
+        prober = Prober(
+            pool=cast("Pool", pool),
+            surveyor=Surveyor(cast("Pool", pool)),
+            progress=steps.append if steps is not None else lambda _: None,
+        )
+        return prober.probe(plan(**changes), keep=0, known_call_s=known_call_s)
+
+
+CPU = Behaviour(call_s=0.02, busy=1.0, threads=1.0, processes=2.0)
+IO = Behaviour(call_s=0.02, busy=0.02, threads=2.0, processes=2.0)
+NATIVE = Behaviour(call_s=0.02, busy=1.0, threads=2.0, processes=2.0)
+NOTHING_HELPS = Behaviour(call_s=0.02, busy=1.0, threads=1.0, processes=1.0)
+TINY = Behaviour(call_s=1e-6, busy=1.0, threads=1.0, processes=2.0)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "bound", "strategy"),
+    [
+        (CPU, Bound.CPU, Recommendation.PROCESSES),
+        (IO, Bound.IO, Recommendation.THREADS),
+        (NATIVE, Bound.CPU, Recommendation.THREADS),
+        (NOTHING_HELPS, Bound.CPU, Recommendation.SERIAL),
+        (TINY, Bound.CPU, Recommendation.SERIAL),
+    ],
+)
+def test_textbook_cases_get_the_textbook_answer(
+    behaviour: Behaviour, bound: Bound, strategy: Recommendation
+) -> None:
+    """On a quiet machine each kind of workload is told, with a reason, and the result can be written down."""
+    found = probe(FakePool(behaviour))
+    assert found.status is Status.PROBED
+    assert (found.verdict.bound, found.verdict.strategy) == (bound, strategy)
+    assert found.verdict.reason
+    assert found.probe_time_s > 0
+    assert serialize.workload_to_json(found)
+
+
+def test_without_a_gil_threads_do_for_python_code() -> None:
+    """On a free-threaded build the GIL is absent, and threads that scale are the answer for computing."""
+    pool = FakePool(Behaviour(call_s=0.02, busy=1.0, threads=2.0, processes=2.0, gil_enabled=False))
+    for worker in cast("list[Any]", pool.ready(2)):
+        worker.ready = type(worker.ready)(
+            pid=1, nodeids=frozenset({NODEID}), gil_address=None, gil_reason="no GIL", gil_enabled=False
+        )
+    found = probe(pool)
+    assert (found.verdict.gil, found.verdict.strategy) == (Gil.ABSENT, Recommendation.THREADS)
+
+
+def test_finding_that_nothing_can_be_measured_is_a_result() -> None:
+    """A call that is too long is not probed, with the reason in the result and in its verdict."""
+    found = probe(FakePool(), known_call_s=100.0)
+    assert found.status is Status.NOT_PROBED
+    assert found.reason is not None
+    assert "too long" in found.reason
+    assert found.verdict.strategy is Recommendation.INCONCLUSIVE
+
+
+def test_workers_that_cannot_start_are_a_result() -> None:
+    """A pool without workers ends the probe, not the session."""
+    found = probe(FakePool(refuses=lost()))
+    assert (found.status, found.reason) == (Status.NOT_PROBED, "it is gone")
+
+
+def test_own_error_is_owned_up_to() -> None:
+    """An error of this tool becomes a result with status ``error`` that names it; nothing is raised or guessed."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    found = probe(FakePool(script=broken))
+    assert found.status is Status.ERROR
+    assert found.reason == "internal error, please report it: ZeroDivisionError: by zero"
+    assert found.verdict.strategy is Recommendation.INCONCLUSIVE
+
+
+def test_interrupt_is_the_users() -> None:
+    """Ctrl-C passes through."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probe(FakePool(script=interrupted))
+
+
+def test_progress_names_strategy_and_round() -> None:
+    """While it runs, the user is told the strategy and the round."""
+    steps: list[str] = []
+    probe(FakePool(), steps=steps)
+    assert steps[:4] == ["start", "serial 1", "threads 1", "processes 1"]
+
+
+def test_unmeasured_workload_claims_nothing() -> None:
+    """A workload that was not measured has no numbers, and says why everywhere."""
+    found = unmeasured(NODEID, Status.NOT_PROBED, "it is skipped", 2)
+    assert (found.serial, found.verdict.speedup, found.verdict.reason) == (None, None, "it is skipped")
+    assert {found.threads.outcome, found.processes.outcome} == {Outcome.SKIPPED}
+    assert {found.threads.error, found.processes.error} == {"it is skipped"}

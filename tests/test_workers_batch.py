@@ -1,0 +1,180 @@
+"""`pytest_gilprobe.workers.batch`: the timed loop, serial and threaded."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe.workers import batch, control
+from pytest_gilprobe.workers.batch import WorkloadError, describe, run_serial, run_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENOUGH_S = 30
+
+
+class Count:
+    """A call that counts itself and knows its threads."""
+
+    def __init__(self, fails_at: int = 0, error: BaseException | None = None) -> None:
+        self.calls = 0
+        self.threads: set[int] = set()
+        self._lock = threading.Lock()
+        self._fails_at = fails_at
+        self._error = error
+
+    def __call__(self) -> None:
+        with self._lock:
+            self.calls += 1
+            self.threads.add(threading.get_ident())
+            if self.calls == self._fails_at and self._error is not None:
+                raise self._error
+
+
+@given(calls=st.integers(1, 300))
+def test_serial_batch_makes_just_its_calls(calls: int) -> None:
+    """A serial batch makes as many calls as asked for, in the calling thread, and says so."""
+    count = Count()
+    reading = run_serial(count, calls)
+    assert count.calls == calls
+    assert count.threads == {threading.get_ident()}
+    assert [one.calls for one in reading.threads] == [calls]
+
+
+@given(calls=st.integers(1, 100), lanes=st.integers(2, 5))
+def test_threads_make_the_calls_of_each(calls: int, lanes: int) -> None:
+    """A threaded batch makes its calls in each of so many threads, none of them the caller's."""
+    counts = [Count() for _ in range(lanes)]
+    reading = run_threads([nullcontext(count) for count in counts], calls)
+    assert [count.calls for count in counts] == [calls] * lanes
+    assert [one.calls for one in reading.threads] == [calls] * lanes
+    assert all(len(count.threads) == 1 and threading.get_ident() not in count.threads for count in counts)
+
+
+def test_threads_really_overlap() -> None:
+    """Threads of a batch run at the same time: calls that wait for each other come to an end."""
+    meet = threading.Barrier(3, timeout=ENOUGH_S)
+    reading = run_threads([nullcontext(meet.wait)] * 3, 5)
+    starts, ends = [one.start_ns for one in reading.threads], [one.end_ns for one in reading.threads]
+    assert max(starts) < min(ends)
+
+
+def test_clocks_are_consistent() -> None:
+    """A thread's end is after its start, a computing thread has CPU time, the process at least as much."""
+    reading = run_serial(control.loop, 20)
+    only = reading.threads[0]
+    assert only.end_ns > only.start_ns
+    assert only.cpu_ns > 0
+    assert reading.process_cpu_ns > 0
+    assert only.run_queue_ns is None or only.run_queue_ns >= 0
+
+
+def test_result_of_a_call_is_of_no_interest() -> None:
+    """What a call returns is let go at once."""
+    kept: list[object] = []
+    run_serial(lambda: kept.append(len(kept)) or object(), 3)
+    assert kept == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), pytest.fail.Exception("failed")]
+)
+def test_whatever_is_raised_is_a_finding(error: BaseException) -> None:
+    """A call that raises anything at all ends its batch with a `WorkloadError` that names it."""
+    with pytest.raises(WorkloadError, match=type(error).__name__):
+        run_serial(Count(2, error), 3)
+    with pytest.raises(WorkloadError, match=rf"in thread 2: (.|\n)*{type(error).__name__}"):
+        run_threads([nullcontext(Count()), nullcontext(Count(2, error))], 3)
+
+
+def test_every_failed_thread_is_told() -> None:
+    """When several threads fail, each has its traceback."""
+    with pytest.raises(WorkloadError) as found:
+        run_threads([nullcontext(Count(1, ValueError(f"number {number}"))) for number in (1, 2)], 1)
+    assert "in thread 1: " in str(found.value)
+    assert "ValueError: number 2" in str(found.value)
+
+
+def test_thread_that_fails_does_not_hold_up_the_others() -> None:
+    """The other threads make all their calls, and the batch comes back."""
+    other = Count()
+    with pytest.raises(WorkloadError):
+        run_threads([nullcontext(Count(1, SystemExit())), nullcontext(other)], 50)
+    assert other.calls == 50
+
+
+def test_opening_is_entered_and_left_in_its_own_thread() -> None:
+    """What prepares a thread's call runs in that thread, before the first call and after the last."""
+    seen: list[tuple[str, int]] = []
+
+    @contextmanager
+    def opening() -> Iterator[Count]:
+        seen.append(("entered", threading.get_ident()))
+        yield call
+        seen.append(("left", threading.get_ident()))
+
+    call = Count()
+    run_threads([opening()], 3)
+    assert [what for what, _ in seen] == ["entered", "left"]
+    assert {ident for _, ident in seen} == call.threads
+
+
+def test_opening_that_fails_ends_the_batch() -> None:
+    """A thread that cannot be prepared is a finding, and nobody waits for it for ever."""
+
+    @contextmanager
+    def opening() -> Iterator[Count]:
+        raise OSError("no loop")  # noqa: EM101 - a test's error
+        yield Count()
+
+    with pytest.raises(WorkloadError, match="OSError: no loop"):
+        run_threads([opening(), nullcontext(Count())], 3)
+
+
+# Texts
+
+
+def raised(error: BaseException) -> BaseException:
+    """Give an error a traceback."""
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001 - any is meant
+        return caught
+
+
+def test_description_shows_the_users_frames_only() -> None:
+    """A traceback begins in the user's code, not in this package's loop."""
+    with pytest.raises(WorkloadError) as found:
+        run_serial(Count(1, ValueError("no")), 1)
+    assert "test_workers_batch.py" in str(found.value)
+    assert "workers/batch.py" not in str(found.value)
+
+
+def test_hostile_exception_is_still_described() -> None:
+    """An exception whose text cannot be had is named by its class."""
+
+    class HostileError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    assert "HostileError" in describe(raised(HostileError()))
+
+
+def test_long_traceback_is_cut_in_the_middle() -> None:
+    """Of a text without end, the beginning and the end travel, and how much was left out."""
+    text = describe(raised(ValueError("x" * 100_000)))
+    assert len(text) < batch.LONGEST_TRACEBACK + 100
+    assert "characters left out" in text
+    assert text.startswith("Traceback")
+    assert text.endswith("x")
+
+
+def test_control_does_the_same_every_time() -> None:
+    """The control loop is the same work in every call: its result shows that all of it was done."""
+    assert {control.loop() for _ in range(3)} == {0}
