@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-SIZES: Final = tuple(1024 * 10**power for power in range(5)) + (100 * 1024**2,)
+SIZES: Final = (1024, 10 * 1024, 100 * 1024, 1024**2, 10 * 1024**2, 100 * 1024**2)
 ROUNDS: Final = 7
 ENOUGH_S: Final = 1.5
 KINDS: Final[dict[str, Callable[[int], Any]]] = {

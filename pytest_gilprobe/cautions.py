@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
 from pytest_gilprobe.reasons import NATIVE_BUSY
 from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.stats.rounds import lane_s_per_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,12 @@ BUSY = 0.10
 """Run-queue share from which other programs disturb."""
 COLD = 3.0
 """A first call that takes this many times as long as later ones is worth telling."""
+UNEVEN_ROUNDS = 6
+"""So many rounds tell a trend from noise: two to compare at each end, two between."""
+DRIFT = 1.25
+"""Later calls that take this many times as long as early ones show state that grows."""
+UNEVEN = 1.5
+"""Middle rounds that differ by more than this show calls that are not alike."""
 THROTTLED = 0.02
 """Share of a probe's time under the CPU quota's brake from which it is worth telling."""
 SCALES = 0.7
@@ -160,6 +168,26 @@ def _cold(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: AR
     return f"the first call took {numbers.seconds(first)}, later ones {numbers.seconds(later)}: each new process pays that once"
 
 
+def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    serial = [lane_s_per_call(one.serial) for one in evidence.measurement.rounds]
+    if len(serial) < UNEVEN_ROUNDS:
+        return None
+    third = len(serial) // 3
+    early, late = median(serial[:third]), median(serial[-third:])
+    if late > early * DRIFT and late > max(serial[:third]):
+        return (
+            f"calls take longer the more of them were made ({numbers.seconds(early)}, later {numbers.seconds(late)}): "
+            "something that they keep grows"
+        )
+    low, high = sorted(serial)[third], sorted(serial)[-third - 1]
+    if high > low * UNEVEN:
+        return (
+            f"calls differ: a batch's mean call took {numbers.seconds(low)} to {numbers.seconds(high)}; "
+            "probe the fast and the slow case apart"
+        )
+    return None
+
+
 def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     why = evidence.measurement.gil_unwatched
     if why is None or gil is Gil.ABSENT or evidence.serial.gil_held_fraction is not None:
@@ -190,5 +218,6 @@ _RULES: dict[str, Callable[[Evidence, Bound, Gil], str | None]] = {
     "traced": _traced,
     "leaves-changed": _left_changed,
     "slow-first-call": _cold,
+    "uneven-calls": _uneven,
     "gil-unwatched": _unwatched,
 }

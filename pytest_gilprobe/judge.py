@@ -46,6 +46,8 @@ ROUNDS_WHEN_DISTURBED = 3
 """So many rounds must agree where none of them was quiet: two can be disturbed alike."""
 SUPERLINEAR = 1.05
 """N workers that do more than N times the work of one, by more than this, were compared with a disturbed one."""
+IMPLAUSIBLE = 1.15
+"""The same for the estimate itself, whatever its interval: no reader should be shown it as an answer."""
 QUIET = 0.05
 """Run-queue share up to which other programs are taken not to matter."""
 
@@ -205,7 +207,10 @@ def disturbed(evidence: Evidence) -> str | None:
     """
     seen = evidence.measurement.rounds
     for result in (evidence.threads, evidence.processes):
-        if result.speedup is not None and result.speedup.low > evidence.measurement.workers * SUPERLINEAR:
+        most = evidence.measurement.workers
+        if result.speedup is not None and (
+            result.speedup.low > most * SUPERLINEAR or result.speedup.value > most * IMPLAUSIBLE
+        ):
             return reasons.too_fast(evidence)
     if len(seen) >= ROUNDS_WHEN_DISTURBED or any(is_quiet(one) for one in seen):
         return None

@@ -126,7 +126,7 @@ def nothing_to_compare(evidence: Evidence) -> str:
 def too_few_rounds(evidence: Evidence) -> str:
     """Say that the machine was too restless for the rounds that there was time for."""
     rounds = numbers.count(evidence.serial.rounds, "round")
-    return f"{rounds} on a busy machine do not settle it{_more_time(evidence)}"
+    return f"{rounds} on a restless machine: too few to be sure{_more_time(evidence)}"
 
 
 def too_fast(evidence: Evidence) -> str:

@@ -23,16 +23,17 @@ from pytest_gilprobe.model import (
     ThreadsResult,
     WorkloadResult,
 )
-from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.reporters import numbers, scanned
 from pytest_gilprobe.reporters.inert import inert, inert_lines
 from pytest_gilprobe.reporters.pictures import Scale, bar, scale_for, slices
 from pytest_gilprobe.reporters.views import Count, Fact, Note, ReportView, StrategyView, WorkloadView
 
+SCANNED = "scanned"
 NOT_PROBED = "not probed"
 TOOL_ERROR = "error"
 _POOL_DIFFERS = 0.1
 _BROKEN = (Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED)
-ANSWERS = (*map(str, Recommendation), NOT_PROBED, TOOL_ERROR)
+ANSWERS = (*map(str, Recommendation), SCANNED, NOT_PROBED, TOOL_ERROR)
 """Every word that an answer can be, in the order in which they are counted."""
 
 
@@ -50,13 +51,15 @@ def report_view(report: Report) -> ReportView:
         workloads=workloads,
         created=inert(report.created),
         tool=f"pytest-gilprobe {inert(report.tool_version)}",
+        lead=scanned.headline(report.scan) if report.scan else "",
+        notes=tuple(scanned.notes(report.scan)) if report.scan else (),
     )
 
 
 def workload_view(result: WorkloadResult, environment: Environment | None = None, number: int = 1) -> WorkloadView:
     """Lay out one workload; ``number`` is its position in the report, from 1."""
     verdict, serial = result.verdict, result.serial
-    measured = result.status is Status.PROBED and serial is not None
+    measured = result.status in (Status.PROBED, Status.SCANNED) and serial is not None
     strategies: tuple[StrategyView, ...] = ()
     scale = None
     if serial is not None and measured:
@@ -87,9 +90,11 @@ def workload_view(result: WorkloadResult, environment: Environment | None = None
 
 
 def answer(result: WorkloadResult) -> str:
-    """Give the answer in a word: a strategy, ``inconclusive``, ``not probed`` or ``error``."""
+    """Give the answer in a word: a strategy, ``inconclusive``, ``scanned``, ``not probed`` or ``error``."""
     if result.status is Status.PROBED:
         return str(result.verdict.strategy)
+    if result.status is Status.SCANNED:
+        return SCANNED
     return NOT_PROBED if result.status is Status.NOT_PROBED else TOOL_ERROR
 
 
@@ -244,6 +249,8 @@ def _known(pairs: Iterable[tuple[str, str]]) -> str:
 
 def _notes(result: WorkloadResult) -> Iterable[Note]:
     yield Note(kind="reason", label="why", lines=inert_lines(result.verdict.reason) or (numbers.NOT_AVAILABLE,))
+    if result.status is Status.SCANNED:  # that no strategy was tried is what a scan is
+        return
     pools = [_pool("threads", result.threads), _pool("processes", result.processes)]
     if any(pools):
         yield Note(kind="pool", label="in a pool", lines=(", ".join(filter(None, pools)),))

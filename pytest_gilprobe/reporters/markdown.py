@@ -16,6 +16,8 @@ COMMENT_LIMIT = 60_000
 _FRAME = 600
 """Room for headers, folds and the closing line."""
 _LINE_ENDS = 2
+_MOST_NOTES = 40
+_MOST_NAMES = 6
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|&~$#]")
 _HEADERS = ("workload", "strategy", "bound", "CPU", "per call", "threads", "processes", "GIL held")
 
@@ -29,7 +31,7 @@ def draw(report: Report | ReportView, *, limit: int | None = COMMENT_LIMIT) -> s
             counted in a closing line. ``None`` draws all.
     """
     view = report if isinstance(report, ReportView) else layout.report_view(report)
-    head = [f"## {escape(view.title)}", "", f"**{escape(view.summary)}**", ""]
+    head = [f"## {escape(view.title)}", "", f"**{escape(view.summary)}**", "", *_scanned(view)]
     foot = ["", " · ".join(f"{escape(fact.label)}: {escape(fact.value)}" for fact in view.facts), ""]
     rows = [_row(workload) for workload in view.probed]
     reasons = [_reasons(workload) for workload in view.probed]
@@ -43,6 +45,19 @@ def draw(report: Report | ReportView, *, limit: int | None = COMMENT_LIMIT) -> s
     if missing:
         body += ["", f"{layout.left_out(missing)}."]
     return "\n".join([*head, *body, *foot])
+
+
+def _scanned(view: ReportView) -> list[str]:
+    """Say what a scan says of the whole; nothing for another report."""
+    said = [f"- **{escape(note.label)}**{_slug(note)}: {_named(note)}" for note in view.notes[:_MOST_NOTES]]
+    left = [f"- {len(view.notes) - _MOST_NOTES} more: see the JSON report"] if len(view.notes) > _MOST_NOTES else []
+    return [escape(view.lead), "", *said, *left, ""] if view.lead else []
+
+
+def _named(note: Note) -> str:
+    names = ", ".join(map(code, note.lines[1:_MOST_NAMES]))
+    more = f" and {len(note.lines) - _MOST_NAMES} more" if len(note.lines) > _MOST_NAMES else ""
+    return f"{escape(note.lines[0])}{': ' if names else ''}{names}{more}"
 
 
 def draw_comparison(comparison: Comparison, *, limit: int | None = COMMENT_LIMIT) -> str:

@@ -55,7 +55,9 @@ class Slice:
 
 def scale_for(result: WorkloadResult, environment: Environment | None) -> Scale:
     """Choose an axis that holds the bars, 1x, the worker count and the machine's ceiling."""
-    marks = [("one", "1x", 1.0), ("workers", numbers.count(result.workers, "worker"), float(result.workers))]
+    marks = [("one", "1x", 1.0)]
+    if result.workers:  # a scan tries none
+        marks.append(("workers", numbers.count(result.workers, "worker"), float(result.workers)))
     if environment and environment.scaling_ceiling is not None and environment.ceiling_workers == result.workers:
         marks.append(("ceiling", f"ceiling {numbers.times(environment.scaling_ceiling)}", environment.scaling_ceiling))
     shown = [at for _, _, at in marks]

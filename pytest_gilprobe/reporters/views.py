@@ -62,7 +62,7 @@ class StrategyView:
 class WorkloadView:
     """One workload.
 
-    ``answer`` is a `Recommendation`'s word, ``not probed`` or ``error``; ``broken`` says that a strategy failed, hung
+    ``answer`` is a `Recommendation`'s word, ``scanned``, ``not probed`` or ``error``; ``broken`` says that a strategy failed, hung
     or crashed. ``sort_by`` holds the numbers behind ``cpu``, ``per_call``, the speed-ups in threads and processes, and
     ``gil_share``, separated by commas and empty where unknown, for a medium that can sort.
     """
@@ -106,7 +106,7 @@ class WorkloadView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportView:
-    """A whole report, ready to draw."""
+    """A whole report, ready to draw. ``lead`` and ``notes`` are what a scan says of the whole suite."""
 
     title: str
     facts: tuple[Fact, ...]
@@ -116,6 +116,8 @@ class ReportView:
     workloads: tuple[WorkloadView, ...]
     created: str
     tool: str
+    lead: str = ""
+    notes: tuple[Note, ...] = ()
 
     @property
     def summary(self) -> str:

@@ -21,6 +21,8 @@ BLOCKS_BY: Final = 0.3
 """The GIL was held for at least this much more of the time than the test was on a core: it was held by a sleeper."""
 PARALLEL: Final = 0.2
 """CPU time beyond one thread, as a share of wall time, from which a test counts as parallel inside (as in a probe)."""
+LEAST_HELD_S: Final = 0.1
+"""A suite whose calls hold the GIL for less in all has no heavy tests."""
 WORTH_S: Final = 0.02
 """Tests shorter than this are not named for waiting: a pool's hand-outs would eat what threads could gain."""
 
@@ -42,17 +44,17 @@ def sentence(serial: SerialResult, bound: Bound, gil: Gil) -> str:
     seen = ", ".join(filter(None, [busy, looked]))
     if blocks(serial):
         return f"waits ({seen}): it blocks while holding the GIL, so threads would not overlap it"
-    if bound is Bound.IO:
+    if bound is Bound.IO and gil in (Gil.RELEASED, Gil.ABSENT):
         return f"waits ({seen}): it would overlap in threads"
-    if bound is Bound.MIXED:
-        return f"computes and waits ({seen})"
+    does = {Bound.IO: "waits", Bound.MIXED: "computes and waits"}.get(bound, "computes")
+    ceiling = f"threads might give up to {numbers.about(1 / held.value)}" if held and held.value else ""
     advice = {
-        Gil.HELD: "threads would not help; processes might",
+        Gil.HELD: "threads would not help; processes might" if bound is Bound.CPU else ceiling,
         Gil.RELEASED: "the GIL is released, threads might help",
-        Gil.PARTIAL: f"threads might give up to {numbers.about(1 / held.value)}" if held and held.value else "",
+        Gil.PARTIAL: ceiling,
         Gil.ABSENT: "there is no GIL: threads might help",
     }.get(gil, "")
-    return f"computes ({seen}): {advice}" if advice else f"computes ({seen})"
+    return f"{does} ({seen}): {advice}" if advice else f"{does} ({seen})"
 
 
 def blocks(serial: SerialResult) -> bool:
@@ -68,6 +70,8 @@ def _heavy(results: Sequence[WorkloadResult], pools: Sequence[ScanPool]) -> Scan
     total_s = sum(held_s for held_s, _ in held) + sum(
         pool.wall_s * pool.gil_held_fraction.value for pool in pools if pool.kind == "file" and pool.gil_held_fraction
     )
+    if total_s < LEAST_HELD_S:
+        return None
     named, sum_s = [], 0.0
     for held_s, nodeid in held[:FEW]:
         if not held_s or sum_s >= MOST_OF_IT * total_s:

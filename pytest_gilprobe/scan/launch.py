@@ -26,9 +26,9 @@ _CODE: Final = "import sys; sys.path.append(sys.argv.pop(1)); from pytest_gilpro
 """The package's folder comes last on the path: it may be site-packages, and nothing there may stand in for the standard library."""
 
 
-def command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
-    """Give the command that runs ``main`` of a module of this room, with the standard library and this package only."""
-    return [python, "-I", "-S", "-c", _CODE.format(module), _PACKAGE, *arguments]
+def command(module: str, *arguments: str, python: str = sys.executable, alone: bool = True) -> list[str]:
+    """Give the command that runs ``main`` of a module of this room, ``alone``: without the site packages."""
+    return [python, "-I", *(["-S"] if alone else []), "-c", _CODE.format(module), _PACKAGE, *arguments]
 
 
 def start(orders: Orders) -> subprocess.Popen[bytes]:

@@ -61,20 +61,18 @@ class _Sum:
     def add(self, call: ScannedCall) -> None:
         self.tests += 1
         self.wall_ns += call.wall_ns
-        self.cpu_ns += call.cpu_ns
+        self.cpu_ns += call.process_cpu_ns
         self.run_queue_ns += call.run_queue_ns or 0
         self.counts += call.counts
 
 
-def reduce(calls: Iterable[ScannedCall], *, gil_absent: bool, unwatched: str | None, lost: int) -> Scanned:
+def reduce(calls: Iterable[ScannedCall], *, gil_absent: bool) -> Scanned:
     """Sum a suite up.
 
     Args:
         calls: the notes, in any order; of a test that was called more than once (a plugin's rerun) the last counts as
             the test, and all count in the sums.
         gil_absent: no GIL is there to be held.
-        unwatched: why the GIL was not watched, or None.
-        lost: how many tests left no record.
     """
     whole, files, fixtures = _Sum(), dict[str, _Sum](), dict[str, _Sum]()
     alone: dict[str, ScannedCall] = {}
@@ -97,8 +95,6 @@ def reduce(calls: Iterable[ScannedCall], *, gil_absent: bool, unwatched: str | N
         wall_s=whole.wall_ns * 1e-9,
         cpu_s=whole.cpu_ns * 1e-9,
         gil_held_fraction=_of_the_suite(results, pools),
-        unwatched=unwatched,
-        lost=lost,
         findings=findings.of(results, pools),
         pools=pools,
     )
@@ -120,14 +116,17 @@ def share(counts: Counts) -> Estimate | None:
 
 
 def result_of(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
-    """Put one test's call into the form of a report: one reading, so that only the looks leave an interval."""
-    utilization = _utilization(call.cpu_ns, call.wall_ns, call.run_queue_ns or 0)
+    """Put one test's call into the form of a report: one reading, so that only the looks leave an interval.
+
+    CPU time is the whole process's: a test that waits for a thread which computes does not count as waiting.
+    """
+    utilization = _utilization(call.process_cpu_ns, call.wall_ns, call.run_queue_ns or 0)
     native = max(0, call.process_cpu_ns - call.cpu_ns) / call.wall_ns if call.wall_ns else 0.0
     serial = SerialResult(
         calls=1,
         rounds=1,
         wall_s_per_call=exactly(call.wall_ns * 1e-9),
-        cpu_s_per_call=exactly(call.cpu_ns * 1e-9),
+        cpu_s_per_call=exactly(call.process_cpu_ns * 1e-9),
         cpu_utilization=exactly(utilization),
         gil_held_fraction=call.held,
         gil_method=GilMethod.MEMORY if call.held is not None else None,

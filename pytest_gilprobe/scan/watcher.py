@@ -4,8 +4,9 @@ It reads pytest's memory and the journal, and writes its notes: a line for each 
 
 * It is started with nothing but the standard library and this package: no site packages, no environment of pytest's
   meaning, nothing of coverage's. It is up in about 60 ms.
-* Its standard input is a pipe whose other end pytest holds: pytest's end, whatever the reason, wakes it at once. A
-  process that pytest left behind may hold that end too, so the parent's identity is also asked, five times a second.
+* Its standard input is a pipe whose other end pytest holds: pytest's end, whatever the reason, wakes it at once. That
+  is a hint only. A process that pytest left behind may hold that end too, and a test may close it; who the parent is
+  tells for sure, and is asked five times a second.
 * Nobody waits for it but pytest at its very end, and then for two seconds at most.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.gil.watch import Watcher, WatchError
+from pytest_gilprobe.scan import launch
 from pytest_gilprobe.scan.journal import Journal
 from pytest_gilprobe.scan.tally import MOST_LOOKS, Looks
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 SLICE_S: Final = 0.2
 """How often the journal is read, and the parent asked for."""
+
+_DYING_S: Final = 0.02
+"""Between the moment at which a dying process loses its files and the one at which it is no longer the parent."""
 
 _IMPATIENT_S: Final = 0.02
 """How often to look whether tests have begun."""
@@ -80,10 +85,10 @@ def main(argv: Sequence[str]) -> int:
     with Path(orders.notes).open("w", encoding="ascii") as notes:
         last = _Watching(orders, journal, notes).run()
         notes.write(last.to_line() + "\n")
-    if last.died and not orders.silent:
-        from pytest_gilprobe.scan.obituary import report_death  # noqa: PLC0415 - rarely needed
-
-        report_death(Path(orders.notes).parent, orders.parent, orders.report_folder)
+    if last.died and not orders.silent:  # reports want site packages: the rest of this process's life is another's
+        told = json.dumps([str(Path(orders.notes).parent), orders.parent, orders.report_folder])
+        speaker = launch.command("obituary", told, alone=False)
+        os.execv(speaker[0], speaker)  # noqa: S606 - our own module
     return 0
 
 
@@ -97,6 +102,7 @@ class _Watching:
         self._looks = Looks()
         self._thinned = 1
         self._unwatched: str | None = None
+        self._hint = sys.stdin.fileno()
 
     def run(self) -> LastLine:
         """Look and take notes until pytest has ended."""
@@ -122,18 +128,22 @@ class _Watching:
         mean_s = self._orders.mean_interval_s * self._thinned
         try:
             with Watcher(self._orders.parent, self._journal.address, mean_interval_s=mean_s) as watcher:
-                over = watcher.wait(sys.stdin.fileno(), for_s)
+                hinted = watcher.wait(self._hint, for_s)
         except WatchError as error:
             over = self._wait(0)
             self._unwatched = None if over else str(error)  # a pytest that is gone cannot be read either
             return over
         self._looks.add(watcher.trace())
-        return over or self._orphaned()
+        return self._over(hinted=hinted)
 
     def _wait(self, for_s: float) -> bool:
-        return bool(select.select([sys.stdin.fileno()], (), (), for_s)[0]) or self._orphaned()
+        return self._over(hinted=bool(select.select([self._hint], (), (), for_s)[0]))
 
-    def _orphaned(self) -> bool:
+    def _over(self, *, hinted: bool) -> bool:
+        """Tell whether pytest has ended; a hint that came from a test which closed the pipe is the last one."""
+        if hinted and not self._journal.finished:
+            time.sleep(_DYING_S)
+            self._hint = os.pipe()[0]
         return os.getppid() != self._orders.parent
 
     def _note(self) -> None:

@@ -98,7 +98,7 @@ def measure(given: Given, *, with_result: bool) -> Shipped:
     ``with_result`` makes one call to have a result; without, only the arguments are moved. What cannot be moved is named in the
     answer's ``refused``.
     """
-    payload = (getattr(given.func, "__self__", None), given.args, given.kwargs)
+    payload = (_owner(given.func), given.args, given.kwargs)
     named = _named(given) | ({"self": payload[0]} if payload[0] is not None else {})
     refused = _refusal(payload, named, "its argument")
     if refused is not None:
@@ -108,6 +108,12 @@ def measure(given: Given, *, with_result: bool) -> Shipped:
     if refused is not None:
         return Shipped(refused=refused)
     return Shipped(transfer=_transfer(payload, result))
+
+
+def _owner(func: object) -> object:
+    """Return the object that a bound method travels with; a built-in function's is its module, which stays where it is."""
+    owner = getattr(func, "__self__", None)
+    return None if inspect.ismodule(owner) else owner
 
 
 def _transfer(payload: Any, result: Any) -> Transfer:  # noqa: ANN401 - the user's

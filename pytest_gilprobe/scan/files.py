@@ -1,0 +1,30 @@
+"""A scan as a report, and the report's files."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest_gilprobe
+from pytest_gilprobe import host, serialize
+from pytest_gilprobe.model import Report
+from pytest_gilprobe.reporters import html, markdown
+from pytest_gilprobe.scan.reduce import Scanned
+
+
+def scan_report(found: Scanned) -> Report:
+    """Put what a scan found beside the machine and the Python that it was found on."""
+    return Report(
+        tool_version=pytest_gilprobe.__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        environment=host.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None),
+        workloads=found.results,
+        scan=found.scan,
+    )
+
+
+def write_files(report: Report, folder: Path) -> None:
+    """Write ``gilprobe.json``, ``.md`` and ``.html``; raises `ReportError` where one cannot be written."""
+    drawings = {"gilprobe.json": serialize.to_json, "gilprobe.md": markdown.draw, "gilprobe.html": html.draw}
+    for name, draw in drawings.items():
+        serialize.write_atomic(folder / name, draw(report))

@@ -1,0 +1,120 @@
+"""`pytest_gilprobe.baseline`: regressions that the intervals support, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from reports_fixture import ENVIRONMENT, estimate, not_probed, probed, processes, serial, threads, verdict
+
+from pytest_gilprobe import baseline, judge
+from pytest_gilprobe.model import (
+    Bound,
+    Environment,
+    Gil,
+    Outcome,
+    Recommendation,
+    Report,
+    ThreadsResult,
+    WorkloadResult,
+)
+
+
+def workload(nodeid: str, in_threads: float, in_processes: float, *, spread: float = 0.02) -> WorkloadResult:
+    """Make a workload with these speed-ups, judged by the rule."""
+    advice = judge.rule(in_threads, in_processes)
+    gain = {Recommendation.THREADS: in_threads, Recommendation.PROCESSES: in_processes}.get(advice, 1.0)
+    return probed(
+        nodeid,
+        verdict(Bound.CPU, Gil.RELEASED, advice, gain, "because"),
+        serial(0.01, 0.98, 0.1),
+        replace(threads(in_threads), pool_speedup=estimate(in_threads, spread)),
+        replace(processes(in_processes), pool_speedup=estimate(in_processes, spread)),
+    )
+
+
+def report(*workloads: WorkloadResult, environment: Environment = ENVIRONMENT) -> Report:
+    return Report(tool_version="1", created="2026-01-01T00:00:00+00:00", environment=environment, workloads=workloads)
+
+
+def held(new: WorkloadResult, old: WorkloadResult) -> baseline.Held:
+    return baseline.hold(report(new), report(old))
+
+
+class TestRegressions:
+    """What counts."""
+
+    def test_lost_speedup(self) -> None:
+        """A lock around the hot loop: threads gave 1.9x, now processes are advised; said in one line with both figures."""
+        (found,) = held(workload("a", 1.0, 1.9), workload("a", 1.9, 1.9)).regressions
+        assert found.message == "advice was threads, is processes; threads gave 1.90x [1.86, 1.94], give 1.00x [0.98, 1.02]"
+
+    def test_same_advice_less_gain(self) -> None:
+        """The advised strategy that gains less than it did is a regression though the advice stands."""
+        (found,) = held(workload("a", 1.4, 1.4), workload("a", 1.9, 1.9)).regressions
+        assert found.message.startswith("threads gave 1.90x")
+
+    def test_overlapping_intervals(self) -> None:
+        """A change that wide intervals do not support is none."""
+        assert not held(workload("a", 1.0, 1.6, spread=0.2), workload("a", 1.0, 1.9, spread=0.2)).regressions
+
+    def test_strategy_nobody_counted_on(self) -> None:
+        """Slower threads matter to nobody where processes were advised."""
+        assert not held(workload("a", 0.6, 1.9), workload("a", 1.0, 1.9)).regressions
+
+    def test_strategy_that_broke(self) -> None:
+        """Threads that were ok and hang now are a regression, whatever was advised."""
+        hung = replace(workload("a", 1.0, 1.9), threads=ThreadsResult(outcome=Outcome.HUNG))
+        (found,) = held(hung, workload("a", 1.0, 1.9)).regressions
+        assert found.message == "threads were ok, hung now"
+
+    def test_gain(self) -> None:
+        """Better advice than before is a gain, not a regression."""
+        found = held(workload("a", 1.9, 1.9), workload("a", 1.0, 1.9))
+        assert not found.regressions
+        assert found.gains[0].message == "advice was processes, is threads"
+
+    def test_other_number_of_workers(self) -> None:
+        """Speed-ups of different numbers of workers are not compared, and that is said."""
+        found = held(replace(workload("a", 1.0, 1.9), workers=4), workload("a", 1.9, 1.9))
+        assert not found.regressions
+        assert found.notes == ("1 workload not compared, since the number of workers differs",)
+
+    @given(st.floats(0.5, 2), st.floats(0.5, 2), st.floats(0.001, 0.2))
+    def test_nothing_regresses_against_itself(self, in_threads: float, in_processes: float, spread: float) -> None:
+        """A report held against itself has no regression and no gain."""
+        one = workload("a", in_threads, in_processes, spread=spread)
+        assert held(one, one) == baseline.Held(regressions=(), gains=(), lost=(), new=(), vanished=(), notes=())
+
+
+class TestLists:
+    """What is new, gone, or from elsewhere."""
+
+    def test_new_and_vanished(self) -> None:
+        """Workloads that only one report has are listed, and are no regressions."""
+        found = held(workload("new", 1.0, 1.9), workload("old", 1.9, 1.9))
+        assert (found.new, found.vanished, found.regressions) == (("new",), ("old",), ())
+
+    def test_no_longer_probed(self) -> None:
+        """A workload that was measured and could not be now is listed with the reason."""
+        found = held(not_probed("a", "it failed"), workload("a", 1.9, 1.9))
+        assert found.lost[0].message == "was probed, is not now: it failed"
+
+    def test_other_machine_and_python(self) -> None:
+        """A baseline from another machine or Python compares ratios only, and says so."""
+        other = replace(ENVIRONMENT, platform="macOS-14", python="3.12.1")
+        found = baseline.hold(report(workload("a", 1.9, 1.9)), report(workload("a", 1.9, 1.9), environment=other))
+        assert "another machine (macOS-14, 2 usable CPUs) and another Python (CPython 3.12.1, 3.12)" in found.notes[0]
+        assert found.notes[0].endswith("only ratios are compared")
+
+    def test_lines(self) -> None:
+        """The lines name the file, count everything and mark what fails."""
+        found = baseline.hold(
+            report(workload("a", 1.0, 1.9), workload("b\x1b[31m", 1.0, 1.9)), report(workload("a", 1.9, 1.9), workload("c", 1, 1))
+        )
+        said = list(baseline.lines(found, "old.json"))
+        assert said[0] == ("against old.json: 1 regression, 1 new, 1 vanished", True)
+        assert [line for line, failure in said if failure][1].startswith("  regression: a: advice was threads")
+        assert ("  new: b\\x1b[31m", False) in said
+        assert ("  vanished: c", False) in said

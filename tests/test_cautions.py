@@ -1,0 +1,125 @@
+"""`pytest_gilprobe.cautions`: each caution where it belongs, silence where it does not, and a catalogue of them all."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from evidence import estimate, evidence, machine, measurement, processes, serial, threads, told
+
+from pytest_gilprobe import cautions
+from pytest_gilprobe.model import Bound, Evidence, Gil, Outcome, ProcessesResult, Round, ThreadsResult
+
+QUIET = evidence()
+"""Computing under the GIL on a quiet machine: nothing to caution about."""
+SWITCHED_ON = measurement(Round(serial=serial(gil=True)), gil_on_at_start=False)
+CATALOGUE = Path(__file__).resolve().parents[1] / "docs/messages.md"
+
+CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
+    "unsafe-in-threads": [
+        (evidence(ThreadsResult(outcome=outcome, error="why"), 2.0), Bound.CPU, Gil.HELD)
+        for outcome in (Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED)
+    ],
+    "fails-in-processes": [
+        (evidence(1.0, ProcessesResult(outcome=outcome, error="why")), Bound.CPU, Gil.HELD)
+        for outcome in (Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED)
+    ],
+    "blocks-holding-gil": [
+        (evidence(cpu_utilization=estimate(0.01), gil_held_fraction=estimate(0.95)), Bound.IO, Gil.HELD)
+    ],
+    "stalls-threads": [(evidence(longest_hold_s=0.05), Bound.CPU, Gil.HELD)],
+    "gil-switched-on": [(evidence(seen=SWITCHED_ON), Bound.CPU, Gil.HELD)],
+    "already-parallel": [(evidence(native_cpu_share=0.9), Bound.CPU, Gil.RELEASED)],
+    "threads-slower": [(evidence(estimate(0.6, 0.5, 0.7), 2.0), Bound.CPU, Gil.HELD)],
+    "not-the-gil": [
+        (evidence(1.0, 2.0, gil_held_fraction=estimate(0.05)), Bound.CPU, Gil.RELEASED),
+        (evidence(ThreadsResult(**told(1.0, ceiling=1.9)), 2.0), Bound.IO, Gil.PARTIAL),
+    ],
+    "contended-without-gil": [(evidence(1.0, 2.0, gil_held_fraction=None), Bound.CPU, Gil.ABSENT)],
+    "more-workers-than-cpus": [(evidence(on=machine(cpus=1)), Bound.CPU, Gil.HELD)],
+    "busy-machine": [(evidence(run_queue_share=0.3), Bound.CPU, Gil.HELD)],
+    "throttled": [(evidence(seen=measurement(throttled_share=0.1)), Bound.CPU, Gil.HELD)],
+    "traced": [(evidence(seen=measurement(tracers=("sys.settrace",))), Bound.CPU, Gil.HELD)],
+    "leaves-changed": [(evidence(seen=measurement(left_changed=("the working directory",))), Bound.CPU, Gil.HELD)],
+    "slow-first-call": [(evidence(first_call_s=0.5), Bound.CPU, Gil.HELD)],
+    "gil-unwatched": [
+        (evidence(seen=measurement(gil_unwatched="no right to"), gil_held_fraction=None), Bound.CPU, Gil.UNKNOWN)
+    ],
+}
+SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
+    ("unsafe-in-threads", evidence(None, 2.0), Bound.CPU, Gil.HELD),
+    ("fails-in-processes", evidence(1.0, None), Bound.CPU, Gil.HELD),
+    ("blocks-holding-gil", evidence(gil_held_fraction=None), Bound.CPU, Gil.UNKNOWN),
+    ("stalls-threads", evidence(longest_hold_s=0.004), Bound.CPU, Gil.HELD),
+    ("gil-switched-on", evidence(seen=replace(SWITCHED_ON, gil_on_at_start=True)), Bound.CPU, Gil.HELD),
+    ("already-parallel", evidence(native_cpu_share=None), Bound.CPU, Gil.RELEASED),
+    ("threads-slower", evidence(estimate(0.8, 0.6, 1.0), 2.0), Bound.CPU, Gil.HELD),
+    ("not-the-gil", evidence(1.9, 2.0), Bound.CPU, Gil.RELEASED),
+    ("not-the-gil", evidence(1.0, 2.0), Bound.CPU, Gil.HELD),
+    ("not-the-gil", evidence(1.0, 2.0), Bound.INCONCLUSIVE, Gil.RELEASED),
+    ("not-the-gil", evidence(1.0, 1.0, native_cpu_share=0.9), Bound.CPU, Gil.RELEASED),
+    ("not-the-gil", evidence(1.0, 1.0, on=machine(scaling=estimate(1.0))), Bound.CPU, Gil.RELEASED),
+    ("contended-without-gil", evidence(1.9, 2.0), Bound.CPU, Gil.ABSENT),
+    ("contended-without-gil", evidence(1.0, 1.0, native_cpu_share=0.9), Bound.CPU, Gil.ABSENT),
+    ("contended-without-gil", evidence(1.0, 1.0, on=machine(scaling=None)), Bound.CPU, Gil.ABSENT),
+    ("more-workers-than-cpus", evidence(on=machine(cpus=1)), Bound.IO, Gil.RELEASED),
+    ("busy-machine", evidence(run_queue_share=None), Bound.CPU, Gil.HELD),
+    ("throttled", evidence(seen=measurement(throttled_share=0.001)), Bound.CPU, Gil.HELD),
+    ("slow-first-call", evidence(first_call_s=None), Bound.CPU, Gil.HELD),
+    ("slow-first-call", evidence(first_call_s=1e-4, wall_s_per_call=estimate(1e-6)), Bound.CPU, Gil.HELD),
+    ("gil-unwatched", evidence(seen=measurement(gil_unwatched="free"), gil_held_fraction=None), Bound.CPU, Gil.ABSENT),
+    ("gil-unwatched", evidence(seen=measurement(gil_unwatched="at times")), Bound.CPU, Gil.HELD),
+]
+
+
+def slugs(found: Evidence, bound: Bound, gil: Gil) -> list[str]:
+    return [caution.slug for caution in cautions.of(found, bound, gil)]
+
+
+def test_quiet_evidence_has_no_caution() -> None:
+    """An undisturbed textbook case is told without a word of caution."""
+    assert cautions.of(QUIET, Bound.CPU, Gil.HELD) == ()
+
+
+@pytest.mark.parametrize(("slug", "case"), [(slug, case) for slug, cases in CASES.items() for case in cases])
+def test_caution_where_it_belongs(slug: str, case: tuple[Evidence, Bound, Gil]) -> None:
+    """Evidence that asks for a caution gets it."""
+    assert slug in slugs(*case)
+
+
+@pytest.mark.parametrize(("slug", "found", "bound", "gil"), SILENT)
+def test_silence_where_it_does_not(slug: str, found: Evidence, bound: Bound, gil: Gil) -> None:
+    """Evidence that nearly asks for a caution, or cannot tell, does not get it."""
+    assert slug not in slugs(found, bound, gil)
+
+
+def test_every_caution_has_a_case() -> None:
+    """No caution is untested, and none is tested that does not exist."""
+    assert set(CASES) == set(cautions._RULES)
+
+
+def test_gravest_comes_first() -> None:
+    """Cautions stand in the order of the rules: harm before noise."""
+    found = evidence(ThreadsResult(outcome=Outcome.HUNG, error="why"), 2.0, run_queue_share=0.5, first_call_s=1.0)
+    assert slugs(found, Bound.CPU, Gil.HELD) == ["unsafe-in-threads", "busy-machine", "slow-first-call"]
+
+
+def test_already_parallel_is_told_with_its_number() -> None:
+    """A caution gives what was measured: here the part of another core."""
+    (only,) = cautions.of(evidence(native_cpu_share=0.9), Bound.CPU, Gil.HELD)
+    assert "90 %" in only.message
+
+
+def test_catalogue_lists_every_slug() -> None:
+    """``docs/messages.md`` has a heading for each caution, in the order of the rules."""
+    headings = re.findall(r"^## `([a-z-]+)`$", CATALOGUE.read_text("utf-8"), re.MULTILINE)
+    assert headings == list(cautions._RULES)
+
+
+def test_threads_without_gil_that_scale_are_fine() -> None:
+    """Threads that reach the machine's own scaling are not contended."""
+    one = Round(serial=serial(gil=False), threads=threads(0.1, 1.0, gil=False), processes=processes(gil=False))
+    seen = measurement(one, gil_on_at_start=False)
+    assert slugs(evidence(2.0, 2.0, seen=seen, gil_held_fraction=None), Bound.CPU, Gil.ABSENT) == []

@@ -1,0 +1,187 @@
+"""`pytest_gilprobe.fixture`: one call of a test is the workload, here and in workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from pytest_gilprobe import serialize
+from pytest_gilprobe.fixture import FixtureError, Gilprobe, Served
+from pytest_gilprobe.model import Outcome, Recommendation, Report, Status
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.workers.shipping import Given
+
+QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2")
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep other plugins out of the sessions."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_gilprobe.plugin")
+
+
+def probe(pytester: pytest.Pytester, *flags: str) -> tuple[pytest.RunResult, Report]:
+    """Run a session and read its report."""
+    result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-report", *flags, timeout=60)
+    return result, serialize.read(pytester.path / "reports" / "gilprobe.json")
+
+
+class TestCall:
+    """The fixture's value."""
+
+    def test_returns_the_result(self) -> None:
+        """It calls the function with its arguments and returns what that returns."""
+        made = Gilprobe("a::b")
+        assert made(divmod, 7, 2) == (3, 1)
+        assert made.used
+        assert made.call_s is not None
+
+    def test_names_of_keywords_are_free(self) -> None:
+        """No keyword of the function is taken by the fixture."""
+        assert Gilprobe("a::b")(dict, func=1, self=2) == {"func": 1, "self": 2}
+
+    def test_second_use(self) -> None:
+        """A second use in one test is an error that names the test and says so."""
+        made = Gilprobe("a::b")
+        made(len, "")
+        with pytest.raises(FixtureError, match="a::b: the gilprobe fixture was used a second time, allowed: one call"):
+            made(len, "")
+
+    def test_error_passes_through(self) -> None:
+        """What the function raises is the test's own business."""
+        with pytest.raises(ZeroDivisionError):
+            Gilprobe("a::b")(divmod, 1, 0)
+
+    @pytest.mark.parametrize("wrong", [3, None, "text"])
+    def test_no_callable(self, wrong: Any) -> None:
+        """A result in place of the function is refused."""
+        with pytest.raises(FixtureError, match="pass the function, not its result"):
+            Gilprobe("a::b")(wrong)
+
+    def test_coroutine_function(self) -> None:
+        """A coroutine function would only be made, not run, so it is refused with what to do."""
+
+        async def fetch() -> None:
+            """Never run."""
+
+        with pytest.raises(FixtureError, match="wrap it in asyncio.run"):
+            Gilprobe("a::b")(fetch)
+
+    def test_serves_in_a_worker(self) -> None:
+        """In a worker the call is handed to whoever serves, and the body is left past every ``except Exception``."""
+        seen: list[Given] = []
+
+        def serve(given: Given) -> NoReturn:
+            seen.append(given)
+            raise Served
+
+        with pytest.raises(Served):
+            Gilprobe("a::b", serve)(divmod, 7, 2)
+        assert (seen[0].func, seen[0].args) == (divmod, (7, 2))
+        assert not issubclass(Served, Exception)
+
+
+@pytest.mark.usefixtures("alone")
+class TestSessions:
+    """Real sessions with real workers."""
+
+    def test_only_the_call_is_the_workload(self, pytester: pytest.Pytester) -> None:
+        """Without a marker it is a probe too; what stands around the call is not measured, what follows it not run again."""
+        pytester.makepyfile(
+            """
+            import os, pathlib, time
+
+            def wait(seconds):
+                time.sleep(seconds)
+                return seconds
+
+            def test_it(gilprobe):
+                time.sleep(0.1)
+                assert gilprobe(wait, 0.01) == 0.01
+                with open("bodies.txt", "a") as bodies:
+                    bodies.write("x")
+            """
+        )
+        result, report = probe(pytester)
+        result.assert_outcomes(passed=1)
+        (found,) = report.workloads
+        assert found.status is Status.PROBED
+        assert found.verdict.strategy in {Recommendation.THREADS, Recommendation.INCONCLUSIVE}
+        assert found.serial is not None
+        assert found.serial.wall_s_per_call.value < 0.1
+        assert found.callee is not None
+        assert (found.callee.name, found.callee.parameters) == ("wait", ("seconds",))
+        assert found.transfer is not None
+        assert found.processes.transfer_s_per_call == found.transfer.pipe_s
+        assert (pytester.path / "bodies.txt").read_text() == "x"
+
+    def test_nothing_needs_to_be_picklable(self, pytester: pytest.Pytester) -> None:
+        """Arguments that cannot be pickled are probed in threads; processes are out, and the report names object and path."""
+        pytester.makepyfile(
+            """
+            import threading, time
+
+            class Client:
+                def __init__(self):
+                    self.lock = threading.Lock()
+
+            def use(clients):
+                time.sleep(0.01)
+
+            def test_it(gilprobe):
+                gilprobe(use, {"main": Client()})
+            """
+        )
+        _, report = probe(pytester)
+        (found,) = report.workloads
+        assert found.threads.outcome is Outcome.OK
+        assert found.processes.outcome is Outcome.SKIPPED
+        assert found.processes.error is not None
+        assert "its argument clients['main'].lock is a _thread.lock, which cannot be pickled" in found.processes.error
+
+    def test_set_up_by_another_fixture(self, pytester: pytest.Pytester) -> None:
+        """Fixtures of the test are at hand, those known to be unsafe in threads too: only the call runs in threads."""
+        pytester.makepyfile(
+            """
+            import time
+
+            def test_it(gilprobe, tmp_path, monkeypatch):
+                monkeypatch.setenv("HOME", str(tmp_path))
+                gilprobe(time.sleep, 0.01)
+            """
+        )
+        _, report = probe(pytester)
+        assert report.workloads[0].threads.outcome is Outcome.OK
+
+    def test_marker_applies(self, pytester: pytest.Pytester) -> None:
+        """With the marker its keywords apply."""
+        pytester.makepyfile(
+            """
+            import time, pytest
+
+            @pytest.mark.gilprobe(strategies=("threads",), expect_bound="cpu")
+            def test_it(gilprobe):
+                gilprobe(time.sleep, 0.02)
+            """
+        )
+        result, report = probe(pytester)
+        result.assert_outcomes(failed=1)
+        assert report.workloads[0].processes.outcome is Outcome.SKIPPED
+
+    def test_never_called(self, pytester: pytest.Pytester) -> None:
+        """A test that asks for the fixture and does not call it passes, and is not probed, with the reason."""
+        pytester.makepyfile("def test_it(gilprobe):\n    pass")
+        result, report = probe(pytester)
+        result.assert_outcomes(passed=1)
+        assert report.workloads[0].status is Status.NOT_PROBED
+        assert "did not call it" in (report.workloads[0].reason or "")
+
+    def test_disabled(self, pytester: pytest.Pytester) -> None:
+        """With ``--gilprobe-disable`` it just calls."""
+        pytester.makepyfile("def test_it(gilprobe):\n    assert gilprobe(len, 'abc') == 3")
+        result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-disable", timeout=60)
+        result.assert_outcomes(passed=1)
+        result.stdout.no_fnmatch_line("*workload*")

@@ -1,0 +1,282 @@
+"""`pytest_gilprobe.gate`: fails only what the evidence excludes, and says why."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from statistics import NormalDist
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reports_fixture import estimate, not_probed, probed, processes, serial, threads, verdict
+
+from pytest_gilprobe import gate, judge
+from pytest_gilprobe.config import Expectation
+from pytest_gilprobe.model import (
+    Bound,
+    Estimate,
+    FailOn,
+    Gil,
+    Outcome,
+    ProcessesResult,
+    Recommendation,
+    Status,
+    Strategy,
+    ThreadsResult,
+    WorkloadResult,
+)
+from pytest_gilprobe.stats import rounds
+
+EVERYTHING = frozenset(FailOn)
+
+
+def result(
+    in_threads: float = 1.0,
+    in_processes: float = 1.9,
+    *,
+    spread: float = 0.03,
+    used: float = 0.98,
+    advice: Recommendation | None = None,
+) -> WorkloadResult:
+    """Make a result with these pool speed-ups; the advice is the rule's unless given."""
+    said = advice or judge.rule(in_threads, in_processes)
+    return probed(
+        "test_it.py::test_it",
+        verdict(judge.bound_at(used), Gil.HELD, said, 1.9, "CPU-bound: 2 threads give 1.0x"),
+        serial(0.01, used, 0.9),
+        replace(threads(in_threads), pool_speedup=estimate(in_threads, spread), speedup=estimate(in_threads, spread)),
+        replace(processes(in_processes), pool_speedup=estimate(in_processes, spread), speedup=estimate(in_processes, spread)),
+    )
+
+
+def expect(*strategies: str, bound: Bound | None = None, least: float | None = None) -> Expectation:
+    return Expectation(strategies=frozenset(map(Strategy, strategies)), bound=bound, min_speedup=least)
+
+
+def only_failure(expectation: Expectation, found: WorkloadResult, fail_on: frozenset[FailOn] = frozenset()) -> gate.Failure:
+    (failure,) = gate.check(expectation, found, fail_on).failures
+    return failure
+
+
+class TestStrategy:
+    """``expect=``."""
+
+    @pytest.mark.parametrize("strategies", [("processes",), ("processes", "threads"), ()])
+    def test_holds(self, strategies: tuple[str, ...]) -> None:
+        """Advice that is among those expected, or none expected, passes without a word."""
+        assert gate.check(expect(*strategies), result()) == gate.Gating()
+
+    def test_excluded(self) -> None:
+        """Advice that was not expected, with intervals that leave no room, fails and names all four parts."""
+        text = only_failure(expect("threads"), result()).text()
+        assert text.splitlines()[0] == "expected: expected threads"
+        assert "found:    processes" in text
+        assert "evidence: CPU-bound: 2 threads give 1.0x" in text
+        assert "remedy:   let the work release the GIL again" in text
+
+    def test_room_left(self) -> None:
+        """Advice that was not expected passes, with a caution, where a wider interval leaves room."""
+        near = result(1.60, 1.90, spread=0.02, advice=Recommendation.PROCESSES)
+        found = gate.check(expect("threads"), near)
+        assert not found.failures
+        assert [caution.slug for caution in found.cautions] == [gate.UNCHECKED]
+
+    def test_inconclusive_passes(self) -> None:
+        """An inconclusive verdict is no failure, whatever was expected; the caution says so."""
+        found = gate.check(expect("threads"), result(advice=Recommendation.INCONCLUSIVE))
+        assert not found.failures
+        assert "expect=threads could not be decided" in found.cautions[0].message
+
+    def test_inconclusive_fails_where_asked(self) -> None:
+        """With ``inconclusive`` in fail-on it fails."""
+        unclear = result(advice=Recommendation.INCONCLUSIVE)
+        assert only_failure(expect(), unclear, frozenset({FailOn.INCONCLUSIVE})).found == "inconclusive"
+
+    def test_hung_strategy(self) -> None:
+        """An expected strategy that hung fails with what to mend."""
+        hung = replace(result(), threads=ThreadsResult(outcome=Outcome.HUNG, error="no answer within the time limit\nstack"))
+        assert only_failure(expect("threads"), hung).remedy.startswith("in threads it hung: no answer within the time limit: mend")
+
+    def test_direct_comparison_decides(self) -> None:
+        """Where speed-ups overlap, processes compared with threads round by round exclude threads."""
+        near = result(1.5, 1.9, spread=0.1, advice=Recommendation.PROCESSES)
+        over = replace(near, processes=replace(near.processes, over_threads=estimate(1.27, 0.02)))
+        assert not gate.check(expect("threads"), near).failures
+        assert gate.check(expect("threads"), over).failures
+
+    def test_few_rounds_ask_for_more(self) -> None:
+        """A failure that fewer than three rounds support wants another round."""
+        hasty = result()
+        assert hasty.serial is not None
+        assert gate.check(expect("threads"), replace(hasty, serial=replace(hasty.serial, rounds=1))).open_
+        assert not gate.check(expect("threads"), hasty).open_
+
+
+class TestBound:
+    """``expect_bound=``."""
+
+    def test_excluded(self) -> None:
+        """A utilization whose whole interval lies elsewhere fails with the two thresholds."""
+        failure = only_failure(expect(bound=Bound.IO), result(used=0.98))
+        assert (failure.expected, failure.found) == ("expected expect_bound='io'", "'cpu'")
+        assert "io is under 35 %, cpu over 80 %" in failure.evidence
+
+    def test_holds(self) -> None:
+        """The right bound passes."""
+        assert gate.check(expect(bound=Bound.CPU), result(used=0.98)) == gate.Gating()
+
+    def test_between(self) -> None:
+        """A utilization whose interval touches the expected bound passes with a caution."""
+        near = result(used=0.79)
+        assert near.serial is not None
+        wide = replace(near, serial=replace(near.serial, cpu_utilization=Estimate(value=0.79, low=0.76, high=0.82)))
+        found = gate.check(expect(bound=Bound.CPU), wide)
+        assert not found.failures
+        assert found.cautions
+
+    @given(st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 0.5))
+    def test_every_point_of_the_interval_is_possible(self, value: float, below: float, above: float) -> None:
+        """No utilization within the reported interval has a bound that the gate excludes."""
+        low, high = max(0.0, value - below), min(1.0, value + above)
+        found = result()
+        assert found.serial is not None
+        used = replace(found.serial, cpu_utilization=Estimate(value=value, low=low, high=high))
+        possible = gate.possible_bounds(replace(found, serial=used))
+        assert {judge.bound_at(low + (high - low) * at / 20) for at in range(21)} <= possible
+
+
+class TestMinSpeedup:
+    """``min_speedup=``."""
+
+    @pytest.mark.parametrize("least", [1.0, 1.8, 1.9, 1.95])
+    def test_within_reach(self, least: float) -> None:
+        """A speed-up that the widened interval reaches passes."""
+        assert not gate.check(expect("processes", least=least), result(in_processes=1.9)).failures
+
+    def test_out_of_reach(self) -> None:
+        """One beyond it fails with the figure and its interval."""
+        failure = only_failure(expect("processes", least=2.2), result(in_processes=1.9))
+        assert failure.headline() == "expected min_speedup=2.2 of processes; found processes 1.90x [1.84, 1.96]"
+
+    def test_of_the_expected_strategy(self) -> None:
+        """It is asked of the expected strategy, not of the best."""
+        assert gate.check(expect("threads", "processes", least=1.5), result(1.0, 1.9)).failures == ()
+        assert gate.check(expect("threads", least=1.5), result(1.0, 1.9)).failures
+
+    def test_of_the_best_where_none_is_expected(self) -> None:
+        """Without ``expect`` either strategy may earn it."""
+        assert gate.check(expect(least=1.5), result(1.0, 1.9)).failures == ()
+        assert len(gate.check(expect(least=2.5), result(1.0, 1.9)).failures) == 1
+
+    def test_broken_strategy_earns_nothing(self) -> None:
+        """A strategy that crashed has no speed-up; one that was not tried may have any."""
+        crashed = replace(result(), processes=ProcessesResult(outcome=Outcome.CRASHED, error="exit status 1"))
+        skipped = replace(result(), processes=ProcessesResult(outcome=Outcome.SKIPPED, error="not asked for"))
+        assert gate.check(expect(least=1.5), crashed).failures
+        assert not gate.check(expect(least=1.5), skipped).failures
+
+    def test_near_wants_its_rounds(self) -> None:
+        """A speed-up near the one asked for is open until it had its rounds, then never again."""
+        found = result(in_processes=1.9)
+        assert found.serial is not None
+        early = replace(found, serial=replace(found.serial, rounds=2))
+        late = replace(found, serial=replace(found.serial, rounds=gate.NEAR_ROUNDS))
+        assert gate.check(expect("processes", least=1.9), early).open_
+        assert not gate.check(expect("processes", least=1.9), late).open_
+
+
+class TestForbidden:
+    """``--gilprobe-fail-on``."""
+
+    @pytest.mark.parametrize(
+        ("outcome", "asked", "count"),
+        [
+            (Outcome.FAILED, {FailOn.UNSAFE}, 1),
+            (Outcome.CRASHED, {FailOn.UNSAFE}, 1),
+            (Outcome.HUNG, {FailOn.UNSAFE}, 1),
+            (Outcome.HUNG, {FailOn.HUNG}, 1),
+            (Outcome.HUNG, {FailOn.UNSAFE, FailOn.HUNG}, 1),
+            (Outcome.FAILED, {FailOn.HUNG}, 0),
+            (Outcome.SKIPPED, {FailOn.UNSAFE, FailOn.HUNG}, 0),
+            (Outcome.FAILED, set(), 0),
+        ],
+    )
+    def test_threads(self, outcome: Outcome, asked: set[FailOn], count: int) -> None:
+        """Threads that failed, hung or crashed are unsafe; those that hung, hung; each is said once."""
+        broken = replace(result(), threads=ThreadsResult(outcome=outcome, error="because"))
+        assert len(gate.check(Expectation(), broken, frozenset(asked)).failures) == count
+
+    def test_processes_that_hang(self) -> None:
+        """``hung`` is about processes too."""
+        broken = replace(result(), processes=ProcessesResult(outcome=Outcome.HUNG))
+        assert only_failure(Expectation(), broken, frozenset({FailOn.HUNG})).found == "hung in processes"
+
+
+class TestUnmeasured:
+    """Workloads without a measurement."""
+
+    def test_test_that_did_not_pass(self) -> None:
+        """Where pytest itself has said why there is nothing to measure, the gate adds nothing."""
+        assert gate.check(expect("threads"), not_probed("a::b", "skipped"), EVERYTHING) == gate.Gating()
+
+    def test_probe_that_came_to_nothing(self) -> None:
+        """A probe without a result passes with a caution, and fails where inconclusive is to fail."""
+        lost = replace(not_probed("a::b", "it hung", Status.ERROR), probe_time_s=3.0)
+        assert gate.check(expect("threads"), lost).cautions
+        assert gate.check(expect("threads"), lost, EVERYTHING).failures[0].evidence == "it hung"
+
+
+class TestRates:
+    """How often a gate is wrong, by simulation."""
+
+    ROUNDS = 4
+    NOISE = 0.05
+    RUNS = 4_000
+
+    def speedups(self, truth: float) -> list[Estimate]:
+        """Estimate a known speed-up again and again from noisy rounds, as a probe does."""
+        chance = random.Random(6)  # noqa: S311 - a simulation
+        draw = NormalDist(math.log(truth), self.NOISE).inv_cdf
+        return [
+            rounds.positive_centre([math.exp(draw(chance.random())) for _ in range(self.ROUNDS)], rounds.LEAST_NOISE)
+            for _ in range(self.RUNS)
+        ]
+
+    def failing(self, least: float, found: list[Estimate]) -> float:
+        base = result()
+        failed = [
+            gate.check(expect("threads", least=least), replace(base, threads=replace(base.threads, pool_speedup=one))).failures
+            for one in found
+        ]
+        return sum(any("min_speedup" in failure.expected for failure in each) for each in failed) / len(failed)
+
+    def test_on_the_expectation(self) -> None:
+        """A workload exactly on its expectation fails in at most 1 % of runs, though the noise is above the assumed."""
+        assert self.failing(1.5, self.speedups(1.5)) <= 0.01
+
+    def test_broken(self) -> None:
+        """One that lost its speed-up fails in at least 99 %."""
+        assert self.failing(1.5, self.speedups(1.0)) >= 0.99
+
+    def test_reported_interval_would_flake(self) -> None:
+        """The reported interval alone would fail more often than a gate may: that is what the widening is for."""
+        found = self.speedups(1.5)
+        assert sum(one.high < 1.5 for one in found) / len(found) > 0.01
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 1), st.floats(1, 10))
+def test_widened_holds_the_interval(value: float, down: float, up: float) -> None:
+    """A gate's interval holds the reported one."""
+    one = Estimate(value=value, low=value * down, high=value * up)
+    low, high = gate.widened(one)
+    assert low <= one.low * (1 + 1e-9)
+    assert high >= one.high * (1 - 1e-9)
+
+
+@given(st.floats(0.2, 4), st.floats(0.2, 4), st.floats(0.001, 0.3))
+def test_rule_at_the_values_is_possible(in_threads: float, in_processes: float, spread: float) -> None:
+    """The strategy that the values themselves advise is always among the possible ones, so a verdict never fails its own advice."""
+    found = result(min(in_threads, 2.0), min(in_processes, 2.0), spread=spread)
+    assert str(judge.rule(min(in_threads, 2.0), min(in_processes, 2.0))) in gate.possible_strategies(found)

@@ -1,0 +1,387 @@
+"""`pytest_gilprobe.judge`: the rule, what it is asked about, and when it keeps silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from evidence import MACHINE, PYTHON_LOOP, estimate, evidence, machine, measurement, processes, serial, threads, told
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe import judge as room
+from pytest_gilprobe.judge import bound_of, choose, contradicts, disturbed, gil_of, judge, needs_cpus, rule
+from pytest_gilprobe.measure import Wish
+from pytest_gilprobe.model import (
+    Bound,
+    Estimate,
+    Evidence,
+    Gil,
+    Outcome,
+    ProcessesResult,
+    Recommendation,
+    Round,
+    ThreadsResult,
+)
+
+SERIAL, THREADS, PROCESSES, INCONCLUSIVE = Recommendation
+GAINS = st.floats(0, 8)
+BUSY_ROUND = Round(serial=serial(0.2, cpu_s=0.1, queue_s=0.1), threads=threads(0.4, 0.5), processes=processes(0.2, 0.5))
+
+
+def believed(number: int = 3, *, gain: float = 2.0) -> Evidence:
+    """Give evidence that nothing helps, with as many rounds and controls, in which the machine gave ``gain``."""
+    control = Round(serial=serial(), processes=processes(0.2 / gain))
+    return evidence(1.0, 1.0, seen=measurement(*[PYTHON_LOOP] * number, controls=(control,) * number))
+
+
+# The rule
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "answer"),
+    [
+        (1.0, 1.0, SERIAL),
+        (1.29, 1.29, SERIAL),
+        (1.3, 0.0, THREADS),
+        (0.0, 1.3, PROCESSES),
+        (2.0, 2.0, THREADS),
+        (2.0, 2.29, THREADS),
+        (2.0, 2.31, PROCESSES),
+        (2.0, 1.0, THREADS),
+        (1.2, 1.35, THREADS),
+        (0.0, 0.0, SERIAL),
+    ],
+)
+def test_rule_takes_the_cheapest_within_15_percent(threads: float, processes: float, answer: Recommendation) -> None:
+    """Serial unless one reaches 1.3; threads unless processes beat them by more than 15 %."""
+    assert rule(threads, processes) is answer
+
+
+@given(threads=st.tuples(GAINS, GAINS).map(sorted), processes=GAINS)
+def test_faster_threads_never_argue_against_threads(threads: list[float], processes: float) -> None:
+    """When threads are advised at some speed-up, they are at every higher one."""
+    slower, faster = threads
+    if rule(slower, processes) is THREADS:
+        assert rule(faster, processes) is THREADS
+
+
+@given(threads=GAINS, processes=st.tuples(GAINS, GAINS).map(sorted))
+def test_faster_processes_never_argue_for_less(threads: float, processes: list[float]) -> None:
+    """As processes become faster, advice goes from serial to threads to processes, never back."""
+    order = [SERIAL, THREADS, PROCESSES]
+    slower, faster = processes
+    assert order.index(rule(threads, slower)) <= order.index(rule(threads, faster))
+
+
+@given(threads=st.tuples(GAINS, GAINS).map(sorted), processes=st.tuples(GAINS, GAINS).map(sorted), inside=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_corners_that_agree_speak_for_all_between(
+    threads: list[float], processes: list[float], inside: tuple[float, float]
+) -> None:
+    """If the rule says the same at the four corners of two intervals, it says so everywhere in them."""
+    corners = {rule(*corner) for corner in product(threads, processes)}
+    point = [low + (high - low) * share for (low, high), share in zip((threads, processes), inside, strict=True)]
+    if len(corners) == 1:
+        assert rule(*point) in corners
+
+
+# Bound
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bound"),
+    [
+        (0.0, 0.1, Bound.IO),
+        (0.3, 0.349, Bound.IO),
+        (0.3, 0.36, Bound.INCONCLUSIVE),
+        (0.35, 0.8, Bound.MIXED),
+        (0.5, 0.81, Bound.INCONCLUSIVE),
+        (0.81, 1.0, Bound.CPU),
+        (0.3, 0.9, Bound.INCONCLUSIVE),
+    ],
+)
+def test_bound_is_told_only_from_an_interval_on_one_side(low: float, high: float, bound: Bound) -> None:
+    """Under 0.35 a call waits, over 0.80 it computes, and an interval across a threshold tells nothing."""
+    assert bound_of(estimate((low + high) / 2, low, high)) is bound
+
+
+# GIL
+
+
+@pytest.mark.parametrize(
+    ("share", "utilization", "gil"),
+    [
+        (estimate(1.0), 1.0, Gil.HELD),
+        (estimate(0.01), 1.0, Gil.RELEASED),
+        (estimate(0.5), 1.0, Gil.PARTIAL),
+        (estimate(0.5), 0.5, Gil.HELD),
+        (estimate(0.05), 0.5, Gil.RELEASED),
+        (estimate(0.02), 0.02, Gil.RELEASED),
+        (estimate(1.0), 0.02, Gil.HELD),
+        (estimate(0.5, 0.1, 0.9), 1.0, Gil.UNKNOWN),
+        (None, 1.0, Gil.UNKNOWN),
+    ],
+)
+def test_gil_is_judged_by_the_time_that_matters(share: Estimate | None, utilization: float, gil: Gil) -> None:
+    """The held share counts of on-CPU time, or of all time where a call mostly waits."""
+    assert gil_of(evidence(gil_held_fraction=share, cpu_utilization=estimate(utilization))) is gil
+
+
+def free(*, at_start: bool, later: bool) -> Evidence:
+    """Give evidence of a Python whose GIL was on or off at the start, and in the rounds."""
+    one = Round(serial=serial(gil=later), threads=threads(0.1, 1.0, gil=later), processes=processes(gil=later))
+    return evidence(2.0, 2.0, seen=measurement(one, gil_on_at_start=at_start), gil_held_fraction=None)
+
+
+def test_gil_is_absent_only_if_it_was_off_throughout() -> None:
+    """A GIL that an import switched on is not absent."""
+    assert gil_of(free(at_start=False, later=False)) is Gil.ABSENT
+    assert gil_of(free(at_start=False, later=True)) is Gil.UNKNOWN
+    assert gil_of(free(at_start=True, later=True)) is Gil.UNKNOWN
+
+
+# Choice
+
+
+@pytest.mark.parametrize(
+    ("in_threads", "in_processes", "strategy"),
+    [
+        (1.0, 2.0, PROCESSES),
+        (2.0, 2.0, THREADS),
+        (2.0, None, THREADS),
+        (None, 2.0, PROCESSES),
+        (estimate(1.0, 0.8, 1.2), estimate(1.9, 1.6, 2.2), PROCESSES),
+    ],
+)
+def test_clear_evidence_is_decided(
+    in_threads: float | Estimate | None, in_processes: float | Estimate | None, strategy: Recommendation
+) -> None:
+    """One quiet round whose intervals lie on one side of every threshold is enough."""
+    found = choose(evidence(in_threads, in_processes, gil_held_fraction=None), Bound.CPU)
+    assert found.strategy is strategy
+    assert found.wish is Wish.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("in_threads", "in_processes", "named"),
+    [
+        (estimate(1.0), estimate(1.3, 1.2, 1.4), "serial or processes"),
+        (estimate(1.3, 1.2, 1.4), None, "serial or threads"),
+        (estimate(1.7, 1.5, 1.9), estimate(2.0, 1.9, 2.0), "threads or processes"),
+    ],
+)
+def test_straddling_evidence_is_inconclusive(
+    in_threads: Estimate, in_processes: Estimate | None, named: str
+) -> None:
+    """Intervals that allow two answers give none, name both, and wish for another round."""
+    found = choose(evidence(in_threads, in_processes, gil_held_fraction=None), Bound.CPU)
+    assert found.strategy is INCONCLUSIVE
+    assert named in (found.why_not or "")
+    assert found.wish is Wish.ROUND
+
+
+@pytest.mark.parametrize(
+    ("ratio", "strategy"),
+    [(estimate(1.0, 0.95, 1.1), THREADS), (estimate(1.4, 1.2, 1.6), PROCESSES), (estimate(1.1, 1.0, 1.2), INCONCLUSIVE)],
+)
+def test_threads_and_processes_can_be_told_apart_directly(ratio: Estimate, strategy: Recommendation) -> None:
+    """When one of them is worth it for certain, their own ratio decides, free of the serial calls' noise."""
+    wide = estimate(1.7, 1.4, 2.0)
+    apart = ProcessesResult(**told(wide, over_threads=ratio))
+    assert choose(evidence(wide, apart, gil_held_fraction=None), Bound.IO).strategy is strategy
+
+
+def test_direct_comparison_needs_pools_that_handing_out_does_not_limit() -> None:
+    """Where a pool is limited by handing out, the ratio of the bare calls says nothing about it."""
+    apart = ProcessesResult(**told(estimate(1.7, 1.4, 2.0), over_threads=estimate(1.0)))
+    limited = replace(apart, speedup=estimate(1.9, 1.4, 2.5))
+    assert choose(evidence(estimate(1.7, 1.4, 2.0), limited, gil_held_fraction=None), Bound.IO).strategy is INCONCLUSIVE
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED])
+def test_strategy_that_ended_badly_is_out(outcome: Outcome) -> None:
+    """Threads that fail, hang or crash leave processes, even where threads would have been cheaper."""
+    bad = ThreadsResult(outcome=outcome, error="why")
+    assert choose(evidence(bad, 2.0), Bound.IO).strategy is PROCESSES
+
+
+def test_nothing_to_compare_is_inconclusive() -> None:
+    """With both strategies out there is no advice, and the reason names both."""
+    bad = ThreadsResult(outcome=Outcome.HUNG, error="it hung")
+    worse = ProcessesResult(outcome=Outcome.CRASHED, error="it crashed")
+    found = choose(evidence(bad, worse), Bound.CPU)
+    assert (found.strategy, found.wish) == (INCONCLUSIVE, Wish.NOTHING)
+    assert "it hung" in (found.why_not or "")
+    assert "it crashed" in (found.why_not or "")
+
+
+def test_strategy_that_time_did_not_allow_may_be_anything() -> None:
+    """What was not tried for lack of time may be as fast as its workers: so threads at 1.4 do not win over it."""
+    late = "not within 5 s"
+    untried = ProcessesResult(outcome=Outcome.SKIPPED, error=late)
+    found = choose(evidence(1.4, untried, seen=measurement(out_of_time=late), gil_held_fraction=None), Bound.CPU)
+    assert found.strategy is INCONCLUSIVE
+    good = choose(evidence(1.9, untried, seen=measurement(out_of_time=late), gil_held_fraction=None), Bound.CPU)
+    assert good.strategy is THREADS
+
+
+# Belief
+
+
+def test_serial_is_believed_with_controls() -> None:
+    """That nothing helps is believed when the machine, asked between the rounds, could have helped."""
+    assert choose(believed(), Bound.CPU).strategy is SERIAL
+
+
+def test_serial_is_not_believed_at_once() -> None:
+    """Without a control between the rounds, *nothing helps* waits for one."""
+    found = choose(evidence(1.0, 1.0), Bound.CPU)
+    assert (found.strategy, found.wish) == (INCONCLUSIVE, Wish.CONTROL)
+
+
+def test_serial_needs_more_than_one_round() -> None:
+    """One round and one control are too few; another round is wished for."""
+    found = choose(believed(1), Bound.CPU)
+    assert (found.strategy, found.wish) == (INCONCLUSIVE, Wish.ROUND)
+
+
+def test_serial_is_not_believed_of_a_machine_that_gave_nothing() -> None:
+    """Where the control did not scale either, it may be the machine's fault, and the reason says so."""
+    found = choose(believed(gain=1.0), Bound.CPU)
+    assert found.strategy is INCONCLUSIVE
+    assert "this machine cannot tell" in (found.why_not or "")
+
+
+def test_one_cpu_is_no_reason_for_more_rounds() -> None:
+    """On a single CPU more rounds would not help, and none are wished for."""
+    found = choose(replace(believed(gain=1.0), machine=machine(cpus=1)), Bound.CPU)
+    assert (found.strategy, found.wish) == (INCONCLUSIVE, Wish.NOTHING)
+
+
+def test_tiny_call_is_serial_at_once() -> None:
+    """A call that costs less than handing it out gains on no machine, so no control is asked for."""
+    tiny = evidence(
+        ThreadsResult(**told(0.1)), ProcessesResult(**told(0.01)), wall_s_per_call=estimate(1e-6)
+    )
+    assert choose(tiny, Bound.CPU).strategy is SERIAL
+
+
+def test_waiting_needs_no_cpus() -> None:
+    """A call that waits overlaps on any machine: that nothing helped it is not the machine's fault."""
+    assert not needs_cpus(evidence(1.0, 1.0), Bound.IO)
+    assert needs_cpus(evidence(1.0, 1.0), Bound.CPU)
+
+
+def test_strategy_that_is_out_needs_no_cpus() -> None:
+    """With both strategies out, idle CPUs would not help."""
+    out = evidence(ThreadsResult(outcome=Outcome.HUNG), ProcessesResult(outcome=Outcome.HUNG))
+    assert not needs_cpus(out, Bound.CPU)
+
+
+# Doubt
+
+
+def test_one_disturbed_round_is_not_enough() -> None:
+    """When no round was quiet, three must agree."""
+    assert disturbed(evidence(seen=measurement(BUSY_ROUND))) is not None
+    assert disturbed(evidence(seen=measurement(*[BUSY_ROUND] * 3))) is None
+    assert disturbed(evidence(seen=measurement(BUSY_ROUND, PYTHON_LOOP))) is None
+    assert choose(evidence(seen=measurement(BUSY_ROUND)), Bound.CPU).wish is Wish.ROUND
+
+
+def test_workers_that_do_more_than_their_number_are_doubted() -> None:
+    """Two processes at 2.5 mean that the serial calls were disturbed."""
+    found = disturbed(evidence(1.0, estimate(2.5, 2.3, 2.7)))
+    assert found is not None
+    assert "2 workers seem to do more than 2 times" in found
+
+
+def test_threads_beyond_the_gils_ceiling_contradict_it() -> None:
+    """Threads at 2.0 while the GIL was seen held all the time: evidence that disagrees is not averaged."""
+    odd = evidence(2.0, 2.0)
+    assert contradicts(odd) is not None
+    found = choose(odd, Bound.CPU)
+    assert found.strategy is INCONCLUSIVE
+    assert "the evidence disagrees" in (found.why_not or "")
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        evidence(1.2, 2.0),
+        evidence(2.0, 2.0, gil_held_fraction=estimate(0.4)),
+        evidence(2.0, 2.0, gil_held_fraction=None),
+        evidence(2.0, 2.0, gil_held_fraction=estimate(0.0)),
+        evidence(ThreadsResult(**told(2.0, run_queue_share=0.2)), 2.0),
+        evidence(None, 2.0),
+    ],
+)
+def test_no_contradiction(fine: Evidence) -> None:
+    """Within the ceiling, without a ceiling, or on a busy machine there is no contradiction to see."""
+    assert contradicts(fine) is None
+
+
+# The whole verdict
+
+
+def test_verdict_is_whole() -> None:
+    """A verdict carries bound, GIL, strategy, the pool's speed-up and a reason with the numbers."""
+    found = judge(evidence())
+    assert found.wish is Wish.NOTHING
+    assert found.verdict.bound is Bound.CPU
+    assert found.verdict.gil is Gil.HELD
+    assert found.verdict.strategy is PROCESSES
+    assert found.verdict.speedup == 2.0
+    assert "100 % of one core" in found.verdict.reason
+
+
+def test_unclear_bound_wishes_for_a_round() -> None:
+    """A strategy that is settled does not end the probe while the bound straddles a threshold."""
+    found = judge(evidence(cpu_utilization=estimate(0.8, 0.75, 0.85)))
+    assert found.verdict.bound is Bound.INCONCLUSIVE
+    assert found.verdict.strategy is PROCESSES
+    assert found.wish is Wish.ROUND
+
+
+@pytest.mark.parametrize(
+    ("given_", "speedup"), [(believed(), 1.0), (evidence(1.4, estimate(1.5, 1.2, 1.8), gil_held_fraction=None), None)]
+)
+def test_speedup_of_serial_is_1_and_of_inconclusive_unknown(given_: Evidence, speedup: float | None) -> None:
+    """Serial advice promises just serial speed, and no advice promises nothing."""
+    assert judge(given_).verdict.speedup == speedup
+
+
+ANY = st.builds(
+    lambda low, width, more: estimate(low + width, low, low + width + more), st.floats(0, 3), st.floats(0, 1), st.floats(0, 1)
+)
+
+
+@given(
+    in_threads=st.none() | ANY,
+    in_processes=st.none() | ANY,
+    utilization=st.floats(0, 1),
+    share=st.none() | st.floats(0, 1),
+    cpus=st.integers(1, 8),
+)
+def test_any_evidence_gets_a_verdict_that_it_supports(
+    in_threads: Estimate | None, in_processes: Estimate | None, utilization: float, share: float | None, cpus: int
+) -> None:
+    """Whatever was measured, there is a verdict with a reason, and a pool that is advised was measured and may be worth it."""
+    given_ = evidence(
+        in_threads,
+        in_processes,
+        on=replace(MACHINE, cpus=cpus),
+        cpu_utilization=estimate(utilization),
+        gil_held_fraction=None if share is None else estimate(share),
+    )
+    found = judge(given_).verdict
+    assert found.reason
+    if found.strategy is THREADS:
+        assert in_threads is not None
+        assert in_threads.value * room.CLOSE >= room.WORTH_IT
+    if found.strategy is PROCESSES:
+        assert in_processes is not None
+        assert in_processes.high >= room.WORTH_IT
+    if found.strategy is SERIAL:
+        assert all(one is None or one.low < room.WORTH_IT for one in (in_threads, in_processes))

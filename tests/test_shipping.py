@@ -1,0 +1,183 @@
+"""`pytest_gilprobe.workers.shipping` and `sharing`: what moves, what cannot, and who is to blame."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe.model import Callee
+from pytest_gilprobe.workers import sharing, shipping
+from pytest_gilprobe.workers.shipping import Given
+
+
+def twice(number: int) -> int:
+    return number * 2
+
+
+def many(first: int, *rest: int, scale: int = 1, **named: int) -> int:
+    return (first + sum(rest) + sum(named.values())) * scale
+
+
+class Session:
+    """Holds a lock two levels down."""
+
+    def __init__(self) -> None:
+        self.pools = [{"lock": threading.Lock()}]
+
+    def fetch(self) -> int:
+        return len(self.pools)
+
+
+class Slotted:
+    """Holds a lock in a slot."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class ReadsBadly:
+    """Can be pickled, but not read again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+def measure(func: Any, *args: Any, **kwargs: Any) -> shipping.Shipped:
+    return shipping.measure(Given(func=func, args=args, kwargs=kwargs), with_result=True)
+
+
+class TestRefusals:
+    """What cannot be handed to a process."""
+
+    @pytest.mark.parametrize(
+        ("func", "args", "said"),
+        [
+            (str, (Session(),), "its argument argument_1.pools[0]['lock'] is a _thread.lock, which cannot be pickled"),
+            (twice, (Slotted(),), "its argument number.lock is a _thread.lock"),
+            (twice, ([lambda: None],), "its argument number[0] is a lambda"),
+            (Session().fetch, (), "its argument self.pools[0]['lock'] is a _thread.lock"),
+            (lambda: Session(), (), "its result.pools[0]['lock'] is a _thread.lock"),
+            (lambda: (one for one in ()), (), "its result is a generator"),
+            (twice, (ReadsBadly(),), "its argument number can be pickled but not read again (ValueError"),
+        ],
+    )
+    def test_named_with_the_path(self, func: Any, args: tuple[Any, ...], said: str) -> None:
+        """The object that stands in the way is named, and the path that leads to it."""
+        answer = shipping.measure(Given(func=func, args=args, kwargs={}), with_result=func is not str and func is not twice)
+        assert answer.transfer is None
+        assert answer.refused is not None
+        assert answer.refused.startswith(f"cannot be handed to a process: {said}")
+
+    def test_cycle_ends(self) -> None:
+        """An object that contains itself is searched for a bounded number of levels."""
+        loop: dict[str, Any] = {"lock": None}
+        loop["self"], loop["lock"] = loop, threading.Lock()
+        path, _ = shipping.to_blame({"loop": loop})
+        assert path.startswith("loop[")
+
+    def test_builtin_function_moves_alone(self) -> None:
+        """A built-in function's module is not an argument."""
+        assert measure(len, b"abc").refused is None
+
+
+class TestTransfer:
+    """What moving costs."""
+
+    def test_sizes(self) -> None:
+        """Arguments and result are counted as pickled."""
+        transfer = measure(bytes, 100_000).transfer
+        assert transfer is not None
+        assert transfer.argument_bytes < 200
+        assert 100_000 < transfer.result_bytes < 100_200
+
+    def test_parts_are_less_than_the_whole(self) -> None:
+        """Either end's part is positive and no more than the whole way; the result's share needs a call."""
+        transfer = measure(bytes, 10_000_000).transfer
+        assert transfer is not None
+        assert 0 < transfer.parent_s <= transfer.pipe_s
+        assert 0 < transfer.worker_s <= transfer.pipe_s
+        assert transfer.queue_s > 0
+
+    def test_no_call_without_result(self) -> None:
+        """Asked for the arguments only, it makes no call."""
+        calls: list[int] = []
+        answer = shipping.measure(Given(func=lambda: calls.append(1), args=(), kwargs={}), with_result=False)
+        assert answer.transfer is not None
+        assert calls == []
+
+    def test_no_thread_left(self) -> None:
+        """The sender's thread is gone afterwards."""
+        measure(twice, 1)
+        assert not [thread for thread in threading.enumerate() if thread.name == "gilprobe-sender"]
+
+
+class TestCallee:
+    """How a function is named."""
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            (Given(func=twice, args=(1,), kwargs={}), Callee(module=__name__, name="twice", parameters=("number",))),
+            (
+                Given(func=many, args=(1, 2, 3), kwargs={"scale": 2, "x": 1}),
+                Callee(module=__name__, name="many", parameters=("first", "rest_1", "rest_2", "scale=", "x=")),
+            ),
+            (Given(func=len, args=("a",), kwargs={}), Callee(module="builtins", name="len", parameters=("obj",))),
+            (Given(func=max, args=(1, 2), kwargs={}), Callee(module="builtins", name="max", parameters=("argument_1", "argument_2"))),
+            (Given(func=functools.partial(twice, 1), args=(), kwargs={}), Callee(module=__name__, name="twice")),
+        ],
+    )
+    def test_name(self, given: Given, expected: Callee) -> None:
+        """Module, name and what each call is given, in order; a name with ``=`` can only be given by name."""
+        assert shipping.callee(given) == expected
+
+    def test_lambda(self) -> None:
+        """A lambda is one, and no other process finds it."""
+        found = shipping.callee(Given(func=lambda: None, args=(), kwargs={}))
+        assert (found.name, found.importable) == ("lambda", False)
+
+
+class TestSharing:
+    """NumPy arrays in shared memory."""
+
+    @given(st.integers(0, 4))
+    def test_found_three_levels_down(self, depth: int) -> None:
+        """Arrays are found in tuples, lists and dictionaries down to the third level."""
+        thing: Any = np.zeros(4)
+        for level in range(depth):
+            thing = [thing] if level % 2 else {"a": thing}
+        assert len(sharing.arrays(thing)) == (depth < 3)
+
+    def test_objects_cannot_be_shared(self) -> None:
+        """An array of Python objects is none that could be shared."""
+        assert sharing.arrays((np.array([object()]),)) == ()
+
+    def test_only_where_they_dominate(self) -> None:
+        """A small array, or one beside much else, is not worth shared memory."""
+        large = np.zeros(sharing.LEAST_BYTES)
+        assert sharing.dominate((large,), large.nbytes)
+        assert not sharing.dominate((large,), large.nbytes * 2)
+        assert not sharing.dominate((np.zeros(8),), 64)
+
+    @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd_create (Linux)")
+    def test_measured(self) -> None:
+        """A call with a large array has both figures; filling and mapping cost each side something."""
+        transfer = measure(np.sum, np.zeros(200_000)).transfer
+        assert transfer is not None
+        assert transfer.shared_parent_s
+        assert transfer.shared_worker_s
+
+    def test_not_measured_without_arrays(self) -> None:
+        """Other data has none."""
+        transfer = measure(len, b"a" * 1_000_000).transfer
+        assert transfer is not None
+        assert transfer.shared_parent_s is None

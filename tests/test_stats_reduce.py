@@ -1,0 +1,261 @@
+"""`pytest_gilprobe.stats.reduce`: from samples of known truth to the three results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from evidence import PYTHON_LOOP, machine, measurement, processes, serial, thread, threads, trace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe.model import End, GilMethod, Measurement, Outcome, Round, Transfer
+from pytest_gilprobe.stats.reduce import correctable, held_fraction, reduce, scaling_now
+
+WAITS = Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01))
+
+
+def test_computing_under_the_gil() -> None:
+    """Two threads that take twice as long gain nothing; two processes that take as long gain twice."""
+    alone, together, apart = reduce(measurement(PYTHON_LOOP), machine())
+    assert alone.cpu_utilization.value == pytest.approx(1.0)
+    assert alone.wall_s_per_call.value == pytest.approx(0.01)
+    assert together.speedup is not None
+    assert together.speedup.value == pytest.approx(1.0)
+    assert apart.speedup is not None
+    assert apart.speedup.value == pytest.approx(2.0)
+    assert (alone.calls, alone.rounds) == (10, 1)
+
+
+def test_waiting_overlaps_in_both() -> None:
+    """Waiting is no load, and both strategies do it at once."""
+    alone, together, apart = reduce(measurement(WAITS), machine())
+    assert alone.cpu_utilization.value == pytest.approx(0.01, abs=0.001)
+    assert together.speedup is not None
+    assert together.speedup.value == pytest.approx(2.0)
+    assert apart.over_threads is not None
+    assert apart.over_threads.value == pytest.approx(1.0)
+
+
+def test_no_rounds_are_an_error() -> None:
+    """Without a serial batch there is nothing to reduce, and nothing is made up."""
+    with pytest.raises(ValueError, match=r"no|empty|median"):
+        reduce(replace(measurement(), rounds=()), machine())
+
+
+def test_interval_narrows_with_rounds() -> None:
+    """Ten rounds say more than one."""
+    one, ten = (reduce(measurement(*[PYTHON_LOOP] * number), machine())[2].speedup for number in (1, 10))
+    assert one is not None
+    assert ten is not None
+    assert ten.high - ten.low < (one.high - one.low) / 2
+
+
+def test_restless_machine_widens_speedups() -> None:
+    """The noise that the survey saw is the noise that a speed-up is given."""
+    quiet, restless = (reduce(measurement(), machine(noise=noise))[2].speedup for noise in (0.03, 0.2))
+    assert quiet is not None
+    assert restless is not None
+    assert restless.high - restless.low > 4 * (quiet.high - quiet.low)
+
+
+def test_speedup_is_computed_within_rounds() -> None:
+    """A machine that becomes half as fast between two rounds leaves the speed-up as it is."""
+    slow = Round(serial=serial(0.2), threads=threads(0.4), processes=processes(0.2))
+    apart = reduce(measurement(PYTHON_LOOP, slow), machine())[2]
+    assert apart.speedup is not None
+    assert apart.speedup.value == pytest.approx(2.0)
+
+
+def test_load_of_others_is_taken_out() -> None:
+    """Batches that queued for half of their time behind other programs are as fast as without them."""
+    busy = Round(
+        serial=serial(0.2, cpu_s=0.1, queue_s=0.1),
+        threads=threads(0.4, cpu_s=0.1, queue_s=0.2),
+        processes=processes(0.2, cpu_s=0.1, queue_s=0.1),
+    )
+    alone, together, apart = reduce(measurement(busy), machine())
+    assert alone.wall_s_per_call.value == pytest.approx(0.01)
+    assert alone.cpu_utilization.value == pytest.approx(1.0)
+    assert alone.run_queue_share == pytest.approx(0.5)
+    assert apart.speedup is not None
+    assert apart.speedup.value == pytest.approx(2.0)
+    assert together.run_queue_share == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "native_s", "answer"), [(2, 2, 0.0, True), (4, 2, 0.0, False), (2, 1, 0.0, False), (2, 2, 0.1, False)]
+)
+def test_own_queueing_is_not_taken_out(workers: int, cpus: int, native_s: float, *, answer: bool) -> None:
+    """Where a batch's own threads, native ones included, outnumber the CPUs, its queueing is its own."""
+    seen = measurement(Round(serial=serial(native_s=native_s)), workers=workers)
+    assert correctable(seen, machine(cpus=cpus)) is answer
+
+
+# The GIL
+
+
+def test_held_fraction_is_the_share_of_looks() -> None:
+    """Looks that find the GIL held half of the time say half, with an interval around it."""
+    found = held_fraction([serial(trace=trace(0.5))])
+    assert found is not None
+    assert found.value == pytest.approx(0.5, abs=0.01)
+    assert found.low < 0.5 < found.high
+
+
+def test_unwatched_is_unknown() -> None:
+    """Without a trace the share is None, its method too, and there is no ceiling."""
+    alone, together, _ = reduce(measurement(), machine())
+    assert (alone.gil_held_fraction, alone.gil_method, together.ceiling) == (None, None, None)
+    assert alone.shares is not None
+    assert alone.shares.cpu_with_gil is None
+
+
+def test_ceiling_is_the_reciprocal_of_the_held_share() -> None:
+    """A GIL held for half of the time leaves room for twice the speed."""
+    one = Round(serial=serial(trace=trace(0.5)), threads=threads(0.15, trace=trace(0.9, span_s=0.15)))
+    alone, together, _ = reduce(measurement(one), machine())
+    assert alone.gil_method is GilMethod.MEMORY
+    assert together.ceiling == pytest.approx(2.0, rel=0.02)
+    assert together.gil_held_fraction is not None
+    assert together.gil_held_fraction.value == pytest.approx(0.9, abs=0.02)
+
+
+def test_threads_are_bounded_by_the_ceiling() -> None:
+    """Threads that read faster than a GIL held all the time allows are cut to what it allows."""
+    one = Round(serial=serial(trace=trace(1.0)), threads=threads(0.1, 1.0))
+    together = reduce(measurement(one), machine())[1]
+    assert together.speedup is not None
+    assert together.speedup.high < 1.2
+
+
+def test_never_held_has_no_ceiling() -> None:
+    """A GIL that was never seen held bounds nothing."""
+    one = Round(serial=serial(trace=trace(0.0)), threads=threads(0.1, 1.0))
+    together = reduce(measurement(one), machine())[1]
+    assert together.ceiling is None
+    assert together.speedup is not None
+    assert together.speedup.value == pytest.approx(2.0)
+
+
+# Ends
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED])
+def test_bad_end_has_no_numbers(outcome: Outcome) -> None:
+    """A strategy that failed, hung or crashed has its error and no speed-up, even if some rounds went well."""
+    end = End(outcome=outcome, error="why")
+    _, together, _ = reduce(measurement(threads_end=end), machine())
+    _, _, apart = reduce(measurement(processes_end=end), machine())
+    assert (together.outcome, together.error, together.speedup) == (outcome, "why", None)
+    assert (apart.outcome, apart.error, apart.speedup) == (outcome, "why", None)
+
+
+def test_never_tried_is_skipped() -> None:
+    """A strategy that time did not allow to try is skipped, with the time as its reason."""
+    late = "not within 5 s"
+    _, together, apart = reduce(measurement(Round(serial=serial()), out_of_time=late), machine())
+    assert (together.outcome, together.error) == (Outcome.SKIPPED, late)
+    assert (apart.outcome, apart.error) == (Outcome.SKIPPED, late)
+
+
+def test_over_threads_needs_both() -> None:
+    """Threads and processes are compared directly only in rounds that have both."""
+    one = Round(serial=serial(), processes=processes())
+    assert reduce(measurement(one), machine())[2].over_threads is None
+
+
+# What goes along
+
+
+def test_costs_and_sizes_are_kept() -> None:
+    """Hand-out costs, memory, start-up and first call are told as they were measured."""
+    seen = measurement(start_up_s=0.3, first_call_s=0.5)
+    alone, together, apart = reduce(seen, machine())
+    assert alone.first_call_s == 0.5
+    assert (together.hand_out_s_per_call, apart.hand_out_s_per_call) == (1e-5, 1e-4)
+    assert (apart.start_up_s, apart.rss_bytes_per_worker) == (0.3, 50_000_000)
+
+
+def test_unknown_memory_stays_unknown() -> None:
+    """Where no worker told its memory, it is None."""
+    one = Round(serial=serial(), processes=processes(rss=None))
+    assert reduce(measurement(one), machine())[2].rss_bytes_per_worker is None
+
+
+def test_transfer_lowers_the_pool_and_is_told() -> None:
+    """Data dearer to move than the work takes the gain from a process pool, not from the bare processes."""
+    moved = Transfer(argument_bytes=1, result_bytes=1, pipe_s=0.03, queue_s=0.03, parent_s=0.02, worker_s=0.01)
+    apart = reduce(measurement(transfer=moved), machine())[2]
+    assert apart.speedup is not None
+    assert apart.speedup.value == pytest.approx(2.0)
+    assert apart.pool_speedup is not None
+    assert apart.pool_speedup.value < 0.6
+    assert apart.transfer_s_per_call == 0.03
+
+
+def test_native_threads_leave_no_room_when_others_want_the_cpus() -> None:
+    """Copies of a call that uses both cores cannot gain, whatever share of a busy machine they win."""
+    one = Round(
+        serial=serial(0.2, cpu_s=0.1, queue_s=0.1, native_s=0.1), processes=processes(0.12, cpu_s=0.1, native_s=0.1)
+    )
+    apart = reduce(measurement(one), machine())[2]
+    assert apart.speedup is not None
+    assert apart.speedup.value == pytest.approx(1.0)
+    assert apart.over_threads is None
+
+
+def test_scaling_is_the_freshest_known() -> None:
+    """Controls between the rounds tell what the machine gives now; without any, the session's survey does."""
+    assert scaling_now(measurement(), machine()) == machine().scaling
+    fresh = Round(serial=serial(), processes=processes(0.2))
+    found = scaling_now(measurement(controls=(fresh,)), machine())
+    assert found is not None
+    assert found.value == pytest.approx(1.0)
+    assert scaling_now(measurement(controls=(Round(serial=serial()),)), machine(scaling=None)) is None
+
+
+@st.composite
+def measurements(draw: st.DrawFn) -> Measurement:
+    """Draw rounds of any clock readings, some strategies left out."""
+    each = st.builds(
+        lambda wall, cpu, queue, calls: thread(wall, cpu_s=cpu, queue_s=queue, calls=calls),
+        st.floats(1e-6, 10),
+        st.floats(0, 10),
+        st.none() | st.floats(0, 10),
+        st.integers(1, 1000),
+    )
+    made = []
+    for _ in range(draw(st.integers(1, 7))):
+        base = serial(trace=draw(st.sampled_from([None, trace(0.0), trace(0.4), trace(1.0)])))
+        base = replace(base, readings=(replace(base.readings[0], threads=(draw(each),)),))
+        lanes = threads()
+        lanes = replace(lanes, readings=(replace(lanes.readings[0], threads=(draw(each), draw(each))),))
+        copies = processes()
+        copies = replace(copies, readings=tuple(replace(one, threads=(draw(each),)) for one in copies.readings))
+        made.append(
+            Round(
+                serial=base,
+                threads=lanes if draw(st.booleans()) else None,
+                processes=copies if draw(st.booleans()) else None,
+            )
+        )
+    return measurement(*made, workers=draw(st.integers(2, 8)))
+
+
+@given(seen=measurements(), cpus=st.integers(1, 8), noise=st.floats(0.01, 0.5))
+def test_any_readings_give_estimates_or_an_error(seen: Measurement, cpus: int, noise: float) -> None:
+    """Whatever the clocks say, what comes out is finite and ordered; shares of time lie between 0 and 1."""
+    alone, together, apart = reduce(seen, machine(cpus=cpus, noise=noise))
+    assert 0 <= alone.cpu_utilization.low <= alone.cpu_utilization.high <= 1
+    for shares in (alone.shares, together.shares, apart.shares):
+        if shares is None:
+            continue
+        assert 0 <= shares.cpu <= 1 + 1e-9
+        assert 0 <= shares.blocked <= 1
+        assert shares.cpu + shares.blocked + (shares.run_queue or 0) <= 1 + 1e-6
+        if shares.cpu_with_gil is not None and shares.cpu_without_gil is not None:
+            assert shares.cpu_with_gil + shares.cpu_without_gil == pytest.approx(shares.cpu)
+    for result in (together, apart):
+        assert (result.speedup is None) == (result.outcome is not Outcome.OK)
+        assert result.speedup is None or result.speedup.value > 0

@@ -1,0 +1,292 @@
+"""`pytest_gilprobe.stats.rounds`: each statistic against its definition, its laws, and its intervals against chance."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from statistics import fmean, median
+
+import pytest
+from evidence import PYTHON_LOOP, estimate, processes, reading, serial, thread, threads
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe.model import Round, Sample, Strategy, ThreadReading, Transfer
+from pytest_gilprobe.stats import rounds
+
+NOISE = st.floats(0.001, 0.5)
+VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12)
+POSITIVE = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=12)
+
+
+# The centre and its interval
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(3, 3.18245), (4, 2.77645), (5, 2.57058), (10, 2.22814), (30, 2.04227), (1000, 1.96234)]
+)
+def test_t_quantile_is_that_of_the_tables(freedom: int, quantile: float) -> None:
+    """The 97.5 % quantile agrees with printed tables to half a per cent, from three degrees of freedom on."""
+    assert rounds.t_quantile(0.975, freedom) == pytest.approx(quantile, rel=0.005)
+
+
+def test_t_quantile_refuses_what_it_cannot() -> None:
+    """Under three degrees of freedom the expansion would be wrong, so there is none."""
+    with pytest.raises(ValueError, match="3 degrees of freedom, found 2"):
+        rounds.t_quantile(0.975, 2)
+
+
+@pytest.mark.parametrize("estimator", [rounds.centre, rounds.positive_centre])
+def test_nothing_has_no_centre(estimator: object) -> None:
+    """Without values there is nothing to estimate."""
+    with pytest.raises(ValueError, match="no values"):
+        estimator([], 0.03)  # type: ignore[operator]
+
+
+def test_positive_centre_refuses_what_is_not_positive() -> None:
+    """A time of zero has no logarithm, and is an error rather than an answer."""
+    with pytest.raises(ValueError, match=r"domain|positive|log"):
+        rounds.positive_centre([1.0, 0.0], 0.03)
+
+
+@given(values=VALUES, noise=NOISE)
+def test_centre_is_the_mean_of_few_and_the_median_of_many(values: list[float], noise: float) -> None:
+    """Up to four values count alike; from five on the middle one counts."""
+    expected = fmean(values) if len(values) < 5 else median(values)
+    assert rounds.centre(values, noise).value == pytest.approx(expected)
+
+
+@given(values=VALUES, noise=NOISE, seed=st.integers())
+def test_order_of_rounds_does_not_matter(values: list[float], noise: float, seed: int) -> None:
+    """An estimate is the same whatever order the rounds came in."""
+    shuffled = random.Random(seed).sample(values, len(values))
+    ours, theirs = rounds.centre(values, noise), rounds.centre(shuffled, noise)
+    assert (ours.low, ours.value, ours.high) == pytest.approx((theirs.low, theirs.value, theirs.high))
+
+
+@given(values=VALUES, noise=NOISE, shift=st.floats(-1e3, 1e3))
+def test_centre_moves_with_its_values(values: list[float], noise: float, shift: float) -> None:
+    """Adding to every value adds to the estimate and leaves its width."""
+    before, after = rounds.centre(values, noise), rounds.centre([value + shift for value in values], noise)
+    assert after.value == pytest.approx(before.value + shift, abs=1e-6)
+    assert after.high - after.low == pytest.approx(before.high - before.low, rel=1e-6, abs=1e-6)
+
+
+@given(values=POSITIVE, noise=NOISE, scale=st.floats(1e-3, 1e3))
+def test_positive_centre_does_not_depend_on_the_unit(values: list[float], noise: float, scale: float) -> None:
+    """Seconds or milliseconds: the estimate scales with its values, interval and all."""
+    before, after = rounds.positive_centre(values, noise), rounds.positive_centre([v * scale for v in values], noise)
+    found = (after.low / scale, after.value / scale, after.high / scale)
+    assert found == pytest.approx((before.low, before.value, before.high), rel=1e-6)
+
+
+@given(values=POSITIVE, noise=NOISE)
+def test_speedup_and_slowdown_are_one_thing(values: list[float], noise: float) -> None:
+    """The estimate of the reciprocals is the reciprocal of the estimate: no side is favoured."""
+    ours, theirs = rounds.positive_centre(values, noise), rounds.positive_centre([1 / v for v in values], noise)
+    assert (1 / theirs.high, 1 / theirs.value, 1 / theirs.low) == pytest.approx((ours.low, ours.value, ours.high), rel=1e-6)
+
+
+def test_one_value_has_an_interval() -> None:
+    """A single round is as uncertain as the assumed noise says: 3 % gives 2.78 times 3 % to each side."""
+    found = rounds.centre([10.0], 0.03)
+    assert found.high - found.value == pytest.approx(2.776 * 0.03, rel=0.005)
+
+
+def test_values_that_agree_by_luck_are_not_exact() -> None:
+    """Two equal values leave an interval: the assumed noise stands in for what two cannot tell."""
+    found = rounds.centre([1.0, 1.0], 0.03)
+    assert found.high - found.low > 0.05
+
+
+def test_one_disturbed_round_of_many_moves_little() -> None:
+    """From five rounds on, one that took ten times as long shifts the estimate by less than the noise."""
+    quiet = [1.00, 1.01, 0.99, 1.02, 0.98]
+    found = rounds.positive_centre([*quiet, 10.0], 0.03)
+    assert found.value == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 8, 12])
+@pytest.mark.parametrize("factor", [0.5, 1.0])
+def test_interval_covers_the_truth(number: int, factor: float) -> None:
+    """Of 4,000 experiments whose noise is as assumed, or half of it, at least 93 % catch the truth in their interval."""
+    chance = random.Random(number)
+    hits = 0
+    for _ in range(4000):
+        found = rounds.centre([chance.gauss(1.0, 0.03 * factor) for _ in range(number)], 0.03)
+        hits += found.low <= 1.0 <= found.high
+    assert hits / 4000 >= 0.93
+
+
+@pytest.mark.parametrize(("number", "least"), [(1, 0.75), (2, 0.80), (3, 0.83), (5, 0.85), (8, 0.88)])
+def test_interval_degrades_slowly_when_noise_is_underestimated(number: int, least: float) -> None:
+    """With twice the assumed noise the interval catches the truth less often, but never in less than three of four."""
+    chance = random.Random(number)
+    hits = 0
+    for _ in range(4000):
+        found = rounds.centre([chance.gauss(0.0, 0.06) for _ in range(number)], 0.03)
+        hits += found.low <= 0.0 <= found.high
+    assert hits / 4000 >= least
+
+
+# What a sample says
+
+
+def test_span_is_from_first_start_to_last_end() -> None:
+    """A batch lasts from the first thread's start to the last one's end."""
+    sample = Sample(
+        strategy=Strategy.THREADS, readings=(reading(thread(0.1, start_s=0.0), thread(0.1, start_s=0.05)),)
+    )
+    assert rounds.span_s(sample, less_queue=False) == pytest.approx(0.15)
+
+
+def test_queueing_is_taken_out_of_the_span() -> None:
+    """Time for which a thread was kept off the CPU by others does not count, where that is asked for."""
+    sample = serial(0.2, cpu_s=0.1, queue_s=0.1)
+    assert rounds.span_s(sample, less_queue=True) == pytest.approx(0.1)
+    assert rounds.span_s(sample, less_queue=False) == pytest.approx(0.2)
+
+
+def test_span_is_never_less_than_cpu_time() -> None:
+    """A run queue that claims more than it can have does not make a batch faster than its computing."""
+    assert rounds.span_s(serial(0.2, cpu_s=0.15, queue_s=0.2), less_queue=True) == pytest.approx(0.15)
+
+
+def test_time_per_call_counts_all_workers() -> None:
+    """Two workers that make 10 calls each in 0.1 s take 5 ms per call: the reciprocal of the throughput."""
+    assert rounds.calls_in(processes(0.1)) == 20
+    assert rounds.s_per_call(processes(0.1), less_queue=False) == pytest.approx(0.005)
+
+
+READINGS = st.builds(
+    lambda wall, cpu, queue, calls: thread(wall, cpu_s=cpu, queue_s=queue, calls=calls),
+    st.floats(0, 10),
+    st.floats(0, 10),
+    st.none() | st.floats(0, 10),
+    st.integers(1, 1000),
+)
+
+
+@given(lanes=st.lists(READINGS, min_size=1, max_size=4))
+def test_shares_lie_between_0_and_1(lanes: list[ThreadReading]) -> None:
+    """Whatever the clocks say, utilization and queueing are shares, and times are positive."""
+    sample = Sample(strategy=Strategy.THREADS, readings=(reading(*lanes),))
+    assert 0 <= rounds.cpu_utilization(sample) <= 1
+    queued = rounds.queue_share([sample])
+    assert queued is None or 0 <= queued <= 1
+    assert rounds.native_cpu_share(sample) >= 0
+    assert rounds.span_s(sample, less_queue=True) > 0
+    assert rounds.lane_s_per_call(sample) > 0
+    assert rounds.cores_used(sample) >= 0
+
+
+@pytest.mark.parametrize(
+    ("sample", "utilization"),
+    [
+        (serial(0.1, cpu_s=0.1), 1.0),
+        (serial(0.1, cpu_s=0.0), 0.0),
+        (serial(0.1, cpu_s=0.05), 0.5),
+        (serial(0.2, cpu_s=0.05, queue_s=0.1), 0.5),
+        (serial(0.1, cpu_s=0.11), 1.0),
+        (serial(0.0, cpu_s=0.0), 0.0),
+    ],
+)
+def test_utilization_is_cpu_time_of_time_not_queued(sample: Sample, utilization: float) -> None:
+    """CPU utilization is CPU time / (wall time - time in the run queue), 1 at the most."""
+    assert rounds.cpu_utilization(sample) == pytest.approx(utilization)
+
+
+def test_unknown_run_queue_stays_unknown() -> None:
+    """Where one thread's run queue is not told, the batch's share is None, not a part of it."""
+    sample = Sample(strategy=Strategy.THREADS, readings=(reading(thread(0.1), thread(0.1, queue_s=None)),))
+    assert rounds.queue_share([sample]) is None
+    assert rounds.totals_s(sample)[2] is None
+
+
+def test_no_time_has_no_queue_share() -> None:
+    """A share of no time at all is None."""
+    assert rounds.queue_share([serial(0.0)]) is None
+
+
+def test_native_threads_are_cpu_that_no_python_thread_used() -> None:
+    """A process that burnt 0.15 s while its only thread burnt 0.1 s has half a core of native threads."""
+    sample = serial(0.1, native_s=0.05)
+    assert rounds.native_cpu_share(sample) == pytest.approx(0.5)
+    assert rounds.cores_used(sample) == pytest.approx(1.5)
+
+
+# Quiet rounds
+
+
+def test_round_without_disturbance_is_quiet() -> None:
+    """Computing that queues nowhere and costs the same CPU everywhere is quiet; so is waiting."""
+    assert rounds.is_quiet(PYTHON_LOOP)
+    assert rounds.is_quiet(Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01)))
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Round(serial=serial(queue_s=0.01), threads=threads()),
+        Round(serial=serial(), processes=processes(queue_s=0.01)),
+        Round(serial=serial(), processes=processes(0.12, cpu_s=0.12)),
+        Round(serial=serial(0.2, cpu_s=0.05), processes=processes(0.1, cpu_s=0.05)),
+    ],
+)
+def test_disturbed_round_is_not_quiet(one: Round) -> None:
+    """Queueing, dearer CPU time, or serial calls slower than parallel ones each give a disturbance away."""
+    assert not rounds.is_quiet(one)
+
+
+def test_unqueued_is_about_the_serial_batch() -> None:
+    """A serial batch that had its CPU is unqueued, also where the system does not tell."""
+    assert rounds.is_unqueued(Round(serial=serial()))
+    assert rounds.is_unqueued(Round(serial=serial(queue_s=None)))
+    assert not rounds.is_unqueued(Round(serial=serial(queue_s=0.05)))
+
+
+# Pools
+
+
+GAINS = st.floats(0.1, 8)
+
+
+@given(gain=GAINS, call_s=st.floats(1e-8, 10), task_s=st.floats(1e-7, 1e-2))
+def test_pool_finishes_a_call_every_longest_of_two(gain: float, call_s: float, task_s: float) -> None:
+    """A pool's speed-up is call time / max(call time / speed-up, hand-out)."""
+    found = rounds.pool_speedup(estimate(gain), estimate(call_s), task_s)
+    assert found.value == pytest.approx(call_s / max(call_s / gain, task_s))
+
+
+@given(gain=GAINS, call_s=st.floats(1e-8, 10), task_s=st.floats(0, 1e-2))
+def test_handing_out_never_helps(gain: float, call_s: float, task_s: float) -> None:
+    """A pool is never predicted to gain more than the bare calls did."""
+    assert rounds.pool_speedup(estimate(gain), estimate(call_s), task_s).value <= gain * (1 + 1e-9)
+
+
+def test_unknown_hand_out_costs_nothing() -> None:
+    """Where the cost of handing out was not measured, the bare calls' speed-up stands."""
+    assert rounds.pool_speedup(estimate(1.9), estimate(1e-9), None) == estimate(1.9)
+
+
+def test_transfer_costs_on_both_sides() -> None:
+    """Moving data loads the worker, which lengthens the call, and the parent, which lengthens the hand-out."""
+    moved = Transfer(argument_bytes=1, result_bytes=1, pipe_s=0.0, queue_s=0.0, parent_s=0.0, worker_s=0.01)
+    assert rounds.pool_speedup(estimate(2.0), estimate(0.01), 0.0, moved).value == pytest.approx(1.0)
+    dear = replace(moved, parent_s=0.02)
+    assert rounds.pool_speedup(estimate(2.0), estimate(0.01), 0.0, dear).value == pytest.approx(0.5)
+
+
+def test_intervals_stay_in_order() -> None:
+    """The prediction's interval is the calls' and the speed-up's, end by end."""
+    found = rounds.pool_speedup(estimate(1.9, 1.7, 2.1), estimate(1e-4, 0.9e-4, 1.1e-4), 1e-4)
+    assert (found.low, found.value, found.high) == pytest.approx((0.9, 1.0, 1.1))
+    assert math.isclose(found.confidence, 0.95)
+
+
+def test_parallel_samples_share_one_definition() -> None:
+    """Threads and workers that did the same in the same time are the same to every statistic here."""
+    one, other = threads(0.1, 1.0), processes(0.1, 1.0)
+    assert rounds.s_per_call(one, less_queue=True) == rounds.s_per_call(other, less_queue=True)
+    assert rounds.totals_s(one) == rounds.totals_s(other)
