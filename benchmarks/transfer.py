@@ -136,8 +136,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--most", type=int, default=SIZES[-1], metavar="BYTES", help="leave larger ones out")
     most = parser.parse_args().most
-    print(f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, load {host.load_average_1min()}\n")
-    print("| object | size | Pipe | Queue | shared memory | probe's estimate / Pipe | probe's estimate / shared memory |")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, load {host.load_average_1min()}\n"
+    )
+    print(
+        "| object | size | Pipe | Queue | shared memory | probe's estimate / Pipe | probe's estimate / shared memory |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|")
     other = Other()
     try:

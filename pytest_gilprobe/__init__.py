@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.api import probe as probe  # noqa: PLC0414 - exported
+    from pytest_gilprobe.api import probe as probe
 
 __version__ = "0.1.0"
 
@@ -20,7 +20,7 @@ class _Package(ModuleType):
     """
 
     @property
-    def probe(self) -> Any:  # noqa: ANN401 - see the import above
+    def probe(self) -> Any:
         """Probe one function: `pytest_gilprobe.api.probe`."""
         from pytest_gilprobe.api import probe  # noqa: PLC0415 - see the class
 

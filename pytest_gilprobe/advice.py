@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Callee, GilprobeError, Recommendation, Status
+from pytest_gilprobe.reporters.inert import inert_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +58,9 @@ def code(result: WorkloadResult) -> str:
 
 def chunk_of(result: WorkloadResult) -> int:
     """Return how many calls a task should hold, 1 or more, for handing out to cost at most `HAND_OUT_SHARE` of its time."""
-    chosen = {Recommendation.THREADS: result.threads, Recommendation.PROCESSES: result.processes}.get(result.verdict.strategy)
+    chosen = {Recommendation.THREADS: result.threads, Recommendation.PROCESSES: result.processes}.get(
+        result.verdict.strategy
+    )
     if chosen is None or chosen.hand_out_s_per_call is None or result.serial is None:
         return 1
     speedup = chosen.speedup.value if chosen.speedup is not None else 1.0
@@ -106,7 +109,10 @@ def _batches(callee: Callee, chunk: int) -> tuple[list[str], list[str]]:
     else:
         given = ", ".join(f"{one}{one.rstrip('=')}" if one.endswith("=") else one for one in callee.parameters)
         names = ", ".join(one.rstrip("=") for one in callee.parameters)
-        helper = [f"def {name}(calls):", f"{_INDENT}return [{callee.name}({given}) for {names}{',' if ',' not in names else ''} in calls]"]
+        helper = [
+            f"def {name}(calls):",
+            f"{_INDENT}return [{callee.name}({given}) for {names}{',' if ',' not in names else ''} in calls]",
+        ]
         inside = [
             f"calls = list(zip({', '.join(map(_many, callee.parameters))}))",
             f"batches = pool.map({name}, [calls[at : at + {chunk}] for at in range(0, len(calls), {chunk})])",
@@ -128,9 +134,14 @@ def _comprehension(callee: Callee, submit: str) -> str:
 
 def _serial_hint(result: WorkloadResult) -> list[str]:
     """Say from how many calls per task on a pool is worth thinking about, where single calls are too short."""
-    serial, costs = result.serial, [
-        part.hand_out_s_per_call for part in (result.threads, result.processes) if part.hand_out_s_per_call is not None
-    ]
+    serial, costs = (
+        result.serial,
+        [
+            part.hand_out_s_per_call
+            for part in (result.threads, result.processes)
+            if part.hand_out_s_per_call is not None
+        ],
+    )
     if serial is None or not costs or serial.wall_s_per_call.value >= min(costs):
         return []
     fewest = _times(max(costs) / HAND_OUT_SHARE, serial.wall_s_per_call.value)
@@ -168,7 +179,7 @@ def _many(parameter: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return "\n".join(f"# {line}".rstrip() for line in text.splitlines() or [""])
+    return "\n".join(f"# {line}".rstrip() for line in inert_lines(text) or [""])
 
 
 def _lines(lines: Iterable[str]) -> str:

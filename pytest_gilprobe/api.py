@@ -82,15 +82,15 @@ class Probed:
         return markdown.draw(self.report, limit=None)
 
 
-def probe(  # noqa: PLR0913 - each is one of the user's settings
+def probe(
     func: Callable[..., Any],
     /,
-    *args: Any,  # noqa: ANN401 - the function's
+    *args: Any,
     gilprobe_workers: int | str = "auto",
     gilprobe_max_time: float = 5.0,
     gilprobe_timeout: float = 60.0,
     gilprobe_start_method: str | None = None,
-    **kwargs: Any,  # noqa: ANN401 - the function's
+    **kwargs: Any,
 ) -> Probed:
     """Tell whether ``func(*args, **kwargs)``, called many times, would gain from threads, from processes, or from neither.
 
@@ -121,7 +121,9 @@ def probe(  # noqa: PLR0913 - each is one of the user's settings
         strategies=frozenset(Strategy),
         expectation=Expectation(),
     )
-    method = None if gilprobe_start_method is None else check("gilprobe_start_method", "start_method", gilprobe_start_method)
+    method = (
+        None if gilprobe_start_method is None else check("gilprobe_start_method", "start_method", gilprobe_start_method)
+    )
     _refuse(given.func)
     started = host.perf_counter_ns()
     given.call()
@@ -135,7 +137,7 @@ def _refuse(func: object) -> None:
         msg = f"probe(func, *args, **kwargs) found {func!r}, allowed: something to call; pass the function, not its result"
         raise GilprobeError(msg)
     if inspect.iscoroutinefunction(func):
-        msg = f"probe found the coroutine function {func.__name__}, allowed: a plain one; wrap it in asyncio.run"
+        msg = f"probe found the coroutine function {func!r}, allowed: a plain one; wrap it in asyncio.run"
         raise GilprobeError(msg)
 
 
@@ -180,10 +182,10 @@ def _folder() -> Iterator[Path]:
 
 def _probe(plan: Plan, given: Given, method: str | None, folder: Path, call_s: float) -> Probed:
     pool = Pool(spec=_spec(folder), start_method=method, timeout_s=plan.timeout_s)
-    _hand_over(given, pool.start_method, folder)
     surveyor = Surveyor(pool)
     end = pool.abandon
     try:
+        _hand_over(given, pool.start_method, folder)
         found = Prober(pool=pool, surveyor=surveyor, progress=lambda _: None).probe(plan, keep=0, known_call_s=call_s)
         end = pool.close
     finally:
@@ -214,7 +216,15 @@ def _name(func: object) -> str:
 def _spec(folder: Path) -> WorkerSpec:
     """Describe a session of the one test that knows no configuration and no plugin but this one."""
     test = str(folder / TEST_FILE)
-    arguments = (test, "-c", str(folder / "pytest.ini"), f"--rootdir={folder}", "--disable-plugin-autoload", "-p", "no:cacheprovider")
+    arguments = (
+        test,
+        "-c",
+        str(folder / "pytest.ini"),
+        f"--rootdir={folder}",
+        "--disable-plugin-autoload",
+        "-p",
+        "no:cacheprovider",
+    )
     return WorkerSpec(
         arguments=(*arguments, "--import-mode=importlib"),
         overrides=("--color=no", "--capture=no", "--basetemp={folder}/tmp"),
@@ -263,7 +273,7 @@ def _run_script_again(path: str) -> None:
     module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
 
 
-def resolve(text: str) -> Any:  # noqa: ANN401 - whatever has that name
+def resolve(text: str) -> Any:
     """Import what ``MODULE:NAME`` names; the name may have dots.
 
     Raises `GilprobeError` saying what is not there.

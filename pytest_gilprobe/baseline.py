@@ -59,7 +59,9 @@ def hold(report: Report, baseline: Report) -> Held:
     return Held(
         regressions=tuple(Finding(nodeid=nodeid, message="; ".join(losses)) for nodeid, losses, _ in changes if losses),
         gains=tuple(
-            Finding(nodeid=nodeid, message="; ".join(gains)) for nodeid, losses, gains in changes if gains and not losses
+            Finding(nodeid=nodeid, message="; ".join(gains))
+            for nodeid, losses, gains in changes
+            if gains and not losses
         ),
         lost=tuple(
             Finding(nodeid=new.nodeid, message=f"was probed, is not now: {new.reason or 'no reason known'}")
@@ -113,7 +115,9 @@ def _parts(
     return (Strategy.THREADS, new.threads, old.threads), (Strategy.PROCESSES, new.processes, old.processes)
 
 
-def _notes(now: Environment, before: Environment, measured: list[tuple[WorkloadResult, WorkloadResult]]) -> Iterator[str]:
+def _notes(
+    now: Environment, before: Environment, measured: list[tuple[WorkloadResult, WorkloadResult]]
+) -> Iterator[str]:
     differs = []
     if not alike(now, before):
         differs.append(f"another machine ({inert(before.platform)}, {numbers.count(before.cpus_usable, 'usable CPU')})")

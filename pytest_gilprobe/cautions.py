@@ -85,6 +85,9 @@ def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa:
         if sample is not None
         for reading in sample.readings
     }
+    culprits = evidence.measurement.gil_switched_on_by
+    if culprits and True in seen:
+        return f"the GIL was switched on to load {', '.join(culprits)}, which does not declare itself safe without; PYTHON_GIL=0 keeps it off"
     if not evidence.measurement.gil_on_at_start and True in seen:
         return "the GIL was switched on while this ran: something that it imported does not declare itself safe without"
     return None

@@ -1,4 +1,4 @@
-"""The command line, ``gilprobe`` or ``python -m pytest_gilprobe``: compare | render | run."""
+"""The command line, ``gilprobe`` or ``python -m pytest_gilprobe``: compare | render | run | watch."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_render(commands)
     _add_run(commands)
+    _add_watch(commands)
     return parser
 
 
@@ -100,6 +101,31 @@ def _add_run(commands: Any) -> None:
     command.add_argument("--json", metavar="FILE", help="also write the report as JSON, to compare or render later")
     _add_output(command)
     command.set_defaults(run=_run)
+
+
+def _add_watch(commands: Any) -> None:
+    command = commands.add_parser(
+        "watch",
+        help="watch the GIL of any Python program",
+        description="Watch a Python program's GIL from outside: who holds it, who waits for it, and how much of the time. "
+        "The program is not changed, stopped or slowed. The summary goes to standard error.",
+    )
+    command.add_argument("--pid", type=int, help="watch a process that runs already, until it ends or Ctrl-C")
+    command.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="watch no longer than this")
+    command.add_argument("program", nargs="*", metavar="COMMAND", help="after --: a program to start and its arguments")
+    command.set_defaults(run=_watch)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from pytest_gilprobe.scan import live  # noqa: PLC0415
+
+    if (arguments.pid is None) == (not arguments.program):
+        msg = "watch takes either --pid PID or -- COMMAND..."
+        raise GilprobeError(msg)
+    on_screen = sys.stderr.isatty()
+    if arguments.pid is not None:
+        return live.watch_process(arguments.pid, live=on_screen, for_s=arguments.for_s)
+    return live.watch_command(arguments.program, live=on_screen, for_s=arguments.for_s)
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:

@@ -72,7 +72,7 @@ class Gilprobe:
             msg = f"{self._nodeid}: gilprobe(func, *args, **kwargs) found {func!r}, allowed: something to call; pass the function, not its result"
             raise FixtureError(msg)
         if inspect.iscoroutinefunction(func):
-            msg = f"{self._nodeid}: gilprobe found the coroutine function {func.__name__}, allowed: a plain one; wrap it in asyncio.run"
+            msg = f"{self._nodeid}: gilprobe found the coroutine function {func!r}, allowed: a plain one; wrap it in asyncio.run"
             raise FixtureError(msg)
 
 

@@ -58,11 +58,16 @@ class Failure:
 
     def headline(self) -> str:
         """Say it on one line."""
-        return f"{self.expected}; found {self.found}"
+        return f"expected {self.expected}; found {self.found}"
 
     def text(self) -> str:
         """Say it in full, one line for each part."""
-        rows = (("expected", self.expected), ("found", self.found), ("evidence", self.evidence), ("remedy", self.remedy))
+        rows = (
+            ("expected", self.expected),
+            ("found", self.found),
+            ("evidence", self.evidence),
+            ("remedy", self.remedy),
+        )
         return "\n".join(f"{label + ':':<10}{said}" for label, said in rows)
 
 
@@ -107,7 +112,10 @@ def widened_share(estimate: Estimate) -> tuple[float, float]:
 
 def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
     """List the strategies that the widened intervals leave room for; a strategy without a speed-up is not among the better ones."""
-    ends = [(0.0,) if part.pool_speedup is None else widened(part.pool_speedup) for part in (result.threads, result.processes)]
+    ends = [
+        (0.0,) if part.pool_speedup is None else widened(part.pool_speedup)
+        for part in (result.threads, result.processes)
+    ]
     most = float(result.workers)
     found = {
         Strategy(str(judge.rule(min(threads, most), min(processes, most)))) for threads, processes in product(*ends)
@@ -146,7 +154,7 @@ def _strategy(expectation: Expectation, result: WorkloadResult) -> Iterator[Fail
     if possible_strategies(result) & expected:
         return
     yield Failure(
-        expected=f"expected {_either(expected)}",
+        expected=_either(expected),
         found=str(advised),
         evidence=result.verdict.reason,
         remedy=_remedy(expected, result),
@@ -155,9 +163,7 @@ def _strategy(expectation: Expectation, result: WorkloadResult) -> Iterator[Fail
 
 def _remedy(expected: frozenset[Strategy], result: WorkloadResult) -> str:
     broken = [
-        (strategy, part)
-        for strategy, part in _parts(result)
-        if strategy in expected and part.outcome is not Outcome.OK
+        (strategy, part) for strategy, part in _parts(result) if strategy in expected and part.outcome is not Outcome.OK
     ]
     if broken:
         strategy, part = broken[0]
@@ -177,7 +183,7 @@ def _bound(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure
     shown = f"{numbers.percent(used.low)} to {numbers.percent(used.high)} of one core"
     found = judge.bound_at(used.value)
     yield Failure(
-        expected=f"expected expect_bound={expected.value!r}",
+        expected=f"expect_bound={expected.value!r}",
         found=repr(found.value),
         evidence=f"a call uses {shown}; io is under {numbers.percent(judge.IO_BELOW)}, cpu over {numbers.percent(judge.CPU_ABOVE)}",
         remedy=f"find what the calls now {'wait for' if found is Bound.IO else 'compute'}, or expect {found.value!r}",
@@ -193,7 +199,7 @@ def _speedup(expectation: Expectation, result: WorkloadResult) -> Iterator[Failu
     if any(high is None or high >= least for _, high, _ in reach):
         return
     yield Failure(
-        expected=f"expected min_speedup={least:g} of {_either(_earners(expectation))}",
+        expected=f"min_speedup={least:g} of {_either(_earners(expectation))}",
         found=", ".join(said for said, _, _ in reach),
         evidence=result.verdict.reason,
         remedy="; ".join(dict.fromkeys(why for _, _, why in reach)),
@@ -213,7 +219,11 @@ def _reach(strategy: Strategy, result: WorkloadResult) -> tuple[str, float | Non
     if part.pool_speedup is not None:
         cost = part.hand_out_s_per_call
         dear = part.speedup is not None and part.pool_speedup.value < part.speedup.value
-        why = f"hand out several calls per task: one costs {numbers.seconds(cost)}" if dear else "see the evidence, or lower min_speedup"
+        why = (
+            f"hand out several calls per task: one costs {numbers.seconds(cost)}"
+            if dear
+            else "see the evidence, or lower min_speedup"
+        )
         return f"{strategy} {numbers.speedup(part.pool_speedup)}", widened(part.pool_speedup)[1], why
     if part.outcome in BROKEN:
         return f"{strategy} {part.outcome}", 0.0, f"in {strategy} it {_outcome(part)}: mend that"
@@ -236,7 +246,7 @@ def _forbidden(result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[F
 
 def _broke(wanted: str, strategy: Strategy, part: ThreadsResult | ProcessesResult) -> Failure:
     return Failure(
-        expected=f"expected {wanted}",
+        expected=wanted,
         found=f"{part.outcome} in {strategy}",
         evidence=part.error or "no further detail",
         remedy=f"mend it, or leave {strategy} out with strategies=; --gilprobe-fail-on asked for this failure",
@@ -245,7 +255,7 @@ def _broke(wanted: str, strategy: Strategy, part: ThreadsResult | ProcessesResul
 
 def _inconclusive(reason: str) -> Failure:
     return Failure(
-        expected="expected a verdict",
+        expected="a verdict",
         found="inconclusive",
         evidence=reason,
         remedy="do what the evidence names, or take 'inconclusive' out of --gilprobe-fail-on",
@@ -291,7 +301,11 @@ def _is_open(expectation: Expectation, result: WorkloadResult) -> bool:
     least, seen = expectation.min_speedup, result.serial.rounds if result.serial is not None else 0
     if least is None or seen >= NEAR_ROUNDS:
         return False
-    found = [part.pool_speedup for strategy, part in _parts(result) if strategy in _earners(expectation) and part.pool_speedup]
+    found = [
+        part.pool_speedup
+        for strategy, part in _parts(result)
+        if strategy in _earners(expectation) and part.pool_speedup
+    ]
     reached = any(widened(one)[0] >= least for one in found)
     return not reached and any(least / NEAR <= one.value for one in found)
 

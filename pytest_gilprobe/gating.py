@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe import gate, serialize
 from pytest_gilprobe.config import refuse
@@ -11,6 +11,7 @@ from pytest_gilprobe.model import FailOn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pytest
 
@@ -43,16 +44,18 @@ class NotAsExpected:
         """Keep what is to be said."""
         self.reprcrash = crash
 
-    def toterminal(self, tw: object) -> None:
-        """Write one line; the section holds the rest."""
-        tw.line(str(self), red=True)  # type: ignore[attr-defined] - pytest's TerminalWriter, which has no public name
+    def toterminal(self, tw: Any) -> None:
+        """Write one line; the section holds the rest. ``tw`` is pytest's TerminalWriter, which has no public name."""
+        tw.line(str(self), red=True)
 
     def __str__(self) -> str:
         """Say what was expected and what was found."""
         return self.reprcrash.message
 
 
-def apply(result: WorkloadResult, plan: Plan, settings: Settings, item: pytest.Item, report: pytest.TestReport) -> WorkloadResult:
+def apply(
+    result: WorkloadResult, plan: Plan, settings: Settings, item: pytest.Item, report: pytest.TestReport
+) -> WorkloadResult:
     """Fail the report of a call that passed where the gate says so; return the result with the gate's cautions in it."""
     found = gate.check(plan.expectation, result, settings.fail_on)
     if found.failures:
@@ -71,7 +74,7 @@ def _fail(report: pytest.TestReport, item: pytest.Item, failures: Sequence[gate.
     report.sections.append((SECTION, "\n\n".join(failure.text() for failure in failures)))
 
 
-def read_baseline(settings: Settings, folder: object) -> Report | None:
+def read_baseline(settings: Settings, folder: Path) -> Report | None:
     """Read the session's baseline.
 
     Raises `pytest.UsageError` where it cannot be read, or is missing though regressions are to fail.
@@ -81,6 +84,6 @@ def read_baseline(settings: Settings, folder: object) -> Report | None:
             refuse("--gilprobe-fail-on=regression needs --gilprobe-baseline=FILE, an earlier gilprobe.json")
         return None
     try:
-        return serialize.read(folder / settings.baseline)  # type: ignore[operator] - a Path
+        return serialize.read(folder / settings.baseline)
     except serialize.ReportError as error:
         refuse(f"--gilprobe-baseline: {error}")

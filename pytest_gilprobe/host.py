@@ -25,6 +25,7 @@ thread_time_ns = time.thread_time_ns
 process_time_ns = time.process_time_ns
 sleep = time.sleep
 getpid = os.getpid
+_open = open
 
 _CGROUP_V2 = Path("/sys/fs/cgroup")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
@@ -133,7 +134,7 @@ def peak_rss_bytes() -> int | None:
     ``VmHWM`` rather than ``ru_maxrss``: after a fork the latter still tells the parent's peak.
     """
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - no pathlib in workers' loops
+        with _open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - no pathlib in workers' loops
             for line in status:
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024
@@ -167,7 +168,9 @@ def load_average_1min() -> float | None:
         return None
 
 
-def environment(*, start_method: str, scaling_ceiling: float | None, ceiling_workers: int | None) -> Environment:
+def environment(
+    *, start_method: str, scaling_ceiling: float | None, ceiling_workers: int | None, gil_switched_on_by: tuple[str, ...] = ()
+) -> Environment:
     """Describe this machine and this Python as they are now."""
     return Environment(
         python=platform.python_version(),
@@ -184,6 +187,7 @@ def environment(*, start_method: str, scaling_ceiling: float | None, ceiling_wor
         load_average_1min=load_average_1min(),
         scaling_ceiling=scaling_ceiling,
         ceiling_workers=ceiling_workers,
+        gil_switched_on_by=gil_switched_on_by,
     )
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import host
-from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy
+from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy, Wish
 from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import Batch, Close, Closed, Control, Done, Failed, Open, Opened, Ship, Shipped
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer
 
 BATCH_S = 0.05
-"""The least length of a calibrated batch: shorter ones drown in the grain of the run-queue clock (DESIGN, method)."""
+"""The least length of a calibrated batch: shorter ones drown in the grain of the run-queue clock."""
 CALIBRATED_S = 0.01
 """A batch of this length is long enough to tell how long one call takes."""
 MOST_ROUNDS = 60
@@ -50,14 +49,6 @@ HEAD_START_NS = 3_000_000
 """From asking several workers at once until they begin: see `pytest_gilprobe.workers.batch` for why they are told a moment."""
 CONTROL_S = 0.03
 """The least length of a batch of the control loop."""
-
-
-class Wish(Enum):
-    """What would bring the verdict forward."""
-
-    NOTHING = "nothing"
-    ROUND = "another round"
-    CONTROL = "a control: could the machine have done better just now?"
 
 
 Progress = Callable[[Strategy, int], None]
@@ -146,8 +137,10 @@ class _Probe:
             self._calibrate()
             self._ship()
             self._rounds(cold, settled)
-        finally:
+        except Exception:
             self._tear_down()
+            raise
+        self._tear_down()  # not after Ctrl-C: then the workers are killed, and nobody waits for their answers
         if not self._seen.rounds:
             raise NotProbed(self._seen.out_of_time or "no serial batch could be run")
         return replace(self._seen, throttled_share=self._throttled(throttled))
@@ -165,6 +158,7 @@ class _Probe:
         """Open the test in as many workers as the strategies need; in one alone if they cannot hold it at once."""
         wanted = self._plan.workers if self._going(Strategy.PROCESSES) else 1
         found = self._ready(wanted)
+        self._clock = replace(self._clock, started_ns=host.perf_counter_ns())  # the start of workers is the session's cost
         answers = self._pool.ask_all(found, self._open)
         opened = [worker for worker, answer in zip(found, answers, strict=True) if isinstance(answer, Opened)]
         failed = [answer for answer in answers if not isinstance(answer, Opened)]
@@ -188,6 +182,7 @@ class _Probe:
             tracers=first.tracers,
             callee=first.callee,
             gil_on_at_start=ready.gil_enabled if ready is not None else True,
+            gil_switched_on_by=ready.gil_switched_on_by if ready is not None else (),
         )
 
     def _ready(self, count: int) -> list[Worker]:
@@ -200,14 +195,17 @@ class _Probe:
         """Close the test wherever it is still open; a worker that cannot do that, or is not as it was, is replaced."""
         alive = [worker for worker in self._workers if worker.alive]
         left: set[str] = set()
+        culprits = dict.fromkeys(self._seen.gil_switched_on_by)
         for worker, answer in zip(alive, self._pool.ask_all(alive, Close()), strict=True):
+            if isinstance(answer, Closed):
+                culprits.update(dict.fromkeys(answer.gil_switched_on_by))
             if isinstance(answer, Closed) and not (answer.left or answer.spoilt):
                 continue
             if isinstance(answer, Closed):
                 left.update(answer.left)
             if worker.alive:
                 self._pool.retire(worker)
-        self._seen = replace(self._seen, left_changed=tuple(sorted(left)))
+        self._seen = replace(self._seen, left_changed=tuple(sorted(left)), gil_switched_on_by=tuple(culprits))
 
     def _replace(self, *, fresh: bool) -> None:
         """Open the test again in new workers for those that are gone; ``fresh`` also replaces the first one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -294,7 +294,8 @@ class Environment:
 
     ``free_threaded_build`` and ``gil_enabled`` are two facts: a free-threaded build may run with its GIL on.
     ``scaling_ceiling`` is the speed-up of a fixed pure-Python loop in ``ceiling_workers`` processes: what
-    this machine could give at the time. ``compiler`` tells two builds of one version apart.
+    this machine could give at the time. ``compiler`` tells two builds of one version apart. ``gil_switched_on_by`` names the modules
+    whose import switched the GIL on in pytest's own process.
     """
 
     python: str
@@ -311,6 +312,7 @@ class Environment:
     load_average_1min: float | None
     scaling_ceiling: float | None
     ceiling_workers: int | None
+    gil_switched_on_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -465,7 +467,7 @@ class Measurement:
     ``gil_unwatched`` says why no trace was made. ``throttled_share`` is the share of the probe's time for which the machine's CPU quota
     held everything back; ``gil_on_at_start`` is the GIL's state in the workers before any call. ``controls`` are rounds of the fixed
     pure-Python loop, serial and in processes, run between the workload's own. ``left_changed`` names what the calls left changed
-    in their processes, which were replaced then.
+    in their processes, which were replaced then. ``gil_switched_on_by`` names the modules whose import switched the GIL on.
     """
 
     workers: int
@@ -479,6 +481,7 @@ class Measurement:
     throttled_share: float | None = None
     tracers: tuple[str, ...] = ()
     left_changed: tuple[str, ...] = ()
+    gil_switched_on_by: tuple[str, ...] = ()
     out_of_time: str | None = None
     controls: tuple[Round, ...] = ()
     heartbeat: Sample | None = None
@@ -513,3 +516,11 @@ class Evidence:
     serial: SerialResult
     threads: ThreadsResult
     processes: ProcessesResult
+
+
+class Wish(Enum):
+    """What would bring the verdict forward."""
+
+    NOTHING = "nothing"
+    ROUND = "another round"
+    CONTROL = "a control: could the machine have done better just now?"

@@ -148,8 +148,13 @@ class ProbeSession:
         self._end_workers()
 
     def _end_workers(self) -> None:
-        if self._prober is not None:
+        if self._prober is None:
+            return
+        try:
             (self._prober.pool.abandon if self._interrupted else self._prober.pool.close)()
+        except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
+            self._interrupted = True
+            self._prober.pool.abandon()
 
     def _environment(self) -> Environment:
         machine = self._prober.surveyor.any_machine() if self._prober is not None else None

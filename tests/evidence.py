@@ -32,7 +32,9 @@ def estimate(value: float, low: float | None = None, high: float | None = None) 
     return Estimate(value=value, low=value if low is None else low, high=value if high is None else high)
 
 
-def thread(wall_s: float, *, cpu_s: float = 0.0, queue_s: float | None = 0.0, calls: int = 10, start_s: float = 0.0) -> ThreadReading:
+def thread(
+    wall_s: float, *, cpu_s: float = 0.0, queue_s: float | None = 0.0, calls: int = 10, start_s: float = 0.0
+) -> ThreadReading:
     """Make one thread's reading."""
     start = START_NS + round(start_s * 1e9)
     return ThreadReading(
@@ -44,7 +46,9 @@ def thread(wall_s: float, *, cpu_s: float = 0.0, queue_s: float | None = 0.0, ca
     )
 
 
-def reading(*threads: ThreadReading, native_s: float = 0.0, gil: bool = True, rss: int | None = 50_000_000) -> BatchReading:
+def reading(
+    *threads: ThreadReading, native_s: float = 0.0, gil: bool = True, rss: int | None = 50_000_000
+) -> BatchReading:
     """Make a worker's reading; ``native_s`` is CPU time of threads that Python does not know of."""
     cpu = sum(one.cpu_ns for one in threads) + round(native_s * 1e9)
     return BatchReading(threads=threads, process_cpu_ns=cpu, peak_rss_bytes=rss, gil_enabled=gil)
@@ -95,9 +99,7 @@ def measurement(*rounds: Round, **changes: Any) -> Measurement:
     return replace(usual, **changes)
 
 
-MACHINE = Machine(
-    cpus=2, scaling=estimate(2.0), scaling_workers=2, noise=0.03, thread_task_s=1e-5, process_task_s=1e-4
-)
+MACHINE = Machine(cpus=2, scaling=estimate(2.0), scaling_workers=2, noise=0.03, thread_task_s=1e-5, process_task_s=1e-4)
 
 
 def machine(**changes: Any) -> Machine:
@@ -128,8 +130,8 @@ def told(gain: float | Estimate | None, **changes: Any) -> dict[str, Any]:
 
 
 def evidence(
-    in_threads: float | Estimate | None | ThreadsResult = 1.0,
-    in_processes: float | Estimate | None | ProcessesResult = 2.0,
+    in_threads: float | Estimate | ThreadsResult | None = 1.0,
+    in_processes: float | Estimate | ProcessesResult | None = 2.0,
     *,
     seen: Measurement | None = None,
     on: Machine | None = None,

@@ -166,11 +166,15 @@ class FakePool:
 
     def _batch(self, worker: FakeWorker, question: Batch, together: int) -> Done:
         how = self.behaviour
-        slower = question.threads / how.threads if question.threads > 1 else together / how.processes if together > 1 else 1
+        slower = (
+            question.threads / how.threads if question.threads > 1 else together / how.processes if together > 1 else 1
+        )
         extra = 0.0 if worker.calls else how.first_s
         worker.calls += question.calls
         busy = min(1.0, how.busy / slower)
-        return Done(reading=self._reading(question.calls * how.call_s * slower + extra, question.calls, question.threads, busy))
+        return Done(
+            reading=self._reading(question.calls * how.call_s * slower + extra, question.calls, question.threads, busy)
+        )
 
     def _reading(self, wall_s: float, calls: int, threads: int, busy: float) -> BatchReading:
         start = self.clock.now_ns

@@ -48,7 +48,10 @@ class TestRegressions:
     def test_lost_speedup(self) -> None:
         """A lock around the hot loop: threads gave 1.9x, now processes are advised; said in one line with both figures."""
         (found,) = held(workload("a", 1.0, 1.9), workload("a", 1.9, 1.9)).regressions
-        assert found.message == "advice was threads, is processes; threads gave 1.90x [1.86, 1.94], give 1.00x [0.98, 1.02]"
+        assert (
+            found.message
+            == "advice was threads, is processes; threads gave 1.90x [1.86, 1.94], give 1.00x [0.98, 1.02]"
+        )
 
     def test_same_advice_less_gain(self) -> None:
         """The advised strategy that gains less than it did is a regression though the advice stands."""
@@ -111,7 +114,8 @@ class TestLists:
     def test_lines(self) -> None:
         """The lines name the file, count everything and mark what fails."""
         found = baseline.hold(
-            report(workload("a", 1.0, 1.9), workload("b\x1b[31m", 1.0, 1.9)), report(workload("a", 1.9, 1.9), workload("c", 1, 1))
+            report(workload("a", 1.0, 1.9), workload("b\x1b[31m", 1.0, 1.9)),
+            report(workload("a", 1.9, 1.9), workload("c", 1, 1)),
         )
         said = list(baseline.lines(found, "old.json"))
         assert said[0] == ("against old.json: 1 regression, 1 new, 1 vanished", True)

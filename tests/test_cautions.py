@@ -10,12 +10,18 @@ import pytest
 from evidence import estimate, evidence, machine, measurement, processes, serial, threads, told
 
 from pytest_gilprobe import cautions
-from pytest_gilprobe.model import Bound, Evidence, Gil, Outcome, ProcessesResult, Round, ThreadsResult
+from pytest_gilprobe.model import Bound, Evidence, Gil, Measurement, Outcome, ProcessesResult, Round, ThreadsResult
 
 QUIET = evidence()
 """Computing under the GIL on a quiet machine: nothing to caution about."""
 SWITCHED_ON = measurement(Round(serial=serial(gil=True)), gil_on_at_start=False)
 CATALOGUE = Path(__file__).resolve().parents[1] / "docs/messages.md"
+
+
+def rising(*factors: float) -> Measurement:
+    """Make a measurement whose serial batches take so many times 0.1 s."""
+    return measurement(*(Round(serial=serial(0.1 * factor)) for factor in factors))
+
 
 CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
     "unsafe-in-threads": [
@@ -44,6 +50,10 @@ CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
     "traced": [(evidence(seen=measurement(tracers=("sys.settrace",))), Bound.CPU, Gil.HELD)],
     "leaves-changed": [(evidence(seen=measurement(left_changed=("the working directory",))), Bound.CPU, Gil.HELD)],
     "slow-first-call": [(evidence(first_call_s=0.5), Bound.CPU, Gil.HELD)],
+    "uneven-calls": [
+        (evidence(seen=rising(1.0, 1.1, 1.2, 1.3, 1.4, 1.5)), Bound.CPU, Gil.HELD),
+        (evidence(seen=rising(1.0, 2.0, 1.0, 2.0, 1.0, 2.0)), Bound.CPU, Gil.HELD),
+    ],
     "gil-unwatched": [
         (evidence(seen=measurement(gil_unwatched="no right to"), gil_held_fraction=None), Bound.CPU, Gil.UNKNOWN)
     ],
@@ -69,6 +79,8 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("throttled", evidence(seen=measurement(throttled_share=0.001)), Bound.CPU, Gil.HELD),
     ("slow-first-call", evidence(first_call_s=None), Bound.CPU, Gil.HELD),
     ("slow-first-call", evidence(first_call_s=1e-4, wall_s_per_call=estimate(1e-6)), Bound.CPU, Gil.HELD),
+    ("uneven-calls", evidence(seen=rising(1.0, 2.0, 1.0)), Bound.CPU, Gil.HELD),
+    ("uneven-calls", evidence(seen=rising(1.0, 1.1, 1.0, 1.1, 1.0, 1.1)), Bound.CPU, Gil.HELD),
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="free"), gil_held_fraction=None), Bound.CPU, Gil.ABSENT),
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="at times")), Bound.CPU, Gil.HELD),
 ]

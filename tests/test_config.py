@@ -215,7 +215,6 @@ def test_closer_mark_wins_keyword_by_keyword() -> None:
     assert merged == {"workers": 3, "max_time": 1.0}
 
 
-
 @given(
     value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()) | st.binary(),
     keyword=st.sampled_from(sorted(KEYWORDS)),

@@ -47,7 +47,9 @@ def result(
         verdict(judge.bound_at(used), Gil.HELD, said, 1.9, "CPU-bound: 2 threads give 1.0x"),
         serial(0.01, used, 0.9),
         replace(threads(in_threads), pool_speedup=estimate(in_threads, spread), speedup=estimate(in_threads, spread)),
-        replace(processes(in_processes), pool_speedup=estimate(in_processes, spread), speedup=estimate(in_processes, spread)),
+        replace(
+            processes(in_processes), pool_speedup=estimate(in_processes, spread), speedup=estimate(in_processes, spread)
+        ),
     )
 
 
@@ -55,7 +57,9 @@ def expect(*strategies: str, bound: Bound | None = None, least: float | None = N
     return Expectation(strategies=frozenset(map(Strategy, strategies)), bound=bound, min_speedup=least)
 
 
-def only_failure(expectation: Expectation, found: WorkloadResult, fail_on: frozenset[FailOn] = frozenset()) -> gate.Failure:
+def only_failure(
+    expectation: Expectation, found: WorkloadResult, fail_on: frozenset[FailOn] = frozenset()
+) -> gate.Failure:
     (failure,) = gate.check(expectation, found, fail_on).failures
     return failure
 
@@ -71,7 +75,7 @@ class TestStrategy:
     def test_excluded(self) -> None:
         """Advice that was not expected, with intervals that leave no room, fails and names all four parts."""
         text = only_failure(expect("threads"), result()).text()
-        assert text.splitlines()[0] == "expected: expected threads"
+        assert text.splitlines()[0] == "expected: threads"
         assert "found:    processes" in text
         assert "evidence: CPU-bound: 2 threads give 1.0x" in text
         assert "remedy:   let the work release the GIL again" in text
@@ -96,8 +100,12 @@ class TestStrategy:
 
     def test_hung_strategy(self) -> None:
         """An expected strategy that hung fails with what to mend."""
-        hung = replace(result(), threads=ThreadsResult(outcome=Outcome.HUNG, error="no answer within the time limit\nstack"))
-        assert only_failure(expect("threads"), hung).remedy.startswith("in threads it hung: no answer within the time limit: mend")
+        hung = replace(
+            result(), threads=ThreadsResult(outcome=Outcome.HUNG, error="no answer within the time limit\nstack")
+        )
+        assert only_failure(expect("threads"), hung).remedy.startswith(
+            "in threads it hung: no answer within the time limit: mend"
+        )
 
     def test_direct_comparison_decides(self) -> None:
         """Where speed-ups overlap, processes compared with threads round by round exclude threads."""
@@ -120,7 +128,7 @@ class TestBound:
     def test_excluded(self) -> None:
         """A utilization whose whole interval lies elsewhere fails with the two thresholds."""
         failure = only_failure(expect(bound=Bound.IO), result(used=0.98))
-        assert (failure.expected, failure.found) == ("expected expect_bound='io'", "'cpu'")
+        assert (failure.expected, failure.found) == ("expect_bound='io'", "'cpu'")
         assert "io is under 35 %, cpu over 80 %" in failure.evidence
 
     def test_holds(self) -> None:
@@ -237,7 +245,7 @@ class TestRates:
 
     def speedups(self, truth: float) -> list[Estimate]:
         """Estimate a known speed-up again and again from noisy rounds, as a probe does."""
-        chance = random.Random(6)  # noqa: S311 - a simulation
+        chance = random.Random(6)
         draw = NormalDist(math.log(truth), self.NOISE).inv_cdf
         return [
             rounds.positive_centre([math.exp(draw(chance.random())) for _ in range(self.ROUNDS)], rounds.LEAST_NOISE)
@@ -247,7 +255,9 @@ class TestRates:
     def failing(self, least: float, found: list[Estimate]) -> float:
         base = result()
         failed = [
-            gate.check(expect("threads", least=least), replace(base, threads=replace(base.threads, pool_speedup=one))).failures
+            gate.check(
+                expect("threads", least=least), replace(base, threads=replace(base.threads, pool_speedup=one))
+            ).failures
             for one in found
         ]
         return sum(any("min_speedup" in failure.expected for failure in each) for each in failed) / len(failed)

@@ -49,11 +49,11 @@ def test_failure_has_a_section_of_its_own(pytester: pytest.Pytester) -> None:
             "*= FAILURES =*",
             "gilprobe: expected expect_bound='cpu'; found 'io'",
             "*gilprobe expectation*",
-            "expected: expected expect_bound='cpu'",
+            "expected: expect_bound='cpu'",
             "found:    'io'",
             "evidence: a call uses * of one core; io is under 35 %, cpu over 80 %",
             "remedy:   find what the calls now wait for, or expect 'io'",
-            "FAILED *::test_waits - gilprobe: expected expect_bound='cpu'; found 'io'",
+            "FAILED *::test_waits - gilprobe: *",
         ]
     )
 
@@ -101,7 +101,10 @@ def test_unsafe_in_threads(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--gilprobe-fail-on=slow",), "*--gilprobe-fail-on: found 'slow', allowed: of 'unsafe', 'hung', 'inconclusive', 'regression'*"),
+        (
+            ("--gilprobe-fail-on=slow",),
+            "*--gilprobe-fail-on: found 'slow', allowed: of 'unsafe', 'hung', 'inconclusive', 'regression'*",
+        ),
         (("--gilprobe-fail-on=regression",), "*--gilprobe-fail-on=regression needs --gilprobe-baseline=FILE*"),
         (("--gilprobe-baseline=missing.json",), "*--gilprobe-baseline: *missing.json: cannot be read*"),
     ],
@@ -139,5 +142,9 @@ def test_regression_fails_the_session(pytester: pytest.Pytester) -> None:
     failed = run(pytester, baseline, "--gilprobe-fail-on=regression")
     assert failed.ret == pytest.ExitCode.TESTS_FAILED
     failed.stdout.fnmatch_lines(
-        ["*gilprobe baseline*", "against before/gilprobe.json: 1 regression", f"  regression: {module.name}::test_waits: *threads gave*"]
+        [
+            "*gilprobe baseline*",
+            "against before/gilprobe.json: 1 regression",
+            f"  regression: {module.name}::test_waits: *threads gave*",
+        ]
     )

@@ -179,7 +179,7 @@ def test_environment_is_this_one() -> None:
     found = host.environment(start_method="spawn", scaling_ceiling=1.9, ceiling_workers=2)
     assert found.python == sys.version.split()[0].rstrip("+")
     assert (found.start_method, found.scaling_ceiling, found.ceiling_workers) == ("spawn", 1.9, 2)
-    assert 1 <= found.cpus_usable
+    assert found.cpus_usable >= 1
     assert found.switch_interval_s == sys.getswitchinterval()
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from pytest_gilprobe import judge as room
 from pytest_gilprobe.judge import bound_of, choose, contradicts, disturbed, gil_of, judge, needs_cpus, rule
-from pytest_gilprobe.measure import Wish
 from pytest_gilprobe.model import (
     Bound,
     Estimate,
@@ -23,6 +22,7 @@ from pytest_gilprobe.model import (
     Recommendation,
     Round,
     ThreadsResult,
+    Wish,
 )
 
 SERIAL, THREADS, PROCESSES, INCONCLUSIVE = Recommendation
@@ -75,7 +75,11 @@ def test_faster_processes_never_argue_for_less(threads: float, processes: list[f
     assert order.index(rule(threads, slower)) <= order.index(rule(threads, faster))
 
 
-@given(threads=st.tuples(GAINS, GAINS).map(sorted), processes=st.tuples(GAINS, GAINS).map(sorted), inside=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+@given(
+    threads=st.tuples(GAINS, GAINS).map(sorted),
+    processes=st.tuples(GAINS, GAINS).map(sorted),
+    inside=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
 def test_corners_that_agree_speak_for_all_between(
     threads: list[float], processes: list[float], inside: tuple[float, float]
 ) -> None:
@@ -171,9 +175,7 @@ def test_clear_evidence_is_decided(
         (estimate(1.7, 1.5, 1.9), estimate(2.0, 1.9, 2.0), "threads or processes"),
     ],
 )
-def test_straddling_evidence_is_inconclusive(
-    in_threads: Estimate, in_processes: Estimate | None, named: str
-) -> None:
+def test_straddling_evidence_is_inconclusive(in_threads: Estimate, in_processes: Estimate | None, named: str) -> None:
     """Intervals that allow two answers give none, name both, and wish for another round."""
     found = choose(evidence(in_threads, in_processes, gil_held_fraction=None), Bound.CPU)
     assert found.strategy is INCONCLUSIVE
@@ -183,7 +185,11 @@ def test_straddling_evidence_is_inconclusive(
 
 @pytest.mark.parametrize(
     ("ratio", "strategy"),
-    [(estimate(1.0, 0.95, 1.1), THREADS), (estimate(1.4, 1.2, 1.6), PROCESSES), (estimate(1.1, 1.0, 1.2), INCONCLUSIVE)],
+    [
+        (estimate(1.0, 0.95, 1.1), THREADS),
+        (estimate(1.4, 1.2, 1.6), PROCESSES),
+        (estimate(1.1, 1.0, 1.2), INCONCLUSIVE),
+    ],
 )
 def test_threads_and_processes_can_be_told_apart_directly(ratio: Estimate, strategy: Recommendation) -> None:
     """When one of them is worth it for certain, their own ratio decides, free of the serial calls' noise."""
@@ -261,9 +267,7 @@ def test_one_cpu_is_no_reason_for_more_rounds() -> None:
 
 def test_tiny_call_is_serial_at_once() -> None:
     """A call that costs less than handing it out gains on no machine, so no control is asked for."""
-    tiny = evidence(
-        ThreadsResult(**told(0.1)), ProcessesResult(**told(0.01)), wall_s_per_call=estimate(1e-6)
-    )
+    tiny = evidence(ThreadsResult(**told(0.1)), ProcessesResult(**told(0.01)), wall_s_per_call=estimate(1e-6))
     assert choose(tiny, Bound.CPU).strategy is SERIAL
 
 
@@ -353,7 +357,10 @@ def test_speedup_of_serial_is_1_and_of_inconclusive_unknown(given_: Evidence, sp
 
 
 ANY = st.builds(
-    lambda low, width, more: estimate(low + width, low, low + width + more), st.floats(0, 3), st.floats(0, 1), st.floats(0, 1)
+    lambda low, width, more: estimate(low + width, low, low + width + more),
+    st.floats(0, 3),
+    st.floats(0, 1),
+    st.floats(0, 1),
 )
 
 
@@ -367,7 +374,7 @@ ANY = st.builds(
 def test_any_evidence_gets_a_verdict_that_it_supports(
     in_threads: Estimate | None, in_processes: Estimate | None, utilization: float, share: float | None, cpus: int
 ) -> None:
-    """Whatever was measured, there is a verdict with a reason, and a pool that is advised was measured and may be worth it."""
+    """Whatever was measured, there is a verdict with a reason; a pool that is advised was measured and may pay."""
     given_ = evidence(
         in_threads,
         in_processes,

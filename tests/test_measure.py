@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe import host, measure
-from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job, NotProbed, Wish
-from pytest_gilprobe.model import Measurement, Outcome, Strategy
+from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job, NotProbed
+from pytest_gilprobe.model import Measurement, Outcome, Strategy, Wish
 from pytest_gilprobe.workers.protocol import Batch, Close, Control, Done, Failed, Open, Opened
 
 if TYPE_CHECKING:
@@ -196,7 +196,11 @@ def in_processes(answer: Any, *, calls: int) -> Callable[[FakeWorker, Any, int],
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
-    [(Failed(error="ValueError: no"), Outcome.FAILED), (lost(), Outcome.HUNG), (lost(Outcome.CRASHED), Outcome.CRASHED)],
+    [
+        (Failed(error="ValueError: no"), Outcome.FAILED),
+        (lost(), Outcome.HUNG),
+        (lost(Outcome.CRASHED), Outcome.CRASHED),
+    ],
 )
 def test_bad_end_in_threads_leaves_the_rest(answer: Any, outcome: Outcome) -> None:
     """Threads that fail, hang or crash are out; serial and processes go on, in fresh workers, to a verdict."""
@@ -313,7 +317,7 @@ def test_throttling_is_a_share_of_the_probes_time() -> None:
 
 
 def test_wish_for_a_control_is_granted() -> None:
-    """Asked whether the machine could have done better, the control loop runs between rounds, and is asked about again."""
+    """Asked whether the machine could have done better, the control runs between rounds, and is judged again."""
     wishes = iter([Wish.CONTROL, Wish.NOTHING])
     pool = FakePool()
     found = run(pool, lambda _: next(wishes))

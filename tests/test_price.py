@@ -40,7 +40,11 @@ ARRAY = Transfer(
 
 
 def evidence(
-    *, call_s: float = 0.012, transfer: Transfer | None = None, callee: Callee | None = None, start_up_s: float | None = 0.085
+    *,
+    call_s: float = 0.012,
+    transfer: Transfer | None = None,
+    callee: Callee | None = None,
+    start_up_s: float | None = 0.085,
 ) -> Evidence:
     """Make the evidence of pure Python code whose processes give 1.9x before anything is moved."""
     speedup, call = estimate(1.9), estimate(call_s)

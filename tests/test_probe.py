@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.pool import Pool
 
 
-def probe(pool: FakePool, *, known_call_s: float = 0.0, steps: list[str] | None = None, **changes: Any) -> WorkloadResult:
+def probe(
+    pool: FakePool, *, known_call_s: float = 0.0, steps: list[str] | None = None, **changes: Any
+) -> WorkloadResult:
     """Probe the pretended workload on a machine of two CPUs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host, "usable_cpus", lambda: 2)
@@ -46,9 +48,7 @@ TINY = Behaviour(call_s=1e-6, busy=1.0, threads=1.0, processes=2.0)
         (TINY, Bound.CPU, Recommendation.SERIAL),
     ],
 )
-def test_textbook_cases_get_the_textbook_answer(
-    behaviour: Behaviour, bound: Bound, strategy: Recommendation
-) -> None:
+def test_textbook_cases_get_the_textbook_answer(behaviour: Behaviour, bound: Bound, strategy: Recommendation) -> None:
     """On a quiet machine each kind of workload is told, with a reason, and the result can be written down."""
     found = probe(FakePool(behaviour))
     assert found.status is Status.PROBED
@@ -88,11 +88,11 @@ def test_own_error_is_owned_up_to() -> None:
     """An error of this tool becomes a result with status ``error`` that names it; nothing is raised or guessed."""
 
     def broken(*_: object) -> None:
-        raise ZeroDivisionError("by zero")
+        raise ZeroDivisionError
 
     found = probe(FakePool(script=broken))
     assert found.status is Status.ERROR
-    assert found.reason == "internal error, please report it: ZeroDivisionError: by zero"
+    assert found.reason == "internal error, please report it: ZeroDivisionError: "
     assert found.verdict.strategy is Recommendation.INCONCLUSIVE
 
 

@@ -72,7 +72,9 @@ class TestRefusals:
     )
     def test_named_with_the_path(self, func: Any, args: tuple[Any, ...], said: str) -> None:
         """The object that stands in the way is named, and the path that leads to it."""
-        answer = shipping.measure(Given(func=func, args=args, kwargs={}), with_result=func is not str and func is not twice)
+        answer = shipping.measure(
+            Given(func=func, args=args, kwargs={}), with_result=func is not str and func is not twice
+        )
         assert answer.transfer is None
         assert answer.refused is not None
         assert answer.refused.startswith(f"cannot be handed to a process: {said}")
@@ -132,7 +134,10 @@ class TestCallee:
                 Callee(module=__name__, name="many", parameters=("first", "rest_1", "rest_2", "scale=", "x=")),
             ),
             (Given(func=len, args=("a",), kwargs={}), Callee(module="builtins", name="len", parameters=("obj",))),
-            (Given(func=max, args=(1, 2), kwargs={}), Callee(module="builtins", name="max", parameters=("argument_1", "argument_2"))),
+            (
+                Given(func=max, args=(1, 2), kwargs={}),
+                Callee(module="builtins", name="max", parameters=("argument_1", "argument_2")),
+            ),
             (Given(func=functools.partial(twice, 1), args=(), kwargs={}), Callee(module=__name__, name="twice")),
         ],
     )

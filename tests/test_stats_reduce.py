@@ -84,7 +84,8 @@ def test_load_of_others_is_taken_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "cpus", "native_s", "answer"), [(2, 2, 0.0, True), (4, 2, 0.0, False), (2, 1, 0.0, False), (2, 2, 0.1, False)]
+    ("workers", "cpus", "native_s", "answer"),
+    [(2, 2, 0.0, True), (4, 2, 0.0, False), (2, 1, 0.0, False), (2, 2, 0.1, False)],
 )
 def test_own_queueing_is_not_taken_out(workers: int, cpus: int, native_s: float, *, answer: bool) -> None:
     """Where a batch's own threads, native ones included, outnumber the CPUs, its queueing is its own."""

@@ -85,7 +85,9 @@ def test_positive_centre_does_not_depend_on_the_unit(values: list[float], noise:
 def test_speedup_and_slowdown_are_one_thing(values: list[float], noise: float) -> None:
     """The estimate of the reciprocals is the reciprocal of the estimate: no side is favoured."""
     ours, theirs = rounds.positive_centre(values, noise), rounds.positive_centre([1 / v for v in values], noise)
-    assert (1 / theirs.high, 1 / theirs.value, 1 / theirs.low) == pytest.approx((ours.low, ours.value, ours.high), rel=1e-6)
+    assert (1 / theirs.high, 1 / theirs.value, 1 / theirs.low) == pytest.approx(
+        (ours.low, ours.value, ours.high), rel=1e-6
+    )
 
 
 def test_one_value_has_an_interval() -> None:
@@ -110,7 +112,7 @@ def test_one_disturbed_round_of_many_moves_little() -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 8, 12])
 @pytest.mark.parametrize("factor", [0.5, 1.0])
 def test_interval_covers_the_truth(number: int, factor: float) -> None:
-    """Of 4,000 experiments whose noise is as assumed, or half of it, at least 93 % catch the truth in their interval."""
+    """Of 4,000 experiments whose noise is as assumed, or half of it, at least 93 % catch the truth."""
     chance = random.Random(number)
     hits = 0
     for _ in range(4000):
@@ -135,9 +137,7 @@ def test_interval_degrades_slowly_when_noise_is_underestimated(number: int, leas
 
 def test_span_is_from_first_start_to_last_end() -> None:
     """A batch lasts from the first thread's start to the last one's end."""
-    sample = Sample(
-        strategy=Strategy.THREADS, readings=(reading(thread(0.1, start_s=0.0), thread(0.1, start_s=0.05)),)
-    )
+    sample = Sample(strategy=Strategy.THREADS, readings=(reading(thread(0.1, start_s=0.0), thread(0.1, start_s=0.05)),))
     assert rounds.span_s(sample, less_queue=False) == pytest.approx(0.15)
 
 

@@ -175,7 +175,7 @@ def test_every_start_method_works(pytester: pytest.Pytester, method: str) -> Non
 
 
 def test_fixtures_are_the_workers_own(pytester: pytest.Pytester) -> None:
-    """Each worker sets fixtures up for itself, a module's once for all its tests, and each thread has its ``tmp_path``."""
+    """Each worker sets fixtures up for itself, a module's once for all tests, and each thread has its ``tmp_path``."""
     pytester.makepyfile(
         """
 import os, threading, time, pytest
@@ -237,7 +237,9 @@ def test_no_marked_test_and_report_says_so(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_unmarked(): pass")
     result = run(pytester, "--gilprobe-report")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["gilprobe: no test was probed: mark one with @pytest.mark.gilprobe, or use --gilprobe-all"])
+    result.stdout.fnmatch_lines(
+        ["gilprobe: no test was probed: mark one with @pytest.mark.gilprobe, or use --gilprobe-all"]
+    )
     assert report_of(pytester).workloads == ()
 
 
@@ -284,7 +286,7 @@ def test_bad_flag_is_a_usage_error(pytester: pytest.Pytester) -> None:
 
 
 def test_unwritable_folder_keeps_the_results(pytester: pytest.Pytester) -> None:
-    """A report folder that cannot be made costs the files, not the report on the screen, and the exit status says so."""
+    """A report folder that cannot be made costs the files, not the report on the screen; the exit status says so."""
     pytester.makepyfile(SLEEPS)
     (pytester.path / "taken").write_text("a file")
     result = run(pytester, "--gilprobe-report", "--gilprobe-report-dir=taken")
@@ -352,7 +354,8 @@ def test_script_without_a_guard_is_not_run_again(pytester: pytest.Pytester) -> N
     pytester.makepyfile(SLEEPS)
     Path(pytester.path, "script.py").write_text(
         "import pytest, sys\nprint('script starts')\n"
-        "sys.exit(pytest.main(['-p', 'no:cacheprovider', '--gilprobe-max-time=0.5', '--gilprobe-start-method=spawn']))\n"
+        "flags = ['-p', 'no:cacheprovider', '--gilprobe-max-time=0.5', '--gilprobe-start-method=spawn']\n"
+        "sys.exit(pytest.main(flags))\n"
     )
     result = pytester.run(sys.executable, "script.py", timeout=60)
     assert result.ret == 0

@@ -60,7 +60,7 @@ def test_flag_of_an_absent_plugin_is_left_out(pytester: pytest.Pytester) -> None
 
 @pytest.mark.parametrize("plugin", ["xdist", "pytest_cov"])
 def test_neighbours_are_switched_off(plugin: str) -> None:
-    """xdist must not start workers of its own in a worker, and coverage must not trace what is timed."""
+    """In a worker, xdist must not start workers of its own, and coverage must not trace what is timed."""
     bare = overrides_with(set())
     assert [flag for flag in overrides_with({plugin}) if flag not in bare]
 

@@ -6,9 +6,8 @@ import datetime
 from pathlib import Path
 
 import pytest_gilprobe
-from pytest_gilprobe import host, serialize
+from pytest_gilprobe import host
 from pytest_gilprobe.model import Report
-from pytest_gilprobe.reporters import html, markdown
 from pytest_gilprobe.scan.reduce import Scanned
 
 
@@ -25,6 +24,9 @@ def scan_report(found: Scanned) -> Report:
 
 def write_files(report: Report, folder: Path) -> None:
     """Write ``gilprobe.json``, ``.md`` and ``.html``; raises `ReportError` where one cannot be written."""
+    from pytest_gilprobe import serialize  # noqa: PLC0415 - only for those who want files
+    from pytest_gilprobe.reporters import html, markdown  # noqa: PLC0415
+
     drawings = {"gilprobe.json": serialize.to_json, "gilprobe.md": markdown.draw, "gilprobe.html": html.draw}
     for name, draw in drawings.items():
         serialize.write_atomic(folder / name, draw(report))

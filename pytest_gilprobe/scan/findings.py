@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from pytest_gilprobe.judge import CPU_ABOVE, IO_BELOW, RELEASED_BELOW
 from pytest_gilprobe.model import Bound, Gil, ScanFinding, ScanPool, SerialResult, WorkloadResult
 from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.thresholds import CPU_ABOVE, IO_BELOW, RELEASED_BELOW
 
 MOST_OF_IT: Final = 0.7
 """The heaviest tests are named until they hold this share of the suite's GIL time."""

@@ -55,6 +55,7 @@ class Journal:
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
         self._size = len(memory) - _HEADER_BYTES
+        self._written = 0
 
     @classmethod
     def create(cls, path: Path, ring_bytes: int = RING_BYTES) -> Self:
@@ -79,16 +80,23 @@ class Journal:
 
     def end(self, window: tuple[int, int, int, int, int | None], nodeid: str, fixtures: str) -> None:
         """Record a call: start, end, CPU, process CPU and run queue; ``fixtures`` are names joined by spaces."""
-        self._set(_NAME_LENGTH, 0)
+        memory = self._memory
         text = f"{nodeid}\0{fixtures}".encode("utf-8", "surrogatepass")
         *clocks, queue = window
         record = _CLOCKS.pack(len(text), *clocks, _UNKNOWN if queue is None else queue) + text
-        written = self._get(_WRITTEN)
-        if written + len(record) - self._get(_READ) > self._size:
+        at, written = self._written % self._size, self._written + len(record)
+        if written - self._get(_READ) > self._size:
             self._set(_LOST, self._get(_LOST) + 1)
-            return
-        self._copy_in(written % self._size, record)
-        self._set(_WRITTEN, written + len(record))
+        elif at + len(record) <= self._size:
+            memory[_HEADER_BYTES + at : _HEADER_BYTES + at + len(record)] = record
+            self._written = written
+        else:
+            until_end = self._size - at
+            memory[_HEADER_BYTES + at :] = record[:until_end]
+            memory[_HEADER_BYTES : _HEADER_BYTES + len(record) - until_end] = record[until_end:]
+            self._written = written
+        _WORD.pack_into(memory, _WRITTEN, self._written)
+        _WORD.pack_into(memory, _NAME_LENGTH, 0)
 
     def start(self, address: int) -> None:
         """Tell the watcher where the GIL state lies, 0 where it is not known: tests begin now."""
@@ -155,13 +163,6 @@ class Journal:
 
     def _set(self, place: int, value: int) -> None:
         _WORD.pack_into(self._memory, place, value)
-
-    def _copy_in(self, at: int, record: bytes) -> None:
-        until_end = self._size - at
-        start = _HEADER_BYTES + at
-        self._memory[start : start + len(record[:until_end])] = record[:until_end]
-        if rest := record[until_end:]:
-            self._memory[_HEADER_BYTES : _HEADER_BYTES + len(rest)] = rest
 
     def _copy_out(self, at: int, size: int) -> bytes:
         start = _HEADER_BYTES + at

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import pytest_gilprobe
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.scan.watcher import Orders
+    from pytest_gilprobe.scan.orders import Orders
 
 FAREWELL_S: Final = 2.0
 """How long a watcher may take to write its last notes."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pytest_gilprobe.judge import HELD_ABOVE, IO_BELOW, RELEASED_BELOW, bound_at
 from pytest_gilprobe.model import (
     Estimate,
     Gil,
@@ -30,6 +29,7 @@ from pytest_gilprobe.model import (
 from pytest_gilprobe.scan import findings
 from pytest_gilprobe.scan.tally import Counts, ScannedCall
 from pytest_gilprobe.stats.held import MAX_UNKNOWN_SHARE, MIN_LOOKS, wilson
+from pytest_gilprobe.thresholds import bound_at, gil_at
 
 LONG_NS: Final = 20_000_000
 """Where the GIL is not watched, a call of 20 ms is long enough to be told alone: as long as `MIN_LOOKS` looks take."""
@@ -151,19 +151,6 @@ def result_of(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
         threads=ThreadsResult(outcome=Outcome.SKIPPED, error=_NO_RERUN),
         processes=ProcessesResult(outcome=Outcome.SKIPPED, error=_NO_RERUN),
     )
-
-
-def gil_at(held: Estimate | None, utilization: float) -> Gil:
-    """Tell the GIL's part by the thresholds of a probe: its share of on-CPU time, of all time for what mostly waits."""
-    if held is None:
-        return Gil.UNKNOWN
-    base = 1.0 if utilization < IO_BELOW else utilization
-    low, value, high = (min(1.0, one / base) for one in (held.low, held.value, held.high))
-    if low < RELEASED_BELOW and high > HELD_ABOVE:
-        return Gil.UNKNOWN
-    if value > HELD_ABOVE:
-        return Gil.HELD
-    return Gil.RELEASED if value < RELEASED_BELOW else Gil.PARTIAL
 
 
 def exactly(value: float) -> Estimate:

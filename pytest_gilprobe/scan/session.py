@@ -19,12 +19,10 @@ import pytest
 
 from pytest_gilprobe import host
 from pytest_gilprobe.gil.locate import locate
-from pytest_gilprobe.reporters import scan_terminal
+from pytest_gilprobe.model import GilprobeError
 from pytest_gilprobe.scan import launch
 from pytest_gilprobe.scan.journal import Journal
-from pytest_gilprobe.scan.notes import Notes
-from pytest_gilprobe.scan.watcher import Orders
-from pytest_gilprobe.serialize import ReportError
+from pytest_gilprobe.scan.orders import Orders
 
 if TYPE_CHECKING:
     import subprocess
@@ -166,17 +164,19 @@ class ScanReport:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Read all notes and write the files; a file that cannot be written makes a green session fail."""
+        from pytest_gilprobe.scan.files import scan_report, write_files  # noqa: PLC0415 - not before the tests have run
+        from pytest_gilprobe.scan.notes import Notes  # noqa: PLC0415
+
         notes = Notes(self._folder)
         if not notes.found:
             return
-        from pytest_gilprobe.scan.files import scan_report, write_files  # noqa: PLC0415 - not before the tests have run
 
         self._report = scan_report(notes.reduce())
         if not self._settings.report:
             return
         try:
             write_files(self._report, self._config.invocation_params.dir / self._settings.report_dir)
-        except ReportError as error:
+        except GilprobeError as error:
             self._unwritten = f"--gilprobe-report-dir: {error}"
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -186,6 +186,8 @@ class ScanReport:
         writer = terminalreporter.config.get_terminal_writer()
         if self._report is not None:
             terminalreporter.section("gilprobe scan", sep="=", bold=True)
+            from pytest_gilprobe.reporters import scan_terminal  # noqa: PLC0415 - not before the tests have run
+
             encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public name tells
             for text, style in scan_terminal.draw(
                 self._report, width=writer.fullwidth, encoding=encoding, tracers=host.tracers()

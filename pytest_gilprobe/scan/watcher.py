@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_gilprobe.gil.watch import Watcher, WatchError
 from pytest_gilprobe.scan import launch
 from pytest_gilprobe.scan.journal import Journal
+from pytest_gilprobe.scan.orders import Orders
 from pytest_gilprobe.scan.tally import MOST_LOOKS, Looks
 
 if TYPE_CHECKING:
@@ -40,26 +41,6 @@ _DYING_S: Final = 0.02
 
 _IMPATIENT_S: Final = 0.02
 """How often to look whether tests have begun."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What a watcher is told when it is started.
-
-    ``mean_interval_s`` is the mean pause between two looks. Of a pytest that died it makes a report, into ``report_folder`` where
-    that is not None, unless ``silent``: then somebody else reads its notes.
-    """
-
-    parent: int
-    journal: str
-    notes: str
-    mean_interval_s: float
-    silent: bool
-    report_folder: str | None
-
-    def to_text(self) -> str:
-        """Write them for the command line."""
-        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

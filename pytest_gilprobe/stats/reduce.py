@@ -31,7 +31,7 @@ CEILING_SLACK = 1.1
 """A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have errors."""
 
 NATIVE_THREADS = 0.2
-"""Cores used beyond the first from which a call counts as having native helper threads (DESIGN, clocks)."""
+"""Cores used beyond the first from which a call counts as having native helper threads."""
 OWN_QUEUE = 1.15
 """Threads of a batch may outnumber the CPUs by this factor before its queueing is put down to itself: clocks have a grain."""
 
@@ -89,11 +89,12 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
         return ThreadsResult(outcome=end.outcome, error=end.error)
     samples = [sample for _, sample in pairs]
     speedup = _speedup(pairs, machine, less_queue=less_queue)
-    speedup = replace(speedup, high=speedup.high * _delayed(pairs, less_queue=less_queue))
+    worst, best = _doubt(pairs, _holding(serial, measurement), less_queue=less_queue)
+    speedup = replace(speedup, low=speedup.low * worst, high=speedup.high * best)
     ceiling = _ceiling(serial.gil_held_fraction)
     if less_queue and ceiling is not None:
         speedup = _capped(speedup, ceiling.high * CEILING_SLACK)
-    speedup = _capped(speedup, _room(measurement, machine))
+    speedup = _in_room(speedup, _room(measurement, machine))
     fraction = held_fraction(samples)
     return ThreadsResult(
         outcome=Outcome.OK,
@@ -117,12 +118,12 @@ def _processes(
     if end.outcome is not Outcome.OK:
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
-    speedup = _capped(_speedup(pairs, machine, less_queue=less_queue), _room(measurement, machine))
+    speedup = _in_room(_speedup(pairs, machine, less_queue=less_queue), _room(measurement, machine))
     memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
     return ProcessesResult(
         outcome=Outcome.OK,
         speedup=speedup,
-        over_threads=_over_threads(measurement, machine, less_queue=less_queue),
+        over_threads=_over_threads(measurement, machine, _holding(serial, measurement), less_queue=less_queue),
         pool_speedup=rounds.pool_speedup(
             speedup, serial.wall_s_per_call, machine.process_task_s, measurement.transfer
         ),
@@ -155,7 +156,9 @@ def _speedup(pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_q
     return rounds.positive_centre(ratios, max(machine.noise, rounds.LEAST_NOISE))
 
 
-def _over_threads(measurement: Measurement, machine: Machine, *, less_queue: bool) -> Estimate | None:
+def _over_threads(
+    measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool
+) -> Estimate | None:
     """Compare processes with threads directly; None unless both were measured in some round, and mean what they say."""
     pairs = [
         (one.threads, one.processes)
@@ -166,26 +169,39 @@ def _over_threads(measurement: Measurement, machine: Machine, *, less_queue: boo
         return None
     ratio = _speedup(pairs, machine, less_queue=less_queue)
     serial = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
-    return replace(ratio, low=ratio.low / _delayed(serial, less_queue=less_queue))
+    worst, best = _doubt(serial, holding, less_queue=less_queue)
+    return replace(ratio, low=ratio.low / best, high=ratio.high / worst)
 
 
-def _delayed(pairs: Sequence[tuple[Sample, Sample]], *, less_queue: bool) -> float:
-    """Return by what factor threads may be better than measured, since other programs made their waits for each other longer.
+def _holding(serial: SerialResult, measurement: Measurement) -> float:
+    """Return the share of its CPU time for which a call holds the GIL; all of it where that is not known."""
+    if not measurement.gil_on_at_start:
+        return 0.0
+    if serial.gil_held_fraction is None:
+        return 1.0
+    return min(1.0, serial.gil_held_fraction.high / max(serial.cpu_utilization.low, 1e-3))
 
-    A thread that waits for a lock or the GIL is blocked, not queued; but if its holder is kept from running for a share q of the time that it wants
-    to run, the wait is longer by that share. Taking it out gives the best case, not the likely one: so it widens the interval to one side.
+
+def _doubt(pairs: Sequence[tuple[Sample, Sample]], holding: float, *, less_queue: bool) -> tuple[float, float]:
+    """Return by what factors threads may be worse and better than measured, because other programs were on the CPUs.
+
+    Worse: a thread that queues while another holds the GIL would have waited anyway, so that time is no loss to take out; it is at most what the
+    others computed while holding it. Better: a thread that waits for a lock or the GIL is blocked, not queued; but if its holder is kept from running
+    for a share q of the time that it wants to run, the wait is longer by that share. Both are extremes, so they widen the interval and leave the
+    value; on a quiet machine both are 1.
     """
     if not less_queue:
-        return 1.0
-    factors = []
+        return 1.0, 1.0
+    worst, best = [], []
     for serial, threads in pairs:
+        worst.append(rounds.span_s(threads, less_queue=True) / rounds.span_s(threads, less_queue=True, holding=holding))
         (_, cpu, queue), calls = rounds.totals_s(threads), rounds.calls_in(threads)
         lane = rounds.lane_s_per_call(threads)
         alone = rounds.lane_s_per_call(serial) - rounds.totals_s(serial)[1] / rounds.calls_in(serial)
         waited = max(0.0, lane - cpu / calls - alone)
         held_up = (queue or 0.0) / max(cpu + (queue or 0.0), 1e-9)
-        factors.append(lane / max(lane - waited * held_up, 1e-12))
-    return fmean(factors)
+        best.append(lane / max(lane - waited * held_up, 1e-12))
+    return min(1.0, fmean(worst)), max(1.0, fmean(best))
 
 
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
@@ -265,6 +281,14 @@ def _capped(estimate: Estimate, most: float) -> Estimate:
         high=min(estimate.high, most),
         confidence=estimate.confidence,
     )
+
+
+def _in_room(estimate: Estimate, room: float) -> Estimate:
+    """Cap a speed-up by what the CPUs leave room for; where that counts, it may also be nothing at all."""
+    if not math.isfinite(room):
+        return estimate
+    capped = _capped(estimate, room)
+    return replace(capped, low=min(capped.low, 1.0))
 
 
 def _within(estimate: Estimate, least: float, most: float) -> Estimate:

@@ -22,6 +22,8 @@ QUIET = 0.03
 """Run-queue share of a batch up to which no other program is taken to have disturbed it."""
 AGREEMENT = 0.12
 """How far serial and parallel times of one call may differ in a quiet round: four times the least noise."""
+COMPUTES_ALL = 0.8
+"""CPU utilization from which a thread's own CPU time measures one core."""
 COMPUTES = 0.3
 """CPU utilization from which the CPU time of a call can be compared."""
 _ROBUST_FROM = 5
@@ -90,15 +92,20 @@ def calls_in(sample: Sample) -> int:
     return sum(thread.calls for reading in sample.readings for thread in reading.threads)
 
 
-def span_s(sample: Sample, *, less_queue: bool) -> float:
+def span_s(sample: Sample, *, less_queue: bool, holding: float = 0.0) -> float:
     """Return a batch's wall time in seconds: from the first start to the last end.
 
     With ``less_queue``, each thread's end is moved forward by the time that it was runnable without running: the span as it would be
-    if nobody else wanted the CPUs. Never less than the longest CPU time of a thread.
+    if nobody else wanted the CPUs. ``holding``, from 0 to 1, is the share of their CPU time for which the other threads hold a lock that it needs:
+    queueing during that time is not taken out. Never less than the longest CPU time of a thread.
     """
     threads = [thread for reading in sample.readings for thread in reading.threads]
     first = min(thread.start_ns for thread in threads)
-    last = max(thread.end_ns - ((thread.run_queue_ns or 0) if less_queue else 0) for thread in threads)
+    busy = sum(thread.cpu_ns for thread in threads)
+    last = max(
+        thread.end_ns - max(0.0, (thread.run_queue_ns or 0) - holding * (busy - thread.cpu_ns)) if less_queue else thread.end_ns
+        for thread in threads
+    )
     return max(last - first, *(thread.cpu_ns for thread in threads), 1) / 1e9
 
 
@@ -144,10 +151,15 @@ def native_cpu_share(sample: Sample) -> float:
 
 
 def cores_used(sample: Sample) -> float:
-    """Return how many cores a serial batch kept busy while it was not queueing: 1 computes, more has native helper threads."""
-    wall, _, queue = totals_s(sample)
+    """Return how many cores a serial batch kept busy, or would have: 1 computes, more has native helper threads.
+
+    Both the time that it had a core and, for a call that computes, its own CPU time are taken as the measure of one core: where other
+    programs keep the helpers waiting, the first alone reads too low.
+    """
+    wall, cpu, queue = totals_s(sample)
     total = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
-    return total / max(wall - (queue or 0.0), 1e-9)
+    running = max(wall - (queue or 0.0), 1e-9)
+    return max(total / running, total / cpu if cpu > running * COMPUTES_ALL else 0.0)
 
 
 def lane_s_per_call(sample: Sample) -> float:

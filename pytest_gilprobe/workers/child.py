@@ -25,6 +25,7 @@ import pytest
 from pytest_gilprobe import fixture, host
 from pytest_gilprobe.gil.heartbeat import Heartbeat
 from pytest_gilprobe.gil.locate import locate
+from pytest_gilprobe.gil.switch import Culprits
 from pytest_gilprobe.options import INSIDE_WORKER
 from pytest_gilprobe.workers import batch, control, handout, leftovers, loops, shipping, workload
 from pytest_gilprobe.workers.protocol import (
@@ -47,6 +48,7 @@ from pytest_gilprobe.workers.protocol import (
 )
 
 if TYPE_CHECKING:
+    import warnings
     from collections.abc import Generator
     from multiprocessing.connection import Connection
 
@@ -189,6 +191,7 @@ class Server:
         self._left: tuple[str, ...] = ()
         self._spoilt = False
         self._burden = leftovers.Burden.now()
+        self._culprits = Culprits(spec.gil_switched_on_by if host.gil_enabled() else ())
 
     def say(self, answer: Answer) -> None:
         """Answer the parent; end this process if there is none any more."""
@@ -266,6 +269,11 @@ class Server:
             self._errors.append(f"{report.nodeid}: {report.longreprtext}")
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Hear who switched the GIL on: in conftest files, during collection, in a call."""
+        self._culprits.hear(warning_message.message)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Serve in place of running the tests; never returns."""
         session.config.pluginmanager.register(Caller(self), "gilprobe-caller")
@@ -281,6 +289,7 @@ class Server:
                 gil_address=found.address,
                 gil_reason=found.reason,
                 gil_enabled=host.gil_enabled(),
+                gil_switched_on_by=self._culprits.names,
             )
         )
         while True:
@@ -341,7 +350,8 @@ class Server:
         self._errors.clear()
         if self._opened:
             grown = self._burden.too_much(leftovers.Burden.now())
-            self.say(Closed(error=error, left=self._left, spoilt=self._spoilt or bool(grown) or error is not None))
+            spoilt = self._spoilt or bool(grown) or error is not None
+            self.say(Closed(error=error, left=self._left, spoilt=spoilt, gil_switched_on_by=self._culprits.names))
         else:
             self.say(Failed(error=error or "the test did not get as far as its call"))
 

@@ -35,6 +35,7 @@ MOST_DESCRIPTORS = 128
 MOST_MEMORY = 512 * 2**20
 """How many more threads, processes, file descriptors, bytes than at its start a worker may keep before it is replaced."""
 
+_open = open
 _BUILTINS = tuple(name for name, value in vars(builtins).items() if callable(value) and not isinstance(value, type))
 _TIME = tuple(name for name, value in vars(time).items() if callable(value) and not isinstance(value, type))
 
@@ -145,7 +146,7 @@ def children() -> frozenset[int]:
     found: set[int] = set()
     with contextlib.suppress(OSError, ValueError):
         for task in os.listdir("/proc/self/task"):  # noqa: PTH208 - names are enough, and this is per batch
-            with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:  # noqa: PTH123 - as above
+            with _open(f"/proc/self/task/{task}/children", encoding="ascii") as file:  # noqa: PTH123 - as above
                 found.update(map(int, file.read().split()))
     return frozenset(found)
 

@@ -83,6 +83,7 @@ class Worker:
             text = (self.folder / "log.txt").read_text("utf-8", "backslashreplace").strip()
         except OSError:
             return ""
+        text = _users_frames(text)
         return text if len(text) <= LONGEST_LOG else "[...]\n" + text[-LONGEST_LOG:]
 
 
@@ -263,7 +264,7 @@ class Pool:
             if text and text == before:
                 break
             before = text
-        return _users_frames(before)
+        return before
 
     # End
 
@@ -345,13 +346,13 @@ def _kill_group(pid: int, *, certain: bool) -> None:
 
 
 def _users_frames(stacks: str) -> str:
-    """Cut each thread's stack, innermost frame first, where it reaches this package: below is only pytest."""
+    """Cut the stacks that faulthandler wrote, innermost frame first, where they reach this package: below is only pytest."""
     kept: list[str] = []
-    cutting = False
+    in_stack = cutting = False
     for line in stacks.splitlines():
         if not line.startswith("  "):
-            cutting = False
-        cutting = cutting or _OURS in line
+            in_stack, cutting = line.endswith("(most recent call first):"), False
+        cutting = cutting or (in_stack and _OURS in line)
         if not cutting:
             kept.append(line)
     return "\n".join(kept)

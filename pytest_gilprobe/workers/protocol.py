@@ -18,7 +18,8 @@ class WorkerSpec:
 
     ``arguments`` is the parent's command line and ``overrides`` goes behind it; ``folder`` is this worker's own,
     for its temporary files; ``nodeids`` are the marked tests and ``files`` the absolute paths they are collected from.
-    ``prune`` leaves every other file out of the collection.
+    ``prune`` leaves every other file out of the collection. ``gil_switched_on_by`` names the modules that had switched the GIL on in the
+    parent: a forked worker has it on from the start.
     """
 
     arguments: tuple[str, ...]
@@ -29,6 +30,7 @@ class WorkerSpec:
     nodeids: frozenset[str]
     files: frozenset[str]
     prune: bool = True
+    gil_switched_on_by: tuple[str, ...] = ()
 
 
 # Questions, parent to worker.
@@ -101,13 +103,17 @@ Question = Open | Batch | Close | Control | HandOut | Ship | Stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The worker has collected. ``gil_address`` is where its GIL's ``locked`` lies, else ``gil_reason`` says why not."""
+    """The worker has collected. ``gil_address`` is where its GIL's ``locked`` lies, else ``gil_reason`` says why not.
+
+    ``gil_switched_on_by`` names the modules whose import switched the GIL on, where that was warned of.
+    """
 
     pid: int
     nodeids: frozenset[str]
     gil_address: int | None
     gil_reason: str | None
     gil_enabled: bool
+    gil_switched_on_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +142,14 @@ class Closed:
     """The test is torn down; ``error`` is what its tear-down raised.
 
     ``left`` names what its calls left behind that could disturb the next test: then this worker should be replaced. It also
-    should when ``spoilt``: a batch failed half-way, or the worker has grown too big.
+    should when ``spoilt``: a batch failed half-way, or the worker has grown too big. ``gil_switched_on_by`` is as in `Ready`, for the
+    whole life of the worker.
     """
 
     error: str | None = None
     left: tuple[str, ...] = ()
     spoilt: bool = False
+    gil_switched_on_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

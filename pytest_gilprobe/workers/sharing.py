@@ -21,7 +21,7 @@ PAGE = 4096
 _WITHIN = 3
 
 
-def arrays(thing: Any, depth: int = _WITHIN) -> tuple[Any, ...]:  # noqa: ANN401 - the user's
+def arrays(thing: Any, depth: int = _WITHIN) -> tuple[Any, ...]:
     """Find the NumPy arrays in tuples, lists and dictionaries, three levels down; none unless NumPy is loaded."""
     numpy = sys.modules.get("numpy")
     if numpy is None or depth == 0:
@@ -34,7 +34,7 @@ def arrays(thing: Any, depth: int = _WITHIN) -> tuple[Any, ...]:  # noqa: ANN401
 
 def dominate(found: tuple[Any, ...], pickled_bytes: int) -> bool:
     """Tell whether arrays are nearly all of what a call moves, and worth the trouble."""
-    size = sum(array.nbytes for array in found)
+    size: int = sum(array.nbytes for array in found)
     return size >= LEAST_BYTES and size >= pickled_bytes * LEAST_SHARE
 
 
@@ -60,10 +60,10 @@ def _share(found: tuple[Any, ...]) -> tuple[float, float]:
     return fill, touch
 
 
-def _share_one(array: Any) -> tuple[float, float]:  # noqa: ANN401 - NumPy may be absent
+def _share_one(array: Any) -> tuple[float, float]:
     numpy: Any = sys.modules["numpy"]
     started = host.perf_counter_ns()
-    file = os.memfd_create("gilprobe")  # type: ignore[attr-defined,unused-ignore] - where it is missing nobody comes here
+    file = os.memfd_create("gilprobe")
     try:
         os.ftruncate(file, array.nbytes)
         with mmap.mmap(file, array.nbytes) as memory:

@@ -13,6 +13,7 @@ import statistics
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -37,7 +38,7 @@ class Given:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any]
 
-    def call(self) -> Any:  # noqa: ANN401 - the user's
+    def call(self) -> Any:
         """Make one call."""
         return self.func(*self.args, **self.kwargs)
 
@@ -116,16 +117,18 @@ def _owner(func: object) -> object:
     return None if inspect.ismodule(owner) else owner
 
 
-def _transfer(payload: Any, result: Any) -> Transfer:  # noqa: ANN401 - the user's
+def _transfer(payload: Any, result: Any) -> Transfer:
     there, back = ForkingPickler.dumps(payload), ForkingPickler.dumps(result)
-    dump_s = [_median(lambda one=one: ForkingPickler.dumps(one)) for one in (payload, result)]
-    load_s = [_median(lambda one=one: pickle.loads(one)) for one in (there, back)]  # noqa: S301 - pickled just above
+    dump_s = [_median(partial(ForkingPickler.dumps, one)) for one in (payload, result)]
+    load_s = [_median(partial(pickle.loads, one)) for one in (there, back)]
     empty_s = through_pipe(b"")
     pipe_s = [through_pipe(there), through_pipe(back)]
     beyond = [max(0.0, one - empty_s) for one in pipe_s]
     both = there.nbytes + back.nbytes
     arrays_there, arrays_back = sharing.arrays(payload), sharing.arrays(result)
-    shared = sharing.measure(arrays_there, arrays_back) if sharing.dominate((*arrays_there, *arrays_back), both) else None
+    shared = (
+        sharing.measure(arrays_there, arrays_back) if sharing.dominate((*arrays_there, *arrays_back), both) else None
+    )
     return Transfer(
         argument_bytes=there.nbytes,
         result_bytes=back.nbytes,
@@ -138,7 +141,7 @@ def _transfer(payload: Any, result: Any) -> Transfer:  # noqa: ANN401 - the user
     )
 
 
-def through_pipe(content: Any) -> float:  # noqa: ANN401 - anything with a buffer
+def through_pipe(content: Any) -> float:
     """Return the seconds that bytes take through a `multiprocessing.Pipe`, from the start of sending to the end of receiving."""
     receiving, sending = multiprocessing.Pipe(duplex=False)
     go, started = threading.Semaphore(0), [0]
@@ -166,7 +169,7 @@ def through_pipe(content: Any) -> float:  # noqa: ANN401 - anything with a buffe
         sending.close()
 
 
-def through_queue(thing: Any) -> float:  # noqa: ANN401 - anything that can be pickled
+def through_queue(thing: Any) -> float:
     """Return the seconds that an object takes through a `multiprocessing.Queue`, pickled and read again."""
     methods = multiprocessing.get_all_start_methods()
     queue: Any = multiprocessing.get_context("fork" if "fork" in methods else methods[0]).Queue()
@@ -206,7 +209,7 @@ def _median_of(timed: Callable[[], float]) -> float:
 # What cannot be moved
 
 
-def _refusal(thing: Any, named: dict[str, Any], whose: str) -> str | None:  # noqa: ANN401 - the user's
+def _refusal(thing: Any, named: dict[str, Any], whose: str) -> str | None:
     """Say why something cannot be pickled or read again, with the path to what is to blame; None if it can."""
     try:
         pickled = ForkingPickler.dumps(thing)

@@ -1,0 +1,39 @@
+"""Where one word of a verdict ends and the next begins, for probes and scans alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_gilprobe.model import Bound, Estimate, Gil
+
+IO_BELOW: Final = 0.35
+"""CPU utilization under which a call mostly waits."""
+CPU_ABOVE: Final = 0.80
+"""CPU utilization over which a call mostly computes."""
+HELD_ABOVE: Final = 0.80
+"""GIL-held share of on-CPU time over which the GIL counts as held: threads cannot pass 1.25x."""
+RELEASED_BELOW: Final = 0.20
+"""GIL-held share under which it counts as released: it allows 5x."""
+
+
+def bound_at(utilization: float) -> Bound:
+    """Tell waiting from computing at one CPU utilization."""
+    if utilization < IO_BELOW:
+        return Bound.IO
+    return Bound.CPU if utilization > CPU_ABOVE else Bound.MIXED
+
+
+def gil_at(held: Estimate | None, utilization: float) -> Gil:
+    """Tell the GIL's part: its held share of on-CPU time, or of all time for a call that mostly waits.
+
+    A share whose interval reaches from *released* to *held* is unknown, and so is None.
+    """
+    if held is None:
+        return Gil.UNKNOWN
+    base = 1.0 if utilization < IO_BELOW else utilization
+    low, value, high = (min(1.0, share / base) for share in (held.low, held.value, held.high))
+    if low < RELEASED_BELOW and high > HELD_ABOVE:
+        return Gil.UNKNOWN
+    if value > HELD_ABOVE:
+        return Gil.HELD
+    return Gil.RELEASED if value < RELEASED_BELOW else Gil.PARTIAL

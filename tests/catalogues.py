@@ -1,0 +1,94 @@
+"""Lists in the documents that must equal the code: drawn from the code here, and rewritten on request."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pytest_gilprobe"
+METHOD_ROOMS = (
+    "thresholds",
+    "judge",
+    "reasons",
+    "cautions",
+    "stats/rounds",
+    "stats/reduce",
+    "stats/held",
+    "measure",
+    "machine",
+    "workers/batch",
+    "workers/control",
+    "workers/handout",
+    "workers/pool",
+)
+"""The rooms whose numbers decide what a verdict says or how it is measured."""
+
+
+def check(document: str, name: str, drawn: str) -> None:
+    """Compare the part of a document between the marks ``name`` with what the code says.
+
+    With ``GILPROBE_REWRITE_DOCS=1`` in the environment, rewrite it.
+    """
+    path = ROOT / document
+    text = path.read_text("utf-8")
+    pattern = re.compile(rf"(<!-- {name} -->\n)(.*?)(\n<!-- end of {name} -->)", re.DOTALL)
+    found = pattern.search(text)
+    assert found is not None, f"{document} has no part marked {name}"
+    if os.environ.get("GILPROBE_REWRITE_DOCS") == "1":
+        path.write_text(text[: found.start(2)] + drawn + text[found.end(2) :], "utf-8")
+    else:
+        assert found.group(2) == drawn, (
+            f"{document}: the part {name} is out of date, GILPROBE_REWRITE_DOCS=1 rewrites it"
+        )
+
+
+def rooms() -> str:
+    """Draw the map of rooms: each module with the first line of its docstring."""
+    lines = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
+        lines.append(f"| `{path.relative_to(PACKAGE)}` | {first} |")
+    return "\n".join(["| room | what it is for |", "|---|---|", *lines])
+
+
+def numbers() -> str:
+    """Draw the table of numbers: each named number of the method's rooms with its value and what its docstring says."""
+    lines = [
+        f"| `{room.replace('/', '.')}.{name}` | {value} | {why} |"
+        for room in METHOD_ROOMS
+        for name, value, why in _constants(PACKAGE / f"{room}.py")
+    ]
+    return "\n".join(["| number | value | what it is, and why |", "|---|---|---|", *lines])
+
+
+def _constants(path: Path) -> Iterator[tuple[str, str, str]]:
+    """List a module's public numbers with their docstrings, in the module's order."""
+    body = ast.parse(path.read_text("utf-8")).body
+    for statement, following in zip(body, [*body[1:], None], strict=True):
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        value = getattr(statement, "value", None)
+        if not isinstance(target, ast.Name) or not target.id.isupper() or target.id.startswith("_"):
+            continue
+        if not _is_numeric(value):
+            continue
+        yield target.id, ast.unparse(value), _docstring(following)
+
+
+def _is_numeric(value: object) -> bool:
+    if isinstance(value, ast.Tuple):
+        return all(map(_is_numeric, value.elts))
+    return isinstance(value, ast.Constant) and isinstance(value.value, int | float)
+
+
+def _docstring(statement: ast.stmt | None) -> str:
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str(text))):
+            return " ".join(text.split()).replace("|", "\\|")
+    return ""

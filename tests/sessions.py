@@ -1,0 +1,70 @@
+"""Run a pytest session of its own over a given test file, and read what it reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SESSION_S = 120
+QUIET = ("-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore::pytest.PytestDeprecationWarning")
+"""No folder for a cache, the tests in their order, and no word on a setting of pytest-asyncio."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What a session came to."""
+
+    exit_status: int
+    output: str
+    workloads: dict[str, dict[str, Any]]
+
+    def one(self, name: str) -> dict[str, Any]:
+        """Return the only workload whose node id ends like this."""
+        found = [workload for nodeid, workload in self.workloads.items() if nodeid.endswith(name)]
+        assert len(found) == 1, f"{name} in {sorted(self.workloads)}\n{self.output}"
+        return found[0]
+
+    def outcomes(self, name: str) -> tuple[str, str, str]:
+        """Return status and the outcomes in threads and in processes."""
+        workload = self.one(name)
+        return workload["status"], workload["threads"]["outcome"], workload["processes"]["outcome"]
+
+
+def write(folder: Path, source: str, name: str = "test_it.py", ini: str = "") -> None:
+    """Write a test file, and an ini file so that the folder is the root."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(textwrap.dedent(source), encoding="utf-8")
+    (folder / "pytest.ini").write_text(f"[pytest]\n{textwrap.dedent(ini)}", encoding="utf-8")
+
+
+def command(*flags: str) -> list[str]:
+    """Return the command line of a session with small budgets and a report."""
+    limits = ["--gilprobe-report", "--gilprobe-workers=2"]
+    return [sys.executable, "-m", "pytest", *QUIET, *limits, *flags]
+
+
+def run(folder: Path, *flags: str, budget_s: float = 1.0, **environment: str) -> Session:
+    """Run a session in ``folder``."""
+    reports = folder / "gilprobe-reports"
+    done = subprocess.run(
+        command(f"--gilprobe-max-time={budget_s}", f"--gilprobe-report-dir={reports}", "--gilprobe-timeout=10", *flags),
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=SESSION_S,
+        check=False,
+    )
+    path = reports / "gilprobe.json"
+    workloads = json.loads(path.read_text("utf-8"))["workloads"] if path.exists() else []
+    return Session(
+        exit_status=done.returncode,
+        output=done.stdout + done.stderr,
+        workloads={workload["nodeid"]: workload for workload in workloads},
+    )

@@ -1,0 +1,217 @@
+"""`pytest_gilprobe.advice`: code that runs as it is printed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from reports_fixture import ENVIRONMENT, not_probed, probed, processes, serial, threads, verdict
+from strategies import workloads
+from test_sample_workloads import ROOT, WORKLOADS, stated
+
+from pytest_gilprobe import advice
+from pytest_gilprobe.model import (
+    Bound,
+    Callee,
+    Gil,
+    Recommendation,
+    Report,
+    WorkloadResult,
+)
+
+RESIZE = Callee(module="shop.images", name="resize", parameters=("path", "width"))
+FETCH = Callee(module="shop.net", name="fetch")
+
+
+def workload(strategy: Recommendation, callee: Callee | None, *, call_s: float = 0.02) -> WorkloadResult:
+    """Make a result with this advice for two workers, whose calls take ``call_s``."""
+    made = probed(
+        "a::b",
+        verdict(Bound.CPU, Gil.HELD, strategy, 1.9, "because"),
+        serial(call_s, 0.98, 0.9),
+        threads(1.9),
+        processes(1.9),
+    )
+    return replace(made, callee=callee)
+
+
+THREADS = """\
+from concurrent.futures import ThreadPoolExecutor
+
+from shop.net import fetch
+
+with ThreadPoolExecutor(max_workers=2) as pool:
+    tasks = [pool.submit(fetch) for _ in range(100)]
+    results = [task.result() for task in tasks]"""
+PROCESSES = """\
+from concurrent.futures import ProcessPoolExecutor
+
+from shop.images import resize
+# paths, widths: what each call is given, in order
+
+if __name__ == "__main__":  # a new process may import this file
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(resize, paths, widths))"""
+SERIAL = """\
+from shop.images import resize
+# paths, widths: what each call is given, in order
+
+# a pool is worth a try only with 900 calls or more per task
+results = [resize(path, width) for path, width in zip(paths, widths)]"""
+BATCHES = """\
+from concurrent.futures import ThreadPoolExecutor
+
+from shop.images import resize
+# paths, widths: what each call is given, in order
+
+
+def resize_batch(calls):
+    return [resize(path, width) for path, width in calls]
+
+
+with ThreadPoolExecutor(max_workers=2) as pool:
+    calls = list(zip(paths, widths))
+    batches = pool.map(resize_batch, [calls[at : at + 4] for at in range(0, len(calls), 4)])
+    results = [result for batch in batches for result in batch]"""
+
+
+class TestCode:
+    """The text."""
+
+    @pytest.mark.parametrize(
+        ("found", "expected"),
+        [
+            (workload(Recommendation.THREADS, FETCH), THREADS),
+            (workload(Recommendation.PROCESSES, RESIZE), PROCESSES),
+            (workload(Recommendation.SERIAL, RESIZE, call_s=1e-6), SERIAL),
+            (workload(Recommendation.THREADS, RESIZE, call_s=1e-4), BATCHES),
+        ],
+    )
+    def test_whole(self, found: WorkloadResult, expected: str) -> None:
+        """The measured number of workers, the function's own name, the guard for processes, batches for short calls."""
+        assert advice.code(found) == expected
+
+    def test_chunks_of_a_process_pool(self) -> None:
+        """Short calls go to processes in chunks whose hand-out costs a tenth of their time."""
+        found = workload(Recommendation.PROCESSES, RESIZE, call_s=1e-4)
+        assert "pool.map(resize, paths, widths, chunksize=18)" in advice.code(found)
+
+    def test_keywords(self) -> None:
+        """Arguments that can be given by name only are given so."""
+        only = replace(RESIZE, parameters=("path", "width="))
+        assert "pool.submit(resize, path, width=width) for path, width in zip(paths, widths)" in advice.code(
+            workload(Recommendation.PROCESSES, only)
+        )
+
+    def test_first_move_it(self) -> None:
+        """A function that no other process finds must be moved first."""
+        inner = Callee(module="work", name="work", importable=False)
+        assert "# first move work to the top level of work" in advice.code(workload(Recommendation.PROCESSES, inner))
+
+    def test_inconclusive(self) -> None:
+        """Without a verdict there is no code, but the reason."""
+        assert advice.code(workload(Recommendation.INCONCLUSIVE, FETCH)) == "# no code: because"
+        assert advice.code(not_probed("a::b", "it failed")) == "# no code: it failed"
+
+    @pytest.mark.parametrize("name", ["x; import os", "", "class", "a b", "<lambda>", "x\ny"])
+    def test_names_that_are_none(self, name: str) -> None:
+        """A report is a file: names in it that are no names are not put into code."""
+        for callee in (replace(FETCH, name=name), replace(FETCH, module=name), replace(FETCH, parameters=(name,))):
+            assert advice.code(workload(Recommendation.THREADS, callee)).startswith("# no code: ")
+
+    @given(workloads())
+    def test_compiles_whatever_the_report_says(self, found: WorkloadResult) -> None:
+        """The code of any report is Python."""
+        compile(advice.code(found), "advice", "exec")
+
+
+class TestLookup:
+    """One workload of a report."""
+
+    REPORT = Report(
+        tool_version="1", created="now", environment=ENVIRONMENT, workloads=(workload(Recommendation.THREADS, FETCH),)
+    )
+
+    def test_found(self) -> None:
+        """By its node id."""
+        assert advice.of(self.REPORT, "a::b") == THREADS
+
+    def test_unknown(self) -> None:
+        """A node id that is not in the report is an error that shows what is."""
+        with pytest.raises(advice.AdviceError, match="no workload 'c' in the report; it has 1, such as: a::b"):
+            advice.of(self.REPORT, "c")
+
+
+BEFORE = {
+    "get": """
+def get(path):
+    return b'{"name": "Ada"}' if "users" in path else bytes(256 * 1024)
+
+gets = [get] * 2""",
+    "text": """
+import random
+from sample_workloads.conftest import WORDS
+texts = [" ".join(random.Random(2024).choices(WORDS, k=100_000))] * 2""",
+    "document": """
+import json
+documents = [json.dumps([{"id": n, "city": "x", "prices": [n], "paid": True} for n in range(4_000)])] * 2""",
+    "numbers_in_10_ms": """
+numbers_in_10_mss = [1_000] * 2""",
+    "photo": """
+from PIL import Image
+from sample_workloads.picture import PATH
+photos = [Image.open(PATH).copy()] * 2""",
+    "matrix": """
+import numpy
+matrixs = [numpy.random.default_rng(1).random((1_000, 1_000))] * 2""",
+    "database": """
+import pathlib, sqlite3, sys
+path = pathlib.Path(sys.argv[1], "orders.db")
+if __name__ == "__main__":
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, city TEXT, price REAL)")
+        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", ((n, f"city {n % 97}", n / 7) for n in range(20_000)))
+    connection.close()
+databases = [path] * 2""",
+}
+"""What the user has and a test does not: the arguments of two calls, by the name of the fixture that a test has in their place."""
+NEEDS = {"photo": "PIL", "matrix": "numpy"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nodeid", WORKLOADS)
+def test_runs_for_every_sample_workload(nodeid: str, tmp_path: Path) -> None:
+    """The code for each sample workload, under the advice that its marker states, runs and makes every call."""
+    function = WORKLOADS[nodeid]
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    for name in names:
+        pytest.importorskip(NEEDS.get(name, "json"))
+    before = "\n".join(BEFORE[name] for name in names)
+    callee = Callee(module=function.__module__, name=function.__name__, parameters=names)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for strategy in sorted(stated(nodeid)[0]):
+        code = advice.code(workload(Recommendation(strategy), callee))
+        assert function.__name__ in code
+        program = tmp_path / f"{strategy}.py"
+        shown = (
+            'if __name__ == "__main__":\n    print(len(results))\n'
+            if strategy == "processes"
+            else "print(len(results))\n"
+        )
+        program.write_text(f"{before}\n{code}\n\n{shown}".replace("range(100)", "range(4)"), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, str(program), str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env=environment,
+        )
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+        assert int(done.stdout) == (4 if not names else 2)

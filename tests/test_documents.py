@@ -1,0 +1,108 @@
+"""The documents: what they say of the code is so, and what they tell a reader to run runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import catalogues
+import pytest
+
+import pytest_gilprobe
+from pytest_gilprobe import serialize
+from pytest_gilprobe.model import Recommendation, Status
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^```\n(python3 .*)\n```$", README.partition("## The two commands")[2], re.MULTILINE)
+BASH = shutil.which("bash") or "bash"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def test_map_of_rooms_is_that_of_the_package() -> None:
+    """CONTRIBUTING.md lists every module with the first line of its docstring."""
+    catalogues.check("CONTRIBUTING.md", "rooms", catalogues.rooms())
+
+
+def test_every_room_has_a_first_line() -> None:
+    """Each module says in one line what it is for."""
+    bare = [line for line in catalogues.rooms().splitlines() if line.endswith("|  |")]
+    assert bare == []
+
+
+def test_numbers_in_the_method_are_those_of_the_code() -> None:
+    """docs/method.md lists every number that decides, with its value and its reason."""
+    catalogues.check("docs/method.md", "numbers", catalogues.numbers())
+
+
+def test_readme_is_short() -> None:
+    """The README is 120 lines at most."""
+    assert len(README.splitlines()) <= 120
+
+
+def test_readme_has_two_commands() -> None:
+    """One command runs the main job, the other the tests; each makes its own environment and is one line."""
+    main_job, tests = COMMANDS
+    assert main_job.endswith("pytest sample_workloads --gilprobe-report")
+    assert tests.endswith("pytest")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for command in COMMANDS:
+        (extra,) = re.findall(r"'\.\[(\w+)\]'", command)
+        assert extra in extras
+
+
+def test_ci_finds_the_readmes_commands() -> None:
+    """``.ci/run`` takes the commands out of the README as they stand there."""
+    script = (ROOT / ".ci/run").read_text("utf-8")
+    body = re.search(r"^readme_command\(\) \{.*?\n(.*?)^\}", script, re.MULTILINE | re.DOTALL)
+    assert body is not None
+    for number, command in enumerate(COMMANDS, 1):
+        found = subprocess.run(
+            [BASH, "-c", body.group(1), "bash", str(number)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == command
+
+
+def test_readmes_example_runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marked test that the README shows can be pasted, is probed, and does not get the opposite answer."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_gilprobe.plugin")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    pytester.makepyfile(test_readme=code)
+    result = pytester.runpytest_subprocess("--gilprobe-report", "-p", "no:cacheprovider", timeout=60)
+    result.assert_outcomes(passed=1)
+    only = serialize.read(pytester.path / "reports/gilprobe.json").workloads[0]
+    assert only.status is Status.PROBED
+    assert only.verdict.strategy in {Recommendation.THREADS, Recommendation.PROCESSES, Recommendation.INCONCLUSIVE}
+
+
+def test_changelog_knows_this_version() -> None:
+    """The version of the package has an entry in CHANGELOG.md."""
+    assert f"## [{pytest_gilprobe.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    """List the relative links of all documents."""
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
+            if "://" not in target:
+                yield path, target
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link in a document leads to a file of the project."""
+    assert [(path.name, target) for path, target in links() if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_no_machine(path: Path) -> None:
+    """No document carries a path of the machine that it was written on."""
+    found = re.findall(r"(?<![\w.`/])/(?:tmp|root|work|home)/\S*", path.read_text("utf-8"))
+    assert found == []
