@@ -3,11 +3,12 @@
     python benchmarks/gate_rates.py                     200 probes of each, about ten minutes
     python benchmarks/gate_rates.py --runs 20 --busy 2  a quick look, with two busy loops beside it
 
-*On its expectation*: hashing in threads, probed again and again; then ``min_speedup`` is set to the median of all the speed-ups found,
-which half of the probes lie under, and each probe is held against it. A gate that flakes fails many; it may fail 1 %.
-*Broken*: the same with a lock around the hot loop, and with the native call replaced by Python, held against ``expect="threads"`` and a
-``min_speedup`` of 1.5; it must fail 99 %. Probes that were inconclusive count as passed, as in a session, and are counted apart. Prints
-Markdown; ends every process that it starts.
+*On its expectation*: hashing in threads, probed again and again; then ``min_speedup`` is set to the median of all
+the speed-ups found, which half of the probes lie under, and each probe is held against it. A gate that flakes fails
+many; it may fail 1 %. *Broken*: the same with a lock around the hot loop, and with the native call replaced by
+Python, held against ``expect="threads"`` and a ``min_speedup`` of 1.5; it must fail 99 %. Probes that were
+inconclusive count as passed, as in a session, and are counted apart. Prints Markdown; ends every process that it
+starts.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def main() -> None:
     asked = parser.parse_args()
     started = time.monotonic()
     print(
-        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, load {host.load_average_1min()}, "
+        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, "
+        f"load {host.load_average_1min()}, "
         f"{asked.busy} busy loops beside it, max_time={asked.max_time:g}\n"
     )
     print("| workload | probes | speed-up in threads: median (range) | inconclusive | gate failed | share |")

@@ -3,9 +3,9 @@
     python benchmarks/prediction.py             all sample workloads, about two minutes
     python benchmarks/prediction.py hashing     those whose names contain a word
 
-Every workload is probed in a process of its own; then, in another one, so many calls as take about a second are made serially and in the pool that
-was advised, in turn, after the pool has started. The table holds prediction and measurement; 15 % is allowed. Beside it stands what the calls did that
-were spread over both pools. Prints Markdown.
+Every workload is probed in a process of its own; then, in another one, so many calls as take about a second are
+made serially and in the pool that was advised, in turn, after the pool has started. The table holds prediction and
+measurement; 15 % is allowed. Beside it stands what the calls did that were spread over both pools. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def one_call(_: object) -> None:
 
 
 def measure(call: Callable[[], object], call_s: float, strategy: str, workers: int) -> float:
-    """Return the speed-up of a real pool over serial calls: the best of rounds in turn, since other programs can only slow either down."""
+    """Return the speed-up of a real pool over serial calls: the best of rounds in turn; others only slow it."""
     global _call  # noqa: PLW0603 - see there
     _call = call
     calls = max(workers * 2, math.ceil(BATCH_S / call_s))
@@ -88,7 +88,7 @@ class Measured:
 
 
 def control(workers: int) -> float:
-    """Return what a real process pool gives a plain Python loop here and now: the machine's own ceiling for computing."""
+    """Return what a real process pool gives a plain Python loop now: this machine's ceiling for computing."""
     return measure(lambda: sum(range(200_000)), 0.002, "processes", workers)
 
 
@@ -98,7 +98,10 @@ def in_a_pool(workload: WorkloadResult, strategy: str) -> float | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "gain")
         said = f"{strategy} {workload.workers} {workload.serial.wall_s_per_call.value}"
-        code = "import sys, pytest; sys.path.insert(0, 'benchmarks'); import prediction; pytest.main(sys.argv[1:], plugins=[prediction.Measured()])"
+        code = (
+            "import sys, pytest; sys.path.insert(0, 'benchmarks'); import prediction; "
+            "pytest.main(sys.argv[1:], plugins=[prediction.Measured()])"
+        )
         flags = [
             "-q",
             "-p",
@@ -148,7 +151,8 @@ def main() -> None:
     parser.add_argument("--max-time", type=float, default=5, metavar="S", help="budget of a probe (default: 5)")
     asked = parser.parse_args()
     print(
-        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, load {host.load_average_1min()}\n"
+        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, "
+        f"load {host.load_average_1min()}\n"
     )
     print("| workload | advice | predicted | in a real pool | error |")
     print("|---|---|---:|---:|---:|")

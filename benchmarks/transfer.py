@@ -1,10 +1,11 @@
-"""What it costs to move data to another process: bytes, a list, a dictionary and an array, by Pipe, Queue and shared memory.
+"""What it costs to move data to another process: four kinds of objects by Pipe, Queue and shared memory.
 
     python benchmarks/transfer.py                 1 KiB to 100 MiB, about a minute and 1.5 GiB of memory
     python benchmarks/transfer.py --most 1048576  up to 1 MiB only
 
-Each figure is the median over rounds of one way: pickled, sent, read again by a real second process, which then answers with one byte. Beside
-it stands what a probe estimates inside one process (``workers/shipping.py``), as a ratio to the Pipe's. Prints Markdown.
+Each figure is the median over rounds of one way: pickled, sent, read again by a real second process, which then
+answers with one byte. Beside it stands what a probe estimates inside one process (``workers/shipping.py``), as a
+ratio to the Pipe's. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -73,14 +74,17 @@ class Other:
         theirs.close()
 
     def by_pipe(self, thing: Any) -> float:
+        """Return the seconds through a pipe."""
         self.pipe.send("pipe")
         return self._timed(lambda: self.pipe.send(thing))
 
     def by_queue(self, thing: Any) -> float:
+        """Return the seconds through a queue."""
         self.pipe.send("queue")
         return self._timed(lambda: self.queue.put(thing))
 
     def by_memory(self, thing: Any) -> float:
+        """Return the seconds through shared memory, made and filled each time."""
         self.pipe.send("memory")
         started = time.perf_counter()
         memory = shared_memory.SharedMemory(create=True, size=thing.nbytes)
@@ -101,6 +105,7 @@ class Other:
         return time.perf_counter() - started
 
     def close(self) -> None:
+        """End the other process."""
         self.pipe.send(None)
         self.process.join()
         self.queue.close()
@@ -137,7 +142,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=SIZES[-1], metavar="BYTES", help="leave larger ones out")
     most = parser.parse_args().most
     print(
-        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, load {host.load_average_1min()}\n"
+        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, "
+        f"load {host.load_average_1min()}\n"
     )
     print(
         "| object | size | Pipe | Queue | shared memory | probe's estimate / Pipe | probe's estimate / shared memory |"

@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 class _Package(ModuleType):
     """Exports `probe` on first use, so that ``import pytest_gilprobe`` stays light.
 
-    The room ``pytest_gilprobe.probe`` has the same name; importing it would put the module in the function's place. *Source:* The Python Language
-    Reference, 3.3.2.1, "Customizing module attribute access".
+    The room ``pytest_gilprobe.probe`` has the same name; importing it would put the module in the function's place.
+    *Source:* The Python Language Reference, 3.3.2.1, "Customizing module attribute access".
     """
 
     @property

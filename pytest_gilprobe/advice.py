@@ -12,7 +12,7 @@ from pytest_gilprobe.reporters.inert import inert_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_gilprobe.model import Report, WorkloadResult
+    from pytest_gilprobe.model import ProcessesResult, Report, ThreadsResult, WorkloadResult
 
 HAND_OUT_SHARE = 0.1
 """A task is made so large that handing it out takes at most this share of the time that a worker needs for it."""
@@ -42,7 +42,8 @@ def of(report: Report, nodeid: str) -> str:
 def code(result: WorkloadResult) -> str:
     """Give the code that the verdict advises, or a comment with the reason why there is none.
 
-    The number of workers is the measured one; calls that are short beside the cost of handing them out go out in chunks.
+    The number of workers is the measured one; calls that are short beside the cost of handing them out go out in
+    chunks.
     """
     callee, strategy = result.callee, result.verdict.strategy
     if result.status is not Status.PROBED or strategy is Recommendation.INCONCLUSIVE:
@@ -57,10 +58,9 @@ def code(result: WorkloadResult) -> str:
 
 
 def chunk_of(result: WorkloadResult) -> int:
-    """Return how many calls a task should hold, 1 or more, for handing out to cost at most `HAND_OUT_SHARE` of its time."""
-    chosen = {Recommendation.THREADS: result.threads, Recommendation.PROCESSES: result.processes}.get(
-        result.verdict.strategy
-    )
+    """Return how many calls a task should hold, 1 or more: handing out costs at most `HAND_OUT_SHARE` of its time."""
+    is_threads = result.verdict.strategy is Recommendation.THREADS
+    chosen: ThreadsResult | ProcessesResult = result.threads if is_threads else result.processes
     if chosen is None or chosen.hand_out_s_per_call is None or result.serial is None:
         return 1
     speedup = chosen.speedup.value if chosen.speedup is not None else 1.0

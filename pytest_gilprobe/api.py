@@ -1,14 +1,14 @@
 """One function, probed without a test: for a script, a notebook and ``gilprobe run``.
 
-A worker is a pytest session, so the function gets a test for as long as it takes: a file in a temporary folder that hands it to the `gilprobe`
-fixture. Workers find the function by its name, as a process pool would. For one that lives in ``__main__`` they run the script again, or inherit it
-where workers are forked.
+A worker is a pytest session, so the function gets a test for as long as it takes: a file in a temporary folder that
+hands it to the `gilprobe` fixture. Workers find the function by its name, as a process pool would. For one that
+lives in ``__main__`` they run the script again, or inherit it where workers are forked.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import functools
 import importlib
 import inspect
@@ -50,7 +50,7 @@ UNGUARDED = (
     "`if __name__ == '__main__':`, since a new process imports the script to find the function"
 )
 _inherited: dict[str, Given] = {}
-"""What forked workers find in their copy of this process's memory, by the folder of their test. Emptied when the probe is over."""
+"""What forked workers find in their copy of this memory, by the folder of their test; emptied after the probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +92,10 @@ def probe(
     gilprobe_start_method: str | None = None,
     **kwargs: Any,
 ) -> Probed:
-    """Tell whether ``func(*args, **kwargs)``, called many times, would gain from threads, from processes, or from neither.
+    """Tell whether ``func(*args, **kwargs)``, called many times, would gain from threads or from processes.
 
-    It is called once here, then again and again in worker processes. In a script, call `probe` under ``if __name__ == "__main__":``.
+    It is called once here, then again and again in worker processes. In a script, call `probe` under ``if __name__
+    == "__main__":``.
 
     Args:
         func: what to call; found by its name in workers, or inherited where they are forked.
@@ -134,7 +135,8 @@ def probe(
 
 def _refuse(func: object) -> None:
     if not callable(func):
-        msg = f"probe(func, *args, **kwargs) found {func!r}, allowed: something to call; pass the function, not its result"
+        msg = f"probe(func, *args, **kwargs) found {func!r}, allowed: something to call; "
+        msg += "pass the function, not its result"
         raise GilprobeError(msg)
     if inspect.iscoroutinefunction(func):
         msg = f"probe found the coroutine function {func!r}, allowed: a plain one; wrap it in asyncio.run"
@@ -196,7 +198,7 @@ def _probe(plan: Plan, given: Given, method: str | None, folder: Path, call_s: f
     return Probed(
         report=Report(
             tool_version=pytest_gilprobe.__version__,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             environment=host.environment(
                 start_method=pool.start_method,
                 scaling_ceiling=known.scaling.value if known.scaling is not None else None,
@@ -244,8 +246,8 @@ def _hand_over(given: Given, method: str, folder: Path) -> None:
     why = _picklable(given)
     if why is not None:
         msg = (
-            f"{_name(given.func)} cannot be handed to a worker process ({why}): put the function into a module and import it, "
-            "with arguments that can be pickled"
+            f"{_name(given.func)} cannot be handed to a worker process ({why}): put the function into a module "
+            "and import it, with arguments that can be pickled"
         )
         raise GilprobeError(msg)
     state = {"path": sys.path, "script": _script()}
@@ -267,7 +269,7 @@ def handed_over(test_file: str) -> Given:
 
 
 def _run_script_again(path: str) -> None:
-    """Make a script's names those of ``__main__`` here, without its guarded part, as `multiprocessing` does under spawn."""
+    """Make a script's names those of ``__main__`` here, without its guarded part, as under spawn."""
     module = ModuleType("__mp_main__")
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
     module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
@@ -292,7 +294,10 @@ def resolve(text: str) -> Any:
 
 
 def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Take what a function for ``--args-from`` returned: a tuple is the positional arguments, a dict the named ones, else it is the only one."""
+    """Take what a function for ``--args-from`` returned.
+
+    A tuple is the positional arguments, a dict with names for keys the named ones, anything else the only one.
+    """
     if isinstance(value, tuple):
         return value, {}
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):

@@ -1,7 +1,8 @@
 """An earlier report as a gate: what got worse since, for certain.
 
-Only ratios are compared (advice, speed-ups, outcomes), so a baseline may come from another machine or another Python; that is then said. A
-regression needs intervals that exclude each other after both were widened as `gate` says.
+Only ratios are compared (advice, speed-ups, outcomes), so a baseline may come from another machine or another
+Python; that is then said. A regression needs intervals that exclude each other after both were widened as `gate`
+says.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model import Environment, ProcessesResult, Report, ThreadsResult, WorkloadResult
 
 LEAST_LOSS = 0.10
-"""A speed-up must have fallen by this share at the least: the intervals of a run do not hold what differs between two runs."""
+"""A speed-up must have fallen by this share at the least: a run's intervals do not hold what differs between runs."""
 _NAMED = 5
 
 
@@ -37,8 +38,9 @@ class Finding:
 class Held:
     """One report held against a baseline.
 
-    ``regressions`` are losses that the intervals support, ``gains`` the other changes of advice that they support. ``lost`` were probed then
-    and could not be now. ``new`` and ``vanished`` are node ids. ``notes`` say what limits the comparison.
+    ``regressions`` are losses that the intervals support, ``gains`` the other changes of advice that they support.
+    ``lost`` were probed then and could not be now. ``new`` and ``vanished`` are node ids. ``notes`` say what limits
+    the comparison.
     """
 
     regressions: tuple[Finding, ...]

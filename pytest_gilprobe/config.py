@@ -149,6 +149,7 @@ class Settings:
     disable: bool
     probe_all: bool
     scan: bool
+    ab_gil: bool
     workers: int | None
     max_time_s: float
     timeout_s: float
@@ -183,6 +184,7 @@ class Settings:
             disable=values["disable"],
             probe_all=values["all"],
             scan=values["scan"],
+            ab_gil=values["ab-gil"],
             workers=values["workers"],
             max_time_s=values["max-time"],
             timeout_s=values["timeout"],

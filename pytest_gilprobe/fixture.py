@@ -25,7 +25,7 @@ class FixtureError(GilprobeError):
 
 
 class Served(BaseException):
-    """Leaves a test's body in a worker after its workload was measured: what follows the call has passed in pytest's own process.
+    """Leaves a test's body in a worker once its workload was measured: the rest has passed in pytest's own process.
 
     Not an `Exception`, so that no ``except Exception`` of the test stops it.
     """
@@ -34,8 +34,8 @@ class Served(BaseException):
 class Gilprobe:
     """Calls a function once and returns its result; that call is the workload.
 
-    In pytest's own process that is all. In a worker the function with its arguments is repeated as long as the parent asks for batches, and
-    the rest of the test's body is not run.
+    In pytest's own process that is all. In a worker the function with its arguments is repeated as long as the
+    parent asks for batches, and the rest of the test's body is not run.
     """
 
     __slots__ = ("_nodeid", "_serve", "call_s", "used")
@@ -66,13 +66,14 @@ class Gilprobe:
 
     def _refuse(self, func: object) -> None:
         if self.used:
-            msg = f"{self._nodeid}: the gilprobe fixture was used a second time, allowed: one call, which is the workload; split the test"
+            msg = f"{self._nodeid}: the gilprobe fixture was used a second time, allowed: one call; split the test"
             raise FixtureError(msg)
         if not callable(func):
-            msg = f"{self._nodeid}: gilprobe(func, *args, **kwargs) found {func!r}, allowed: something to call; pass the function, not its result"
+            msg = f"{self._nodeid}: gilprobe(func, *args, **kwargs) found {func!r}, allowed: something to call; "
+            msg += "pass the function, not its result"
             raise FixtureError(msg)
         if inspect.iscoroutinefunction(func):
-            msg = f"{self._nodeid}: gilprobe found the coroutine function {func!r}, allowed: a plain one; wrap it in asyncio.run"
+            msg = f"{self._nodeid}: gilprobe found the coroutine function {func!r}; wrap it in asyncio.run"
             raise FixtureError(msg)
 
 

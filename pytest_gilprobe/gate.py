@@ -1,7 +1,7 @@
 """Gates: what a marker expects, what a session forbids, and what an earlier report showed, held against what was found.
 
-A gate must not flake. It fails only where the interval, widened as `WIDENING` says, leaves no room for what was expected; where
-there is room, the verdict may disagree and the test still passes.
+A gate must not flake. It fails only where the interval, widened as `WIDENING` says, leaves no room for what was
+expected; where there is room, the verdict may disagree and the test still passes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 WIDENING = 1.7
 """How much wider than the reported 95 % interval a gate's is, on both sides.
 
-A report may be wrong one time in 40 on either side; a gate that runs in every build must not. The least degrees of freedom that an
-estimate has are 4 (`stats.rounds.PRIOR_WEIGHT`), where Student's t reaches 2.78 at 97.5 % and 4.60 at 99.5 %: 1.66 times as far. With
-more it is less (1.31 for the normal distribution), so the chance to miss on one side is 0.5 % or less. *Source:* tables of
-Student's distribution; ``benchmarks/gate_rates.py`` counts.
+A report may be wrong one time in 40 on either side; a gate that runs in every build must not. The least degrees of
+freedom that an estimate has are 4 (`stats.rounds.PRIOR_WEIGHT`), where Student's t reaches 2.78 at 97.5 % and 4.60
+at 99.5 %: 1.66 times as far. With more it is less (1.31 for the normal distribution), so the chance to miss on one
+side is 0.5 % or less. *Source:* tables of Student's distribution; ``benchmarks/gate_rates.py`` counts.
 """
 BROKEN = frozenset({Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED})
 NEAR = 1.5
@@ -49,7 +49,7 @@ UNCHECKED = "expectation-unchecked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One thing that was asked for and does not hold: what, what was found instead, why that is believed, and what to do."""
+    """One thing that was asked for and does not hold: what, what was found, why that is believed, what to do."""
 
     expected: str
     found: str
@@ -84,7 +84,8 @@ class Gating:
 def check(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn] = frozenset()) -> Gating:
     """Hold one workload's result against its marker's expectation and the session's ``fail_on``.
 
-    A workload that was not probed because its test did not pass, or was skipped, passes the gate: pytest has said what there is to say.
+    A workload that was not probed because its test did not pass, or was skipped, passes the gate: pytest has said
+    what there is to say.
     """
     if result.serial is None:
         return _unmeasured(expectation, result, fail_on)
@@ -96,7 +97,7 @@ def check(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[F
 
 
 def widened(estimate: Estimate) -> tuple[float, float]:
-    """Return the ends of a gate's interval for a positive quantity: `WIDENING` times as far, on the scale of logarithms."""
+    """Return the ends of a gate's interval for a positive quantity: `WIDENING` times as far, in logarithms."""
     if min(estimate.low, estimate.value) <= 0:
         return widened_share(estimate)
     low = estimate.value * (estimate.low / estimate.value) ** WIDENING
@@ -111,7 +112,7 @@ def widened_share(estimate: Estimate) -> tuple[float, float]:
 
 
 def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
-    """List the strategies that the widened intervals leave room for; a strategy without a speed-up is not among the better ones."""
+    """List the strategies that the widened intervals leave room for; one without a speed-up counts as 0."""
     ends = [
         (0.0,) if part.pool_speedup is None else widened(part.pool_speedup)
         for part in (result.threads, result.processes)
@@ -124,7 +125,7 @@ def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
 
 
 def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
-    """Find what the direct comparison of processes with threads excludes, where handing out does not limit either pool."""
+    """Find what the direct comparison of processes with threads excludes, unless handing out limits a pool."""
     over = result.processes.over_threads
     if over is None or any(part.pool_speedup != part.speedup for part in (result.threads, result.processes)):
         return set()
@@ -185,7 +186,8 @@ def _bound(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure
     yield Failure(
         expected=f"expect_bound={expected.value!r}",
         found=repr(found.value),
-        evidence=f"a call uses {shown}; io is under {numbers.percent(judge.IO_BELOW)}, cpu over {numbers.percent(judge.CPU_ABOVE)}",
+        evidence=f"a call uses {shown}; io is under {numbers.percent(judge.IO_BELOW)}, "
+        f"cpu over {numbers.percent(judge.CPU_ABOVE)}",
         remedy=f"find what the calls now {'wait for' if found is Bound.IO else 'compute'}, or expect {found.value!r}",
     )
 
@@ -296,7 +298,8 @@ def _surely_below(strategy: Strategy, least: float, result: WorkloadResult) -> b
 def _is_open(expectation: Expectation, result: WorkloadResult) -> bool:
     """Tell whether a speed-up asked for is near what was found, and has not had its rounds yet.
 
-    A fixed number of rounds, not *until it is decided*: an interval that is looked at again and again excludes the truth sooner or later.
+    A fixed number of rounds, not *until it is decided*: an interval that is looked at again and again excludes the
+    truth sooner or later.
     """
     least, seen = expectation.min_speedup, result.serial.rounds if result.serial is not None else 0
     if least is None or seen >= NEAR_ROUNDS:

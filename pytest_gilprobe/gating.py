@@ -37,7 +37,8 @@ class Crash:
 class NotAsExpected:
     """The representation of a failed expectation, in place of a traceback.
 
-    It has the two things that pytest asks a representation for, ``toterminal`` and ``reprcrash``; pytest-xdist sends it as text.
+    It has the two things that pytest asks a representation for, ``toterminal`` and ``reprcrash``; pytest-xdist
+    sends it as text.
     """
 
     def __init__(self, crash: Crash) -> None:
@@ -56,7 +57,7 @@ class NotAsExpected:
 def apply(
     result: WorkloadResult, plan: Plan, settings: Settings, item: pytest.Item, report: pytest.TestReport
 ) -> WorkloadResult:
-    """Fail the report of a call that passed where the gate says so; return the result with the gate's cautions in it."""
+    """Fail the report of a call where the gate says so; return the result with the gate's cautions in it."""
     found = gate.check(plan.expectation, result, settings.fail_on)
     if found.failures:
         _fail(report, item, found.failures)

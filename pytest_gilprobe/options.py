@@ -62,6 +62,12 @@ OPTIONS = (
         help="no reruns: run the suite once and record wall, CPU and GIL-held share of every test",
     ),
     Option(
+        "ab-gil",
+        reads="switch",
+        default="false",
+        help="on a free-threaded build: probe everything with PYTHON_GIL=0 and again with PYTHON_GIL=1, and compare",
+    ),
+    Option(
         "workers",
         reads="workers",
         default="auto",

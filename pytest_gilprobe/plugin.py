@@ -96,7 +96,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     from pytest_gilprobe.distributed import Controller  # noqa: PLC0415 - only under pytest-xdist
     from pytest_gilprobe.reporting import Reporting  # noqa: PLC0415
 
-    reporting = Reporting(config, _settings(config))
+    settings = _settings(config)
+    if settings.ab_gil:
+        from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+
+        abgil.refuse_distribution(settings)
+    reporting = Reporting(config, settings)
     config.pluginmanager.register(reporting, "gilprobe-reporting")
     config.pluginmanager.register(Controller(reporting), "gilprobe-controller")
 
@@ -106,5 +111,9 @@ def _settings(config: pytest.Config) -> Settings:
     from pytest_gilprobe.config import Settings  # noqa: PLC0415
 
     if SETTINGS not in config.stash:
-        config.stash[SETTINGS] = Settings.from_pytest(config)
+        settings = config.stash[SETTINGS] = Settings.from_pytest(config)
+        if settings.ab_gil:
+            from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+
+            abgil.check(settings)
     return config.stash[SETTINGS]

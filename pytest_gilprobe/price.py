@@ -30,7 +30,8 @@ def priced(verdict: Verdict, evidence: Evidence) -> Verdict:
 def calls_to_pay_off(call_s: float, speedup: float, start_up_s: float) -> int | None:
     """Return the number of calls from which a pool, its start-up counted, is faster than serial calls; None if never.
 
-    n serial calls take n * call, a pool start-up + n * call / speed-up: equal at n = start-up / (call * (1 - 1 / speed-up)).
+    n serial calls take n * call, a pool start-up + n * call / speed-up: equal at n = start-up / (call * (1 - 1 /
+    speed-up)).
     """
     if speedup <= 1 or call_s <= 0:
         return None
@@ -90,8 +91,8 @@ def _shared(verdict: Verdict, evidence: Evidence) -> Caution | None:
     cost = numbers.seconds(transfer.shared_parent_s + transfer.shared_worker_s)
     return Caution(
         slug="shared-memory-helps",
-        message=f"with its arrays in multiprocessing.shared_memory ({cost} per call instead of {numbers.seconds(transfer.pipe_s)}) "
-        f"processes would give {numbers.about(by_memory.value)}",
+        message=f"with its arrays in multiprocessing.shared_memory ({cost} per call instead of "
+        f"{numbers.seconds(transfer.pipe_s)}) processes would give {numbers.about(by_memory.value)}",
     )
 
 
@@ -103,6 +104,6 @@ def _not_importable(verdict: Verdict, evidence: Evidence) -> Caution | None:
         return None
     return Caution(
         slug="not-importable",
-        message="the function is a lambda, or made inside another one: a process pool finds functions by their names, so move it "
-        "to the top level of its module first",
+        message="the function is a lambda, or made inside another one: a process pool finds functions by their "
+        "names, so move it to the top level of its module first",
     )

@@ -19,6 +19,7 @@ from pytest_gilprobe.model import (
     Status,
     ThreadsResult,
     Verdict,
+    Wish,
     WorkloadResult,
 )
 from pytest_gilprobe.price import priced

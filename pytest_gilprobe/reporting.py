@@ -30,6 +30,8 @@ class Reporting:
         self.results: dict[str, WorkloadResult] = {}
         self.environment: Environment | None = None
         """Where the results were measured; set at the session's end."""
+        self.with_gil: tuple[dict[str, WorkloadResult], Environment] | None = None
+        """The same tests' results with the GIL on, where they were probed twice."""
 
     def finish(self, session: pytest.Session) -> None:
         """Write the files and hold the results against the baseline.
@@ -49,11 +51,15 @@ class Reporting:
     def report(self) -> Report:
         """Put the report together."""
         here = self.environment or host.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None)
+        return self._report(self.results, here)
+
+    @staticmethod
+    def _report(results: dict[str, WorkloadResult], here: Environment) -> Report:
         return Report(
             tool_version=pytest_gilprobe.__version__,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             environment=here,
-            workloads=tuple(self.results.values()),
+            workloads=tuple(results.values()),
         )
 
     @pytest.hookimpl(tryfirst=True)
@@ -71,6 +77,10 @@ class Reporting:
 
         folder = self._config.invocation_params.dir / self._settings.report_dir
         self._unwritten.extend(publish(self.report(), folder))
+        if self.with_gil is not None and not self._unwritten:
+            from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+
+            self._unwritten.extend(abgil.publish(self.report(), self._report(*self.with_gil), folder))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the report, or a line per workload."""
@@ -84,12 +94,24 @@ class Reporting:
                 write.write(text, **style)
         elif terminalreporter.verbosity > -2:  # noqa: PLR2004 - -qq asks for silence
             self._lines(terminalreporter)
+        if self.with_gil is not None and self.results:
+            self._two_columns(terminalreporter, self._report(*self.with_gil))
         if self._held is not None:
             write.section("gilprobe baseline", sep="-")
             for line, is_failure in baseline.lines(self._held, str(self._settings.baseline)):
                 write.line(line, red=is_failure)
         for message in self._unwritten:
             write.line(f"ERROR: {message}", red=True)
+
+    def _two_columns(self, terminalreporter: pytest.TerminalReporter, with_gil: Report) -> None:
+        """Print the same workloads with the GIL and without."""
+        from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+
+        comparison = abgil.compared(self.report(), with_gil)
+        terminalreporter.section("gilprobe: with the GIL and without", sep="=", bold=True)
+        if comparison is not None:
+            for text, style in terminal.draw_comparison(comparison, **self._page(terminalreporter)):
+                terminalreporter.write(text, **style)
 
     def _lines(self, terminalreporter: pytest.TerminalReporter) -> None:
         if terminalreporter.verbosity >= 0:

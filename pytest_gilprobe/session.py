@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gilprobe import config as configuration
-from pytest_gilprobe import fixture, gating, host, serialize
+from pytest_gilprobe import abgil, fixture, gating, host, serialize
 from pytest_gilprobe.distributed import PROPERTY, is_distributed, send_environment
+from pytest_gilprobe.gil.switch import Culprits
 from pytest_gilprobe.machine import Surveyor
 from pytest_gilprobe.model import Status
 from pytest_gilprobe.probe import Prober, unmeasured
@@ -25,6 +26,7 @@ from pytest_gilprobe.workers.pool import Pool
 from pytest_gilprobe.workers.workload import cannot_repeat
 
 if TYPE_CHECKING:
+    import warnings
     from collections.abc import Generator, Sequence
 
     from pytest_gilprobe.config import Plan, Settings
@@ -46,6 +48,8 @@ class ProbeSession:
         self._keep = _kept_collectors(session.items, keywords)
         self.reporting = Reporting(session.config, settings)
         self._prober: Prober | None = None
+        self._with_gil: abgil.WithGil | None = None
+        self._culprits = Culprits()
         self._progress = Progress(session.config)
         self._interrupted = False
         self._calling: pytest.Item | None = None
@@ -59,6 +63,8 @@ class ProbeSession:
         plan = self._plans.get(item)
         if plan is not None and not self._interrupted:
             self._ready_prober().start(plan.workers)
+            if self._with_gil is not None:
+                self._with_gil.prober.start(plan.workers)
         done = yield
         if self._interrupted:  # while it probed: the test itself was over, and is reported
             raise KeyboardInterrupt
@@ -75,13 +81,23 @@ class ProbeSession:
 
     def _ready_prober(self) -> Prober:
         if self._prober is None:
-            pool = Pool(
-                spec=spec_for(self._session.config, tuple(self._plans)),
-                start_method=self._settings.start_method,
-                timeout_s=self._settings.timeout_s,
-            )
-            self._prober = Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show)
+            twice = self._settings.ab_gil
+            self._prober = self._new_prober(gil=False if twice else None)
+            self._with_gil = abgil.WithGil(self._new_prober(gil=True)) if twice else None
         return self._prober
+
+    def _new_prober(self, *, gil: bool | None) -> Prober:
+        pool = Pool(
+            spec=spec_for(self._session.config, tuple(self._plans), self._culprits.names),
+            start_method=self._settings.start_method if gil is None else abgil.START_METHOD,
+            timeout_s=self._settings.timeout_s,
+            gil=gil,
+        )
+        return Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Hear who switched the GIL on in this process, from its first conftest file on."""
+        self._culprits.hear(warning_message.message)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -103,6 +119,8 @@ class ProbeSession:
             result = gating.apply(self._probe(item, plan, call.duration), plan, self._settings, item, report)
         if result is not None:
             self.reporting.results[item.nodeid] = result
+            if self._with_gil is not None:
+                self._with_gil.note(result)
             item.user_properties[:] = [*_others(item.user_properties), *_properties(result)]
             report.user_properties[:] = [*_others(report.user_properties), *_properties(result)]
         return report
@@ -119,11 +137,15 @@ class ProbeSession:
         given = fixture.of(item)
         duration_s = given.call_s if given is not None and given.call_s is not None else duration_s
         try:
-            return self._ready_prober().probe(plan, keep=self._keep[item], known_call_s=duration_s)
+            result = self._ready_prober().probe(plan, keep=self._keep[item], known_call_s=duration_s)
+            if self._with_gil is not None:
+                self._with_gil.probe(plan, keep=self._keep[item], known_call_s=duration_s)
         except KeyboardInterrupt:
             self._interrupted = True
             self._end_workers()
             return unmeasured(item.nodeid, Status.NOT_PROBED, "its probe was interrupted", plan.workers)
+        else:
+            return result
         finally:
             self._progress.clear()
 
@@ -137,7 +159,10 @@ class ProbeSession:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """End the workers and report, or send what the reporting process needs."""
         self._end_workers()
-        self.reporting.environment = self._environment()
+        self.reporting.environment = self._environment(self._prober)
+        if self._with_gil is not None:
+            self.reporting.environment = abgil.switched(self.reporting.environment, gil=False)
+            self.reporting.with_gil = (self._with_gil.results, abgil.switched(self._environment(self._with_gil.prober), gil=True))
         if is_distributed(self._session.config):
             send_environment(self._session.config, self.reporting.environment)
         else:
@@ -148,21 +173,21 @@ class ProbeSession:
         self._end_workers()
 
     def _end_workers(self) -> None:
-        if self._prober is None:
-            return
-        try:
-            (self._prober.pool.abandon if self._interrupted else self._prober.pool.close)()
-        except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
-            self._interrupted = True
-            self._prober.pool.abandon()
+        for prober in filter(None, (self._prober, self._with_gil and self._with_gil.prober)):
+            try:
+                (prober.pool.abandon if self._interrupted else prober.pool.close)()
+            except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
+                self._interrupted = True
+                prober.pool.abandon()
 
-    def _environment(self) -> Environment:
-        machine = self._prober.surveyor.any_machine() if self._prober is not None else None
-        method = self._prober.pool.start_method if self._prober is not None else self._settings.start_method
+    def _environment(self, prober: Prober | None) -> Environment:
+        machine = prober.surveyor.any_machine() if prober is not None else None
+        method = prober.pool.start_method if prober is not None else self._settings.start_method
         return host.environment(
             start_method=method or "none started",
             scaling_ceiling=machine.scaling.value if machine is not None and machine.scaling is not None else None,
             ceiling_workers=machine.scaling_workers if machine is not None else None,
+            gil_switched_on_by=self._culprits.names,
         )
 
 

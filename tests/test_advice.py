@@ -175,11 +175,12 @@ path = pathlib.Path(sys.argv[1], "orders.db")
 if __name__ == "__main__":
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, city TEXT, price REAL)")
-        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", ((n, f"city {n % 97}", n / 7) for n in range(20_000)))
+        rows = ((n, f"city {n % 97}", n / 7) for n in range(20_000))
+        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", rows)
     connection.close()
 databases = [path] * 2""",
 }
-"""What the user has and a test does not: the arguments of two calls, by the name of the fixture that a test has in their place."""
+"""What the user has and a test does not: the arguments of two calls, by the name of the test's fixture."""
 NEEDS = {"photo": "PIL", "matrix": "numpy"}
 
 

@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.api` and ``gilprobe run``: one function without a test, from a script, a prompt and the command line."""
+"""`pytest_gilprobe.api` and ``gilprobe run``: one function, from a script, a prompt and the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,6 @@ import pytest_gilprobe.probe  # the room must not hide the function of the same 
 from pytest_gilprobe import api, probe, serialize
 from pytest_gilprobe.model import GilprobeError, Status
 from pytest_gilprobe.options import INSIDE_WORKER
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WORK = """
 import time
@@ -50,9 +48,8 @@ def wait(seconds, *, more=0):
 
 def python(*arguments: str, cwd: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run Python with this checkout importable."""
-    path = os.pathsep.join(
-        [os.path.dirname(os.path.dirname(pytest_gilprobe.__file__)), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+    checkout = str(Path(api.__file__).parents[1])
+    path = os.pathsep.join([checkout, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,

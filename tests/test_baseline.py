@@ -46,7 +46,7 @@ class TestRegressions:
     """What counts."""
 
     def test_lost_speedup(self) -> None:
-        """A lock around the hot loop: threads gave 1.9x, now processes are advised; said in one line with both figures."""
+        """A lock around the hot loop: threads gave 1.9x, now processes are advised; one line has both figures."""
         (found,) = held(workload("a", 1.0, 1.9), workload("a", 1.9, 1.9)).regressions
         assert (
             found.message

@@ -287,6 +287,6 @@ def test_widened_holds_the_interval(value: float, down: float, up: float) -> Non
 
 @given(st.floats(0.2, 4), st.floats(0.2, 4), st.floats(0.001, 0.3))
 def test_rule_at_the_values_is_possible(in_threads: float, in_processes: float, spread: float) -> None:
-    """The strategy that the values themselves advise is always among the possible ones, so a verdict never fails its own advice."""
+    """The strategy that the values themselves advise is always among the possible ones."""
     found = result(min(in_threads, 2.0), min(in_processes, 2.0), spread=spread)
     assert str(judge.rule(min(in_threads, 2.0), min(in_processes, 2.0))) in gate.possible_strategies(found)

@@ -39,7 +39,7 @@ def test_expectation_that_holds(pytester: pytest.Pytester, marks: str) -> None:
 
 
 def test_failure_has_a_section_of_its_own(pytester: pytest.Pytester) -> None:
-    """A failed expectation fails the test; the section has expectation, finding, evidence and remedy; the summary a line."""
+    """A failed expectation fails the test; its section has expectation, finding, evidence and remedy."""
     pytester.makepyfile(WAITS.format(marks="expect_bound='cpu'"))
     result = run(pytester)
     result.assert_outcomes(failed=1)
@@ -118,7 +118,7 @@ def test_wrong_options(pytester: pytest.Pytester, flags: tuple[str, ...], said: 
 
 
 def test_regression_fails_the_session(pytester: pytest.Pytester) -> None:
-    """Against a baseline in which threads helped, a lock around the wait is a regression: listed, and fatal where asked."""
+    """Against a baseline in which threads helped, a lock around the wait is listed, and fatal where asked."""
     pytester.makepyfile(WAITS.format(marks="max_time=3"))
     run(pytester, "--gilprobe-report", "--gilprobe-report-dir=before")
     pytester.makepyfile(

@@ -189,7 +189,7 @@ def test_async(kind: str, tmp_path: Path) -> None:
     source = ASYNC.format(imports=f"import {plugin}", mark=mark, fixture=fixture, arguments=argument)
     if plugin == "anyio":
         source += "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
-    sessions.write(tmp_path, source.replace("pytest.mark.asyncio]", "]") if False else source, ini=ini)
+    sessions.write(tmp_path, source, ini=ini)
     flags = ("-W", "ignore", *(("-p", "no:asyncio") if plugin == "anyio" else ("-p", "no:anyio")))
     seen = sessions.run(tmp_path, *flags)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output

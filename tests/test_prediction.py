@@ -28,7 +28,7 @@ def benchmark() -> Any:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the real process pool is forked")
 def test_real_pools_do_what_was_predicted() -> None:
-    """Each sample workload's real pool lands within 15 % of the prediction; a machine busy before or after proves nothing."""
+    """Each sample workload's real pool lands within 15 % of the prediction; a busy machine proves nothing."""
     prediction = benchmark()
     before = prediction.control(2)
     rows = [prediction.row(workload) for workload in prediction.probed("test", 5)]

@@ -102,10 +102,11 @@ class TestShipping:
     """What moving the data costs."""
 
     def test_turns_the_answer(self) -> None:
-        """Data dearer to ship than the work: the reason says so in numbers, and on what condition it would be otherwise."""
+        """Data dearer to ship than the work: the reason says so in numbers, with the way out."""
         found = price.priced(said(Recommendation.SERIAL, 1.0), evidence(transfer=ARRAY))
         assert found.reason == (
-            "CPU-bound; shipping 80 MiB costs 41 ms per call, the work 12 ms: do not use processes unless the data stays there"
+            "CPU-bound; shipping 80 MiB costs 41 ms per call, the work 12 ms: "
+            "do not use processes unless the data stays there"
         )
 
     def test_trifle(self) -> None:

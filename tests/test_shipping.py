@@ -65,7 +65,7 @@ class TestRefusals:
             (twice, (Slotted(),), "its argument number.lock is a _thread.lock"),
             (twice, ([lambda: None],), "its argument number[0] is a lambda"),
             (Session().fetch, (), "its argument self.pools[0]['lock'] is a _thread.lock"),
-            (lambda: Session(), (), "its result.pools[0]['lock'] is a _thread.lock"),
+            (Session, (), "its result.pools[0]['lock'] is a _thread.lock"),
             (lambda: (one for one in ()), (), "its result is a generator"),
             (twice, (ReadsBadly(),), "its argument number can be pickled but not read again (ValueError"),
         ],

@@ -82,7 +82,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequenc
     lines = tabulate([headers, rule, *rows], tablefmt="plain", disable_numparse=True).split("\n")
     segments: list[Segment] = []
     for number, line in enumerate(lines):
-        shown = _cut(line.rstrip(), width)
+        shown = cut(line.rstrip(), width)
         at, within = divmod(number - height - 1, height)
         cell = rows[at][-1].split("\n")[0].rstrip() if at >= 0 and within == 0 else ""
         if cell and shown.endswith(cell):
@@ -98,7 +98,8 @@ def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(display_width(line) for cell in column for line in cell.split("\n")) for column in cells]
 
 
-def _cut(line: str, width: int) -> str:
+def cut(line: str, width: int) -> str:
+    """Cut a line to a width in columns."""
     while display_width(line) > width:
         line = line[:-1]
     return line

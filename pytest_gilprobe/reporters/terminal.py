@@ -16,6 +16,7 @@ from pytest_gilprobe.reporters.inert import display_width, encodable, short_name
 from pytest_gilprobe.reporters.screen import (
     END,
     GAP,
+    cut,
     INDENT,
     STYLES,
     Page,
@@ -71,15 +72,25 @@ def draw_comparison(comparison: Comparison, *, width: int = 80, encoding: str = 
 
 
 def one_line(result: WorkloadResult, *, width: int | None = None, encoding: str = "utf-8") -> str:
-    """Say a workload's answer, name and reason on one line; ``width`` cuts the reason and shortens the name."""
+    """Say a workload's answer, name and reason on one line.
+
+    Where the reason does not fit ``width``, the figures behind it stand for it; then the name is shortened, last the line is cut.
+    """
     view = layout.workload_view(result)
     name, reason = encodable(view.nodeid, encoding), encodable(" ".join(view.notes[0].lines), encoding)
-    if width is not None:
-        name = short_name(name, max(width // 2 - 10, 12))
-    line = f"{view.answer:<12} {view.answer_speedup:>5}  {name}  {reason}"
-    if width is None or len(line) <= width:
+    start = f"{view.answer:<12} {view.answer_speedup:>5}  "
+    line = f"{start}{name}  {reason}"
+    if width is None or display_width(line) <= width:
         return line
-    return f"{line[: max(width - 3, 0)]}..."
+    said = encodable(_figures(view), encoding) if view.probed else reason
+    room = width - len(start) - display_width(said) - GAP
+    line = f"{start}{short_name(name, max(room, _LEAST_NAME))}  {said}"
+    return line if display_width(line) <= width else f"{cut(line, max(width - 3, 0))}..."
+
+
+def _figures(view: layout.WorkloadView) -> str:
+    """Give the three numbers that an answer rests on."""
+    return f"{view.bound} {view.cpu}, threads {view.threads.value}, processes {view.processes.value}"
 
 
 def word(result: WorkloadResult) -> str:

@@ -8,6 +8,7 @@ interval that somebody might set, a lock that is held or free), and the file mus
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -82,6 +83,7 @@ def place(pid: int) -> Place:
     return found
 
 
+@functools.cache
 def _ask_reference(python: str) -> dict[str, Any]:
     command = launch.command("reference", python=python)
     command[1:1] = ["-X", "gil=1"]  # a free-threaded build has a GIL state only if it is told to

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import WorkerSpec
 
 
-def spec_for(config: pytest.Config, items: Sequence[pytest.Item]) -> WorkerSpec:
+def spec_for(config: pytest.Config, items: Sequence[pytest.Item], gil_switched_on_by: tuple[str, ...] = ()) -> WorkerSpec:
     """Describe the session that a worker must run so that it collects just ``items``, under the same node ids.
 
     ``folder`` is left empty; each worker gets its own.
@@ -28,6 +28,7 @@ def spec_for(config: pytest.Config, items: Sequence[pytest.Item]) -> WorkerSpec:
         folder="",
         nodeids=frozenset(item.nodeid for item in items),
         files=frozenset(str(item.path) for item in items),
+        gil_switched_on_by=gil_switched_on_by,
     )
 
 

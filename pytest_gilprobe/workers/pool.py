@@ -90,14 +90,18 @@ class Worker:
 class Pool:
     """The workers of one session."""
 
-    def __init__(self, *, spec: WorkerSpec, start_method: str | None, timeout_s: float) -> None:
-        """Prepare to start workers as ``spec`` says; ``timeout_s`` bounds start-up, set-up and each batch."""
+    def __init__(self, *, spec: WorkerSpec, start_method: str | None, timeout_s: float, gil: bool | None = None) -> None:
+        """Prepare to start workers as ``spec`` says; ``timeout_s`` bounds start-up, set-up and each batch.
+
+        ``gil`` has them run with their GIL on or off, which only a free-threaded build under ``spawn`` can; None leaves that to Python.
+        """
         # `get_context(None)` would fix the default for good, and the user's own `set_start_method` would fail.
         default = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
         self.start_method = start_method or default
         self._context: Any = multiprocessing.get_context(self.start_method)
         self._spec = spec
         self._timeout_s = timeout_s
+        self._gil = gil
         self._folder = Path(tempfile.mkdtemp(prefix="gilprobe-"))
         self._started = 0
         self._workers: list[Worker] = []
@@ -129,7 +133,7 @@ class Pool:
             args=(theirs, end, tuple(inherited) if self.start_method == "fork" else (), spec),
             name=f"gilprobe-worker-{self._started}",
         )
-        with _without_main_module(), _without_coverage(), warnings.catch_warnings():
+        with _without_main_module(), _without_coverage(), _python_gil(self._gil), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child only starts a session
             process.start()
         theirs.close()
@@ -162,7 +166,7 @@ class Pool:
         for worker in chosen:
             if worker.ready is not None:
                 continue
-            answer = self._hear(worker, self._deadline(self._timeout_s))
+            answer = self._checked(self._hear(worker, self._deadline(self._timeout_s)))
             if isinstance(answer, Ready):
                 worker.ready = answer
                 worker.start_up_s = (host.perf_counter_ns() - worker.asked_ns) / 1e9
@@ -174,6 +178,13 @@ class Pool:
             shown = "" if log in why else f"\n{log}"
             return Lost(outcome=outcome, error=f"a worker process could not start: {why}{shown}")
         return chosen
+
+    def _checked(self, answer: Answer | Lost) -> Answer | Lost:
+        """Refuse a worker whose GIL is not as it was asked for: ``-X gil`` on the command line goes before the environment."""
+        if not isinstance(answer, Ready) or self._gil in {None, answer.gil_enabled}:
+            return answer
+        on, wanted = ("on" if state else "off" for state in (answer.gil_enabled, self._gil))
+        return Failed(error=f"its GIL is {on} although it was started to have it {wanted}")
 
     # Ask
 
@@ -382,6 +393,26 @@ def _without_coverage() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+@contextlib.contextmanager
+def _python_gil(gil: bool | None) -> Iterator[None]:  # noqa: FBT001 - the one thing it is about
+    """Set ``PYTHON_GIL``, which a new interpreter reads, while a process is started.
+
+    Source: "Free-threaded CPython" in the Python documentation's how-tos.
+    """
+    if gil is None:
+        yield
+        return
+    before = os.environ.get("PYTHON_GIL")
+    os.environ["PYTHON_GIL"] = "1" if gil else "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHON_GIL"]
+        else:
+            os.environ["PYTHON_GIL"] = before
 
 
 @contextlib.contextmanager

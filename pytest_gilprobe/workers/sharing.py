@@ -1,7 +1,7 @@
 """What NumPy arrays cost to pass on in shared memory: filling it on one side, mapping it on the other.
 
-Measured on an anonymous memory file (``memfd_create(2)``), which is what `multiprocessing.shared_memory` is to the kernel: pages
-of a file in memory. Unlike that it starts no resource tracker process beside what is being timed.
+Measured on an anonymous memory file (``memfd_create(2)``), which is what `multiprocessing.shared_memory` is to the
+kernel: pages of a file in memory. Unlike that it starts no resource tracker process beside what is being timed.
 """
 
 from __future__ import annotations

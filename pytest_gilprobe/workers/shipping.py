@@ -1,7 +1,8 @@
 """What it costs to move a call's data to another process: pickled, through a Pipe, through a Queue, by shared memory.
 
-Measured inside one worker, a thread at each end: the system calls, the copies and the pickling are those between two processes, and both
-ends let go of the GIL while they wait (``benchmarks/transfer.py`` holds this against two real processes).
+Measured inside one worker, a thread at each end: the system calls, the copies and the pickling are those between
+two processes, and both ends let go of the GIL while they wait (``benchmarks/transfer.py`` holds this against two
+real processes).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ENOUGH_S = 0.1
 """No further round of one measurement is begun after this: large data is measured once or twice."""
 DEEPEST = 20
 """Levels down to which an object that cannot be pickled is looked for."""
+CANNOT = "cannot be handed to a process"
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None))
 
 
@@ -96,8 +98,8 @@ def _named(given: Given) -> dict[str, Any]:
 def measure(given: Given, *, with_result: bool) -> Shipped:
     """Measure what one call's arguments and its result cost to move.
 
-    ``with_result`` makes one call to have a result; without, only the arguments are moved. What cannot be moved is named in the
-    answer's ``refused``.
+    ``with_result`` makes one call to have a result; without, only the arguments are moved. What cannot be moved is
+    named in the answer's ``refused``.
     """
     payload = (_owner(given.func), given.args, given.kwargs)
     named = _named(given) | ({"self": payload[0]} if payload[0] is not None else {})
@@ -112,7 +114,7 @@ def measure(given: Given, *, with_result: bool) -> Shipped:
 
 
 def _owner(func: object) -> object:
-    """Return the object that a bound method travels with; a built-in function's is its module, which stays where it is."""
+    """Return the object that a bound method travels with; a built-in function's is its module, which stays."""
     owner = getattr(func, "__self__", None)
     return None if inspect.ismodule(owner) else owner
 
@@ -142,7 +144,7 @@ def _transfer(payload: Any, result: Any) -> Transfer:
 
 
 def through_pipe(content: Any) -> float:
-    """Return the seconds that bytes take through a `multiprocessing.Pipe`, from the start of sending to the end of receiving."""
+    """Return the seconds that bytes take through a `multiprocessing.Pipe`, until they are received."""
     receiving, sending = multiprocessing.Pipe(duplex=False)
     go, started = threading.Semaphore(0), [0]
 
@@ -215,11 +217,11 @@ def _refusal(thing: Any, named: dict[str, Any], whose: str) -> str | None:
         pickled = ForkingPickler.dumps(thing)
     except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
         path, culprit = to_blame(named)
-        return f"cannot be handed to a process: {whose} {path} is {_a(culprit)}, which cannot be pickled ({_first_line(error)})"
+        return f"{CANNOT}: {whose} {path} is {_a(culprit)}, which cannot be pickled ({_first_line(error)})"
     try:
         pickle.loads(pickled)  # noqa: S301 - pickled just above
     except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
-        return f"cannot be handed to a process: {whose} {' or '.join(named)} can be pickled but not read again ({_first_line(error)})"
+        return f"{CANNOT}: {whose} {' or '.join(named)} can be pickled but not read again ({_first_line(error)})"
     return None
 
 

@@ -1,0 +1,147 @@
+"""Free-threaded builds in whole sessions: who switched the GIL on, and one interpreter as two columns."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from pytest_gilprobe import host, serialize
+from pytest_gilprobe.gil.switch import Culprits
+from pytest_gilprobe.model import Gil, Recommendation, Status
+
+QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2", "--gilprobe-report")
+
+free_threaded = pytest.mark.skipif(not host.free_threaded_build(), reason="takes a free-threaded build of Python")
+
+COMPUTES = """
+import pytest
+
+@pytest.mark.gilprobe(max_time=3)
+def test_computes():
+    sum(i * i for i in range(50_000))
+"""
+IMPORTS_IN_A_CALL = """
+import pytest
+
+@pytest.mark.gilprobe
+def test_computes():
+    import gilful
+    sum(i * i for i in range(10_000))
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what else is installed out of the sessions, and leave the GIL to Python."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_gilprobe.plugin")
+    monkeypatch.delenv("PYTHON_GIL", raising=False)
+
+
+@pytest.fixture
+def gilful(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Build an extension module that needs the GIL, and return its name."""
+    compiler = shutil.which("cc")
+    headers = Path(sysconfig.get_path("include"))
+    if compiler is None or not (headers / "Python.h").exists():
+        pytest.skip("takes a C compiler and Python's headers")
+    source = Path(__file__).with_name("gilful.c")
+    target = pytester.path / f"gilful{sysconfig.get_config_var('EXT_SUFFIX')}"
+    subprocess.run([compiler, "-shared", "-fPIC", f"-I{headers}", source, "-o", target], check=True)
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    return "gilful"
+
+
+def test_culprit_is_read_out_of_the_warning() -> None:
+    """Each module that CPython names in its warning is known, once; other warnings name nobody."""
+    culprits = Culprits(("first",))
+    for module in ("pkg._fast", "first", "pkg._fast"):
+        culprits.hear(
+            RuntimeWarning(
+                f"The global interpreter lock (GIL) has been enabled to load module '{module}', which has not "
+                "declared that it can run safely without the GIL."
+            )
+        )
+    culprits.hear(UserWarning("the GIL is fine, and 'module' is only a word"))
+    assert culprits.names == ("first", "pkg._fast")
+
+
+@free_threaded
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_module_that_switched_the_gil_on_is_named(pytester: pytest.Pytester, gilful: str, method: str) -> None:
+    """A test file that imports an extension made for the GIL has it named, beside the verdict and in the environment."""
+    pytester.makepyfile(f"import {gilful}\n{COMPUTES}")
+    pytester.runpytest_subprocess(*QUICK, f"--gilprobe-start-method={method}", timeout=60).assert_outcomes(
+        passed=1, warnings=1
+    )
+    report = serialize.read(pytester.path / "reports/gilprobe.json")
+    assert report.environment.gil_enabled
+    assert report.environment.gil_switched_on_by == (gilful,)
+    (workload,) = report.workloads
+    (message,) = [each.message for each in workload.verdict.cautions if each.slug == "gil-switched-on"]
+    assert gilful in message
+
+
+@free_threaded
+def test_module_imported_by_a_call_is_named(pytester: pytest.Pytester, gilful: str) -> None:
+    """The import may as well be inside the call: then the GIL was off when the worker was ready."""
+    pytester.makepyfile(IMPORTS_IN_A_CALL)
+    result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-start-method=spawn", timeout=60)
+    result.assert_outcomes(passed=1, warnings=1)
+    (workload,) = serialize.read(pytester.path / "reports/gilprobe.json").workloads
+    (message,) = [each.message for each in workload.verdict.cautions if each.slug == "gil-switched-on"]
+    assert gilful in message
+
+
+@free_threaded
+def test_one_interpreter_is_two_columns(pytester: pytest.Pytester, gilful: str) -> None:
+    """With ``--gilprobe-ab-gil`` all is probed without the GIL and with it, whatever was imported; both reports and their comparison are left."""
+    pytester.makepyfile(f"import {gilful}\n{COMPUTES}\n@pytest.mark.gilprobe\n@pytest.mark.skip\ndef test_skipped(): pass\n")
+    result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-ab-gil", timeout=90)
+    result.assert_outcomes(passed=1, skipped=1, warnings=1)
+    without = serialize.read(pytester.path / "reports/gilprobe-gil0.json")
+    with_ = serialize.read(pytester.path / "reports/gilprobe-gil1.json")
+    assert without.workloads == serialize.read(pytester.path / "reports/gilprobe.json").workloads
+    assert (without.environment.gil_enabled, with_.environment.gil_enabled) == (False, True)
+    assert without.workloads[0].verdict.gil is Gil.ABSENT
+    assert with_.workloads[0].verdict.gil in {Gil.HELD, Gil.UNKNOWN}
+    assert with_.workloads[0].verdict.strategy in {Recommendation.PROCESSES, Recommendation.INCONCLUSIVE}
+    assert without.workloads[0].verdict.strategy in {Recommendation.THREADS, Recommendation.INCONCLUSIVE}
+    assert without.workloads[1].status is with_.workloads[1].status is Status.NOT_PROBED
+    for suffix in ("md", "html"):
+        assert "GIL on" in (pytester.path / f"reports/gilprobe-ab-gil.{suffix}").read_text("utf-8")
+    result.stdout.fnmatch_lines(["*= gilprobe: with the GIL and without =*", "*GIL on*"])
+
+
+@free_threaded
+def test_command_line_that_fixes_the_gil_is_told(pytester: pytest.Pytester) -> None:
+    """``-X gil=1`` goes before what a worker is asked for: the half that cannot be had is not probed, and says so."""
+    pytester.makepyfile(COMPUTES)
+    command = [sys.executable, "-X", "gil=1", "-m", "pytest", *QUICK, "--gilprobe-ab-gil"]
+    assert pytester.run(*command, timeout=60).ret == pytest.ExitCode.OK
+    (without,) = serialize.read(pytester.path / "reports/gilprobe-gil0.json").workloads
+    (with_,) = serialize.read(pytester.path / "reports/gilprobe-gil1.json").workloads
+    assert without.status is Status.NOT_PROBED
+    assert "its GIL is on although it was started to have it off" in str(without.reason)
+    assert with_.status is Status.PROBED
+
+
+@free_threaded
+def test_start_method_that_hands_the_gil_on_is_refused(pytester: pytest.Pytester) -> None:
+    """A forked worker has the GIL of its parent, so two columns and ``fork`` are a usage error."""
+    result = pytester.runpytest_subprocess("--gilprobe-ab-gil", "--gilprobe-start-method=fork")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--gilprobe-ab-gil*'fork'*allowed: 'spawn'*"])
+
+
+@pytest.mark.skipif(host.free_threaded_build(), reason="here it is allowed")
+def test_build_with_a_gil_has_no_two_columns(pytester: pytest.Pytester) -> None:
+    """On a build that always has its GIL the flag is a usage error that says what it takes."""
+    result = pytester.runpytest_subprocess("--gilprobe-ab-gil")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--gilprobe-ab-gil: this Python always has its GIL; it takes a free-threaded build*"])

@@ -1,0 +1,172 @@
+"""Other plugins: installed together, nothing breaks, nothing of theirs is written twice, nothing is timed under a tracer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import pytest
+import sessions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TWO = """
+import time
+import pytest
+
+@pytest.mark.gilprobe
+def test_one():
+    time.sleep(0.005)
+
+@pytest.mark.gilprobe
+def test_two():
+    time.sleep(0.005)
+
+def test_three():
+    pass
+"""
+
+
+class TestXdist:
+    """pytest-xdist."""
+
+    def test_one_worker(self, tmp_path: Path) -> None:
+        """With one worker marked tests are probed, and the controller's single report has the results."""
+        pytest.importorskip("xdist")
+        sessions.write(tmp_path, TWO)
+        seen = sessions.run(tmp_path, "-n1", f"--junitxml={tmp_path / 'junit.xml'}")
+        assert seen.exit_status == pytest.ExitCode.OK, seen.output
+        assert [seen.outcomes(f"::{name}") for name in ("test_one", "test_two")] == [("probed", "ok", "ok")] * 2, seen.output
+        assert seen.output.count("2 workloads") == 1
+        properties = [one.get("name") for one in ElementTree.parse(tmp_path / "junit.xml").iter("property")]  # noqa: S314
+        assert properties.count("gilprobe_strategy") == 2
+
+    def test_several_workers(self, tmp_path: Path) -> None:
+        """With several workers marked tests run once and are not probed, which one line says."""
+        pytest.importorskip("xdist")
+        sessions.write(tmp_path, TWO)
+        seen = sessions.run(tmp_path, "-n2")
+        assert seen.exit_status == pytest.ExitCode.OK, seen.output
+        assert "3 passed" in seen.output
+        assert [line for line in seen.output.splitlines() if line.startswith("gilprobe:")][-1].startswith(
+            "gilprobe: 2 marked tests were not probed"
+        )
+        assert seen.workloads == {}
+
+    def test_nothing_marked(self, tmp_path: Path) -> None:
+        """Where no test is marked nothing is said."""
+        pytest.importorskip("xdist")
+        sessions.write(tmp_path, "def test_plain(): pass")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *sessions.QUIET, "-n2"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == pytest.ExitCode.OK, done.stdout
+        assert "gilprobe:" not in done.stdout
+
+
+CODE = """
+def used(value):
+    if value:
+        return 1
+    return 2
+
+def unused():
+    return 3
+"""
+COVERED = """
+import sys, time
+import pytest
+from code_ import used
+
+@pytest.mark.gilprobe
+def test_used():
+    used(1)
+    time.sleep(0.005)
+    assert sys.gettrace() is None or "PYTEST_GILPROBE_WORKER" not in __import__("os").environ
+"""
+
+
+def _missing(folder: Path) -> list[int]:
+    report = folder / "coverage.json"
+    command = [sys.executable, "-m", "coverage", "json", "-q", "-o", str(report), "--include=code_.py"]
+    subprocess.run(command, cwd=folder, check=True, timeout=60, capture_output=True)
+    missing: list[int] = json.loads(report.read_text("utf-8"))["files"]["code_.py"]["missing_lines"]
+    return missing
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize("patched", ["", "patch = subprocess,_exit\nparallel = true\n"], ids=["plain", "patch"])
+def test_coverage(patched: str, start_method: str, tmp_path: Path) -> None:
+    """Coverage is what it is without the plugin, and workers neither trace nor write data."""
+    (tmp_path / "code_.py").write_text(CODE, encoding="utf-8")
+    (tmp_path / ".coveragerc").write_text(f"[run]\nsource = .\n{patched}", encoding="utf-8")
+    sessions.write(tmp_path, COVERED)
+    seen = _covered(tmp_path, start_method)
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    assert seen.one("::test_used")["status"] == "probed", seen.one("::test_used")
+    assert "traced" not in [caution["slug"] for caution in seen.one("::test_used")["verdict"]["cautions"]]
+    assert len(list(tmp_path.glob(".coverage*"))) == 2, "the settings and one data file"
+    assert _missing(tmp_path) == [5, 8]
+
+
+def _covered(folder: Path, start_method: str) -> sessions.Session:
+    """Run a session under coverage, as if this one were not."""
+    os_environ = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "GILPROBE_"))}
+    reports = folder / "gilprobe-reports"
+    flags = ["--cov=.", "--cov-report=", f"--gilprobe-start-method={start_method}", f"--gilprobe-report-dir={reports}", "--gilprobe-max-time=1"]
+    done = subprocess.run(
+        sessions.command(*flags), cwd=folder, env=os_environ, capture_output=True, text=True, timeout=sessions.SESSION_S, check=False
+    )
+    workloads = json.loads((reports / "gilprobe.json").read_text("utf-8"))["workloads"]
+    return sessions.Session(
+        exit_status=done.returncode, output=done.stdout + done.stderr, workloads={one["nodeid"]: one for one in workloads}
+    )
+
+
+def test_timeout(tmp_path: Path) -> None:
+    """pytest-timeout limits the test, not its probe, in the parent and in workers."""
+    pytest.importorskip("pytest_timeout")
+    sessions.write(tmp_path, "import time, pytest\n@pytest.mark.gilprobe\ndef test_slow():\n    time.sleep(0.3)\n")
+    seen = sessions.run(tmp_path, "--timeout=1", budget_s=4)
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    assert seen.outcomes("::test_slow") == ("probed", "ok", "ok"), seen.output
+
+
+def test_faulthandler_timeout(tmp_path: Path) -> None:
+    """pytest's own limit, which prints stacks or ends the session, is no limit on a probe either."""
+    sessions.write(
+        tmp_path, "import time, pytest\n@pytest.mark.gilprobe\ndef test_slow():\n    time.sleep(0.2)\n", ini="faulthandler_timeout = 1\n"
+    )
+    seen = sessions.run(tmp_path, budget_s=3)
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    assert "Timeout" not in seen.output
+
+
+@pytest.mark.parametrize(
+    ("module", "flags"),
+    [("pytest_rerunfailures", ("--reruns=2",)), ("pytest_randomly", ("-p", "randomly")), ("pytest_benchmark", ()), ("pytest_mock", ())],
+)
+def test_installed_together(module: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+    """Plugins that rerun, reorder, benchmark or patch leave the results as they are."""
+    pytest.importorskip(module)
+    sessions.write(tmp_path, TWO)
+    seen = sessions.run(tmp_path, *(flag for flag in flags if flag not in {"-p", "randomly"}))
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    assert {workload["status"] for workload in seen.workloads.values()} == {"probed"}, seen.output
+
+
+def test_nothing_of_the_users_is_touched(tmp_path: Path) -> None:
+    """Workers write no cache, log, JUnit XML or temporary folder of the session's."""
+    source = TWO + "\ndef test_folder(tmp_path):\n    (tmp_path / 'x').touch()\ntest_folder.pytestmark = [pytest.mark.gilprobe]\n"
+    sessions.write(tmp_path, source, ini="log_file = log.txt\nlog_file_level = INFO\n")
+    seen = sessions.run(tmp_path, f"--basetemp={tmp_path / 'temp'}", "--junitxml=junit.xml", "-p", "cacheprovider")
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    assert seen.one("::test_folder")["status"] == "probed"
+    assert sorted(path.name for path in (tmp_path / "temp").iterdir() if not path.is_symlink()) == ["test_folder0"]
+    cases = list(ElementTree.parse(tmp_path / "junit.xml").iter("testcase"))  # noqa: S314 - our own file
+    assert len(cases) == 4

@@ -1,0 +1,187 @@
+"""``--gilprobe-scan``, end to end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_gilprobe import host
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs /proc")
+FLAGS = ("--gilprobe-scan", "--gilprobe-report", "-p", "no:cacheprovider")
+SPIN = """
+import time
+def spin(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until: pass
+"""
+
+
+def _run(pytester: pytest.Pytester, *flags: str) -> tuple[pytest.RunResult, dict[str, Any]]:
+    result = pytester.runpytest_subprocess(*FLAGS, *flags)
+    path = pytester.path / "reports" / "gilprobe.json"
+    return result, json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _held(report: dict[str, Any], name: str) -> float | None:
+    found = next(one for one in report["workloads"] if one["nodeid"].endswith(name))
+    share = found["serial"]["gil_held_fraction"]
+    return None if share is None else float(share["value"])
+
+
+@LINUX
+@pytest.mark.skipif(not host.gil_enabled(), reason="there is no GIL")
+def test_a_scan_tells_waiting_from_computing_and_runs_nothing_twice(pytester: pytest.Pytester) -> None:
+    """Each test runs once, and its report says whether it waited, computed, or held the GIL asleep."""
+    pytester.makepyfile(
+        SPIN
+        + """
+import ctypes, pathlib
+def test_sleeps():
+    time.sleep(0.2)
+    with open("ran.txt", "a") as file: file.write("x")
+def test_spins(): spin(0.2)
+def test_blocks(): ctypes.PyDLL(None).usleep(200_000)
+"""
+    )
+    result, report = _run(pytester)
+    result.assert_outcomes(passed=3)
+    assert (pytester.path / "ran.txt").read_text() == "x"
+    assert {one["status"] for one in report["workloads"]} == {"scanned"}
+    assert (_held(report, "test_sleeps") or 0) < 0.2
+    assert (_held(report, "test_spins") or 0) > 0.8
+    assert (_held(report, "test_blocks") or 0) > 0.8
+    slugs = {finding["slug"]: finding["names"] for finding in report["scan"]["findings"]}
+    assert [name.rpartition("::")[2] for name in slugs["scan-blocks"]] == ["test_blocks"]
+    assert [name.rpartition("::")[2] for name in slugs["scan-waits"]] == ["test_sleeps"]
+    assert report["scan"]["lost"] == 0
+    result.stdout.fnmatch_lines(["*gilprobe scan*", "3 tests, 3 long enough*", "*test_blocks*"])
+
+
+@LINUX
+def test_short_tests_are_told_in_pools(pytester: pytest.Pytester) -> None:
+    """A hundred tests of a few microseconds are in their file's pool, and by the fixture that they share."""
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture
+        def thing(): return 1
+        @pytest.mark.parametrize("number", range(100))
+        def test_short(thing, number): pass
+        """
+    )
+    _, report = _run(pytester)
+    pools = {(pool["kind"], pool["name"]): pool["tests"] for pool in report["scan"]["pools"]}
+    alone = report["scan"]["tests_alone"]
+    file = next(name for kind, name in pools if kind == "file")
+    assert report["scan"]["tests"] == 100
+    assert pools["file", file] == pools["fixture", "thing"] == 100 - alone
+    assert ("fixture", "number") not in pools
+
+
+@LINUX
+def test_with_xdist_every_worker_is_watched_and_one_report_written(pytester: pytest.Pytester) -> None:
+    """Tests of all workers are in one report."""
+    pytest.importorskip("xdist")
+    pytester.makepyfile(SPIN + "".join(f"\ndef test_{number}(): spin(0.15)\n" for number in range(4)))
+    result, report = _run(pytester, "-n", "2")
+    result.assert_outcomes(passed=4)
+    assert report["scan"]["tests"] == 4
+    assert report["scan"]["died_in"] is None
+
+
+@LINUX
+def test_a_pytest_that_is_killed_is_reported_by_its_watcher(pytester: pytest.Pytester) -> None:
+    """The watcher outlives pytest just long enough to name the test and write the report."""
+    pytester.makepyfile(
+        """
+        import os, signal, time
+        def test_lives(): time.sleep(0.1)
+        def test_dies(): os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    command = [sys.executable, "-m", "pytest", *FLAGS]
+    with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        _, said = run.communicate(timeout=60)  # ends when the watcher has closed standard error too
+    assert run.returncode == -9
+    assert b"died in " in said
+    assert b"::test_dies" in said
+    report = json.loads((pytester.path / "reports" / "gilprobe.json").read_text("utf-8"))
+    assert report["scan"]["died_in"].endswith("::test_dies")
+    assert [one["nodeid"].rpartition("::")[2] for one in report["workloads"]] == ["test_lives"]
+
+
+@LINUX
+def test_a_test_that_closes_the_pipe_does_not_end_the_watching(pytester: pytest.Pytester) -> None:
+    """The watcher goes on where its standard input ends while pytest lives."""
+    pytester.makepyfile(
+        SPIN
+        + """
+import os
+def test_closes():
+    for number in range(3, 64):
+        try:
+            if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"): os.close(number)
+        except OSError: pass
+    time.sleep(0.1)
+def test_after(): spin(0.15)
+"""
+    )
+    _, report = _run(pytester)
+    assert report["scan"]["died_in"] is None
+    assert [one["nodeid"].rpartition("::")[2] for one in report["workloads"]] == ["test_closes", "test_after"]
+
+
+def test_a_gil_that_cannot_be_watched_is_said_and_the_rest_is_told(pytester: pytest.Pytester) -> None:
+    """Without an address wall and CPU time are still told, and why the GIL is not."""
+    pytester.makeconftest(
+        """
+        from pytest_gilprobe.gil.locate import Location
+        import pytest_gilprobe.scan.session as room
+        room.locate = lambda: Location(address=None, reason="for the test's sake")
+        """
+    )
+    pytester.makepyfile("import time\ndef test_sleeps(): time.sleep(0.1)\n")
+    result, report = _run(pytester)
+    assert report["scan"]["unwatched"] == "for the test's sake"
+    (found,) = report["workloads"]
+    assert (found["verdict"]["bound"], found["serial"]["gil_held_fraction"]) == ("io", None)
+    result.stdout.fnmatch_lines(["caution: the GIL was not watched: for the test's sake"])
+
+
+def test_marked_tests_are_not_probed_in_a_scan(pytester: pytest.Pytester) -> None:
+    """A scan reruns nothing, marked or not."""
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.gilprobe
+        def test_marked():
+            with open("ran.txt", "a") as file: file.write("x")
+        """
+    )
+    _, report = _run(pytester)
+    assert (pytester.path / "ran.txt").read_text() == "x"
+    assert report["scan"]["tests"] == 1
+
+
+@pytest.mark.parametrize("flags", [("--collect-only",), ("--gilprobe-disable",)])
+def test_nothing_is_watched_where_nothing_is_asked(pytester: pytest.Pytester, flags: tuple[str, ...]) -> None:
+    """Collecting only, or disabled, leaves no report."""
+    pytester.makepyfile("def test_a(): pass")
+    result, report = _run(pytester, *flags)
+    assert result.ret == 0
+    assert report == {}
+
+
+def test_a_report_folder_that_cannot_be_written_is_an_error_of_its_own(pytester: pytest.Pytester) -> None:
+    """The results are printed all the same, and the exit status tells."""
+    pytester.makepyfile("def test_a(): pass")
+    (pytester.path / "taken").write_text("a file")
+    result, _ = _run(pytester, "--gilprobe-report-dir=taken")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["*gilprobe scan*", "1 test, *", "ERROR: --gilprobe-report-dir: *"])
