@@ -28,7 +28,7 @@ from xml.etree import ElementTree
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDS = ("hypothesis", "trio", "anyio", "freezegun", "pretend", "chardet", "certifi", "httpcore", "h11", "trustme")
+NEEDS = ("hypothesis", "trio", "anyio", "freezegun", "pretend")
 MARK = "GILPROBE_SUITES"
 SUITE_S = 900
 BUDGET_S = 0.3
@@ -51,7 +51,6 @@ SUITES = (
     Suite(name="h11", tests=("h11/tests",)),
     Suite(name="python_dateutil", tests=("tests/test_easter.py", "tests/test_utils.py", "tests/test_import_star.py")),
     Suite(name="packaging", tests=("tests/test_utils.py", "tests/test_elffile.py", "tests/test_musllinux.py")),
-    Suite(name="httpx", tests=("tests/models/test_cookies.py", "tests/models/test_headers.py", "tests/test_timeouts.py")),
 )
 
 

@@ -39,8 +39,10 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", default=["sample_workloads"])
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
-    print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start, "
-          f"{options.repeat} repetitions\n")
+    print(
+        f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start, "
+        f"{options.repeat} repetitions\n"
+    )
     times, floors, calls = defaultdict(list), defaultdict(list), {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.repeat):
@@ -57,9 +59,13 @@ def main() -> int:
         ratios.append(probe / least)
         if calls[nodeid] <= LONGEST_CALL_S and probe > MOST_S:
             slow.append(nodeid)
-        print(f"| {nodeid.split('::')[-1]} | {calls[nodeid] * 1e3:.3g} ms | {least:.2f} s | {probe:.2f} s | {probe / least:.2f} |")
-    print(f"\nmedian ratio {statistics.median(ratios):.2f} (bar {MOST_RATIO}); "
-          f"over {MOST_S} s: {', '.join(slow) or 'none'}")
+        print(
+            f"| {nodeid.split('::')[-1]} | {calls[nodeid] * 1e3:.3g} ms | {least:.2f} s | {probe:.2f} s | {probe / least:.2f} |"
+        )
+    print(
+        f"\nmedian ratio {statistics.median(ratios):.2f} (bar {MOST_RATIO}); "
+        f"over {MOST_S} s: {', '.join(slow) or 'none'}"
+    )
     return 1 if statistics.median(ratios) > MOST_RATIO or slow else 0
 
 

@@ -68,7 +68,10 @@ def probe_all(paths: list[str], folder: str, options: list[str]) -> list[dict[st
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--gilprobe-report"]
     done = subprocess.run(
         [*command, f"--gilprobe-report-dir={folder}", *options, *paths],
-        check=False, capture_output=True, text=True, cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     if not file.exists():  # a wrong verdict fails its test, and is what is counted here
         raise SystemExit(f"the probing session failed:\n{done.stdout}\n{done.stderr}")
@@ -86,10 +89,21 @@ def main() -> int:
     options = parser.parse_args()
     collector = Collector()
     with contextlib.redirect_stdout(open(os.devnull, "w")):  # noqa: SIM115, PTH123
-        pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}",
-                     *(str(ROOT / path) if not Path(path).exists() else path for path in options.paths)], plugins=[collector])
-    print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start, "
-          f"{options.busy} busy loops, {options.repeat} repetitions, {len(collector.expected)} workloads\n")
+        pytest.main(
+            [
+                "--collect-only",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                f"--rootdir={ROOT}",
+                *(str(ROOT / path) if not Path(path).exists() else path for path in options.paths),
+            ],
+            plugins=[collector],
+        )
+    print(
+        f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start, "
+        f"{options.busy} busy loops, {options.repeat} repetitions, {len(collector.expected)} workloads\n"
+    )
     seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
     bounds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     why: defaultdict[str, list[str]] = defaultdict(list)
@@ -124,8 +138,10 @@ def report(
         unsure += counts["inconclusive"]
         wrong += sum(n for strategy, n in counts.items() if strategy not in strategies and strategy != "inconclusive")
         wrong_bounds += sum(n for name, n in bounds[nodeid].items() if bound and name not in {bound, "inconclusive"})
-    print(f"\n{total} probes: {total - wrong - unsure} right, {wrong} wrong, {unsure} inconclusive "
-          f"({unsure / max(total, 1):.1%}); wrong bounds: {wrong_bounds}")
+    print(
+        f"\n{total} probes: {total - wrong - unsure} right, {wrong} wrong, {unsure} inconclusive "
+        f"({unsure / max(total, 1):.1%}); wrong bounds: {wrong_bounds}"
+    )
     for nodeid, reasons in why.items():
         for reason, number in Counter(reasons).most_common(3):
             print(f"- {nodeid} ({number}x) {reason}")

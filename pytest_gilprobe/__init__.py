@@ -22,7 +22,7 @@ class _Package(ModuleType):
     @property
     def probe(self) -> Any:
         """Probe one function: `pytest_gilprobe.api.probe`."""
-        from pytest_gilprobe.api import probe  # noqa: PLC0415 - see the class
+        from pytest_gilprobe.api import probe
 
         return probe
 

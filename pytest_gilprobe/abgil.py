@@ -76,7 +76,7 @@ def compared(without: Report, with_: Report) -> Comparison | None:
 
 def publish(without: Report, with_: Report, folder: Path) -> tuple[str, ...]:
     """Write both halves and their comparison into ``folder``, which is there; return what could not be written."""
-    from pytest_gilprobe.reporters import html, markdown  # noqa: PLC0415 - only for those who want files
+    from pytest_gilprobe.reporters import html, markdown
 
     comparison = compared(without, with_)
     try:

@@ -71,13 +71,13 @@ class Probed:
 
     def __str__(self) -> str:
         """Draw the report as on a terminal, without colours."""
-        from pytest_gilprobe.reporters import terminal  # noqa: PLC0415 - only for who wants to see it
+        from pytest_gilprobe.reporters import terminal
 
         width = shutil.get_terminal_size().columns
         return terminal.text(terminal.draw(self.report, width=width), color=False).rstrip()
 
     def _repr_markdown_(self) -> str:
-        from pytest_gilprobe.reporters import markdown  # noqa: PLC0415
+        from pytest_gilprobe.reporters import markdown
 
         return markdown.draw(self.report, limit=None)
 
@@ -145,7 +145,7 @@ def _refuse(func: object) -> None:
 
 def _method(given: Given, asked: str | None) -> str | None:
     """Choose how workers start: as asked; forked where nothing else can bring them the function."""
-    import multiprocessing  # noqa: PLC0415 - heavy
+    import multiprocessing
 
     if asked is not None or _picklable(given) is None or "fork" not in multiprocessing.get_all_start_methods():
         return asked
@@ -156,7 +156,7 @@ def _picklable(given: Given) -> str | None:
     """Say why a function and its arguments cannot reach a worker that is not forked, or None."""
     try:
         pickle.dumps((given.func, given.args, given.kwargs))
-    except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
+    except Exception as error:
         return f"{type(error).__name__}: {error}"
     module = getattr(given.func, "__module__", None)
     if module == "__main__" and _script() is None:
@@ -264,7 +264,7 @@ def handed_over(test_file: str) -> Given:
     sys.path[:] = [*state["path"], *(entry for entry in sys.path if entry not in state["path"])]
     if state["script"] is not None:
         _run_script_again(state["script"])
-    func, args, kwargs = pickle.loads((folder / "given.pickle").read_bytes())  # noqa: S301 - written by the parent
+    func, args, kwargs = pickle.loads((folder / "given.pickle").read_bytes())
     return Given(func=func, args=args, kwargs=kwargs)
 
 

@@ -47,20 +47,20 @@ def of(evidence: Evidence, bound: Bound, gil: Gil) -> tuple[Caution, ...]:
     return tuple(found)
 
 
-def _unsafe(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001 - one signature for all rules
+def _unsafe(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     bad = {Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED}
     if evidence.threads.outcome in bad:
         return f"in threads it {evidence.threads.outcome}: do not run it in threads before that is mended"
     return None
 
 
-def _processes_fail(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _processes_fail(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     if evidence.processes.outcome in {Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED}:
         return f"in processes it {evidence.processes.outcome}: several at once may not share what it uses"
     return None
 
 
-def _blocks(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _blocks(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     fraction, used = evidence.serial.gil_held_fraction, evidence.serial.cpu_utilization.value
     if fraction is None or fraction.low - used < BLOCKS_HOLDING:
         return None
@@ -70,14 +70,14 @@ def _blocks(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
     )
 
 
-def _stalls(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _stalls(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     hold = evidence.serial.longest_hold_s
     if hold is None or hold < STALLS_S:
         return None
     return f"native code holds the GIL without a break: it stalls every other thread for up to {numbers.seconds(hold)}"
 
 
-def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     seen = {
         reading.gil_enabled
         for one in evidence.measurement.rounds
@@ -93,14 +93,14 @@ def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa:
     return None
 
 
-def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     share = evidence.serial.native_cpu_share
     if share is None or share <= NATIVE_BUSY:
         return None
     return f"already parallel inside: native threads use {numbers.percent(share)} of another core during serial calls"
 
 
-def _convoy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _convoy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     speedup = evidence.threads.speedup
     if speedup is None or speedup.high >= CONVOY:
         return None
@@ -124,7 +124,7 @@ def _not_the_gil(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     return None
 
 
-def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     threads, scaling = evidence.threads.speedup, evidence.machine.scaling
     if gil is not Gil.ABSENT or threads is None or scaling is None or threads.high >= scaling.value * SCALES:
         return None
@@ -136,42 +136,44 @@ def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noq
     )
 
 
-def _workers(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _workers(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     cpus, workers = evidence.machine.cpus, evidence.measurement.workers
     if bound is Bound.IO or workers <= cpus:
         return None
     return f"{workers} workers share {numbers.count(cpus, 'usable CPU')}: computing cannot gain more than {cpus}x here"
 
 
-def _busy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _busy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     share = evidence.serial.run_queue_share
     if share is None or share < BUSY:
         return None
     return f"other programs kept the CPUs busy: serial calls queued for {numbers.percent(share)} of their time, which is taken out"
 
 
-def _throttled(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _throttled(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     share = evidence.measurement.throttled_share
     if share is None or share < THROTTLED:
         return None
-    return f"this machine's CPU quota held the probe back for {numbers.percent(share)} of its time: speed-ups read too low"
+    return (
+        f"this machine's CPU quota held the probe back for {numbers.percent(share)} of its time: speed-ups read too low"
+    )
 
 
-def _traced(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _traced(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     found = evidence.measurement.tracers
     if not found:
         return None
     return f"its Python code was not timed as it is: {', '.join(found)} is active in the worker"
 
 
-def _cold(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _cold(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     first, later = evidence.serial.first_call_s, evidence.serial.wall_s_per_call.value
-    if first is None or first < later * COLD or first - later < 0.001:  # noqa: PLR2004 - under a millisecond nobody minds
+    if first is None or first < later * COLD or first - later < 0.001:
         return None
     return f"the first call took {numbers.seconds(first)}, later ones {numbers.seconds(later)}: each new process pays that once"
 
 
-def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     serial = [lane_s_per_call(one.serial) for one in evidence.measurement.rounds]
     if len(serial) < UNEVEN_ROUNDS:
         return None
@@ -191,14 +193,14 @@ def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
     return None
 
 
-def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     why = evidence.measurement.gil_unwatched
     if why is None or gil is Gil.ABSENT or evidence.serial.gil_held_fraction is not None:
         return None
     return f"how long the GIL was held could not be measured: {why}"
 
 
-def _left_changed(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+def _left_changed(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     changed = evidence.measurement.left_changed
     if not changed:
         return None

@@ -117,7 +117,7 @@ def _add_watch(commands: Any) -> None:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    from pytest_gilprobe.scan import live  # noqa: PLC0415
+    from pytest_gilprobe.scan import live
 
     if (arguments.pid is None) == (not arguments.program):
         msg = "watch takes either --pid PID or -- COMMAND..."
@@ -134,7 +134,7 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from pytest_gilprobe.compare import compare  # noqa: PLC0415 a subcommand loads what it needs
+    from pytest_gilprobe.compare import compare
 
     reports = [(path, serialize.read(path)) for path in arguments.reports]
     comparison = compare(reports)
@@ -144,7 +144,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _regressions(reports: Sequence[tuple[str, Report]]) -> int:
     """Say on standard error what got worse since the first report; 1 if anything did."""
-    from pytest_gilprobe import baseline  # noqa: PLC0415 a subcommand loads what it needs
+    from pytest_gilprobe import baseline
 
     (first, before), *others = reports
     status = OK
@@ -156,7 +156,7 @@ def _regressions(reports: Sequence[tuple[str, Report]]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from pytest_gilprobe import api  # noqa: PLC0415 a subcommand loads what it needs
+    from pytest_gilprobe import api
 
     sys.path[:0] = [""] if "" not in sys.path else []
     function = api.resolve(arguments.function)
@@ -177,14 +177,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     if arguments.advice is not None:
-        from pytest_gilprobe import advice  # noqa: PLC0415 a subcommand loads what it needs
+        from pytest_gilprobe import advice
 
         return _deliver(advice.of(serialize.read(arguments.report), arguments.advice), arguments)
     return _deliver(_draw(serialize.read(arguments.report), arguments), arguments)
 
 
 def _draw(report: Report, arguments: argparse.Namespace) -> str:
-    from pytest_gilprobe.reporters import html, markdown, terminal  # noqa: PLC0415
+    from pytest_gilprobe.reporters import html, markdown, terminal
 
     match _format(arguments):
         case "html":
@@ -195,7 +195,7 @@ def _draw(report: Report, arguments: argparse.Namespace) -> str:
 
 
 def _draw_comparison(comparison: Comparison, arguments: argparse.Namespace) -> str:
-    from pytest_gilprobe.reporters import html, markdown, terminal  # noqa: PLC0415
+    from pytest_gilprobe.reporters import html, markdown, terminal
 
     match _format(arguments):
         case "html":

@@ -57,13 +57,13 @@ def _workers(text: object) -> int | None:
         number = int(text) if isinstance(text, int | str) and not isinstance(text, bool) else 0
     except ValueError:
         raise _Refused(msg) from None
-    if not 2 <= number <= MOST_WORKERS:  # noqa: PLR2004 - the contract's least number
+    if not 2 <= number <= MOST_WORKERS:
         raise _Refused(msg)
     return number
 
 
 def _start_method(text: str) -> str:
-    import multiprocessing  # noqa: PLC0415 - heavy, and rarely asked for
+    import multiprocessing
 
     allowed = multiprocessing.get_all_start_methods()
     if text not in allowed:
@@ -239,7 +239,7 @@ def read_marks(nodeid: str, marks: Iterable[pytest.Mark]) -> dict[str, Any]:
     return merged
 
 
-def check(name: str, reads: str, value: object) -> Any:  # noqa: ANN401 - each reader has its own
+def check(name: str, reads: str, value: object) -> Any:
     """Read a setting that comes from Python code, by the reader that the flag of the same meaning has.
 
     Raises `GilprobeError` naming the setting, what was found and what is allowed.

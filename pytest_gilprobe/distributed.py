@@ -76,7 +76,7 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say in one line why marked tests were not probed, if there are any."""
-        if self._not_probed and terminalreporter.verbosity > -2:  # noqa: PLR2004 - -qq asks for silence
+        if self._not_probed and terminalreporter.verbosity > -2:
             tests = "marked test was" if self._not_probed == 1 else "marked tests were"
             terminalreporter.line(
                 f"gilprobe: {self._not_probed} {tests} not probed: several pytest-xdist workers disturb each other; use -n 0 or -n 1"

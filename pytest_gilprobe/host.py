@@ -134,13 +134,13 @@ def peak_rss_bytes() -> int | None:
     ``VmHWM`` rather than ``ru_maxrss``: after a fork the latter still tells the parent's peak.
     """
     try:
-        with _open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - no pathlib in workers' loops
+        with _open("/proc/self/status", encoding="ascii", errors="replace") as status:
             for line in status:
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    import psutil  # noqa: PLC0415 - only where /proc cannot tell
+    import psutil
 
     try:
         memory = psutil.Process().memory_info()
@@ -169,7 +169,11 @@ def load_average_1min() -> float | None:
 
 
 def environment(
-    *, start_method: str, scaling_ceiling: float | None, ceiling_workers: int | None, gil_switched_on_by: tuple[str, ...] = ()
+    *,
+    start_method: str,
+    scaling_ceiling: float | None,
+    ceiling_workers: int | None,
+    gil_switched_on_by: tuple[str, ...] = (),
 ) -> Environment:
     """Describe this machine and this Python as they are now."""
     return Environment(

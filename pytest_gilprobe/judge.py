@@ -19,12 +19,11 @@ from pytest_gilprobe.model import (
     Verdict,
     Wish,
 )
-
 from pytest_gilprobe.stats.reduce import scaling_now
 from pytest_gilprobe.stats.rounds import is_quiet
-from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
-from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
-from pytest_gilprobe.thresholds import bound_at as bound_at  # noqa: PLC0414
+from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE
+from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW
+from pytest_gilprobe.thresholds import bound_at as bound_at
 from pytest_gilprobe.thresholds import gil_at
 
 if TYPE_CHECKING:
@@ -78,7 +77,9 @@ def judge(evidence: Evidence) -> Judgement:
         reason=reasons.sentence(evidence, bound, gil, choice.strategy, choice.why_not),
         cautions=cautions.of(evidence, bound, gil),
     )
-    return Judgement(verdict=verdict, wish=Wish.ROUND if bound is Bound.INCONCLUSIVE and choice.wish is Wish.NOTHING else choice.wish)
+    return Judgement(
+        verdict=verdict, wish=Wish.ROUND if bound is Bound.INCONCLUSIVE and choice.wish is Wish.NOTHING else choice.wish
+    )
 
 
 def bound_of(utilization: Estimate) -> Bound:
@@ -102,7 +103,8 @@ def gil_of(evidence: Evidence) -> Gil:
 def choose(evidence: Evidence, bound: Bound) -> Choice:
     """Choose the cheapest strategy within 15 % of the best, serial if none reaches 1.3x.
 
-    The rule is asked at every corner of the intervals; it is monotone in each speed-up, so corners that agree speak for all between.
+    The rule is asked at every corner of the intervals; it is monotone in each speed-up, so corners that agree speak
+    for all between.
     """
     threads, processes = _interval(evidence.threads, evidence), _interval(evidence.processes, evidence)
     if threads is None and processes is None:
@@ -138,7 +140,10 @@ def _by_direct_comparison(
 
 
 def _believe_serial(evidence: Evidence, bound: Bound) -> Choice:
-    """Believe that nothing helps only if it could have been seen to help: with a control between the rounds, and more than one of them."""
+    """Believe that nothing helps only if it could have been seen to help.
+
+    That takes a control between the rounds, and more than one of them.
+    """
     if not needs_cpus(evidence, bound):
         return Choice(strategy=Recommendation.SERIAL)
     seen = evidence.measurement
@@ -164,8 +169,8 @@ def rule(threads: float, processes: float) -> Recommendation:
 def _interval(result: ThreadsResult | ProcessesResult, evidence: Evidence) -> tuple[float, float] | None:
     """Return a strategy's possible pool speed-ups; None if it is out because it failed, hung or crashed.
 
-    N workers cannot do more than N times the work of one, so no interval reaches beyond. A strategy that time did not allow to
-    try may have any speed-up; one that was not asked for, or must not be tried, has none.
+    N workers cannot do more than N times the work of one, so no interval reaches beyond. A strategy that time did not
+    allow to try may have any speed-up; one that was not asked for, or must not be tried, has none.
     """
     most = float(evidence.measurement.workers)
     if result.pool_speedup is not None:
@@ -182,8 +187,8 @@ def _ends(interval: tuple[float, float] | None) -> tuple[float, ...]:
 def disturbed(evidence: Evidence) -> str | None:
     """Say why the rounds so far are not enough, or None.
 
-    One round settles a clear case if nothing disturbed it; else `ROUNDS_WHEN_DISTURBED` must agree. Workers that did more than their number
-    allows mean that the serial calls were the ones disturbed.
+    One round settles a clear case if nothing disturbed it; else `ROUNDS_WHEN_DISTURBED` must agree. Workers that did
+    more than their number allows mean that the serial calls were the ones disturbed.
     """
     seen = evidence.measurement.rounds
     for result in (evidence.threads, evidence.processes):
@@ -198,7 +203,10 @@ def disturbed(evidence: Evidence) -> str | None:
 
 
 def contradicts(evidence: Evidence) -> str | None:
-    """Find threads that ran faster than the GIL, as it was watched, allows; only on a quiet machine does that say anything."""
+    """Find threads that ran faster than the GIL, as it was watched, allows.
+
+    Only on a quiet machine does that say anything.
+    """
     threads, fraction = evidence.threads, evidence.serial.gil_held_fraction
     quiet = (threads.run_queue_share or 0.0) <= QUIET
     if threads.speedup is None or fraction is None or fraction.low <= 0 or not quiet:

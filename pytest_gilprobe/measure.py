@@ -46,7 +46,8 @@ COLD = 1.1
 """A first call that took this much longer than later ones was warming up."""
 
 HEAD_START_NS = 3_000_000
-"""From asking several workers at once until they begin: see `pytest_gilprobe.workers.batch` for why they are told a moment."""
+"""From asking several workers at once until they begin: see `pytest_gilprobe.workers.batch` for why they are told a
+moment."""
 CONTROL_S = 0.03
 """The least length of a batch of the control loop."""
 
@@ -55,7 +56,7 @@ Progress = Callable[[Strategy, int], None]
 Settled = Callable[[Measurement], Wish]
 
 
-class NotProbed(Exception):  # noqa: N818 - not an error: a finding
+class NotProbed(Exception):
     """Nothing could be measured; the text is the reason."""
 
 
@@ -74,9 +75,9 @@ class _Clock:
 class Job:
     """One test to measure.
 
-    ``keep`` is how many of its collectors stay set up afterwards, ``cpus`` how many CPUs are usable, ``known_call_s`` how long
-    its call took when pytest ran it: an upper bound on what one call takes, whatever the first one had to load.
-    ``control_s`` is about how long one call of the control loop takes.
+    ``keep`` is how many of its collectors stay set up afterwards, ``cpus`` how many CPUs are usable, ``known_call_s``
+    how long its call took when pytest ran it: an upper bound on what one call takes, whatever the first one had to
+    load. ``control_s`` is about how long one call of the control loop takes.
     """
 
     plan: Plan
@@ -117,7 +118,10 @@ class _Probe:
         self._given = False
         self._control_s = job.control_s
         self._seen = Measurement(
-            workers=plan.workers, rounds=(), threads_end=self._planned(Strategy.THREADS), processes_end=self._planned(Strategy.PROCESSES)
+            workers=plan.workers,
+            rounds=(),
+            threads_end=self._planned(Strategy.THREADS),
+            processes_end=self._planned(Strategy.PROCESSES),
         )
 
     def _planned(self, strategy: Strategy) -> End:
@@ -158,7 +162,9 @@ class _Probe:
         """Open the test in as many workers as the strategies need; in one alone if they cannot hold it at once."""
         wanted = self._plan.workers if self._going(Strategy.PROCESSES) else 1
         found = self._ready(wanted)
-        self._clock = replace(self._clock, started_ns=host.perf_counter_ns())  # the start of workers is the session's cost
+        self._clock = replace(
+            self._clock, started_ns=host.perf_counter_ns()
+        )  # the start of workers is the session's cost
         answers = self._pool.ask_all(found, self._open)
         opened = [worker for worker, answer in zip(found, answers, strict=True) if isinstance(answer, Opened)]
         failed = [answer for answer in answers if not isinstance(answer, Opened)]
@@ -255,7 +261,10 @@ class _Probe:
         self._calls = max(1, min(MOST_CALLS, math.ceil(target / self._call_s)))
 
     def _ship(self) -> None:
-        """Measure what the data of a call costs to move, where a function was given with its arguments; what cannot be moved ends processes."""
+        """Measure what the data of a call costs to move, where a function was given with its arguments.
+
+        What cannot be moved ends processes.
+        """
         if not self._given or not self._going(Strategy.PROCESSES):
             return
         with_result = self._call_s * LEAST_CALLS_BESIDE < self._clock.left_s()
@@ -281,7 +290,7 @@ class _Probe:
                 return
 
     def _listen(self) -> None:
-        """Have a heartbeat tell how long the GIL is held where it cannot be watched: once, in a pass that is not timed."""
+        """Have a heartbeat tell how long the GIL is held, where it cannot be watched: once, in a pass that is not timed."""
         blind = self._seen.gil_unwatched is not None and self._seen.gil_on_at_start
         if not blind or self._seen.heartbeat is not None or not self._seen.rounds:
             return
@@ -345,7 +354,11 @@ class _Probe:
             if strategy is Strategy.PROCESSES and number == 0 and self._was_warm(cold, got.get(Strategy.SERIAL)):
                 got[strategy] = cold
                 continue
-            if number == 0 and strategy is not Strategy.SERIAL and self._clock.left_s() < self._calls * self._call_s * self._factor(strategy):
+            if (
+                number == 0
+                and strategy is not Strategy.SERIAL
+                and self._clock.left_s() < self._calls * self._call_s * self._factor(strategy)
+            ):
                 self._seen = replace(self._seen, out_of_time=self._too_long(strategy))
                 continue
             self._progress(strategy, number + 1)

@@ -211,9 +211,9 @@ class ProcessesResult:
     """What calls in N worker processes measured.
 
     ``start_up_s`` is how long one worker took from being asked for to being ready to run tests.
-    ``rss_bytes_per_worker`` is its peak resident memory. ``transfer_s_per_call`` is the time to move the
-    arguments and the result of one call between processes, where they are known. ``over_threads`` is the processes' speed
-    over that of the threads, compared round by round: the noise of serial calls is not in it.
+    ``rss_bytes_per_worker`` is its peak resident memory. ``transfer_s_per_call`` is the time to move the arguments
+    and the result of one call between processes, where they are known. ``over_threads`` is the processes' speed over
+    that of the threads, compared round by round: the noise of serial calls is not in it.
     """
 
     outcome: Outcome
@@ -235,8 +235,9 @@ class ProcessesResult:
 class Callee:
     """The function that a workload calls, as another module would name it.
 
-    ``parameters`` are the names of what one call is given; one with ``=`` behind it can be given by name only. ``importable`` is false for a lambda or a function made inside another
-    one: no other process can find such a function by its name.
+    ``parameters`` are the names of what one call is given; one with ``=`` behind it can be given by name only.
+    ``importable`` is false for a lambda or a function made inside another one: no other process can find such a
+    function by its name.
     """
 
     module: str
@@ -249,10 +250,10 @@ class Callee:
 class Transfer:
     """What it costs to move one call's arguments to another process and its result back, in seconds per call.
 
-    ``pipe_s`` and ``queue_s`` are whole round trips, pickling and reading included, through a Pipe and a Queue. Of a pipe's,
-    ``parent_s`` is what the process that hands out is busy with, and ``worker_s`` the worker, both less what an empty
-    message costs: that is the hand-out's. ``shared_parent_s`` and ``shared_worker_s`` are the same with NumPy arrays put into
-    shared memory, ``None`` where less than nine tenths of the bytes are such arrays.
+    ``pipe_s`` and ``queue_s`` are whole round trips, pickling and reading included, through a Pipe and a Queue. Of a
+    pipe's, ``parent_s`` is what the process that hands out is busy with, and ``worker_s`` the worker, both less what
+    an empty message costs: that is the hand-out's. ``shared_parent_s`` and ``shared_worker_s`` are the same with
+    NumPy arrays put into shared memory, ``None`` where less than nine tenths of the bytes are such arrays.
     """
 
     argument_bytes: int
@@ -271,8 +272,8 @@ class WorkloadResult:
 
     Where nothing was measured, ``status`` is not ``probed`` and ``reason`` says why: then the verdict is
     inconclusive, ``serial`` is ``None`` and the other strategies are ``skipped``. ``workers`` is the number of
-    threads or processes that were tried. ``callee`` is the function that was called, ``transfer`` what its arguments and result
-    cost to move, known where the workload was given as a function with its arguments.
+    threads or processes that were tried. ``callee`` is the function that was called, ``transfer`` what its arguments
+    and result cost to move, known where the workload was given as a function with its arguments.
     """
 
     nodeid: str
@@ -293,9 +294,9 @@ class Environment:
     """The machine and the Python that a report was made on.
 
     ``free_threaded_build`` and ``gil_enabled`` are two facts: a free-threaded build may run with its GIL on.
-    ``scaling_ceiling`` is the speed-up of a fixed pure-Python loop in ``ceiling_workers`` processes: what
-    this machine could give at the time. ``compiler`` tells two builds of one version apart. ``gil_switched_on_by`` names the modules
-    whose import switched the GIL on in pytest's own process.
+    ``scaling_ceiling`` is the speed-up of a fixed pure-Python loop in ``ceiling_workers`` processes: what this
+    machine could give at the time. ``compiler`` tells two builds of one version apart. ``gil_switched_on_by`` names
+    the modules whose import switched the GIL on in pytest's own process.
     """
 
     python: str
@@ -319,8 +320,8 @@ class Environment:
 class ScanPool:
     """Tests of a scan that were each too short to tell anything, told together.
 
-    ``kind`` is ``file`` or ``fixture`` and ``name`` a file or a fixture that ``tests`` of them share. ``wall_s`` is the time that their
-    calls took in all.
+    ``kind`` is ``file`` or ``fixture`` and ``name`` a file or a fixture that ``tests`` of them share. ``wall_s`` is
+    the time that their calls took in all.
     """
 
     kind: str
@@ -333,7 +334,10 @@ class ScanPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanFinding:
-    """One thing that a scan found about a suite. The slug is in ``docs/messages.md``; ``names`` are node ids or files, the weightiest first."""
+    """One thing that a scan found about a suite.
+
+    The slug is in ``docs/messages.md``; ``names`` are node ids or files, the weightiest first.
+    """
 
     slug: str
     message: str
@@ -344,9 +348,9 @@ class ScanFinding:
 class Scan:
     """What a scan saw of a whole suite, in the call phases of ``tests`` tests that took ``wall_s`` in all.
 
-    Of them ``tests_alone`` were long enough to be told one by one; the others are in ``pools``, once by file and once by each
-    fixture. ``lost`` tests left no record. ``unwatched`` says why the GIL was not watched, where it was not. ``died_in`` names the test
-    in which a pytest process died.
+    Of them ``tests_alone`` were long enough to be told one by one; the others are in ``pools``, once by file and once
+    by each fixture. ``lost`` tests left no record. ``unwatched`` says why the GIL was not watched, where it was not.
+    ``died_in`` names the test in which a pytest process died.
     """
 
     tests: int
@@ -363,7 +367,10 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A whole report: what ``gilprobe.json`` holds. ``created`` is UTC, ISO 8601, to the second. ``scan`` is there after a scan."""
+    """A whole report: what ``gilprobe.json`` holds.
+
+    ``created`` is UTC, ISO 8601, to the second. ``scan`` is there after a scan.
+    """
 
     schema_version: int = SCHEMA_VERSION
     tool_version: str
@@ -464,10 +471,11 @@ class Measurement:
     """Everything that one probe saw. ``workers`` threads, or processes, shared the calls of a batch.
 
     ``threads_end`` and ``processes_end`` are ``ok`` as long as nothing went wrong, even before the first round.
-    ``gil_unwatched`` says why no trace was made. ``throttled_share`` is the share of the probe's time for which the machine's CPU quota
-    held everything back; ``gil_on_at_start`` is the GIL's state in the workers before any call. ``controls`` are rounds of the fixed
-    pure-Python loop, serial and in processes, run between the workload's own. ``left_changed`` names what the calls left changed
-    in their processes, which were replaced then. ``gil_switched_on_by`` names the modules whose import switched the GIL on.
+    ``gil_unwatched`` says why no trace was made. ``throttled_share`` is the share of the probe's time for which the
+    machine's CPU quota held everything back; ``gil_on_at_start`` is the GIL's state in the workers before any call.
+    ``controls`` are rounds of the fixed pure-Python loop, serial and in processes, run between the workload's own.
+    ``left_changed`` names what the calls left changed in their processes, which were replaced then.
+    ``gil_switched_on_by`` names the modules whose import switched the GIL on.
     """
 
     workers: int
@@ -493,9 +501,10 @@ class Measurement:
 class Machine:
     """What this machine gives and costs now, measured with a fixed loop and empty tasks.
 
-    ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard deviation
-    of the logarithm of one batch's time; the task costs are seconds per task handed to a pool, ``process_start_up_s`` is how long a process pool
-    of ``scaling_workers`` takes to be ready. ``None`` was not measured.
+    ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
+    deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool,
+    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready. ``None`` was not
+    measured.
     """
 
     cpus: int

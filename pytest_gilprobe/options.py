@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MARKER = "gilprobe"
 INSIDE_WORKER = "PYTEST_GILPROBE_WORKER"
-"""Set in the environment of every worker, and so of all that it starts: no pytest session in there starts workers of its own."""
+"""Set in the environment of every worker, and so of all that it starts: no pytest session in there starts workers of
+its own."""
 
 
 class Option:
@@ -27,7 +28,7 @@ class Option:
 
     __slots__ = ("default", "flag", "help", "ini", "metavar", "name", "reads")
 
-    def __init__(self, name: str, *, reads: str, help: str, default: str = "", metavar: str | None = None) -> None:  # noqa: A002 - argparse's word
+    def __init__(self, name: str, *, reads: str, help: str, default: str = "", metavar: str | None = None) -> None:
         """Derive flag and ini key from the name."""
         self.name = name
         self.flag = f"--gilprobe-{name}"
@@ -50,9 +51,7 @@ OPTIONS = (
         default="false",
         help="detailed terminal report, and gilprobe.json, gilprobe.md and gilprobe.html in the report folder",
     ),
-    Option(
-        "report-dir", reads="folder", default="reports", metavar="DIR", help="the report folder (default: reports)"
-    ),
+    Option("report-dir", reads="folder", default="reports", metavar="DIR", help="the report folder (default: reports)"),
     Option("disable", reads="switch", default="false", help="run marked tests once, as if the plugin were absent"),
     Option("all", reads="switch", default="false", help="probe every collected test as if it were marked"),
     Option(
@@ -74,9 +73,7 @@ OPTIONS = (
         metavar="N",
         help="threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: auto)",
     ),
-    Option(
-        "max-time", reads="seconds", default="5", metavar="S", help="seconds that one probe may take (default: 5)"
-    ),
+    Option("max-time", reads="seconds", default="5", metavar="S", help="seconds that one probe may take (default: 5)"),
     Option(
         "timeout",
         reads="seconds",

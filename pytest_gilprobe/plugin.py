@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     settings = _settings(config)
     if settings.scan and not (settings.disable or config.option.collectonly or options.INSIDE_WORKER in os.environ):
-        from pytest_gilprobe.scan import session  # noqa: PLC0415 - only a scan needs it
+        from pytest_gilprobe.scan import session
 
         session.register(config, settings)
 
@@ -51,7 +51,7 @@ def gilprobe(request: pytest.FixtureRequest) -> Gilprobe:
 
     A test that asks for it is probed, with the marker or without; the marker's keywords apply.
     """
-    from pytest_gilprobe.fixture import provide  # noqa: PLC0415 - sessions without a marked test stay light
+    from pytest_gilprobe.fixture import provide
 
     return provide(request)
 
@@ -65,19 +65,19 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     marked = list(options.marked(items))
     if not (marked or (asked is not None and (asked.probe_all or asked.report))):
         return
-    from pytest_gilprobe.config import read_marks  # noqa: PLC0415 - sessions without a marked test stay light
+    from pytest_gilprobe.config import read_marks
 
     settings = _settings(config)
     keywords = dict.fromkeys(items if settings.probe_all else marked, {})
     keywords |= {item: read_marks(item.nodeid, item.iter_markers(options.MARKER)) for item in marked}
     if config.option.collectonly:
         return
-    from pytest_gilprobe import distributed  # noqa: PLC0415
+    from pytest_gilprobe import distributed
 
     if distributed.has_company(config):
         distributed.send_count(config, len(keywords))
         return
-    from pytest_gilprobe.session import ProbeSession  # noqa: PLC0415
+    from pytest_gilprobe.session import ProbeSession
 
     probing = ProbeSession(session, settings, keywords)
     config.pluginmanager.register(probing, "gilprobe-session")
@@ -93,12 +93,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if asked is not None and (asked.disable or asked.scan):
         return
-    from pytest_gilprobe.distributed import Controller  # noqa: PLC0415 - only under pytest-xdist
-    from pytest_gilprobe.reporting import Reporting  # noqa: PLC0415
+    from pytest_gilprobe.distributed import Controller
+    from pytest_gilprobe.reporting import Reporting
 
     settings = _settings(config)
     if settings.ab_gil:
-        from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+        from pytest_gilprobe import abgil
 
         abgil.refuse_distribution(settings)
     reporting = Reporting(config, settings)
@@ -108,12 +108,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def _settings(config: pytest.Config) -> Settings:
     """Read the settings once."""
-    from pytest_gilprobe.config import Settings  # noqa: PLC0415
+    from pytest_gilprobe.config import Settings
 
     if SETTINGS not in config.stash:
         settings = config.stash[SETTINGS] = Settings.from_pytest(config)
         if settings.ab_gil:
-            from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+            from pytest_gilprobe import abgil
 
             abgil.check(settings)
     return config.stash[SETTINGS]

@@ -55,7 +55,7 @@ class Prober:
             result = self._result(plan, evidence)
         except NotProbed as finding:
             return unmeasured(plan.nodeid, Status.NOT_PROBED, str(finding), plan.workers, _since_s(started_ns))
-        except Exception as error:  # noqa: BLE001 - wrong is worse than silent, and the user's session goes on
+        except Exception as error:
             reason = f"internal error, please report it: {type(error).__name__}: {error}"
             return unmeasured(plan.nodeid, Status.ERROR, reason, plan.workers, _since_s(started_ns))
         return replace(result, probe_time_s=_since_s(started_ns))
@@ -87,7 +87,9 @@ class Prober:
         """Measure until no decision is open, or time is up."""
         self.progress("start")
         self.surveyor.survey(plan.workers)
-        job = Job(plan=plan, keep=keep, cpus=self.surveyor.cpus, known_call_s=known_call_s, control_s=self.surveyor.control_s)
+        job = Job(
+            plan=plan, keep=keep, cpus=self.surveyor.cpus, known_call_s=known_call_s, control_s=self.surveyor.control_s
+        )
         seen = measure(
             job,
             self.pool,
@@ -99,9 +101,7 @@ class Prober:
     def _evidence(self, measurement: Measurement) -> Evidence:
         known = self.surveyor.machine(measurement.workers)
         serial, threads, processes = reduce(measurement, known)
-        return Evidence(
-            measurement=measurement, machine=known, serial=serial, threads=threads, processes=processes
-        )
+        return Evidence(measurement=measurement, machine=known, serial=serial, threads=threads, processes=processes)
 
 
 def _since_s(started_ns: int) -> float:

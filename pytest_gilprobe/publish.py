@@ -19,7 +19,8 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 def publish(report: Report, folder: Path) -> tuple[str, ...]:
     """Write ``gilprobe.json``, ``.md`` and ``.html`` into ``folder``, and append to the step summary where there is one.
 
-    Each file is written whole or not at all. Returns what could not be written, a line each, naming the option that chose the place.
+    Each file is written whole or not at all. Returns what could not be written, a line each, naming the option that
+    chose the place.
     """
     view = layout.report_view(report)
     text = markdown.draw(view)

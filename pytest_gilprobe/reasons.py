@@ -24,9 +24,7 @@ _BOUNDS = {
 }
 
 
-def sentence(
-    evidence: Evidence, bound: Bound, gil: Gil, strategy: Recommendation, why_not: str | None
-) -> str:
+def sentence(evidence: Evidence, bound: Bound, gil: Gil, strategy: Recommendation, why_not: str | None) -> str:
     """Say the verdict's reason with its numbers."""
     used = numbers.percent(evidence.serial.cpu_utilization.value)
     measured = ", ".join(_figure(evidence, name) for name in ("threads", "processes"))
@@ -55,7 +53,9 @@ def _why_threads(evidence: Evidence, bound: Bound, gil: Gil) -> str:
     if bound is Bound.IO:
         return "a waiting thread releases the GIL"
     if fraction is not None:
-        return f"the GIL is held for {numbers.percent(fraction.value)} of the time, so threads overlap" + _no_dearer(evidence)
+        return f"the GIL is held for {numbers.percent(fraction.value)} of the time, so threads overlap" + _no_dearer(
+            evidence
+        )
     return "the threads overlap, and cost less than processes"
 
 
@@ -63,7 +63,7 @@ def _no_dearer(evidence: Evidence) -> str:
     return "" if evidence.processes.speedup is None else ", and threads cost less than processes"
 
 
-def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001 - one signature for all three
+def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:
     threads = evidence.threads
     if threads.outcome is not Outcome.OK:
         return f"threads are out: {(threads.error or str(threads.outcome)).splitlines()[0]}"
@@ -71,7 +71,11 @@ def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: 
     share = numbers.percent(fraction.value) if fraction is not None else None
     if gil is Gil.HELD and evidence.serial.cpu_utilization.value + 0.2 < (fraction.value if fraction else 0):
         return f"it holds the GIL for {share} of the time, mostly while it waits"
-    if gil in {Gil.HELD, Gil.PARTIAL} and share is not None and (threads.speedup is None or threads.speedup.value > OVERLAP):
+    if (
+        gil in {Gil.HELD, Gil.PARTIAL}
+        and share is not None
+        and (threads.speedup is None or threads.speedup.value > OVERLAP)
+    ):
         return f"the GIL, held for {share} of the time, holds the threads back"
     if gil is Gil.HELD:
         return "the GIL serialises the threads"
@@ -82,7 +86,7 @@ def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: 
     return "the threads hold each other back, by the GIL or a lock"
 
 
-def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001 - one signature for all three
+def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
     costs = [cost for cost in (machine.thread_task_s, machine.process_task_s) if cost is not None]
     if costs and call_s / min(costs) < _NO_GAIN:

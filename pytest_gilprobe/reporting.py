@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pytest_gilprobe
-from pytest_gilprobe import baseline, gating, host, serialize
+from pytest_gilprobe import baseline, gating, host
 from pytest_gilprobe.model import FailOn, Report
 from pytest_gilprobe.reporters import numbers, terminal
 
@@ -73,12 +73,12 @@ class Reporting:
         return "passed", ".", (f"PASSED ({terminal.word(result)})", {"green": True})
 
     def _write_files(self) -> None:
-        from pytest_gilprobe.publish import publish  # noqa: PLC0415 - only for those who want files
+        from pytest_gilprobe.publish import publish
 
         folder = self._config.invocation_params.dir / self._settings.report_dir
         self._unwritten.extend(publish(self.report(), folder))
         if self.with_gil is not None and not self._unwritten:
-            from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+            from pytest_gilprobe import abgil
 
             self._unwritten.extend(abgil.publish(self.report(), self._report(*self.with_gil), folder))
 
@@ -92,7 +92,7 @@ class Reporting:
             write.section("gilprobe", sep="=", bold=True)
             for text, style in terminal.draw(self.report(), **self._page(terminalreporter)):
                 write.write(text, **style)
-        elif terminalreporter.verbosity > -2:  # noqa: PLR2004 - -qq asks for silence
+        elif terminalreporter.verbosity > -2:
             self._lines(terminalreporter)
         if self.with_gil is not None and self.results:
             self._two_columns(terminalreporter, self._report(*self.with_gil))
@@ -105,7 +105,7 @@ class Reporting:
 
     def _two_columns(self, terminalreporter: pytest.TerminalReporter, with_gil: Report) -> None:
         """Print the same workloads with the GIL and without."""
-        from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
+        from pytest_gilprobe import abgil
 
         comparison = abgil.compared(self.report(), with_gil)
         terminalreporter.section("gilprobe: with the GIL and without", sep="=", bold=True)
@@ -124,5 +124,5 @@ class Reporting:
     @staticmethod
     def _page(terminalreporter: pytest.TerminalReporter) -> dict[str, Any]:
         writer = terminalreporter.config.get_terminal_writer()
-        encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public name tells
+        encoding = getattr(writer._file, "encoding", None) or "utf-8"
         return {"width": writer.fullwidth, "encoding": encoding}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gilprobe import config as configuration
 from pytest_gilprobe import abgil, fixture, gating, host, serialize
+from pytest_gilprobe import config as configuration
 from pytest_gilprobe.distributed import PROPERTY, is_distributed, send_environment
 from pytest_gilprobe.gil.switch import Culprits
 from pytest_gilprobe.machine import Surveyor

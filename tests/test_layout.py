@@ -206,7 +206,7 @@ def test_any_report_is_laid_out(report: Report) -> None:
     assert len(drawn.probed) + len(drawn.not_probed) == len(report.workloads)
     assert drawn.summary.isprintable()
     for found, result in zip(drawn.workloads, report.workloads, strict=True):
-        assert found.probed == (result.status is Status.PROBED and result.serial is not None)
+        assert found.probed == (result.status in (Status.PROBED, Status.SCANNED) and result.serial is not None)
         assert all(line.isprintable() for note in found.notes for line in note.lines)
         for strategy in found.strategies:
             assert strategy.speedup.isprintable()

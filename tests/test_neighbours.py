@@ -99,6 +99,7 @@ def _missing(folder: Path) -> list[int]:
     return missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 @pytest.mark.parametrize("patched", ["", "patch = subprocess,_exit\nparallel = true\n"], ids=["plain", "patch"])
 def test_coverage(patched: str, start_method: str, tmp_path: Path) -> None:
@@ -147,15 +148,16 @@ def test_faulthandler_timeout(tmp_path: Path) -> None:
     assert "Timeout" not in seen.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "flags"),
-    [("pytest_rerunfailures", ("--reruns=2",)), ("pytest_randomly", ("-p", "randomly")), ("pytest_benchmark", ()), ("pytest_mock", ())],
+    [("pytest_rerunfailures", ("--reruns=2",)), ("pytest_randomly", ("-p", "pytest_randomly")), ("pytest_benchmark", ()), ("pytest_mock", ())],
 )
 def test_installed_together(module: str, flags: tuple[str, ...], tmp_path: Path) -> None:
     """Plugins that rerun, reorder, benchmark or patch leave the results as they are."""
     pytest.importorskip(module)
     sessions.write(tmp_path, TWO)
-    seen = sessions.run(tmp_path, *(flag for flag in flags if flag not in {"-p", "randomly"}))
+    seen = sessions.run(tmp_path, *flags)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert {workload["status"] for workload in seen.workloads.values()} == {"probed"}, seen.output
 

@@ -24,8 +24,8 @@ def scan_report(found: Scanned) -> Report:
 
 def write_files(report: Report, folder: Path) -> None:
     """Write ``gilprobe.json``, ``.md`` and ``.html``; raises `ReportError` where one cannot be written."""
-    from pytest_gilprobe import serialize  # noqa: PLC0415 - only for those who want files
-    from pytest_gilprobe.reporters import html, markdown  # noqa: PLC0415
+    from pytest_gilprobe import serialize
+    from pytest_gilprobe.reporters import html, markdown
 
     drawings = {"gilprobe.json": serialize.to_json, "gilprobe.md": markdown.draw, "gilprobe.html": html.draw}
     for name, draw in drawings.items():

@@ -33,7 +33,7 @@ def command(module: str, *arguments: str, python: str = sys.executable, alone: b
 
 def start(orders: Orders) -> subprocess.Popen[bytes]:
     """Start a watcher of this process; raises `OSError` where the system refuses."""
-    watcher = subprocess.Popen(  # noqa: S603 - our own module
+    watcher = subprocess.Popen(
         command("watcher", orders.to_text()),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -51,7 +51,7 @@ def allow(pid: int) -> None:
         return
     if restricted:
         with contextlib.suppress(ImportError, AttributeError, OSError):
-            import ctypes  # noqa: PLC0415 - absent where libffi is
+            import ctypes
 
             ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0)
 

@@ -88,7 +88,7 @@ def _ask_reference(python: str) -> dict[str, Any]:
     command = launch.command("reference", python=python)
     command[1:1] = ["-X", "gil=1"]  # a free-threaded build has a GIL state only if it is told to
     try:
-        run = subprocess.run(command, capture_output=True, timeout=_REFERENCE_S, check=True, env={})  # noqa: S603
+        run = subprocess.run(command, capture_output=True, timeout=_REFERENCE_S, check=True, env={})
         known: dict[str, Any] = json.loads(run.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         msg = f"its Python could not be asked where a GIL state lies: {error}"
@@ -126,7 +126,7 @@ def threads(pid: int, where: Place | None) -> list[Glance]:
     """Look at every thread of a process; those that end meanwhile are left out."""
     found = []
     try:
-        numbers = [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208 - ten times a second
+        numbers = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
         return []
     for tid in sorted(numbers):

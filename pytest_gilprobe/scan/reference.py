@@ -27,7 +27,7 @@ def main(_: Sequence[str]) -> int:
     if location.address is None:
         told = {"reason": location.reason}
     else:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:  # noqa: PTH123 - no pathlib needed
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             found = file_around(maps.read(), location.address)
         if found is None:
             told = {"reason": "the GIL state lies in no program file"}
@@ -81,11 +81,11 @@ def _native_id_at() -> int | None:
 
 
 def _candidates() -> set[int]:
-    import ctypes  # noqa: PLC0415 - `locate` has shown that it is there
+    import ctypes
 
     get_thread_state = ctypes.PyDLL(None).PyThreadState_Get
     get_thread_state.restype, get_thread_state.argtypes = ctypes.c_void_p, ()
-    with open("/proc/self/mem", "rb", buffering=0) as memory:  # noqa: PTH123
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
         memory.seek(get_thread_state())
         state = memory.read(_THREAD_STATE_BYTES)
     words = [int.from_bytes(state[at : at + _WORD_BYTES], sys.byteorder) for at in range(0, len(state), _WORD_BYTES)]

@@ -164,8 +164,8 @@ class ScanReport:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Read all notes and write the files; a file that cannot be written makes a green session fail."""
-        from pytest_gilprobe.scan.files import scan_report, write_files  # noqa: PLC0415 - not before the tests have run
-        from pytest_gilprobe.scan.notes import Notes  # noqa: PLC0415
+        from pytest_gilprobe.scan.files import scan_report, write_files
+        from pytest_gilprobe.scan.notes import Notes
 
         notes = Notes(self._folder)
         if not notes.found:
@@ -186,9 +186,9 @@ class ScanReport:
         writer = terminalreporter.config.get_terminal_writer()
         if self._report is not None:
             terminalreporter.section("gilprobe scan", sep="=", bold=True)
-            from pytest_gilprobe.reporters import scan_terminal  # noqa: PLC0415 - not before the tests have run
+            from pytest_gilprobe.reporters import scan_terminal
 
-            encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public name tells
+            encoding = getattr(writer._file, "encoding", None) or "utf-8"
             for text, style in scan_terminal.draw(
                 self._report, width=writer.fullwidth, encoding=encoding, tracers=host.tracers()
             ):
@@ -208,7 +208,7 @@ def _fixtures(item: pytest.Item) -> list[str]:
     if hasattr(item, "callspec"):
         for mark in item.iter_markers("parametrize"):
             names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
-            indirect = mark.kwargs.get("indirect", mark.args[2] if len(mark.args) > 2 else False)  # noqa: PLR2004 - its place
+            indirect = mark.kwargs.get("indirect", mark.args[2] if len(mark.args) > 2 else False)
             names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
             given.update(() if indirect is True else set(names) - set(indirect or ()))
     return [name for name in getattr(item, "fixturenames", ()) if name != "request" and name not in given]

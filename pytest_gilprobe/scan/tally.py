@@ -151,7 +151,7 @@ def count(trace: GilTrace) -> Counts:
 
 def _join(traces: list[GilTrace]) -> GilTrace:
     """Lay traces end to end; a column that one of them lacks is dropped."""
-    if len(traces) < 2:  # noqa: PLR2004 - nothing to join
+    if len(traces) < 2:
         return traces[0] if traces else _NONE
 
     def column(name: str) -> tuple[int, ...]:

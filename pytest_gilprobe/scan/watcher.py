@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     if last.died and not orders.silent:  # reports want site packages: the rest of this process's life is another's
         told = json.dumps([str(Path(orders.notes).parent), orders.parent, orders.report_folder])
         speaker = launch.command("obituary", told, alone=False)
-        os.execv(speaker[0], speaker)  # noqa: S606 - our own module
+        os.execv(speaker[0], speaker)
     return 0
 
 

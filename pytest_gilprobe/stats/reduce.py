@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 UTILIZATION_NOISE = 0.02
 """Standard deviation of a batch's CPU utilization that is assumed at the least: clocks are not read at one moment."""
 CEILING_SLACK = 1.1
-"""A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have errors."""
+"""A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have
+errors."""
 
 NATIVE_THREADS = 0.2
 """Cores used beyond the first from which a call counts as having native helper threads."""
 OWN_QUEUE = 1.15
-"""Threads of a batch may outnumber the CPUs by this factor before its queueing is put down to itself: clocks have a grain."""
+"""Threads of a batch may outnumber the CPUs by this factor before its queueing is put down to itself: clocks have a
+grain."""
 
 Results = tuple[SerialResult, ThreadsResult, ProcessesResult]
 
@@ -124,9 +126,7 @@ def _processes(
         outcome=Outcome.OK,
         speedup=speedup,
         over_threads=_over_threads(measurement, machine, _holding(serial, measurement), less_queue=less_queue),
-        pool_speedup=rounds.pool_speedup(
-            speedup, serial.wall_s_per_call, machine.process_task_s, measurement.transfer
-        ),
+        pool_speedup=rounds.pool_speedup(speedup, serial.wall_s_per_call, machine.process_task_s, measurement.transfer),
         transfer_s_per_call=measurement.transfer.pipe_s if measurement.transfer is not None else None,
         wall_s_per_call=_per_call(samples, less_queue=less_queue),
         cpu_s_per_call=_cpu_per_call(samples),
@@ -138,10 +138,8 @@ def _processes(
     )
 
 
-def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT001 - private
+def _end(end: End, measurement: Measurement, tried: bool) -> End:
     """Turn *ok, but never tried* into *skipped*, with the reason."""
-
-
     if end.outcome is Outcome.OK and not tried:
         return End(outcome=Outcome.SKIPPED, error=measurement.out_of_time or "not tried")
     return end
@@ -156,9 +154,7 @@ def _speedup(pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_q
     return rounds.positive_centre(ratios, max(machine.noise, rounds.LEAST_NOISE))
 
 
-def _over_threads(
-    measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool
-) -> Estimate | None:
+def _over_threads(measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool) -> Estimate | None:
     """Compare processes with threads directly; None unless both were measured in some round, and mean what they say."""
     pairs = [
         (one.threads, one.processes)
@@ -185,10 +181,11 @@ def _holding(serial: SerialResult, measurement: Measurement) -> float:
 def _doubt(pairs: Sequence[tuple[Sample, Sample]], holding: float, *, less_queue: bool) -> tuple[float, float]:
     """Return by what factors threads may be worse and better than measured, because other programs were on the CPUs.
 
-    Worse: a thread that queues while another holds the GIL would have waited anyway, so that time is no loss to take out; it is at most what the
-    others computed while holding it. Better: a thread that waits for a lock or the GIL is blocked, not queued; but if its holder is kept from running
-    for a share q of the time that it wants to run, the wait is longer by that share. Both are extremes, so they widen the interval and leave the
-    value; on a quiet machine both are 1.
+    Worse: a thread that queues while another holds the GIL would have waited anyway, so that time is no loss to take
+    out; it is at most what the others computed while holding it. Better: a thread that waits for a lock or the GIL is
+    blocked, not queued; but if its holder is kept from running for a share q of the time that it wants to run, the
+    wait is longer by that share. Both are extremes, so they widen the interval and leave the value; on a quiet
+    machine both are 1.
     """
     if not less_queue:
         return 1.0, 1.0
@@ -205,7 +202,10 @@ def _doubt(pairs: Sequence[tuple[Sample, Sample]], holding: float, *, less_queue
 
 
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
-    """Return the speed-up that the control got: between the workload's own rounds if it was run there, else at the session's start."""
+    """Return the speed-up that the control got.
+
+    It is that between the workload's own rounds if it was run there, else that of the session's start.
+    """
     pairs = [(one.serial, one.processes) for one in measurement.controls if one.processes is not None]
     if not pairs:
         return machine.scaling
@@ -215,8 +215,9 @@ def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
 def _room(measurement: Measurement, machine: Machine) -> float:
     """Return the speed-up that the CPUs leave room for, or infinity where the measured one says it better.
 
-    A call whose native threads use several cores competes with its own copies. With other programs on the CPUs, more copies also win a larger
-    part of them, which reads as a speed-up: then what CPU time a call needs decides, not how long it took.
+    A call whose native threads use several cores competes with its own copies. With other programs on the CPUs, more
+    copies also win a larger part of them, which reads as a speed-up: then what CPU time a call needs decides, not how
+    long it took.
     """
     width = median(rounds.cores_used(one.serial) for one in measurement.rounds)
     if width <= 1 + NATIVE_THREADS or all(rounds.is_unqueued(one) for one in measurement.rounds):
@@ -301,8 +302,8 @@ def _shares(
 ) -> TimeShares | None:
     """Split the time of one thread (of ``lanes`` that share a GIL) into what it was spent on.
 
-    ``serial``, for threads: what one thread alone is blocked for is its own waiting; what it is blocked for beyond that is put down to the
-    GIL, up to the time for which another thread held it.
+    ``serial``, for threads: what one thread alone is blocked for is its own waiting; what it is blocked for beyond
+    that is put down to the GIL, up to the time for which another thread held it.
     """
     wall = cpu = queue = 0.0
     for sample in samples:

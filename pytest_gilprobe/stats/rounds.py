@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 LEAST_NOISE = 0.03
-"""Standard deviation of the log of a 50 ms batch's time that is assumed at the least: what idle 2-core machines show."""
+"""Standard deviation of the log of a 50 ms batch's time that is assumed at the least: what idle 2-core machines show.
+"""
 PRIOR_WEIGHT = 4
 """How many degrees of freedom the assumed noise counts for: about as many as the rounds of one probe."""
 QUIET = 0.03
@@ -37,7 +38,7 @@ def t_quantile(probability: float, freedom: int) -> float:
 
     *Source:* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
-    if freedom < 3:  # noqa: PLR2004 - the expansion's range
+    if freedom < 3:
         msg = f"the expansion needs 3 degrees of freedom, found {freedom}"
         raise ValueError(msg)
     z = NormalDist().inv_cdf(probability)
@@ -53,13 +54,14 @@ def t_quantile(probability: float, freedom: int) -> float:
 def centre(values: Sequence[float], prior_sd: float) -> Estimate:
     """Estimate the centre of a few noisy values whose noise is roughly known beforehand.
 
-    The variance is a weighted mean of the values' own and of ``prior_sd`` squared, the latter counting as `PRIOR_WEIGHT` degrees of
-    freedom, so that one value has an interval at all, and two that agree by luck do not pass for exact. From 5 values on, median
-    and median absolute deviation stand for mean and standard deviation: one disturbed round then moves little.
+    The variance is a weighted mean of the values' own and of ``prior_sd`` squared, the latter counting as
+    `PRIOR_WEIGHT` degrees of freedom, so that one value has an interval at all, and two that agree by luck do not
+    pass for exact. From 5 values on, median and median absolute deviation stand for mean and standard deviation: one
+    disturbed round then moves little.
 
-    Raises `ValueError` without values. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics and Molecular Biology 3(1),
-    2004, section 3; small-sample factor of the MAD: Croux and Rousseeuw, Computational Statistics, 1992; standard error of the median: asymptotic,
-    sqrt(pi/2) that of the mean.
+    Raises `ValueError` without values. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics and
+    Molecular Biology 3(1), 2004, section 3; small-sample factor of the MAD: Croux and Rousseeuw, Computational
+    Statistics, 1992; standard error of the median: asymptotic, sqrt(pi/2) that of the mean.
     """
     if not values:
         msg = "no values to estimate from"
@@ -81,7 +83,8 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
 def positive_centre(values: Sequence[float], prior_sd: float) -> Estimate:
     """Estimate the centre of positive values (times, ratios) on the scale of their logarithms.
 
-    ``prior_sd`` is that of the logarithm: 0.03 is 3 %. Raises `ValueError` without values or with one that is not positive.
+    ``prior_sd`` is that of the logarithm: 0.03 is 3 %. Raises `ValueError` without values or with one that is not
+    positive.
     """
     logs = centre([math.log(value) for value in values], prior_sd)
     return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
@@ -95,15 +98,18 @@ def calls_in(sample: Sample) -> int:
 def span_s(sample: Sample, *, less_queue: bool, holding: float = 0.0) -> float:
     """Return a batch's wall time in seconds: from the first start to the last end.
 
-    With ``less_queue``, each thread's end is moved forward by the time that it was runnable without running: the span as it would be
-    if nobody else wanted the CPUs. ``holding``, from 0 to 1, is the share of their CPU time for which the other threads hold a lock that it needs:
-    queueing during that time is not taken out. Never less than the longest CPU time of a thread.
+    With ``less_queue``, each thread's end is moved forward by the time that it was runnable without running: the span
+    as it would be if nobody else wanted the CPUs. ``holding``, from 0 to 1, is the share of their CPU time for which
+    the other threads hold a lock that it needs: queueing during that time is not taken out. Never less than the
+    longest CPU time of a thread.
     """
     threads = [thread for reading in sample.readings for thread in reading.threads]
     first = min(thread.start_ns for thread in threads)
     busy = sum(thread.cpu_ns for thread in threads)
     last = max(
-        thread.end_ns - max(0.0, (thread.run_queue_ns or 0) - holding * (busy - thread.cpu_ns)) if less_queue else thread.end_ns
+        thread.end_ns - max(0.0, (thread.run_queue_ns or 0) - holding * (busy - thread.cpu_ns))
+        if less_queue
+        else thread.end_ns
         for thread in threads
     )
     return max(last - first, *(thread.cpu_ns for thread in threads), 1) / 1e9
@@ -144,17 +150,20 @@ def queue_share(samples: Sequence[Sample]) -> float | None:
 def native_cpu_share(sample: Sample) -> float:
     """Return the CPU time that no Python thread of the batch used, as a share of the batch's wall time.
 
-    It is that of native helper threads: 0 none, 1 one more core. Clocks' grain makes it wobble around 0; never negative.
+    It is that of native helper threads: 0 none, 1 one more core. Clocks' grain makes it wobble around 0; never
+    negative.
     """
-    outside = sum(reading.process_cpu_ns - sum(thread.cpu_ns for thread in reading.threads) for reading in sample.readings)
+    outside = sum(
+        reading.process_cpu_ns - sum(thread.cpu_ns for thread in reading.threads) for reading in sample.readings
+    )
     return max(0.0, outside / 1e9 / span_s(sample, less_queue=False) / len(sample.readings))
 
 
 def cores_used(sample: Sample) -> float:
     """Return how many cores a serial batch kept busy, or would have: 1 computes, more has native helper threads.
 
-    Both the time that it had a core and, for a call that computes, its own CPU time are taken as the measure of one core: where other
-    programs keep the helpers waiting, the first alone reads too low.
+    Both the time that it had a core and, for a call that computes, its own CPU time are taken as the measure of one
+    core: where other programs keep the helpers waiting, the first alone reads too low.
     """
     wall, cpu, queue = totals_s(sample)
     total = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
@@ -177,9 +186,10 @@ def is_unqueued(one: Round) -> bool:
 def is_quiet(one: Round) -> bool:
     """Tell whether nothing is seen to have disturbed a round.
 
-    Three things must agree: no thread queued for more than `QUIET` of its time; the CPU time of a call is the same serially and in parallel, to
-    `AGREEMENT` (asked only of calls that compute); and no parallel call was faster than a serial one by more. A round that fails may just be
-    a workload whose calls hinder each other: so a disturbed round is no reason to drop it, but to want more.
+    Three things must agree: no thread queued for more than `QUIET` of its time; the CPU time of a call is the same
+    serially and in parallel, to `AGREEMENT` (asked only of calls that compute); and no parallel call was faster than
+    a serial one by more. A round that fails may just be a workload whose calls hinder each other: so a disturbed
+    round is no reason to drop it, but to want more.
     """
     parallel = [sample for sample in (one.threads, one.processes) if sample is not None]
     shares = [queue_share([sample]) for sample in (one.serial, *parallel)]
@@ -201,8 +211,9 @@ def pool_speedup(
 ) -> Estimate:
     """Predict the speed-up of a pool from that of the bare calls and the cost of handing one call out.
 
-    A pool finishes a call every max(call / speed-up, hand-out): one thread hands out, the workers work beside it. ``task_s`` None costs nothing.
-    A ``transfer`` adds its two sides: the workers' to the call, the parent's to the hand-out.
+    A pool finishes a call every max(call / speed-up, hand-out): one thread hands out, the workers work beside it.
+    ``task_s`` None costs nothing. A ``transfer`` adds its two sides: the workers' to the call, the parent's to the
+    hand-out.
     """
     if task_s is None and transfer is None:
         return speedup

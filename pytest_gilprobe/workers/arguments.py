@@ -18,7 +18,7 @@ def spec_for(config: pytest.Config, items: Sequence[pytest.Item], gil_switched_o
 
     ``folder`` is left empty; each worker gets its own.
     """
-    from pytest_gilprobe.workers.protocol import WorkerSpec  # noqa: PLC0415 - not before the first probe
+    from pytest_gilprobe.workers.protocol import WorkerSpec
 
     return WorkerSpec(
         arguments=_before_dashes(config),

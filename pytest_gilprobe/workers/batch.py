@@ -60,8 +60,8 @@ def _loop(call: Call, calls: int) -> tuple[int, int, int]:
 def timed(call: Call, calls: int, begin_ns: int = 0) -> ThreadReading:
     """Make ``calls`` calls in this thread and read its clocks; what a call raises passes through.
 
-    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or at once if that is past. Waking up late for it counts as wall time, and as queueing
-    where that is why.
+    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or at once if that is past. Waking up late for it
+    counts as wall time, and as queueing where that is why.
     """
     clock = host.RunQueueClock()
     try:
@@ -84,7 +84,7 @@ def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:
     cpu = host.process_time_ns()
     try:
         reading = timed(call, calls, begin_ns)
-    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
+    except BaseException as error:
         raise WorkloadError(describe(error)) from None
     return _whole((reading,), cpu)
 
@@ -131,7 +131,7 @@ class _Lane:
                 self.ready.set()
                 self.go.wait()
                 self.reading = timed(call, self.calls, self.begin_ns)
-        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
+        except BaseException as error:
             self.error = describe(error)
         finally:
             self.ready.set()
@@ -153,7 +153,7 @@ def describe(error: BaseException) -> str:
         while shown is not None and shown.tb_frame.f_globals.get("__name__", "").startswith("pytest_gilprobe."):
             shown = shown.tb_next
         text = "".join(traceback.format_exception(type(error), error, shown)).rstrip()
-    except BaseException as other:  # noqa: BLE001 - a hostile exception must not hide that there was one
+    except BaseException as other:
         text = f"{type(error).__name__} (its text could not be had: {type(other).__name__})"
     if len(text) > LONGEST_TRACEBACK:
         half = LONGEST_TRACEBACK // 2

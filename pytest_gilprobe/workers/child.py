@@ -36,7 +36,6 @@ from pytest_gilprobe.workers.protocol import (
     Control,
     Done,
     Failed,
-    HandedOut,
     HandOut,
     Open,
     Opened,
@@ -75,7 +74,7 @@ def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ..
     os.environ[INSIDE_WORKER] = str(os.getpid())  # before anything else: a worker must never start workers
     for end in parents_ends:
         end.close()
-    with open(Path(spec.folder, "log.txt"), "ab", buffering=0) as log:  # noqa: PTH123 - unbuffered
+    with open(Path(spec.folder, "log.txt"), "ab", buffering=0) as log:
         _die_with_parent(lifeline)
         _leave_the_terminal(log.fileno())
         os.chdir(spec.working_dir)
@@ -93,7 +92,7 @@ def _end(status: int) -> NoReturn:
     Not by ``os._exit`` where that was replaced: coverage's ``patch = _exit`` would write its data first.
     """
     posix = sys.modules.get("posix") if COVER_WORKERS not in os.environ else None
-    true_exit = getattr(posix, "_exit", os._exit)  # noqa: SLF001 - its public name
+    true_exit = getattr(posix, "_exit", os._exit)
     true_exit(status)
     raise SystemExit(status)
 
@@ -109,8 +108,8 @@ def _die_with_parent(lifeline: Connection) -> None:
     """
     if sys.platform != "linux":
         return
-    import ctypes  # noqa: PLC0415 - not every platform has it
-    import fcntl  # noqa: PLC0415 - not every platform has it
+    import ctypes
+    import fcntl
 
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fd = lifeline.fileno()
@@ -138,9 +137,9 @@ def _leave_the_terminal(log: int) -> None:
     os.dup2(nothing, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123 - they live as long as the process
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115, PTH123
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115, PTH123
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     _stop_tracers()
 
 
@@ -319,12 +318,12 @@ class Server:
             faulthandler.register(STACK_SIGNAL, file=self._log, all_threads=True, chain=False)
 
     @staticmethod
-    def _run(question: Any) -> Answer:  # noqa: ANN401 - a callable that gives an answer
+    def _run(question: Any) -> Answer:
         try:
             answer: Answer = question()
         except batch.WorkloadError as error:
             return Failed(error=str(error))
-        except Exception as error:  # noqa: BLE001 - the parent must hear of it
+        except Exception as error:
             return Failed(error=batch.describe(error))
         return answer
 

@@ -57,10 +57,10 @@ def state() -> State:
     return State(parts=tuple((name, _quietly(look)) for name, look in _LOOKS))
 
 
-def _quietly(look: Callable[[], Any]) -> Any:  # noqa: ANN401 - any comparable value
+def _quietly(look: Callable[[], Any]) -> Any:
     try:
         return look()
-    except Exception:  # noqa: BLE001 - a workload may have broken what is looked at
+    except Exception:
         return None
 
 
@@ -79,7 +79,7 @@ def _standard_streams() -> tuple[Any, ...]:
 
 
 def _limits() -> tuple[Any, ...]:
-    import resource  # noqa: PLC0415 - not every platform has it
+    import resource
 
     return tuple(resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_"))
 
@@ -118,7 +118,7 @@ def restore(before: State, changed: Iterable[str]) -> tuple[str, ...]:
     return tuple(left)
 
 
-def _put_back(name: str, value: Any) -> bool:  # noqa: ANN401 - one of three kinds
+def _put_back(name: str, value: Any) -> bool:
     try:
         if name == "sys.path":
             sys.path[:] = value
@@ -128,7 +128,7 @@ def _put_back(name: str, value: Any) -> bool:  # noqa: ANN401 - one of three kin
             for variable in set(os.environ) - set(value):
                 del os.environ[variable]
             os.environ.update(value)
-    except Exception:  # noqa: BLE001 - then the worker is replaced
+    except Exception:
         return False
     return True
 
@@ -145,8 +145,8 @@ def children() -> frozenset[int]:
     """Return the processes that this one has started and that still exist."""
     found: set[int] = set()
     with contextlib.suppress(OSError, ValueError):
-        for task in os.listdir("/proc/self/task"):  # noqa: PTH208 - names are enough, and this is per batch
-            with _open(f"/proc/self/task/{task}/children", encoding="ascii") as file:  # noqa: PTH123 - as above
+        for task in os.listdir("/proc/self/task"):
+            with _open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
                 found.update(map(int, file.read().split()))
     return frozenset(found)
 
@@ -214,7 +214,7 @@ class Burden:
 
 def _descriptors() -> int:
     try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only counted
+        return len(os.listdir("/proc/self/fd"))
     except OSError:
         return 0
 

@@ -36,8 +36,8 @@ def _on_own_runner(start: Start) -> Iterator[Call]:
         yield lambda: runner.run(start())
 
 
-def _anyio_call(backend: Any, start: Start) -> Call:  # noqa: ANN401 - a name, or a pair of name and options
-    import anyio  # noqa: PLC0415 - there, since a test uses its fixture
+def _anyio_call(backend: Any, start: Start) -> Call:
+    import anyio
 
     name, options = (backend, {}) if isinstance(backend, str) else backend
     return lambda: anyio.run(start, backend=name, backend_options=options)
@@ -75,7 +75,7 @@ def _async_fixtures(item: pytest.Function) -> list[str]:
 
     Private access: ``_fixtureinfo``; that a fixture function is a coroutine no public name tells.
     """
-    definitions = item._fixtureinfo.name2fixturedefs  # noqa: SLF001 - see above
+    definitions = item._fixtureinfo.name2fixturedefs
     return sorted(name for name in item.fixturenames if any(_is_async(one.func) for one in definitions.get(name, ())[-1:]))
 
 

@@ -19,6 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import types
 import warnings
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
+PREFIX = "gilprobe-"
+LOCK = "lock"
+"""Held by a session in its temporary folder; a folder with a free one is a killed session's."""
+STALE_S = 600.0
+"""Age from which such a folder is removed by a later session: by then its own must have taken the lock."""
 LOOK_S = 0.25
 """How often a silent worker is checked for being alive."""
 FAREWELL_S = 5.0
@@ -46,7 +52,7 @@ RETIRE_S = 1.0
 """How long to wait for a worker that is replaced; after that it tears down beside what is timed next."""
 STACKS_S = 1.0
 """How long a hung worker may take to write its stacks down."""
-_OURS = os.path.dirname(__file__)  # noqa: PTH120 - a part of the lines that faulthandler writes
+_OURS = os.path.dirname(__file__)
 LONGEST_LOG = 8_000
 """Characters of a lost worker's log that are reported."""
 
@@ -62,7 +68,7 @@ class Lost:
 class Worker:
     """One worker process, as the parent knows it."""
 
-    def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:  # noqa: ANN401 - each start method has a Process class of its own
+    def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:
         """Keep the parent's ends; the process has just been started."""
         self.process = process
         self.channel = channel
@@ -102,7 +108,9 @@ class Pool:
         self._spec = spec
         self._timeout_s = timeout_s
         self._gil = gil
-        self._folder = Path(tempfile.mkdtemp(prefix="gilprobe-"))
+        sweep(Path(tempfile.gettempdir()))
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._lock = _locked(self._folder / LOCK)
         self._started = 0
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
@@ -241,7 +249,7 @@ class Pool:
                 if arrived:
                     answer: Answer = worker.channel.recv()
                     return answer
-            except Exception:  # noqa: BLE001 - a pipe closed, or a message cut off: the worker is of no use any more
+            except Exception:
                 return self._died(worker)
             if not worker.process.is_alive() and not worker.channel.poll(0):
                 return self._died(worker)
@@ -319,6 +327,34 @@ class Pool:
         for worker in [*self._workers, *self._leaving]:
             self.discard(worker)
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def sweep(temporary: Path) -> None:
+    """Remove the folders of sessions that were killed: old ones whose lock nobody holds any more."""
+    for lock in temporary.glob(f"{PREFIX}*/{LOCK}"):
+        with contextlib.suppress(OSError):
+            if time.time() - lock.stat().st_mtime > STALE_S and (held := _locked(lock)) is not None:
+                shutil.rmtree(lock.parent, ignore_errors=True)
+                os.close(held)
+
+
+def _locked(path: Path) -> int | None:
+    """Open a file and lock it for as long as this process lives; None where somebody else has, or the system cannot."""
+    try:
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+    except (ImportError, OSError):
+        return None
+    return descriptor
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
@@ -396,7 +432,7 @@ def _without_coverage() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _python_gil(gil: bool | None) -> Iterator[None]:  # noqa: FBT001 - the one thing it is about
+def _python_gil(gil: bool | None) -> Iterator[None]:
     """Set ``PYTHON_GIL``, which a new interpreter reads, while a process is started.
 
     Source: "Free-threaded CPython" in the Python documentation's how-tos.

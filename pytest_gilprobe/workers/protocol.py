@@ -16,10 +16,10 @@ from pytest_gilprobe.model import BatchReading, Callee, GilTrace, Strategy, Tran
 class WorkerSpec:
     """What a new worker is told: how to run the parent's pytest session over just the marked tests.
 
-    ``arguments`` is the parent's command line and ``overrides`` goes behind it; ``folder`` is this worker's own,
-    for its temporary files; ``nodeids`` are the marked tests and ``files`` the absolute paths they are collected from.
-    ``prune`` leaves every other file out of the collection. ``gil_switched_on_by`` names the modules that had switched the GIL on in the
-    parent: a forked worker has it on from the start.
+    ``arguments`` is the parent's command line and ``overrides`` goes behind it; ``folder`` is this worker's own, for
+    its temporary files; ``nodeids`` are the marked tests and ``files`` the absolute paths they are collected from.
+    ``prune`` leaves every other file out of the collection. ``gil_switched_on_by`` names the modules that had
+    switched the GIL on in the parent: a forked worker has it on from the start.
     """
 
     arguments: tuple[str, ...]
@@ -51,8 +51,8 @@ class Open:
 class Batch:
     """Run ``calls`` calls back to back in each of ``threads`` threads (1: in the main thread).
 
-    ``heartbeat`` has a sleeper measure the GIL meanwhile, in passes that are not timed. ``begin_ns``, for several workers at
-    once, is the moment of `time.perf_counter_ns` to begin at.
+    ``heartbeat`` has a sleeper measure the GIL meanwhile, in passes that are not timed. ``begin_ns``, for several
+    workers at once, is the moment of `time.perf_counter_ns` to begin at.
     """
 
     calls: int
@@ -141,9 +141,9 @@ class Done:
 class Closed:
     """The test is torn down; ``error`` is what its tear-down raised.
 
-    ``left`` names what its calls left behind that could disturb the next test: then this worker should be replaced. It also
-    should when ``spoilt``: a batch failed half-way, or the worker has grown too big. ``gil_switched_on_by`` is as in `Ready`, for the
-    whole life of the worker.
+    ``left`` names what its calls left behind that could disturb the next test: then this worker should be replaced.
+    It also should when ``spoilt``: a batch failed half-way, or the worker has grown too big. ``gil_switched_on_by``
+    is as in `Ready`, for the whole life of the worker.
     """
 
     error: str | None = None

@@ -55,8 +55,8 @@ class Workload:
     """An open test, as it can be repeated.
 
     ``call`` makes one call in the main thread, the way pytest and its plugins would. ``coroutine`` is the function
-    behind it where that is a coroutine function, as it was before a plugin put a wrapper around it. ``given`` is what the test
-    handed to the `gilprobe` fixture: then that is the call, and threads share its arguments.
+    behind it where that is a coroutine function, as it was before a plugin put a wrapper around it. ``given`` is what
+    the test handed to the `gilprobe` fixture: then that is the call, and threads share its arguments.
     """
 
     item: pytest.Function
@@ -80,13 +80,14 @@ def argument_names(item: pytest.Function) -> tuple[str, ...]:
     Private access: ``_fixtureinfo``, as in pytest's own ``pytest_pyfunc_call``; a signature does not tell (defaults,
     ``mock.patch``), and no public name does.
     """
-    return tuple(item._fixtureinfo.argnames)  # noqa: SLF001 - see above
+    return tuple(item._fixtureinfo.argnames)
 
 
 def arguments(item: pytest.Function) -> dict[str, Any]:
     """Return the values that the test function is called with.
 
-    They are its fixtures' values, but for ``subtests``: pytest's would swallow a failure and write a report of each call.
+    They are its fixtures' values, but for ``subtests``: pytest's would swallow a failure and write a report of each
+    call.
     """
     passed = {name: item.funcargs[name] for name in argument_names(item)}
     if "subtests" in passed:
@@ -97,7 +98,7 @@ def arguments(item: pytest.Function) -> dict[str, Any]:
 class PlainSubtests:
     """Stands in for the fixture ``subtests`` in what is timed: a subtest that fails makes its call fail."""
 
-    def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:  # noqa: ARG002 - the fixture's signature
+    def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:
         """Run a subtest."""
         return nullcontext()
 
@@ -129,8 +130,8 @@ def plain(item: pytest.Function) -> Workload:
 def coroutine(item: pytest.Function, function: Callable[..., Any], through_hooks: Call) -> Workload:
     """Describe a coroutine function that a plugin runs.
 
-    The plugin has either put a plain function in its place (pytest-asyncio), or runs it in its own ``pytest_pyfunc_call``
-    (anyio): then ``through_hooks`` makes a call.
+    The plugin has either put a plain function in its place (pytest-asyncio), or runs it in its own
+    ``pytest_pyfunc_call`` (anyio): then ``through_hooks`` makes a call.
     """
     replaced = not inspect.iscoroutinefunction(item.obj)
     call = _bind(item.obj, arguments(item)) if replaced else through_hooks
@@ -141,20 +142,20 @@ def coroutine(item: pytest.Function, function: Callable[..., Any], through_hooks
 def of_testcase(item: pytest.Function, method: Callable[[], Any]) -> Iterator[Workload]:
     """Describe a test method of a `unittest.TestCase` that is set up.
 
-    Private access: ``_asyncioRunner`` is the loop that the set-up of an `unittest.IsolatedAsyncioTestCase` ran on; without
-    ``_outcome`` a ``subTest`` raises what it catches otherwise, and writes no report. Neither has a public name.
-    The context is a copy: the test case has entered its own, and a task cannot enter it again.
+    Private access: ``_asyncioRunner`` is the loop that the set-up of an `unittest.IsolatedAsyncioTestCase` ran on;
+    without ``_outcome`` a ``subTest`` raises what it catches otherwise, and writes no report. Neither has a public
+    name. The context is a copy: the test case has entered its own, and a task cannot enter it again.
     """
     case: Any = item.instance
-    outcome, case._outcome = case._outcome, None  # noqa: SLF001 - see above
+    outcome, case._outcome = case._outcome, None
     try:
         if inspect.iscoroutinefunction(method):
-            runner, context = case._asyncioRunner, contextvars.copy_context()  # noqa: SLF001 - see above
+            runner, context = case._asyncioRunner, contextvars.copy_context()
             yield Workload(item=item, call=lambda: runner.run(method(), context=context), coroutine=method)
         else:
             yield Workload(item=item, call=method)
     finally:
-        case._outcome = outcome  # noqa: SLF001 - see above
+        case._outcome = outcome
 
 
 def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:

@@ -1,0 +1,44 @@
+"""Take the documentation's pictures from real reports: needs Chromium.
+
+Usage: python benchmarks/pictures.py REPORT.html MATRIX.html TUTORIAL.html FOLDER
+
+Each is a file that a session or ``gilprobe compare`` left; FOLDER is ``docs/images``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import browser
+
+SIZES = {
+    "sample-light": (0, 1280, 1100, False),
+    "sample-dark": (0, 1280, 800, True),
+    "sample-phone": (0, 390, 1000, False),
+    "matrix-light": (1, 1440, 900, False),
+    "tutorial-light": (2, 1180, 900, False),
+}
+"""For each picture: which page, its width and height in CSS pixels, and whether the reader prefers dark."""
+
+
+def main(pages: list[Path], folder: Path) -> None:
+    """Open each page and save what the window shows."""
+    program = browser.find()
+    if program is None:
+        sys.exit(f"no Chromium on this machine: looked for {', '.join(browser.NAMES)}")
+    with tempfile.TemporaryDirectory() as profile, browser.chromium(program, Path(profile)) as tab:
+        for name, (page, width, height, dark) in SIZES.items():
+            tab.look(width=width, height=height, dark=dark)
+            tab.open(pages[page].resolve())
+            tab.picture(folder / f"{name}.png")
+            print(f"{folder / name}.png")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    main([Path(path) for path in sys.argv[1:4]], Path(sys.argv[4]))
