@@ -79,7 +79,7 @@ def serve() -> None:
         answer(**times, estimate=estimate)
 
 
-def answer(**found: Any) -> None:  # noqa: ANN401 - JSON
+def answer(**found: Any) -> None:
     """Write one line."""
     print(json.dumps(found), flush=True)
 
@@ -192,7 +192,7 @@ class Workload:
         self._child.kill()
         self._child.communicate()
 
-    def ask(self, **wanted: Any) -> None:  # noqa: ANN401 - JSON
+    def ask(self, **wanted: Any) -> None:
         """Ask for one mixture."""
         self._stdin.write(json.dumps(wanted).encode() + b"\n")
 
@@ -204,7 +204,7 @@ class Workload:
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def watched(self, **wanted: Any) -> tuple[dict[str, Any], Watcher]:  # noqa: ANN401 - JSON
+    def watched(self, **wanted: Any) -> tuple[dict[str, Any], Watcher]:
         """Ask for one mixture, and watch it from outside until it is over."""
         with Watcher(self.hello["pid"], self.hello["address"], max_samples=MAX_SAMPLES) as watcher:
             self.ask(**wanted)

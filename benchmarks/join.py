@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/join.py FOLDER [--describe]
 
-The table is also printed. With ``--describe`` the machine that made the reports is told in FOLDER/README.md, between its marks.
+The table is also printed. With ``--describe`` the documents that quote these reports are brought up to date, between
+their marks: FOLDER/README.md, which tells the machine, docs/textbook.md and docs/free-threading.md.
 """
 
 from __future__ import annotations
@@ -10,16 +11,40 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_gilprobe import serialize
 from pytest_gilprobe.cli import main
+from pytest_gilprobe.compare import label
+from pytest_gilprobe.reporters import layout, numbers
 
-MARKS = re.compile(r"(<!-- machine -->\n).*?(<!-- end of machine -->)", re.DOTALL)
+if TYPE_CHECKING:
+    from pytest_gilprobe.model import Report, WorkloadResult
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTBOOK = "py313"
+"""The Python whose numbers the textbook tells."""
+THREADED = ("py313/gilprobe.json", "py313t/gilprobe-gil1.json", "py313t/gilprobe.json")
+"""One version with its GIL, without the need for it, and without it."""
+TOLD = {
+    "downloading_files": "wait for a server, read 256 KiB",
+    "api_calls": "wait for a server, read a little",
+    "image_processing": "turn a picture grey, pixel by pixel in Python",
+    "data_crunching": "`sum(i * i for i in range(200_000))`",
+    "simple_scripting": "read a few settings",
+    "hashing": "hash a MiB, in C without the GIL",
+    "json_parsing": "`json.loads`, in C with the GIL",
+    "regular_expressions": "`re.findall`, in C with the GIL",
+    "waiting_inside_the_gil": "a sleep in C that keeps the GIL",
+    "waiting_for_a_lock": "wait, holding a lock that threads share",
+    "matrix_product": "a product of matrices that uses all cores already",
+}
+"""Sample workloads in a few words each."""
 
 
 def order(path: Path) -> tuple[int, bool, bool]:
     """Put Pythons in order: a free-threaded build behind the standard one, with its GIL on before off."""
-    version, threaded = re.fullmatch(r"py(\d+)(t?)", path.parent.name).groups()  # type: ignore[union-attr] - globbed so
+    version, threaded = re.fullmatch(r"py(\d+)(t?)", path.parent.name).groups()  # type: ignore[union-attr]  # globbed so
     return int(version), bool(threaded), not path.stem.endswith("gil1")
 
 
@@ -29,37 +54,116 @@ def found(folder: Path) -> list[Path]:
     return sorted((path for path in reports if re.fullmatch(r"py\d+t?", path.parent.name)), key=order)
 
 
-def described(paths: list[Path]) -> str:
+def machine(folder: Path) -> str:
     """Tell when, with what and on what machine the reports were made: no names of hosts or folders."""
-    lines = ["| report | made (UTC) | Python | GIL | CPUs | load at the end | ceiling |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| report | made (UTC) | Python | GIL | CPUs | load at the end | ceiling |",
+        "|---|---|---|---|---|---|---|",
+    ]
     platforms = set()
-    for path in paths:
+    for path in found(folder):
         report = serialize.read(path)
         here = report.environment
         platforms.add(f"{here.platform}, {here.machine}")
         load = "n/a" if here.load_average_1min is None else f"{here.load_average_1min:.1f}"
-        ceiling = "n/a" if here.scaling_ceiling is None else f"{here.scaling_ceiling:.2f}x in {here.ceiling_workers} processes"
         build = f"{here.implementation} {here.python}{' free-threaded' if here.free_threaded_build else ''}"
-        name = path.relative_to(path.parents[1]).as_posix()
+        name = path.relative_to(folder).as_posix()
         gil = "on" if here.gil_enabled else "off"
         lines.append(
             f"| [{name}]({name}) | {report.created.partition('+')[0]} | {build} | {gil} | "
-            f"{here.cpus_usable} of {here.cpus_logical} | {load} | {ceiling} |"
+            f"{here.cpus_usable} of {here.cpus_logical} | {load} | {layout.ceiling(here)} |"
         )
-    return "\n".join([*lines, "", f"Machine: {'; '.join(sorted(platforms))}.", ""])
+    return "\n".join([*lines, "", f"Machine: {'; '.join(sorted(platforms))}."])
+
+
+def textbook(folder: Path) -> str:
+    """Draw the sample workloads of one Python as a table: what each does, what was measured, what to use."""
+    report = serialize.read(folder / TEXTBOOK / "gilprobe.json")
+    workers = max((workload.workers for workload in report.workloads), default=0)
+    lines = [
+        (
+            f"With {report.environment.implementation} {report.environment.python}, {layout.cpus(report.environment)} "
+            f"CPUs, {workers} workers:"
+        ),
+        "",
+        "| a call | takes | on a core | holds the GIL | threads | processes | use |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for workload, told in _told(report):
+        view = layout.workload_view(workload)
+        threads, processes = (
+            _times(None if part.speedup is None else part.speedup.value)
+            for part in (workload.threads, workload.processes)
+        )
+        share = view.gil_share or "n/a"
+        lines.append(
+            f"| {told} | {view.per_call} | {view.cpu} | {share} | {threads} | {processes} | **{view.answer}** |"
+        )
+    return "\n".join(lines)
+
+
+def threaded(folder: Path) -> str:
+    """Draw what threads gain in one version of Python, with the GIL and without."""
+    reports = [serialize.read(folder / name) for name in THREADED]
+    names = [label(report.environment) for report in reports]
+    lines = [
+        f"| a call | {' | '.join(f'{name}: threads' for name in names)} | serial call, {names[2]} / {names[0]} |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    first, *others = reports
+    for workload, told in _told(first):
+        same = [next((each for each in report.workloads if each.nodeid == workload.nodeid), None) for report in others]
+        cells = [_cell(each) for each in (workload, *same)]
+        lines.append(f"| {told} | {' | '.join(cells)} | {_ratio(same[-1], workload)} |")
+    return "\n".join(lines)
+
+
+def _told(report: Report) -> list[tuple[WorkloadResult, str]]:
+    by_name = {workload.nodeid.rpartition("::test_")[2]: workload for workload in report.workloads}
+    return [(by_name[name], told) for name, told in TOLD.items() if name in by_name]
+
+
+def _times(value: float | None) -> str:
+    return numbers.NOT_AVAILABLE if value is None else numbers.times(value)
+
+
+def _cell(workload: WorkloadResult | None) -> str:
+    return (
+        numbers.NOT_AVAILABLE
+        if workload is None or workload.threads.speedup is None
+        else numbers.times(workload.threads.speedup.value)
+    )
+
+
+def _ratio(new: WorkloadResult | None, old: WorkloadResult) -> str:
+    if new is None or new.serial is None or old.serial is None:
+        return numbers.NOT_AVAILABLE
+    return f"{new.serial.wall_s_per_call.value / old.serial.wall_s_per_call.value:.2f}"
+
+
+QUOTES = {
+    "machine": ("reports/README.md", machine),
+    "textbook": ("docs/textbook.md", textbook),
+    "threaded": ("docs/free-threading.md", threaded),
+}
+"""What is quoted: the name of its marks, the document, and what draws it."""
+
+
+def quoted(name: str, text: str, drawn: str) -> str:
+    """Put what is drawn between the marks ``name`` of a document's text."""
+    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    return marks.sub(lambda match: f"{match[1]}{drawn}\n\n{match[2]}", text)
 
 
 def join(folder: Path, *, describe: bool) -> int:
     """Print the table, write the files; return an exit status."""
-    paths = found(folder)
-    names = [str(path) for path in paths]
+    names = [str(path) for path in found(folder)]
     status = main(["compare", *names])
     for suffix in ("md", "html"):
         status = status or main(["compare", *names, "-o", str(folder / f"matrix.{suffix}")])
-    if describe:
-        readme = folder / "README.md"
-        text = MARKS.sub(lambda marks: f"{marks[1]}{described(paths)}{marks[2]}", readme.read_text("utf-8"))
-        readme.write_text(text, "utf-8")
+    for name, (document, draw) in QUOTES.items() if describe else ():
+        path = ROOT / document
+        path.write_text(quoted(name, path.read_text("utf-8"), draw(folder)), "utf-8")
     return status
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/loop_overhead.py
 
-"The call itself" is measured without any loop around it: 1,000 calls written out one after the other. Every method times
-the same empty function in turn, 20 times over; of each the fastest is kept, since everything else on the machine only
-adds. A loop's overhead is its time per call less that of the written-out calls. pytest-benchmark, where it is
+"The call itself" is measured without any loop around it: 1,000 calls written out one after the other. Every method
+times the same empty function in turn, 20 times over; of each the fastest is kept, since everything else on the machine
+only adds. A loop's overhead is its time per call less that of the written-out calls. pytest-benchmark, where it is
 installed, runs in a pytest of its own; its figure is the least time per call that it reports.
 
 Bar: the plugin's loop adds at most 100 ns a call. The exit status is 1 if it is missed.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pytest_gilprobe import host, serialize  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe import host, probe, serialize  # noqa: E402 - the checkout beside this file is what is measured
 from pytest_gilprobe.model import Recommendation, WorkloadResult  # noqa: E402
 
 if TYPE_CHECKING:
@@ -144,6 +144,53 @@ def row(workload: WorkloadResult) -> tuple[str, bool | None]:
     return f"| {name} | {advice} | {predicted:.2f} | {measured:.2f} | {error:+.0%} |", abs(error) <= ALLOWED
 
 
+def total(data: list[int]) -> int:
+    """Work on data that came with the call."""
+    return sum(number * number for number in data)
+
+
+def length(data: bytes) -> int:
+    """Hardly work at all."""
+    return data.count(b"a")
+
+
+def echo(data: bytes) -> bytes:
+    """Send it all back."""
+    return data[::-1]
+
+
+SHIPPED: Final[dict[str, tuple[Callable[[Any], Any], Any]]] = {
+    "total of 10,000 ints": (total, list(range(10_000))),
+    "total of 200,000 ints": (total, list(range(2**30, 2**30 + 200_000))),
+    "count in 10 MiB": (length, b"abcd" * (10 * 2**18)),
+    "1 MiB there and back": (echo, b"abcd" * 2**18),
+}
+
+
+def shipping_row(name: str) -> str:
+    """Hold the prediction for a process pool that is handed its data against a real one."""
+    func, data = SHIPPED[name]
+    found = probe(func, data, gilprobe_workers=2).result
+    if found.processes.pool_speedup is None or found.serial is None:
+        return f"| {name} | {found.verdict.strategy} | | | |"
+    calls = max(4, math.ceil(BATCH_S / found.serial.wall_s_per_call.value))
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+        list(pool.map(func, [data] * 4))
+        timed = [_shipped(pool, func, [data] * calls) for _ in range(ROUNDS)]
+    predicted = found.processes.pool_speedup.value
+    measured = min(serial for serial, _ in timed) / min(pooled for _, pooled in timed)
+    return f"| {name} | {found.verdict.strategy} | {predicted:.2f} | {measured:.2f} | {predicted / measured - 1:+.0%} |"
+
+
+def _shipped(pool: ProcessPoolExecutor, func: Callable[[Any], Any], items: list[Any]) -> tuple[float, float]:
+    started = time.perf_counter()
+    for item in items:
+        func(item)
+    between = time.perf_counter()
+    list(pool.map(func, items))
+    return between - started, time.perf_counter() - between
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,6 +208,10 @@ def main() -> None:
         line, within = row(workload)
         print(line, flush=True)
         kept.append(within)
+    print("\n| data handed to a process pool | advice | predicted | in a real pool | error |")
+    print("|---|---|---:|---:|---:|")
+    for name in SHIPPED:
+        print(shipping_row(name), flush=True)
     print(f"\nA plain Python loop in a pool of 2 processes, afterwards: {control(2):.2f}x.")
     known = [within for within in kept if within is not None]
     print(f"\nWithin {ALLOWED:.0%}: {sum(known)} of {len(known)}.")

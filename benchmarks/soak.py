@@ -1,7 +1,8 @@
 """Probe many marked tests in one session: memory must stay flat, and the last probes take as long as the first.
 
-Usage: ``python benchmarks/soak.py [--tests 500] [--start-method M]``. Exit status 1 if a worker or the parent grew by more than a fifth, or the last fifth
-of the probes took more than a third longer than the first (medians; the first ten tests, which warm up, are left out).
+Usage: ``python benchmarks/soak.py [--tests 500] [--start-method M]``. Exit status 1 if a worker or the parent grew by
+more than a fifth, or the last fifth of the probes took more than a third longer than the first (medians; the first ten
+tests, which warm up, are left out).
 """
 
 from __future__ import annotations
@@ -53,7 +54,16 @@ def main() -> int:
         (folder / "test_soak.py").write_text(TESTS.format(count=asked.tests), encoding="utf-8")
         (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--gilprobe-report", "--gilprobe-workers=2"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--gilprobe-report",
+            "--gilprobe-workers=2",
+        ]
         if asked.start_method is not None:
             command.append(f"--gilprobe-start-method={asked.start_method}")
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

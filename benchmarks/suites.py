@@ -1,11 +1,14 @@
 """Probe every test of well-known projects' suites and compare each outcome with a run without the plugin.
 
-Usage: ``python benchmarks/suites.py FOLDER [-o docs/suites.md] [--only NAME]``, where FOLDER holds the projects' source distributions::
+Usage: ``python benchmarks/suites.py FOLDER [-o docs/suites.md] [--only NAME]``, where FOLDER holds the projects'
+source distributions::
 
-    pip download --no-binary :all: --no-deps -d FOLDER pluggy attrs more-itertools click jinja2 h11 python-dateutil packaging
+    pip download --no-binary :all: --no-deps -d FOLDER pluggy attrs more-itertools click jinja2 h11 python-dateutil
+    packaging
 
-It makes a virtual environment with this checkout in it, runs each suite twice, and counts the outcomes that differ, the statuses of the probes
-and the processes that are left. Of long suites it takes some files. Exit status 1 if anything differs, fails inside or is left.
+It makes a virtual environment with this checkout in it, runs each suite twice, and counts the outcomes that differ,
+the statuses of the probes and the processes that are left. Of long suites it takes some files. Exit status 1 if
+anything differs, fails inside or is left.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import venv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import psutil
 
@@ -44,7 +47,10 @@ class Suite:
 
 SUITES = (
     Suite(name="pluggy", tests=("testing",)),
-    Suite(name="attrs", tests=("tests/test_slots.py", "tests/test_funcs.py", "tests/test_converters.py", "tests/test_hooks.py")),
+    Suite(
+        name="attrs",
+        tests=("tests/test_slots.py", "tests/test_funcs.py", "tests/test_converters.py", "tests/test_hooks.py"),
+    ),
     Suite(name="more_itertools", tests=("tests/test_recipes.py",)),
     Suite(name="click", tests=("tests/test_context.py", "tests/test_formatting.py", "tests/test_testing.py")),
     Suite(name="jinja2", tests=("tests/test_async.py", "tests/test_loader.py")),
@@ -87,9 +93,10 @@ def main() -> int:
 
 HEAD = f"""# Other projects' suites
 
-Written by `python benchmarks/suites.py FOLDER -o docs/suites.md`, which tells how to fill FOLDER. Every test of the files is probed
-(`--gilprobe-all --gilprobe-max-time={BUDGET_S}`). *Differ* counts tests whose outcome is not that of the run without the plugin; *errors* counts failures
-inside the plugin; *left* counts processes that outlived the session. Python {sys.version.split()[0]}, {os.cpu_count()} CPUs.
+Written by `python benchmarks/suites.py FOLDER -o docs/suites.md`, which tells how to fill FOLDER. Every test of the
+files is probed (`--gilprobe-all --gilprobe-max-time={BUDGET_S}`). *Differ* counts tests whose outcome is not that of
+the run without the plugin; *errors* counts failures inside the plugin; *left* counts processes that outlived the
+session. Python {sys.version.split()[0]}, {os.cpu_count()} CPUs.
 
 | project | tests | passed | failed | skipped | differ | probed | not probed | errors | left | without | with |
 |---|---|---|---|---|---|---|---|---|---|---|---|
@@ -116,13 +123,22 @@ def compared(suite: Suite, folder: Path, python: Path) -> tuple[str, bool]:
     """Run a suite without and with the plugin; return a line of the table, and whether all is well."""
     plain = run(suite, folder, python, "-p", "no:gilprobe")
     reports = folder / "gilprobe-reports"
-    flags = ["--gilprobe-all", f"--gilprobe-max-time={BUDGET_S}", "--gilprobe-report", f"--gilprobe-report-dir={reports}"]
+    flags = [
+        "--gilprobe-all",
+        f"--gilprobe-max-time={BUDGET_S}",
+        "--gilprobe-report",
+        f"--gilprobe-report-dir={reports}",
+    ]
     probed = run(suite, folder, python, *flags)
-    differ = sorted(name for name in plain.outcomes | probed.outcomes if plain.outcomes.get(name) != probed.outcomes.get(name))
+    differ = sorted(
+        name for name in plain.outcomes | probed.outcomes if plain.outcomes.get(name) != probed.outcomes.get(name)
+    )
     path = reports / "gilprobe.json"
     workloads = json.loads(path.read_text("utf-8"))["workloads"] if path.exists() else []
     statuses = Counter(workload["status"] for workload in workloads)
-    unexplained = [workload["nodeid"] for workload in workloads if workload["status"] != "probed" and not workload["reason"]]
+    unexplained = [
+        workload["nodeid"] for workload in workloads if workload["status"] != "probed" and not workload["reason"]
+    ]
     for name in [*differ, *unexplained]:
         print(f"{suite.name}: {name}: {plain.outcomes.get(name)} without, {probed.outcomes.get(name)} with")
     for workload in workloads:
@@ -144,7 +160,17 @@ def run(suite: Suite, folder: Path, python: Path, *flags: str) -> Run:
     result.unlink(missing_ok=True)
     paths = os.pathsep.join([str(folder / "src"), str(folder)])
     known = os.environ | {MARK: mark, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={result}", *flags, *suite.tests]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={result}",
+        *flags,
+        *suite.tests,
+    ]
     started = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=SUITE_S, check=False)
     took = time.perf_counter() - started
@@ -155,7 +181,7 @@ def run(suite: Suite, folder: Path, python: Path, *flags: str) -> Run:
 def outcomes_in(result: Path) -> dict[str, str]:
     """Read each test's outcome from JUnit XML."""
     found = {}
-    for case in ElementTree.parse(result).iter("testcase"):  # noqa: S314 - written by the run before
+    for case in ET.parse(result).iter("testcase"):  # noqa: S314 - written by the run before
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if kinds else "passed"
         found[f"{case.get('classname')}::{case.get('name')}"] = outcome

@@ -2,7 +2,8 @@
 
     python benchmarks/time_to_verdict.py [--repeat 5] [PATH ...]
 
-Bars: the median over workloads is at most 1.5 times the floor, and a workload of up to 60 ms a call takes at most 1.0 s on an idle machine.
+Bars: the median over workloads is at most 1.5 times the floor, and a workload of up to 60 ms a call takes at most 1.0
+s on an idle machine.
 """
 
 from __future__ import annotations
@@ -43,10 +44,13 @@ def main() -> int:
         f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start, "
         f"{options.repeat} repetitions\n"
     )
-    times, floors, calls = defaultdict(list), defaultdict(list), {}
+    times: dict[str, list[float]] = defaultdict(list)
+    floors: dict[str, list[float]] = defaultdict(list)
+    calls: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.repeat):
-            for workload in probe_all(options.paths, folder, []):
+            workloads: list[dict[str, Any]] = probe_all(options.paths, folder, [])
+            for workload in workloads:
                 least = floor_s(workload)
                 if least is not None:
                     times[workload["nodeid"]].append(workload["probe_time_s"])
@@ -60,7 +64,8 @@ def main() -> int:
         if calls[nodeid] <= LONGEST_CALL_S and probe > MOST_S:
             slow.append(nodeid)
         print(
-            f"| {nodeid.split('::')[-1]} | {calls[nodeid] * 1e3:.3g} ms | {least:.2f} s | {probe:.2f} s | {probe / least:.2f} |"
+            f"| {nodeid.split('::')[-1]} | {calls[nodeid] * 1e3:.3g} ms | {least:.2f} s | {probe:.2f} s | "
+            f"{probe / least:.2f} |"
         )
     print(
         f"\nmedian ratio {statistics.median(ratios):.2f} (bar {MOST_RATIO}); "

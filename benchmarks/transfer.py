@@ -55,7 +55,7 @@ def other_side(pipe: Connection, queue: Any) -> None:
         else:
             name, size = pipe.recv()
             memory = shared_memory.SharedMemory(name)
-            view = np.frombuffer(memory.buf, np.uint8, size)
+            view = np.frombuffer(memory.buf or b"", np.uint8, size)
             int(view[::4096].max())
             del view
             memory.close()

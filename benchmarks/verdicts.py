@@ -1,11 +1,13 @@
-"""Are the verdicts right? Probe every workload many times, on an idle and on a loaded machine, and print the confusion matrix.
+"""Are the verdicts right? Probe every workload many times, on an idle and on a loaded machine.
+
+And print the confusion matrix.
 
     python benchmarks/verdicts.py                             # sample workloads, 20 times idle
     python benchmarks/verdicts.py --busy 2 --repeat 10        # with two busy loops beside it
     python benchmarks/verdicts.py path/to/tests               # any tests whose markers say what to expect
 
-What is right is what each test's own marker expects (``expect=``, ``expect_bound=``). Exit status 1 if any verdict was wrong.
-Every process that this starts it also ends.
+What is right is what each test's own marker expects (``expect=``, ``expect_bound=``). Exit status 1 if any verdict was
+wrong. Every process that this starts it also ends.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ def probe_all(paths: list[str], folder: str, options: list[str]) -> list[dict[st
         cwd=ROOT,
     )
     if not file.exists():  # a wrong verdict fails its test, and is what is counted here
-        raise SystemExit(f"the probing session failed:\n{done.stdout}\n{done.stderr}")
+        msg = f"the probing session failed:\n{done.stdout}\n{done.stderr}"
+        raise SystemExit(msg)
     workloads: list[dict[str, object]] = json.loads(file.read_text("utf-8"))["workloads"]
     return workloads
 
@@ -88,7 +91,7 @@ def main() -> int:
     parser.add_argument("--option", action="append", default=[], help="a further option for pytest")
     options = parser.parse_args()
     collector = Collector()
-    with contextlib.redirect_stdout(open(os.devnull, "w")):  # noqa: SIM115, PTH123
+    with contextlib.redirect_stdout(open(os.devnull, "w")):  # noqa: PTH123
         pytest.main(
             [
                 "--collect-only",

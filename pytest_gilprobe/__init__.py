@@ -1,4 +1,8 @@
-"""Would threads help here, would processes, or neither, and is it the GIL? Names a user may import."""
+"""Would threads help here, would processes, or neither, and is it the GIL? Names a user may import.
+
+PYTEST_DONT_REWRITE: pytest rewrites the asserts of plugins and warns of what it finds imported already. A worker that
+is not forked imports this package before it starts pytest, and where warnings are errors that would be its end.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class _Package(ModuleType):
     @property
     def probe(self) -> Any:
         """Probe one function: `pytest_gilprobe.api.probe`."""
-        from pytest_gilprobe.api import probe
+        from pytest_gilprobe.api import probe  # noqa: PLC0415 - see the class
 
         return probe
 

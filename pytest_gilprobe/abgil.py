@@ -1,7 +1,7 @@
 """One free-threaded Python as two: every workload probed without the GIL, and again with it (``--gilprobe-ab-gil``).
 
-Each half has workers of its own, started with ``PYTHON_GIL=0`` or ``PYTHON_GIL=1`` in their environment; `Pool` refuses a worker whose GIL is not
-as it was asked for. The first half is the session's own report.
+Each half has workers of its own, started with ``PYTHON_GIL=0`` or ``PYTHON_GIL=1`` in their environment; `Pool`
+refuses a worker whose GIL is not as it was asked for. The first half is the session's own report.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FLAG = "--gilprobe-ab-gil"
 START_METHOD = "spawn"
-"""The only way to start a worker that is a new interpreter: a fork has its parent's GIL, and ``forkserver`` forks too."""
+"""The only way to start a worker that is a new interpreter: a fork has its parent's GIL, and ``forkserver`` forks
+too."""
 NAMES = {False: "gilprobe-gil0.json", True: "gilprobe-gil1.json"}
 """The report of each half, by whether the GIL was on."""
 COMPARISON = "gilprobe-ab-gil"
@@ -35,7 +36,10 @@ def check(settings: Settings) -> None:
     if not host.free_threaded_build():
         config.refuse(f"{FLAG}: this Python always has its GIL; it takes a free-threaded build, such as python3.14t")
     if settings.start_method not in {None, START_METHOD}:
-        config.refuse(f"{FLAG}: found start-method {settings.start_method!r}, allowed: {START_METHOD!r} (others hand the GIL's state on)")
+        config.refuse(
+            f"{FLAG}: found start-method {settings.start_method!r}, allowed: {START_METHOD!r} (others hand the GIL's "
+            "state on)"
+        )
 
 
 def refuse_distribution(settings: Settings) -> None:
@@ -76,7 +80,7 @@ def compared(without: Report, with_: Report) -> Comparison | None:
 
 def publish(without: Report, with_: Report, folder: Path) -> tuple[str, ...]:
     """Write both halves and their comparison into ``folder``, which is there; return what could not be written."""
-    from pytest_gilprobe.reporters import html, markdown
+    from pytest_gilprobe.reporters import html, markdown  # noqa: PLC0415 - only for those who want files
 
     comparison = compared(without, with_)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
-import importlib
 import inspect
 import json
 import os
@@ -71,13 +70,13 @@ class Probed:
 
     def __str__(self) -> str:
         """Draw the report as on a terminal, without colours."""
-        from pytest_gilprobe.reporters import terminal
+        from pytest_gilprobe.reporters import terminal  # noqa: PLC0415 - only for who wants to see it
 
         width = shutil.get_terminal_size().columns
         return terminal.text(terminal.draw(self.report, width=width), color=False).rstrip()
 
     def _repr_markdown_(self) -> str:
-        from pytest_gilprobe.reporters import markdown
+        from pytest_gilprobe.reporters import markdown  # noqa: PLC0415
 
         return markdown.draw(self.report, limit=None)
 
@@ -145,7 +144,7 @@ def _refuse(func: object) -> None:
 
 def _method(given: Given, asked: str | None) -> str | None:
     """Choose how workers start: as asked; forked where nothing else can bring them the function."""
-    import multiprocessing
+    import multiprocessing  # noqa: PLC0415 - heavy
 
     if asked is not None or _picklable(given) is None or "fork" not in multiprocessing.get_all_start_methods():
         return asked
@@ -156,7 +155,7 @@ def _picklable(given: Given) -> str | None:
     """Say why a function and its arguments cannot reach a worker that is not forked, or None."""
     try:
         pickle.dumps((given.func, given.args, given.kwargs))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
         return f"{type(error).__name__}: {error}"
     module = getattr(given.func, "__module__", None)
     if module == "__main__" and _script() is None:
@@ -264,7 +263,7 @@ def handed_over(test_file: str) -> Given:
     sys.path[:] = [*state["path"], *(entry for entry in sys.path if entry not in state["path"])]
     if state["script"] is not None:
         _run_script_again(state["script"])
-    func, args, kwargs = pickle.loads((folder / "given.pickle").read_bytes())
+    func, args, kwargs = pickle.loads((folder / "given.pickle").read_bytes())  # noqa: S301 - written by the parent
     return Given(func=func, args=args, kwargs=kwargs)
 
 
@@ -273,33 +272,3 @@ def _run_script_again(path: str) -> None:
     module = ModuleType("__mp_main__")
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
     module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
-
-
-def resolve(text: str) -> Any:
-    """Import what ``MODULE:NAME`` names; the name may have dots.
-
-    Raises `GilprobeError` saying what is not there.
-    """
-    module, colon, name = text.partition(":")
-    if not (module and colon and name):
-        msg = f"found {text!r}, allowed: MODULE:FUNCTION, such as shop.images:resize"
-        raise GilprobeError(msg)
-    try:
-        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
-    except ImportError as error:
-        msg = f"{text}: {module} cannot be imported: {error}"
-    except AttributeError as error:
-        msg = f"{text}: {error}"
-    raise GilprobeError(msg)
-
-
-def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Take what a function for ``--args-from`` returned.
-
-    A tuple is the positional arguments, a dict with names for keys the named ones, anything else the only one.
-    """
-    if isinstance(value, tuple):
-        return value, {}
-    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        return (), value
-    return (value,), {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe import gate
+from pytest_gilprobe import gate, leeway
 from pytest_gilprobe.compare import alike, label
 from pytest_gilprobe.model import Outcome, Recommendation, Status, Strategy
 from pytest_gilprobe.reporters import numbers
@@ -91,7 +91,7 @@ def _moved(new: WorkloadResult, old: WorkloadResult) -> bool:
     advice = (new.verdict.strategy, old.verdict.strategy)
     if Recommendation.INCONCLUSIVE in advice or advice[0] is advice[1]:
         return False
-    return not gate.possible_strategies(new) & gate.possible_strategies(old)
+    return not leeway.possible_strategies(new) & leeway.possible_strategies(old)
 
 
 def _broken(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _slower(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
         if str(old.verdict.strategy) != strategy or after.pool_speedup is None or before.pool_speedup is None:
             continue
         fell = after.pool_speedup.value <= before.pool_speedup.value * (1 - LEAST_LOSS)
-        if fell and gate.widened(after.pool_speedup)[1] < gate.widened(before.pool_speedup)[0]:
+        if fell and leeway.widened(after.pool_speedup)[1] < leeway.widened(before.pool_speedup)[0]:
             was, now = numbers.speedup(before.pool_speedup), numbers.speedup(after.pool_speedup)
             yield f"{strategy} gave {was}, give {now}"
 

@@ -47,37 +47,38 @@ def of(evidence: Evidence, bound: Bound, gil: Gil) -> tuple[Caution, ...]:
     return tuple(found)
 
 
-def _unsafe(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _unsafe(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001 - one signature for all rules
     bad = {Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED}
     if evidence.threads.outcome in bad:
         return f"in threads it {evidence.threads.outcome}: do not run it in threads before that is mended"
     return None
 
 
-def _processes_fail(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _processes_fail(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     if evidence.processes.outcome in {Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED}:
         return f"in processes it {evidence.processes.outcome}: several at once may not share what it uses"
     return None
 
 
-def _blocks(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _blocks(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     fraction, used = evidence.serial.gil_held_fraction, evidence.serial.cpu_utilization.value
     if fraction is None or fraction.low - used < BLOCKS_HOLDING:
         return None
     return (
-        f"it blocks while holding the GIL: held for {numbers.percent(fraction.value)} of the time, computing for {numbers.percent(used)}; "
+        f"it blocks while holding the GIL: held for {numbers.percent(fraction.value)} of the time, computing for "
+        f"{numbers.percent(used)}; "
         "an extension that waits without releasing the GIL stops every other thread"
     )
 
 
-def _stalls(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _stalls(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     hold = evidence.serial.longest_hold_s
     if hold is None or hold < STALLS_S:
         return None
     return f"native code holds the GIL without a break: it stalls every other thread for up to {numbers.seconds(hold)}"
 
 
-def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     seen = {
         reading.gil_enabled
         for one in evidence.measurement.rounds
@@ -87,20 +88,23 @@ def _flipped(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     }
     culprits = evidence.measurement.gil_switched_on_by
     if culprits and True in seen:
-        return f"the GIL was switched on to load {', '.join(culprits)}, which does not declare itself safe without; PYTHON_GIL=0 keeps it off"
+        return (
+            f"the GIL was switched on to load {', '.join(culprits)}, which does not declare itself safe without; "
+            "PYTHON_GIL=0 keeps it off"
+        )
     if not evidence.measurement.gil_on_at_start and True in seen:
         return "the GIL was switched on while this ran: something that it imported does not declare itself safe without"
     return None
 
 
-def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     share = evidence.serial.native_cpu_share
     if share is None or share <= NATIVE_BUSY:
         return None
     return f"already parallel inside: native threads use {numbers.percent(share)} of another core during serial calls"
 
 
-def _convoy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _convoy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     speedup = evidence.threads.speedup
     if speedup is None or speedup.high >= CONVOY:
         return None
@@ -118,39 +122,44 @@ def _not_the_gil(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     if gil in {Gil.RELEASED, Gil.PARTIAL} and threads.high < allowed * SCALES and machine_can and not native:
         cause = "handing the GIL back and forth" if gil is Gil.PARTIAL else "a lock, the allocator or memory"
         return (
-            f"the GIL's share would allow {numbers.about(allowed)} in threads, they gave {numbers.about(threads.value)}: "
+            f"the GIL's share would allow {numbers.about(allowed)} in threads, they gave "
+            f"{numbers.about(threads.value)}: "
             f"{cause} is likely to hold them back"
         )
     return None
 
 
-def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     threads, scaling = evidence.threads.speedup, evidence.machine.scaling
     if gil is not Gil.ABSENT or threads is None or scaling is None or threads.high >= scaling.value * SCALES:
         return None
     if (evidence.serial.native_cpu_share or 0.0) > NATIVE_BUSY:
         return None
     return (
-        f"there is no GIL, yet threads do not scale ({numbers.speedup(threads)}, this machine gives {numbers.about(scaling.value)}): "
+        f"there is no GIL, yet threads do not scale ({numbers.speedup(threads)}, this machine gives "
+        f"{numbers.about(scaling.value)}): "
         "shared object contention?"
     )
 
 
-def _workers(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _workers(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     cpus, workers = evidence.machine.cpus, evidence.measurement.workers
     if bound is Bound.IO or workers <= cpus:
         return None
     return f"{workers} workers share {numbers.count(cpus, 'usable CPU')}: computing cannot gain more than {cpus}x here"
 
 
-def _busy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _busy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     share = evidence.serial.run_queue_share
     if share is None or share < BUSY:
         return None
-    return f"other programs kept the CPUs busy: serial calls queued for {numbers.percent(share)} of their time, which is taken out"
+    return (
+        f"other programs kept the CPUs busy: serial calls queued for {numbers.percent(share)} of their time, which is "
+        "taken out"
+    )
 
 
-def _throttled(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _throttled(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     share = evidence.measurement.throttled_share
     if share is None or share < THROTTLED:
         return None
@@ -159,21 +168,24 @@ def _throttled(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     )
 
 
-def _traced(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _traced(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     found = evidence.measurement.tracers
     if not found:
         return None
     return f"its Python code was not timed as it is: {', '.join(found)} is active in the worker"
 
 
-def _cold(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _cold(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     first, later = evidence.serial.first_call_s, evidence.serial.wall_s_per_call.value
-    if first is None or first < later * COLD or first - later < 0.001:
+    if first is None or first < later * COLD or first - later < 0.001:  # noqa: PLR2004 - under a millisecond nobody minds
         return None
-    return f"the first call took {numbers.seconds(first)}, later ones {numbers.seconds(later)}: each new process pays that once"
+    return (
+        f"the first call took {numbers.seconds(first)}, later ones {numbers.seconds(later)}: each new process pays "
+        "that once"
+    )
 
 
-def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     serial = [lane_s_per_call(one.serial) for one in evidence.measurement.rounds]
     if len(serial) < UNEVEN_ROUNDS:
         return None
@@ -193,14 +205,14 @@ def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     return None
 
 
-def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     why = evidence.measurement.gil_unwatched
     if why is None or gil is Gil.ABSENT or evidence.serial.gil_held_fraction is not None:
         return None
     return f"how long the GIL was held could not be measured: {why}"
 
 
-def _left_changed(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+def _left_changed(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     changed = evidence.measurement.left_changed
     if not changed:
         return None

@@ -96,7 +96,9 @@ def _add_run(commands: Any) -> None:
     )
     command.add_argument("--workers", default="auto", metavar="N", help="threads and processes to try (default: auto)")
     command.add_argument("--max-time", default="5", metavar="S", help="seconds that the probe may take (default: 5)")
-    command.add_argument("--timeout", default="60", metavar="S", help="seconds after which a batch is killed (default: 60)")
+    command.add_argument(
+        "--timeout", default="60", metavar="S", help="seconds after which a batch is killed (default: 60)"
+    )
     command.add_argument("--start-method", metavar="M", help="how worker processes start (default: multiprocessing's)")
     command.add_argument("--json", metavar="FILE", help="also write the report as JSON, to compare or render later")
     _add_output(command)
@@ -107,8 +109,8 @@ def _add_watch(commands: Any) -> None:
     command = commands.add_parser(
         "watch",
         help="watch the GIL of any Python program",
-        description="Watch a Python program's GIL from outside: who holds it, who waits for it, and how much of the time. "
-        "The program is not changed, stopped or slowed. The summary goes to standard error.",
+        description="Watch a Python program's GIL from outside: who holds it, who waits for it, and how much of the "
+        "time. The program is not changed, stopped or slowed. The summary goes to standard error.",
     )
     command.add_argument("--pid", type=int, help="watch a process that runs already, until it ends or Ctrl-C")
     command.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="watch no longer than this")
@@ -117,7 +119,7 @@ def _add_watch(commands: Any) -> None:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    from pytest_gilprobe.scan import live
+    from pytest_gilprobe.scan import live  # noqa: PLC0415
 
     if (arguments.pid is None) == (not arguments.program):
         msg = "watch takes either --pid PID or -- COMMAND..."
@@ -134,7 +136,7 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from pytest_gilprobe.compare import compare
+    from pytest_gilprobe.compare import compare  # noqa: PLC0415 a subcommand loads what it needs
 
     reports = [(path, serialize.read(path)) for path in arguments.reports]
     comparison = compare(reports)
@@ -144,7 +146,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _regressions(reports: Sequence[tuple[str, Report]]) -> int:
     """Say on standard error what got worse since the first report; 1 if anything did."""
-    from pytest_gilprobe import baseline
+    from pytest_gilprobe import baseline  # noqa: PLC0415 a subcommand loads what it needs
 
     (first, before), *others = reports
     status = OK
@@ -156,11 +158,11 @@ def _regressions(reports: Sequence[tuple[str, Report]]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from pytest_gilprobe import api
+    from pytest_gilprobe import api, named  # noqa: PLC0415 a subcommand loads what it needs
 
     sys.path[:0] = [""] if "" not in sys.path else []
-    function = api.resolve(arguments.function)
-    args, named = api.arguments_of(api.resolve(arguments.args_from)()) if arguments.args_from else ((), {})
+    function = named.resolve(arguments.function)
+    args, keywords = named.arguments_of(named.resolve(arguments.args_from)()) if arguments.args_from else ((), {})
     found = api.probe(
         function,
         *args,
@@ -168,7 +170,7 @@ def _run(arguments: argparse.Namespace) -> int:
         gilprobe_max_time=arguments.max_time,
         gilprobe_timeout=arguments.timeout,
         gilprobe_start_method=arguments.start_method,
-        **named,
+        **keywords,
     )
     if arguments.json:
         serialize.write_atomic(arguments.json, serialize.to_json(found.report))
@@ -177,14 +179,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     if arguments.advice is not None:
-        from pytest_gilprobe import advice
+        from pytest_gilprobe import advice  # noqa: PLC0415 a subcommand loads what it needs
 
         return _deliver(advice.of(serialize.read(arguments.report), arguments.advice), arguments)
     return _deliver(_draw(serialize.read(arguments.report), arguments), arguments)
 
 
 def _draw(report: Report, arguments: argparse.Namespace) -> str:
-    from pytest_gilprobe.reporters import html, markdown, terminal
+    from pytest_gilprobe.reporters import html, markdown, terminal  # noqa: PLC0415
 
     match _format(arguments):
         case "html":
@@ -195,7 +197,7 @@ def _draw(report: Report, arguments: argparse.Namespace) -> str:
 
 
 def _draw_comparison(comparison: Comparison, arguments: argparse.Namespace) -> str:
-    from pytest_gilprobe.reporters import html, markdown, terminal
+    from pytest_gilprobe.reporters import html, markdown, terminal  # noqa: PLC0415
 
     match _format(arguments):
         case "html":

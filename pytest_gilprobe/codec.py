@@ -113,7 +113,7 @@ def _tuple_decoder(decode: _Decode) -> _Decode:
         items: list[Any] = []
         try:
             for item in value:
-                items.append(decode(item))
+                items.append(decode(item))  # noqa: PERF401 the length tells which item was wrong
         except WrongError as wrong:
             wrong.path.insert(0, f"[{len(items)}]")
             raise

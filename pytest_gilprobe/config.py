@@ -24,7 +24,7 @@ _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
 
 
-class _Refused(ValueError):
+class _Refused(ValueError):  # noqa: N818 - what it says is what is allowed, not an error
     """A value that is not allowed; the message says what is."""
 
 
@@ -40,7 +40,7 @@ def _seconds(text: object) -> float:
     if isinstance(text, bool):
         raise _Refused(msg)
     try:
-        seconds = float(text)  # type: ignore[arg-type] - what is no number raises, as wanted
+        seconds = float(text)  # type: ignore[arg-type]  # what is no number raises, as wanted
     except (TypeError, ValueError):
         raise _Refused(msg) from None
     if not (math.isfinite(seconds) and seconds > 0):
@@ -57,13 +57,13 @@ def _workers(text: object) -> int | None:
         number = int(text) if isinstance(text, int | str) and not isinstance(text, bool) else 0
     except ValueError:
         raise _Refused(msg) from None
-    if not 2 <= number <= MOST_WORKERS:
+    if not 2 <= number <= MOST_WORKERS:  # noqa: PLR2004 - the contract's least number
         raise _Refused(msg)
     return number
 
 
 def _start_method(text: str) -> str:
-    import multiprocessing
+    import multiprocessing  # noqa: PLC0415 - heavy, and rarely asked for
 
     allowed = multiprocessing.get_all_start_methods()
     if text not in allowed:
@@ -245,7 +245,7 @@ def check(name: str, reads: str, value: object) -> Any:
     Raises `GilprobeError` naming the setting, what was found and what is allowed.
     """
     try:
-        return _READERS[reads](value)  # type: ignore[arg-type] - what is no text is refused, or read as it is
+        return _READERS[reads](value)  # type: ignore[arg-type]  # what is no text is refused, or read as it is
     except _Refused as allowed:
         msg = f"{name}: found {value!r}, allowed: {allowed}"
         raise GilprobeError(msg) from None

@@ -1,4 +1,7 @@
-"""pytest-xdist: its workers measure, its controller reports; several workers on one machine would disturb each other."""
+"""pytest-xdist: its workers measure, its controller reports.
+
+Several workers on one machine would disturb each other.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,13 @@ def has_company(config: pytest.Config) -> bool:
 
 def send_count(config: pytest.Config, marked: int) -> None:
     """Tell the controller how many tests would have been probed."""
-    config.workeroutput[_NOT_PROBED] = marked  # type: ignore[attr-defined] - set by pytest-xdist
+    config.workeroutput[_NOT_PROBED] = marked  # type: ignore[attr-defined]  # set by pytest-xdist
 
 
 def send_environment(config: pytest.Config, environment: Environment) -> None:
     """Tell the controller where the results were measured, as a report without workloads."""
     report = Report(tool_version="", created="", environment=environment, workloads=())
-    config.workeroutput[_ENVIRONMENT] = serialize.to_json(report)  # type: ignore[attr-defined] - set by pytest-xdist
+    config.workeroutput[_ENVIRONMENT] = serialize.to_json(report)  # type: ignore[attr-defined]  # set by pytest-xdist
 
 
 class Controller:
@@ -76,8 +79,9 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say in one line why marked tests were not probed, if there are any."""
-        if self._not_probed and terminalreporter.verbosity > -2:
+        if self._not_probed and terminalreporter.verbosity > -2:  # noqa: PLR2004 - -qq asks for silence
             tests = "marked test was" if self._not_probed == 1 else "marked tests were"
             terminalreporter.line(
-                f"gilprobe: {self._not_probed} {tests} not probed: several pytest-xdist workers disturb each other; use -n 0 or -n 1"
+                f"gilprobe: {self._not_probed} {tests} not probed: several pytest-xdist workers disturb each other; "
+                "use -n 0 or -n 1"
             )

@@ -56,7 +56,7 @@ class Gilprobe:
         self._refuse(func)
         self.used = True
         if self._serve is not None:
-            from pytest_gilprobe.workers.shipping import Given
+            from pytest_gilprobe.workers.shipping import Given  # noqa: PLC0415 - only workers need it
 
             self._serve(Given(func=func, args=args, kwargs=kwargs))
         started = host.perf_counter_ns()

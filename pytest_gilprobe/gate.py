@@ -1,20 +1,18 @@
 """Gates: what a marker expects, what a session forbids, and what an earlier report showed, held against what was found.
 
-A gate must not flake. It fails only where the interval, widened as `WIDENING` says, leaves no room for what was
+A gate must not flake. It fails only where the interval, widened as `leeway.WIDENING` says, leaves no room for what was
 expected; where there is room, the verdict may disagree and the test still passes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe import judge
+from pytest_gilprobe import judge, leeway
 from pytest_gilprobe.model import (
     Bound,
     Caution,
-    Estimate,
     FailOn,
     Outcome,
     Recommendation,
@@ -29,14 +27,6 @@ if TYPE_CHECKING:
     from pytest_gilprobe.config import Expectation
     from pytest_gilprobe.model import ProcessesResult, ThreadsResult, WorkloadResult
 
-WIDENING = 1.7
-"""How much wider than the reported 95 % interval a gate's is, on both sides.
-
-A report may be wrong one time in 40 on either side; a gate that runs in every build must not. The least degrees of
-freedom that an estimate has are 4 (`stats.rounds.PRIOR_WEIGHT`), where Student's t reaches 2.78 at 97.5 % and 4.60
-at 99.5 %: 1.66 times as far. With more it is less (1.31 for the normal distribution), so the chance to miss on one
-side is 0.5 % or less. *Source:* tables of Student's distribution; ``benchmarks/gate_rates.py`` counts.
-"""
 BROKEN = frozenset({Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED})
 NEAR = 1.5
 """A speed-up within this factor under the one asked for is measured in `NEAR_ROUNDS` rounds, where time allows."""
@@ -96,54 +86,6 @@ def check(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[F
     return Gating(failures=tuple(failures), cautions=() if unchecked is None else (unchecked,), open_=open_)
 
 
-def widened(estimate: Estimate) -> tuple[float, float]:
-    """Return the ends of a gate's interval for a positive quantity: `WIDENING` times as far, in logarithms."""
-    if min(estimate.low, estimate.value) <= 0:
-        return widened_share(estimate)
-    low = estimate.value * (estimate.low / estimate.value) ** WIDENING
-    return low, estimate.value * (estimate.high / estimate.value) ** WIDENING
-
-
-def widened_share(estimate: Estimate) -> tuple[float, float]:
-    """Return the ends of a gate's interval for a share of 0 to 1."""
-    low = estimate.value - (estimate.value - estimate.low) * WIDENING
-    high = estimate.value + (estimate.high - estimate.value) * WIDENING
-    return max(0.0, low), max(estimate.value, min(1.0, high)) if estimate.value <= 1 else high
-
-
-def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
-    """List the strategies that the widened intervals leave room for; one without a speed-up counts as 0."""
-    ends = [
-        (0.0,) if part.pool_speedup is None else widened(part.pool_speedup)
-        for part in (result.threads, result.processes)
-    ]
-    most = float(result.workers)
-    found = {
-        Strategy(str(judge.rule(min(threads, most), min(processes, most)))) for threads, processes in product(*ends)
-    }
-    return frozenset(found - _excluded_directly(result))
-
-
-def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
-    """Find what the direct comparison of processes with threads excludes, unless handing out limits a pool."""
-    over = result.processes.over_threads
-    if over is None or any(part.pool_speedup != part.speedup for part in (result.threads, result.processes)):
-        return set()
-    low, high = widened(over)
-    if low > judge.CLOSE:
-        return {Strategy.THREADS}
-    return {Strategy.PROCESSES} if high <= judge.CLOSE else set()
-
-
-def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:
-    """List what a call may spend its time on, by the widened interval of its CPU utilization."""
-    if result.serial is None:
-        return frozenset(Bound) - {Bound.INCONCLUSIVE}
-    low, high = widened_share(result.serial.cpu_utilization)
-    edges = (low, high, *(edge for edge in (judge.IO_BELOW, judge.CPU_ABOVE) if low <= edge <= high))
-    return frozenset(judge.bound_at(edge) for edge in edges)
-
-
 # What a marker expects
 
 
@@ -152,7 +94,7 @@ def _strategy(expectation: Expectation, result: WorkloadResult) -> Iterator[Fail
     expected, advised = expectation.strategies, result.verdict.strategy
     if not expected or advised is Recommendation.INCONCLUSIVE or str(advised) in expected:
         return
-    if possible_strategies(result) & expected:
+    if leeway.possible_strategies(result) & expected:
         return
     yield Failure(
         expected=_either(expected),
@@ -178,7 +120,7 @@ def _remedy(expected: frozenset[Strategy], result: WorkloadResult) -> str:
 
 def _bound(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure]:
     expected = expectation.bound
-    if expected is None or result.serial is None or expected in possible_bounds(result):
+    if expected is None or result.serial is None or expected in leeway.possible_bounds(result):
         return
     used = result.serial.cpu_utilization
     shown = f"{numbers.percent(used.low)} to {numbers.percent(used.high)} of one core"
@@ -226,7 +168,7 @@ def _reach(strategy: Strategy, result: WorkloadResult) -> tuple[str, float | Non
             if dear
             else "see the evidence, or lower min_speedup"
         )
-        return f"{strategy} {numbers.speedup(part.pool_speedup)}", widened(part.pool_speedup)[1], why
+        return f"{strategy} {numbers.speedup(part.pool_speedup)}", leeway.widened(part.pool_speedup)[1], why
     if part.outcome in BROKEN:
         return f"{strategy} {part.outcome}", 0.0, f"in {strategy} it {_outcome(part)}: mend that"
     return f"{strategy} not measured", None, ""
@@ -309,7 +251,7 @@ def _is_open(expectation: Expectation, result: WorkloadResult) -> bool:
         for strategy, part in _parts(result)
         if strategy in _earners(expectation) and part.pool_speedup
     ]
-    reached = any(widened(one)[0] >= least for one in found)
+    reached = any(leeway.widened(one)[0] >= least for one in found)
     return not reached and any(least / NEAR <= one.value for one in found)
 
 

@@ -71,7 +71,7 @@ def _cgroup_folders(proc: Path, root: Path) -> list[Path]:
         return []
     folders: list[Path] = []
     for line in lines:
-        _, controllers, name = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, name = [*line.split(":", 2), "", ""][:3]
         if controllers == "" or "cpu" in controllers.split(","):
             mount = root if controllers == "" else _CGROUP_V1
             folder = mount / name.lstrip("/")
@@ -140,7 +140,7 @@ def peak_rss_bytes() -> int | None:
                     return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    import psutil
+    import psutil  # noqa: PLC0415 - only where /proc cannot tell
 
     try:
         memory = psutil.Process().memory_info()

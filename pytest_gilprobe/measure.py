@@ -1,9 +1,9 @@
 """The schedule: open the test, calibrate, interleave rounds, watch, stop when settled.
 
-A round is one batch of each strategy with the same number of calls per thread; the order rotates. After each round ``settled`` is asked
-what is still wanted; another round is made only then, and only if it fits into the time left. The first batch, one call in every
-worker at once, warms them up; when one call fills a batch and was no slower than later ones, it already is the first
-batch in processes.
+A round is one batch of each strategy with the same number of calls per thread; the order rotates. After each round
+``settled`` is asked what is still wanted; another round is made only then, and only if it fits into the time left. The
+first batch, one call in every worker at once, warms them up; when one call fills a batch and was no slower than later
+ones, it already is the first batch in processes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Progress = Callable[[Strategy, int], None]
 Settled = Callable[[Measurement], Wish]
 
 
-class NotProbed(Exception):
+class NotProbed(Exception):  # noqa: N818 - not an error: a finding
     """Nothing could be measured; the text is the reason."""
 
 
@@ -290,7 +290,10 @@ class _Probe:
                 return
 
     def _listen(self) -> None:
-        """Have a heartbeat tell how long the GIL is held, where it cannot be watched: once, in a pass that is not timed."""
+        """Have a heartbeat tell how long the GIL is held, where it cannot be watched.
+
+        Once, in a pass that is not timed.
+        """
         blind = self._seen.gil_unwatched is not None and self._seen.gil_on_at_start
         if not blind or self._seen.heartbeat is not None or not self._seen.rounds:
             return
@@ -326,7 +329,10 @@ class _Probe:
         whole = self._clock.budget_s - left + needed * (1 if number else 1.2)
         self._seen = replace(
             self._seen,
-            out_of_time=f"not within {self._clock.budget_s:g} s; max_time={math.ceil(whole)} would allow for one more round",
+            out_of_time=(
+                f"not within {self._clock.budget_s:g} s; max_time={math.ceil(whole)} would allow for one more "
+                "round"
+            ),
         )
         return False
 

@@ -28,7 +28,7 @@ class Option:
 
     __slots__ = ("default", "flag", "help", "ini", "metavar", "name", "reads")
 
-    def __init__(self, name: str, *, reads: str, help: str, default: str = "", metavar: str | None = None) -> None:
+    def __init__(self, name: str, *, reads: str, help: str, default: str = "", metavar: str | None = None) -> None:  # noqa: A002 - argparse's word
         """Derive flag and ini key from the name."""
         self.name = name
         self.flag = f"--gilprobe-{name}"
@@ -71,7 +71,10 @@ OPTIONS = (
         reads="workers",
         default="auto",
         metavar="N",
-        help="threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: auto)",
+        help=(
+            "threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: "
+            "auto)"
+        ),
     ),
     Option("max-time", reads="seconds", default="5", metavar="S", help="seconds that one probe may take (default: 5)"),
     Option(
@@ -97,7 +100,8 @@ OPTIONS = (
 )
 
 MARKER_HELP = (
-    "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, expect_bound=None, "
+    "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, "
+    "expect_bound=None, "
     "min_speedup=None): after the test passed, rerun it serially, in threads and in processes, and say which to use."
 )
 
@@ -119,7 +123,7 @@ def asked(config: pytest.Config) -> bool:
 
 
 def marked(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
-    """Give the items that carry the marker, or whose class, module or package does, or that ask for the fixture, in order.
+    """Give the items, in order, that carry the marker, or whose class or module does, or that ask for the fixture.
 
     As `pytest.Item.get_closest_marker` would, at a twentieth of its cost (0.1 us an item): neighbours mostly have one
     parent, which is asked once.
@@ -130,7 +134,9 @@ def marked(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
         if item.parent is not parent:
             parent = item.parent
             inherits = item.parent is not None and item.parent.get_closest_marker(MARKER) is not None
-        if inherits or (item.own_markers and any(mark.name == MARKER for mark in item.own_markers)):
-            yield item
-        elif MARKER in getattr(item, "fixturenames", ()):
+        if (
+            inherits
+            or (item.own_markers and any(mark.name == MARKER for mark in item.own_markers))
+            or MARKER in getattr(item, "fixturenames", ())
+        ):
             yield item

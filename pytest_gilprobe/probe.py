@@ -55,7 +55,7 @@ class Prober:
             result = self._result(plan, evidence)
         except NotProbed as finding:
             return unmeasured(plan.nodeid, Status.NOT_PROBED, str(finding), plan.workers, _since_s(started_ns))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - wrong is worse than silent, and the user's session goes on
             reason = f"internal error, please report it: {type(error).__name__}: {error}"
             return unmeasured(plan.nodeid, Status.ERROR, reason, plan.workers, _since_s(started_ns))
         return replace(result, probe_time_s=_since_s(started_ns))

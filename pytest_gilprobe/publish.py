@@ -10,6 +10,8 @@ from pytest_gilprobe import serialize
 from pytest_gilprobe.reporters import html, layout, markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_gilprobe.model import Report
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -17,14 +19,14 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 def publish(report: Report, folder: Path) -> tuple[str, ...]:
-    """Write ``gilprobe.json``, ``.md`` and ``.html`` into ``folder``, and append to the step summary where there is one.
+    """Write ``gilprobe.json``, ``.md`` and ``.html`` into ``folder``, and the step summary where there is one.
 
     Each file is written whole or not at all. Returns what could not be written, a line each, naming the option that
     chose the place.
     """
     view = layout.report_view(report)
     text = markdown.draw(view)
-    files = {
+    files: dict[str, Callable[[], str]] = {
         "gilprobe.json": lambda: serialize.to_json(report),
         "gilprobe.md": lambda: text,
         "gilprobe.html": lambda: html.draw(view),

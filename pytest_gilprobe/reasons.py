@@ -40,7 +40,10 @@ def sentence(evidence: Evidence, bound: Bound, gil: Gil, strategy: Recommendatio
 def _figure(evidence: Evidence, name: str) -> str:
     result: ThreadsResult | ProcessesResult = evidence.threads if name == "threads" else evidence.processes
     if result.speedup is not None:
-        return f"{evidence.measurement.workers} {name} {'give ' if name == 'threads' else ''}{numbers.about(result.speedup.value)}"
+        return (
+            f"{evidence.measurement.workers} {name} "
+            f"{'give ' if name == 'threads' else ''}{numbers.about(result.speedup.value)}"
+        )
     if result.outcome is Outcome.SKIPPED:
         return f"{name} not tried"
     return f"{name} {result.outcome}"
@@ -63,7 +66,7 @@ def _no_dearer(evidence: Evidence) -> str:
     return "" if evidence.processes.speedup is None else ", and threads cost less than processes"
 
 
-def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:
+def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001, PLR0911 - one signature, one return a cause
     threads = evidence.threads
     if threads.outcome is not Outcome.OK:
         return f"threads are out: {(threads.error or str(threads.outcome)).splitlines()[0]}"
@@ -86,7 +89,7 @@ def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:
     return "the threads hold each other back, by the GIL or a lock"
 
 
-def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:
+def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001 - one signature for all three
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
     costs = [cost for cost in (machine.thread_task_s, machine.process_task_s) if cost is not None]
     if costs and call_s / min(costs) < _NO_GAIN:
@@ -150,7 +153,8 @@ def threads_beat_ceiling(evidence: Evidence) -> str:
     """Say that threads and the watched GIL contradict each other."""
     fraction, speedup = evidence.serial.gil_held_fraction, evidence.threads.speedup
     return (
-        f"the evidence disagrees: the GIL was seen held for {numbers.percent(fraction.value if fraction else None)} of the time, "
+        f"the evidence disagrees: the GIL was seen held for {numbers.percent(fraction.value if fraction else None)} "
+        "of the time, "
         f"yet threads gave {numbers.speedup(speedup)}"
     )
 
@@ -160,6 +164,7 @@ def machine_too_small(evidence: Evidence, scaling: Estimate) -> str:
     machine = evidence.machine
     gave = numbers.times(scaling.value)
     return (
-        f"this machine cannot tell: with {numbers.count(machine.cpus, 'usable CPU')} it gave a plain Python loop only {gave} in "
+        f"this machine cannot tell: with {numbers.count(machine.cpus, 'usable CPU')} it gave a plain Python loop only "
+        f"{gave} in "
         f"{numbers.count(evidence.measurement.workers, 'process', 'processes')}; try on one with two idle CPUs or more"
     )

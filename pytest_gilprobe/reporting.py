@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,14 +50,16 @@ class Reporting:
 
     def report(self) -> Report:
         """Put the report together."""
-        here = self.environment or host.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None)
+        here = self.environment or host.environment(
+            start_method="none started", scaling_ceiling=None, ceiling_workers=None
+        )
         return self._report(self.results, here)
 
     @staticmethod
     def _report(results: dict[str, WorkloadResult], here: Environment) -> Report:
         return Report(
             tool_version=pytest_gilprobe.__version__,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             environment=here,
             workloads=tuple(results.values()),
         )
@@ -68,17 +70,22 @@ class Reporting:
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         """Put the verdict beside ``PASSED``."""
         result = self.results.get(report.nodeid)
-        if result is None or getattr(report, "when", None) != "call" or not report.passed or hasattr(report, "wasxfail"):
+        if (
+            result is None
+            or getattr(report, "when", None) != "call"
+            or not report.passed
+            or hasattr(report, "wasxfail")
+        ):
             return None
         return "passed", ".", (f"PASSED ({terminal.word(result)})", {"green": True})
 
     def _write_files(self) -> None:
-        from pytest_gilprobe.publish import publish
+        from pytest_gilprobe.publish import publish  # noqa: PLC0415 - only for those who want files
 
         folder = self._config.invocation_params.dir / self._settings.report_dir
         self._unwritten.extend(publish(self.report(), folder))
         if self.with_gil is not None and not self._unwritten:
-            from pytest_gilprobe import abgil
+            from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
 
             self._unwritten.extend(abgil.publish(self.report(), self._report(*self.with_gil), folder))
 
@@ -92,7 +99,7 @@ class Reporting:
             write.section("gilprobe", sep="=", bold=True)
             for text, style in terminal.draw(self.report(), **self._page(terminalreporter)):
                 write.write(text, **style)
-        elif terminalreporter.verbosity > -2:
+        elif terminalreporter.verbosity > -2:  # noqa: PLR2004 - -qq asks for silence
             self._lines(terminalreporter)
         if self.with_gil is not None and self.results:
             self._two_columns(terminalreporter, self._report(*self.with_gil))
@@ -105,7 +112,7 @@ class Reporting:
 
     def _two_columns(self, terminalreporter: pytest.TerminalReporter, with_gil: Report) -> None:
         """Print the same workloads with the GIL and without."""
-        from pytest_gilprobe import abgil
+        from pytest_gilprobe import abgil  # noqa: PLC0415 - rarely asked for
 
         comparison = abgil.compared(self.report(), with_gil)
         terminalreporter.section("gilprobe: with the GIL and without", sep="=", bold=True)
@@ -124,5 +131,5 @@ class Reporting:
     @staticmethod
     def _page(terminalreporter: pytest.TerminalReporter) -> dict[str, Any]:
         writer = terminalreporter.config.get_terminal_writer()
-        encoding = getattr(writer._file, "encoding", None) or "utf-8"
+        encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public name tells
         return {"width": writer.fullwidth, "encoding": encoding}

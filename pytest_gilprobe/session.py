@@ -1,8 +1,8 @@
 """The plugin's busy half: registered only in a session that has something to probe.
 
-A marked test runs as ever. When its call has passed, and before that is reported, it is probed: so the verdict can stand beside ``PASSED`` and
-travel in the report. The workers are asked for when the first marked test is about to be set up: they start while it runs, and a fork
-then happens between two tests, with no test's patches in force.
+A marked test runs as ever. When its call has passed, and before that is reported, it is probed: so the verdict can
+stand beside ``PASSED`` and travel in the report. The workers are asked for when the first marked test is about to be
+set up: they start while it runs, and a fork then happens between two tests, with no test's patches in force.
 """
 
 from __future__ import annotations
@@ -162,7 +162,10 @@ class ProbeSession:
         self.reporting.environment = self._environment(self._prober)
         if self._with_gil is not None:
             self.reporting.environment = abgil.switched(self.reporting.environment, gil=False)
-            self.reporting.with_gil = (self._with_gil.results, abgil.switched(self._environment(self._with_gil.prober), gil=True))
+            self.reporting.with_gil = (
+                self._with_gil.results,
+                abgil.switched(self._environment(self._with_gil.prober), gil=True),
+            )
         if is_distributed(self._session.config):
             send_environment(self._session.config, self.reporting.environment)
         else:
@@ -173,7 +176,8 @@ class ProbeSession:
         self._end_workers()
 
     def _end_workers(self) -> None:
-        for prober in filter(None, (self._prober, self._with_gil and self._with_gil.prober)):
+        twice = self._with_gil.prober if self._with_gil is not None else None
+        for prober in (one for one in (self._prober, twice) if one is not None):
             try:
                 (prober.pool.abandon if self._interrupted else prober.pool.close)()
             except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
@@ -210,7 +214,10 @@ def _stop_time_limits(item: pytest.Item) -> None:
     hooks = item.config.hook
     if hasattr(hooks, "pytest_timeout_cancel_timer"):
         hooks.pytest_timeout_cancel_timer(item=item)
-    if item.config.pluginmanager.hasplugin("faulthandler") and float(item.config.getini("faulthandler_timeout") or 0) > 0:
+    if (
+        item.config.pluginmanager.hasplugin("faulthandler")
+        and float(item.config.getini("faulthandler_timeout") or 0) > 0
+    ):
         faulthandler.cancel_dump_traceback_later()
 
 
@@ -243,7 +250,8 @@ def _others(properties: Sequence[tuple[str, object]]) -> list[tuple[str, object]
 def _kept_collectors(items: Sequence[pytest.Item], marked: dict[pytest.Item, Any]) -> dict[pytest.Item, int]:
     """For each marked test, count the collectors that a worker may keep set up after it, from the session down.
 
-    They are those that it shares with every test up to and including the next marked one: what pytest itself keeps. After the last one, none.
+    They are those that it shares with every test up to and including the next marked one: what pytest itself keeps.
+    After the last one, none.
     """
     kept = {}
     upcoming: pytest.Item | None = None

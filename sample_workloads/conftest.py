@@ -52,7 +52,7 @@ def get() -> Iterator[Callable[[str], bytes]]:
 
 
 @pytest.fixture(scope="session")
-def photo() -> Any:  # noqa: ANN401 - Pillow's types are not there where it is not installed
+def photo() -> Any:
     """Return the picture in ``picture.png`` as Pillow reads it."""
     image = pytest.importorskip("PIL.Image", reason="needs Pillow, which the extra 'samples' installs")
     with image.open(PICTURE) as photo:

@@ -54,7 +54,7 @@ def test_bz2_compression(text: str) -> None:
 
 
 @pytest.mark.gilprobe(expect="threads", expect_bound="cpu")
-def test_image_scaling(photo: Any) -> None:  # noqa: ANN401 - an image of Pillow's, where it is installed
+def test_image_scaling(photo: Any) -> None:
     """CPU-bound outside the GIL, so threads: Pillow scales a picture in C, and lets go of the GIL for it.
 
     Source: Pillow, ``src/libImaging/Resample.c``, whose loops run between ``ImagingSectionEnter`` and

@@ -6,7 +6,7 @@ import ast
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def _constants(path: Path) -> Iterator[tuple[str, str, str]]:
             continue
         if not _is_numeric(value):
             continue
-        yield target.id, ast.unparse(value), _docstring(following)
+        yield target.id, ast.unparse(cast("ast.expr", value)), _docstring(following)
 
 
 def _is_numeric(value: object) -> bool:

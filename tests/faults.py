@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
+from typing import Any
 
 TIMEOUT_S = 2
-HEAD = '''
+HEAD = """
 import os, signal, sys, threading, time
 import pytest
 
@@ -19,20 +20,20 @@ def in_thread():
 
 def work():
     time.sleep(0.01)
-'''
-FOLLOWER = '''
+"""
+FOLLOWER = """
 @pytest.mark.gilprobe
 def test_next():
     time.sleep(0.01)
-'''
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One fault: the body of ``test_fault``, and what its report must hold.
 
-    ``status``, ``threads`` and ``processes`` are the status and the outcomes; ``said`` are words that the report of the workload
-    holds somewhere. ``module`` stands above the test, ``fixtures`` are its arguments.
+    ``status``, ``threads`` and ``processes`` are the status and the outcomes; ``said`` are words that the report of
+    the workload holds somewhere. ``module`` stands above the test, ``fixtures`` are its arguments.
     """
 
     name: str
@@ -54,15 +55,21 @@ class Fault:
 
 
 def _raises(name: str, what: str, *said: str, module: str = "") -> Fault:
-    return Fault(name=f"raises in threads: {name}", body=f"work()\nif in_thread():\n    {what}", threads="failed", said=said, module=module)
+    return Fault(
+        name=f"raises in threads: {name}",
+        body=f"work()\nif in_thread():\n    {what}",
+        threads="failed",
+        said=said,
+        module=module,
+    )
 
 
-def _once(name: str, what: str, *, status: str = "not_probed", said: tuple[str, ...] = (), **more: str) -> Fault:
-    skipped = {} if status == "probed" else {"threads": "skipped", "processes": "skipped"}
+def _once(name: str, what: str, *, status: str = "not_probed", said: tuple[str, ...] = (), **more: Any) -> Fault:
+    skipped: dict[str, Any] = {} if status == "probed" else {"threads": "skipped", "processes": "skipped"}
     return Fault(name=name, body=f"work()\nif in_worker():\n    {what}", status=status, said=said, **(skipped | more))
 
 
-def _changes(name: str, what: str, said: str | None, **more: str) -> Fault:
+def _changes(name: str, what: str, said: str | None, **more: Any) -> Fault:
     words = () if said is None else (said,)
     return Fault(name=f"changes {name}", body=f"work()\nif in_worker():\n    {what}", said=words, **more)
 
@@ -113,7 +120,14 @@ RAISES = (
         fixtures="broken",
         body="work()",
     ),
-    Fault(name="is expected to fail", body="pytest.xfail('known')", status="not_probed", threads="skipped", processes="skipped", said=("xfail",)),
+    Fault(
+        name="is expected to fail",
+        body="pytest.xfail('known')",
+        status="not_probed",
+        threads="skipped",
+        processes="skipped",
+        said=("xfail",),
+    ),
 )
 
 HANGS = (
@@ -161,7 +175,12 @@ DIES = (
     _once("abort", "os.abort()", said=("SIGABRT",)),
     _once("SIGKILL", "os.kill(os.getpid(), signal.SIGKILL)", said=("SIGKILL",)),
     _once("SIGTERM", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(1)", said=("SIGTERM",)),
-    Fault(name="os._exit in threads", body="work()\nif in_thread():\n    os._exit(3)", threads="crashed", said=("exit status 3",)),
+    Fault(
+        name="os._exit in threads",
+        body="work()\nif in_thread():\n    os._exit(3)",
+        threads="crashed",
+        said=("exit status 3",),
+    ),
     Fault(
         name="segmentation fault in threads",
         body="work()\nif in_thread():\n    import ctypes; ctypes.string_at(0)",
@@ -200,7 +219,9 @@ DIES = (
 )
 
 MISBEHAVES = (
-    _changes("nothing, but writes 100 MB", "[print('x' * 10**6) for _ in range(5)]; sys.stderr.write('y' * 10**6)", None),
+    _changes(
+        "nothing, but writes 100 MB", "[print('x' * 10**6) for _ in range(5)]; sys.stderr.write('y' * 10**6)", None
+    ),
     _changes("nothing, but reads stdin", "assert sys.stdin.read() == ''", None),
     _changes("descriptors 0 to 2: closes them", "os.closerange(0, 3)", None),
     _changes("the current folder", "os.chdir('/')", None),
@@ -209,9 +230,15 @@ MISBEHAVES = (
     _changes("the switch interval", "sys.setswitchinterval(0.5)", "switch interval"),
     _changes("the CPU affinity", "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})", "CPU affinity"),
     _changes("the priority", "os.nice(1) if not CALLS else None; CALLS.append(1)", "priority"),
-    _changes("signal handlers", "signal.signal(signal.SIGTERM, signal.SIG_IGN) if not in_thread() else None", "signal handlers"),
+    _changes(
+        "signal handlers",
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN) if not in_thread() else None",
+        "signal handlers",
+    ),
     _changes("timers", "signal.setitimer(signal.ITIMER_REAL, 100)", "timers"),
-    _changes("time.perf_counter", "time.perf_counter = time.perf_counter_ns = time.thread_time_ns = lambda: 0", "time module"),
+    _changes(
+        "time.perf_counter", "time.perf_counter = time.perf_counter_ns = time.thread_time_ns = lambda: 0", "time module"
+    ),
     _changes("time.sleep", "time.sleep = lambda s: sum(range(10000))", "time module"),
     _changes("threading.Thread", "threading.Thread = None", "threading.Thread"),
     _changes("print", "import builtins; builtins.print = builtins.open = None", "built-in functions"),
@@ -223,7 +250,11 @@ MISBEHAVES = (
     _changes("warnings to errors", "import warnings; warnings.simplefilter('error')", "warning filters"),
     _changes("the tracer", "sys.settrace(lambda *a: None)", "tracing"),
     _changes("the garbage collector", "import gc; gc.disable(); gc.freeze()", "garbage collector"),
-    _changes("the locale", "import locale; locale.setlocale(locale.LC_ALL, 'C.UTF-8' if locale.setlocale(locale.LC_ALL) == 'C' else 'C')", "locale"),
+    _changes(
+        "the locale",
+        "import locale; locale.setlocale(locale.LC_ALL, 'C.UTF-8' if locale.setlocale(locale.LC_ALL) == 'C' else 'C')",
+        "locale",
+    ),
     Fault(name="forks", body="work()\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)"),
     Fault(
         name="forks and runs on in the child",
@@ -232,7 +263,9 @@ MISBEHAVES = (
         threads="any",
         processes="any",
     ),
-    _changes("nothing, but leaves processes", "CALLS or CALLS.append(__import__('subprocess').Popen(['sleep', '100']))", None),
+    _changes(
+        "nothing, but leaves processes", "CALLS or CALLS.append(__import__('subprocess').Popen(['sleep', '100']))", None
+    ),
     _changes(
         "nothing, but leaves a daemon",
         "CALLS or CALLS.append(__import__('subprocess').Popen(['sleep', '100'], start_new_session=True))",
@@ -246,10 +279,17 @@ MISBEHAVES = (
     ),
     _once(
         "leaves a spinning process",
-        "__import__('subprocess').Popen([sys.executable, '-c', 'while True: pass'], start_new_session=True); time.sleep(0.1)",
+        "__import__('subprocess').Popen([sys.executable, '-c', 'while True: pass'], start_new_session=True); "
+        "time.sleep(0.1)",
         said=("process", "computing"),
     ),
-    _changes("nothing, but leaks 10 file descriptors a call", "CALLS.extend(os.dup(0) for _ in range(10))", None, threads="any", processes="any"),
+    _changes(
+        "nothing, but leaks 10 file descriptors a call",
+        "CALLS.extend(os.dup(0) for _ in range(10))",
+        None,
+        threads="any",
+        processes="any",
+    ),
     _changes("nothing, but leaks 20 MB a call", "CALLS.append(bytearray(20 * 2**20))", None),
 )
 

@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.api` and ``gilprobe run``: one function, from a script, a prompt and the command line."""
+"""`pytest_gilprobe.api`, `named` and ``gilprobe run``: one function, from a script, a prompt and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 import pytest_gilprobe
 import pytest_gilprobe.probe  # the room must not hide the function of the same name
-from pytest_gilprobe import api, probe, serialize
+from pytest_gilprobe import api, named, probe, serialize
 from pytest_gilprobe.model import GilprobeError, Status
 from pytest_gilprobe.options import INSIDE_WORKER
 
@@ -82,7 +82,7 @@ class TestSettings:
     def test_no_callable(self) -> None:
         """A result in place of a function is refused."""
         with pytest.raises(GilprobeError, match="pass the function, not its result"):
-            probe(3)  # type: ignore[arg-type] - that is the mistake
+            probe(3)  # type: ignore[arg-type]  # that is the mistake
 
     def test_inside_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A worker that reaches it starts nothing: the script lacks its guard."""
@@ -107,11 +107,11 @@ class TestNames:
     def test_wrong(self, text: str) -> None:
         """What is not there is named."""
         with pytest.raises(GilprobeError, match=text.partition(":")[0] or "allowed: MODULE:FUNCTION"):
-            api.resolve(text)
+            named.resolve(text)
 
     def test_dotted(self) -> None:
         """A name may lead into a class."""
-        assert api.resolve("json:JSONDecoder.decode").__qualname__ == "JSONDecoder.decode"
+        assert named.resolve("json:JSONDecoder.decode").__qualname__ == "JSONDecoder.decode"
 
     @pytest.mark.parametrize(
         ("value", "expected"),
@@ -125,7 +125,7 @@ class TestNames:
     )
     def test_arguments(self, value: object, expected: object) -> None:
         """A tuple is the positional arguments, a dict of names the named ones, anything else the only one."""
-        assert api.arguments_of(value) == expected
+        assert named.arguments_of(value) == expected
 
 
 class TestScripts:

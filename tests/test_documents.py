@@ -51,7 +51,7 @@ def test_readme_has_two_commands() -> None:
     """One command runs the main job, the other the tests; each makes its own environment and is one line."""
     main_job, tests = COMMANDS
     assert main_job.endswith("pytest sample_workloads --gilprobe-report")
-    assert tests.endswith("pytest")
+    assert tests.endswith("pytest -m 'not slow'")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     for command in COMMANDS:
         (extra,) = re.findall(r"'\.\[(\w+)\]'", command)

@@ -1,4 +1,7 @@
-"""Whatever a workload does wrong, the session goes on, the report says it, the next workload is measured, nothing is left."""
+"""Whatever a workload does wrong, the session goes on, the report says it, the next workload is measured.
+
+Nothing is left.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ import pytest
 import sessions
 from faults import FAULTS, FOLLOWER, TIMEOUT_S, Fault
 
-from pytest_gilprobe.workers import pool
+from pytest_gilprobe.workers import remains
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,11 +58,21 @@ class Seen:
         parts = [said["status"].replace("_", " ")]
         if said["reason"]:
             parts.append(_short(said["reason"]))
-        for strategy in ("threads", "processes"):
-            if said["status"] == "probed" and said[strategy]["outcome"] != "ok":
-                parts.append(f"{strategy} {said[strategy]['outcome']}: {_short(said[strategy]['error'])}")
-        parts += [_short(caution["message"]) for caution in said["verdict"]["cautions"] if caution["slug"] == "leaves-changed"]
-        cells = (self.fault.name, "; ".join(parts), f"{said['probe_time_s']:.1f} s", self.following["status"], str(len(self.left)))
+        parts += [
+            f"{strategy} {said[strategy]['outcome']}: {_short(said[strategy]['error'])}"
+            for strategy in ("threads", "processes")
+            if said["status"] == "probed" and said[strategy]["outcome"] != "ok"
+        ]
+        parts += [
+            _short(caution["message"]) for caution in said["verdict"]["cautions"] if caution["slug"] == "leaves-changed"
+        ]
+        cells = (
+            self.fault.name,
+            "; ".join(parts),
+            f"{said['probe_time_s']:.1f} s",
+            self.following["status"],
+            str(len(self.left)),
+        )
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -78,7 +91,13 @@ def run(fault: Fault, folder: Path) -> Seen:
     limits = ["--gilprobe-max-time=0.5", f"--gilprobe-timeout={TIMEOUT_S}", "--gilprobe-workers=2", "--gilprobe-report"]
     command = [sys.executable, "-m", "pytest", *sessions.QUIET, *limits, *fault.arguments]
     done = subprocess.run(
-        command, cwd=folder, env=os.environ | {MARK: mark}, capture_output=True, text=True, timeout=SESSION_S, check=False
+        command,
+        cwd=folder,
+        env=os.environ | {MARK: mark},
+        capture_output=True,
+        text=True,
+        timeout=SESSION_S,
+        check=False,
     )
     report = folder / "reports" / "gilprobe.json"
     workloads = json.loads(report.read_text("utf-8"))["workloads"] if report.exists() else []
@@ -113,9 +132,12 @@ def table() -> Iterator[list[str]]:
     if TABLE is not None and rows:
         head = (
             "# Faults\n\n"
-            "Written by `GILPROBE_WRITE_FAULTS=docs/faults.md pytest tests/test_faults.py`. Each fault is one session of two tests, the faulty one\n"
-            f"and one behind it, with `--gilprobe-max-time=0.5 --gilprobe-timeout={TIMEOUT_S}`. The faulty test passes in pytest's own run.\n"
-            "*Time* is the faulty test's whole probe, with replacing of workers; *next* is what became of the test behind it; *left* is how many processes\n"
+            "Written by `GILPROBE_WRITE_FAULTS=docs/faults.md pytest tests/test_faults.py`. Each fault is one session "
+            "of two tests, the faulty one\n"
+            f"and one behind it, with `--gilprobe-max-time=0.5 --gilprobe-timeout={TIMEOUT_S}`. The faulty test "
+            "passes in pytest's own run.\n"
+            "*Time* is the faulty test's whole probe, with replacing of workers; *next* is what became of the test "
+            "behind it; *left* is how many processes\n"
             f"were left when the session had ended. Python {sys.version.split()[0]} on {sys.platform}.\n\n"
             "| fault | what the report says | time | next | left |\n|---|---|---|---|---|\n"
         )
@@ -208,7 +230,8 @@ def stop(folder: Path, stage: str, number: signal.Signals, *flags: str) -> Stopp
         )
         until = time.monotonic() + SESSION_S
         while not reached.exists():
-            assert session.poll() is None and time.monotonic() < until, (folder / "out.txt").read_text("utf-8")
+            assert session.poll() is None, (folder / "out.txt").read_text("utf-8")
+            assert time.monotonic() < until, (folder / "out.txt").read_text("utf-8")
             time.sleep(0.02)
         sent = time.monotonic()
         os.killpg(session.pid, number)
@@ -221,17 +244,25 @@ def stop(folder: Path, stage: str, number: signal.Signals, *flags: str) -> Stopp
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_ctrl_c(stage: str, tmp_path: Path, table: list[str]) -> None:
-    """Ctrl-C ends the session at once, whatever the workers are busy with; what was measured is reported and written."""
+    """Ctrl-C ends the session at once, whatever the workers are busy with.
+
+    What was measured is reported and written.
+    """
     reports = tmp_path / "reports"
     seen = stop(tmp_path, stage, signal.SIGINT, f"--gilprobe-report-dir={reports}")
     assert seen.status == pytest.ExitCode.INTERRUPTED, seen.output
     workloads = json.loads((reports / "gilprobe.json").read_text("utf-8"))["workloads"]
     statuses = {workload["nodeid"].partition("::")[2]: workload["status"] for workload in workloads}
-    expected = {"test_quick": "not_probed"} if stage == "collection" else {"test_quick": "probed", "test_long": "not_probed"}
+    expected = (
+        {"test_quick": "not_probed"} if stage == "collection" else {"test_quick": "probed", "test_long": "not_probed"}
+    )
     assert statuses == expected
     assert "test_last" not in seen.output
     assert seen.left == ()
-    table.append(f"| Ctrl-C during a worker's {stage} | reported and written so far, exit status 2 | {seen.took_s:.1f} s | - | 0 |")
+    table.append(
+        f"| Ctrl-C during a worker's {stage} | reported and written so far, exit status 2 | {seen.took_s:.1f} s | - | "
+        "0 |"
+    )
 
 
 @pytest.mark.slow
@@ -242,14 +273,19 @@ def test_killed(method: str, number: signal.Signals, tmp_path: Path, table: list
     seen = stop(tmp_path, "batch", number, f"--gilprobe-start-method={method}")
     assert seen.status == -number, seen.output
     assert seen.left == ()
-    table.append(f"| {number.name} to pytest, workers by {method} | nothing: pytest is gone | {seen.took_s:.1f} s | - | 0 |")
+    table.append(
+        f"| {number.name} to pytest, workers by {method} | nothing: pytest is gone | {seen.took_s:.1f} s | - | 0 |"
+    )
 
 
 @pytest.mark.parametrize(
     ("where", "conftest"),
     [
         ("/proc/no-such-folder", ""),
-        ("full", "import errno, os\ndef full(fd): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\nos.fsync = full\n"),
+        (
+            "full",
+            "import errno, os\ndef full(fd): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\nos.fsync = full\n",
+        ),
     ],
     ids=["a folder that cannot be made", "a full disk"],
 )
@@ -272,7 +308,10 @@ def test_unwritable(where: str, conftest: str, tmp_path: Path) -> None:
 
 
 def test_folder_of_a_killed_session(tmp_path: Path) -> None:
-    """The temporary folder of a session that was killed is removed by a later one; that of a session that runs is not."""
+    """The temporary folder of a session that was killed is removed by a later one.
+
+    That of a session that runs is not.
+    """
     killed, running = tmp_path / "gilprobe-killed", tmp_path / "gilprobe-running"
     for folder in (killed, running):
         folder.mkdir()
@@ -280,7 +319,7 @@ def test_folder_of_a_killed_session(tmp_path: Path) -> None:
         os.utime(folder / "lock", (0, 0))
     with (running / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        pool.sweep(tmp_path)
+        remains.sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["gilprobe-running"]
 
 

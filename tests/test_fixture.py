@@ -68,7 +68,7 @@ class TestCall:
             """Never run."""
 
         with pytest.raises(FixtureError, match="wrap it in asyncio"):
-            Gilprobe("a::b")(fetch)
+            Gilprobe("a::b")(fetch)  # type: ignore[unused-coroutine]  # that is the mistake
 
     def test_serves_in_a_worker(self) -> None:
         """In a worker the call is handed to whoever serves, and the body is left past every ``except Exception``."""

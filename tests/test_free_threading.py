@@ -74,7 +74,10 @@ def test_culprit_is_read_out_of_the_warning() -> None:
 @free_threaded
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_module_that_switched_the_gil_on_is_named(pytester: pytest.Pytester, gilful: str, method: str) -> None:
-    """A test file that imports an extension made for the GIL has it named, beside the verdict and in the environment."""
+    """A test file that imports an extension made for the GIL has it named.
+
+    Beside the verdict and in the environment.
+    """
     pytester.makepyfile(f"import {gilful}\n{COMPUTES}")
     pytester.runpytest_subprocess(*QUICK, f"--gilprobe-start-method={method}", timeout=60).assert_outcomes(
         passed=1, warnings=1
@@ -100,8 +103,13 @@ def test_module_imported_by_a_call_is_named(pytester: pytest.Pytester, gilful: s
 
 @free_threaded
 def test_one_interpreter_is_two_columns(pytester: pytest.Pytester, gilful: str) -> None:
-    """With ``--gilprobe-ab-gil`` all is probed without the GIL and with it, whatever was imported; both reports and their comparison are left."""
-    pytester.makepyfile(f"import {gilful}\n{COMPUTES}\n@pytest.mark.gilprobe\n@pytest.mark.skip\ndef test_skipped(): pass\n")
+    """With ``--gilprobe-ab-gil`` all is probed without the GIL and with it, whatever was imported.
+
+    Both reports and their comparison are left.
+    """
+    pytester.makepyfile(
+        f"import {gilful}\n{COMPUTES}\n@pytest.mark.gilprobe\n@pytest.mark.skip\ndef test_skipped(): pass\n"
+    )
     result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-ab-gil", timeout=90)
     result.assert_outcomes(passed=1, skipped=1, warnings=1)
     without = serialize.read(pytester.path / "reports/gilprobe-gil0.json")

@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.gate`: fails only what the evidence excludes, and says why."""
+"""`pytest_gilprobe.gate` and `leeway`: fails only what the evidence excludes, and says why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports_fixture import estimate, not_probed, probed, processes, serial, threads, verdict
 
-from pytest_gilprobe import gate, judge
+from pytest_gilprobe import gate, judge, leeway
 from pytest_gilprobe.config import Expectation
 from pytest_gilprobe.model import (
     Bound,
@@ -151,7 +151,7 @@ class TestBound:
         found = result()
         assert found.serial is not None
         used = replace(found.serial, cpu_utilization=Estimate(value=value, low=low, high=high))
-        possible = gate.possible_bounds(replace(found, serial=used))
+        possible = leeway.possible_bounds(replace(found, serial=used))
         assert {judge.bound_at(low + (high - low) * at / 20) for at in range(21)} <= possible
 
 
@@ -280,7 +280,7 @@ class TestRates:
 def test_widened_holds_the_interval(value: float, down: float, up: float) -> None:
     """A gate's interval holds the reported one."""
     one = Estimate(value=value, low=value * down, high=value * up)
-    low, high = gate.widened(one)
+    low, high = leeway.widened(one)
     assert low <= one.low * (1 + 1e-9)
     assert high >= one.high * (1 - 1e-9)
 
@@ -289,4 +289,4 @@ def test_widened_holds_the_interval(value: float, down: float, up: float) -> Non
 def test_rule_at_the_values_is_possible(in_threads: float, in_processes: float, spread: float) -> None:
     """The strategy that the values themselves advise is always among the possible ones."""
     found = result(min(in_threads, 2.0), min(in_processes, 2.0), spread=spread)
-    assert str(judge.rule(min(in_threads, 2.0), min(in_processes, 2.0))) in gate.possible_strategies(found)
+    assert str(judge.rule(min(in_threads, 2.0), min(in_processes, 2.0))) in leeway.possible_strategies(found)

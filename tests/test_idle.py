@@ -75,7 +75,7 @@ def test_a_session_without_a_marked_test_prints_nothing(pytester: pytest.Pyteste
 
 def test_only_hooks_that_run_once_a_session_are_implemented() -> None:
     """The light half implements no hook that pytest calls for every test, file or report."""
-    from pytest_gilprobe import plugin
+    from pytest_gilprobe import plugin  # noqa: PLC0415 - after what it imports was looked at
 
     once = {"addoption", "configure", "report_header", "sessionstart", "collection_modifyitems"}
     hooks = {name.removeprefix("pytest_") for name in vars(plugin) if name.startswith("pytest_")}

@@ -14,7 +14,7 @@ OK = ("probed", "ok", "ok")
 NO_THREADS = ("probed", "skipped", "ok")
 NOT = ("not_probed", "skipped", "skipped")
 
-PLAIN = '''
+PLAIN = """
 import os, time, unittest
 import pytest
 
@@ -96,7 +96,7 @@ def test_indirect(doubled):
 
 def test_skipped():
     pytest.skip("not today")
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,9 @@ class TestPlain:
         """Each kind is measured in every strategy that can run it."""
         assert plain.outcomes(name) == outcomes, plain.one(name)
 
-    @pytest.mark.parametrize("name", ["::test_function", "::test_of_async_testcase", "::test_subtest", "::test_subtests"])
+    @pytest.mark.parametrize(
+        "name", ["::test_function", "::test_of_async_testcase", "::test_subtest", "::test_subtests"]
+    )
     def test_time(self, plain: sessions.Session, name: str) -> None:
         """A call is not over before its waits are: no coroutine is made and left."""
         assert plain.one(name)["serial"]["wall_s_per_call"]["value"] > 0.004
@@ -147,7 +149,7 @@ class TestPlain:
         assert "not today" in plain.one("::test_skipped")["reason"]
 
 
-ASYNC = '''
+ASYNC = """
 import asyncio
 import pytest
 {imports}
@@ -171,7 +173,7 @@ async def test_fixture(made, {arguments}):
 def test_sync():
     import time
     time.sleep(0.005)
-'''
+"""
 KINDS = {
     "pytest-asyncio, strict": ("pytest_asyncio", "pytest.mark.asyncio", "pytest_asyncio.fixture", "", ""),
     "pytest-asyncio, auto": ("pytest_asyncio", "", "pytest.fixture", "", "asyncio_mode = auto"),
@@ -183,7 +185,10 @@ KINDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_async(kind: str, tmp_path: Path) -> None:
-    """A coroutine is run by its plugin when serial, on a loop of each thread's own in threads, unless async fixtures have a loop."""
+    """A coroutine is run by its plugin when serial, on a loop of each thread's own in threads.
+
+    Unless async fixtures have a loop.
+    """
     plugin, mark, fixture, argument, ini = KINDS[kind]
     pytest.importorskip(plugin)
     source = ASYNC.format(imports=f"import {plugin}", mark=mark, fixture=fixture, arguments=argument)
@@ -204,7 +209,7 @@ def test_async(kind: str, tmp_path: Path) -> None:
 
 def test_hypothesis(tmp_path: Path) -> None:
     """A test of Hypothesis is one call with all its examples, the same in every worker."""
-    source = '''
+    source = """
     import pytest
     from hypothesis import given, settings, strategies as st
 
@@ -213,7 +218,7 @@ def test_hypothesis(tmp_path: Path) -> None:
     @settings(max_examples=5)
     def test_drawn(number):
         assert isinstance(number, int)
-    '''
+    """
     sessions.write(tmp_path, source)
     seen = sessions.run(tmp_path)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
@@ -229,25 +234,55 @@ def test_doctest(tmp_path: Path) -> None:
 
 
 LAYOUTS = {
-    "src": ({"src/pack/__init__.py": "VALUE = 1", "tests/test_it.py": "from pack import VALUE"}, "pythonpath = src", ()),
-    "flat, same names": ({"a/test_it.py": "VALUE = 1", "b/test_it.py": "VALUE = 1"}, "addopts = --import-mode=importlib", ()),
-    "packages": ({"pack/__init__.py": "", "pack/util.py": "VALUE = 1", "pack/test_it.py": "from .util import VALUE"}, "", ()),
+    "src": (
+        {"src/pack/__init__.py": "VALUE = 1", "tests/test_it.py": "from pack import VALUE"},
+        "pythonpath = src",
+        (),
+    ),
+    "flat, same names": (
+        {"a/test_it.py": "VALUE = 1", "b/test_it.py": "VALUE = 1"},
+        "addopts = --import-mode=importlib",
+        (),
+    ),
+    "packages": (
+        {"pack/__init__.py": "", "pack/util.py": "VALUE = 1", "pack/test_it.py": "from .util import VALUE"},
+        "",
+        (),
+    ),
     "append": ({"tests/test_it.py": "VALUE = 1"}, "", ("--import-mode=append",)),
     "node id": ({"tests/test_it.py": "VALUE = 1"}, "", ("tests/test_it.py::test_probed",)),
     "-k and -m": ({"tests/test_it.py": "VALUE = 1"}, "addopts = -k probed", ("-m", "gilprobe")),
     "deselect, -x": ({"tests/test_it.py": "VALUE = 1"}, "", ("--deselect", "tests/test_it.py::test_other", "-x")),
-    "-o and -p": ({"tests/test_it.py": "VALUE = 1", "plug.py": "import pytest"}, "", ("-p", "plug", "-o", "python_functions=test_p*")),
+    "-o and -p": (
+        {"tests/test_it.py": "VALUE = 1", "plug.py": "import pytest"},
+        "",
+        ("-p", "plug", "-o", "python_functions=test_p*"),
+    ),
     "rootdir": ({"tests/test_it.py": "VALUE = 1"}, "", ("--rootdir=tests", "tests")),
-    "-c": ({"tests/test_it.py": "VALUE = 1", "conf/other.ini": "[pytest]"}, "", ("-c", "conf/other.ini", "--rootdir=.")),
-    "addopts": ({"tests/test_it.py": "VALUE = 1"}, "addopts = -s --color=yes --junitxml=junit.xml --cov=tests -n 0", ()),
+    "-c": (
+        {"tests/test_it.py": "VALUE = 1", "conf/other.ini": "[pytest]"},
+        "",
+        ("-c", "conf/other.ini", "--rootdir=."),
+    ),
+    "addopts": (
+        {"tests/test_it.py": "VALUE = 1"},
+        "addopts = -s --color=yes --junitxml=junit.xml --cov=tests -n 0",
+        (),
+    ),
     "conftest in a subfolder": (
-        {"tests/sub/conftest.py": "import pytest\n@pytest.fixture\ndef extra(): return 1", "tests/sub/test_it.py": "VALUE = 1"},
+        {
+            "tests/sub/conftest.py": "import pytest\n@pytest.fixture\ndef extra(): return 1",
+            "tests/sub/test_it.py": "VALUE = 1",
+        },
         "usefixtures = extra",
         (),
     ),
     "conftest that wants all items": (
         {
-            "conftest.py": "def pytest_collection_modifyitems(items):\n    assert len({item.path for item in items}) == 2, 'all files'",
+            "conftest.py": (
+                "def pytest_collection_modifyitems(items):\n    assert len({item.path for item in items}) == 2, 'all "
+                "files'"
+            ),
             "tests/test_it.py": "VALUE = 1",
             "tests/test_more.py": "def test_more(): pass",
         },
@@ -288,12 +323,15 @@ def test_called_in_process_twice(tmp_path: Path) -> None:
     """``pytest.main()`` may be called from a script without a main guard, and again."""
     sessions.write(tmp_path, "VALUE = 1" + BODY)
     (tmp_path / "script.py").write_text(
-        "import pytest\nfor _ in range(2):\n    print('status', int(pytest.main(['-q', '--gilprobe-max-time=1', '-W', 'ignore'])))\n",
+        "import pytest\nfor _ in range(2):\n    print('status', int(pytest.main(['-q', '--gilprobe-max-time=1', '-W', "
+        "'ignore'])))\n",
         encoding="utf-8",
     )
     import subprocess  # noqa: PLC0415
     import sys  # noqa: PLC0415
 
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stdout.count("status 0") == 2, done.stdout + done.stderr
     assert done.stdout.count("::test_probed") == 2, done.stdout

@@ -1,4 +1,7 @@
-"""Other plugins: installed together, nothing breaks, nothing of theirs is written twice, nothing is timed under a tracer."""
+"""Other plugins.
+
+Installed together, nothing breaks, nothing of theirs is written twice, nothing is timed under a tracer.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 import sessions
@@ -41,9 +44,11 @@ class TestXdist:
         sessions.write(tmp_path, TWO)
         seen = sessions.run(tmp_path, "-n1", f"--junitxml={tmp_path / 'junit.xml'}")
         assert seen.exit_status == pytest.ExitCode.OK, seen.output
-        assert [seen.outcomes(f"::{name}") for name in ("test_one", "test_two")] == [("probed", "ok", "ok")] * 2, seen.output
+        assert [seen.outcomes(f"::{name}") for name in ("test_one", "test_two")] == [("probed", "ok", "ok")] * 2, (
+            seen.output
+        )
         assert seen.output.count("2 workloads") == 1
-        properties = [one.get("name") for one in ElementTree.parse(tmp_path / "junit.xml").iter("property")]  # noqa: S314
+        properties = [one.get("name") for one in ET.parse(tmp_path / "junit.xml").iter("property")]  # noqa: S314
         assert properties.count("gilprobe_strategy") == 2
 
     def test_several_workers(self, tmp_path: Path) -> None:
@@ -63,7 +68,12 @@ class TestXdist:
         pytest.importorskip("xdist")
         sessions.write(tmp_path, "def test_plain(): pass")
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *sessions.QUIET, "-n2"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-m", "pytest", *sessions.QUIET, "-n2"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == pytest.ExitCode.OK, done.stdout
         assert "gilprobe:" not in done.stdout
@@ -119,13 +129,27 @@ def _covered(folder: Path, start_method: str) -> sessions.Session:
     """Run a session under coverage, as if this one were not."""
     os_environ = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "GILPROBE_"))}
     reports = folder / "gilprobe-reports"
-    flags = ["--cov=.", "--cov-report=", f"--gilprobe-start-method={start_method}", f"--gilprobe-report-dir={reports}", "--gilprobe-max-time=1"]
+    flags = [
+        "--cov=.",
+        "--cov-report=",
+        f"--gilprobe-start-method={start_method}",
+        f"--gilprobe-report-dir={reports}",
+        "--gilprobe-max-time=1",
+    ]
     done = subprocess.run(
-        sessions.command(*flags), cwd=folder, env=os_environ, capture_output=True, text=True, timeout=sessions.SESSION_S, check=False
+        sessions.command(*flags),
+        cwd=folder,
+        env=os_environ,
+        capture_output=True,
+        text=True,
+        timeout=sessions.SESSION_S,
+        check=False,
     )
     workloads = json.loads((reports / "gilprobe.json").read_text("utf-8"))["workloads"]
     return sessions.Session(
-        exit_status=done.returncode, output=done.stdout + done.stderr, workloads={one["nodeid"]: one for one in workloads}
+        exit_status=done.returncode,
+        output=done.stdout + done.stderr,
+        workloads={one["nodeid"]: one for one in workloads},
     )
 
 
@@ -139,9 +163,11 @@ def test_timeout(tmp_path: Path) -> None:
 
 
 def test_faulthandler_timeout(tmp_path: Path) -> None:
-    """pytest's own limit, which prints stacks or ends the session, is no limit on a probe either."""
+    """Pytest's own limit, which prints stacks or ends the session, is no limit on a probe either."""
     sessions.write(
-        tmp_path, "import time, pytest\n@pytest.mark.gilprobe\ndef test_slow():\n    time.sleep(0.2)\n", ini="faulthandler_timeout = 1\n"
+        tmp_path,
+        "import time, pytest\n@pytest.mark.gilprobe\ndef test_slow():\n    time.sleep(0.2)\n",
+        ini="faulthandler_timeout = 1\n",
     )
     seen = sessions.run(tmp_path, budget_s=3)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
@@ -151,7 +177,12 @@ def test_faulthandler_timeout(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "flags"),
-    [("pytest_rerunfailures", ("--reruns=2",)), ("pytest_randomly", ("-p", "pytest_randomly")), ("pytest_benchmark", ()), ("pytest_mock", ())],
+    [
+        ("pytest_rerunfailures", ("--reruns=2",)),
+        ("pytest_randomly", ("-p", "pytest_randomly")),
+        ("pytest_benchmark", ()),
+        ("pytest_mock", ()),
+    ],
 )
 def test_installed_together(module: str, flags: tuple[str, ...], tmp_path: Path) -> None:
     """Plugins that rerun, reorder, benchmark or patch leave the results as they are."""
@@ -164,11 +195,14 @@ def test_installed_together(module: str, flags: tuple[str, ...], tmp_path: Path)
 
 def test_nothing_of_the_users_is_touched(tmp_path: Path) -> None:
     """Workers write no cache, log, JUnit XML or temporary folder of the session's."""
-    source = TWO + "\ndef test_folder(tmp_path):\n    (tmp_path / 'x').touch()\ntest_folder.pytestmark = [pytest.mark.gilprobe]\n"
+    source = (
+        TWO + "\ndef test_folder(tmp_path):\n    (tmp_path / 'x').touch()\n"
+        "test_folder.pytestmark = [pytest.mark.gilprobe]\n"
+    )
     sessions.write(tmp_path, source, ini="log_file = log.txt\nlog_file_level = INFO\n")
     seen = sessions.run(tmp_path, f"--basetemp={tmp_path / 'temp'}", "--junitxml=junit.xml", "-p", "cacheprovider")
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert seen.one("::test_folder")["status"] == "probed"
     assert sorted(path.name for path in (tmp_path / "temp").iterdir() if not path.is_symlink()) == ["test_folder0"]
-    cases = list(ElementTree.parse(tmp_path / "junit.xml").iter("testcase"))  # noqa: S314 - our own file
+    cases = list(ET.parse(tmp_path / "junit.xml").iter("testcase"))  # noqa: S314 - our own file
     assert len(cases) == 4

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from reports_fixture import rich_report
 
+from pytest_gilprobe import serialize
 from pytest_gilprobe.model import Bound, Estimate, Gil, Report, ScanFinding, Status
 from pytest_gilprobe.scan import findings
 from pytest_gilprobe.scan.reduce import Scanned, reduce, result_of, share
 from pytest_gilprobe.scan.tally import Counts, ScannedCall
-from pytest_gilprobe import serialize
-from reports_fixture import rich_report
 
 MS = 1_000_000
 
@@ -37,9 +37,13 @@ def _call(
         process_cpu_ns=round((cpu + others) * wall_ns),
         run_queue_ns=0,
         counts=Counts(looks=seen, held=round(seen * (held or 0)), running=seen, running_held=round(seen * (held or 0))),
-        held=Estimate(value=held, low=max(0, held - 0.05), high=min(1, held + 0.05)) if alone and held is not None else None,
+        held=_estimate(held) if alone and held is not None else None,
         alone=True,
     )
+
+
+def _estimate(held: float) -> Estimate:
+    return Estimate(value=held, low=max(0, held - 0.05), high=min(1, held + 0.05))
 
 
 def _reduce(*calls: ScannedCall) -> Scanned:
@@ -96,7 +100,8 @@ def test_short_tests_are_pooled_by_file_and_by_fixture_and_none_is_lost() -> Non
 def test_the_fewest_tests_that_hold_most_of_the_gil_time_are_named_first() -> None:
     """The heaviest tests are named, weightiest first, until they hold 70 % of the suite's GIL time."""
     calls = [_call(f"a.py::test_{number}", wall_ms=100) for number in range(10)]
-    found = _finding(_reduce(*calls, _call("a.py::big", wall_ms=3000), _call("a.py::idle", cpu=0, held=0)), "scan-heavy")
+    big, idle = _call("a.py::big", wall_ms=3000), _call("a.py::idle", cpu=0, held=0)
+    found = _finding(_reduce(*calls, big, idle), "scan-heavy")
     assert found is not None
     assert found.names == ("a.py::big",)
     assert "75 %" in found.message

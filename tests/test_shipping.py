@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_gilprobe.model import Callee
 from pytest_gilprobe.workers import sharing, shipping
+from pytest_gilprobe.workers.protocol import Shipped
 from pytest_gilprobe.workers.shipping import Given
 
 
@@ -51,7 +52,11 @@ class ReadsBadly:
         return int, ("no number",)
 
 
-def measure(func: Any, *args: Any, **kwargs: Any) -> shipping.Shipped:
+def iter_nothing() -> Any:
+    return (letter for letter in "")
+
+
+def measure(func: Any, *args: Any, **kwargs: Any) -> Shipped:
     return shipping.measure(Given(func=func, args=args, kwargs=kwargs), with_result=True)
 
 
@@ -66,7 +71,7 @@ class TestRefusals:
             (twice, ([lambda: None],), "its argument number[0] is a lambda"),
             (Session().fetch, (), "its argument self.pools[0]['lock'] is a _thread.lock"),
             (Session, (), "its result.pools[0]['lock'] is a _thread.lock"),
-            (lambda: (one for one in ()), (), "its result is a generator"),
+            (lambda: (one for one in ""), (), "its result is a generator"),
             (twice, (ReadsBadly(),), "its argument number can be pickled but not read again (ValueError"),
         ],
     )

@@ -116,7 +116,7 @@ def test_pooled_batches_cover_the_workload_though_batches_differ() -> None:
         found = pool(windows)
         assert found is not None
         covered += found.low <= share <= found.high
-    assert covered >= 0.9 * 200  # noqa: PLR2004
+    assert covered >= 0.9 * 200
 
 
 def test_pooling_counts_each_window_by_its_duration() -> None:
@@ -168,7 +168,7 @@ def test_only_looks_inside_the_window_count() -> None:
     found = held_fraction(trace, trace.at_ns[50], trace.at_ns[99])
     assert found is not None
     assert found.value == 1.0
-    assert found.low > 0.9  # noqa: PLR2004 - 50 looks
+    assert found.low > 0.9
 
 
 @pytest.mark.parametrize("looks", [0, room.MIN_LOOKS - 1])
@@ -203,7 +203,7 @@ def _on_one_core(rng: random.Random, share: float) -> tuple[GilTrace, float]:
         if meant >= END_NS:
             break
         now = meant
-        if workload.held(meant) and rng.random() < 0.6:  # noqa: PLR2004 - else the watcher preempts it
+        if workload.held(meant) and rng.random() < 0.6:
             now = workload.changes[bisect_right(workload.changes, meant)]
         at_ns.append(math.ceil(now) + 80_000)
         late_ns.append(int(now - meant) + 80_000)
@@ -247,14 +247,14 @@ def test_a_late_look_is_unknown_only_where_the_worker_left_a_shared_core_by_itse
     )
     found = held_fraction(trace, 0, 81 * MS)
     assert found is not None
-    assert (found.high < 0.05) is counts  # noqa: PLR2004
+    assert (found.high < 0.05) is counts
     assert (found.value == 0) is counts
 
 
 def test_a_watcher_that_is_mostly_kept_waiting_says_nothing() -> None:
     """Where the worker computes most of the time on the only core, the looks tell too little for an estimate."""
     trace, truth = _on_one_core(random.Random(3), 0.75)
-    assert truth > 0.5  # noqa: PLR2004
+    assert truth > 0.5
     assert held_fraction(trace, 0, END_NS) is None
 
 
@@ -263,7 +263,7 @@ def test_what_other_programs_hid_widens_the_interval() -> None:
     held = [at % 2 == 0 for at in range(160)]
     widths = []
     for wait_ms in (0, 3, 60):
-        late_ns = [80_000 + wait_ms * MS * (at % 16 == 15) for at in range(160)]  # noqa: PLR2004
+        late_ns = [80_000 + wait_ms * MS * (at % 16 == 15) for at in range(160)]
         trace = _trace(held, late_ns=late_ns, runnable=[False] * 160, same_core=[False] * 160)
         found = held_fraction(trace, 0, 81 * MS)
         widths.append(None if found is None else found.high - found.low)

@@ -361,3 +361,27 @@ def test_script_without_a_guard_is_not_run_again(pytester: pytest.Pytester) -> N
     assert result.ret == 0
     assert result.stdout.str().count("script starts") == 1
     result.stdout.fnmatch_lines(["*gilprobe: 1 workload*"])
+
+
+@pytest.mark.parametrize("method", [name for name in multiprocessing.get_all_start_methods() if name != "fork"])
+def test_worker_survives_warnings_as_errors(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Installed from a wheel, whose files pytest knows, the package may be imported before pytest without a warning."""
+    pytester.makepyfile(SLEEPS)
+    pytester.makeini("[pytest]\nfilterwarnings =\n    error\n    ignore:.*asyncio_default_fixture_loop_scope")
+    installed = pytester.mkdir("installed")
+    files = {
+        "METADATA": "Metadata-Version: 2.1\nName: installed\nVersion: 1\n",
+        "RECORD": "pytest_gilprobe/__init__.py,,\n",
+        "entry_points.txt": "[pytest11]\ninstalled = json\n",
+    }
+    for name, text in files.items():
+        (installed / "installed-1.dist-info").mkdir(exist_ok=True)
+        (installed / "installed-1.dist-info" / name).write_text(text, "utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")])))
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.delenv("PYTEST_PLUGINS")
+    result = run(pytester, "--gilprobe-report", f"--gilprobe-start-method={method}")
+    result.assert_outcomes(passed=1)
+    assert report_of(pytester).workloads[0].reason is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -73,7 +73,7 @@ def overrides_with(plugins: set[str]) -> tuple[str, ...]:
         invocation_params=SimpleNamespace(args=(), plugins=None, dir="/"),
         getoption=lambda *_: None,
     )
-    return spec_for(cast("pytest.Config", config), cast("list[Any]", [])).overrides
+    return spec_for(cast("pytest.Config", config), []).overrides
 
 
 def test_lone_dashes_are_taken_out(pytester: pytest.Pytester) -> None:

@@ -60,7 +60,7 @@ class Heartbeat:
             msg = f"a heartbeat needs a pause above 0, found {mean_pause_s!r}"
             raise ValueError(msg)
         self._mean_s = mean_pause_s
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - statistics, no secret
         self._beats: list[tuple[int, int, bool]] = []
         allocate_lock = _PRIMITIVES[2]
         self._begun, self._stop, self._ended = allocate_lock(), allocate_lock(), allocate_lock()
@@ -133,7 +133,7 @@ def _waited(switches: int, late_ns: int) -> bool:
 def _switch_counter() -> Callable[[], int]:
     """Find the call that counts the calling thread's voluntary context switches; 0 where there is none."""
     try:
-        from resource import RUSAGE_THREAD, getrusage
+        from resource import RUSAGE_THREAD, getrusage  # noqa: PLC0415 - neither Windows nor macOS has both
     except ImportError:
         return lambda: 0
     return lambda: getrusage(RUSAGE_THREAD).ru_nvcsw
@@ -155,7 +155,7 @@ class _HeldRead:
         """Open it, if it is there, and `ctypes` to read it with."""
         self._descriptor: int | None = None
         try:
-            import ctypes
+            import ctypes  # noqa: PLC0415 - absent where libffi is
 
             self._pread = ctypes.PyDLL(None).pread
             self._pread.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)

@@ -79,12 +79,12 @@ def locate() -> Location:
     if refusal is not None:
         return Location(address=None, reason=refusal)
     try:
-        import ctypes
+        import ctypes  # noqa: PLC0415 - absent where libffi is, which is a reason, not an error
     except ImportError:
         return Location(address=None, reason="this Python has no ctypes")
     try:
         return _search(ctypes)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - audit hooks may raise anything, and a probe goes on without
         return Location(address=None, reason=f"cannot search this process's memory: {error}")
 
 
@@ -94,7 +94,7 @@ def _refusal() -> str | None:
         return f"the GIL state is known for CPython only, this is {sys.implementation.name}"
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return "free-threaded build with the GIL disabled: there is no GIL to watch"
-    if not os.path.exists("/proc/self/mem"):
+    if not os.path.exists("/proc/self/mem"):  # noqa: PTH110 - pathlib is not imported in every worker
         return "this system has no /proc/self/mem"
     return None
 

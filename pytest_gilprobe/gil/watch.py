@@ -78,14 +78,14 @@ class Watcher:
             ValueError: The interval or the number of looks is out of range.
 
         """
-        if not mean_interval_s > 0 or max_samples < 2:
+        if not mean_interval_s > 0 or max_samples < 2:  # noqa: PLR2004 - half of it must be one look
             msg = f"a watcher needs an interval above 0 and 2 looks, found {mean_interval_s!r} and {max_samples!r}"
             raise ValueError(msg)
         self._pid = pid
         self._address = address + HOLDER_OFFSET
         self._mean_ns = mean_interval_s * 1e9
         self._max_samples = max_samples
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - statistics, no secret
         self._memory: int | None = None
         self._stat: int | None = None
         self._looks: list[_Look] = []

@@ -43,7 +43,7 @@ def elide(text: str, width: int, mark: str = "...") -> str:
     room = width - len(mark)
     if room <= 0:
         return mark[: max(width, 0)]
-    head = room // 3 if width >= 24 else 0
+    head = room // 3 if width >= 24 else 0  # noqa: PLR2004 see above
     tail = room - head
     while tail and head + len(mark) + display_width(text[len(text) - tail :]) > width:
         tail -= 1  # wide characters

@@ -33,7 +33,7 @@ def percent(share: float | None) -> str:
     if not _plain(value):
         return f"{value:.0e} %"
     rounded = round(value)
-    if (rounded == 0 and value) or (rounded == 100 and not math.isclose(value, 100)):
+    if (rounded == 0 and value) or (rounded == 100 and not math.isclose(value, 100)):  # noqa: PLR2004
         return {0: "<1 %", 100: ">99 %" if value < rounded else ">100 %"}[rounded]
     return f"{rounded} %"
 
@@ -47,7 +47,7 @@ def about(factor: float | None) -> str:
     """Write a speed-up shorter, where its interval is not shown: ``1.9x``."""
     if factor is None:
         return NOT_AVAILABLE
-    return f"{factor:.1f}x" if round(factor, 1) >= 1 and factor < 99.5 else times(factor)
+    return f"{factor:.1f}x" if round(factor, 1) >= 1 and factor < 99.5 else times(factor)  # noqa: PLR2004
 
 
 def interval(estimate: Estimate | None) -> str:
@@ -79,9 +79,9 @@ def _factor(value: float) -> str:
         return f"{value:.1e}"
     if not value:
         return "0"
-    if abs(value) < 0.005:
+    if abs(value) < 0.005:  # noqa: PLR2004 the smallest that two decimals show
         return f"{value:.1g}"
-    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}"
+    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}"  # noqa: PLR2004 three digits
 
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:
@@ -94,7 +94,7 @@ def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:
     digits = abs(float(f"{value:.2e}"))
     scale, unit = next((pair for pair in units if digits >= pair[0]), units[-1])
     scaled = value / scale
-    if not _plain(scaled) or abs(scaled) < 0.05:
+    if not _plain(scaled) or abs(scaled) < 0.05:  # noqa: PLR2004 the smallest that one decimal shows
         return f"{scaled:.1e} {unit}"
-    whole = abs(scaled) >= 9.95 or unit == "B"
+    whole = abs(scaled) >= 9.95 or unit == "B"  # noqa: PLR2004 the largest that one decimal shows in two digits
     return f"{scaled:.0f} {unit}" if whole else f"{scaled:.1f} {unit}"

@@ -1,4 +1,7 @@
-"""What to say of a scan: the whole in a sentence, why to read it with care, what was found, and the pools of short tests."""
+"""What to say of a scan.
+
+The whole in a sentence, why to read it with care, what was found, the pools of short tests.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequenc
 
     Every row has as many lines as the headers. Lines wider than ``width`` are cut.
     """
-    from tabulate import tabulate
+    from tabulate import tabulate  # noqa: PLC0415 only a session that draws a table pays for it
 
     height = headers[-1].count("\n") + 1
     rule = ["-" * needed for needed in columns(headers, rows)]

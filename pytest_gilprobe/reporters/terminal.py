@@ -74,7 +74,8 @@ def draw_comparison(comparison: Comparison, *, width: int = 80, encoding: str = 
 def one_line(result: WorkloadResult, *, width: int | None = None, encoding: str = "utf-8") -> str:
     """Say a workload's answer, name and reason on one line.
 
-    Where the reason does not fit ``width``, the figures behind it stand for it; then the name is shortened, last the line is cut.
+    Where the reason does not fit ``width``, the figures behind it stand for it; then the name is shortened, last the
+    line is cut.
     """
     view = layout.workload_view(result)
     name, reason = encodable(view.nodeid, encoding), encodable(" ".join(view.notes[0].lines), encoding)
@@ -88,7 +89,7 @@ def one_line(result: WorkloadResult, *, width: int | None = None, encoding: str 
     return line if display_width(line) <= width else f"{cut(line, max(width - 3, 0))}..."
 
 
-def _figures(view: layout.WorkloadView) -> str:
+def _figures(view: WorkloadView) -> str:
     """Give the three numbers that an answer rests on."""
     return f"{view.bound} {view.cpu}, threads {view.threads.value}, processes {view.processes.value}"
 

@@ -62,9 +62,9 @@ class StrategyView:
 class WorkloadView:
     """One workload.
 
-    ``answer`` is a `Recommendation`'s word, ``scanned``, ``not probed`` or ``error``; ``broken`` says that a strategy failed, hung
-    or crashed. ``sort_by`` holds the numbers behind ``cpu``, ``per_call``, the speed-ups in threads and processes, and
-    ``gil_share``, separated by commas and empty where unknown, for a medium that can sort.
+    ``answer`` is a `Recommendation`'s word, ``scanned``, ``not probed`` or ``error``; ``broken`` says that a strategy
+    failed, hung or crashed. ``sort_by`` holds the numbers behind ``cpu``, ``per_call``, the speed-ups in threads and
+    processes, and ``gil_share``, separated by commas and empty where unknown, for a medium that can sort.
     """
 
     number: int

@@ -40,7 +40,7 @@ class WatchedView:
     threads: tuple[WatchedThread, ...]
 
 
-def view(
+def view(  # noqa: PLR0913 - the fields of what is drawn, by name
     *,
     pid: int,
     wall_s: float,

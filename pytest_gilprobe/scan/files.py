@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 import pytest_gilprobe
@@ -15,7 +15,7 @@ def scan_report(found: Scanned) -> Report:
     """Put what a scan found beside the machine and the Python that it was found on."""
     return Report(
         tool_version=pytest_gilprobe.__version__,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         environment=host.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None),
         workloads=found.results,
         scan=found.scan,
@@ -24,8 +24,8 @@ def scan_report(found: Scanned) -> Report:
 
 def write_files(report: Report, folder: Path) -> None:
     """Write ``gilprobe.json``, ``.md`` and ``.html``; raises `ReportError` where one cannot be written."""
-    from pytest_gilprobe import serialize
-    from pytest_gilprobe.reporters import html, markdown
+    from pytest_gilprobe import serialize  # noqa: PLC0415 - only for those who want files
+    from pytest_gilprobe.reporters import html, markdown  # noqa: PLC0415
 
     drawings = {"gilprobe.json": serialize.to_json, "gilprobe.md": markdown.draw, "gilprobe.html": html.draw}
     for name, draw in drawings.items():

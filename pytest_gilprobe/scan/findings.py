@@ -31,7 +31,13 @@ def of(results: Sequence[WorkloadResult], pools: Sequence[ScanPool]) -> tuple[Sc
     """Say what is worth knowing of a suite; nothing, if nothing is."""
     return tuple(
         finding
-        for finding in (_heavy(results, pools), _blocking(results), _waiting(results), _releasing(results), _parallel(results))
+        for finding in (
+            _heavy(results, pools),
+            _blocking(results),
+            _waiting(results),
+            _releasing(results),
+            _parallel(results),
+        )
         if finding is not None
     )
 
@@ -113,7 +119,8 @@ def _releasing(results: Iterable[WorkloadResult]) -> ScanFinding | None:
         if one.serial is not None and one.serial.cpu_utilization.value > CPU_ABOVE and one.verdict.gil is Gil.RELEASED
     )
     verb = "computes" if len(found) == 1 else "compute"
-    what = f"{verb} in native code that releases the GIL (held under {numbers.percent(RELEASED_BELOW)}): worth a probe in threads"
+    under = f"held under {numbers.percent(RELEASED_BELOW)}"
+    what = f"{verb} in native code that releases the GIL ({under}): worth a probe in threads"
     return ScanFinding(slug="scan-releases", message=f"{_these(found)} {what}", names=found) if found else None
 
 

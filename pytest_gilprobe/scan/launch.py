@@ -22,8 +22,14 @@ FAREWELL_S: Final = 2.0
 _YAMA: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
 _PR_SET_PTRACER: Final = 0x59616D61
 _PACKAGE: Final = str(Path(pytest_gilprobe.__file__).parent.parent)
-_CODE: Final = "import sys; sys.path.append(sys.argv.pop(1)); from pytest_gilprobe.scan.{0} import main; sys.exit(main(sys.argv[1:]))"
-"""The package's folder comes last on the path: it may be site-packages, and nothing there may stand in for the standard library."""
+_CODE: Final = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from pytest_gilprobe.scan.{0} import main; sys.exit(main(sys.argv[1:]))"
+)
+"""The package's folder comes last on the path.
+
+It may be site-packages, where nothing may replace the standard library.
+"""
 
 
 def command(module: str, *arguments: str, python: str = sys.executable, alone: bool = True) -> list[str]:
@@ -33,7 +39,7 @@ def command(module: str, *arguments: str, python: str = sys.executable, alone: b
 
 def start(orders: Orders) -> subprocess.Popen[bytes]:
     """Start a watcher of this process; raises `OSError` where the system refuses."""
-    watcher = subprocess.Popen(
+    watcher = subprocess.Popen(  # noqa: S603 - our own module
         command("watcher", orders.to_text()),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -51,7 +57,7 @@ def allow(pid: int) -> None:
         return
     if restricted:
         with contextlib.suppress(ImportError, AttributeError, OSError):
-            import ctypes
+            import ctypes  # noqa: PLC0415 - absent where libffi is
 
             ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0)
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 class Orders:
     """What a watcher is told when it is started.
 
-    ``mean_interval_s`` is the mean pause between two looks. Of a pytest that died it makes a report, into ``report_folder`` where
-    that is not None, unless ``silent``: then somebody else reads its notes.
+    ``mean_interval_s`` is the mean pause between two looks. Of a pytest that died it makes a report, into
+    ``report_folder`` where that is not None, unless ``silent``: then somebody else reads its notes.
     """
 
     parent: int

@@ -66,7 +66,7 @@ def place(pid: int) -> Place:
         OutsideError: it is gone, is no CPython, may not be read, or what was found does not look like a GIL state.
     """
     try:
-        python = os.readlink(f"/proc/{pid}/exe")
+        python = str(Path(f"/proc/{pid}/exe").readlink())
         maps = Path(f"/proc/{pid}/maps").read_text("utf-8", "surrogateescape")
     except OSError as error:
         raise OutsideError(_why(pid, error)) from error
@@ -88,7 +88,7 @@ def _ask_reference(python: str) -> dict[str, Any]:
     command = launch.command("reference", python=python)
     command[1:1] = ["-X", "gil=1"]  # a free-threaded build has a GIL state only if it is told to
     try:
-        run = subprocess.run(command, capture_output=True, timeout=_REFERENCE_S, check=True, env={})
+        run = subprocess.run(command, capture_output=True, timeout=_REFERENCE_S, check=True, env={})  # noqa: S603
         known: dict[str, Any] = json.loads(run.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         msg = f"its Python could not be asked where a GIL state lies: {error}"
@@ -112,7 +112,7 @@ def _check(pid: int, address: int, *, free_threaded: bool) -> None:
 
 
 def native_id(pid: int, where: Place, holder: int) -> int | None:
-    """Tell the system's number of the thread whose ``PyThreadState`` lies at ``holder``; None where it cannot be told."""
+    """Tell the system's number of the thread whose ``PyThreadState`` lies at ``holder``; None is not known."""
     if where.native_id_at is None or not holder:
         return None
     try:
@@ -126,7 +126,7 @@ def threads(pid: int, where: Place | None) -> list[Glance]:
     """Look at every thread of a process; those that end meanwhile are left out."""
     found = []
     try:
-        numbers = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+        numbers = [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208 - ten times a second
     except OSError:
         return []
     for tid in sorted(numbers):

@@ -24,10 +24,11 @@ _WORD_BYTES = 8
 def main(_: Sequence[str]) -> int:
     """Print what an outsider must know, as JSON: file and distance, or the reason why not."""
     location = locate()
+    told: dict[str, object]
     if location.address is None:
         told = {"reason": location.reason}
     else:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:  # noqa: PTH123 - no pathlib needed
             found = file_around(maps.read(), location.address)
         if found is None:
             told = {"reason": "the GIL state lies in no program file"}
@@ -43,9 +44,10 @@ def main(_: Sequence[str]) -> int:
 
 
 def file_around(maps: str, address: int) -> tuple[str, int] | None:
-    """Give the identity (device and inode) of the file that a process's address belongs to, and where its mapping starts.
+    """Give the file that an address belongs to, by device and inode, and where its mapping starts.
 
-    Variables that start as zero lie in a nameless mapping just after their file's: the last file that begins below counts.
+    Variables that start as zero lie in a nameless mapping just after their file's: the last file that begins below
+    counts.
     """
     starts: dict[str, int] = {}
     owner = None
@@ -81,11 +83,11 @@ def _native_id_at() -> int | None:
 
 
 def _candidates() -> set[int]:
-    import ctypes
+    import ctypes  # noqa: PLC0415 - `locate` has shown that it is there
 
     get_thread_state = ctypes.PyDLL(None).PyThreadState_Get
     get_thread_state.restype, get_thread_state.argtypes = ctypes.c_void_p, ()
-    with open("/proc/self/mem", "rb", buffering=0) as memory:
+    with open("/proc/self/mem", "rb", buffering=0) as memory:  # noqa: PTH123
         memory.seek(get_thread_state())
         state = memory.read(_THREAD_STATE_BYTES)
     words = [int.from_bytes(state[at : at + _WORD_BYTES], sys.byteorder) for at in range(0, len(state), _WORD_BYTES)]

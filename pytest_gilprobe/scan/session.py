@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model import Report
 
 MEAN_INTERVAL_S: Final = 0.001
-"""A look a millisecond: a call of 20 ms gets an interval of its own; costs the watcher's core 3 to 5 %, the suite nothing."""
+"""A look a millisecond: a call of 20 ms gets an interval of its own, and the watcher takes 3 to 5 % of another core."""
 
 CROWDED_INTERVAL_S: Final = 0.005
 """Where watcher and tests must share cores: at a look a millisecond the watcher would take 3 to 5 % of them."""
@@ -164,8 +164,8 @@ class ScanReport:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Read all notes and write the files; a file that cannot be written makes a green session fail."""
-        from pytest_gilprobe.scan.files import scan_report, write_files
-        from pytest_gilprobe.scan.notes import Notes
+        from pytest_gilprobe.scan.files import scan_report, write_files  # noqa: PLC0415 - not before the tests have run
+        from pytest_gilprobe.scan.notes import Notes  # noqa: PLC0415
 
         notes = Notes(self._folder)
         if not notes.found:
@@ -186,9 +186,9 @@ class ScanReport:
         writer = terminalreporter.config.get_terminal_writer()
         if self._report is not None:
             terminalreporter.section("gilprobe scan", sep="=", bold=True)
-            from pytest_gilprobe.reporters import scan_terminal
+            from pytest_gilprobe.reporters import scan_terminal  # noqa: PLC0415 - not before the tests have run
 
-            encoding = getattr(writer._file, "encoding", None) or "utf-8"
+            encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public name tells
             for text, style in scan_terminal.draw(
                 self._report, width=writer.fullwidth, encoding=encoding, tracers=host.tracers()
             ):
@@ -208,7 +208,9 @@ def _fixtures(item: pytest.Item) -> list[str]:
     if hasattr(item, "callspec"):
         for mark in item.iter_markers("parametrize"):
             names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
-            indirect = mark.kwargs.get("indirect", mark.args[2] if len(mark.args) > 2 else False)
+            indirect = mark.kwargs.get("indirect", next(iter(mark.args[2:]), False))
             names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
             given.update(() if indirect is True else set(names) - set(indirect or ()))
-    return [name for name in getattr(item, "fixturenames", ()) if name != "request" and name not in given]
+    given.add("request")
+    names = getattr(item, "fixturenames", ())
+    return [name for name in names if name not in given and not name.startswith("_xunit_")]

@@ -10,7 +10,7 @@ import json
 from bisect import bisect_left, bisect_right
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_gilprobe.model import Estimate, GilMethod, GilTrace
 from pytest_gilprobe.stats.held import LATE_NS, held_fraction
@@ -151,10 +151,10 @@ def count(trace: GilTrace) -> Counts:
 
 def _join(traces: list[GilTrace]) -> GilTrace:
     """Lay traces end to end; a column that one of them lacks is dropped."""
-    if len(traces) < 2:
+    if len(traces) < 2:  # noqa: PLR2004 - nothing to join
         return traces[0] if traces else _NONE
 
-    def column(name: str) -> tuple[int, ...]:
+    def column(name: str) -> tuple[Any, ...]:
         columns = [getattr(trace, name) for trace in traces]
         return tuple(chain.from_iterable(columns)) if all(columns) else ()
 

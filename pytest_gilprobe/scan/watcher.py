@@ -45,7 +45,10 @@ _IMPATIENT_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastLine:
-    """How the watching ended. ``inside`` is the test that was running then; ``died`` says that pytest did not end it."""
+    """How the watching ended. ``inside`` is the test that was running then; ``died``.
+
+    It was not pytest who ended it.
+    """
 
     died: bool
     inside: str | None
@@ -69,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     if last.died and not orders.silent:  # reports want site packages: the rest of this process's life is another's
         told = json.dumps([str(Path(orders.notes).parent), orders.parent, orders.report_folder])
         speaker = launch.command("obituary", told, alone=False)
-        os.execv(speaker[0], speaker)
+        os.execv(speaker[0], speaker)  # noqa: S606 - our own module
     return 0
 
 

@@ -272,7 +272,7 @@ def _effective(weights: Sequence[float], looks: Sequence[float]) -> float:
 
 def _overdispersion(tallies: Sequence[_Tally], share: float) -> float:
     """Tell how much more than their looks' scatter the windows differ, as a variance ratio of 1 or more."""
-    if len(tallies) < 2 or not 0 < share < 1:
+    if len(tallies) < 2 or not 0 < share < 1:  # noqa: PLR2004 - one window differs from none
         return 1.0
     pearson = math.fsum(tally.looks * (tally.value - share) ** 2 for tally in tallies) / (share * (1 - share))
     return max(1.0, pearson / (len(tallies) - 1))

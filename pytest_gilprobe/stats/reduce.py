@@ -138,7 +138,7 @@ def _processes(
     )
 
 
-def _end(end: End, measurement: Measurement, tried: bool) -> End:
+def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT001 - private
     """Turn *ok, but never tried* into *skipped*, with the reason."""
     if end.outcome is Outcome.OK and not tried:
         return End(outcome=Outcome.SKIPPED, error=measurement.out_of_time or "not tried")

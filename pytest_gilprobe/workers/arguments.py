@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import WorkerSpec
 
 
-def spec_for(config: pytest.Config, items: Sequence[pytest.Item], gil_switched_on_by: tuple[str, ...] = ()) -> WorkerSpec:
+def spec_for(
+    config: pytest.Config, items: Sequence[pytest.Item], gil_switched_on_by: tuple[str, ...] = ()
+) -> WorkerSpec:
     """Describe the session that a worker must run so that it collects just ``items``, under the same node ids.
 
     ``folder`` is left empty; each worker gets its own.
     """
-    from pytest_gilprobe.workers.protocol import WorkerSpec
+    from pytest_gilprobe.workers.protocol import WorkerSpec  # noqa: PLC0415 - not before the first probe
 
     return WorkerSpec(
         arguments=_before_dashes(config),

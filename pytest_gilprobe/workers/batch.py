@@ -4,12 +4,15 @@ What the readings rest on:
 
 * The loop is ``for _ in repeat(None, calls): call()`` in a function of its own: no counter, no attribute look-up,
   no test inside (about 20 ns a call on CPython 3.11; ``benchmarks/loop_overhead.py``).
-* The wall clock is read just inside the CPU clock, so CPU time never misses work that wall time saw. The run-queue clock is read
+* The wall clock is read just inside the CPU clock, so CPU time never misses work that wall time saw. The run-queue
+clock is read
   outside both: its system call gives the GIL away.
 * Threads are started and waiting before the first clock is read. They wait on one event each, not at a barrier:
   a thread that ends early, by whatever it raised, can then never leave the others waiting.
-* Threads, and processes, begin at a moment that all were told before it, and sleep until then. Whoever wakes them one by one may lose
-  its CPU to the first: on a machine with two busy CPUs the second thread of a free-threaded build was seen to start when the first had ended.
+* Threads, and processes, begin at a moment that all were told before it, and sleep until then. Whoever wakes them one
+by one may lose
+  its CPU to the first: on a machine with two busy CPUs the second thread of a free-threaded build was seen to start
+  when the first had ended.
 * Whatever a call raises, `SystemExit` and `KeyboardInterrupt` included, is caught in its thread and reported.
 """
 
@@ -84,7 +87,7 @@ def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:
     cpu = host.process_time_ns()
     try:
         reading = timed(call, calls, begin_ns)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
         raise WorkloadError(describe(error)) from None
     return _whole((reading,), cpu)
 
@@ -131,7 +134,7 @@ class _Lane:
                 self.ready.set()
                 self.go.wait()
                 self.reading = timed(call, self.calls, self.begin_ns)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
             self.error = describe(error)
         finally:
             self.ready.set()
@@ -153,7 +156,7 @@ def describe(error: BaseException) -> str:
         while shown is not None and shown.tb_frame.f_globals.get("__name__", "").startswith("pytest_gilprobe."):
             shown = shown.tb_next
         text = "".join(traceback.format_exception(type(error), error, shown)).rstrip()
-    except BaseException as other:
+    except BaseException as other:  # noqa: BLE001 - a hostile exception must not hide that there was one
         text = f"{type(error).__name__} (its text could not be had: {type(other).__name__})"
     if len(text) > LONGEST_TRACEBACK:
         half = LONGEST_TRACEBACK // 2

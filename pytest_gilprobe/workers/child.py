@@ -1,9 +1,10 @@
 """The child: a pytest session of its own that serves batches instead of running tests.
 
-`serve` is the entry point of a worker process. It runs the parent's command line again, so the same plugins, conftest files and ini
-file are in force and the same node ids exist, but collects only the files that hold marked tests. Then it waits for questions. A
-test is set up and torn down by pytest's own protocol; in between, `Server.pytest_pyfunc_call` takes the place of the call and answers
-questions about batches until the parent says `Close`.
+`serve` is the entry point of a worker process. It runs the parent's command line again, so the same plugins, conftest
+files and ini file are in force and the same node ids exist, but collects only the files that hold marked tests. Then
+it waits for questions. A test is set up and torn down by pytest's own protocol; in between,
+`Server.pytest_pyfunc_call` takes the place of the call and answers questions about batches until the parent says
+`Close`.
 """
 
 from __future__ import annotations
@@ -11,23 +12,21 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
-import inspect
 import os
-import signal
 import sys
-import threading
-import unittest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_gilprobe import fixture, host
+from pytest_gilprobe import host
 from pytest_gilprobe.gil.heartbeat import Heartbeat
 from pytest_gilprobe.gil.locate import locate
 from pytest_gilprobe.gil.switch import Culprits
 from pytest_gilprobe.options import INSIDE_WORKER
-from pytest_gilprobe.workers import batch, control, handout, leftovers, loops, shipping, workload
+from pytest_gilprobe.workers import batch, control, handout, leftovers, shipping, workload
+from pytest_gilprobe.workers.caller import Caller
+from pytest_gilprobe.workers.ownership import CHANNEL_LOST, STACK_SIGNAL, die_with_parent, end, leave_the_terminal
 from pytest_gilprobe.workers.protocol import (
     Answer,
     Batch,
@@ -51,19 +50,17 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from multiprocessing.connection import Connection
 
-WRITERS = ("xmlpath", "htmlpath", "report_log", "allure_report_dir", "json_report", "pastebin", "benchmark_json", "benchmark_autosave")
+WRITERS = (
+    "xmlpath",
+    "htmlpath",
+    "report_log",
+    "allure_report_dir",
+    "json_report",
+    "pastebin",
+    "benchmark_json",
+    "benchmark_autosave",
+)
 """Options of pytest and of plugins that name a file to be written, or switch writing on."""
-
-STACK_SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else None
-"""Sent by the parent to have every thread's stack written to the log, GIL held or not."""
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-COVER_WORKERS = "GILPROBE_COVER_WORKERS"
-"""Set in the environment by this project's own tests of coverage: lets coverage measure in workers."""
-CHANNEL_LOST = 76
-"""Exit status of a worker that cannot answer any more: its workload closed the pipe."""
-
 
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
     """Run a worker until it is told to stop or its parent is gone.
@@ -72,11 +69,11 @@ def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ..
     ``parents_ends`` are the parent's connections that a fork inherited and this process must not keep open.
     """
     os.environ[INSIDE_WORKER] = str(os.getpid())  # before anything else: a worker must never start workers
-    for end in parents_ends:
-        end.close()
-    with open(Path(spec.folder, "log.txt"), "ab", buffering=0) as log:
-        _die_with_parent(lifeline)
-        _leave_the_terminal(log.fileno())
+    for connection in parents_ends:
+        connection.close()
+    with open(Path(spec.folder, "log.txt"), "ab", buffering=0) as log:  # noqa: PTH123 - unbuffered
+        die_with_parent(lifeline)
+        leave_the_terminal(log.fileno())
         os.chdir(spec.working_dir)
         server = Server(channel, spec, log.fileno())
         try:
@@ -86,84 +83,12 @@ def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ..
         server.give_up(int(code))
 
 
-def _end(status: int) -> NoReturn:
-    """End this process at once: no clean-up of libraries, nothing written.
-
-    Not by ``os._exit`` where that was replaced: coverage's ``patch = _exit`` would write its data first.
-    """
-    posix = sys.modules.get("posix") if COVER_WORKERS not in os.environ else None
-    true_exit = getattr(posix, "_exit", os._exit)
-    true_exit(status)
-    raise SystemExit(status)
-
-
-def _die_with_parent(lifeline: Connection) -> None:
-    """Have the kernel end this process when its parent ends, whatever it is busy with.
-
-    Two ways, since each has a gap: the death signal is of the parent *process*, which under forkserver is the fork server; the
-    pipe's ``SIGIO`` (its default action ends the process) fires when the last writer is gone, so not while another
-    process holds that end. Where neither exists (not Linux) a worker still ends at its next look at the pipe.
-
-    Source: ``prctl(2)``, ``fcntl(2)`` F_SETOWN and O_ASYNC.
-    """
-    if sys.platform != "linux":
-        return
-    import ctypes
-    import fcntl
-
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fd = lifeline.fileno()
-    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-    parent = os.getppid()
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a workload leaves stays a descendant, to be found and ended
-    if os.getppid() != parent or lifeline.poll(0):
-        _end(1)
-
-
-def _leave_the_terminal(log: int) -> None:
-    """Put this process in a session of its own, with nothing to read and its words in the log.
-
-    A forked worker also leaves behind whatever traced or profiled the parent: it would be timed.
-    """
-    if hasattr(os, "setsid"):
-        with contextlib.suppress(OSError):
-            os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    _stop_tracers()
-
-
-def _stop_tracers() -> None:
-    """Leave behind what traced or profiled the parent."""
-    if COVER_WORKERS in os.environ:
-        return
-    sys.settrace(None)
-    sys.setprofile(None)
-    threading.settrace(None)  # type: ignore[arg-type] - None is allowed
-    threading.setprofile(None)
-    monitoring = getattr(sys, "monitoring", None)
-    for tool in range(6) if monitoring is not None else ():
-        if monitoring.get_tool(tool) is not None:
-            monitoring.set_events(tool, 0)
-            monitoring.free_tool_id(tool)
-
-
 class Placeholder(pytest.Item):
     """Keeps a test's collectors set up until it is known which test comes next.
 
-    pytest asks for the next test when the one before it starts; here that is decided later. A placeholder is a sibling that
-    does nothing: named as the next test it keeps its parents' fixtures alive, and run before the real next one it has
-    pytest tear down what that one does not need.
+    pytest asks for the next test when the one before it starts; here that is decided later. A placeholder is a sibling
+    that does nothing: named as the next test it keeps its parents' fixtures alive, and run before the real next one it
+    has pytest tear down what that one does not need.
     """
 
     def runtest(self) -> None:
@@ -197,7 +122,7 @@ class Server:
         try:
             self._channel.send(answer)
         except (OSError, ValueError):
-            _end(CHANNEL_LOST)
+            end(CHANNEL_LOST)
 
     def give_up(self, code: int) -> NoReturn:
         """Tell the parent why this worker's pytest session came to an end without serving."""
@@ -205,14 +130,19 @@ class Server:
         for stream in (sys.stdout, sys.stderr):  # pytest's own words are in there, and the parent reads the log
             with contextlib.suppress(Exception):
                 stream.flush()
-        self.say(Failed(error=f"its pytest session ended with exit status {code} before it could serve" + (f":\n{why}" if why else "")))
-        _end(1)
+        self.say(
+            Failed(
+                error=f"its pytest session ended with exit status {code} before it could serve"
+                + (f":\n{why}" if why else "")
+            )
+        )
+        end(1)
 
     def _hear(self) -> Question:
         try:
             question: Question = self._channel.recv()
         except (OSError, EOFError):
-            _end(1)
+            end(1)
         return question
 
     # Collection
@@ -275,11 +205,12 @@ class Server:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Serve in place of running the tests; never returns."""
-        session.config.pluginmanager.register(Caller(self), "gilprobe-caller")
+        session.config.pluginmanager.register(Caller(self.answer_batches), "gilprobe-caller")
         self._to_log_only_faults()
         self._burden = leftovers.Burden.now()
         gc.collect()
-        gc.freeze()  # pytest's own objects, many times the workload's, would be scanned by each full collection that a call sets off
+        # pytest's own objects, many times the workload's, would be scanned by each full collection that a call starts
+        gc.freeze()
         found = locate()
         self.say(
             Ready(
@@ -298,10 +229,10 @@ class Server:
                 case Control() as asked:
                     self.say(self._run(lambda: _run_control(asked)))
                 case HandOut() as question:
-                    self.say(self._run(lambda asked=question: handout.measure(asked)))  # type: ignore[misc]
+                    self.say(self._run(lambda asked=question: handout.measure(asked)))
                 case Stop():
                     self._let_go(None)
-                    _end(0)
+                    end(0)
                 case other:
                     self.say(Failed(error=f"no test is open, asked for {type(other).__name__}"))
 
@@ -323,7 +254,7 @@ class Server:
             answer: Answer = question()
         except batch.WorkloadError as error:
             return Failed(error=str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the parent must hear of it
             return Failed(error=batch.describe(error))
         return answer
 
@@ -339,7 +270,8 @@ class Server:
         self._let_go(item)
         chain = item.listchain()
         keep = min(question.keep, len(chain) - 1)
-        after = Placeholder.from_parent(chain[keep - 1], name="gilprobe-placeholder") if keep > 0 else None
+        parent: Any = chain[keep - 1]
+        after = Placeholder.from_parent(parent, name="gilprobe-placeholder") if keep > 0 else None
         self._errors.clear()
         self._opened = self._spoilt = False
         self._left = ()
@@ -386,19 +318,19 @@ class Server:
         while True:
             match self._hear():
                 case Batch() as question:
-                    answer = self._checked(self._run(lambda asked=question: _run_batch(work, asked)), company)  # type: ignore[misc]
+                    answer = self._checked(self._run(lambda asked=question: _run_batch(work, asked)), company)
                     self._spoilt = self._spoilt or isinstance(answer, Failed)
                     self.say(answer)
                 case Control() as question:
-                    self.say(self._run(lambda asked=question: _run_control(asked)))  # type: ignore[misc]
+                    self.say(self._run(lambda asked=question: _run_control(asked)))
                 case Ship(with_result=with_result) if work.given is not None:
                     given = work.given
-                    self.say(self._run(lambda one=given, whole=with_result: shipping.measure(one, with_result=whole)))  # type: ignore[misc]
+                    self.say(self._run(lambda one=given, whole=with_result: shipping.measure(one, with_result=whole)))
                 case Close():
                     self._left = leftovers.restore(before, before.changed(leftovers.state()))
                     return
                 case Stop():
-                    _end(0)
+                    end(0)
                 case other:
                     self.say(Failed(error=f"a test is open, asked for {type(other).__name__}"))
 
@@ -409,78 +341,10 @@ class Server:
         if self._errors:
             return Failed(error="\n".join(self._errors))
         if (left := company.left_computing()) is not None:
-            return Failed(error=f"it left {left} computing after its calls had returned, which disturbs all that is timed")
+            return Failed(
+                error=f"it left {left} computing after its calls had returned, which disturbs all that is timed"
+            )
         return answer
-
-
-class Caller:
-    """Takes the place of a test's call; registered last, so that it comes before other plugins' ways to call."""
-
-    def __init__(self, server: Server) -> None:
-        """Serve through ``server``."""
-        self._server = server
-        self._function: Any = None
-        self._serving = False
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        """Answer batches instead of calling once; while one calls through the hooks, leave the call to the others."""
-        if self._serving:
-            return None
-        self._serving = True
-        try:
-            if fixture.asks_for(pyfuncitem):
-                self._run_to_fixture(pyfuncitem)
-            else:
-                self._server.answer_batches(self._workload(pyfuncitem))
-        finally:
-            self._serving = False
-        return True
-
-    @staticmethod
-    def _run_to_fixture(item: pytest.Function) -> None:
-        """Run a test's body up to its use of the `gilprobe` fixture, which serves the batches."""
-        try:
-            item.ihook.pytest_pyfunc_call(pyfuncitem=item)
-        except fixture.Served:
-            return
-        msg = "the test asks for the gilprobe fixture but did not call it"
-        raise fixture.FixtureError(msg)
-
-    def serve_given(self, item: pytest.Function, given: shipping.Given) -> NoReturn:
-        """Answer batches of the call that the fixture was given, then leave the test's body."""
-        self._server.answer_batches(workload.of_fixture(item, given))
-        raise fixture.Served
-
-    def _workload(self, item: pytest.Function) -> workload.Workload:
-        hooks = item.ihook
-        if inspect.iscoroutinefunction(self._function):
-            return workload.coroutine(item, self._function, lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
-        if loops.is_drawn_coroutine(item):
-            return workload.Workload(item=item, call=lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
-        return workload.plain(item)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Note the function before a plugin replaces it; reach test methods that pytest does not call itself.
-
-        Those of `unittest.TestCase` are called by ``unittest``, not through `pytest_pyfunc_call`.
-        """
-        self._function = method = getattr(item, "obj", None)
-        if not (isinstance(item, pytest.Function) and isinstance(item.instance, unittest.TestCase)):
-            yield
-            return
-
-        def served() -> None:
-            item.obj = method
-            with workload.of_testcase(item, method) as work:
-                self._server.answer_batches(work)
-
-        item.obj = served
-        try:
-            yield
-        finally:
-            item.obj = method
 
 
 def _run_control(question: Control) -> Done:

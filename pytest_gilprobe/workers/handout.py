@@ -37,7 +37,7 @@ def measure(question: HandOut) -> HandedOut:
 def _pool(question: HandOut) -> Executor:
     if question.strategy is Strategy.THREADS:
         return ThreadPoolExecutor(question.workers)
-    import multiprocessing
+    import multiprocessing  # noqa: PLC0415 - heavy, and rarely needed
 
     context = multiprocessing.get_context(question.start_method)
     return ProcessPoolExecutor(question.workers, mp_context=context)

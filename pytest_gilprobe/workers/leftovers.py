@@ -1,7 +1,10 @@
-"""What a test's calls leave behind in a worker: changed state of the process, threads and processes that go on computing.
+"""What a test's calls leave behind in a worker.
+
+Changed state of the process, threads and processes that go on computing.
 
 pytest tears fixtures down; what the test's own code changes stays. In one pytest session that is the tests' business. A
-worker that is to time the next test as if nothing had happened is replaced when something is left that could make a difference.
+worker that is to time the next test as if nothing had happened is replaced when something is left that could make a
+difference.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ MOST_THREADS = 32
 MOST_CHILDREN = 16
 MOST_DESCRIPTORS = 128
 MOST_MEMORY = 512 * 2**20
-"""How many more threads, processes, file descriptors, bytes than at its start a worker may keep before it is replaced."""
+"""How many more threads, processes, file descriptors, bytes than at its start a worker may keep before it is
+replaced."""
 
 _open = open
 _BUILTINS = tuple(name for name, value in vars(builtins).items() if callable(value) and not isinstance(value, type))
@@ -60,7 +64,7 @@ def state() -> State:
 def _quietly(look: Callable[[], Any]) -> Any:
     try:
         return look()
-    except Exception:
+    except Exception:  # noqa: BLE001 - a workload may have broken what is looked at
         return None
 
 
@@ -69,7 +73,9 @@ def _signal_handlers() -> tuple[Any, ...]:
 
 
 def _timers() -> tuple[bool, ...]:
-    kinds = [getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)]
+    kinds = [
+        getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)
+    ]
     return tuple(signal.getitimer(kind)[0] > 0 for kind in kinds)
 
 
@@ -79,7 +85,7 @@ def _standard_streams() -> tuple[Any, ...]:
 
 
 def _limits() -> tuple[Any, ...]:
-    import resource
+    import resource  # noqa: PLC0415 - not every platform has it
 
     return tuple(resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_"))
 
@@ -111,11 +117,7 @@ _RESTORED = frozenset({"the current folder", "environment variables", "sys.path"
 def restore(before: State, changed: Iterable[str]) -> tuple[str, ...]:
     """Put back what can be put back, and return the rest of ``changed``: what needs another worker."""
     values = dict(before.parts)
-    left = []
-    for name in changed:
-        if name not in _RESTORED or not _put_back(name, values[name]):
-            left.append(name)
-    return tuple(left)
+    return tuple(name for name in changed if name not in _RESTORED or not _put_back(name, values[name]))
 
 
 def _put_back(name: str, value: Any) -> bool:
@@ -128,7 +130,7 @@ def _put_back(name: str, value: Any) -> bool:
             for variable in set(os.environ) - set(value):
                 del os.environ[variable]
             os.environ.update(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a workload may have broken what is looked at
         return False
     return True
 
@@ -145,7 +147,7 @@ def children() -> frozenset[int]:
     """Return the processes that this one has started and that still exist."""
     found: set[int] = set()
     with contextlib.suppress(OSError, ValueError):
-        for task in os.listdir("/proc/self/task"):
+        for task in os.listdir("/proc/self/task"):  # noqa: PTH208 - names are enough, and this is per batch
             with _open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
                 found.update(map(int, file.read().split()))
     return frozenset(found)
@@ -168,7 +170,11 @@ class Company:
 
         Threads of native libraries are not meant: many spin for some milliseconds before they sleep.
         """
-        new = {f"/proc/self/task/{number}/schedstat": f"thread {name!r}" for number, name in threads().items() if number not in self.threads}
+        new = {
+            f"/proc/self/task/{number}/schedstat": f"thread {name!r}"
+            for number, name in threads().items()
+            if number not in self.threads
+        }
         new |= {f"/proc/{number}/schedstat": f"process {number}" for number in children() - self.children}
         if not new:
             return None
@@ -207,14 +213,19 @@ class Burden:
 
     def too_much(self, later: Burden) -> tuple[str, ...]:
         """Name what has grown too far since."""
-        most = {"threads": MOST_THREADS, "children": MOST_CHILDREN, "descriptors": MOST_DESCRIPTORS, "memory": MOST_MEMORY}
+        most = {
+            "threads": MOST_THREADS,
+            "children": MOST_CHILDREN,
+            "descriptors": MOST_DESCRIPTORS,
+            "memory": MOST_MEMORY,
+        }
         words = {"threads": "threads", "children": "processes", "descriptors": "file descriptors", "memory": "memory"}
         return tuple(words[name] for name, limit in most.items() if getattr(later, name) - getattr(self, name) > limit)
 
 
 def _descriptors() -> int:
     try:
-        return len(os.listdir("/proc/self/fd"))
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only counted
     except OSError:
         return 0
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def opening(item: pytest.Function, start: Start) -> AbstractContextManager[Call]:
     """Return what gives a thread an event loop of its own for calls of ``start``.
 
-    A test of anyio's gets a new loop of its back end for every call, as anyio's own runner does; any other keeps one `asyncio.Runner`
-    for all calls of a batch, as pytest-asyncio and `unittest.IsolatedAsyncioTestCase` do.
+    A test of anyio's gets a new loop of its back end for every call, as anyio's own runner does; any other keeps one
+    `asyncio.Runner` for all calls of a batch, as pytest-asyncio and `unittest.IsolatedAsyncioTestCase` do.
     """
     if "anyio_backend" in item.fixturenames:
         return nullcontext(_anyio_call(item.funcargs["anyio_backend"], start))
@@ -37,14 +37,17 @@ def _on_own_runner(start: Start) -> Iterator[Call]:
 
 
 def _anyio_call(backend: Any, start: Start) -> Call:
-    import anyio
+    import anyio  # noqa: PLC0415 - there, since a test uses its fixture
 
     name, options = (backend, {}) if isinstance(backend, str) else backend
     return lambda: anyio.run(start, backend=name, backend_options=options)
 
 
 def bound_to_one_loop(item: pytest.Function, *, is_coroutine: bool) -> str | None:
-    """Say what ties a test to the event loop it was set up on, so that threads cannot have loops of their own; else None."""
+    """Say what ties a test to the event loop it was set up on, so that threads cannot have loops of their own.
+
+    Else None.
+    """
     if is_drawn_coroutine(item):
         return "it is a coroutine that Hypothesis calls: all threads would share one event loop"
     if not is_coroutine:
@@ -58,7 +61,11 @@ def bound_to_one_loop(item: pytest.Function, *, is_coroutine: bool) -> str | Non
         type(case).asyncSetUp is not base.asyncSetUp or type(case).asyncTearDown is not base.asyncTearDown
     ):
         return "its asyncSetUp or asyncTearDown belongs to one event loop, and each thread needs its own"
-    if not isinstance(case, base) and "anyio_backend" not in item.fixturenames and item.get_closest_marker("asyncio") is None:
+    if (
+        not isinstance(case, base)
+        and "anyio_backend" not in item.fixturenames
+        and item.get_closest_marker("asyncio") is None
+    ):
         return "it is a coroutine that a plugin runs which is neither pytest-asyncio nor anyio"
     return None
 
@@ -75,8 +82,10 @@ def _async_fixtures(item: pytest.Function) -> list[str]:
 
     Private access: ``_fixtureinfo``; that a fixture function is a coroutine no public name tells.
     """
-    definitions = item._fixtureinfo.name2fixturedefs
-    return sorted(name for name in item.fixturenames if any(_is_async(one.func) for one in definitions.get(name, ())[-1:]))
+    definitions = item._fixtureinfo.name2fixturedefs  # noqa: SLF001 - see above
+    return sorted(
+        name for name in item.fixturenames if any(_is_async(one.func) for one in definitions.get(name, ())[-1:])
+    )
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -2,11 +2,13 @@
 
 What the rest may rely on:
 
-* A question to a worker always comes back: as its answer, or as `Lost` when the worker hung or died. Then it has been killed with all
+* A question to a worker always comes back: as its answer, or as `Lost` when the worker hung or died. Then it has been
+killed with all
   that it started, and `Pool.ready` starts another in its place.
-* Every wait is bounded, and looks at least four times a second whether the worker is still alive: the pipe alone does not tell
+* Every wait is bounded, and looks at least four times a second whether the worker is still alive: the pipe alone does
+not tell
   when a process that the workload left behind holds its other end.
-* `Pool.close` leaves no process and no file behind. So does the death of this process: see `child._die_with_parent`.
+* `Pool.close` leaves no process and no file behind. So does the death of this process: see `ownership.die_with_parent`.
 """
 
 from __future__ import annotations
@@ -16,34 +18,26 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
-import signal
-import sys
 import tempfile
-import time
-import types
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from pytest_gilprobe import host
 from pytest_gilprobe.gil.watch import Watcher, WatchError
 from pytest_gilprobe.model import GilTrace, Outcome
-from pytest_gilprobe.options import INSIDE_WORKER
 from pytest_gilprobe.workers import child
+from pytest_gilprobe.workers.last_words import exit_text, users_frames
+from pytest_gilprobe.workers.ownership import STACK_SIGNAL
 from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, WorkerSpec
+from pytest_gilprobe.workers.remains import LOCK, PREFIX, descendants, kill, kill_group, locked, sweep
+from pytest_gilprobe.workers.surroundings import python_gil, without_coverage, without_main_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-PREFIX = "gilprobe-"
-LOCK = "lock"
-"""Held by a session in its temporary folder; a folder with a free one is a killed session's."""
-STALE_S = 600.0
-"""Age from which such a folder is removed by a later session: by then its own must have taken the lock."""
 LOOK_S = 0.25
 """How often a silent worker is checked for being alive."""
 FAREWELL_S = 5.0
@@ -52,7 +46,6 @@ RETIRE_S = 1.0
 """How long to wait for a worker that is replaced; after that it tears down beside what is timed next."""
 STACKS_S = 1.0
 """How long a hung worker may take to write its stacks down."""
-_OURS = os.path.dirname(__file__)
 LONGEST_LOG = 8_000
 """Characters of a lost worker's log that are reported."""
 
@@ -89,17 +82,20 @@ class Worker:
             text = (self.folder / "log.txt").read_text("utf-8", "backslashreplace").strip()
         except OSError:
             return ""
-        text = _users_frames(text)
+        text = users_frames(text)
         return text if len(text) <= LONGEST_LOG else "[...]\n" + text[-LONGEST_LOG:]
 
 
 class Pool:
     """The workers of one session."""
 
-    def __init__(self, *, spec: WorkerSpec, start_method: str | None, timeout_s: float, gil: bool | None = None) -> None:
+    def __init__(
+        self, *, spec: WorkerSpec, start_method: str | None, timeout_s: float, gil: bool | None = None
+    ) -> None:
         """Prepare to start workers as ``spec`` says; ``timeout_s`` bounds start-up, set-up and each batch.
 
-        ``gil`` has them run with their GIL on or off, which only a free-threaded build under ``spawn`` can; None leaves that to Python.
+        ``gil`` has them run with their GIL on or off, which only a free-threaded build under ``spawn`` can; None
+        leaves that to Python.
         """
         # `get_context(None)` would fix the default for good, and the user's own `set_start_method` would fail.
         default = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
@@ -110,7 +106,7 @@ class Pool:
         self._gil = gil
         sweep(Path(tempfile.gettempdir()))
         self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._lock = _locked(self._folder / LOCK)
+        self._lock = locked(self._folder / LOCK)
         self._started = 0
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
@@ -141,7 +137,7 @@ class Pool:
             args=(theirs, end, tuple(inherited) if self.start_method == "fork" else (), spec),
             name=f"gilprobe-worker-{self._started}",
         )
-        with _without_main_module(), _without_coverage(), _python_gil(self._gil), warnings.catch_warnings():
+        with without_main_module(), without_coverage(), python_gil(self._gil), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child only starts a session
             process.start()
         theirs.close()
@@ -151,8 +147,8 @@ class Pool:
     def ready(self, count: int) -> list[Worker] | Lost:
         """Return ``count`` workers that have collected, starting what is missing, or why there are not so many.
 
-        A conftest file or plugin may choke on a collection with files left out, or select by what it finds in all of them. Then, once
-        a session, all workers are started again to collect as the parent did.
+        A conftest file or plugin may choke on a collection with files left out, or select by what it finds in all of
+        them. Then, once a session, all workers are started again to collect as the parent did.
         """
         found = self._ready(count)
         if self._spec.prune and (isinstance(found, Lost) or any(self._misses(worker) for worker in found)):
@@ -188,7 +184,10 @@ class Pool:
         return chosen
 
     def _checked(self, answer: Answer | Lost) -> Answer | Lost:
-        """Refuse a worker whose GIL is not as it was asked for: ``-X gil`` on the command line goes before the environment."""
+        """Refuse a worker whose GIL is not as it was asked for.
+
+        ``-X gil`` on the command line goes before the environment.
+        """
         if not isinstance(answer, Ready) or self._gil in {None, answer.gil_enabled}:
             return answer
         on, wanted = ("on" if state else "off" for state in (answer.gil_enabled, self._gil))
@@ -249,7 +248,7 @@ class Pool:
                 if arrived:
                     answer: Answer = worker.channel.recv()
                     return answer
-            except Exception:
+            except Exception:  # noqa: BLE001 - a pipe closed, or a message cut off: the worker is of no use any more
                 return self._died(worker)
             if not worker.process.is_alive() and not worker.channel.poll(0):
                 return self._died(worker)
@@ -263,7 +262,7 @@ class Pool:
     def _died(self, worker: Worker) -> Lost:
         worker.process.join(FAREWELL_S)
         code = worker.process.exitcode
-        how = "it closed its pipe and lived on" if code is None else _exit_text(code)
+        how = "it closed its pipe and lived on" if code is None else exit_text(code)
         log = worker.log()
         self.discard(worker)
         return Lost(outcome=Outcome.CRASHED, error=f"the worker process ended: {how}" + (f"\n{log}" if log else ""))
@@ -271,10 +270,10 @@ class Pool:
     @staticmethod
     def _stacks(worker: Worker) -> str:
         """Have a worker that does not answer write every thread's stack down; works while native code holds the GIL."""
-        if child.STACK_SIGNAL is None or worker.ready is None:
+        if STACK_SIGNAL is None or worker.ready is None:
             return worker.log()
         with contextlib.suppress(OSError):
-            os.kill(worker.process.pid, child.STACK_SIGNAL)
+            os.kill(worker.process.pid, STACK_SIGNAL)
         until = host.perf_counter_ns() + round(STACKS_S * 1e9)
         before = ""
         while host.perf_counter_ns() < until:
@@ -301,11 +300,11 @@ class Pool:
         for workers in (self._workers, self._leaving):
             if worker in workers:
                 workers.remove(worker)
-        started = _descendants(worker.process.pid)
-        _kill_group(worker.process.pid, certain=worker.ready is not None)
+        started = descendants(worker.process.pid)
+        kill_group(worker.process.pid, certain=worker.ready is not None)
         worker.process.kill()
         worker.process.join(FAREWELL_S)
-        _kill(started)
+        kill(started)
         worker.channel.close()
         worker.lifeline.close()
         shutil.rmtree(worker.folder, ignore_errors=True)
@@ -330,137 +329,3 @@ class Pool:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def sweep(temporary: Path) -> None:
-    """Remove the folders of sessions that were killed: old ones whose lock nobody holds any more."""
-    for lock in temporary.glob(f"{PREFIX}*/{LOCK}"):
-        with contextlib.suppress(OSError):
-            if time.time() - lock.stat().st_mtime > STALE_S and (held := _locked(lock)) is not None:
-                shutil.rmtree(lock.parent, ignore_errors=True)
-                os.close(held)
-
-
-def _locked(path: Path) -> int | None:
-    """Open a file and lock it for as long as this process lives; None where somebody else has, or the system cannot."""
-    try:
-        import fcntl
-
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            return None
-    except (ImportError, OSError):
-        return None
-    return descriptor
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    """List what a worker has started, also what has left its process group.
-
-    A worker's descendants stay its own, since it is their subreaper; of a worker that has died they are found by the variable that it
-    set in their environment.
-    """
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return [process for process in psutil.process_iter() if _worker_of(process) == str(pid)]
-
-
-def _worker_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(INSIDE_WORKER)
-    except (psutil.Error, OSError):
-        return None
-
-
-def _kill(processes: Sequence[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.Error):  # it checks that the number is not another process's by now
-            process.kill()
-
-
-def _kill_group(pid: int, *, certain: bool) -> None:
-    """Kill a worker's process group, with whatever its workload left behind.
-
-    ``certain`` that it has one of its own: before, its group may still be ours.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # gone already, or a system without process groups
-        if certain or os.getpgid(pid) == pid:
-            os.killpg(pid, signal.SIGKILL)
-
-
-def _users_frames(stacks: str) -> str:
-    """Cut the stacks that faulthandler wrote, innermost frame first, where they reach this package: below is only pytest."""
-    kept: list[str] = []
-    in_stack = cutting = False
-    for line in stacks.splitlines():
-        if not line.startswith("  "):
-            in_stack, cutting = line.endswith("(most recent call first):"), False
-        cutting = cutting or (in_stack and _OURS in line)
-        if not cutting:
-            kept.append(line)
-    return "\n".join(kept)
-
-
-def _exit_text(code: int) -> str:
-    """Say how a process ended, with the signal's name."""
-    if code == child.CHANNEL_LOST:
-        return "its connection to pytest was closed, by code that closes file descriptors that are not its own"
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
-
-
-@contextlib.contextmanager
-def _without_coverage() -> Iterator[None]:
-    """Hide the variables by which coverage, and pytest-cov, start themselves in every new Python: a worker is timed."""
-    if child.COVER_WORKERS in os.environ:
-        yield
-        return
-    names = [name for name in os.environ if name.startswith(("COV_CORE_", "COVERAGE_PROCESS_"))]
-    hidden = {name: os.environ.pop(name) for name in names}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-@contextlib.contextmanager
-def _python_gil(gil: bool | None) -> Iterator[None]:
-    """Set ``PYTHON_GIL``, which a new interpreter reads, while a process is started.
-
-    Source: "Free-threaded CPython" in the Python documentation's how-tos.
-    """
-    if gil is None:
-        yield
-        return
-    before = os.environ.get("PYTHON_GIL")
-    os.environ["PYTHON_GIL"] = "1" if gil else "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHON_GIL"]
-        else:
-            os.environ["PYTHON_GIL"] = before
-
-
-@contextlib.contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Hide ``__main__`` while a process is started.
-
-    spawn and forkserver import the parent's main module again in the child. A script that calls ``pytest.main()``
-    without the ``__main__`` guard would then run its whole suite in every worker; a worker does not need it.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

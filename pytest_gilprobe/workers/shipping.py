@@ -81,7 +81,7 @@ def _parameters(given: Given) -> tuple[str, ...]:
 def _found_by_name(func: object) -> bool:
     try:
         ForkingPickler.dumps(func)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever pickling raises
         return False
     return True
 
@@ -215,12 +215,12 @@ def _refusal(thing: Any, named: dict[str, Any], whose: str) -> str | None:
     """Say why something cannot be pickled or read again, with the path to what is to blame; None if it can."""
     try:
         pickled = ForkingPickler.dumps(thing)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
         path, culprit = to_blame(named)
         return f"{CANNOT}: {whose} {path} is {_a(culprit)}, which cannot be pickled ({_first_line(error)})"
     try:
-        pickle.loads(pickled)
-    except Exception as error:
+        pickle.loads(pickled)  # noqa: S301 - pickled just above
+    except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
         return f"{CANNOT}: {whose} {' or '.join(named)} can be pickled but not read again ({_first_line(error)})"
     return None
 
@@ -267,6 +267,6 @@ def _a(thing: object) -> str:
 def _first_line(error: BaseException) -> str:
     try:
         text = str(error).splitlines()
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever pickling raises
         text = []
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

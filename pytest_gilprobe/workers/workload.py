@@ -1,8 +1,8 @@
 """From a test that is set up to what a batch repeats: one call, in the main thread or in a lane of its own.
 
 What threads share follows what the user's own threads would share: fixture values, the test's instance, module and
-class state. Three things differ: ``tmp_path`` is a folder of each thread's own, a coroutine runs on an event loop of each thread's
-own, and a test that itself asks for a fixture known to be unsafe in threads is not run in threads at all.
+class state. Three things differ: ``tmp_path`` is a folder of each thread's own, a coroutine runs on an event loop of
+each thread's own, and a test that itself asks for a fixture known to be unsafe in threads is not run in threads at all.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ UNSAFE_IN_THREADS = frozenset(
 )
 """Fixtures that change or read state of the whole process, or pytest's own, without a lock."""
 
-ONE_CALL_ONLY = {"benchmark": "pytest-benchmark's fixture `benchmark` can be used once only, and repeats the code itself"}
+ONE_CALL_ONLY = {
+    "benchmark": "pytest-benchmark's fixture `benchmark` can be used once only, and repeats the code itself"
+}
 """Fixtures that make a test impossible to repeat, and why."""
 
 
@@ -80,7 +82,7 @@ def argument_names(item: pytest.Function) -> tuple[str, ...]:
     Private access: ``_fixtureinfo``, as in pytest's own ``pytest_pyfunc_call``; a signature does not tell (defaults,
     ``mock.patch``), and no public name does.
     """
-    return tuple(item._fixtureinfo.argnames)
+    return tuple(item._fixtureinfo.argnames)  # noqa: SLF001 - see above
 
 
 def arguments(item: pytest.Function) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def arguments(item: pytest.Function) -> dict[str, Any]:
 class PlainSubtests:
     """Stands in for the fixture ``subtests`` in what is timed: a subtest that fails makes its call fail."""
 
-    def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:
+    def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:  # noqa: ARG002 - the fixture's signature
         """Run a subtest."""
         return nullcontext()
 
@@ -106,7 +108,9 @@ class PlainSubtests:
 def of_fixture(item: pytest.Function, given: Given) -> Workload:
     """Describe the call that a test made through the `gilprobe` fixture."""
     bare = not given.args and not given.kwargs
-    return Workload(item=item, call=given.func if bare else partial(given.func, *given.args, **given.kwargs), given=given)
+    return Workload(
+        item=item, call=given.func if bare else partial(given.func, *given.args, **given.kwargs), given=given
+    )
 
 
 def callee(workload: Workload) -> Callee | None:
@@ -118,7 +122,10 @@ def callee(workload: Workload) -> Callee | None:
     if name is None:
         return None
     return Callee(
-        module=workload.item.obj.__module__, name=name, parameters=argument_names(workload.item), importable="<locals>" not in name
+        module=workload.item.obj.__module__,
+        name=name,
+        parameters=argument_names(workload.item),
+        importable="<locals>" not in name,
     )
 
 
@@ -147,15 +154,15 @@ def of_testcase(item: pytest.Function, method: Callable[[], Any]) -> Iterator[Wo
     name. The context is a copy: the test case has entered its own, and a task cannot enter it again.
     """
     case: Any = item.instance
-    outcome, case._outcome = case._outcome, None
+    outcome, case._outcome = case._outcome, None  # noqa: SLF001 - see above
     try:
         if inspect.iscoroutinefunction(method):
-            runner, context = case._asyncioRunner, contextvars.copy_context()
+            runner, context = case._asyncioRunner, contextvars.copy_context()  # noqa: SLF001 - see above
             yield Workload(item=item, call=lambda: runner.run(method(), context=context), coroutine=method)
         else:
             yield Workload(item=item, call=method)
     finally:
-        case._outcome = outcome
+        case._outcome = outcome  # noqa: SLF001 - see above
 
 
 def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:

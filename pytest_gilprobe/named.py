@@ -1,0 +1,39 @@
+"""What ``MODULE:FUNCTION`` on a command line names, and the arguments that such a function returns."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+from pytest_gilprobe.model import GilprobeError
+
+
+def resolve(text: str) -> Any:
+    """Import what ``MODULE:NAME`` names; the name may have dots.
+
+    Raises `GilprobeError` saying what is not there.
+    """
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        msg = f"found {text!r}, allowed: MODULE:FUNCTION, such as shop.images:resize"
+        raise GilprobeError(msg)
+    try:
+        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    except ImportError as error:
+        msg = f"{text}: {module} cannot be imported: {error}"
+    except AttributeError as error:
+        msg = f"{text}: {error}"
+    raise GilprobeError(msg)
+
+
+def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Take what a function for ``--args-from`` returned.
+
+    A tuple is the positional arguments, a dict with names for keys the named ones, anything else the only one.
+    """
+    if isinstance(value, tuple):
+        return value, {}
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return (), value
+    return (value,), {}
