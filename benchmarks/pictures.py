@@ -16,13 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import browser
 
 SIZES = {
-    "sample-light": (0, 1280, 1100, False),
-    "sample-dark": (0, 1280, 800, True),
-    "sample-phone": (0, 390, 1000, False),
-    "matrix-light": (1, 1440, 900, False),
-    "tutorial-light": (2, 1180, 900, False),
+    "sample-light": (0, 1280, 1100, False, ""),
+    "sample-why": (0, 1280, 900, False, "#evidence"),
+    "sample-dark": (0, 1280, 900, True, "#evidence"),
+    "sample-phone": (0, 390, 1000, False, ""),
+    "matrix-words": (1, 1440, 400, False, ""),
+    "matrix-light": (1, 1440, 1000, False, "table"),
+    "tutorial-light": (2, 1180, 900, False, ""),
 }
-"""For each picture: which page, its width and height in CSS pixels, and whether the reader prefers dark."""
+"""For each picture: which page, its width and height in CSS pixels, whether the reader prefers dark, what to scroll to."""
 
 
 def main(pages: list[Path], folder: Path) -> None:
@@ -31,9 +33,11 @@ def main(pages: list[Path], folder: Path) -> None:
     if program is None:
         sys.exit(f"no Chromium on this machine: looked for {', '.join(browser.NAMES)}")
     with tempfile.TemporaryDirectory() as profile, browser.chromium(program, Path(profile)) as tab:
-        for name, (page, width, height, dark) in SIZES.items():
+        for name, (page, width, height, dark, at) in SIZES.items():
             tab.look(width=width, height=height, dark=dark)
             tab.open(pages[page].resolve())
+            if at:
+                tab.ask(f"document.querySelector('{at}').scrollIntoView()")
             tab.picture(folder / f"{name}.png")
             print(f"{folder / name}.png")
 

@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Environment
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -126,6 +131,16 @@ class RunQueueClock:
                 os.close(fd)
             except OSError:  # the workload closed every file descriptor
                 return
+
+
+def waits() -> int | None:
+    """Count how often the calling thread has given its CPU up to wait: its voluntary context switches.
+
+    None where the system does not count them per thread. *Source:* ``getrusage(2)``, RUSAGE_THREAD and ru_nvcsw.
+    """
+    if resource is None or not hasattr(resource, "RUSAGE_THREAD"):
+        return None
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 def peak_rss_bytes() -> int | None:

@@ -235,10 +235,12 @@ class _Probe:
         readings = [answer.reading for answer in answers if isinstance(answer, Done)]
         if len(readings) < len(answers):
             bad = next(answer for answer in answers if not isinstance(answer, Done))
-            if not isinstance(answers[0], Done):
-                raise NotProbed(f"it passed once, but not when called again in a worker process: {_text(answers[0])}")
+            if not readings:
+                raise NotProbed(f"it passed once, but not when called again in a worker process: {_text(bad)}")
             self._end(Strategy.PROCESSES, bad, "its first call")
-            self._replace(fresh=False)
+            started_ns = host.perf_counter_ns()
+            self._replace(fresh=not isinstance(answers[0], Done))
+            self._clock = replace(self._clock, started_ns=self._clock.started_ns + host.perf_counter_ns() - started_ns)
         first = readings[0].threads[0]
         self._call_s = max((first.end_ns - first.start_ns) / 1e9, 1e-9)
         self._busy = first.cpu_ns / 1e9 / self._call_s

@@ -348,6 +348,8 @@ class ScanFinding:
 class Scan:
     """What a scan saw of a whole suite, in the call phases of ``tests`` tests that took ``wall_s`` in all.
 
+    For ``run_queue_s`` of it other programs kept them from a core.
+
     Of them ``tests_alone`` were long enough to be told one by one; the others are in ``pools``, once by file and once
     by each fixture. ``lost`` tests left no record. ``unwatched`` says why the GIL was not watched, where it was not.
     ``died_in`` names the test in which a pytest process died.
@@ -357,6 +359,7 @@ class Scan:
     tests_alone: int
     wall_s: float
     cpu_s: float
+    run_queue_s: float | None = None
     gil_held_fraction: Estimate | None = None
     unwatched: str | None = None
     lost: int = 0
@@ -388,7 +391,8 @@ class ThreadReading:
     """One thread's clocks over its part of a batch.
 
     ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine;
-    ``run_queue_ns`` is time spent runnable but not running, ``None`` where the system does not tell.
+    ``run_queue_ns`` is time spent runnable but not running, ``waits`` how often the thread gave its CPU up to wait for
+    something; ``None`` where the system does not tell.
     """
 
     calls: int
@@ -396,6 +400,7 @@ class ThreadReading:
     end_ns: int
     cpu_ns: int
     run_queue_ns: int | None
+    waits: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

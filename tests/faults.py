@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
-TIMEOUT_S = 2
+TIMEOUT_S = 3
 HEAD = """
 import os, signal, sys, threading, time
 import pytest

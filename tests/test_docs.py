@@ -16,8 +16,9 @@ from pathlib import Path
 
 import catalogues
 import pytest
+from reports_fixture import rich_report
 
-from pytest_gilprobe import cli
+from pytest_gilprobe import cli, serialize
 from pytest_gilprobe.config import KEYWORDS
 from pytest_gilprobe.options import OPTIONS
 
@@ -194,13 +195,34 @@ def test_pictures_are_there_and_used() -> None:
     assert [target for words, target in shown if not words or not (DOCS / target).is_file()] == []
 
 
-@pytest.mark.parametrize("name", join.QUOTES)
-def test_quoted_numbers_are_those_of_the_reports(name: str) -> None:
-    """The tables of measured numbers are drawn from the reports in ``reports/``.
+@pytest.mark.parametrize("name", ["textbook", "threaded"])
+def test_measured_numbers_are_quoted(name: str) -> None:
+    """The tables of measured numbers have a row for each sample workload that they tell of, each with a figure.
 
-    ``benchmarks/matrix.sh`` renews both.
+    That they are those of ``reports/`` is for ``benchmarks/matrix.sh``, which renews both: a run of tox makes other reports.
     """
-    document, draw = join.QUOTES[name]
-    text = (ROOT / document).read_text("utf-8")
-    assert f"<!-- {name} -->" in text
-    assert join.quoted(name, text, draw(ROOT / "reports")) == text
+    text = (ROOT / join.QUOTES[name][0]).read_text("utf-8")
+    rows = re.findall(r"^\| (.*?) \| (.*)$", text.partition(f"<!-- {name} -->")[2].partition("<!-- end")[0], re.MULTILINE)
+    told = {words: cells for words, cells in rows if words != "a call"}
+    assert set(told) == set(join.TOLD.values())
+    assert [words for words, cells in told.items() if not re.search(r"\d", cells)] == []
+
+
+def test_reports_are_quoted_by_their_figures(tmp_path: Path) -> None:
+    """What is quoted of a report is drawn from it: between the marks, and nowhere else."""
+    folder = tmp_path / "py313"
+    folder.mkdir()
+    serialize.write_atomic(folder / "gilprobe.json", serialize.to_json(rich_report()))
+    assert "CPython 3.13.0" in join.machine(tmp_path)
+    text = "before\n<!-- machine -->\nold\n<!-- end of machine -->\nafter\n"
+    assert join.quoted("machine", text, "new") == "before\n<!-- machine -->\nnew\n\n<!-- end of machine -->\nafter\n"
+    assert join.quoted("other", text, "new") == text
+
+
+def test_columns_are_in_the_order_of_pythons(tmp_path: Path) -> None:
+    """Versions rise from left to right; a free-threaded build stands behind the standard one, its GIL on before off."""
+    names = ["py313/gilprobe.json", "py313t/gilprobe-gil1.json", "py313t/gilprobe.json", "py314/gilprobe.json"]
+    for name in [*reversed(names), "pypy/gilprobe.json"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in join.found(tmp_path)] == names

@@ -9,6 +9,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,10 +78,13 @@ class Seen:
 
 
 def _short(text: str) -> str:
-    """Keep the first and the last line, which name what happened and with what."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
-    return kept if len(kept) < 200 else kept[:120] + " ... " + kept[-70:]
+    """Keep the first line and the one that says where or what: no paths or numbers of this machine or run."""
+    plain = re.sub(r'"[^"]*/([^"/]+)"', r'"\1"', re.sub(r"0x[0-9a-f]+|(?<=process )\d+", "N", text))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    stack = "killed" in lines[0]
+    where = [line for line in lines[1:] if line.startswith('File "test_it.py"')]
+    last = where[-1:] if stack and where else lines[-1:]
+    return " ... ".join(dict.fromkeys([lines[0], *last]))
 
 
 def run(fault: Fault, folder: Path) -> Seen:

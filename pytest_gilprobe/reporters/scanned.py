@@ -12,6 +12,9 @@ from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.reporters.inert import inert
 from pytest_gilprobe.reporters.views import Note
 
+CROWDED = 0.1
+"""Share of the tests' time in the run queue from which it is worth a caution: times are then longer than they need be."""
+
 
 def notes(scan: Scan) -> Iterator[Note]:
     """Give everything said of the whole, one note each: cautions, findings with all their names, pools by file."""
@@ -37,7 +40,8 @@ def headline(scan: Scan) -> str:
     """Say the whole in a sentence."""
     held = scan.gil_held_fraction
     share = f", GIL held {numbers.percent(held.value)} of it {numbers.interval(held)}" if held else ""
-    busy = f"CPU {numbers.percent(scan.cpu_s / scan.wall_s)}" if scan.wall_s else "CPU n/a"
+    could_s = scan.wall_s - (scan.run_queue_s or 0.0)
+    busy = f"CPU {numbers.percent(scan.cpu_s / could_s)}" if could_s > 0 else "CPU n/a"
     alone = f"{scan.tests_alone} long enough to be told one by one"
     return f"{numbers.count(scan.tests, 'test')}, {alone}: {numbers.seconds(scan.wall_s)} in their calls, {busy}{share}"
 
@@ -48,6 +52,9 @@ def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
         yield f"a pytest process died in {inert(scan.died_in)}"
     if scan.unwatched is not None:
         yield f"the GIL was not watched: {inert(scan.unwatched)}"
+    if scan.run_queue_s is not None and scan.run_queue_s > CROWDED * scan.wall_s:
+        kept = numbers.percent(scan.run_queue_s / scan.wall_s)
+        yield f"other programs kept the tests from a core for {kept} of that time; CPU is told of the rest"
     if scan.lost:
         yield f"{numbers.count(scan.lost, 'test')} left no record: the watcher was kept from its core"
     if tracers:

@@ -56,6 +56,7 @@ class _Sum:
     wall_ns: int = 0
     cpu_ns: int = 0
     run_queue_ns: int = 0
+    queue_known: bool = False
     counts: Counts = field(default_factory=Counts)
 
     def add(self, call: ScannedCall) -> None:
@@ -63,6 +64,7 @@ class _Sum:
         self.wall_ns += call.wall_ns
         self.cpu_ns += call.process_cpu_ns
         self.run_queue_ns += call.run_queue_ns or 0
+        self.queue_known |= call.run_queue_ns is not None
         self.counts += call.counts
 
 
@@ -94,6 +96,7 @@ def reduce(calls: Iterable[ScannedCall], *, gil_absent: bool) -> Scanned:
         tests_alone=len(results),
         wall_s=whole.wall_ns * 1e-9,
         cpu_s=whole.cpu_ns * 1e-9,
+        run_queue_s=whole.run_queue_ns * 1e-9 if whole.queue_known else None,
         gil_held_fraction=_of_the_suite(results, pools),
         findings=findings.of(results, pools),
         pools=pools,

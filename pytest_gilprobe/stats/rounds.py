@@ -177,6 +177,12 @@ def lane_s_per_call(sample: Sample) -> float:
     return max(wall - (queue or 0.0), cpu, 1e-9) / calls_in(sample)
 
 
+def waits_per_call(sample: Sample) -> float | None:
+    """Return how often a call made its thread wait, in voluntary context switches; None where untold."""
+    waits = [thread.waits for reading in sample.readings for thread in reading.threads]
+    return None if None in waits else sum(wait or 0 for wait in waits) / calls_in(sample)
+
+
 def is_unqueued(one: Round) -> bool:
     """Tell whether the serial batch of a round had the CPUs that it wanted."""
     share = queue_share([one.serial])

@@ -72,14 +72,22 @@ def timed(call: Call, calls: int, begin_ns: int = 0) -> ThreadReading:
         ahead = begin_ns - _perf_counter_ns()
         if ahead > 0:
             host.sleep(ahead / 1e9)
+        waits_before = host.waits()
         start, end, cpu = _loop(call, calls)
+        waits_after = host.waits()
         if ahead > 0:
             start = begin_ns
         after = clock.read_ns()
     finally:
         clock.close()
-    waited = None if before is None or after is None else after - before
-    return ThreadReading(calls=calls, start_ns=start, end_ns=end, cpu_ns=cpu, run_queue_ns=waited)
+    return ThreadReading(
+        calls=calls,
+        start_ns=start,
+        end_ns=end,
+        cpu_ns=cpu,
+        run_queue_ns=None if before is None or after is None else after - before,
+        waits=None if waits_before is None or waits_after is None else waits_after - waits_before,
+    )
 
 
 def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:

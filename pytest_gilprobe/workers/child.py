@@ -114,11 +114,14 @@ class Server:
         self._opened = False
         self._left: tuple[str, ...] = ()
         self._spoilt = False
+        self._pid = host.getpid()
         self._burden = leftovers.Burden.now()
         self._culprits = Culprits(spec.gil_switched_on_by if host.gil_enabled() else ())
 
     def say(self, answer: Answer) -> None:
-        """Answer the parent; end this process if there is none any more."""
+        """Answer the parent; end this process if there is none any more, or if it is a copy that the workload forked."""
+        if host.getpid() != self._pid:
+            end(0)
         try:
             self._channel.send(answer)
         except (OSError, ValueError):

@@ -1,0 +1,389 @@
+"""This plugin beside its peers, on what they do: same workloads, same machine, one run; prints Markdown.
+
+    python benchmarks/peers.py                     everything, on an otherwise idle machine: about ten minutes
+    python benchmarks/peers.py --only timing       one of: timing, threads, held, cost
+    python benchmarks/peers.py --busy 2            with two busy loops beside it
+    python benchmarks/peers.py --suite FOLDER      for `cost`: a real test suite, instead of 400 tests of 5 ms each
+    python benchmarks/peers.py --keep FOLDER       keep the environments for another call
+
+Every peer has a virtual environment of its own. A peer that cannot be installed or does not run here is listed with
+the reason. Nothing is tuned for anybody: each is called as its documentation says. All processes are ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PACKAGES: Final = {
+    "gilprobe": (str(ROOT),),
+    "pytest-benchmark": ("pytest", "pytest-benchmark"),
+    "pyperf": ("pyperf",),
+    "pytest-run-parallel": ("pytest", "pytest-run-parallel"),
+    "py-spy": ("py-spy",),
+    "pyinstrument": ("pytest", "pyinstrument"),
+    "scalene": ("pytest", "scalene"),
+    "bare": ("pytest",),
+}
+TIMEOUT_S: Final = 300
+THREADS: Final = 2
+WORK: Final = '''
+import hashlib, json, time
+BLOCK = b"x" * (1 << 20)
+TEXT = json.dumps(list(range(5000)))
+def loop(): sum(i * i for i in range(20_000))
+def hashing(): hashlib.sha256(BLOCK).digest()
+def parsing(): json.loads(TEXT)
+def waiting(): time.sleep(0.002)
+'''
+KNOWN: Final = {"loop": 1.0, "hashing": 2.0, "parsing": 1.0, "waiting": 2.0}
+"""Speed-up of two threads on two idle cores: the GIL is held, released, held, released."""
+MIXTURE: Final = '''
+import hashlib, sys, time
+clock = time.perf_counter_ns
+BLOCK = b"x" * (1 << 16)
+share = float(sys.argv[1])
+held = free = 0
+start = clock()
+for _ in range(300):
+    begun = clock()
+    while clock() - begun < share * 10_000_000: pass
+    held += clock() - begun
+    begun = clock()
+    while clock() - begun < (1 - share) * 10_000_000: hashlib.sha256(BLOCK).digest()
+    free += clock() - begun
+work = clock()
+for _ in range(3_000): sum(range(2_000))
+print(held / (held + free), (clock() - work) / 1e9)
+'''
+PTIME: Final = '''
+import sys, threading, time, peer_work
+call, calls = getattr(peer_work, sys.argv[1]), int(sys.argv[2])
+def run():
+    for _ in range(calls): call()
+def timed(threads):
+    start = time.perf_counter()
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return time.perf_counter() - start
+run()
+one = min(timed([threading.Thread(target=run)]) for _ in range(3))
+two = min(timed([threading.Thread(target=run) for _ in range(2)]) for _ in range(3))
+print(2 * one / two)
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where everything lies: environments by name, or the reason why one is missing."""
+
+    pythons: dict[str, str]
+    missing: dict[str, str]
+    folder: Path
+    suite: Path | None
+    pairs: int
+
+    def run(self, name: str, *arguments: str, folder: Path | None = None) -> str:
+        """Run a peer's Python and return what it printed; an error has the end of what it said."""
+        done = subprocess.run(
+            [self.pythons[name], *arguments],
+            cwd=folder or self.folder,
+            env=_environment(self.folder),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode:
+            msg = f"{name} ended with {done.returncode}: {(done.stderr or done.stdout)[-300:]}"
+            raise RuntimeError(msg)
+        return done.stdout + done.stderr
+
+
+def main() -> int:
+    """Make the environments, run the sections that were asked for, print a table each."""
+    sections: dict[str, Callable[[Bench], None]] = {"timing": timing, "threads": threads, "held": held, "cost": cost}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=sections, action="append")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy loops to run beside")
+    parser.add_argument("--suite", type=Path)
+    parser.add_argument("--pairs", type=int, default=10, help="runs of each tool in `cost`")
+    parser.add_argument("--keep", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, _neighbours(arguments.busy):
+        folder = Path(scratch)
+        (folder / "peer_work.py").write_text(WORK, "utf-8")
+        pythons, missing = _environments(arguments.keep or folder)
+        bench = Bench(pythons, missing, folder, arguments.suite, arguments.pairs)
+        print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} CPUs, ", end="")
+        print(f"load {os.getloadavg()[0]:.2f} at the start, {arguments.busy} busy loops beside")
+        for name in arguments.only or sections:
+            sections[name](bench)
+        for name, reason in missing.items():
+            print(f"\n{name} is not here: {reason}")
+    return 0
+
+
+# Timing
+
+
+def timing(bench: Bench) -> None:
+    """One call of a Python loop of about 1 ms, as each tool tells it."""
+    rows = {
+        "timeit": _attempt(lambda: _timeit(bench)),
+        "pyperf": _attempt(lambda: _pyperf(bench)),
+        "pytest-benchmark": _attempt(lambda: _pytest_benchmark(bench)),
+        "gilprobe": _attempt(lambda: _gilprobe(bench, "loop")["serial"]["wall_s_per_call"]["value"]),
+    }
+    reference = rows["pyperf"] if isinstance(rows["pyperf"], float) else rows["timeit"]
+    table = [
+        (name, f"{found * 1e6:.1f} us", f"{found / reference:.3f}" if isinstance(reference, float) else "n/a")
+        if isinstance(found, float)
+        else (name, found, "")
+        for name, found in rows.items()
+    ]
+    _print("Time of one call", ("tool", "per call", "of pyperf's"), table)
+
+
+def _timeit(bench: Bench) -> float:
+    said = bench.run("bare", "-m", "timeit", "-u", "nsec", "-s", "from peer_work import loop", "loop()")
+    return float(re.findall(r"([\d.e+]+) nsec", said)[0]) * 1e-9
+
+
+def _pyperf(bench: Bench) -> float:
+    out = bench.folder / "pyperf.json"
+    bench.run("pyperf", "-m", "pyperf", "timeit", "--fast", "-q", "-o", str(out), "--inherit-environ=PYTHONPATH",
+              "-s", "from peer_work import loop", "loop()")  # fmt: skip
+    runs = json.loads(out.read_text("utf-8"))["benchmarks"][0]["runs"]
+    return statistics.median(value for run in runs for value in run.get("values", ()))
+
+
+def _pytest_benchmark(bench: Bench) -> float:
+    test, out = bench.folder / "test_benchmark.py", bench.folder / "benchmark.json"
+    test.write_text("from peer_work import loop\ndef test_loop(benchmark): benchmark(loop)\n", "utf-8")
+    bench.run("pytest-benchmark", "-m", "pytest", "-q", f"--benchmark-json={out}", str(test))
+    return float(json.loads(out.read_text("utf-8"))["benchmarks"][0]["stats"]["median"])
+
+
+def _gilprobe(bench: Bench, work: str) -> dict[str, Any]:
+    test, out = bench.folder / f"test_probe_{work}.py", bench.folder / "probe"
+    mark = f"@pytest.mark.gilprobe(workers={THREADS})"
+    test.write_text(f"import pytest, peer_work\n{mark}\ndef test_it(): peer_work.{work}()\n", "utf-8")
+    bench.run("gilprobe", "-m", "pytest", "-q", "--gilprobe-report", f"--gilprobe-report-dir={out}", str(test))
+    workload: dict[str, Any] = json.loads((out / "gilprobe.json").read_text("utf-8"))["workloads"][0]
+    if workload["status"] != "probed":
+        raise RuntimeError(workload["reason"])
+    return workload
+
+
+# Threads
+
+
+def threads(bench: Bench) -> None:
+    """Speed-up of two threads over serial calls, as each tool tells it."""
+    table = []
+    for work, known in KNOWN.items():
+        cells = []
+        for method in (_threads_by_gilprobe, _threads_by_ptime, _threads_by_run_parallel):
+            found = _attempt(lambda method=method, work=work: method(bench, work))  # type: ignore[misc]
+            cells.append(f"{found:.2f}x" if isinstance(found, float) else found)
+        table.append((work, f"{known:.0f}x", *cells))
+    headers = ("workload", "known, idle", "gilprobe", "plain threads, best of 3 (ptime)", "pytest-run-parallel")
+    _print(f"Speed-up of {THREADS} threads", headers, table)
+
+
+def _threads_by_gilprobe(bench: Bench, work: str) -> float:
+    found = _gilprobe(bench, work)["threads"]["speedup"]
+    if found is None:
+        msg = "no speed-up was measured"
+        raise RuntimeError(msg)
+    return float(found["value"])
+
+
+def _threads_by_ptime(bench: Bench, work: str) -> float:
+    return float(bench.run("bare", "-c", PTIME, work, "100").split()[-1])
+
+
+def _threads_by_run_parallel(bench: Bench, work: str) -> float:
+    test, out = bench.folder / f"test_parallel_{work}.py", bench.folder / "parallel.xml"
+    test.write_text(f"import peer_work\ndef test_it(): peer_work.{work}()\n", "utf-8")
+    times = []
+    for count, iterations in ((1, 100 * THREADS), (THREADS, 100)):
+        flags = (f"--parallel-threads={count}", f"--iterations={iterations}", f"--junitxml={out}")
+        bench.run("pytest-run-parallel", "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags, str(test))
+        case = ElementTree.parse(out).getroot().find(".//testcase")  # noqa: S314 - written a line above
+        if case is None:
+            msg = "no test case in its JUnit XML"
+            raise RuntimeError(msg)
+        times.append(float(case.attrib["time"]))
+    return times[0] / times[1]
+
+
+# GIL-held share
+
+
+def held(bench: Bench) -> None:
+    """GIL-held share of mixtures of a Python loop and hashing, and what the watching costs the workload."""
+    (bench.folder / "mixture.py").write_text(MIXTURE, "utf-8")
+    table = []
+    for share in ("0.1", "0.5", "0.9"):
+        alone = bench.run("bare", "mixture.py", share).split()
+        for name, method in (("gilprobe watch", _held_by_watch), ("py-spy --gil", _held_by_py_spy)):
+            found = _attempt(lambda method=method, share=share: method(bench, share))  # type: ignore[misc]
+            if isinstance(found, str):
+                table.append((share, name, found, "", ""))
+                continue
+            told, truth, work_s = found
+            slower = work_s / float(alone[1])
+            table.append((f"{truth:.3f}", name, f"{told:.3f}", f"{told - truth:+.3f}", f"{slower:.3f}"))
+    _print("GIL-held share", ("known", "tool", "told", "error", "workload's own time, of unwatched"), table)
+    print("\nPrivileges: both read another process's memory (the same user, and under Yama an ancestor or root).")
+    print("gilknocker, which runs inside the process, is in `benchmarks/gil_accuracy.py`, beside the heartbeat.")
+
+
+def _held_by_watch(bench: Bench, share: str) -> tuple[float, float, float]:
+    python = bench.pythons["bare"]
+    said = bench.run("gilprobe", "-m", "pytest_gilprobe", "watch", "--", python, "mixture.py", share)
+    told = re.search(r"of\s+the\s+time\s+\[([\d.]+),\s+([\d.]+)\]", said)
+    truth, work_s = re.findall(r"^([\d.e-]+) ([\d.e-]+)$", said, re.MULTILINE)[0]
+    if told is None:
+        raise RuntimeError(said[-200:])
+    return (float(told[1]) + float(told[2])) / 2, float(truth), float(work_s)
+
+
+def _held_by_py_spy(bench: Bench, share: str) -> tuple[float, float, float]:
+    out, rate = bench.folder / "spy.txt", 100
+    spy = Path(bench.pythons["py-spy"]).with_name("py-spy")
+    command = [str(spy), "record", "--gil", "-r", str(rate), "-f", "raw", "-o", str(out), "--"]
+    start = time.perf_counter()
+    done = subprocess.run([*command, bench.pythons["bare"], "mixture.py", share], cwd=bench.folder,
+                          capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # fmt: skip
+    wall_s = time.perf_counter() - start
+    found = re.findall(r"^([\d.e-]+) ([\d.e-]+)$", done.stdout, re.MULTILINE)
+    if not found:
+        raise RuntimeError(done.stderr[-200:])
+    samples = sum(int(line.rpartition(" ")[2]) for line in out.read_text("utf-8").splitlines())
+    return samples / (rate * wall_s), float(found[0][0]), float(found[0][1])
+
+
+# Cost on a suite
+
+
+def cost(bench: Bench) -> None:
+    """How much longer a suite takes: each tool in pairs with bare pytest, in alternation."""
+    suite = bench.suite or _suite(bench.folder / "suite")
+    profile = str(bench.folder / "profile")
+    plain = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    tools = {
+        "gilprobe, idle": ("gilprobe", plain),
+        "gilprobe --gilprobe-scan": ("gilprobe", (*plain, "--gilprobe-scan")),
+        "pyinstrument": ("pyinstrument", ("-m", "pyinstrument", "-o", profile, *plain)),
+        "scalene --cpu-only": ("scalene", ("-m", "scalene", "run", "--cpu-only", "-o", profile, "---", *plain)),
+        "cProfile": ("bare", ("-m", "cProfile", "-o", profile, *plain)),
+    }
+    table = []
+    for title, (name, arguments) in tools.items():
+        found = _attempt(lambda name=name, arguments=arguments: _ratio(bench, suite, name, arguments))  # type: ignore[misc]
+        table.append((title, f"{found:.3f}" if isinstance(found, float) else found))
+    _print(f"Wall time of a suite ({suite.name}), median of {bench.pairs} pairs", ("with", "of without"), table)
+
+
+def _ratio(bench: Bench, suite: Path, name: str, arguments: Sequence[str]) -> float:
+    def timed(who: str, what: Sequence[str]) -> float:
+        start = time.perf_counter()
+        bench.run(who, *what, folder=suite)
+        return time.perf_counter() - start
+
+    plain = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    timed(name, arguments)
+    before, ratios = timed("bare", plain), []
+    for _ in range(bench.pairs):
+        own = timed(name, arguments)
+        after = timed("bare", plain)
+        ratios.append(own / ((before + after) / 2))
+        before = after
+    return statistics.median(ratios)
+
+
+def _suite(folder: Path) -> Path:
+    folder.mkdir()
+    body = "import pytest\n@pytest.mark.parametrize('n', range(100))\ndef test_it(n): sum(i * i for i in range(60_000))\n"
+    for number in range(4):
+        (folder / f"test_{number}.py").write_text(body, "utf-8")
+    return folder
+
+
+# Environments
+
+
+def _environments(home: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Make what is missing; tell which could not be made, and why."""
+    pythons, missing = {}, {}
+    for name, packages in PACKAGES.items():
+        python = home / name / "bin" / "python"
+        fresh = not python.exists()
+        if fresh:
+            venv.create(home / name, with_pip=True)
+        if fresh or name == "gilprobe":
+            command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+            command += [] if fresh else ["--force-reinstall", "--no-deps"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                missing[name] = shlex.join(packages) + ": " + (done.stderr.strip().splitlines() or ["?"])[-1]
+        pythons[name] = str(python)
+    return pythons, missing
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+    return {**kept, "PYTHONPATH": str(folder)}
+
+
+@contextlib.contextmanager
+def _neighbours(count: int) -> Iterator[None]:
+    """Keep cores busy; the loops end with this process in any case, as they look for it."""
+    code = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
+    busy = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def _attempt(measure: Callable[[], Any]) -> Any:
+    """Measure, or say why not: a peer that fails is a row, not the end."""
+    try:
+        return measure()
+    except (RuntimeError, OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError) as error:
+        return f"did not run: {' '.join(str(error).split())[-120:]}"
+
+
+def _print(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    print(f"\n### {title}\n")
+    for row in (headers, ["---"] * len(headers), *rows):
+        print(f"| {' | '.join(map(str, row))} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
