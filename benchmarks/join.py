@@ -163,7 +163,10 @@ def join(folder: Path, *, describe: bool) -> int:
         status = status or main(["compare", *names, "-o", str(folder / f"matrix.{suffix}")])
     for name, (document, draw) in QUOTES.items() if describe else ():
         path = ROOT / document
-        path.write_text(quoted(name, path.read_text("utf-8"), draw(folder)), "utf-8")
+        try:
+            path.write_text(quoted(name, path.read_text("utf-8"), draw(folder)), "utf-8")
+        except serialize.ReportError as missing:  # that Python is not on this machine
+            print(f"{document} stays as it was: {missing}")
     return status
 
 

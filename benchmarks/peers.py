@@ -28,7 +28,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,7 @@ PACKAGES: Final = {
 }
 TIMEOUT_S: Final = 300
 THREADS: Final = 2
-WORK: Final = '''
+WORK: Final = """
 import hashlib, json, time
 BLOCK = b"x" * (1 << 20)
 TEXT = json.dumps(list(range(5000)))
@@ -54,10 +54,10 @@ def loop(): sum(i * i for i in range(20_000))
 def hashing(): hashlib.sha256(BLOCK).digest()
 def parsing(): json.loads(TEXT)
 def waiting(): time.sleep(0.002)
-'''
+"""
 KNOWN: Final = {"loop": 1.0, "hashing": 2.0, "parsing": 1.0, "waiting": 2.0}
 """Speed-up of two threads on two idle cores: the GIL is held, released, held, released."""
-MIXTURE: Final = '''
+MIXTURE: Final = """
 import hashlib, sys, time
 clock = time.perf_counter_ns
 BLOCK = b"x" * (1 << 16)
@@ -74,8 +74,8 @@ for _ in range(300):
 work = clock()
 for _ in range(3_000): sum(range(2_000))
 print(held / (held + free), (clock() - work) / 1e9)
-'''
-PTIME: Final = '''
+"""
+PTIME: Final = """
 import sys, threading, time, peer_work
 call, calls = getattr(peer_work, sys.argv[1]), int(sys.argv[2])
 def run():
@@ -89,7 +89,7 @@ run()
 one = min(timed([threading.Thread(target=run)]) for _ in range(3))
 two = min(timed([threading.Thread(target=run) for _ in range(2)]) for _ in range(3))
 print(2 * one / two)
-'''
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,8 @@ def _pyperf(bench: Bench) -> float:
     bench.run("pyperf", "-m", "pyperf", "timeit", "--fast", "-q", "-o", str(out), "--inherit-environ=PYTHONPATH",
               "-s", "from peer_work import loop", "loop()")  # fmt: skip
     runs = json.loads(out.read_text("utf-8"))["benchmarks"][0]["runs"]
-    return statistics.median(value for run in runs for value in run.get("values", ()))
+    values: list[float] = [value for run in runs for value in run.get("values", ())]
+    return statistics.median(values)
 
 
 def _pytest_benchmark(bench: Bench) -> float:
@@ -230,7 +231,7 @@ def _threads_by_run_parallel(bench: Bench, work: str) -> float:
     for count, iterations in ((1, 100 * THREADS), (THREADS, 100)):
         flags = (f"--parallel-threads={count}", f"--iterations={iterations}", f"--junitxml={out}")
         bench.run("pytest-run-parallel", "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags, str(test))
-        case = ElementTree.parse(out).getroot().find(".//testcase")  # noqa: S314 - written a line above
+        case = ET.parse(out).getroot().find(".//testcase")  # noqa: S314 - written a line above
         if case is None:
             msg = "no test case in its JUnit XML"
             raise RuntimeError(msg)
@@ -326,7 +327,8 @@ def _ratio(bench: Bench, suite: Path, name: str, arguments: Sequence[str]) -> fl
 
 def _suite(folder: Path) -> Path:
     folder.mkdir()
-    body = "import pytest\n@pytest.mark.parametrize('n', range(100))\ndef test_it(n): sum(i * i for i in range(60_000))\n"
+    mark = "@pytest.mark.parametrize('n', range(100))"
+    body = f"import pytest\n{mark}\ndef test_it(n): sum(i * i for i in range(60_000))\n"
     for number in range(4):
         (folder / f"test_{number}.py").write_text(body, "utf-8")
     return folder

@@ -21,10 +21,10 @@ SIZES = {
     "sample-dark": (0, 1280, 900, True, "#evidence"),
     "sample-phone": (0, 390, 1000, False, ""),
     "matrix-words": (1, 1440, 400, False, ""),
-    "matrix-light": (1, 1440, 1000, False, "table"),
+    "matrix-light": (1, 1440, 1100, False, "main table"),
     "tutorial-light": (2, 1180, 900, False, ""),
 }
-"""For each picture: which page, its width and height in CSS pixels, whether the reader prefers dark, what to scroll to."""
+"""For each picture: its page, width and height in CSS pixels, whether the reader prefers dark, what to scroll to."""
 
 
 def main(pages: list[Path], folder: Path) -> None:
@@ -37,7 +37,7 @@ def main(pages: list[Path], folder: Path) -> None:
             tab.look(width=width, height=height, dark=dark)
             tab.open(pages[page].resolve())
             if at:
-                tab.ask(f"document.querySelector('{at}').scrollIntoView()")
+                tab.ask(f"document.querySelector('{at}').scrollIntoView({{behavior: \"instant\"}})")
             tab.picture(folder / f"{name}.png")
             print(f"{folder / name}.png")
 

@@ -193,6 +193,10 @@ def _draw(report: Report, arguments: argparse.Namespace) -> str:
             return html.draw(report)
         case "markdown":
             return markdown.draw(report, limit=None)
+    if report.scan is not None:
+        from pytest_gilprobe.reporters import scan_terminal
+
+        return terminal.text(scan_terminal.draw(report, **_screen(arguments)), color=_color(arguments))
     return terminal.text(terminal.draw(report, **_screen(arguments)), color=_color(arguments))
 
 

@@ -199,10 +199,12 @@ def test_pictures_are_there_and_used() -> None:
 def test_measured_numbers_are_quoted(name: str) -> None:
     """The tables of measured numbers have a row for each sample workload that they tell of, each with a figure.
 
-    That they are those of ``reports/`` is for ``benchmarks/matrix.sh``, which renews both: a run of tox makes other reports.
+    That they are those of ``reports/`` is for ``benchmarks/matrix.sh``, which renews both: a run of tox makes other
+    reports.
     """
     text = (ROOT / join.QUOTES[name][0]).read_text("utf-8")
-    rows = re.findall(r"^\| (.*?) \| (.*)$", text.partition(f"<!-- {name} -->")[2].partition("<!-- end")[0], re.MULTILINE)
+    table = text.partition(f"<!-- {name} -->")[2].partition("<!-- end")[0]
+    rows = re.findall(r"^\| (.*?) \| (.*)$", table, re.MULTILINE)
     told = {words: cells for words, cells in rows if words != "a call"}
     assert set(told) == set(join.TOLD.values())
     assert [words for words, cells in told.items() if not re.search(r"\d", cells)] == []

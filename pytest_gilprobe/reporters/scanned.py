@@ -13,7 +13,7 @@ from pytest_gilprobe.reporters.inert import inert
 from pytest_gilprobe.reporters.views import Note
 
 CROWDED = 0.1
-"""Share of the tests' time in the run queue from which it is worth a caution: times are then longer than they need be."""
+"""Share of the tests' time in the run queue from which a caution is due: times are then longer than they need be."""
 
 
 def notes(scan: Scan) -> Iterator[Note]:

@@ -89,7 +89,7 @@ def _heavy(results: Sequence[WorkloadResult], pools: Sequence[ScanPool]) -> Scan
     verb = "holds" if len(named) == 1 else "hold"
     message = f"{_these(named)} {verb} {numbers.percent(sum_s / total_s)} of the suite's GIL time"
     if sum_s < MOST_OF_IT * total_s and len(named) == FEW:
-        message = f"the {FEW} heaviest tests hold no more than {numbers.percent(sum_s / total_s)} of the suite's GIL time"
+        message = f"the {FEW} heaviest tests hold only {numbers.percent(sum_s / total_s)} of the suite's GIL time"
     return ScanFinding(slug="scan-heavy", message=message, names=tuple(named))
 
 

@@ -23,8 +23,8 @@ RING_BYTES: Final = 1 << 22
 """16,000 records of 250 bytes: 6 s of the fastest suite, and the watcher reads five times a second."""
 
 _WORD: Final = struct.Struct("=Q")
-_WRITTEN, _READ, _LOST, _ADDRESS, _STATE, _NAME_LENGTH = range(0, 6 * _WORD.size, _WORD.size)
-_NAME: Final = 6 * _WORD.size
+_WRITTEN, _READ, _LOST, _ADDRESS, _STATE, _READY, _NAME_LENGTH = range(0, 7 * _WORD.size, _WORD.size)
+_NAME: Final = 7 * _WORD.size
 _LONGEST_NAME: Final = 4096 - _NAME
 _HEADER_BYTES: Final = 4096
 _CLOCKS: Final = struct.Struct("=Iqqqqq")
@@ -107,7 +107,16 @@ class Journal:
         """Tell the watcher that no more tests come."""
         self._set(_STATE, _FINISHED)
 
+    @property
+    def watcher_is_up(self) -> bool:
+        """Whether the watcher has started and waits for the first test."""
+        return bool(self._get(_READY))
+
     # The watcher's side
+
+    def be_up(self) -> None:
+        """Say that the watcher has started."""
+        self._set(_READY, 1)
 
     def take(self) -> Iterator[Window]:
         """Give the records that are new, oldest first, and make room for others."""

@@ -34,6 +34,9 @@ from pytest_gilprobe.thresholds import bound_at, gil_at
 LONG_NS: Final = 20_000_000
 """Where the GIL is not watched, a call of 20 ms is long enough to be told alone: as long as `MIN_LOOKS` looks take."""
 
+LONGER_NS: Final = 100_000_000
+"""A call as long as this is told alone even if the watcher was kept from looking often enough."""
+
 LEAST_POOL: Final = 2
 """A fixture that one short test uses pools nothing."""
 
@@ -80,7 +83,8 @@ def reduce(calls: Iterable[ScannedCall], *, gil_absent: bool) -> Scanned:
     alone: dict[str, ScannedCall] = {}
     for call in calls:
         whole.add(call)
-        if call.held is not None or (call.wall_ns >= LONG_NS and not call.counts.looks):
+        least_ns = LONGER_NS if call.counts.looks else LONG_NS
+        if call.held is not None or call.wall_ns >= least_ns:
             alone[call.nodeid] = call
             continue
         files.setdefault(call.nodeid.partition("::")[0], _Sum()).add(call)

@@ -37,6 +37,10 @@ MEAN_INTERVAL_S: Final = 0.001
 CROWDED_INTERVAL_S: Final = 0.005
 """Where watcher and tests must share cores: at a look a millisecond the watcher would take 3 to 5 % of them."""
 
+PATIENCE_S: Final = 0.3
+"""A watcher is up 0.1 s after it was started, which is before collection is over but for the smallest suites. They wait
+for it so long at most: the first tests would otherwise go unwatched."""
+
 _INPUT: Final = "gilprobe_scan"
 
 
@@ -106,6 +110,9 @@ class ScanSession:
         if self._journal is not None:
             location = locate()
             self._refused = location.reason
+            until_ns = host.perf_counter_ns() + round(PATIENCE_S * 1e9)
+            while not self._journal.watcher_is_up and host.perf_counter_ns() < until_ns:
+                host.sleep(0.005)
             self._journal.start(location.address or 0)
         try:
             return (yield)

@@ -91,6 +91,7 @@ class _Watching:
     def run(self) -> LastLine:
         """Look and take notes until pytest has ended."""
         over = False
+        self._journal.be_up()
         while not over and not self._journal.begun:
             over = self._wait(_IMPATIENT_S)
         while not over and not self._journal.finished:

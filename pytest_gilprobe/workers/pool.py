@@ -110,6 +110,8 @@ class Pool:
         self._started = 0
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
+        self._was_ready = False
+        self._hopeless: Lost | None = None
 
     # Start
 
@@ -117,7 +119,7 @@ class Pool:
         """Have at least ``count`` workers started; do not wait for them."""
         for worker in [gone for gone in self._leaving if not gone.process.is_alive()]:
             self.discard(worker)
-        while len(self._workers) < count:
+        while len(self._workers) < count and self._hopeless is None:
             self._workers.append(self._start_one())
 
     def _start_one(self) -> Worker:
@@ -148,14 +150,22 @@ class Pool:
         """Return ``count`` workers that have collected, starting what is missing, or why there are not so many.
 
         A conftest file or plugin may choke on a collection with files left out, or select by what it finds in all of
-        them. Then, once a session, all workers are started again to collect as the parent did.
+        them. Then, once a session, all workers are started again to collect as the parent did. Where none ever came
+        to be ready even so, no more are started: each would cost its time-out.
         """
+        if self._hopeless is not None:
+            return self._hopeless
         found = self._ready(count)
-        if self._spec.prune and (isinstance(found, Lost) or any(self._misses(worker) for worker in found)):
+        chokes = found.outcome is not Outcome.HUNG if isinstance(found, Lost) else any(map(self._misses, found))
+        if self._spec.prune and chokes:
             self._spec = dataclasses.replace(self._spec, prune=False)
             for worker in list(self._workers):
                 self.discard(worker)
             found = self._ready(count)
+        if isinstance(found, Lost) and not self._was_ready:
+            self._hopeless = found
+            for worker in list(self._workers):
+                self.discard(worker)
         return found
 
     def _misses(self, worker: Worker) -> bool:
@@ -173,6 +183,7 @@ class Pool:
             answer = self._checked(self._hear(worker, self._deadline(self._timeout_s)))
             if isinstance(answer, Ready):
                 worker.ready = answer
+                self._was_ready = True
                 worker.start_up_s = (host.perf_counter_ns() - worker.asked_ns) / 1e9
                 continue
             why = answer.error if isinstance(answer, Failed | Lost) else f"it answered {answer!r}"
