@@ -103,9 +103,9 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     worst, best = _doubt(pairs, _holding(serial, measurement), less_queue=less_queue)
     speedup = replace(speedup, low=speedup.low * worst, high=speedup.high * best)
     ceiling = _ceiling(serial.gil_held_fraction)
-    if less_queue and ceiling is not None:
+    if ceiling is not None and _busy(measurement):
         speedup = _capped(speedup, ceiling.high * CEILING_SLACK)
-    speedup = _in_room(speedup, _room(measurement, machine))
+    speedup = _in_room(speedup, measurement, machine)
     fraction = held_fraction(samples)
     return ThreadsResult(
         outcome=Outcome.OK,
@@ -129,7 +129,7 @@ def _processes(
     if end.outcome is not Outcome.OK:
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
-    speedup = _in_room(_speedup(pairs, machine, less_queue=less_queue), _room(measurement, machine))
+    speedup = _in_room(_speedup(pairs, machine, less_queue=less_queue), measurement, machine)
     memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
     return ProcessesResult(
         outcome=Outcome.OK,
@@ -170,7 +170,8 @@ def _over_threads(measurement: Measurement, machine: Machine, holding: float, *,
         for one in measurement.rounds
         if one.threads is not None and one.processes is not None
     ]
-    if not pairs or math.isfinite(_room(measurement, machine)):
+    parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_THREADS
+    if not pairs or (parallel_inside and _busy(measurement)):
         return None
     ratio = _speedup(pairs, machine, less_queue=less_queue)
     serial = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
@@ -237,17 +238,25 @@ def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
     return _speedup(pairs, machine, less_queue=measurement.workers <= machine.cpus)
 
 
-def _room(measurement: Measurement, machine: Machine) -> float:
-    """Return the speed-up that the CPUs leave room for, or infinity where the measured one says it better.
+def _busy(measurement: Measurement) -> bool:
+    """Tell whether other programs kept serial calls waiting for a CPU."""
+    return not all(rounds.is_unqueued(one) for one in measurement.rounds)
 
-    A call whose native threads use several cores competes with its own copies. With other programs on the CPUs, more
-    copies also win a larger part of them, which reads as a speed-up: then what CPU time a call needs decides, not how
-    long it took.
+
+def _in_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> Estimate:
+    """Cap a speed-up by what the CPUs leave room for, on a busy machine; on a quiet one it was measured.
+
+    A call needs CPU time, its native helper threads' included, and there are so many CPUs. With other programs on them,
+    more workers also win a larger part of them, which reads as a speed-up. Of calls that are parallel inside that
+    leaves nothing known but the cap.
     """
+    if not _busy(measurement):
+        return estimate
     width = median(rounds.cores_used(one.serial) for one in measurement.rounds)
-    if width <= 1 + NATIVE_THREADS or all(rounds.is_unqueued(one) for one in measurement.rounds):
-        return math.inf
-    return max(1.0, machine.cpus / min(width, machine.cpus))
+    room = max(1.0, machine.cpus / max(width, 1e-9))
+    capped = _capped(estimate, room)
+    inside = width > 1 + NATIVE_THREADS and room < measurement.workers
+    return replace(capped, low=min(capped.low, 1.0)) if inside else capped
 
 
 def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
@@ -307,14 +316,6 @@ def _capped(estimate: Estimate, most: float) -> Estimate:
         high=min(estimate.high, most),
         confidence=estimate.confidence,
     )
-
-
-def _in_room(estimate: Estimate, room: float) -> Estimate:
-    """Cap a speed-up by what the CPUs leave room for; where that counts, it may also be nothing at all."""
-    if not math.isfinite(room):
-        return estimate
-    capped = _capped(estimate, room)
-    return replace(capped, low=min(capped.low, 1.0))
 
 
 def _within(estimate: Estimate, least: float, most: float) -> Estimate:
