@@ -121,9 +121,7 @@ def _suite(folder: Path, tests: int) -> Path:
     return folder
 
 
-def _contest(
-    pythons: dict[str, str], suite: Path, flags: Sequence[str], pairs: int, *, peers: bool
-) -> bool:
+def _contest(pythons: dict[str, str], suite: Path, flags: Sequence[str], pairs: int, *, peers: bool) -> bool:
     """Run everything in alternation, print a table, and tell whether the bars are met."""
     names = [name for name in pythons if name != "bare"]
     for python in pythons.values():

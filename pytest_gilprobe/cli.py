@@ -194,7 +194,7 @@ def _draw(report: Report, arguments: argparse.Namespace) -> str:
         case "markdown":
             return markdown.draw(report, limit=None)
     if report.scan is not None:
-        from pytest_gilprobe.reporters import scan_terminal
+        from pytest_gilprobe.reporters import scan_terminal  # noqa: PLC0415 - only a scan needs it
 
         return terminal.text(scan_terminal.draw(report, **_screen(arguments)), color=_color(arguments))
     return terminal.text(terminal.draw(report, **_screen(arguments)), color=_color(arguments))

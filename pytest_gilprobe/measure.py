@@ -283,7 +283,13 @@ class _Probe:
         for number in range(MOST_ROUNDS):
             if not self._affordable(number):
                 return
-            self._round(number, cold)
+            try:
+                self._round(number, cold)
+            except NotProbed as finding:
+                if not self._seen.rounds:
+                    raise
+                self._seen = replace(self._seen, out_of_time=str(finding))
+                return
             self._listen()
             wish = settled(self._seen) if self._seen.rounds else Wish.ROUND
             if wish is Wish.CONTROL and self._control():
@@ -332,8 +338,7 @@ class _Probe:
         self._seen = replace(
             self._seen,
             out_of_time=(
-                f"not within {self._clock.budget_s:g} s; max_time={math.ceil(whole)} would allow for one more "
-                "round"
+                f"not within {self._clock.budget_s:g} s; max_time={math.ceil(whole)} would allow for one more round"
             ),
         )
         return False

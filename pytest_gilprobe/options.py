@@ -72,8 +72,7 @@ OPTIONS = (
         default="auto",
         metavar="N",
         help=(
-            "threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: "
-            "auto)"
+            "threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: auto)"
         ),
     ),
     Option("max-time", reads="seconds", default="5", metavar="S", help="seconds that one probe may take (default: 5)"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan, Settings
     from pytest_gilprobe.model import Environment, WorkloadResult
 
+
 class ProbeSession:
     """Probes the marked tests of one session and reports on them."""
 

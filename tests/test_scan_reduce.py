@@ -82,14 +82,19 @@ def test_without_a_gil_nothing_is_said_to_hold_it() -> None:
 
 def test_short_tests_are_pooled_by_file_and_by_fixture_and_none_is_lost() -> None:
     """Every test is told alone or is in its file's pool; a fixture pools where several tests share it."""
-    calls = [_call(f"{name}.py::test_{number}", wall_ms=2, held=0.5, fixtures=("db", f"own_{name}{number}"))
-             for name in "ab" for number in range(30)]
+    calls = [
+        _call(f"{name}.py::test_{number}", wall_ms=2, held=0.5, fixtures=("db", f"own_{name}{number}"))
+        for name in "ab"
+        for number in range(30)
+    ]
     found = _reduce(*calls, _call("a.py::long"))
     assert found.scan.tests == 61
     assert [result.nodeid for result in found.results] == ["a.py::long"]
     pools = {(pool.kind, pool.name): pool for pool in found.scan.pools}
     assert {key: pool.tests for key, pool in pools.items()} == {
-        ("file", "a.py"): 30, ("file", "b.py"): 30, ("fixture", "db"): 60
+        ("file", "a.py"): 30,
+        ("file", "b.py"): 30,
+        ("fixture", "db"): 60,
     }
     held = pools["fixture", "db"].gil_held_fraction
     assert held is not None

@@ -123,11 +123,19 @@ def test_ceiling_is_the_reciprocal_of_the_held_share() -> None:
 
 
 def test_threads_are_bounded_by_the_ceiling() -> None:
-    """Threads that read faster than a GIL held all the time allows are cut to what it allows."""
-    one = Round(serial=serial(trace=trace(1.0)), threads=threads(0.1, 1.0))
+    """On a busy machine, threads that read faster than a GIL held all the time allows are cut to what it allows."""
+    one = Round(serial=serial(queue_s=0.05, cpu_s=0.05, trace=trace(1.0)), threads=threads(0.1, 0.5, queue_s=0.05))
     together = reduce(measurement(one), machine())[1]
     assert together.speedup is not None
     assert together.speedup.high < 1.2
+
+
+def test_threads_are_not_bounded_on_a_quiet_machine() -> None:
+    """On a quiet machine, threads that pass the ceiling stay as measured: a contradiction that the judge must see."""
+    one = Round(serial=serial(trace=trace(1.0)), threads=threads(0.1, 1.0))
+    together = reduce(measurement(one), machine())[1]
+    assert together.speedup is not None
+    assert together.speedup.low > 1.5
 
 
 def test_never_held_has_no_ceiling() -> None:

@@ -17,9 +17,7 @@ MOST_NAMES = 5
 _NUMBERS_WIDTH = 44
 
 
-def draw(
-    report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: Sequence[str] = ()
-) -> Iterator[Segment]:
+def draw(report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: Sequence[str] = ()) -> Iterator[Segment]:
     """Draw the report of a scan; nothing for any other report. ``tracers`` traced the tests' Python code meanwhile."""
     scan = report.scan
     if scan is None:

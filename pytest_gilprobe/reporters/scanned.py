@@ -52,7 +52,7 @@ def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
         yield f"a pytest process died in {inert(scan.died_in)}"
     if scan.unwatched is not None:
         yield f"the GIL was not watched: {inert(scan.unwatched)}"
-    if scan.run_queue_s is not None and scan.run_queue_s > CROWDED * scan.wall_s:
+    if scan.run_queue_s is not None and scan.wall_s > 0 and scan.run_queue_s > CROWDED * scan.wall_s:
         kept = numbers.percent(scan.run_queue_s / scan.wall_s)
         yield f"other programs kept the tests from a core for {kept} of that time; CPU is told of the rest"
     if scan.lost:

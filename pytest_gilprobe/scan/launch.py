@@ -72,4 +72,3 @@ def end(watcher: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         watcher.kill()
         watcher.wait()
-

@@ -208,5 +208,3 @@ def _of_the_suite(results: Iterable[WorkloadResult], pools: Iterable[ScanPool]) 
         low=max(0.0, value - spread(lambda held: held.value - held.low)),
         high=min(1.0, value + spread(lambda held: held.high - held.value)),
     )
-
-

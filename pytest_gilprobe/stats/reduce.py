@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -193,10 +192,10 @@ def _doubt(pairs: Sequence[tuple[Sample, Sample]], holding: float, *, less_queue
 
     Worse: a thread that queues while another holds the GIL would have waited anyway, so that time is no loss to take
     out; it is at most what the others computed while holding it. Threads that do wait for each other, more than one
-    alone waits, may do so for a lock that nobody sees: then all that the others computed counts as held. Better: a thread that waits for a lock or the GIL is
-    blocked, not queued; but if its holder is kept from running for a share q of the time that it wants to run, the
-    wait is longer by that share. Both are extremes, so they widen the interval and leave the value; on a quiet
-    machine both are 1.
+    alone waits, may do so for a lock that nobody sees: then all that the others computed counts as held. Better: a
+    thread that waits for a lock or the GIL is blocked, not queued; but if its holder is kept from running for a share
+    q of the time that it wants to run, the wait is longer by that share. Both are extremes, so they widen the
+    interval and leave the value; on a quiet machine both are 1.
     """
     if not less_queue:
         return 1.0, 1.0

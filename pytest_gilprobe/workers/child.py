@@ -62,6 +62,7 @@ WRITERS = (
 )
 """Options of pytest and of plugins that name a file to be written, or switch writing on."""
 
+
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
     """Run a worker until it is told to stop or its parent is gone.
 
@@ -119,7 +120,7 @@ class Server:
         self._culprits = Culprits(spec.gil_switched_on_by if host.gil_enabled() else ())
 
     def say(self, answer: Answer) -> None:
-        """Answer the parent; end this process if there is none any more, or if it is a copy that the workload forked."""
+        """Answer the parent; end this process if there is none, or if it is a copy that the workload forked."""
         if host.getpid() != self._pid:
             end(0)
         try:
