@@ -30,6 +30,8 @@ CEILING_SLACK = 1.1
 """A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have
 errors."""
 
+NOISE_OF_QUEUEING = 0.1
+"""Noise of a batch that queued all the time, beyond a quiet one's: a correction is less certain the larger it is."""
 NATIVE_THREADS = 0.2
 """Cores used beyond the first from which a call counts as having native helper threads."""
 WAITS_PER_CALL = 0.2
@@ -159,7 +161,8 @@ def _speedup(pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_q
         rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
         for serial, sample in pairs
     ]
-    return rounds.positive_centre(ratios, max(machine.noise, rounds.LEAST_NOISE))
+    queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
+    return rounds.positive_centre(ratios, max(machine.noise, rounds.LEAST_NOISE) + queued * NOISE_OF_QUEUEING)
 
 
 def _over_threads(measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool) -> Estimate | None:

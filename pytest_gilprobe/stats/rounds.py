@@ -19,7 +19,7 @@ LEAST_NOISE = 0.03
 """
 PRIOR_WEIGHT = 4
 """How many degrees of freedom the assumed noise counts for: about as many as the rounds of one probe."""
-QUIET = 0.03
+QUIET = 0.05
 """Run-queue share of a batch up to which no other program is taken to have disturbed it."""
 AGREEMENT = 0.12
 """How far serial and parallel times of one call may differ in a quiet round: four times the least noise."""
@@ -162,13 +162,13 @@ def native_cpu_share(sample: Sample) -> float:
 def cores_used(sample: Sample) -> float:
     """Return how many cores a serial batch kept busy, or would have: 1 computes, more has native helper threads.
 
-    Both the time that it had a core and, for a call that computes, its own CPU time are taken as the measure of one
-    core: where other programs keep the helpers waiting, the first alone reads too low.
+    What one core is, the calling thread tells by its own CPU time if it computes all the while, else by the time for
+    which it was not queueing: of the two clocks the first is not blurred by other programs.
     """
     wall, cpu, queue = totals_s(sample)
     total = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
     running = max(wall - (queue or 0.0), 1e-9)
-    return max(total / running, total / cpu if cpu > running * COMPUTES_ALL else 0.0)
+    return total / (cpu if cpu > running * COMPUTES_ALL else running)
 
 
 def lane_s_per_call(sample: Sample) -> float:
