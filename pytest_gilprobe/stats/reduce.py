@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import fmean, median
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import (
@@ -212,7 +212,7 @@ def _doubt(pairs: Sequence[tuple[Sample, Sample]], holding: float, *, less_queue
         best.append(lane / max(lane - waited * held_up, 1e-12))
         locked = 1.0 if waited > lane * WAITS or _wait_for_each_other(serial, threads) else holding
         worst.append(rounds.span_s(threads, less_queue=True) / rounds.span_s(threads, less_queue=True, holding=locked))
-    return min(1.0, fmean(worst)), max(1.0, fmean(best))
+    return min(1.0, median(worst)), max(1.0, median(best))
 
 
 def _wait_for_each_other(serial: Sample, threads: Sample) -> bool:

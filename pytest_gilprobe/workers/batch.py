@@ -60,34 +60,49 @@ def _loop(call: Call, calls: int) -> tuple[int, int, int]:
     return start, end, _thread_time_ns() - cpu
 
 
-def timed(call: Call, calls: int, begin_ns: int = 0) -> ThreadReading:
+def timed(call: Call, calls: int, begin_ns: int = 0, watch: Queueing | None = None) -> ThreadReading:
     """Make ``calls`` calls in this thread and read its clocks; what a call raises passes through.
 
     The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or at once if that is past. Waking up late for it
-    counts as wall time, and as queueing where that is why.
+    counts as wall time, and as queueing where that is why: told for certain only if ``watch`` was made before this
+    thread was told to begin.
     """
-    clock = host.RunQueueClock()
+    queueing = watch or Queueing()
     try:
-        before = clock.read_ns()
         ahead = begin_ns - _perf_counter_ns()
         if ahead > 0:
             host.sleep(ahead / 1e9)
         waits_before = host.waits()
         start, end, cpu = _loop(call, calls)
         waits_after = host.waits()
-        if ahead > 0:
-            start = begin_ns
-        after = clock.read_ns()
+        queued = queueing.so_far_ns()
     finally:
-        clock.close()
+        queueing.close()
     return ThreadReading(
         calls=calls,
-        start_ns=start,
+        start_ns=begin_ns if ahead > 0 or (begin_ns and watch is not None) else start,
         end_ns=end,
         cpu_ns=cpu,
-        run_queue_ns=None if before is None or after is None else after - before,
+        run_queue_ns=queued,
         waits=None if waits_before is None or waits_after is None else waits_after - waits_before,
     )
+
+
+class Queueing:
+    """How long this thread has been in the run queue since this was made; None where the system does not tell."""
+
+    def __init__(self) -> None:
+        self._clock = host.RunQueueClock()
+        self._before = self._clock.read_ns()
+
+    def so_far_ns(self) -> int | None:
+        """Return it in nanoseconds."""
+        now = self._clock.read_ns()
+        return None if now is None or self._before is None else now - self._before
+
+    def close(self) -> None:
+        """Give the clock's file back."""
+        self._clock.close()
 
 
 def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:
@@ -139,9 +154,10 @@ class _Lane:
     def _run(self) -> None:
         try:
             with self.opening as call:
+                queueing = Queueing()
                 self.ready.set()
                 self.go.wait()
-                self.reading = timed(call, self.calls, self.begin_ns)
+                self.reading = timed(call, self.calls, self.begin_ns, queueing)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
             self.error = describe(error)
         finally:
