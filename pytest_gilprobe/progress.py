@@ -26,7 +26,7 @@ class Progress:
         text = f" [gilprobe: {words}]"
         if writer.width_of_current_line + len(text) >= writer.fullwidth:
             return
-        writer.write(text, flush=True, light=True)
+        self._past_the_writer(text)
         self._shown = len(text)
 
     def clear(self) -> None:
@@ -34,5 +34,15 @@ class Progress:
         if self._reporter is None or not self._shown:
             return
         shown, self._shown = self._shown, 0
-        writer = self._reporter.config.get_terminal_writer()
-        writer.write("\b" * shown + " " * shown + "\b" * shown, flush=True)
+        self._past_the_writer("\b" * shown + " " * shown + "\b" * shown)
+
+    def _past_the_writer(self, text: str) -> None:
+        """Write what is no part of the line.
+
+        Private access: ``_file``. The writer counts what goes through it as part of the current line, to place the
+        percentage at its end; a backspace in it makes that count -1, and there is no public way around it.
+        """
+        assert self._reporter is not None
+        file = self._reporter.config.get_terminal_writer()._file  # noqa: SLF001 - see above
+        file.write(text)
+        file.flush()

@@ -17,6 +17,10 @@ class Writer:
         self.width_of_current_line = at
         self.fullwidth = fullwidth
         self.text = ""
+        self._file = self
+
+    def flush(self) -> None:
+        """Do nothing."""
 
     def write(self, text: str, **_: object) -> None:
         self.text += text
