@@ -42,7 +42,7 @@ class Progress:
         Private access: ``_file``. The writer counts what goes through it as part of the current line, to place the
         percentage at its end; a backspace in it makes that count -1, and there is no public way around it.
         """
-        assert self._reporter is not None
-        file = self._reporter.config.get_terminal_writer()._file  # noqa: SLF001 - see above
-        file.write(text)
-        file.flush()
+        if self._reporter is not None:
+            file = self._reporter.config.get_terminal_writer()._file  # noqa: SLF001 - see above
+            file.write(text)
+            file.flush()
