@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.gil.watch import Watcher, WatchError
@@ -215,6 +216,6 @@ def _slice(watch: Watch, where: Place | None, ended: int) -> bool:
 
 def _alive(pid: int) -> bool:
     try:
-        return b") Z" not in open(f"/proc/{pid}/stat", "rb").read()  # noqa: PTH123 - one line, closed at once
+        return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
