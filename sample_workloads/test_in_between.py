@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sample_workloads.expected import AROUND_THE_GIL
+from sample_workloads.expected import AROUND_THE_GIL_SHARING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ONE_AT_A_TIME = threading.Lock()
 
 
-@pytest.mark.gilprobe(expect=AROUND_THE_GIL, expect_bound="mixed")
+@pytest.mark.gilprobe(expect=AROUND_THE_GIL_SHARING, expect_bound="mixed")
 def test_half_waiting_half_python(get: Callable[[str], bytes], numbers_in_10_ms: int) -> None:
     """Half I/O, half Python, so processes: with half the time inside the GIL no number of threads gives more than 2x.
 

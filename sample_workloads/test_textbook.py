@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sample_workloads import picture
-from sample_workloads.expected import AROUND_THE_GIL
+from sample_workloads.expected import AROUND_THE_GIL_SHARING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +35,12 @@ def test_api_calls(get: Callable[[str], bytes]) -> None:
     assert json.loads(get("/users/7?wait_ms=25"))["name"] == "Ada"
 
 
-@pytest.mark.gilprobe(expect=AROUND_THE_GIL, expect_bound="cpu")
+@pytest.mark.gilprobe(expect=AROUND_THE_GIL_SHARING, expect_bound="cpu")
 def test_image_processing() -> None:
     """CPU-bound in Python, so processes: bytecode computes each pixel, and only the thread with the GIL runs bytecode.
 
-    The picture in shades of grey, pixel by pixel. On a Python without a GIL, threads.
+    The picture in shades of grey, pixel by pixel. On a Python without a GIL threads compute too (1.5x to 2.0x for two
+    in CPython 3.13t), as far as they do not slow each other down by the objects that they share.
 
     Source: CPython documentation, `threading`: "due to the Global Interpreter Lock, only one thread can execute
     Python code at once"; `multiprocessing`: "side-stepping the Global Interpreter Lock by using subprocesses instead
@@ -53,9 +54,11 @@ def test_image_processing() -> None:
     assert len(grey) == image.width * image.height
 
 
-@pytest.mark.gilprobe(expect=AROUND_THE_GIL, expect_bound="cpu")
+@pytest.mark.gilprobe(expect=AROUND_THE_GIL_SHARING, expect_bound="cpu")
 def test_data_crunching() -> None:
-    """CPU-bound in Python, so processes: each has a GIL of its own. On a Python without a GIL, threads.
+    """CPU-bound in Python, so processes: each has a GIL of its own.
+
+    On a Python without a GIL threads compute too (1.5x to 2.0x for two in CPython 3.13t).
 
     Source: as for image processing.
     """
