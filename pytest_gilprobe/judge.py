@@ -21,7 +21,7 @@ from pytest_gilprobe.model import (
     Wish,
 )
 from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import is_quiet
+from pytest_gilprobe.stats.rounds import QUIET, is_quiet
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import bound_at as bound_at  # noqa: PLC0414
@@ -44,8 +44,6 @@ SUPERLINEAR = 1.05
 """N workers that do more than N times the work of one, by more than this, were compared with a disturbed one."""
 IMPLAUSIBLE = 1.15
 """The same for the estimate itself, whatever its interval: no reader should be shown it as an answer."""
-QUIET = 0.05
-"""Run-queue share up to which other programs are taken not to matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
