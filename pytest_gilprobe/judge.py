@@ -21,7 +21,7 @@ from pytest_gilprobe.model import (
     Wish,
 )
 from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import QUIET, is_quiet
+from pytest_gilprobe.stats.rounds import QUIET, is_quiet, is_unqueued
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import bound_at as bound_at  # noqa: PLC0414
@@ -40,6 +40,8 @@ BELIEVED = 1.25
 """Threads measured above their GIL ceiling by more than this contradict it."""
 ROUNDS_WHEN_DISTURBED = 3
 """So many rounds must agree where none of them was quiet: two can be disturbed alike."""
+ROUNDS_TO_BELIEVE = 2
+"""So many quiet rounds, each with a quiet control, must agree that nothing helps: one may have met a bad moment."""
 SUPERLINEAR = 1.05
 """N workers that do more than N times the work of one, by more than this, were compared with a disturbed one."""
 IMPLAUSIBLE = 1.15
@@ -115,10 +117,10 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
         return Choice(
             strategy=Recommendation.INCONCLUSIVE, why_not=reasons.straddles(evidence, unsettled), wish=Wish.ROUND
         )
+    if strategy is Recommendation.SERIAL and needs_cpus(evidence, bound):
+        return _believe_serial(evidence)
     if doubt := disturbed(evidence) or contradicts(evidence):
         return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=doubt, wish=Wish.ROUND)
-    if strategy is Recommendation.SERIAL:
-        return _believe_serial(evidence, bound)
     return Choice(strategy=strategy)
 
 
@@ -138,21 +140,22 @@ def _by_direct_comparison(
     return Recommendation.PROCESSES if ratio.low > CLOSE else None
 
 
-def _believe_serial(evidence: Evidence, bound: Bound) -> Choice:
-    """Believe that nothing helps only if it could have been seen to help.
+def _believe_serial(evidence: Evidence) -> Choice:
+    """Believe that nothing helps a call that computes only if it could have been seen to help.
 
-    That takes a control between the rounds, and more than one of them.
+    That takes a control beside each of several rounds: two where nothing disturbed serial calls and controls, else
+    three. The parallel batches are no witnesses here, since calls that are parallel inside queue behind each other.
     """
-    if not needs_cpus(evidence, bound):
-        return Choice(strategy=Recommendation.SERIAL)
     seen = evidence.measurement
-    if len(seen.controls) < min(len(seen.rounds), ROUNDS_WHEN_DISTURBED):
+    calm = all(is_unqueued(one) for one in seen.rounds) and all(is_quiet(one) for one in seen.controls)
+    wanted = ROUNDS_TO_BELIEVE if calm else ROUNDS_WHEN_DISTURBED
+    if len(seen.controls) < min(len(seen.rounds), wanted):
         why = reasons.too_few_rounds(evidence)
         return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=why, wish=Wish.CONTROL)
     if blind := cannot_tell(evidence):
         more = Wish.ROUND if evidence.machine.cpus > 1 else Wish.NOTHING
         return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=blind, wish=more)
-    if len(seen.controls) < ROUNDS_WHEN_DISTURBED:
+    if len(seen.controls) < wanted:
         return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=reasons.too_few_rounds(evidence), wish=Wish.ROUND)
     return Choice(strategy=Recommendation.SERIAL)
 
@@ -246,6 +249,7 @@ def cannot_tell(evidence: Evidence) -> str | None:
 
 
 def _speedup(strategy: Recommendation, evidence: Evidence) -> float | None:
+    """Return what the advised strategy promises: what was measured, but never more than one call for each worker."""
     if strategy is Recommendation.SERIAL:
         return 1.0
     tried: dict[Recommendation, ThreadsResult | ProcessesResult] = {
@@ -253,4 +257,6 @@ def _speedup(strategy: Recommendation, evidence: Evidence) -> float | None:
         Recommendation.PROCESSES: evidence.processes,
     }
     chosen = tried.get(strategy)
-    return chosen.pool_speedup.value if chosen is not None and chosen.pool_speedup is not None else None
+    if chosen is None or chosen.pool_speedup is None:
+        return None
+    return min(chosen.pool_speedup.value, float(evidence.measurement.workers))

@@ -33,7 +33,13 @@ def estimate(value: float, low: float | None = None, high: float | None = None) 
 
 
 def thread(
-    wall_s: float, *, cpu_s: float = 0.0, queue_s: float | None = 0.0, calls: int = 10, start_s: float = 0.0
+    wall_s: float,
+    *,
+    cpu_s: float = 0.0,
+    queue_s: float | None = 0.0,
+    calls: int = 10,
+    start_s: float = 0.0,
+    waits: int | None = None,
 ) -> ThreadReading:
     """Make one thread's reading."""
     start = START_NS + round(start_s * 1e9)
@@ -43,6 +49,7 @@ def thread(
         end_ns=start + round(wall_s * 1e9),
         cpu_ns=round(cpu_s * 1e9),
         run_queue_ns=None if queue_s is None else round(queue_s * 1e9),
+        waits=waits,
     )
 
 

@@ -81,6 +81,7 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("slow-first-call", evidence(first_call_s=1e-4, wall_s_per_call=estimate(1e-6)), Bound.CPU, Gil.HELD),
     ("uneven-calls", evidence(seen=rising(1.0, 2.0, 1.0)), Bound.CPU, Gil.HELD),
     ("uneven-calls", evidence(seen=rising(1.0, 1.1, 1.0, 1.1, 1.0, 1.1)), Bound.CPU, Gil.HELD),
+    ("uneven-calls", evidence(seen=rising(1.0, 1.0, 1.4, 1.0, 1.3, 1.4)), Bound.CPU, Gil.HELD),
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="free"), gil_held_fraction=None), Bound.CPU, Gil.ABSENT),
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="at times")), Bound.CPU, Gil.HELD),
 ]

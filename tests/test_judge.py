@@ -235,9 +235,30 @@ def test_strategy_that_time_did_not_allow_may_be_anything() -> None:
 # Belief
 
 
-def test_serial_is_believed_with_controls() -> None:
-    """That nothing helps is believed when the machine, asked between the rounds, could have helped."""
-    assert choose(believed(), Bound.CPU).strategy is SERIAL
+@pytest.mark.parametrize("number", [2, 3])
+def test_serial_is_believed_with_controls(number: int) -> None:
+    """That nothing helps is believed when the machine, asked between two rounds or more, could have helped."""
+    assert choose(believed(number), Bound.CPU).strategy is SERIAL
+
+
+def test_serial_needs_three_rounds_on_a_busy_machine() -> None:
+    """Where serial calls or controls queued, two rounds are too few."""
+    control = Round(serial=serial(), processes=processes())
+    for number, strategy in ((2, INCONCLUSIVE), (3, SERIAL)):
+        rounds, controls = (BUSY_ROUND,) * number, (control,) * number
+        found = choose(evidence(1.0, 1.0, seen=measurement(*rounds, controls=controls)), Bound.CPU)
+        assert found.strategy is strategy
+        pushed = (replace(control, serial=serial(0.2, cpu_s=0.1, queue_s=0.1)),) * number
+        found = choose(evidence(1.0, 1.0, seen=measurement(*[PYTHON_LOOP] * number, controls=pushed)), Bound.CPU)
+        assert found.strategy is strategy
+
+
+def test_calls_that_queue_behind_each_other_are_believed_by_their_controls() -> None:
+    """Parallel batches of a call that is parallel inside queue for its own threads, which is no disturbance."""
+    inside = Round(serial=serial(native_s=0.1), threads=threads(0.2, 0.5, queue_s=0.1), processes=processes(0.2, 0.5))
+    control = Round(serial=serial(), processes=processes())
+    found = choose(evidence(1.0, 1.0, seen=measurement(inside, inside, controls=(control, control))), Bound.CPU)
+    assert found.strategy is SERIAL
 
 
 def test_serial_is_not_believed_at_once() -> None:
@@ -354,6 +375,11 @@ def test_unclear_bound_wishes_for_a_round() -> None:
 def test_speedup_of_serial_is_1_and_of_inconclusive_unknown(given_: Evidence, speedup: float | None) -> None:
     """Serial advice promises just serial speed, and no advice promises nothing."""
     assert judge(given_).verdict.speedup == speedup
+
+
+def test_promise_is_at_most_the_number_of_workers() -> None:
+    """Two processes measured at 2.1 by luck are not promised to do more than twice the work."""
+    assert judge(evidence(1.0, estimate(2.1, 1.9, 2.3))).verdict.speedup == 2.0
 
 
 ANY = st.builds(

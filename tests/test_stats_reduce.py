@@ -93,6 +93,20 @@ def test_own_queueing_is_not_taken_out(workers: int, cpus: int, native_s: float,
     assert correctable(seen, machine(cpus=cpus)) is answer
 
 
+@pytest.mark.parametrize(("waits", "doubted"), [(0, False), (3, False), (30, True)])
+def test_threads_that_wait_often_for_each_other_are_doubted_on_a_busy_machine(waits: int, *, doubted: bool) -> None:
+    """Queueing beside a thread that one waits for may be waiting; a few waits, as at the start, tell nothing."""
+    busy = Round(
+        serial=serial(0.2, cpu_s=0.1, queue_s=0.1, waits=0, trace=trace(0.0, span_s=0.2)),
+        threads=threads(0.2, cpu_s=0.1, queue_s=0.1, waits=waits),
+        processes=processes(0.2, cpu_s=0.1, queue_s=0.1),
+    )
+    together = reduce(measurement(busy), machine())[1]
+    assert together.speedup is not None
+    assert together.speedup.value == pytest.approx(2.0)
+    assert (together.speedup.low < 1.2) is doubted
+
+
 # The GIL
 
 

@@ -290,3 +290,18 @@ def test_parallel_samples_share_one_definition() -> None:
     one, other = threads(0.1, 1.0), processes(0.1, 1.0)
     assert rounds.s_per_call(one, less_queue=True) == rounds.s_per_call(other, less_queue=True)
     assert rounds.totals_s(one) == rounds.totals_s(other)
+
+
+@given(values=st.lists(st.floats(0.1, 10), min_size=2, max_size=12))
+def test_trend_is_what_its_definition_counts(values: list[float]) -> None:
+    """Kendall's tau is the share of pairs that rise less the share that fall, and reverses with the order."""
+    pairs = [(a, b) for i, a in enumerate(values) for b in values[i + 1 :]]
+    expected = sum(1 for a, b in pairs if b > a) / len(pairs) - sum(1 for a, b in pairs if b < a) / len(pairs)
+    assert rounds.kendall_tau(values) == pytest.approx(expected)
+    assert rounds.kendall_tau(values[::-1]) == pytest.approx(-rounds.kendall_tau(values))
+
+
+def test_trend_needs_two_values() -> None:
+    """One value has no trend."""
+    with pytest.raises(ValueError, match="found 1"):
+        rounds.kendall_tau([1.0])

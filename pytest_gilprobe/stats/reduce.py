@@ -41,6 +41,9 @@ Seen with two busy loops beside it: 0.3 to 0.6 for hashing under one lock, up to
 """
 WAITS_PER_CPU_S = 20.0
 """The same, for each second of CPU time: a handful in a batch happen by chance."""
+WAITS_TO_BEGIN = 3
+"""Waits of one thread in a batch that say nothing: threads that begin and end together meet at the GIL once each, and
+once more when one of them is pushed off its CPU there."""
 WAITS = 0.1
 """Share of its time that a thread must wait for the others, to count as waiting for a lock of theirs."""
 OWN_QUEUE = 1.15
@@ -226,7 +229,9 @@ def _wait_for_each_other(serial: Sample, threads: Sample) -> bool:
         return True
     extra = together - alone
     _, cpu, _ = rounds.totals_s(threads)
-    return extra > WAITS_PER_CALL and extra * rounds.calls_in(threads) > WAITS_PER_CPU_S * cpu
+    lanes = sum(len(reading.threads) for reading in threads.readings)
+    by_chance = max(WAITS_PER_CPU_S * cpu, WAITS_TO_BEGIN * lanes)
+    return extra > WAITS_PER_CALL and extra * rounds.calls_in(threads) > by_chance
 
 
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:

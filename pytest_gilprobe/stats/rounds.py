@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from statistics import NormalDist, fmean, median
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,19 @@ def positive_centre(values: Sequence[float], prior_sd: float) -> Estimate:
     """
     logs = centre([math.log(value) for value in values], prior_sd)
     return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
+
+
+def kendall_tau(values: Sequence[float]) -> float:
+    """Return how steadily values rise in their order: 1 always, 0 no trend, -1 always fall. Ties count as neither.
+
+    Raises `ValueError` for fewer than two values. *Source:* M. G. Kendall, "A new measure of rank correlation",
+    Biometrika 30, 1938; against time it is Mann's test for trend, Econometrica 13, 1945.
+    """
+    pairs = len(values) * (len(values) - 1) // 2
+    if not pairs:
+        msg = f"a trend needs two values or more, found {len(values)}"
+        raise ValueError(msg)
+    return sum((late > early) - (late < early) for early, late in combinations(values, 2)) / pairs
 
 
 def calls_in(sample: Sample) -> int:
