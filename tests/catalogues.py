@@ -19,6 +19,7 @@ METHOD_ROOMS = (
     "reasons",
     "cautions",
     "stats/rounds",
+    "stats/doubt",
     "stats/reduce",
     "stats/held",
     "measure",
