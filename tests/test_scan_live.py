@@ -77,7 +77,7 @@ def test_a_command_is_watched_and_its_status_handed_on(capfd: pytest.CaptureFixt
     status = cli.main(["watch", "--", sys.executable, "-c", SPIN.format(0.6) + "raise SystemExit(3)"])
     said = capfd.readouterr().err
     assert status == 3
-    held = re.search(r"GIL held (\d+) % of\s+the\s+time", said)
+    held = re.search(r"GIL held >?(\d+) % of\s+the\s+time", said)  # one free look at its end is ">99 %"
     assert held is not None
     assert int(held[1]) > 60
     assert "waiting for the GIL" in said
