@@ -310,8 +310,8 @@ def held(bench: Bench) -> None:
         "gilprobe watch": _held_by_watch,
         "py-spy --gil": _held_by_py_spy,
         "profiling.sampling --mode gil": _held_by_sampler,
-        "gilknocker": lambda bench, share: _held_inside(bench, "gilknocker", "knocked.py", share),
-        "gil_load": lambda bench, share: _held_inside(bench, "gil_load", "-m", "gil_load", "loaded.py", share),
+        "gilknocker": lambda bench, share: _held_inside(bench, "gilknocker", share, "knocked.py"),
+        "gil_load": lambda bench, share: _held_inside(bench, "gil_load", share, "-m", "gil_load", "loaded.py"),
     }
     table = []
     for name, method in methods.items():
@@ -320,6 +320,8 @@ def held(bench: Bench) -> None:
             found = _attempt(lambda m=method, p=python, s=share: _repeated(bench, m, p, s))  # type: ignore[misc]
             cells = ("", "", found, "") if isinstance(found, str) else found
             table.append((name, share, *cells, PRIVILEGES[name]))
+            if isinstance(found, str):
+                break
     _print("GIL-held share", ("tool", "known, about", "mean error", "largest error", "slowed to", "needs"), table)
     print(f"\nSlowed to: the workload's own time, of unwatched, median of {bench.repeat} pairs.")
     print("gilknocker tells contention, not the share.")
@@ -344,8 +346,12 @@ def _own_readings(said: str) -> tuple[float, float]:
     return float(truth), float(work_s)
 
 
-def _held_inside(bench: Bench, name: str, *arguments: str) -> Readings:
-    said = bench.run(name, *arguments)
+def _held_inside(bench: Bench, name: str, share: str, *arguments: str) -> Readings:
+    """Ask a tool that runs inside the program; `timeout` ends all that hangs, the tool's own child too."""
+    command = ("timeout", "-k", "1", "60", bench.pythons[name], *arguments, share)
+    done = subprocess.run(command, cwd=bench.folder, env=_environment(bench.folder), capture_output=True, text=True,
+                          timeout=TIMEOUT_S, check=True)  # fmt: skip
+    said = done.stdout
     return float(re.findall(r"^told ([\d.e-]+)", said, re.MULTILINE)[0]), *_own_readings(said)
 
 
