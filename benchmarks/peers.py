@@ -1,9 +1,10 @@
 """This plugin beside its peers, on what they do: same workloads, same machine, one run; prints Markdown.
 
-    python benchmarks/peers.py                     everything, on an otherwise idle machine: about ten minutes
-    python benchmarks/peers.py --only timing       one of: timing, threads, held, cost
-    python benchmarks/peers.py --busy 2            with two busy loops beside it
-    python benchmarks/peers.py --suite FOLDER      for `cost`: a real test suite, instead of 400 tests of 5 ms each
+    python benchmarks/peers.py                     everything, on an otherwise idle machine: about forty minutes
+    python benchmarks/peers.py --only timing       one of: timing, threads, neighbours, held, cost; may be repeated
+    python benchmarks/peers.py --pairs 2 --repeat 1    a look, not a figure
+    python benchmarks/peers.py --project NAME==VERSION   for `cost`: whose source distribution's tests to run
+    python benchmarks/peers.py --suite FOLDER      for `cost`: a folder with tests instead
     python benchmarks/peers.py --keep FOLDER       keep the environments for another call
 
 Every peer has a virtual environment of its own. A peer that cannot be installed or does not run here is listed with
@@ -22,6 +23,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import venv
@@ -40,12 +42,21 @@ PACKAGES: Final = {
     "pyperf": ("pyperf",),
     "pytest-run-parallel": ("pytest", "pytest-run-parallel"),
     "py-spy": ("py-spy",),
+    "gilknocker": ("gilknocker",),
+    "gil_load": ("gil_load",),
     "pyinstrument": ("pytest", "pyinstrument"),
     "scalene": ("pytest", "scalene"),
     "bare": ("pytest",),
 }
-TIMEOUT_S: Final = 300
+PROJECT: Final = "more-itertools==10.8.0"
+"""Its tests need nothing but pytest, and are Python from end to end: the dearest case for whoever traces Python."""
+SCAN_BAR: Final = 1.02
+SAMPLER: Final = "python3.15"
+"""The first Python with `profiling.sampling` in its standard library."""
+TIMEOUT_S: Final = 600
 THREADS: Final = 2
+Readings = tuple[float, float, float]
+"""A share told, the true one, and the seconds of a fixed piece of work that was watched."""
 WORK: Final = """
 import hashlib, json, time
 BLOCK = b"x" * (1 << 20)
@@ -57,6 +68,7 @@ def waiting(): time.sleep(0.002)
 """
 KNOWN: Final = {"loop": 1.0, "hashing": 2.0, "parsing": 1.0, "waiting": 2.0}
 """Speed-up of two threads on two idle cores: the GIL is held, released, held, released."""
+RIGHT_WITHIN: Final = 0.25
 MIXTURE: Final = """
 import hashlib, sys, time
 clock = time.perf_counter_ns
@@ -75,6 +87,29 @@ work = clock()
 for _ in range(3_000): sum(range(2_000))
 print(held / (held + free), (clock() - work) / 1e9)
 """
+KNOCKED: Final = """
+import runpy, gilknocker
+knocker = gilknocker.KnockKnock(1_000)
+knocker.start()
+runpy.run_path("mixture.py", run_name="__main__")
+print("told", knocker.contention_metric)
+knocker.stop()
+"""
+LOADED: Final = """
+import runpy, gil_load
+gil_load.init()
+gil_load.start()
+runpy.run_path("mixture.py", run_name="__main__")
+gil_load.stop()
+print("told", gil_load.get()[0]["held"])
+"""
+PRIVILEGES: Final = {
+    "gilprobe watch": "to trace: same user and, under Yama, an ancestor, or root",
+    "py-spy --gil": "to trace: same user and, under Yama, an ancestor, or root",
+    "profiling.sampling --mode gil": "to trace: same user and, under Yama, an ancestor, or root",
+    "gilknocker": "none: a thread inside the program, which must import it",
+    "gil_load": "none: a thread inside the program, started under `python -m gil_load` with LD_PRELOAD",
+}
 PTIME: Final = """
 import sys, threading, time, peer_work
 call, calls = getattr(peer_work, sys.argv[1]), int(sys.argv[2])
@@ -100,7 +135,9 @@ class Bench:
     missing: dict[str, str]
     folder: Path
     suite: Path | None
+    project: str
     pairs: int
+    repeat: int
 
     def run(self, name: str, *arguments: str, folder: Path | None = None) -> str:
         """Run a peer's Python and return what it printed; an error has the end of what it said."""
@@ -121,11 +158,19 @@ class Bench:
 
 def main() -> int:
     """Make the environments, run the sections that were asked for, print a table each."""
-    sections: dict[str, Callable[[Bench], None]] = {"timing": timing, "threads": threads, "held": held, "cost": cost}
+    sections: dict[str, Callable[[Bench], None]] = {
+        "timing": timing,
+        "threads": threads,
+        "neighbours": neighbours,
+        "held": held,
+        "cost": cost,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sections, action="append")
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy loops to run beside")
     parser.add_argument("--suite", type=Path)
+    parser.add_argument("--project", default=PROJECT)
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each tool and share in `held`")
     parser.add_argument("--pairs", type=int, default=10, help="runs of each tool in `cost`")
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
@@ -133,7 +178,8 @@ def main() -> int:
         folder = Path(scratch)
         (folder / "peer_work.py").write_text(WORK, "utf-8")
         pythons, missing = _environments(arguments.keep or folder)
-        bench = Bench(pythons, missing, folder, arguments.suite, arguments.pairs)
+        bench = Bench(pythons, missing, folder, arguments.suite, arguments.project, arguments.pairs,
+                      arguments.repeat)  # fmt: skip
         print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} CPUs, ", end="")
         print(f"load {os.getloadavg()[0]:.2f} at the start, {arguments.busy} busy loops beside")
         for name in arguments.only or sections:
@@ -201,15 +247,28 @@ def _gilprobe(bench: Bench, work: str) -> dict[str, Any]:
 
 def threads(bench: Bench) -> None:
     """Speed-up of two threads over serial calls, as each tool tells it."""
+    _speedups(bench, f"Speed-up of {THREADS} threads")
+
+
+def neighbours(bench: Bench) -> None:
+    """The same with a busy loop on every core beside it: who is still right?"""
+    count = os.cpu_count() or 1
+    with _neighbours(count):
+        _speedups(bench, f"Speed-up of {THREADS} threads, with {count} busy loops beside")
+
+
+def _speedups(bench: Bench, title: str) -> None:
     table = []
     for work, known in KNOWN.items():
         cells = []
         for method in (_threads_by_gilprobe, _threads_by_ptime, _threads_by_run_parallel):
             found = _attempt(lambda method=method, work=work: method(bench, work))  # type: ignore[misc]
-            cells.append(f"{found:.2f}x" if isinstance(found, float) else found)
+            right = isinstance(found, float) and abs(found - known) <= RIGHT_WITHIN * known
+            cells.append(f"{found:.2f}x{'' if right else ' (off)'}" if isinstance(found, float) else found)
         table.append((work, f"{known:.0f}x", *cells))
     headers = ("workload", "known, idle", "gilprobe", "plain threads, best of 3 (ptime)", "pytest-run-parallel")
-    _print(f"Speed-up of {THREADS} threads", headers, table)
+    _print(title, headers, table)
+    print(f"\n(off): further than {RIGHT_WITHIN:.0%} from what is known.")
 
 
 def _threads_by_gilprobe(bench: Bench, work: str) -> float:
@@ -245,33 +304,79 @@ def _threads_by_run_parallel(bench: Bench, work: str) -> float:
 def held(bench: Bench) -> None:
     """GIL-held share of mixtures of a Python loop and hashing, and what the watching costs the workload."""
     (bench.folder / "mixture.py").write_text(MIXTURE, "utf-8")
+    (bench.folder / "knocked.py").write_text(KNOCKED, "utf-8")
+    (bench.folder / "loaded.py").write_text(LOADED, "utf-8")
+    methods: dict[str, Callable[[Bench, str], Readings]] = {
+        "gilprobe watch": _held_by_watch,
+        "py-spy --gil": _held_by_py_spy,
+        "profiling.sampling --mode gil": _held_by_sampler,
+        "gilknocker": lambda bench, share: _held_inside(bench, "gilknocker", share, "knocked.py"),
+        "gil_load": lambda bench, share: _held_inside(bench, "gil_load", share, "-m", "gil_load", "loaded.py"),
+    }
     table = []
-    for share in ("0.1", "0.5", "0.9"):
-        alone = bench.run("bare", "mixture.py", share).split()
-        for name, method in (("gilprobe watch", _held_by_watch), ("py-spy --gil", _held_by_py_spy)):
-            found = _attempt(lambda method=method, share=share: method(bench, share))  # type: ignore[misc]
+    for name, method in methods.items():
+        python = SAMPLER if "sampling" in name else bench.pythons["bare"]
+        for share in ("0.1", "0.5", "0.9"):
+            found = _attempt(lambda m=method, p=python, s=share: _repeated(bench, m, p, s))  # type: ignore[misc]
+            cells = ("", "", found, "") if isinstance(found, str) else found
+            table.append((name, share, *cells, PRIVILEGES[name]))
             if isinstance(found, str):
-                table.append((share, name, found, "", ""))
-                continue
-            told, truth, work_s = found
-            slower = work_s / float(alone[1])
-            table.append((f"{truth:.3f}", name, f"{told:.3f}", f"{told - truth:+.3f}", f"{slower:.3f}"))
-    _print("GIL-held share", ("known", "tool", "told", "error", "workload's own time, of unwatched"), table)
-    print("\nPrivileges: both read another process's memory (the same user, and under Yama an ancestor or root).")
-    print("gilknocker, which runs inside the process, is in `benchmarks/gil_accuracy.py`, beside the heartbeat.")
+                break
+    _print("GIL-held share", ("tool", "known, about", "mean error", "largest error", "slowed to", "needs"), table)
+    print(f"\nSlowed to: the workload's own time, of unwatched, median of {bench.repeat} pairs.")
+    print("gilknocker tells contention, not the share.")
 
 
-def _held_by_watch(bench: Bench, share: str) -> tuple[float, float, float]:
+def _repeated(bench: Bench, method: Callable[[Bench, str], Readings], python: str, share: str) -> tuple[str, ...]:
+    """Run a tool's workload with it and without, in alternation; give errors and slow-down."""
+    errors, slower = [], []
+    for _ in range(bench.repeat):
+        alone = subprocess.run([python, "mixture.py", share], cwd=bench.folder, env=_environment(bench.folder),
+                               capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout  # fmt: skip
+        told, truth, work_s = method(bench, share)
+        errors.append(told - truth)
+        slower.append(work_s / float(alone.split()[-1]))
+    largest = max(errors, key=abs)
+    return f"{statistics.fmean(errors):+.3f}", f"{largest:+.3f}", f"{statistics.median(slower):.3f}"
+
+
+def _own_readings(said: str) -> tuple[float, float]:
+    """Read what the mixture prints: its true share, and the time of a fixed piece of work."""
+    truth, work_s = re.findall(r"^([\d.e-]+) ([\d.e-]+)$", said, re.MULTILINE)[0]
+    return float(truth), float(work_s)
+
+
+def _held_inside(bench: Bench, name: str, share: str, *arguments: str) -> Readings:
+    """Ask a tool that runs inside the program; `timeout` ends all that hangs, the tool's own child too."""
+    command = ("timeout", "-k", "1", "60", bench.pythons[name], *arguments, share)
+    done = subprocess.run(command, cwd=bench.folder, env=_environment(bench.folder), capture_output=True, text=True,
+                          timeout=TIMEOUT_S, check=True)  # fmt: skip
+    said = done.stdout
+    return float(re.findall(r"^told ([\d.e-]+)", said, re.MULTILINE)[0]), *_own_readings(said)
+
+
+def _held_by_sampler(bench: Bench, share: str) -> Readings:
+    out = bench.folder / "sampled.txt"
+    command = (SAMPLER, "-m", "profiling.sampling", "run", "--mode", "gil", "--collapsed", "-o", str(out))
+    done = subprocess.run([*command, "mixture.py", share], cwd=bench.folder, env=_environment(bench.folder),
+                          capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # fmt: skip
+    taken = re.search(r"Captured ([\d,]+) samples", done.stdout + done.stderr)
+    if taken is None:
+        raise RuntimeError((done.stderr or done.stdout)[-200:])
+    samples = sum(int(line.rpartition(" ")[2]) for line in out.read_text("utf-8").splitlines())
+    return samples / int(taken[1].replace(",", "")), *_own_readings(done.stdout)
+
+
+def _held_by_watch(bench: Bench, share: str) -> Readings:
     python = bench.pythons["bare"]
     said = bench.run("gilprobe", "-m", "pytest_gilprobe", "watch", "--", python, "mixture.py", share)
     told = re.search(r"of\s+the\s+time\s+\[([\d.]+),\s+([\d.]+)\]", said)
-    truth, work_s = re.findall(r"^([\d.e-]+) ([\d.e-]+)$", said, re.MULTILINE)[0]
     if told is None:
         raise RuntimeError(said[-200:])
-    return (float(told[1]) + float(told[2])) / 2, float(truth), float(work_s)
+    return (float(told[1]) + float(told[2])) / 2, *_own_readings(said)
 
 
-def _held_by_py_spy(bench: Bench, share: str) -> tuple[float, float, float]:
+def _held_by_py_spy(bench: Bench, share: str) -> Readings:
     out, rate = bench.folder / "spy.txt", 100
     spy = Path(bench.pythons["py-spy"]).with_name("py-spy")
     command = [str(spy), "record", "--gil", "-r", str(rate), "-f", "raw", "-o", str(out), "--"]
@@ -279,11 +384,10 @@ def _held_by_py_spy(bench: Bench, share: str) -> tuple[float, float, float]:
     done = subprocess.run([*command, bench.pythons["bare"], "mixture.py", share], cwd=bench.folder,
                           capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # fmt: skip
     wall_s = time.perf_counter() - start
-    found = re.findall(r"^([\d.e-]+) ([\d.e-]+)$", done.stdout, re.MULTILINE)
-    if not found:
+    if done.returncode:
         raise RuntimeError(done.stderr[-200:])
     samples = sum(int(line.rpartition(" ")[2]) for line in out.read_text("utf-8").splitlines())
-    return samples / (rate * wall_s), float(found[0][0]), float(found[0][1])
+    return samples / (rate * wall_s), *_own_readings(done.stdout)
 
 
 # Cost on a suite
@@ -291,7 +395,7 @@ def _held_by_py_spy(bench: Bench, share: str) -> tuple[float, float, float]:
 
 def cost(bench: Bench) -> None:
     """How much longer a suite takes: each tool in pairs with bare pytest, in alternation."""
-    suite = bench.suite or _suite(bench.folder / "suite")
+    suite = bench.suite or _real_suite(bench) or _suite(bench.folder / "suite")
     profile = str(bench.folder / "profile")
     plain = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
     tools = {
@@ -305,7 +409,22 @@ def cost(bench: Bench) -> None:
     for title, (name, arguments) in tools.items():
         found = _attempt(lambda name=name, arguments=arguments: _ratio(bench, suite, name, arguments))  # type: ignore[misc]
         table.append((title, f"{found:.3f}" if isinstance(found, float) else found))
+    scan = dict(table)["gilprobe --gilprobe-scan"]
     _print(f"Wall time of a suite ({suite.name}), median of {bench.pairs} pairs", ("with", "of without"), table)
+    print(f"\nbar {SCAN_BAR} for the scan: {'met' if scan <= f'{SCAN_BAR:.3f}' else 'MISSED'}")
+
+
+def _real_suite(bench: Bench) -> Path | None:
+    """Fetch a project's source distribution; None where that fails, with a word about it."""
+    command = ("-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(bench.folder / "sources"))
+    found = _attempt(lambda: bench.run("bare", *command, bench.project))
+    archives = list((bench.folder / "sources").glob("*.tar.gz"))
+    if not archives:
+        print(f"\n{bench.project} was not fetched, a made-up suite stands in: {found}")
+        return None
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(bench.folder / "sources", filter="data")
+    return next(path for path in (bench.folder / "sources").iterdir() if path.is_dir())
 
 
 def _ratio(bench: Bench, suite: Path, name: str, arguments: Sequence[str]) -> float:

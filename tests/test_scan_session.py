@@ -117,6 +117,31 @@ def test_a_pytest_that_is_killed_is_reported_by_its_watcher(pytester: pytest.Pyt
 
 
 @LINUX
+def test_a_watcher_that_is_killed_is_said_and_no_test_is_lost(pytester: pytest.Pytester) -> None:
+    """What it had not read is told without the GIL, and why."""
+    pytester.makepyfile(
+        """
+        import os, pathlib, signal, time
+        def test_before(): time.sleep(0.1)
+        def test_kills():
+            for path in pathlib.Path("/proc").glob("[0-9]*"):
+                try:
+                    parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+                    if parent == os.getpid() and b"scan.watcher" in (path / "cmdline").read_bytes():
+                        os.kill(int(path.name), signal.SIGKILL)
+                except OSError: pass
+            time.sleep(0.1)
+        def test_after(): time.sleep(0.1)
+        """
+    )
+    result, report = _run(pytester)
+    result.assert_outcomes(passed=3)
+    assert report["scan"]["tests"] == 3
+    assert "the watcher ended before the tests did, with status -9" in report["scan"]["unwatched"]
+    assert report["workloads"][-1]["nodeid"].endswith("::test_after")
+
+
+@LINUX
 def test_a_test_that_closes_the_pipe_does_not_end_the_watching(pytester: pytest.Pytester) -> None:
     """The watcher goes on where its standard input ends while pytest lives."""
     pytester.makepyfile(

@@ -6,11 +6,14 @@ The whole in a sentence, why to read it with care, what was found, the pools of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Scan, ScanPool
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.reporters.inert import inert
-from pytest_gilprobe.reporters.views import Note
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.reporters.views import Note
 
 CROWDED = 0.1
 """Share of the tests' time in the run queue from which a caution is due: times are then longer than they need be."""
@@ -18,6 +21,8 @@ CROWDED = 0.1
 
 def notes(scan: Scan) -> Iterator[Note]:
     """Give everything said of the whole, one note each: cautions, findings with all their names, pools by file."""
+    from pytest_gilprobe.reporters.views import Note  # noqa: PLC0415 - 15 ms that a scan on a terminal has no use for
+
     for caution in cautions(scan):
         yield Note(kind="caution", label="caution", lines=(caution,))
     for finding in scan.findings:

@@ -22,18 +22,22 @@ from pytest_gilprobe.scan.reduce import share
 from pytest_gilprobe.scan.tally import Counts, count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_gilprobe.model import GilTrace
     from pytest_gilprobe.scan.outside import Glance
 
 SLICE_S: Final = 0.1
 """How often the threads are looked at."""
+ASKING_S: Final = 0.02
+"""How often a program is asked whether it has a GIL yet."""
 MEAN_INTERVAL_S: Final = 0.001
 REFRESH_S: Final = 0.5
 """How often the live line is drawn anew."""
 START_S: Final = 3.0
 """How long a program that was just started may take to become a Python with a GIL."""
+MOST_THREADS: Final = 500
+"""Threads told apart; when there are more, those that have ended are told as one."""
 MOST_COLUMNS: Final = 60
 """Points of the curve over time; when there are twice as many, neighbours are joined."""
 
@@ -45,8 +49,25 @@ class _Thread:
     name: str
     first: Glance
     last: Glance
-    glances: int = 0
     waiting: int = 0
+
+
+@dataclass(slots=True)
+class _Ended:
+    """Threads that have ended, told as one."""
+
+    threads: int = 0
+    held: int = 0
+    cpu_ns: int = 0
+    run_queue_ns: int = 0
+    waiting: int = 0
+
+    def add(self, thread: _Thread, held: int) -> None:
+        self.threads += 1
+        self.held += held
+        self.cpu_ns += thread.last.cpu_ns - thread.first.cpu_ns
+        self.run_queue_ns += thread.last.run_queue_ns - thread.first.run_queue_ns
+        self.waiting += thread.waiting
 
 
 @dataclass(slots=True)
@@ -59,8 +80,18 @@ class Watch:
     counts: Counts = field(default_factory=Counts)
     holders: Counter[int] = field(default_factory=Counter)
     threads: dict[int, _Thread] = field(default_factory=dict)
+    ended: _Ended = field(default_factory=_Ended)
+    glances: int = 0
+    cpu_ns: tuple[int, int] | None = None
     curve: list[tuple[int, Counts]] = field(default_factory=list)
     unwatched: str | None = None
+    drawn_ns: int = 0
+
+    def restart(self, pid: int) -> None:
+        """Watch another process, from now on."""
+        now_ns = time.perf_counter_ns()
+        self.pid, self.start_ns, self.end_ns = pid, now_ns, now_ns
+        self.threads, self.curve, self.glances, self.cpu_ns = {}, [], 0, None
 
     def add(self, trace: GilTrace, until_ns: int, holders: Counter[int]) -> None:
         """Add one slice's looks; ``holders`` counts those that found the GIL held by the thread that held it."""
@@ -78,29 +109,56 @@ class Watch:
         for seen in threads:
             known = self.threads.setdefault(seen.tid, _Thread(name=seen.name, first=seen, last=seen))
             known.name, known.last = seen.name, seen
-            known.glances += 1
             known.waiting += bool(seen.waits)
+        self.glances += bool(threads)
+        if len(self.threads) > MOST_THREADS:
+            for tid in self.threads.keys() - {seen.tid for seen in threads}:
+                self.ended.add(self.threads.pop(tid), self.holders.pop(tid, 0))
+
+    def burnt(self) -> None:
+        """Read the process's CPU time; the first reading is where the watch starts, the last one counts."""
+        now_ns = outside.cpu_ns(self.pid)
+        if now_ns is not None:
+            self.cpu_ns = (self.cpu_ns[0] if self.cpu_ns is not None else now_ns, now_ns)
 
     def summary(self) -> watched.WatchedView:
         """Turn what was seen into text and numbers to draw."""
-        wall_ns = max(1, self.end_ns - self.start_ns)
+        wall_ns, looks, glances = max(1, self.end_ns - self.start_ns), self.counts.looks, max(1, self.glances)
+        ended = self.ended
+        threads = [
+            watched.WatchedThread(
+                tid=tid,
+                name=thread.name,
+                held=self.holders[tid] / looks if looks else None,
+                cpu=(thread.last.cpu_ns - thread.first.cpu_ns) / wall_ns,
+                run_queue=(thread.last.run_queue_ns - thread.first.run_queue_ns) / wall_ns,
+                waiting=thread.waiting / glances if thread.last.waits is not None else None,
+            )
+            for tid, thread in self.threads.items()
+        ]
+        cpu = (self.cpu_ns[1] - self.cpu_ns[0]) / wall_ns if self.cpu_ns is not None else None
+        told = sum(self.holders[tid] for tid in self.threads)
+        others = self.holders.total() - told + ended.held
+        if ended.threads or others:
+            threads.append(
+                watched.WatchedThread(
+                    tid=None,
+                    name=f"{ended.threads} that ended" if ended.threads else "not told apart",
+                    held=others / looks if looks else None,
+                    cpu=max(ended.cpu_ns / wall_ns, (cpu or 0.0) - sum(thread.cpu for thread in threads)),
+                    run_queue=ended.run_queue_ns / wall_ns,
+                    waiting=ended.waiting / glances,
+                )
+            )
         return watched.view(
             pid=self.pid,
             wall_s=wall_ns * 1e-9,
             held=share(self.counts),
             unwatched=self.unwatched,
             curve=[found.held / found.looks if found.looks else None for _, found in self.curve],
-            threads=[
-                watched.WatchedThread(
-                    tid=tid,
-                    name=thread.name,
-                    held=self.holders[tid] / self.counts.looks if self.counts.looks else None,
-                    cpu=(thread.last.cpu_ns - thread.first.cpu_ns) / wall_ns,
-                    run_queue=(thread.last.run_queue_ns - thread.first.run_queue_ns) / wall_ns,
-                    waiting=thread.waiting / thread.glances if thread.last.waits is not None else None,
-                )
-                for tid, thread in self.threads.items()
-            ],
+            cpu=cpu,
+            count=len(self.threads) + ended.threads,
+            threads=threads,
         )
 
 
@@ -137,73 +195,93 @@ def watch_process(pid: int, *, live: bool, for_s: float | None) -> int:
 
 def _watch(pid: int, *, live: bool, for_s: float | None, patience_s: float) -> None:
     """Watch, and draw a summary whatever ends it."""
-    try:
-        ended = os.pidfd_open(pid)
-    except OSError as error:
-        msg = f"process {pid} cannot be watched: {error.strerror or error}"
-        raise OutsideError(msg) from error
     now_ns = time.perf_counter_ns()
     watch = Watch(pid=pid, start_ns=now_ns, end_ns=now_ns)
-    try:
-        where = _settle(watch, patience_s)
-        with contextlib.suppress(KeyboardInterrupt):
-            _follow(watch, where, ended, live=live, for_s=for_s)
-    finally:
-        os.close(ended)
+    with contextlib.suppress(KeyboardInterrupt):
+        for _ in _follow(watch, for_s=for_s, patience_s=patience_s):
+            if live:
+                _draw_line(watch)
     if live:
         sys.stderr.write("\r\x1b[K")
     size = shutil.get_terminal_size().columns
     sys.stderr.write(watched.draw(watch.summary(), width=size, encoding=sys.stderr.encoding or "utf-8"))
 
 
-def _settle(watch: Watch, patience_s: float) -> Place | None:
-    """Find the GIL state, once the program has one; the watch starts when it is found."""
-    deadline_ns = watch.start_ns + round(patience_s * 1e9)
-    while True:
+def _draw_line(watch: Watch) -> None:
+    if watch.end_ns - watch.drawn_ns >= REFRESH_S * 1e9:
+        watch.drawn_ns = watch.end_ns
+        size, encoding = shutil.get_terminal_size().columns, sys.stderr.encoding or "utf-8"
+        sys.stderr.write(f"\r\x1b[K{watched.live_line(watch.summary(), width=size, encoding=encoding)}")
+        sys.stderr.flush()
+
+
+def _follow(watch: Watch, *, for_s: float | None, patience_s: float) -> Iterator[None]:
+    """Look until the process ends or the time is up, slice by slice; one that executes another program is found anew.
+
+    A process has a GIL only some time after it was started: so long it is asked again and again.
+    """
+    until_ns = None if for_s is None else watch.start_ns + round(for_s * 1e9)
+    ended = _open(watch.pid)
+    where, image = None, outside.image(watch.pid)
+    give_up_ns = watch.start_ns + round(patience_s * 1e9) + 1
+    over = False
+    try:
+        while not over and (until_ns is None or watch.end_ns < until_ns):
+            watch.burnt()
+            found = outside.image(watch.pid)
+            if found is not None and found != image:
+                image, where, watch.unwatched = found, None, None
+                give_up_ns = time.perf_counter_ns() + round(START_S * 1e9)
+            if where is None and (time.perf_counter_ns() < give_up_ns or not watch.glances):
+                followed, where = watch.pid, _find(watch, children=patience_s > 0)
+                if watch.pid != followed:
+                    os.close(ended)
+                    ended, image = _open(watch.pid), outside.image(watch.pid)
+            watch.glance(outside.threads(watch.pid, where))
+            over = _slice(watch, where, ended, SLICE_S if where is not None else ASKING_S)
+            watch.burnt()
+            yield
+    finally:
+        os.close(ended)
+
+
+def _open(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        msg = f"process {pid} cannot be watched: {error.strerror or error}"
+        raise OutsideError(msg) from error
+
+
+def _find(watch: Watch, *, children: bool) -> Place | None:
+    """Find the GIL state of the process, or of the first Python that it has started, as a shell or `uv run` does."""
+    for pid in (watch.pid, *(outside.descendants(watch.pid) if children else ())):
         try:
-            where = outside.place(watch.pid)
+            where = outside.place(pid)
         except OutsideError as error:
-            if not _alive(watch.pid):
-                watch.unwatched = watch.unwatched or str(error)
-                return None
-            watch.unwatched = str(error)
-            if time.perf_counter_ns() >= deadline_ns:
-                return None
+            if pid == watch.pid:
+                ended = f"process {pid} ended before its GIL was found"
+                watch.unwatched = str(error) if _alive(pid) else watch.unwatched or ended
         else:
+            if pid != watch.pid:
+                watch.restart(pid)
             watch.unwatched = None
             return where
-        finally:
-            watch.start_ns = watch.end_ns = time.perf_counter_ns()
-        time.sleep(0.02)
+    return None
 
 
-def _follow(watch: Watch, where: Place | None, ended: int, *, live: bool, for_s: float | None) -> None:
-    """Look until the process ends or the time is up."""
-    drawn_ns = watch.start_ns
-    until_ns = None if for_s is None else watch.start_ns + round(for_s * 1e9)
-    over = False
-    while not over and (until_ns is None or watch.end_ns < until_ns):
-        watch.glance(outside.threads(watch.pid, where))
-        over = _slice(watch, where, ended)
-        if live and watch.end_ns - drawn_ns >= REFRESH_S * 1e9:
-            drawn_ns = watch.end_ns
-            line = watched.live_line(watch.summary(), width=shutil.get_terminal_size().columns)
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-
-
-def _slice(watch: Watch, where: Place | None, ended: int) -> bool:
+def _slice(watch: Watch, where: Place | None, ended: int, for_s: float) -> bool:
     """Look for a moment; tell whether the process has ended."""
     address = where.address if where is not None else 0
     watcher = Watcher(watch.pid, address, mean_interval_s=MEAN_INTERVAL_S)
     try:
         if where is None:
-            over = watcher.wait(ended, SLICE_S)  # not entered, it only waits
+            over = watcher.wait(ended, for_s)  # not entered, it only waits
         else:
             with watcher:
-                over = watcher.wait(ended, SLICE_S)
+                over = watcher.wait(ended, for_s)
     except WatchError:
-        return not _alive(watch.pid) or watcher.wait(ended, SLICE_S)
+        return not _alive(watch.pid) or watcher.wait(ended, for_s)
     trace = watcher.trace()
     found = Counter(holder for holder, held in zip(trace.holder, trace.held, strict=True) if held)
     holders: Counter[int] = Counter()

@@ -8,12 +8,12 @@ interval that somebody might set, a lock that is held or free), and the file mus
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import re
 import struct
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +73,7 @@ def place(pid: int) -> Place:
     if _PYTHON.fullmatch(Path(python).name) is None:
         msg = f"process {pid} runs {Path(python).name}, which is no Python interpreter"
         raise OutsideError(msg)
-    known = _ask_reference(f"/proc/{pid}/exe")
+    known = _ask_reference(_identity(python, pid), pid)
     base = start_of(maps, known["file"])
     if base is None:
         msg = f"process {pid} does not have its interpreter's file mapped yet, or another one"
@@ -83,12 +83,62 @@ def place(pid: int) -> Place:
     return found
 
 
-@functools.cache
-def _ask_reference(python: str) -> dict[str, Any]:
-    command = launch.command("reference", python=python)
+def descendants(pid: int) -> list[int]:
+    """Give the processes that a process has started, and those that these have, nearest first."""
+    found, at = [pid], 0
+    while at < len(found):
+        for children in Path(f"/proc/{found[at]}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in children.read_text("ascii").split()]
+        at += 1
+    return found[1:]
+
+
+def image(pid: int) -> bytes | None:
+    """Give what changes when a process executes another program: where the kernel put it. None cannot be told."""
+    try:
+        return Path(f"/proc/{pid}/auxv").read_bytes() or None
+    except OSError:
+        return None
+
+
+def cpu_ns(pid: int) -> int | None:
+    """Read the CPU time of a process, threads that have ended counted; None where it is gone.
+
+    Its clock's number is what `clock_getcpuclockid(3)` makes of it; no module of the standard library gives it.
+    """
+    try:
+        return time.clock_gettime_ns((~pid << 3) | 2)
+    except OSError:
+        return None
+
+
+def _identity(python: str, pid: int) -> tuple[str, int, int]:
+    """Tell apart programs of one name, in containers or before and after an update."""
+    try:
+        found = Path(f"/proc/{pid}/exe").stat()
+    except OSError as error:
+        raise OutsideError(_why(pid, error)) from error
+    return python, found.st_dev, found.st_ino
+
+
+_KNOWN: Final[dict[tuple[str, int, int], dict[str, Any]]] = {}
+
+
+def _ask_reference(identity: tuple[str, int, int], pid: int) -> dict[str, Any]:
+    """Start a process of the same Python, as the same user, and have it look at itself; once for each program."""
+    if identity not in _KNOWN:
+        _KNOWN[identity] = _ask(pid)
+    return _KNOWN[identity]
+
+
+def _ask(pid: int) -> dict[str, Any]:
+    command = launch.command("reference", python=f"/proc/{pid}/exe")
     command[1:1] = ["-X", "gil=1"]  # a free-threaded build has a GIL state only if it is told to
     try:
-        run = subprocess.run(command, capture_output=True, timeout=_REFERENCE_S, check=True, env={})  # noqa: S603
+        run = subprocess.run(  # noqa: S603
+            command, capture_output=True, timeout=_REFERENCE_S, check=True, env=_libraries(pid), **_owner(pid)
+        )
         known: dict[str, Any] = json.loads(run.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         msg = f"its Python could not be asked where a GIL state lies: {error}"
@@ -96,6 +146,24 @@ def _ask_reference(python: str) -> dict[str, Any]:
     if "reason" in known:
         raise OutsideError(str(known["reason"]))
     return known
+
+
+def _libraries(pid: int) -> dict[str, str]:
+    """Give where a process was told to find shared libraries: its Python may be one."""
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name == b"LD_LIBRARY_PATH":
+                return {name.decode("ascii"): os.fsdecode(value)}
+    return {}
+
+
+def _owner(pid: int) -> dict[str, Any]:
+    """Say as whom the program of a process may be run: never with more rights than its owner has."""
+    owner = Path(f"/proc/{pid}").stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:  # only root could
+        return {}
+    return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
 
 
 def _check(pid: int, address: int, *, free_threaded: bool) -> None:

@@ -71,6 +71,7 @@ class ScanSession:
         """
         name = uuid.uuid4().hex[:12]
         self._journal_path, self._notes_path = folder / f"{name}.journal", folder / f"{name}.notes"
+        self._rest_path = folder / f"{name}-rest.notes"
         self._report_folder = report_folder
         self._silent = silent
         crowded = host.usable_cpus() <= processes
@@ -147,9 +148,19 @@ class ScanSession:
         if self._watcher is not None:
             watcher, self._watcher = self._watcher, None
             launch.end(watcher)
+            if watcher.returncode:
+                self._refused = f"the watcher ended before the tests did, with status {watcher.returncode}"
             if self._refused is not None:
-                with contextlib.suppress(OSError), self._notes_path.open("a", encoding="ascii") as notes:
-                    notes.write(json.dumps({"unwatched": self._refused}) + "\n")
+                self._note_the_rest(self._refused)
+
+    def _note_the_rest(self, refused: str) -> None:
+        """Note why the GIL was not watched, and the tests of which a watcher that ended early has read nothing."""
+        from pytest_gilprobe.scan.tally import Looks  # noqa: PLC0415 - a watcher that lives reads all
+
+        with contextlib.suppress(OSError), self._rest_path.open("w", encoding="ascii") as notes:
+            for window in self._journal.take() if self._journal is not None else ():
+                notes.write(Looks().call(window).to_line() + "\n")
+            notes.write(json.dumps({"unwatched": refused}) + "\n")
 
 
 class ScanReport:
