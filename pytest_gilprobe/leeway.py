@@ -9,7 +9,7 @@ from pytest_gilprobe import judge
 from pytest_gilprobe.model import Bound, Strategy
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.model import Estimate, WorkloadResult
+    from pytest_gilprobe.model import Estimate, ProcessesResult, ThreadsResult, WorkloadResult
 
 WIDENING = 1.7
 """How much wider than the reported 95 % interval a gate's is, on both sides.
@@ -19,6 +19,10 @@ freedom that an estimate has are 4 (`stats.rounds.PRIOR_WEIGHT`), where Student'
 at 99.5 %: 1.66 times as far. With more it is less (1.31 for the normal distribution), so the chance to miss on one
 side is 0.5 % or less. *Source:* tables of Student's distribution; ``benchmarks/gate_rates.py`` counts.
 """
+
+
+BARE = 0.95
+"""Share of its speed-up that a pool must keep for calls alone to tell how pools compare: less, and handing out does."""
 
 
 def widened(estimate: Estimate) -> tuple[float, float]:
@@ -51,13 +55,20 @@ def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
 
 def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
     """Find what the direct comparison of processes with threads excludes, unless handing out limits a pool."""
-    over = result.processes.over_threads
-    if over is None or any(part.pool_speedup != part.speedup for part in (result.threads, result.processes)):
+    over, kept = result.processes.over_threads, [_kept(part) for part in (result.threads, result.processes)]
+    if over is None or min(kept) < BARE:
         return set()
-    low, high = widened(over)
+    low, high = (end * kept[1] / kept[0] for end in widened(over))
     if low > judge.CLOSE:
         return {Strategy.THREADS}
     return {Strategy.PROCESSES} if high <= judge.CLOSE else set()
+
+
+def _kept(part: ThreadsResult | ProcessesResult) -> float:
+    """Return the share of a strategy's speed-up that is left in a pool; 0 for one without."""
+    if part.speedup is None or part.pool_speedup is None or part.speedup.value <= 0:
+        return 0.0
+    return part.pool_speedup.value / part.speedup.value
 
 
 def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:
