@@ -80,8 +80,8 @@ class Gating:
 def check(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn] = frozenset()) -> Gating:
     """Hold one workload's result against its marker's expectation and the session's ``fail_on``.
 
-    A workload that was not probed because its test did not pass, or was skipped, passes the gate: pytest has said
-    what there is to say.
+    Only of a test that has passed: of any other pytest has said what there is to say. One that could not be probed
+    passes, with a caution if it expects something; it fails for *inconclusive* if it expects something or was tried.
     """
     if result.serial is None:
         return _unmeasured(expectation, result, fail_on)
@@ -214,10 +214,9 @@ def _inconclusive(reason: str) -> Failure:
 
 
 def _unmeasured(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Gating:
-    if result.status is Status.NOT_PROBED and not result.probe_time_s:  # its test did not pass, or has no call
-        return Gating()
     why = result.reason or result.verdict.reason
-    if FailOn.INCONCLUSIVE in fail_on:
+    was_tried = result.status is not Status.NOT_PROBED or result.probe_time_s > 0
+    if FailOn.INCONCLUSIVE in fail_on and (was_tried or _says_anything(expectation)):
         return Gating(failures=(_inconclusive(why),))
     return Gating(cautions=(_caution(expectation, why),)) if _says_anything(expectation) else Gating()
 

@@ -251,9 +251,12 @@ class TestForbidden:
 class TestUnmeasured:
     """Workloads without a measurement."""
 
-    def test_test_that_did_not_pass(self) -> None:
-        """Where pytest itself has said why there is nothing to measure, the gate adds nothing."""
-        assert gate.check(expect("threads"), not_probed("a::b", "skipped"), EVERYTHING) == gate.Gating()
+    def test_nothing_to_probe(self) -> None:
+        """A test that was never tried passes where it expects nothing; else it has a caution, or fails where asked."""
+        never = not_probed("a::b", "it has no call to repeat")
+        assert gate.check(Expectation(), never, EVERYTHING) == gate.Gating()
+        assert gate.check(expect("threads"), never).cautions
+        assert only_failure(expect("threads"), never, EVERYTHING).evidence == "it has no call to repeat"
 
     def test_probe_that_came_to_nothing(self) -> None:
         """A probe without a result passes with a caution, and fails where inconclusive is to fail."""

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_gilprobe import fixture
-from pytest_gilprobe.workers import loops, shipping, workload
+from pytest_gilprobe.workers import loops, workload
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from pytest_gilprobe.workers.naming import Given
 
 Serve = Callable[[workload.Workload], None]
 """Answers the parent's questions about one workload until the parent says `Close`."""
@@ -56,7 +58,7 @@ class Caller:
         msg = "the test asks for the gilprobe fixture but did not call it"
         raise fixture.FixtureError(msg)
 
-    def serve_given(self, item: pytest.Function, given: shipping.Given) -> NoReturn:
+    def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
         """Answer batches of the call that the fixture was given, then leave the test's body."""
         self._serve(workload.of_fixture(item, given))
         raise fixture.Served
