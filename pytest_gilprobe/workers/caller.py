@@ -5,6 +5,7 @@ Of a function, a method, a coroutine, or the call given to the fixture.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import unittest
 from collections.abc import Callable
@@ -54,6 +55,7 @@ class Caller:
         try:
             item.ihook.pytest_pyfunc_call(pyfuncitem=item)
         except fixture.Served:
+            gc.collect()  # what left the body holds its frame, and so its data, in a cycle
             return
         msg = "the test asks for the gilprobe fixture but did not call it"
         raise fixture.FixtureError(msg)
