@@ -94,7 +94,7 @@ class ProbeSession:
             timeout_s=self._settings.timeout_s,
             gil=gil,
         )
-        return Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show)
+        return Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show, is_open=self.reporting.is_open)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Hear who switched the GIL on in this process, from its first conftest file on."""
