@@ -350,9 +350,20 @@ class TestRates:
 def test_widened_holds_the_interval(value: float, down: float, up: float) -> None:
     """A gate's interval holds the reported one."""
     one = Estimate(value=value, low=value * down, high=value * up)
-    low, high = leeway.widened(one)
-    assert low <= one.low * (1 + 1e-9)
-    assert high >= one.high * (1 - 1e-9)
+    for low, high in (leeway.widened(one), leeway.widened_comparison(one)):
+        assert low <= one.low * (1 + 1e-9)
+        assert high >= one.high * (1 - 1e-9)
+
+
+def test_widened_keeps_bounds_for_the_worst_case() -> None:
+    """What moves one end out beyond the other is a bound, and only the part that chance explains is widened."""
+    threads_wait = Estimate(value=0.6, low=0.5, high=1.2)
+    low, high = leeway.widened(threads_wait)
+    assert high == pytest.approx(0.6 * 1.2**leeway.WIDENING * (2 / 1.2))
+    assert low == pytest.approx(0.6 / 1.2**leeway.WIDENING)
+    low, high = leeway.widened_comparison(Estimate(value=3.0, low=1.5, high=3.6))
+    assert low == pytest.approx(3.0 / (1.2**leeway.WIDENING * (2 / 1.2)))
+    assert high == pytest.approx(3.0 * 1.2**leeway.WIDENING)
 
 
 @given(st.floats(0.2, 4), st.floats(0.2, 4), st.floats(0.001, 0.3))
