@@ -1,7 +1,7 @@
 """How often a gate is wrong: a workload exactly on its expectation, and workloads that break it.
 
-    python benchmarks/gate_rates.py                     200 probes of each, with two busy loops beside them
-    python benchmarks/gate_rates.py --runs 20 --busy 0  a quick look, without them
+    python benchmarks/gate_rates.py                     200 probes of each, with a busy loop beside them: about 15 minutes
+    python benchmarks/gate_rates.py --runs 20 --busy 0  a quick look, without it
 
 Real pytest sessions of marked tests, as in a build: a test that the gate fails is counted. *On its expectation*:
 hashing in threads with ``expect="threads"`` and, for ``min_speedup``, the median speed-up of a first session's
@@ -164,7 +164,7 @@ def main() -> None:
     """Print the table, and whether both rates are kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, metavar="N", help="probes of each workload (default: 200)")
-    parser.add_argument("--busy", type=int, default=2, metavar="N", help="busy loops beside it (default: 2)")
+    parser.add_argument("--busy", type=int, default=1, metavar="N", help="busy loops beside it (default: 1)")
     parser.add_argument("--max-time", type=float, default=5, metavar="S", help="budget of a probe (default: 5)")
     asked = parser.parse_args()
     started = time.monotonic()
