@@ -1,6 +1,6 @@
 """How often a gate is wrong: a workload exactly on its expectation, and workloads that break it.
 
-    python benchmarks/gate_rates.py                     200 probes of each, with a busy loop beside them: about 15 minutes
+    python benchmarks/gate_rates.py                     200 probes of each beside a busy loop: about 15 minutes
     python benchmarks/gate_rates.py --runs 20 --busy 0  a quick look, without it
 
 Real pytest sessions of marked tests, as in a build: a test that the gate fails is counted. *On its expectation*:

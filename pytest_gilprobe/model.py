@@ -508,8 +508,8 @@ class Machine:
 
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
     deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool,
-    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready. ``None`` was not
-    measured.
+    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and to end. ``None``
+    was not measured.
     """
 
     cpus: int
