@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -218,6 +219,25 @@ class TestSessions:
         result.stdout.no_fnmatch_line("*in __call__*")
         strict, _ = probe(pytester, "--gilprobe-fail-on=inconclusive")
         strict.assert_outcomes(passed=2, failed=2)
+
+    @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")
+    def test_memory_is_the_workloads_own(self, pytester: pytest.Pytester) -> None:
+        """What an earlier test's data took is given back, and not told of a later test's workers."""
+        pytester.makepyfile(
+            """
+            def test_large(gilprobe):
+                data = b"x" * (48 * 1024 * 1024)
+                assert gilprobe(len, data)
+
+            def test_small(gilprobe):
+                assert gilprobe(sum, range(1000))
+            """
+        )
+        _, report = probe(pytester, "--gilprobe-max-time=10")
+        large, small = (one.processes.rss_bytes_per_worker for one in report.workloads)
+        assert large is not None
+        assert small is not None
+        assert small < large - 40 * 1024 * 1024
 
     def test_disabled(self, pytester: pytest.Pytester) -> None:
         """With ``--gilprobe-disable`` it just calls."""

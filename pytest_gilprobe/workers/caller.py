@@ -55,10 +55,11 @@ class Caller:
         try:
             item.ihook.pytest_pyfunc_call(pyfuncitem=item)
         except fixture.Served:
-            gc.collect()  # what left the body holds its frame, and so its data, in a cycle
-            return
-        msg = "the test asks for the gilprobe fixture but did not call it"
-        raise fixture.FixtureError(msg)
+            pass
+        else:
+            msg = "the test asks for the gilprobe fixture but did not call it"
+            raise fixture.FixtureError(msg)
+        gc.collect()  # what left the body holds its frame, and so its data, in a cycle
 
     def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
         """Answer batches of the call that the fixture was given, then leave the test's body."""
