@@ -178,7 +178,7 @@ def probed(word: str, max_time_s: float) -> tuple[WorkloadResult, ...]:
 
 def disturbed(workload: WorkloadResult, gain: Gain) -> str | None:
     """Say what shows that other programs were at work while one was probed or run in its pool, or None."""
-    parts = (workload.serial, workload.threads, workload.processes)
+    parts = (workload.serial, workload.threads if pool_of(workload) == "threads" else workload.processes)
     queued = max((part.run_queue_share or 0.0 for part in parts if part is not None), default=0.0)
     if queued > QUIET:
         return f"the probe queued for {queued:.0%} of its time"
