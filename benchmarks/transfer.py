@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from pytest_gilprobe import host  # noqa: E402 - the checkout beside this file is what is measured
 from pytest_gilprobe.reporters import numbers  # noqa: E402
-from pytest_gilprobe.workers import sharing, shipping  # noqa: E402
+from pytest_gilprobe.workers import naming, sharing, shipping  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ def row(kind: str, size: int, other: Other) -> str:
     thing = KINDS[kind](size)
     pipe, queue = median(other.by_pipe, thing), median(other.by_queue, thing)
     shared = median(other.by_memory, thing) if kind == "array" else None
-    answer = shipping.measure(shipping.Given(func=len, args=(thing,), kwargs={}), with_result=False)
+    answer = shipping.measure(naming.Given(func=len, args=(thing,), kwargs={}), with_result=False)
     estimated = answer.transfer.pipe_s if answer.transfer is not None else None
     inside = sharing.measure((thing,), ()) if kind == "array" else None
     cells = [kind, numbers.size(size), *map(numbers.seconds, (pipe, queue, shared))]

@@ -25,14 +25,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest_gilprobe
-from pytest_gilprobe import host, options
+from pytest_gilprobe import host, options, repeatable
 from pytest_gilprobe.config import Expectation, Plan, check
 from pytest_gilprobe.machine import Surveyor
 from pytest_gilprobe.model import GilprobeError, Report, Strategy, Verdict, WorkloadResult
 from pytest_gilprobe.probe import Prober
+from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.pool import Pool
 from pytest_gilprobe.workers.protocol import WorkerSpec
-from pytest_gilprobe.workers.shipping import Given
 
 TEST_FILE = "test_workload.py"
 NODEID = f"{TEST_FILE}::test_workload"
@@ -124,21 +124,30 @@ def probe(
     method = (
         None if gilprobe_start_method is None else check("gilprobe_start_method", "start_method", gilprobe_start_method)
     )
-    _refuse(given.func)
+    _refuse(given)
     started = host.perf_counter_ns()
-    given.call()
+    result = given.call()
     call_s = (host.perf_counter_ns() - started) / 1e9
+    _stop(given, repeatable.unfinished(result))
     with _folder() as folder:
         return _probe(plan, given, _method(given, method), folder, call_s)
 
 
-def _refuse(func: object) -> None:
+def _refuse(given: Given) -> None:
+    func = given.func
     if not callable(func):
         msg = f"probe(func, *args, **kwargs) found {func!r}, allowed: something to call; "
         msg += "pass the function, not its result"
         raise GilprobeError(msg)
     if inspect.iscoroutinefunction(func):
         msg = f"probe found the coroutine function {func!r}, allowed: a plain one; wrap it in asyncio.run"
+        raise GilprobeError(msg)
+    _stop(given, repeatable.used_up(given.args, given.kwargs))
+
+
+def _stop(given: Given, why: str | None) -> None:
+    if why is not None:
+        msg = f"{_name(given.func)} cannot be probed: {why}"
         raise GilprobeError(msg)
 
 

@@ -19,7 +19,7 @@ from pytest_gilprobe.reporters.inert import inert
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilprobe.model import Environment, ProcessesResult, Report, ThreadsResult, WorkloadResult
+    from pytest_gilprobe.model import Environment, Estimate, ProcessesResult, Report, ThreadsResult, WorkloadResult
 
 LEAST_LOSS = 0.10
 """A speed-up must have fallen by this share at the least: a run's intervals do not hold what differs between runs."""
@@ -76,6 +76,19 @@ def hold(report: Report, baseline: Report) -> Held:
     )
 
 
+def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
+    """Tell whether more rounds should decide a change for the worse: as for a gate, see `gate.LOOKS`."""
+    if new.serial is None or new.workers != old.workers or not Status.PROBED is new.status is old.status:
+        return False
+    losses, gains = _changes(new, old)
+    if losses:
+        return new.serial.rounds not in gate.LOOKS
+    advice = {new.verdict.strategy, old.verdict.strategy}
+    if len(advice) > 1 and Recommendation.INCONCLUSIVE not in advice:
+        return not gains
+    return new.serial.rounds < gate.NEAR_ROUNDS and any(_fell(after, before) for after, before in _counted_on(new, old))
+
+
 def _changes(new: WorkloadResult, old: WorkloadResult) -> tuple[list[str], list[str]]:
     """List losses and gains of one workload that the intervals support."""
     losses = [*_broken(new, old), *_slower(new, old)]
@@ -101,14 +114,22 @@ def _broken(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
 
 
 def _slower(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
-    """Find speed-ups that fell: only of the strategy that was advised, since nobody counted on the other one."""
+    """Find speed-ups that fell for certain."""
+    for after, before in _counted_on(new, old):
+        if _fell(after, before) and leeway.widened(after)[1] < leeway.widened(before)[0]:
+            was, now = numbers.speedup(before), numbers.speedup(after)
+            yield f"{old.verdict.strategy} gave {was}, give {now}"
+
+
+def _counted_on(new: WorkloadResult, old: WorkloadResult) -> Iterator[tuple[Estimate, Estimate]]:
+    """Pair the speed-ups of the strategy that was advised: nobody counted on the other one."""
     for strategy, after, before in _parts(new, old):
-        if str(old.verdict.strategy) != strategy or after.pool_speedup is None or before.pool_speedup is None:
-            continue
-        fell = after.pool_speedup.value <= before.pool_speedup.value * (1 - LEAST_LOSS)
-        if fell and leeway.widened(after.pool_speedup)[1] < leeway.widened(before.pool_speedup)[0]:
-            was, now = numbers.speedup(before.pool_speedup), numbers.speedup(after.pool_speedup)
-            yield f"{strategy} gave {was}, give {now}"
+        if str(old.verdict.strategy) == strategy and after.pool_speedup is not None and before.pool_speedup is not None:
+            yield after.pool_speedup, before.pool_speedup
+
+
+def _fell(after: Estimate, before: Estimate) -> bool:
+    return after.value <= before.value * (1 - LEAST_LOSS)
 
 
 def _parts(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import pytest
 
-from pytest_gilprobe import host
+from pytest_gilprobe import host, repeatable
 from pytest_gilprobe.model import GilprobeError
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.workers.shipping import Given
+    from pytest_gilprobe.workers.naming import Given
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +38,7 @@ class Gilprobe:
     parent asks for batches, and the rest of the test's body is not run.
     """
 
-    __slots__ = ("_nodeid", "_serve", "call_s", "used")
+    __slots__ = ("_nodeid", "_serve", "call_s", "used", "why_not")
 
     def __init__(self, nodeid: str, serve: Callable[[Given], NoReturn] | None = None) -> None:
         """Belong to one test; ``serve`` is set in a worker."""
@@ -47,24 +47,34 @@ class Gilprobe:
         self.used = False
         self.call_s: float | None = None
         """How long the call took here, in seconds; None before it has returned."""
+        self.why_not: str | None = "it asks for the gilprobe fixture but did not call it: nothing names the workload"
+        """Why the call cannot be repeated; None if nothing is known against it."""
 
     def __call__(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``func(*args, **kwargs)`` and return its result.
 
         Raises `FixtureError` on a second use in one test, and for what is not a plain callable.
         """
+        __tracebackhide__ = True
         self._refuse(func)
         self.used = True
         if self._serve is not None:
-            from pytest_gilprobe.workers.shipping import Given  # noqa: PLC0415 - only workers need it
+            from pytest_gilprobe.workers.naming import Given  # noqa: PLC0415 - only workers need it
 
             self._serve(Given(func=func, args=args, kwargs=kwargs))
+        self.why_not = repeatable.used_up(args, kwargs)
         started = host.perf_counter_ns()
-        result = func(*args, **kwargs)
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as error:
+            self.why_not = f"its call raised {type(error).__name__}: a workload is a call that returns"
+            raise
         self.call_s = (host.perf_counter_ns() - started) / 1e9
+        self.why_not = self.why_not or repeatable.unfinished(result)
         return result
 
     def _refuse(self, func: object) -> None:
+        __tracebackhide__ = True
         if self.used:
             msg = f"{self._nodeid}: the gilprobe fixture was used a second time, allowed: one call; split the test"
             raise FixtureError(msg)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model import Report, WorkloadResult
 
 SECTION = "gilprobe expectation"
+FAILED_GATE = "gilprobe: expected"
+"""How the message of a test that its gate failed begins, in pytest's summary and in JUnit XML."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ imported: a test that replaces ``time.perf_counter`` then spoils its own clock, 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import platform
@@ -143,8 +144,17 @@ def waits() -> int | None:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
+def forget_peak_rss() -> None:
+    """Let this process's peak resident memory begin anew at what it is now, where the system can.
+
+    *Source:* ``proc_pid_clear_refs(5)``: writing 5 resets ``VmHWM``.
+    """
+    with contextlib.suppress(OSError), _open("/proc/self/clear_refs", "w", encoding="ascii") as control:
+        control.write("5")
+
+
 def peak_rss_bytes() -> int | None:
-    """Return this process's peak resident memory in bytes.
+    """Return this process's peak resident memory in bytes, since `forget_peak_rss` where that works.
 
     ``VmHWM`` rather than ``ru_maxrss``: after a fork the latter still tells the parent's peak.
     """

@@ -9,7 +9,7 @@ from pytest_gilprobe import judge
 from pytest_gilprobe.model import Bound, Strategy
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.model import Estimate, WorkloadResult
+    from pytest_gilprobe.model import Estimate, ProcessesResult, ThreadsResult, WorkloadResult
 
 WIDENING = 1.7
 """How much wider than the reported 95 % interval a gate's is, on both sides.
@@ -21,12 +21,31 @@ side is 0.5 % or less. *Source:* tables of Student's distribution; ``benchmarks/
 """
 
 
+BARE = 0.95
+"""Share of its speed-up that a pool must keep for calls alone to tell how pools compare: less, and handing out does."""
+
+
 def widened(estimate: Estimate) -> tuple[float, float]:
-    """Return the ends of a gate's interval for a positive quantity: `WIDENING` times as far, in logarithms."""
+    """Return the ends of a gate's interval for a speed-up: `WIDENING` times as far, in logarithms.
+
+    An upper end that is farther off than the lower one was moved out by what other programs may have done to threads
+    that wait for each other (`stats.reduce`): a bound for the worst case, no statistics, which is kept as it is.
+    """
     if min(estimate.low, estimate.value) <= 0:
         return widened_share(estimate)
-    low = estimate.value * (estimate.low / estimate.value) ** WIDENING
-    return low, estimate.value * (estimate.high / estimate.value) ** WIDENING
+    down, up = estimate.value / estimate.low, estimate.high / estimate.value
+    return estimate.value / down**WIDENING, estimate.value * _farther(up, min(up, down))
+
+
+def _farther(end: float, by_chance: float) -> float:
+    """Move an interval's end `WIDENING` times as far by that factor of it which chance explains."""
+    return float(by_chance**WIDENING) * (end / by_chance)
+
+
+def widened_comparison(over: Estimate) -> tuple[float, float]:
+    """Return the ends of a gate's interval for processes over threads: as `widened`, with the ends' roles exchanged."""
+    down, up = over.value / over.low, over.high / over.value
+    return over.value / _farther(down, min(up, down)), over.value * up**WIDENING
 
 
 def widened_share(estimate: Estimate) -> tuple[float, float]:
@@ -51,13 +70,20 @@ def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
 
 def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
     """Find what the direct comparison of processes with threads excludes, unless handing out limits a pool."""
-    over = result.processes.over_threads
-    if over is None or any(part.pool_speedup != part.speedup for part in (result.threads, result.processes)):
+    over, kept = result.processes.over_threads, [_kept(part) for part in (result.threads, result.processes)]
+    if over is None or over.low <= 0 or min(kept) < BARE:
         return set()
-    low, high = widened(over)
+    low, high = (end * kept[1] / kept[0] for end in widened_comparison(over))
     if low > judge.CLOSE:
         return {Strategy.THREADS}
     return {Strategy.PROCESSES} if high <= judge.CLOSE else set()
+
+
+def _kept(part: ThreadsResult | ProcessesResult) -> float:
+    """Return the share of a strategy's speed-up that is left in a pool; 0 for one without."""
+    if part.speedup is None or part.pool_speedup is None or part.speedup.value <= 0:
+        return 0.0
+    return part.pool_speedup.value / part.speedup.value
 
 
 def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:

@@ -211,9 +211,9 @@ class ProcessesResult:
     """What calls in N worker processes measured.
 
     ``start_up_s`` is how long one worker took from being asked for to being ready to run tests.
-    ``rss_bytes_per_worker`` is its peak resident memory. ``transfer_s_per_call`` is the time to move the arguments
-    and the result of one call between processes, where they are known. ``over_threads`` is the processes' speed over
-    that of the threads, compared round by round: the noise of serial calls is not in it.
+    ``rss_bytes_per_worker`` is its peak resident memory in a batch. ``transfer_s_per_call`` is the time to move the
+    arguments and the result of one call between processes, where they are known. ``over_threads`` is the processes'
+    speed over that of the threads, compared round by round: the noise of serial calls is not in it.
     """
 
     outcome: Outcome
@@ -508,8 +508,8 @@ class Machine:
 
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
     deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool,
-    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready. ``None`` was not
-    measured.
+    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and to end. ``None``
+    was not measured.
     """
 
     cpus: int

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import Any
+import inspect
+from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model import GilprobeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def resolve(text: str) -> Any:
@@ -37,3 +41,19 @@ def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return (), value
     return (value,), {}
+
+
+def fit(text: str, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """Check that the function takes these arguments, where its signature is known.
+
+    Raises `GilprobeError` saying what is missing or too much, and how arguments are given.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **keywords)
+    except TypeError as error:
+        msg = f"{text}{signature}: {error}; --args-from=MODULE:FUNCTION names a function that returns its arguments"
+        raise GilprobeError(msg) from None

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.pool import Pool
 
 
+def _settled(_: WorkloadResult) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prober:
     """All that probes of one session share."""
@@ -41,6 +45,8 @@ class Prober:
     pool: Pool
     surveyor: Surveyor
     progress: Callable[[str], None]
+    is_open: Callable[[WorkloadResult], bool] = _settled
+    """Whether a result, judged for good, leaves something else to decide: a change since an earlier report."""
 
     def start(self, workers: int) -> None:
         """Have so many workers start in the background; what prevents it is told by the next probe."""
@@ -76,12 +82,13 @@ class Prober:
         )
 
     def _wish(self, plan: Plan, so_far: Measurement) -> Wish:
-        """Tell what could settle an open decision: the verdict's, then those of the marker's expectation."""
+        """Tell what could settle an open decision: the verdict's, then those of a gate."""
         evidence = self._evidence(so_far)
         wish = judge(evidence).wish
-        if wish is Wish.NOTHING and gate.check(plan.expectation, self._result(plan, evidence)).open_:
-            return Wish.ROUND
-        return wish
+        if wish is not Wish.NOTHING:
+            return wish
+        result = self._result(plan, evidence)
+        return Wish.ROUND if gate.check(plan.expectation, result).open_ or self.is_open(result) else wish
 
     def _measure(self, plan: Plan, keep: int, known_call_s: float) -> Evidence:
         """Measure until no decision is open, or time is up."""

@@ -33,6 +33,11 @@ class Reporting:
         self.with_gil: tuple[dict[str, WorkloadResult], Environment] | None = None
         """The same tests' results with the GIL on, where they were probed twice."""
 
+    def is_open(self, result: WorkloadResult) -> bool:
+        """Tell whether a workload seems worse than in the baseline, and more rounds should decide it."""
+        before = () if self._baseline is None else self._baseline.workloads
+        return any(old.nodeid == result.nodeid and baseline.is_open(result, old) for old in before)
+
     def finish(self, session: pytest.Session) -> None:
         """Write the files and hold the results against the baseline.
 

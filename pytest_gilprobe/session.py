@@ -94,7 +94,7 @@ class ProbeSession:
             timeout_s=self._settings.timeout_s,
             gil=gil,
         )
-        return Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show)
+        return Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show, is_open=self.reporting.is_open)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Hear who switched the GIL on in this process, from its first conftest file on."""
@@ -116,6 +116,8 @@ class ProbeSession:
         result: WorkloadResult | None = None
         if (why := self._why_not(item, report)) is not None:
             result = unmeasured(item.nodeid, Status.NOT_PROBED, why, plan.workers)
+            if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
+                result = gating.apply(result, plan, self._settings, item, report)
         elif report.when == "call":
             result = gating.apply(self._probe(item, plan, call.duration), plan, self._settings, item, report)
         if result is not None:
@@ -127,8 +129,8 @@ class ProbeSession:
         return report
 
     def _why_not(self, item: pytest.Item, report: pytest.TestReport) -> str | None:
-        if report.when == "call" and fixture.asks_for(item) and not getattr(fixture.of(item), "used", False):
-            return "it asks for the gilprobe fixture but did not call it: nothing names the workload"
+        if report.when == "call" and report.passed and (given := fixture.of(item)) is not None and given.why_not:
+            return given.why_not
         if report.when == "call" and item.nodeid in self._failed_inside:
             return "one of its subtests failed when pytest ran it; mend that first"
         return _why_not(item, report)

@@ -90,6 +90,18 @@ class TestSettings:
         with pytest.raises(GilprobeError, match="if __name__ == '__main__':"):
             probe(len, "")
 
+    @pytest.mark.parametrize(
+        ("func", "args", "said"),
+        [
+            (sum, ((n for n in range(3)),), "builtins:sum cannot be probed: its argument 1 is a generator"),
+            (lambda: (n for n in range(3)), (), "its call just makes a generator, and runs none of it"),
+        ],
+    )
+    def test_call_that_cannot_be_repeated(self, func: Any, args: tuple[Any, ...], said: str) -> None:
+        """A call that later ones would not be like, or that does not do its work, is refused with what to do."""
+        with pytest.raises(GilprobeError, match=said):
+            probe(func, *args)
+
     def test_function_that_raises(self) -> None:
         """What the function raises when it is first called passes through."""
         with pytest.raises(ZeroDivisionError):
@@ -126,6 +138,29 @@ class TestNames:
     def test_arguments(self, value: object, expected: object) -> None:
         """A tuple is the positional arguments, a dict of names the named ones, anything else the only one."""
         assert named.arguments_of(value) == expected
+
+    @pytest.mark.parametrize(
+        ("args", "keywords", "said"),
+        [
+            ((), {}, r"work:f\(a, \*, b=0\): missing a required argument: 'a'; --args-from=MODULE:FUNCTION"),
+            ((1, 2), {}, "too many positional arguments"),
+            ((1,), {"c": 1}, "unexpected keyword argument 'c'"),
+        ],
+    )
+    def test_arguments_that_do_not_fit(self, args: tuple[Any, ...], keywords: dict[str, Any], said: str) -> None:
+        """What is missing or too much is named, and how arguments are given."""
+
+        def f(a: Any, *, b: Any = 0) -> None:
+            """Never called."""
+
+        f.__annotations__.clear()
+        with pytest.raises(GilprobeError, match=said):
+            named.fit("work:f", f, args, keywords)
+
+    def test_arguments_that_fit(self) -> None:
+        """Those that fit pass, and so do any of a function whose signature nobody knows."""
+        named.fit("work:f", divmod, (1, 2), {})
+        named.fit("work:f", max, (1,), {"any": 1})
 
 
 class TestScripts:

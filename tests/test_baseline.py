@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports_fixture import ENVIRONMENT, estimate, not_probed, probed, processes, serial, threads, verdict
 
-from pytest_gilprobe import baseline, judge
+from pytest_gilprobe import baseline, gate, judge
 from pytest_gilprobe.model import (
     Bound,
     Environment,
@@ -40,6 +40,47 @@ def report(*workloads: WorkloadResult, environment: Environment = ENVIRONMENT) -
 
 def held(new: WorkloadResult, old: WorkloadResult) -> baseline.Held:
     return baseline.hold(report(new), report(old))
+
+
+def after(rounds: int, found: WorkloadResult) -> WorkloadResult:
+    """The same, after so many rounds."""
+    assert found.serial is not None
+    return replace(found, serial=replace(found.serial, rounds=rounds))
+
+
+class TestOpen:
+    """When more rounds are wanted."""
+
+    BEFORE = workload("a", 1.9, 1.9)
+
+    def test_as_before(self) -> None:
+        """What is as it was, or certainly better, is not measured longer."""
+        assert not baseline.is_open(after(1, self.BEFORE), self.BEFORE)
+        assert not baseline.is_open(after(1, self.BEFORE), workload("a", 1.0, 1.9))
+
+    def test_certain_loss(self) -> None:
+        """A certain loss is believed at a gate's looks only."""
+        worse = workload("a", 1.0, 1.9)
+        assert baseline.is_open(after(1, worse), self.BEFORE)
+        assert not baseline.is_open(after(gate.LOOKS[0], worse), self.BEFORE)
+
+    def test_other_advice_with_room(self) -> None:
+        """Other advice that the intervals do not support yet is followed up as long as there is time."""
+        unsure = workload("a", 1.0, 1.9, spread=0.6)
+        assert held(after(20, unsure), self.BEFORE).regressions == ()
+        assert baseline.is_open(after(20, unsure), self.BEFORE)
+
+    def test_less_gain_with_room(self) -> None:
+        """The same advice with less gain gets a fixed number of rounds."""
+        less = workload("a", 1.6, 1.6, spread=0.2)
+        assert baseline.is_open(after(gate.NEAR_ROUNDS - 1, less), self.BEFORE)
+        assert not baseline.is_open(after(gate.NEAR_ROUNDS, less), self.BEFORE)
+
+    def test_nothing_to_compare(self) -> None:
+        """Neither what was not probed nor what had another number of workers is measured longer."""
+        assert not baseline.is_open(not_probed("a", "skipped"), self.BEFORE)
+        assert not baseline.is_open(workload("a", 1.0, 1.9), not_probed("a", "skipped"))
+        assert not baseline.is_open(replace(after(1, workload("a", 1.0, 1.9)), workers=4), self.BEFORE)
 
 
 class TestRegressions:

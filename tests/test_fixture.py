@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -11,7 +12,7 @@ from pytest_gilprobe.fixture import FixtureError, Gilprobe, Served
 from pytest_gilprobe.model import Outcome, Recommendation, Report, Status
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.workers.shipping import Given
+    from pytest_gilprobe.workers.naming import Given
 
 QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2")
 
@@ -178,6 +179,65 @@ class TestSessions:
         result.assert_outcomes(passed=1)
         assert report.workloads[0].status is Status.NOT_PROBED
         assert "did not call it" in (report.workloads[0].reason or "")
+
+    def test_calls_that_cannot_be_repeated(self, pytester: pytest.Pytester) -> None:
+        """They pass as they did and are not probed, each with its reason; what they expect is not passed over."""
+        pytester.makepyfile(
+            """
+            import pytest
+
+            def numbers(n):
+                yield from range(n)
+
+            async def fetch():
+                pass
+
+            @pytest.mark.gilprobe(expect="threads")
+            def test_argument(gilprobe):
+                assert gilprobe(sum, numbers(3)) == 3
+
+            def test_result(gilprobe):
+                assert list(gilprobe(numbers, 3)) == [0, 1, 2]
+
+            def test_raises(gilprobe):
+                with pytest.raises(ZeroDivisionError):
+                    gilprobe(divmod, 1, 0)
+
+            def test_wrong_use(gilprobe):
+                gilprobe(fetch)
+            """
+        )
+        result, report = probe(pytester)
+        result.assert_outcomes(passed=3, failed=1)
+        by_name = {one.nodeid.rpartition("::")[2]: one for one in report.workloads}
+        assert {one.status for one in by_name.values()} == {Status.NOT_PROBED}
+        assert "its argument 1 is a generator" in (by_name["test_argument"].reason or "")
+        assert "its call just makes a generator" in (by_name["test_result"].reason or "")
+        assert "its call raised ZeroDivisionError" in (by_name["test_raises"].reason or "")
+        assert "failed in its call" in (by_name["test_wrong_use"].reason or "")
+        assert [caution.slug for caution in by_name["test_argument"].verdict.cautions] == ["expectation-unchecked"]
+        result.stdout.no_fnmatch_line("*in __call__*")
+        strict, _ = probe(pytester, "--gilprobe-fail-on=inconclusive")
+        strict.assert_outcomes(passed=2, failed=2)
+
+    @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")
+    def test_memory_is_the_workloads_own(self, pytester: pytest.Pytester) -> None:
+        """What an earlier test's data took is given back, and not told of a later test's workers."""
+        pytester.makepyfile(
+            """
+            def test_large(gilprobe):
+                data = b"x" * (48 * 1024 * 1024)
+                assert gilprobe(len, data)
+
+            def test_small(gilprobe):
+                assert gilprobe(sum, range(1000))
+            """
+        )
+        _, report = probe(pytester, "--gilprobe-max-time=10")
+        large, small = (one.processes.rss_bytes_per_worker for one in report.workloads)
+        assert large is not None
+        assert small is not None
+        assert small < large - 40 * 1024 * 1024
 
     def test_disabled(self, pytester: pytest.Pytester) -> None:
         """With ``--gilprobe-disable`` it just calls."""

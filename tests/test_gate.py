@@ -114,12 +114,29 @@ class TestStrategy:
         assert not gate.check(expect("threads"), near).failures
         assert gate.check(expect("threads"), over).failures
 
-    def test_few_rounds_ask_for_more(self) -> None:
-        """A failure that fewer than three rounds support wants another round."""
-        hasty = result()
-        assert hasty.serial is not None
-        assert gate.check(expect("threads"), replace(hasty, serial=replace(hasty.serial, rounds=1))).open_
-        assert not gate.check(expect("threads"), hasty).open_
+    def test_direct_comparison_with_data_to_move(self) -> None:
+        """It decides too where a pool loses a little to handing out, and not where it loses much."""
+        near = result(1.5, 1.9, spread=0.1, advice=Recommendation.PROCESSES)
+        over = replace(near, processes=replace(near.processes, over_threads=estimate(1.27, 0.02)))
+        little = replace(over, processes=replace(over.processes, pool_speedup=estimate(1.88, 0.1)))
+        much = replace(over, processes=replace(over.processes, pool_speedup=estimate(1.74, 0.1)))
+        assert gate.check(expect("threads"), little).failures
+        assert not gate.check(expect("threads"), much).failures
+
+    @pytest.mark.parametrize("seen", [1, *gate.LOOKS, gate.LOOKS[-1] + 1])
+    def test_failures_are_believed_at_the_looks(self, seen: int) -> None:
+        """A failure between two looks, or after the last, wants another round; at a look it is final."""
+        found = result()
+        assert found.serial is not None
+        at = replace(found, serial=replace(found.serial, rounds=seen))
+        assert gate.check(expect("threads"), at).open_ is (seen not in gate.LOOKS)
+
+    def test_contradicted_but_possible_is_followed_up(self) -> None:
+        """Advice that was not expected wants more rounds as long as there is room for what was."""
+        near = result(1.60, 1.90, spread=0.02, advice=Recommendation.PROCESSES)
+        assert gate.check(expect("threads"), near).open_
+        assert not gate.check(expect("processes"), near).open_
+        assert not gate.check(expect("threads"), replace(near, verdict=result(1.9, 1.9).verdict)).open_
 
 
 class TestBound:
@@ -185,6 +202,15 @@ class TestMinSpeedup:
         assert gate.check(expect(least=1.5), crashed).failures
         assert not gate.check(expect(least=1.5), skipped).failures
 
+    def test_far_is_followed_up(self) -> None:
+        """A speed-up far under the one asked for, with an interval that reaches it, is open while there is time."""
+        wide = result(in_processes=1.2, spread=0.5)
+        assert wide.serial is not None
+        late = replace(wide, serial=replace(wide.serial, rounds=30))
+        found = gate.check(expect("processes", "threads", "serial", least=2.2), late)
+        assert not found.failures
+        assert found.open_
+
     def test_near_wants_its_rounds(self) -> None:
         """A speed-up near the one asked for is open until it had its rounds, then never again."""
         found = result(in_processes=1.9)
@@ -225,9 +251,12 @@ class TestForbidden:
 class TestUnmeasured:
     """Workloads without a measurement."""
 
-    def test_test_that_did_not_pass(self) -> None:
-        """Where pytest itself has said why there is nothing to measure, the gate adds nothing."""
-        assert gate.check(expect("threads"), not_probed("a::b", "skipped"), EVERYTHING) == gate.Gating()
+    def test_nothing_to_probe(self) -> None:
+        """A test that was never tried passes where it expects nothing; else it has a caution, or fails where asked."""
+        never = not_probed("a::b", "it has no call to repeat")
+        assert gate.check(Expectation(), never, EVERYTHING) == gate.Gating()
+        assert gate.check(expect("threads"), never).cautions
+        assert only_failure(expect("threads"), never, EVERYTHING).evidence == "it has no call to repeat"
 
     def test_probe_that_came_to_nothing(self) -> None:
         """A probe without a result passes with a caution, and fails where inconclusive is to fail."""
@@ -270,6 +299,47 @@ class TestRates:
         """One that lost its speed-up fails in at least 99 %."""
         assert self.failing(1.5, self.speedups(1.0)) >= 0.99
 
+    def failing_in_the_end(self, truth: float, expectation: Expectation, runs: int) -> float:
+        """Probe again and again as a session does: round by round, while the gate is open and there is time."""
+        chance = random.Random(2)
+        draw = NormalDist(0.0, self.NOISE).inv_cdf
+        failed = 0
+        for _ in range(runs):
+            ratios: list[float] = []
+            while len(ratios) < 60:
+                ratios.append(truth * math.exp(draw(chance.random())))
+                failures, open_ = self.after(ratios, expectation)
+                if not open_:
+                    break
+            failed += failures
+        return failed / runs
+
+    @staticmethod
+    def after(ratios: list[float], expectation: Expectation) -> tuple[bool, bool]:
+        """Say whether the gate fails after these rounds of processes over threads, and whether it is open."""
+        over = rounds.positive_centre(ratios, rounds.LEAST_NOISE)
+        conclusive = over.low > judge.CLOSE or over.high <= judge.CLOSE
+        advice = Recommendation.PROCESSES if over.value > judge.CLOSE else Recommendation.THREADS
+        base = result(1.6, 1.8, spread=0.3, advice=advice if conclusive else Recommendation.INCONCLUSIVE)
+        assert base.serial is not None
+        found = gate.check(
+            expectation,
+            replace(
+                base,
+                serial=replace(base.serial, rounds=len(ratios)),
+                processes=replace(base.processes, over_threads=over),
+            ),
+        )
+        return bool(found.failures), found.open_ or not conclusive
+
+    def test_looking_again_and_again(self) -> None:
+        """At the edge between two answers, with every round that 60 allow, at most 1 % of the probes fail."""
+        assert self.failing_in_the_end(judge.CLOSE, expect("threads"), 500) <= 0.01
+
+    def test_broken_and_noisy(self) -> None:
+        """A strategy that became worse by a third more than is close fails in at least 99 %."""
+        assert self.failing_in_the_end(judge.CLOSE * 1.33, expect("threads"), 500) >= 0.99
+
     def test_reported_interval_would_flake(self) -> None:
         """The reported interval alone would fail more often than a gate may: that is what the widening is for."""
         found = self.speedups(1.5)
@@ -280,9 +350,20 @@ class TestRates:
 def test_widened_holds_the_interval(value: float, down: float, up: float) -> None:
     """A gate's interval holds the reported one."""
     one = Estimate(value=value, low=value * down, high=value * up)
-    low, high = leeway.widened(one)
-    assert low <= one.low * (1 + 1e-9)
-    assert high >= one.high * (1 - 1e-9)
+    for low, high in (leeway.widened(one), leeway.widened_comparison(one)):
+        assert low <= one.low * (1 + 1e-9)
+        assert high >= one.high * (1 - 1e-9)
+
+
+def test_widened_keeps_bounds_for_the_worst_case() -> None:
+    """What moves one end out beyond the other is a bound, and only the part that chance explains is widened."""
+    threads_wait = Estimate(value=0.6, low=0.5, high=1.2)
+    low, high = leeway.widened(threads_wait)
+    assert high == pytest.approx(0.6 * 1.2**leeway.WIDENING * (2 / 1.2))
+    assert low == pytest.approx(0.6 / 1.2**leeway.WIDENING)
+    low, high = leeway.widened_comparison(Estimate(value=3.0, low=1.5, high=3.6))
+    assert low == pytest.approx(3.0 / (1.2**leeway.WIDENING * (2 / 1.2)))
+    assert high == pytest.approx(3.0 * 1.2**leeway.WIDENING)
 
 
 @given(st.floats(0.2, 4), st.floats(0.2, 4), st.floats(0.001, 0.3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import sys
 import sysconfig
@@ -147,6 +148,20 @@ def test_peak_memory_is_at_least_what_is_in_use() -> None:
     peak = host.peak_rss_bytes()
     assert peak is not None
     assert peak >= len(block)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")
+def test_peak_memory_begins_anew() -> None:
+    """A block that was touched and given back no longer counts once the peak is forgotten."""
+    block = mmap.mmap(-1, 64 * 1024 * 1024)
+    block.write(bytes(len(block)))
+    block.close()
+    before = host.peak_rss_bytes()
+    host.forget_peak_rss()
+    after = host.peak_rss_bytes()
+    assert before is not None
+    assert after is not None
+    assert after <= before - 32 * 1024 * 1024
 
 
 def test_gil_is_on_unless_this_python_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

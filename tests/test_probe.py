@@ -13,11 +13,18 @@ from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation, Status, W
 from pytest_gilprobe.probe import Prober, unmeasured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_gilprobe.workers.pool import Pool
 
 
 def probe(
-    pool: FakePool, *, known_call_s: float = 0.0, steps: list[str] | None = None, **changes: Any
+    pool: FakePool,
+    *,
+    known_call_s: float = 0.0,
+    steps: list[str] | None = None,
+    is_open: Callable[[WorkloadResult], bool] = lambda _: False,
+    **changes: Any,
 ) -> WorkloadResult:
     """Probe the pretended workload on a machine of two CPUs."""
     with pytest.MonkeyPatch.context() as patch:
@@ -27,6 +34,7 @@ def probe(
             pool=cast("Pool", pool),
             surveyor=Surveyor(cast("Pool", pool)),
             progress=steps.append if steps is not None else lambda _: None,
+            is_open=is_open,
         )
         return prober.probe(plan(**changes), keep=0, known_call_s=known_call_s)
 
@@ -104,6 +112,16 @@ def test_interrupt_is_the_users() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         probe(FakePool(script=interrupted))
+
+
+def test_what_else_is_to_decide_gets_its_rounds() -> None:
+    """A verdict that is settled is measured on while somebody else has something open, and no longer."""
+    assert rounds_of(probe(FakePool(IO))) < 9
+    assert rounds_of(probe(FakePool(IO), is_open=lambda found: rounds_of(found) < 9)) == 9
+
+
+def rounds_of(found: WorkloadResult) -> int:
+    return 0 if found.serial is None else found.serial.rounds
 
 
 def test_progress_names_strategy_and_round() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 from typing import Any
@@ -12,18 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe.model import Callee
 from pytest_gilprobe.workers import sharing, shipping
+from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.protocol import Shipped
-from pytest_gilprobe.workers.shipping import Given
 
 
 def twice(number: int) -> int:
     return number * 2
-
-
-def many(first: int, *rest: int, scale: int = 1, **named: int) -> int:
-    return (first + sum(rest) + sum(named.values())) * scale
 
 
 class Session:
@@ -125,35 +119,6 @@ class TestTransfer:
         """The sender's thread is gone afterwards."""
         measure(twice, 1)
         assert not [thread for thread in threading.enumerate() if thread.name == "gilprobe-sender"]
-
-
-class TestCallee:
-    """How a function is named."""
-
-    @pytest.mark.parametrize(
-        ("given", "expected"),
-        [
-            (Given(func=twice, args=(1,), kwargs={}), Callee(module=__name__, name="twice", parameters=("number",))),
-            (
-                Given(func=many, args=(1, 2, 3), kwargs={"scale": 2, "x": 1}),
-                Callee(module=__name__, name="many", parameters=("first", "rest_1", "rest_2", "scale=", "x=")),
-            ),
-            (Given(func=len, args=("a",), kwargs={}), Callee(module="builtins", name="len", parameters=("obj",))),
-            (
-                Given(func=max, args=(1, 2), kwargs={}),
-                Callee(module="builtins", name="max", parameters=("argument_1", "argument_2")),
-            ),
-            (Given(func=functools.partial(twice, 1), args=(), kwargs={}), Callee(module=__name__, name="twice")),
-        ],
-    )
-    def test_name(self, given: Given, expected: Callee) -> None:
-        """Module, name and what each call is given, in order; a name with ``=`` can only be given by name."""
-        assert shipping.callee(given) == expected
-
-    def test_lambda(self) -> None:
-        """A lambda is one, and no other process finds it."""
-        found = shipping.callee(Given(func=lambda: None, args=(), kwargs={}))
-        assert (found.name, found.importable) == ("lambda", False)
 
 
 class TestSharing:

@@ -107,6 +107,7 @@ class Queueing:
 
 def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:
     """Run one batch in the calling thread, from ``begin_ns`` on. Raises `WorkloadError`."""
+    host.forget_peak_rss()
     cpu = host.process_time_ns()
     try:
         reading = timed(call, calls, begin_ns)
@@ -120,6 +121,7 @@ def run_threads(openings: Sequence[Opening], calls: int) -> BatchReading:
 
     Each opening is entered and left in its own thread, outside what is timed.
     """
+    host.forget_peak_rss()
     lanes = [_Lane(opening, calls) for opening in openings]
     for lane in lanes:
         lane.thread.start()

@@ -5,6 +5,7 @@ Of a function, a method, a coroutine, or the call given to the fixture.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import unittest
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_gilprobe import fixture
-from pytest_gilprobe.workers import loops, shipping, workload
+from pytest_gilprobe.workers import loops, workload
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from pytest_gilprobe.workers.naming import Given
 
 Serve = Callable[[workload.Workload], None]
 """Answers the parent's questions about one workload until the parent says `Close`."""
@@ -52,11 +55,13 @@ class Caller:
         try:
             item.ihook.pytest_pyfunc_call(pyfuncitem=item)
         except fixture.Served:
-            return
-        msg = "the test asks for the gilprobe fixture but did not call it"
-        raise fixture.FixtureError(msg)
+            pass
+        else:
+            msg = "the test asks for the gilprobe fixture but did not call it"
+            raise fixture.FixtureError(msg)
+        gc.collect()  # what left the body holds its frame, and so its data, in a cycle
 
-    def serve_given(self, item: pytest.Function, given: shipping.Given) -> NoReturn:
+    def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
         """Answer batches of the call that the fixture was given, then leave the test's body."""
         self._serve(workload.of_fixture(item, given))
         raise fixture.Served

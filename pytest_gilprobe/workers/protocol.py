@@ -154,7 +154,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOut:
-    """What a pool costs: per task, and to start one worker (0 for threads)."""
+    """What a pool costs: per task, and to start and end one worker (0 for threads)."""
 
     task_s: float
     start_up_s: float

@@ -13,14 +13,14 @@ import pickle
 import statistics
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from pytest_gilprobe import host
-from pytest_gilprobe.model import Callee, Transfer
+from pytest_gilprobe.model import Transfer
 from pytest_gilprobe.workers import sharing
+from pytest_gilprobe.workers.naming import Given, owner_of
 from pytest_gilprobe.workers.protocol import Shipped
 
 ROUNDS = 5
@@ -30,52 +30,6 @@ DEEPEST = 20
 """Levels down to which an object that cannot be pickled is looked for."""
 CANNOT = "cannot be handed to a process"
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """A function with the arguments of one call, as the user gave them."""
-
-    func: Callable[..., Any]
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any]
-
-    def call(self) -> Any:
-        """Make one call."""
-        return self.func(*self.args, **self.kwargs)
-
-
-def callee(given: Given) -> Callee:
-    """Name the function that was given, and what one call of it is given."""
-    func = given.func
-    inner = getattr(func, "func", func) if not hasattr(func, "__qualname__") else func
-    inner = inspect.unwrap(inner) if callable(inner) else inner
-    name = getattr(inner, "__qualname__", type(inner).__qualname__)
-    return Callee(
-        module=getattr(inner, "__module__", None) or "builtins",
-        name="lambda" if "<lambda>" in name else name.replace("<locals>.", ""),
-        parameters=_parameters(given),
-        importable=_found_by_name(getattr(func, "__func__", func)),
-    )
-
-
-def _parameters(given: Given) -> tuple[str, ...]:
-    """Name what a call is given, in order; a name with ``=`` behind it can only be given by name."""
-    try:
-        known = inspect.signature(given.func).parameters
-        bound = inspect.signature(given.func).bind(*given.args, **given.kwargs).arguments
-    except (TypeError, ValueError):
-        return (*(f"argument_{at}" for at in range(1, len(given.args) + 1)), *(f"{name}=" for name in given.kwargs))
-    found: list[str] = []
-    for name, value in bound.items():
-        kind = known[name].kind
-        if kind is inspect.Parameter.VAR_POSITIONAL:
-            found += [f"{name}_{at}" for at in range(1, len(value) + 1)]
-        elif kind is inspect.Parameter.VAR_KEYWORD:
-            found += [f"{inner}=" for inner in value]
-        else:
-            found.append(f"{name}=" if kind is inspect.Parameter.KEYWORD_ONLY else name)
-    return tuple(found)
 
 
 def _found_by_name(func: object) -> bool:
@@ -101,7 +55,7 @@ def measure(given: Given, *, with_result: bool) -> Shipped:
     ``with_result`` makes one call to have a result; without, only the arguments are moved. What cannot be moved is
     named in the answer's ``refused``.
     """
-    payload = (_owner(given.func), given.args, given.kwargs)
+    payload = (owner_of(given.func), given.args, given.kwargs)
     named = _named(given) | ({"self": payload[0]} if payload[0] is not None else {})
     refused = _refusal(payload, named, "its argument")
     if refused is not None:
@@ -111,12 +65,6 @@ def measure(given: Given, *, with_result: bool) -> Shipped:
     if refused is not None:
         return Shipped(refused=refused)
     return Shipped(transfer=_transfer(payload, result))
-
-
-def _owner(func: object) -> object:
-    """Return the object that a bound method travels with; a built-in function's is its module, which stays."""
-    owner = getattr(func, "__self__", None)
-    return None if inspect.ismodule(owner) else owner
 
 
 def _transfer(payload: Any, result: Any) -> Transfer:

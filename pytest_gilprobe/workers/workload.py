@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model import Callee
-from pytest_gilprobe.workers import loops, shipping
+from pytest_gilprobe.workers import loops, naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_gilprobe.workers.batch import Call
-    from pytest_gilprobe.workers.shipping import Given
+    from pytest_gilprobe.workers.naming import Given
 
 UNSAFE_IN_THREADS = frozenset(
     {
@@ -116,7 +116,7 @@ def of_fixture(item: pytest.Function, given: Given) -> Workload:
 def callee(workload: Workload) -> Callee | None:
     """Name the function that a workload calls; None for what has no name to import."""
     if workload.given is not None:
-        return shipping.callee(workload.given)
+        return naming.callee(workload.given)
     function = inspect.unwrap(workload.coroutine or workload.item.obj)
     name = getattr(function, "__qualname__", None)
     if name is None:
