@@ -175,4 +175,11 @@ class Failed:
     error: str
 
 
-Answer = Ready | Opened | Done | Closed | HandedOut | Shipped | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unable:
+    """The machine did not give what the question needs; the worker is of no use any more, the workload not to blame."""
+
+    error: str
+
+
+Answer = Ready | Opened | Done | Closed | HandedOut | Shipped | Failed | Unable
