@@ -70,6 +70,12 @@ WRITERS = (
 )
 """Options of pytest and of plugins that name a file to be written, or switch writing on."""
 
+FORKED = (
+    "(A forked worker begins with all that the session and its plugins have changed in pytest's own process; with "
+    "--gilprobe-start-method=spawn it begins afresh.)"
+)
+"""What may help where a test cannot be set up again: pytest-django's guard of the database, say."""
+
 
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
     """Run a worker until it is told to stop or its parent is gone.
@@ -311,7 +317,8 @@ class Server:
             spoilt = self._spoilt or bool(grown) or error is not None
             self.say(Closed(error=error, left=self._left, spoilt=spoilt, gil_switched_on_by=self._culprits.names))
         else:
-            self.say(Failed(error=error or "the test did not get as far as its call"))
+            why = error or "the test did not get as far as its call"
+            self.say(Failed(error=f"{why}\n{FORKED}" if self._spec.forked else why))
 
     def _let_go(self, following: pytest.Item | None) -> None:
         """Have pytest tear down what ``following`` does not share with the test before it."""

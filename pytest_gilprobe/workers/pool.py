@@ -135,11 +135,12 @@ class Pool:
         spec = dataclasses.replace(
             self._spec,
             folder=str(folder),
+            forked=self.start_method == "fork",
             overrides=tuple(flag.replace("{folder}", str(folder)) for flag in self._spec.overrides),
         )
         process = self._context.Process(
             target=child.serve,
-            args=(theirs, end, tuple(inherited) if self.start_method == "fork" else (), spec),
+            args=(theirs, end, tuple(inherited) if spec.forked else (), spec),
             name=f"gilprobe-worker-{self._started}",
         )
         with without_main_module(), without_coverage(), python_gil(self._gil), warnings.catch_warnings():
