@@ -152,8 +152,12 @@ def assert_as_if_nothing_had_happened(following: dict[str, Any]) -> None:
     """On a busy machine a strategy may not fit into the time; nothing else may be wrong."""
     assert following["status"] == "probed", following
     for strategy in ("threads", "processes"):
-        late = (following[strategy]["error"] or "").startswith("not within")
-        assert following[strategy]["outcome"] == "ok" or late, following
+        assert following[strategy]["outcome"] == "ok" or is_late(following[strategy]), following
+
+
+def is_late(result: dict[str, Any]) -> bool:
+    """Tell whether a strategy was not tried because a busy machine left no time for it."""
+    return result["outcome"] == "skipped" and (result["error"] or "").startswith("not within")
 
 
 @pytest.mark.slow
@@ -165,7 +169,9 @@ def test_fault(fault: Fault, tmp_path: Path, table: list[str]) -> None:
     faulty, text = seen.faulty, json.dumps(seen.faulty)
     assert fault.status in {faulty["status"], "any"}, text
     for strategy in ("threads", "processes"):
-        assert getattr(fault, strategy) in {faulty[strategy]["outcome"], "any"}, text
+        expected = getattr(fault, strategy)
+        as_expected = expected in {faulty[strategy]["outcome"], "any"}
+        assert as_expected or (expected == "ok" and is_late(faulty[strategy])), text
     assert [words for words in fault.said if words not in text] == [], text
     assert "pytest_gilprobe" not in text, text
     assert_as_if_nothing_had_happened(seen.following)
