@@ -151,21 +151,28 @@ def main() -> int:
             good = good and fine
             print(row, flush=True)
     if asked.output is not None:
-        asked.output.write_text(head(asked.most) + "\n".join(rows) + "\n", encoding="utf-8")
+        asked.output.write_text(head(asked.most) + "\n".join(rows) + "\n" + rest_of(asked.output), encoding="utf-8")
     return 0 if good else 1
+
+
+def rest_of(document: Path) -> str:
+    """Return what stands below the table in a document that is there already."""
+    text = document.read_text("utf-8") if document.exists() else ""
+    return "\n## " + text.split("\n## ", 1)[1] if "\n## " in text else ""
 
 
 def head(most: int | None) -> str:
     """Say what the table shows and how it was made."""
-    share = "Every test is" if most is None else f"About {most} tests of each suite, by checksum of their node ids, are"
+    share = "Every test is" if most is None else f"About {most} tests of each suite, by node id's checksum, are"
     flag = "" if most is None else f"--most {most} "
     return f"""# Other projects' suites
 
-Written by `python benchmarks/suites.py FOLDER {flag}-o docs/suites.md`, which tells how to fill FOLDER. {share}
-run and probed (`--gilprobe-all --gilprobe-max-time={BUDGET_S} --gilprobe-timeout={TIMEOUT_S}`), with its project's own
-settings. *Of* is how many tests the suite has; *differ* counts tests whose outcome is not that of the run without the
-plugin, *not* those not probed for a reason given, *errors* failures inside the plugin, *silent* those neither probed
-nor with a reason, *left* processes that outlived the session. Python {sys.version.split()[0]}, {os.cpu_count()} CPUs.
+Written by `python benchmarks/suites.py FOLDER {flag}-o docs/suites.md`, which tells how to fill FOLDER.
+{share} run and probed
+(`--gilprobe-all --gilprobe-max-time={BUDGET_S} --gilprobe-timeout={TIMEOUT_S}`), with its project's own settings.
+*Of* is how many tests the suite has; *differ* counts tests whose outcome is not that of the run without the plugin,
+*not* those not probed for a reason given, *errors* failures inside the plugin, *silent* those neither probed nor with
+a reason, *left* processes that outlived the session. Python {sys.version.split()[0]}, {os.cpu_count()} CPUs.
 
 | project | tests | of | passed | failed | skipped | differ | probed | not | errors | silent | left | without | with |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
