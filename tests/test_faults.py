@@ -82,7 +82,7 @@ def _short(text: str) -> str:
     plain = re.sub(r'"[^"]*/([^"/]+)"', r'"\1"', re.sub(r"0x[0-9a-f]+|(?<=process )\d+", "N", text))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     stack = "killed" in lines[0]
-    where = [line for line in lines[1:] if line.startswith('File "test_it.py"')]
+    where = [line for line in lines[1:] if line.startswith(('File "test_it.py"', 'File "conftest.py"'))]
     last = where[-1:] if stack and where else lines[-1:]
     return " ... ".join(dict.fromkeys([lines[0], *last]))
 
