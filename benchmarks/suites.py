@@ -1,14 +1,16 @@
 """Probe every test of well-known projects' suites and compare each outcome with a run without the plugin.
 
-Usage: ``python benchmarks/suites.py FOLDER [-o docs/suites.md] [--only NAME]``, where FOLDER holds the projects'
-source distributions::
+Usage: ``python benchmarks/suites.py FOLDER [-o docs/suites.md] [--only NAME ...] [--most N]``, where FOLDER holds the
+projects' source distributions (``--help`` names them; more are no harm)::
 
-    pip download --no-binary :all: --no-deps -d FOLDER pluggy attrs more-itertools click jinja2 h11 python-dateutil
-    packaging
+    pip download --no-binary :all: --no-deps -d FOLDER pluggy attrs more-itertools click jinja2 h11 python-dateutil ...
 
-It makes a virtual environment with this checkout in it, runs each suite twice, and counts the outcomes that differ,
-the statuses of the probes and the processes that are left. Of long suites it takes some files. Exit status 1 if
-anything differs, fails inside or is left.
+It makes a virtual environment with this checkout in it, runs each suite twice, whole, with the settings that its
+project gives it, and counts the outcomes that differ, the statuses of the probes and the processes that are left.
+``--most N`` probes about N tests of each suite, chosen by their node ids' checksums. Exit status 1 if anything
+differs, fails inside, has no reason or is left.
+
+A whole suite takes about 0.4 s a test: all of them two hours. ``--most 300`` takes half an hour.
 """
 
 from __future__ import annotations
@@ -26,37 +28,91 @@ import venv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import psutil
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ROOT = Path(__file__).resolve().parents[1]
-NEEDS = ("hypothesis", "trio", "anyio", "freezegun", "pretend")
 MARK = "GILPROBE_SUITES"
-SUITE_S = 900
+SHARE = "GILPROBE_SUITES_SHARE"
+SUITE_S = 7200
 BUDGET_S = 0.3
+TIMEOUT_S = 10
+"""Some suites cannot be set up twice on one machine (a server on a fixed port) and wait for ever instead of failing."""
+SOME = f"""
+import os, zlib
+
+def pytest_collection_modifyitems(config, items):
+    most = float(os.environ["{SHARE}"]) * 2**32
+    left = [item for item in items if zlib.crc32(item.nodeid.encode()) >= most]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if zlib.crc32(item.nodeid.encode()) < most]
+"""
+"""A plugin that runs the same share of the tests in every session, workers' included."""
+
+PLUGINS = {
+    "pytest-asyncio": "asyncio",
+    "pytest-benchmark": "benchmark",
+    "pytest-timeout": "timeout",
+    "pytest-cov": "pytest_cov",
+}
+"""The pytest plugins among what suites need; the others' sessions are to be as if they were not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A project's tests: the name its distribution starts with, and the files to run."""
+    """A project's tests: the name its distribution starts with, what to run, and what that needs to be installed."""
 
     name: str
-    tests: tuple[str, ...]
+    tests: tuple[str, ...] = ("tests",)
+    needs: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 SUITES = (
-    Suite(name="pluggy", tests=("testing",)),
-    Suite(
-        name="attrs",
-        tests=("tests/test_slots.py", "tests/test_funcs.py", "tests/test_converters.py", "tests/test_hooks.py"),
-    ),
-    Suite(name="more_itertools", tests=("tests/test_recipes.py",)),
-    Suite(name="click", tests=("tests/test_context.py", "tests/test_formatting.py", "tests/test_testing.py")),
-    Suite(name="jinja2", tests=("tests/test_async.py", "tests/test_loader.py")),
+    Suite(name="pluggy", tests=("testing",), needs=("pytest-benchmark",)),
+    Suite(name="attrs", needs=("hypothesis", "cloudpickle", "pympler")),
+    Suite(name="more_itertools"),
+    Suite(name="click"),
+    Suite(name="jinja2", needs=("trio", "markupsafe")),
     Suite(name="h11", tests=("h11/tests",)),
-    Suite(name="python_dateutil", tests=("tests/test_easter.py", "tests/test_utils.py", "tests/test_import_star.py")),
-    Suite(name="packaging", tests=("tests/test_utils.py", "tests/test_elffile.py", "tests/test_musllinux.py")),
+    Suite(name="python_dateutil", needs=("hypothesis", "freezegun", "six", "tzdata", "pytest-cov")),
+    Suite(name="packaging", needs=("pretend", "tomli_w", "hypothesis")),
+    Suite(
+        name="httpx",
+        needs=(
+            *("httpcore", "certifi", "idna", "h11", "anyio", "trio", "uvicorn", "trustme", "cryptography", "chardet"),
+            *("brotli", "zstandard", "rich", "click", "pygments"),
+        ),
+    ),
+    Suite(
+        name="werkzeug",
+        needs=("cryptography", "ephemeral-port-reserve", "pytest-timeout", "watchdog", "markupsafe"),
+        flags=("--ignore=tests/test_serving.py",),  # starts servers and waits for them, also without the plugin
+    ),
+    Suite(
+        name="tornado",
+        tests=("tornado/test",),
+        flags=("-o", "python_files=*_test.py"),
+    ),
+    Suite(name="itsdangerous", needs=("freezegun",)),
+    Suite(name="markupsafe"),
+    Suite(name="toolz", tests=("toolz",)),
+    Suite(name="cachetools"),
+    Suite(name="wrapt"),
+    Suite(name="blinker", needs=("pytest-asyncio",), flags=("-o", "asyncio_default_fixture_loop_scope=function")),
+    Suite(name="tenacity", needs=("tornado", "trio")),
+    Suite(
+        name="flask",
+        needs=("flask", "asgiref", "greenlet", "python-dotenv"),
+        flags=("--ignore=tests/test_cli.py",),  # imports a name that pytest 9 has no more
+    ),
+    Suite(name="structlog", needs=("pytest-asyncio", "simplejson", "time-machine", "rich")),
+    Suite(name="networkx", tests=("networkx/algorithms/tests",)),
 )
 
 
@@ -65,6 +121,7 @@ class Run:
     """One run of a suite: each test's outcome, and what was left behind."""
 
     outcomes: dict[str, str]
+    silent: tuple[str, ...]
     took_s: float
     left: int
     output: str
@@ -72,120 +129,151 @@ class Run:
 
 def main() -> int:
     """Run the suites that are there and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [suite.name for suite in SUITES]
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=f"Suites: {', '.join(names)}.", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--only")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--most", type=int, help="probe about so many tests of each suite; default: all")
+    parser.add_argument("--environment", type=Path, help="keep the virtual environment here, or use the one here")
     asked = parser.parse_args()
-    rows, good = [], True
-    with tempfile.TemporaryDirectory(prefix="suites-") as folder:
-        python = environment(Path(folder))
-        for suite in SUITES:
-            if asked.only in {None, suite.name}:
-                row, fine = compared(suite, unpack(suite, asked.folder, Path(folder)), python)
-                rows.append(row)
-                good = good and fine
-                print(row, flush=True)
+    chosen = [suite for suite in SUITES if suite.name in asked.only and archives(suite, asked.folder)]
+    rows, good = [], bool(chosen)
+    with tempfile.TemporaryDirectory(prefix="suites-") as name:
+        folder = Path(name)
+        (folder / "gilprobe_some.py").write_text(SOME, encoding="utf-8")
+        python = environment(asked.environment or folder / "venv", chosen)
+        for suite in chosen:
+            row, fine = compared(suite, unpack(suite, asked.folder, folder), python, asked.most)
+            rows.append(row)
+            good = good and fine
+            print(row, flush=True)
     if asked.output is not None:
-        asked.output.write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")
+        asked.output.write_text(head(asked.most) + "\n".join(rows) + "\n" + rest_of(asked.output), encoding="utf-8")
     return 0 if good else 1
 
 
-HEAD = f"""# Other projects' suites
+def rest_of(document: Path) -> str:
+    """Return what stands below the table in a document that is there already."""
+    text = document.read_text("utf-8") if document.exists() else ""
+    return "\n## " + text.split("\n## ", 1)[1] if "\n## " in text else ""
 
-Written by `python benchmarks/suites.py FOLDER -o docs/suites.md`, which tells how to fill FOLDER. Every test of the
-files is probed (`--gilprobe-all --gilprobe-max-time={BUDGET_S}`). *Differ* counts tests whose outcome is not that of
-the run without the plugin; *errors* counts failures inside the plugin; *left* counts processes that outlived the
-session. Python {sys.version.split()[0]}, {os.cpu_count()} CPUs.
 
-| project | tests | passed | failed | skipped | differ | probed | not probed | errors | left | without | with |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+def head(most: int | None) -> str:
+    """Say what the table shows and how it was made."""
+    share = "Every test is" if most is None else f"About {most} tests of each suite, by node id's checksum, are"
+    flag = "" if most is None else f"--most {most} "
+    return f"""# Other projects' suites
+
+Written by `python benchmarks/suites.py FOLDER {flag}-o docs/suites.md`, which tells how to fill FOLDER.
+{share} run and probed
+(`--gilprobe-all --gilprobe-max-time={BUDGET_S} --gilprobe-timeout={TIMEOUT_S}`), with its project's own settings.
+*Of* is how many tests the suite has; *differ* counts tests whose outcome is not that of the run without the plugin,
+*not* those not probed for a reason given, *errors* failures inside the plugin, *silent* those neither probed nor with
+a reason, *left* processes that outlived the session. Python {sys.version.split()[0]}, {os.cpu_count()} CPUs.
+
+| project | tests | of | passed | failed | skipped | differ | probed | not | errors | silent | left | without | with |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
-def environment(folder: Path) -> Path:
-    """Make a virtual environment with this checkout in it; return its Python."""
-    venv.create(folder / "venv", with_pip=True)
-    python = folder / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "-e", str(ROOT), *NEEDS], check=True)
+def environment(folder: Path, suites: Sequence[Suite]) -> Path:
+    """Have a virtual environment with this checkout and what the suites need in it; return its Python."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    needs = sorted({need for suite in suites for need in suite.needs})
+    subprocess.run([python, "-m", "pip", "install", "-q", "-e", str(ROOT), *needs], check=True)
     return python
 
 
+def archives(suite: Suite, sources: Path) -> list[Path]:
+    """Find a suite's source distribution; none if it was not put there."""
+    return sorted(sources.glob(f"{suite.name}-[0-9]*.tar.gz"))
+
+
 def unpack(suite: Suite, sources: Path, folder: Path) -> Path:
-    """Unpack a suite's source distribution; return its folder."""
-    (archive,) = sources.glob(f"{suite.name}-[0-9]*.tar.gz")
+    """Unpack a suite's newest source distribution; return its folder."""
+    archive = archives(suite, sources)[-1]
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return folder / archive.name.removesuffix(".tar.gz")
 
 
-def compared(suite: Suite, folder: Path, python: Path) -> tuple[str, bool]:
+def compared(suite: Suite, folder: Path, python: Path, most: int | None) -> tuple[str, bool]:
     """Run a suite without and with the plugin; return a line of the table, and whether all is well."""
-    plain = run(suite, folder, python, "-p", "no:gilprobe")
+    share = 1.0
+    plain = run(suite, folder, python, share, "-p", "no:gilprobe")
+    whole = len(plain.outcomes)
+    if most is not None and whole > most:
+        share = most / whole
+        plain = run(suite, folder, python, share, "-p", "no:gilprobe")
     reports = folder / "gilprobe-reports"
-    flags = [
-        "--gilprobe-all",
-        f"--gilprobe-max-time={BUDGET_S}",
-        "--gilprobe-report",
-        f"--gilprobe-report-dir={reports}",
-    ]
-    probed = run(suite, folder, python, *flags)
-    differ = sorted(
-        name for name in plain.outcomes | probed.outcomes if plain.outcomes.get(name) != probed.outcomes.get(name)
-    )
+    flags = ["--gilprobe-all", f"--gilprobe-max-time={BUDGET_S}", f"--gilprobe-timeout={TIMEOUT_S}"]
+    flags += ["--gilprobe-report", f"--gilprobe-report-dir={reports}"]
+    probed = run(suite, folder, python, share, *flags)
     path = reports / "gilprobe.json"
     workloads = json.loads(path.read_text("utf-8"))["workloads"] if path.exists() else []
     statuses = Counter(workload["status"] for workload in workloads)
-    unexplained = [
-        workload["nodeid"] for workload in workloads if workload["status"] != "probed" and not workload["reason"]
-    ]
-    for name in [*differ, *unexplained]:
+    differ = sorted(
+        name for name in plain.outcomes | probed.outcomes if plain.outcomes.get(name) != probed.outcomes.get(name)
+    )
+    unexplained = [one["nodeid"] for one in workloads if one["status"] != "probed" and not one["reason"]]
+    silent = [*probed.silent, *unexplained]
+    for name in differ:
         print(f"{suite.name}: {name}: {plain.outcomes.get(name)} without, {probed.outcomes.get(name)} with")
+    for name in silent:
+        print(f"{suite.name}: {name}: neither probed nor with a reason")
     for workload in workloads:
         if workload["status"] == "error":
             print(f"{suite.name}: {workload['nodeid']}: {workload['reason']}")
-    if "INTERNALERROR" in probed.output or not workloads:
+    if differ or not workloads or "INTERNALERROR" in probed.output:
         print(probed.output)
     counts = Counter(plain.outcomes.values())
-    cells = [suite.name, len(plain.outcomes), counts["passed"], counts["failed"], counts["skipped"], len(differ)]
-    cells += [statuses["probed"], statuses["not_probed"], statuses["error"], probed.left]
+    cells = [suite.name, len(plain.outcomes), whole, counts["passed"], counts["failed"], counts["skipped"], len(differ)]
+    cells += [statuses["probed"], statuses["not_probed"], statuses["error"], len(silent), probed.left]
     cells += [f"{plain.took_s:.1f} s", f"{probed.took_s:.0f} s"]
-    good = bool(workloads) and not (differ or unexplained or statuses["error"] or probed.left)
+    good = bool(workloads) and not (differ or silent or statuses["error"] or probed.left)
     return "| " + " | ".join(map(str, cells)) + " |", good
 
 
-def run(suite: Suite, folder: Path, python: Path, *flags: str) -> Run:
+def run(suite: Suite, folder: Path, python: Path, share: float, *flags: str) -> Run:
     """Run a suite once, with its own settings."""
     mark, result = uuid.uuid4().hex, folder / "gilprobe-junit.xml"
     result.unlink(missing_ok=True)
-    paths = os.pathsep.join([str(folder / "src"), str(folder)])
-    known = os.environ | {MARK: mark, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--junitxml={result}",
-        *flags,
-        *suite.tests,
-    ]
+    paths = os.pathsep.join([str(folder / "src"), str(folder / "lib"), str(folder), str(folder.parent)])
+    known = os.environ | {MARK: mark, SHARE: str(share), "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    some = () if share == 1 else ("-p", "gilprobe_some")
+    absent = [f"-pno:{plugin}" for need, plugin in PLUGINS.items() if need not in suite.needs]
+    quiet = ("-q", "-p", "no:cacheprovider", f"--junitxml={result}")
+    command = [str(python), "-m", "pytest", *quiet, *absent, *some, *suite.flags, *flags, *suite.tests]
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=SUITE_S, check=False)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=known, capture_output=True, text=True, timeout=SUITE_S, check=False
+        )
+        output = done.stdout + done.stderr
+    except subprocess.TimeoutExpired:
+        output = f"not within {SUITE_S} s"
     took = time.perf_counter() - started
-    outcomes = outcomes_in(result) if result.exists() else {}
-    return Run(outcomes=outcomes, took_s=took, left=left_of(mark), output=done.stdout + done.stderr)
+    outcomes, silent = outcomes_in(result) if result.exists() else ({}, ())
+    return Run(outcomes=outcomes, silent=silent, took_s=took, left=left_of(mark), output=output)
 
 
-def outcomes_in(result: Path) -> dict[str, str]:
-    """Read each test's outcome from JUnit XML."""
-    found = {}
+def outcomes_in(result: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read each test's outcome from JUnit XML, and which of them have no word on their probe."""
+    found, silent = {}, []
     for case in ET.parse(result).iter("testcase"):  # noqa: S314 - written by the run before
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if kinds else "passed"
-        found[f"{case.get('classname')}::{case.get('name')}"] = outcome
-    return found
+        name = f"{case.get('classname')}::{case.get('name')}"
+        found[name] = outcome
+        said = {one.get("name") for one in case.iter("property")}
+        if case.get("classname") and "gilprobe_status" not in said:  # a file that could not be collected has no class
+            silent.append(name)
+    return found, tuple(silent)
 
 
 def left_of(mark: str) -> int:

@@ -1,7 +1,8 @@
 """The questions put to this machine: clocks, CPUs, run queue, memory, Python build.
 
 The functions of the standard library that are needed later are looked up once, when this module is
-imported: a test that replaces ``time.perf_counter`` then spoils its own clock, not ours.
+imported: a test that replaces ``time.perf_counter`` then spoils its own clock, not ours. The clocks are wrapped, too:
+freezegun looks for them, as the objects that they are, in every module, and would have them stand still.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import platform
 import sys
 import sysconfig
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +28,15 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-perf_counter_ns = time.perf_counter_ns
-thread_time_ns = time.thread_time_ns
-process_time_ns = time.process_time_ns
-sleep = time.sleep
+perf_counter_ns = partial(time.perf_counter_ns)
+thread_time_ns = partial(time.thread_time_ns)
+process_time_ns = partial(time.process_time_ns)
+sleep = partial(time.sleep)
 getpid = os.getpid
 _open = open
+_os_open = partial(os.open)
+_os_pread = partial(os.pread) if hasattr(os, "pread") else None
+_os_close = partial(os.close)
 
 _CGROUP_V2 = Path("/sys/fs/cgroup")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
@@ -111,16 +116,16 @@ class RunQueueClock:
     def __init__(self) -> None:
         """Open this thread's file; a missing one is no error."""
         try:
-            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = _os_open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._fd = -1
 
     def read_ns(self) -> int | None:
         """Return the time so far, or None."""
-        if self._fd < 0:
+        if self._fd < 0 or _os_pread is None:
             return None
         try:
-            return int(os.pread(self._fd, 64, 0).split()[1])
+            return int(_os_pread(self._fd, 64, 0).split()[1])
         except (OSError, IndexError, ValueError):
             return None
 
@@ -129,7 +134,7 @@ class RunQueueClock:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             try:
-                os.close(fd)
+                _os_close(fd)
             except OSError:  # the workload closed every file descriptor
                 return
 
@@ -172,6 +177,26 @@ def peak_rss_bytes() -> int | None:
     except psutil.Error:
         return None
     return int(getattr(memory, "peak_wset", memory.rss))
+
+
+def memory_left_bytes(proc: Path = Path("/proc"), root: Path = _CGROUP_V2) -> int | None:
+    """Return how much more memory may be taken, by this machine and by the limits of this cgroup; None if untold.
+
+    Source: ``MemAvailable`` in the kernel's ``filesystems/proc.rst``; ``memory.max`` in ``cgroup-v2.rst``.
+    """
+    left = []
+    try:
+        fields = (line.split() for line in (proc / "meminfo").read_text("ascii").splitlines())
+        left = [int(field[1]) * 1024 for field in fields if field[0] == "MemAvailable:"]
+    except (OSError, ValueError, IndexError):
+        pass
+    for folder in _cgroup_folders(proc / "self/cgroup", root):
+        try:
+            most, used = ((folder / name).read_text("ascii") for name in ("memory.max", "memory.current"))
+            left.append(int(most) - int(used))
+        except (OSError, ValueError):  # no such limit here, or "max"
+            continue
+    return min(left, default=None)
 
 
 def gil_enabled() -> bool:

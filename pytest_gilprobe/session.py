@@ -18,6 +18,7 @@ from pytest_gilprobe.distributed import PROPERTY, is_distributed, send_environme
 from pytest_gilprobe.gil.switch import Culprits
 from pytest_gilprobe.machine import Surveyor
 from pytest_gilprobe.model import Status
+from pytest_gilprobe.originals import Originals
 from pytest_gilprobe.probe import Prober, unmeasured
 from pytest_gilprobe.progress import Progress
 from pytest_gilprobe.reporting import Reporting
@@ -48,6 +49,7 @@ class ProbeSession:
         }
         self._keep = _kept_collectors(session.items, keywords)
         self.reporting = Reporting(session.config, settings)
+        self._originals = Originals()
         self._prober: Prober | None = None
         self._with_gil: abgil.WithGil | None = None
         self._culprits = Culprits()
@@ -140,9 +142,10 @@ class ProbeSession:
         given = fixture.of(item)
         duration_s = given.call_s if given is not None and given.call_s is not None else duration_s
         try:
-            result = self._ready_prober().probe(plan, keep=self._keep[item], known_call_s=duration_s)
-            if self._with_gil is not None:
-                self._with_gil.probe(plan, keep=self._keep[item], known_call_s=duration_s)
+            with self._originals.in_place():
+                result = self._ready_prober().probe(plan, keep=self._keep[item], known_call_s=duration_s)
+                if self._with_gil is not None:
+                    self._with_gil.probe(plan, keep=self._keep[item], known_call_s=duration_s)
         except KeyboardInterrupt:
             self._interrupted = True
             self._end_workers()

@@ -26,6 +26,37 @@ FOLLOWER = """
 def test_next():
     time.sleep(0.01)
 """
+FROZEN = """
+CLOCKS = [
+    getattr(time, name)
+    for name in ("perf_counter_ns", "perf_counter", "monotonic_ns", "monotonic", "time", "thread_time_ns")
+]
+
+@pytest.fixture
+def frozen():
+    nap, changed = time.sleep, []
+    for module in list(sys.modules.values()):
+        for name, value in list(vars(module).items()):
+            if any(value is clock for clock in CLOCKS):
+                changed.append((module, name, value))
+                setattr(module, name, lambda: 5)
+    yield nap
+    for module, name, value in changed:
+        setattr(module, name, value)
+"""
+"""The way of freezegun: a clock is found in every module that holds it under whatever name."""
+MOCKED = """
+@pytest.fixture
+def mocked(monkeypatch):
+    import builtins, subprocess
+    from unittest import mock
+    for module, names in (
+        (os, ("kill", "killpg", "open", "mkdir", "getpid")), (builtins, ("open",)), (subprocess, ("Popen",)),
+        (time, ("sleep", "perf_counter_ns", "monotonic")), (threading, ("Thread",)), (signal, ("signal",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, mock.MagicMock(return_value=7))
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +76,14 @@ class Fault:
     module: str = ""
     fixtures: str = ""
     arguments: tuple[str, ...] = field(default=())
+    environment: dict[str, str] = field(default_factory=dict)
+    text: str = ""
 
     @property
     def source(self) -> str:
-        """The test file, with a test behind the faulty one."""
+        """The test file, with a test behind the faulty one; ``text`` where that says all of it."""
+        if self.text:
+            return self.text
         body = textwrap.indent(textwrap.dedent(self.body).strip(), "    ")
         test = f"\n@pytest.mark.gilprobe\ndef test_fault({self.fixtures}):\n{body}\n"
         return HEAD + textwrap.dedent(self.module) + test + FOLLOWER
@@ -242,6 +277,22 @@ MISBEHAVES = (
     _changes("time.sleep", "time.sleep = lambda s: sum(range(10000))", "time module"),
     _changes("threading.Thread", "threading.Thread = None", "threading.Thread"),
     _changes("print", "import builtins; builtins.print = builtins.open = None", "built-in functions"),
+    Fault(
+        name="makes every clock stand still, in all modules",
+        module=FROZEN,
+        fixtures="frozen",
+        body="frozen(0.01)\nassert time.perf_counter_ns() == 5",
+    ),
+    Fault(
+        name="mocks what pytest's own process needs, and hangs in a worker",
+        module=MOCKED,
+        fixtures="mocked",
+        body="while in_worker():\n    pass",
+        status="not_probed",
+        threads="skipped",
+        processes="skipped",
+        said=("killed", "test_it.py"),
+    ),
     _changes("the recursion limit", "sys.setrecursionlimit(200)", "recursion limit"),
     Fault(
         name="recursion to the limit",
@@ -291,6 +342,14 @@ MISBEHAVES = (
         processes="any",
     ),
     _changes("nothing, but leaks 20 MB a call", "CALLS.append(bytearray(20 * 2**20))", None),
+    _changes(
+        "nothing, but leaks 500 MB a call",
+        "CALLS.append(b'x' * (500 * 2**20))",
+        None,
+        status="any",
+        threads="any",
+        processes="any",
+    ),
 )
 
 FAULTS = (*RAISES, *HANGS, *DIES, *MISBEHAVES)

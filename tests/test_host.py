@@ -109,7 +109,7 @@ def test_run_queue_clock_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> int:
         raise FileNotFoundError
 
-    monkeypatch.setattr(os, "open", missing)
+    monkeypatch.setattr(host, "_os_open", missing)
     clock = host.RunQueueClock()
     assert clock.read_ns() is None
     clock.close()
@@ -232,3 +232,18 @@ def test_any_cgroup_file_is_survived(tmp_path_factory: pytest.TempPathFactory, t
     (folder / "self").write_text(text.encode("utf-8", "ignore").decode(), "utf-8")
     found = host.cgroup_cpu_quota(folder / "self", folder / "root")
     assert found is None or found > 0
+
+
+def test_memory_left(tmp_path: Path) -> None:
+    """What may still be taken is the least of what the machine has and what each limit above this process leaves."""
+    proc, root = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (root / "outer" / "inner").mkdir(parents=True)
+    assert host.memory_left_bytes(proc, root) is None
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n", encoding="ascii")
+    assert host.memory_left_bytes(proc, root) == 4000 * 1024
+    (proc / "self" / "cgroup").write_text("0::/outer/inner\n", encoding="ascii")
+    for folder, most, used in ((root / "outer" / "inner", "max", "5"), (root / "outer", "1000", "900")):
+        (folder / "memory.max").write_text(f"{most}\n", encoding="ascii")
+        (folder / "memory.current").write_text(f"{used}\n", encoding="ascii")
+    assert host.memory_left_bytes(proc, root) == 100

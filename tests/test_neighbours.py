@@ -193,6 +193,78 @@ def test_installed_together(module: str, flags: tuple[str, ...], tmp_path: Path)
     assert {workload["status"] for workload in seen.workloads.values()} == {"probed"}, seen.output
 
 
+OWN_LOOP = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    for item in session.items:
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    return True
+"""
+
+
+def test_plugin_that_owns_the_run(tmp_path: Path) -> None:
+    """A plugin that runs the tests in its own way does so in pytest's own process; workers serve all the same."""
+    sessions.write(tmp_path, OWN_LOOP, name="conftest.py")
+    sessions.write(tmp_path, TWO)
+    seen = sessions.run(tmp_path)
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    assert "3 passed" in seen.output
+    assert [seen.one(f"::{name}")["status"] for name in ("test_one", "test_two")] == ["probed"] * 2, seen.output
+
+
+OWN_CASES = """
+import pytest
+from _pytest.unittest import TestCaseFunction
+
+@pytest.fixture(autouse=True)
+def runs_the_case_itself(monkeypatch):
+    monkeypatch.setattr(TestCaseFunction, "runtest", lambda self: self.instance(result=self))
+"""
+CASE = """
+import time, unittest
+import pytest
+
+@pytest.mark.gilprobe
+class TestCase(unittest.TestCase):
+    def test_one(self):
+        time.sleep(0.005)
+"""
+
+
+def test_plugin_that_runs_test_cases_itself(tmp_path: Path) -> None:
+    """A test case that a plugin calls without pytest's help, as pytest-django does, is probed like any other."""
+    sessions.write(tmp_path, OWN_CASES, name="conftest.py")
+    sessions.write(tmp_path, CASE)
+    seen = sessions.run(tmp_path)
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    assert seen.one("::test_one")["status"] == "probed", seen.output
+    assert seen.one("::test_one")["serial"]["wall_s_per_call"]["value"] > 0.004
+
+
+def test_forked_worker_that_cannot_set_up(tmp_path: Path) -> None:
+    """What a session has changed for good may keep a forked worker from setting up; the reason says what helps."""
+    conftest = """
+    import pytest
+    def pytest_sessionstart():
+        import math
+        math.guarded = hasattr(math, "guarded")
+    @pytest.fixture
+    def guarded():
+        import math
+        assert not math.guarded, "guarded twice"
+    """
+    sessions.write(tmp_path, conftest, name="conftest.py")
+    sessions.write(tmp_path, "import pytest\n@pytest.mark.gilprobe\ndef test_one(guarded):\n    sum(range(1000))\n")
+    forked = sessions.run(tmp_path, "--gilprobe-start-method=fork").one("::test_one")
+    assert forked["status"] == "not_probed"
+    assert "guarded twice" in forked["reason"]
+    assert "--gilprobe-start-method=spawn" in forked["reason"]
+    spawned = sessions.run(tmp_path, "--gilprobe-start-method=spawn").one("::test_one")
+    assert spawned["status"] == "probed", spawned["reason"]
+
+
 def test_nothing_of_the_users_is_touched(tmp_path: Path) -> None:
     """Workers write no cache, log, JUnit XML or temporary folder of the session's."""
     source = (

@@ -50,6 +50,10 @@ class WorkloadError(GilprobeError):
     """The workload raised in a batch; the text holds every failed thread's traceback."""
 
 
+class NoThreadError(GilprobeError):
+    """The system refused a thread: nothing that the workload did."""
+
+
 def _loop(call: Call, calls: int) -> tuple[int, int, int]:
     """Make the calls; return start, end and CPU time in nanoseconds."""
     cpu = _thread_time_ns()
@@ -117,14 +121,19 @@ def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:
 
 
 def run_threads(openings: Sequence[Opening], calls: int) -> BatchReading:
-    """Run one batch in as many new threads as there are openings, started together. Raises `WorkloadError`.
+    """Run one batch in as many new threads as there are openings, started together.
 
+    Raises `WorkloadError`; `NoThreadError` where threads cannot be had, and those that could are then left waiting.
     Each opening is entered and left in its own thread, outside what is timed.
     """
     host.forget_peak_rss()
     lanes = [_Lane(opening, calls) for opening in openings]
-    for lane in lanes:
-        lane.thread.start()
+    for number, lane in enumerate(lanes, 1):
+        try:
+            lane.thread.start()
+        except (RuntimeError, MemoryError) as error:  # `threading` has no exception of its own for it
+            msg = f"the system refused thread {number} of {len(lanes)}: {error}"
+            raise NoThreadError(msg) from None
     for lane in lanes:
         lane.ready.wait()
     cpu = host.process_time_ns()

@@ -92,7 +92,9 @@ class Caller:
                 self._serve(work)
 
         item.obj = served
+        setattr(item.instance, item.name, served)  # pytest would, but pytest-django runs the test case itself
         try:
             yield
         finally:
             item.obj = method
+            vars(item.instance).pop(item.name, None)

@@ -26,7 +26,14 @@ from pytest_gilprobe.gil.switch import Culprits
 from pytest_gilprobe.options import INSIDE_WORKER
 from pytest_gilprobe.workers import batch, control, handout, leftovers, shipping, workload
 from pytest_gilprobe.workers.caller import Caller
-from pytest_gilprobe.workers.ownership import CHANNEL_LOST, STACK_SIGNAL, die_with_parent, end, leave_the_terminal
+from pytest_gilprobe.workers.ownership import (
+    CHANNEL_LOST,
+    be_first_to_go,
+    die_with_parent,
+    end,
+    leave_the_terminal,
+    write_stacks_when_asked,
+)
 from pytest_gilprobe.workers.protocol import (
     Answer,
     Batch,
@@ -42,12 +49,13 @@ from pytest_gilprobe.workers.protocol import (
     Ready,
     Ship,
     Stop,
+    Unable,
     WorkerSpec,
 )
 
 if TYPE_CHECKING:
     import warnings
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from multiprocessing.connection import Connection
 
 WRITERS = (
@@ -62,6 +70,12 @@ WRITERS = (
 )
 """Options of pytest and of plugins that name a file to be written, or switch writing on."""
 
+FORKED = (
+    "(A forked worker begins with all that the session and its plugins have changed in pytest's own process; with "
+    "--gilprobe-start-method=spawn it begins afresh.)"
+)
+"""What may help where a test cannot be set up again: pytest-django's guard of the database, say."""
+
 
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
     """Run a worker until it is told to stop or its parent is gone.
@@ -75,6 +89,8 @@ def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ..
     with open(Path(spec.folder, "log.txt"), "ab", buffering=0) as log:  # noqa: PTH123 - unbuffered
         die_with_parent(lifeline)
         leave_the_terminal(log.fileno())
+        write_stacks_when_asked(log.fileno())
+        be_first_to_go()
         os.chdir(spec.working_dir)
         server = Server(channel, spec, log.fileno())
         try:
@@ -98,6 +114,19 @@ class Placeholder(pytest.Item):
     def reportinfo(self) -> tuple[Path, None, str]:
         """Name itself."""
         return self.path, None, self.name
+
+
+class Loop:
+    """Takes the place of the run of all tests; registered last, so that it comes before a plugin that owns it."""
+
+    def __init__(self, serve_tests: Callable[[pytest.Session], NoReturn]) -> None:
+        """Have tests served by ``serve_tests``."""
+        self._serve_tests = serve_tests
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Serve; never returns."""
+        self._serve_tests(session)
 
 
 class Server:
@@ -192,7 +221,8 @@ class Server:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Keep the marked tests by their node ids."""
+        """Keep the marked tests by their node ids; serve before any plugin that has a way of its own to run them."""
+        session.config.pluginmanager.register(Loop(self.serve_tests), "gilprobe-loop")
         self._items = {item.nodeid: item for item in session.items if item.nodeid in self._spec.nodeids}
 
     @pytest.hookimpl(tryfirst=True)
@@ -206,8 +236,7 @@ class Server:
         """Hear who switched the GIL on: in conftest files, during collection, in a call."""
         self._culprits.hear(warning_message.message)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+    def serve_tests(self, session: pytest.Session) -> NoReturn:
         """Serve in place of running the tests; never returns."""
         session.config.pluginmanager.register(Caller(self.answer_batches), "gilprobe-caller")
         self._to_log_only_faults()
@@ -249,8 +278,6 @@ class Server:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         faulthandler.enable(file=self._log, all_threads=True)
-        if STACK_SIGNAL is not None:
-            faulthandler.register(STACK_SIGNAL, file=self._log, all_threads=True, chain=False)
 
     @staticmethod
     def _run(question: Any) -> Answer:
@@ -258,6 +285,8 @@ class Server:
             answer: Answer = question()
         except batch.WorkloadError as error:
             return Failed(error=str(error))
+        except batch.NoThreadError as error:
+            return Unable(error=str(error))
         except Exception as error:  # noqa: BLE001 - the parent must hear of it
             return Failed(error=batch.describe(error))
         return answer
@@ -288,7 +317,8 @@ class Server:
             spoilt = self._spoilt or bool(grown) or error is not None
             self.say(Closed(error=error, left=self._left, spoilt=spoilt, gil_switched_on_by=self._culprits.names))
         else:
-            self.say(Failed(error=error or "the test did not get as far as its call"))
+            why = error or "the test did not get as far as its call"
+            self.say(Failed(error=f"{why}\n{FORKED}" if self._spec.forked else why))
 
     def _let_go(self, following: pytest.Item | None) -> None:
         """Have pytest tear down what ``following`` does not share with the test before it."""
@@ -344,11 +374,8 @@ class Server:
             return answer
         if self._errors:
             return Failed(error="\n".join(self._errors))
-        if (left := company.left_computing()) is not None:
-            return Failed(
-                error=f"it left {left} computing after its calls had returned, which disturbs all that is timed"
-            )
-        return answer
+        why = company.disturbs()
+        return answer if why is None else Failed(error=why)
 
 
 def _run_control(question: Control) -> Done:

@@ -155,15 +155,29 @@ def children() -> frozenset[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Company:
-    """The threads and processes that are there before the calls."""
+    """What is there before the calls: threads, processes, memory in use."""
 
     threads: frozenset[int]
     children: frozenset[int]
+    memory: int
 
     @classmethod
     def now(cls) -> Company:
         """Look around."""
-        return cls(threads=frozenset(threads()), children=children())
+        return cls(threads=frozenset(threads()), children=children(), memory=_memory())
+
+    def disturbs(self) -> str | None:
+        """Say what has come since that spoils all that is timed, or will end the session; None if nothing has."""
+        if (left := self.left_computing()) is not None:
+            return f"it left {left} computing after its calls had returned, which disturbs all that is timed"
+        return self.eats_memory()
+
+    def eats_memory(self) -> str | None:
+        """Say so when the calls have kept more memory than is left: about as many again would use all of it up."""
+        kept, left = _memory() - self.memory, host.memory_left_bytes()
+        if left is None or kept <= max(left, MOST_MEMORY):
+            return None
+        return f"its calls kept {kept / 2**30:.1f} GiB of memory and {left / 2**30:.1f} GiB are left: no more are made"
 
     def left_computing(self) -> str | None:
         """Say what has come since and goes on computing; None if there is nothing of that kind.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 STACK_SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else None
 """Sent by the parent to have every thread's stack written to the log, GIL held or not."""
+FIRST_TO_GO = "1000"
+"""The greatest value of ``oom_score_adj``. *Source:* the kernel's ``filesystems/proc.rst``, 3.1."""
 
 COVER_WORKERS = "GILPROBE_COVER_WORKERS"
 """Set in the environment by this project's own tests of coverage: lets coverage measure in workers."""
@@ -85,6 +89,18 @@ def leave_the_terminal(log: int) -> None:
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     stop_tracers()
+
+
+def write_stacks_when_asked(log: int) -> None:
+    """Have every thread's stack written to the log when the parent sends its signal, from the start-up on."""
+    if STACK_SIGNAL is not None:
+        faulthandler.register(STACK_SIGNAL, file=log, all_threads=True, chain=False)
+
+
+def be_first_to_go() -> None:
+    """Where a workload eats the machine's memory, have the kernel end this process rather than pytest."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
 
 
 def stop_tracers() -> None:

@@ -30,7 +30,7 @@ from pytest_gilprobe.model import GilTrace, Outcome
 from pytest_gilprobe.workers import child
 from pytest_gilprobe.workers.last_words import exit_text, users_frames
 from pytest_gilprobe.workers.ownership import STACK_SIGNAL
-from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, WorkerSpec
+from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, Unable, WorkerSpec
 from pytest_gilprobe.workers.remains import LOCK, PREFIX, descendants, kill, kill_group, locked, sweep
 from pytest_gilprobe.workers.surroundings import python_gil, without_coverage, without_main_module
 
@@ -52,7 +52,7 @@ LONGEST_LOG = 8_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """A worker that did not answer: it hung and was killed, or it died."""
+    """A worker that is gone: it hung and was killed, it died, or the machine did not give what it needed."""
 
     outcome: Outcome
     error: str
@@ -104,9 +104,8 @@ class Pool:
         self._spec = spec
         self._timeout_s = timeout_s
         self._gil = gil
-        sweep(Path(tempfile.gettempdir()))
-        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._lock = locked(self._folder / LOCK)
+        self._folder: Path | None = None
+        self._lock: int | None = None
         self._started = 0
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
@@ -116,15 +115,19 @@ class Pool:
     # Start
 
     def start(self, count: int) -> None:
-        """Have at least ``count`` workers started; do not wait for them."""
-        for worker in [gone for gone in self._leaving if not gone.process.is_alive()]:
+        """Have at least ``count`` workers started, also for those that were ended from outside; do not wait for them.
+
+        Raises OSError where no more processes, files or memory are to be had.
+        """
+        idle = [worker for worker in self._workers if worker.ready is not None]
+        for worker in [gone for gone in [*self._leaving, *idle] if not gone.process.is_alive()]:
             self.discard(worker)
         while len(self._workers) < count and self._hopeless is None:
             self._workers.append(self._start_one())
 
     def _start_one(self) -> Worker:
         self._started += 1
-        folder = self._folder / f"worker-{self._started}"
+        folder = self._own_folder() / f"worker-{self._started}"
         folder.mkdir()
         ours, theirs = self._context.Pipe(duplex=True)
         end, lifeline = self._context.Pipe(duplex=False)
@@ -132,11 +135,12 @@ class Pool:
         spec = dataclasses.replace(
             self._spec,
             folder=str(folder),
+            forked=self.start_method == "fork",
             overrides=tuple(flag.replace("{folder}", str(folder)) for flag in self._spec.overrides),
         )
         process = self._context.Process(
             target=child.serve,
-            args=(theirs, end, tuple(inherited) if self.start_method == "fork" else (), spec),
+            args=(theirs, end, tuple(inherited) if spec.forked else (), spec),
             name=f"gilprobe-worker-{self._started}",
         )
         with without_main_module(), without_coverage(), python_gil(self._gil), warnings.catch_warnings():
@@ -145,6 +149,14 @@ class Pool:
         theirs.close()
         end.close()
         return Worker(process, ours, lifeline, folder)
+
+    def _own_folder(self) -> Path:
+        """Make this session's temporary folder, and lock it for as long as this process lives."""
+        if self._folder is None:
+            sweep(Path(tempfile.gettempdir()))
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = locked(self._folder / LOCK)
+        return self._folder
 
     def ready(self, count: int) -> list[Worker] | Lost:
         """Return ``count`` workers that have collected, starting what is missing, or why there are not so many.
@@ -257,12 +269,17 @@ class Pool:
                 else:
                     arrived = worker.channel.poll(pause)
                 if arrived:
-                    answer: Answer = worker.channel.recv()
-                    return answer
+                    return self._taken(worker, worker.channel.recv())
             except Exception:  # noqa: BLE001 - a pipe closed, or a message cut off: the worker is of no use any more
                 return self._died(worker)
             if not worker.process.is_alive() and not worker.channel.poll(0):
                 return self._died(worker)
+
+    def _taken(self, worker: Worker, answer: Answer) -> Answer | Lost:
+        if not isinstance(answer, Unable):
+            return answer
+        self.discard(worker)
+        return Lost(outcome=Outcome.SKIPPED, error=answer.error)
 
     def _hung(self, worker: Worker) -> Lost:
         stacks = self._stacks(worker)
@@ -281,16 +298,16 @@ class Pool:
     @staticmethod
     def _stacks(worker: Worker) -> str:
         """Have a worker that does not answer write every thread's stack down; works while native code holds the GIL."""
-        if STACK_SIGNAL is None or worker.ready is None:
-            return worker.log()
+        before = unasked = worker.log()
+        if STACK_SIGNAL is None:
+            return before
         with contextlib.suppress(OSError):
             os.kill(worker.process.pid, STACK_SIGNAL)
         until = host.perf_counter_ns() + round(STACKS_S * 1e9)
-        before = ""
         while host.perf_counter_ns() < until:
             host.sleep(0.02)
             text = worker.log()
-            if text and text == before:
+            if text == before != unasked:
                 break
             before = text
         return before
@@ -336,7 +353,8 @@ class Pool:
         """End every worker by force, now: the user wants out."""
         for worker in [*self._workers, *self._leaving]:
             self.discard(worker)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

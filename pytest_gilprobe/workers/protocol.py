@@ -19,7 +19,7 @@ class WorkerSpec:
     ``arguments`` is the parent's command line and ``overrides`` goes behind it; ``folder`` is this worker's own, for
     its temporary files; ``nodeids`` are the marked tests and ``files`` the absolute paths they are collected from.
     ``prune`` leaves every other file out of the collection. ``gil_switched_on_by`` names the modules that had
-    switched the GIL on in the parent: a forked worker has it on from the start.
+    switched the GIL on in the parent: a forked worker has it on from the start. ``forked`` is how it began.
     """
 
     arguments: tuple[str, ...]
@@ -30,6 +30,7 @@ class WorkerSpec:
     nodeids: frozenset[str]
     files: frozenset[str]
     prune: bool = True
+    forked: bool = False
     gil_switched_on_by: tuple[str, ...] = ()
 
 
@@ -175,4 +176,11 @@ class Failed:
     error: str
 
 
-Answer = Ready | Opened | Done | Closed | HandedOut | Shipped | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unable:
+    """The machine did not give what the question needs; the worker is of no use any more, the workload not to blame."""
+
+    error: str
+
+
+Answer = Ready | Opened | Done | Closed | HandedOut | Shipped | Failed | Unable

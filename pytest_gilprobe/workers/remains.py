@@ -58,7 +58,15 @@ def descendants(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:
-        return [process for process in psutil.process_iter() if _worker_of(process) == str(pid)]
+        return [process for process in _all_processes() if _worker_of(process) == str(pid)]
+
+
+def _all_processes() -> list[psutil.Process]:
+    """List what runs on this machine; nothing where that is hidden: psutil then stumbles over its own empty list."""
+    try:
+        return list(psutil.process_iter())
+    except (psutil.Error, OSError, IndexError):
+        return []
 
 
 def _worker_of(process: psutil.Process) -> str | None:
