@@ -271,6 +271,10 @@ def test_shared_facts_are_said_once() -> None:
 def test_alike() -> None:
     """Machines look alike by platform and CPUs, whatever Python runs on them."""
     assert alike(ENVIRONMENT, replace(ENVIRONMENT, python="3.9.1"))
+    one, other = (replace(ENVIRONMENT, platform=f"Linux-6.1-x86_64-with-glibc2.{minor}") for minor in (36, 43))
+    assert alike(one, other), "a Python built elsewhere was linked to another C library"
+    here, there = (on(rich_report(), platform=each.platform) for each in (one, other))
+    assert slugs(compare([("a", here), ("b", there)])) == []
     assert not alike(ENVIRONMENT, replace(ENVIRONMENT, cpus_usable=1))
 
 
