@@ -1,48 +1,123 @@
-"""Take the documentation's pictures from real reports: needs Chromium.
+"""Take the documentation's pictures, and what its tutorial prints, from real reports: needs Chromium.
 
-Usage: python benchmarks/pictures.py REPORT.html MATRIX.html TUTORIAL.html FOLDER
+Usage: python benchmarks/pictures.py [--no-tutorial]
 
-Each is a file that a session or ``gilprobe compare`` left; FOLDER is ``docs/images``.
+Draws ``reports/py*`` anew and takes ``docs/images/``. Then runs the tutorial's code, about half a minute that wants an
+idle machine, takes its picture and puts what the terminal shows into ``docs/tutorial.md``.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
 
-import browser
+import browser  # noqa: E402 the path comes first
+import join  # noqa: E402
 
+from pytest_gilprobe.cli import main as gilprobe  # noqa: E402
+
+SAMPLE = "py313"
+"""The Python whose report is shown."""
+TUTORIAL = ROOT / "docs/tutorial.md"
+IMAGES = ROOT / "docs/images"
+ANSWERS = ("threads", "processes", "threads")
+"""What the tutorial's prose says of its three tests; a machine too busy to find that is no place for its picture."""
 SIZES = {
-    "sample-light": (0, 1280, 1100, False, ""),
-    "sample-why": (0, 1280, 900, False, "#evidence"),
-    "sample-dark": (0, 1280, 900, True, "#evidence"),
-    "sample-phone": (0, 390, 1000, False, ""),
-    "matrix-words": (1, 1440, 400, False, ""),
-    "matrix-light": (1, 1440, 1100, False, "main table"),
-    "tutorial-light": (2, 1180, 900, False, ""),
+    "sample-light": ("sample", 1280, 1080, False, ""),
+    "sample-why": ("sample", 1280, 1010, False, "#evidence"),
+    "sample-dark": ("sample", 1280, 1010, True, "#evidence"),
+    "sample-phone": ("sample", 390, 1000, False, ""),
+    "sample-why-phone": ("sample", 390, 1000, False, "article"),
+    "matrix-words": ("matrix", 1200, 880, False, ""),
+    "matrix-light": ("matrix", 1440, 1080, False, "#h-matrix"),
+    "tutorial-light": ("tutorial", 1180, 1250, False, ""),
 }
 """For each picture: its page, width and height in CSS pixels, whether the reader prefers dark, what to scroll to."""
 
 
-def main(pages: list[Path], folder: Path) -> None:
-    """Open each page and save what the window shows."""
+def draw(folder: Path) -> None:
+    """Draw the pages of the committed reports."""
+    reports = [str(path) for path in join.found(ROOT / "reports")]
+    sample = str(ROOT / f"reports/{SAMPLE}/gilprobe.json")
+    if gilprobe(["render", sample, "-o", str(folder / "sample.html")]):
+        sys.exit(1)
+    if gilprobe(["compare", *reports, "-o", str(folder / "matrix.html")]):
+        sys.exit(1)
+
+
+def follow_the_tutorial(folder: Path) -> str:
+    """Do what the tutorial says, and give its text with what was printed this time."""
+    text = TUTORIAL.read_text("utf-8")
+    for name, code in re.findall(r"^```python\n# ((?:test_)?orders\.py)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        (folder / name).write_text(code, "utf-8")
+    for flags in ("-q", "--gilprobe-report"):
+        print(f"$ pytest {flags}")
+        printed = _printed(folder, flags)
+        _check_answers(printed)
+        block = re.compile(rf"(?<=^```console\n\$ pytest {flags}\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+        text, replaced = block.subn(lambda _, new=printed: new, text)  # type: ignore[misc] # mypy knows no bound lambda
+        if replaced != 1:
+            sys.exit(f"{TUTORIAL.name}: found {replaced} blocks of pytest {flags}, expected 1")
+    (folder / "reports/gilprobe.html").rename(folder / "tutorial.html")
+    return text
+
+
+def _check_answers(printed: str) -> None:
+    """Give up, with nothing written, unless the answers are those that the tutorial tells of."""
+    table = printed.partition("\n\ntest_orders.py::test_fetch\n")[0]  # a report's table, without the reasons below it
+    found = re.findall(r"^(?:test_orders.py .* )?(serial|threads|processes|inconclusive)\b", table, re.MULTILINE)
+    if tuple(found) != ANSWERS:
+        sys.exit(f"{printed}found {', '.join(found)}, the tutorial says {', '.join(ANSWERS)}: try again when idle")
+
+
+def _printed(folder: Path, flags: str) -> str:
+    """Run pytest there and give what it prints; of a whole report, from its title to its end."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", flags]
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    environment.pop("GITHUB_STEP_SUMMARY", None)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    report = re.search(r"^=+ gilprobe =+\n.*?(?=\n=+ 3 passed)", done.stdout, re.MULTILINE | re.DOTALL)
+    return f"{(report[0] if report else done.stdout).strip()}\n"
+
+
+def take(folder: Path) -> None:
+    """Open each page that was drawn and save what the window shows."""
     program = browser.find()
     if program is None:
         sys.exit(f"no Chromium on this machine: looked for {', '.join(browser.NAMES)}")
-    with tempfile.TemporaryDirectory() as profile, browser.chromium(program, Path(profile)) as tab:
+    with browser.chromium(program, folder / "profile") as tab:
         for name, (page, width, height, dark, at) in SIZES.items():
+            if not (folder / f"{page}.html").is_file():
+                continue
             tab.look(width=width, height=height, dark=dark)
-            tab.open(pages[page].resolve())
+            tab.open(folder / f"{page}.html")
             if at:
                 tab.ask(f"document.querySelector('{at}').scrollIntoView({{behavior: \"instant\"}})")
-            tab.picture(folder / f"{name}.png")
-            print(f"{folder / name}.png")
+            tab.picture(IMAGES / f"{name}.png")
+            print(f"docs/images/{name}.png")
+
+
+def main(*, tutorial: bool) -> None:
+    """Take all pictures; the tutorial's text is written last, when all went well."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        draw(folder)
+        text = follow_the_tutorial(folder) if tutorial else None
+        take(folder)
+    if text is not None:
+        TUTORIAL.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if set(sys.argv[1:]) - {"--no-tutorial"}:
         sys.exit(__doc__)
-    main([Path(path) for path in sys.argv[1:4]], Path(sys.argv[4]))
+    main(tutorial="--no-tutorial" not in sys.argv)

@@ -156,7 +156,12 @@ def _version(environment: Environment) -> tuple[str, ...]:
 
 
 def _machine(environment: Environment) -> tuple[object, ...]:
-    return (environment.platform, environment.machine, environment.cpus_usable, environment.cpus_logical)
+    return (_system(environment), environment.machine, environment.cpus_usable, environment.cpus_logical)
+
+
+def _system(environment: Environment) -> str:
+    """Name the system without its C library: `platform.platform` tells the one that this Python was linked to."""
+    return environment.platform.partition("-with-")[0]
 
 
 # Rows
@@ -254,7 +259,7 @@ def part(result: WorkloadResult, strategy: Strategy) -> ThreadsResult | Processe
 
 def _warnings(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[Reservation]:
     environments = [column.report.environment for column in columns]
-    machines = tuple(f"{each.platform}, {each.cpus_usable} of {each.cpus_logical} CPUs" for each in environments)
+    machines = tuple(f"{_system(each)}, {each.cpus_usable} of {each.cpus_logical} CPUs" for each in environments)
     candidates = [
         ("machines-differ", machines),
         ("start-methods-differ", tuple(each.start_method for each in environments)),

@@ -144,6 +144,18 @@ def test_catalogue_lists_every_slug() -> None:
     assert sorted(headings[len(rules) :]) == sorted(other_slugs())
 
 
+def test_catalogue_lists_what_comparisons_and_scans_say() -> None:
+    """``docs/messages.md`` has a heading for each slug of a comparison, and for each of a scan."""
+    text = CATALOGUE.read_text("utf-8").partition("\n## In a comparison\n")[2]
+    compared, _, scanned = text.partition("\n## In a scan\n")
+    package = Path(cautions.__file__).parent
+    for part, sources in ((compared, ("compare.py", "reporters/matrix.py")), (scanned, ("scan/findings.py",))):
+        said = "".join((package / source).read_text("utf-8") for source in sources)
+        assert set(re.findall(r"^### `([a-z-]+)`$", part, re.MULTILINE)) == set(
+            re.findall(r'"((?:[a-z-]+-differ)|(?:scan-[a-z]+))"', said)
+        )
+
+
 def test_threads_without_gil_that_scale_are_fine() -> None:
     """Threads that reach the machine's own scaling are not contended."""
     one = Round(serial=serial(gil=False), threads=threads(0.1, 1.0, gil=False), processes=processes(gil=False))

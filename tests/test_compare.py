@@ -9,13 +9,14 @@ import pytest
 from comparison_fixture import CRUNCHING, free_threaded_report, precise_report, with_workload
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reports_fixture import ENVIRONMENT, estimate, rich_report, threads, verdict
+from reports_fixture import ENVIRONMENT, estimate, rich_report, serial, threads, verdict
 from strategies import estimates, reports
 
 from pytest_gilprobe.compare import alike, compare, differs, label, ratio
 from pytest_gilprobe.comparison import ChangeKind, CompareError, Comparison
 from pytest_gilprobe.model import Bound, Estimate, Gil, Outcome, Recommendation, Report, Strategy, ThreadsResult
 from pytest_gilprobe.reporters import html, markdown, terminal
+from pytest_gilprobe.reporters.changes import MOST_NAMED
 from pytest_gilprobe.reporters.matrix import comparison_view
 
 
@@ -233,16 +234,47 @@ def test_label() -> None:
 def test_serial_calls(times: float, words: str) -> None:
     """How much slower or faster a single thread is stands in per cent, from twice on as a factor."""
     report = precise_report()
-    serial = report.workloads[1].serial
-    assert serial is not None
-    changed = replace(serial, wall_s_per_call=estimate(serial.wall_s_per_call.value * times, 0.001))
+    before = report.workloads[1].serial
+    assert before is not None
+    changed = replace(before, wall_s_per_call=estimate(before.wall_s_per_call.value * times, 0.001))
     comparison = compare([("a", report), ("b", with_workload(report, CRUNCHING, serial=changed))])
-    assert said(comparison) == [f"3.13 (b): test_data_crunching its serial calls are {words} than in 3.13 (a)"]
+    size, _, direction = words.rpartition(" ")
+    assert said(comparison) == [f"3.13 (b): serial calls are {direction} than in 3.13 (a): test_data_crunching {size}"]
+
+
+def test_shifts_are_said_together() -> None:
+    """What shifted the same way in one report is one sentence, the largest shift first, and names so many at most."""
+    many = tuple(
+        replace(rich_report().workloads[0], nodeid=f"t.py::test_{number}", serial=serial(0.1, 0.01, 0.01))
+        for number in range(MOST_NAMED + 2)
+    )
+    slower = tuple(
+        replace(each, serial=serial(0.1 * (1.2 + number / 10), 0.01, 0.01)) for number, each in enumerate(many)
+    )
+    before, after = (replace(rich_report(), workloads=workloads) for workloads in (many, slower))
+    (sentence,) = said(compare([("a", before), ("b", after)]))
+    start, _, names = sentence.partition(" than in 3.13 (a): ")
+    assert start == "3.13 (b): serial calls are slower"
+    assert names.startswith("test_9 2.1x, test_8 2.0x, test_7 90 %, ")
+    assert names.endswith(", test_2 40 %, and 2 more")
+
+
+def test_shared_facts_are_said_once() -> None:
+    """What is the same in all reports stands apart from what tells them apart."""
+    view = comparison_view(against_the_fixed(on(rich_report(), python="3.14.0")))
+    assert "report" in view.fact_labels
+    assert "Python" in view.fact_labels
+    assert "platform" not in view.fact_labels
+    assert [fact.value for fact in view.facts if fact.label == "platform"] == ["Linux-6.1-x86_64"]
 
 
 def test_alike() -> None:
     """Machines look alike by platform and CPUs, whatever Python runs on them."""
     assert alike(ENVIRONMENT, replace(ENVIRONMENT, python="3.9.1"))
+    one, other = (replace(ENVIRONMENT, platform=f"Linux-6.1-x86_64-with-glibc2.{minor}") for minor in (36, 43))
+    assert alike(one, other), "a Python built elsewhere was linked to another C library"
+    here, there = (on(rich_report(), platform=each.platform) for each in (one, other))
+    assert slugs(compare([("a", here), ("b", there)])) == []
     assert not alike(ENVIRONMENT, replace(ENVIRONMENT, cpus_usable=1))
 
 

@@ -144,14 +144,14 @@ def test_timing_is_not_part_of_a_shape() -> None:
 
 def options() -> str:
     """Draw every option as a row, from its declaration."""
-    lines = ["| flag | ini key | default | meaning |", "|---|---|---|---|"]
+    lines = ["| flag, and ini key | default | meaning |", "|---|---|---|"]
     for option in OPTIONS:
         flag = option.flag if option.is_switch else f"{option.flag}={option.metavar}"
         meaning = re.sub(r" \(default: .*?\)$", "", option.help)
         default = f"`{option.default}`" if option.default else "see there" if "default:" in option.help else "none"
         if default == "see there":
             default = re.findall(r"\(default: (.*?)\)$", option.help)[0]
-        lines.append(f"| `{flag}` | `{option.ini}` | {default} | {meaning} |")
+        lines.append(f"| `{flag}`<br>`{option.ini}` | {default} | {meaning} |")
     return "\n".join(lines)
 
 
@@ -170,10 +170,12 @@ def test_command_line_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) ->
     """docs/options.md names every subcommand and every flag of ``gilprobe``."""
     section = (DOCS / "options.md").read_text("utf-8").partition("## The command line")[2]
     helps = []
-    for command in ([], ["compare"], ["render"], ["run"]):
+    for command in ([], ["compare"], ["render"], ["run"], ["watch"]):
         with pytest.raises(SystemExit):
             cli.main([*command, "--help"])
         helps.append(capsys.readouterr().out)
+    commands = set(re.findall(r"^    (\w+)  ", re.sub(r"\x1b\[[\d;]*m", "", helps[0]), re.MULTILINE))
+    assert commands == set(re.findall(r"^\| `gilprobe (\w+)", section, re.MULTILINE))
     flags = {flag for text in helps for flag in re.findall(r"--[a-z][a-z-]+", re.sub(r"\x1b\[[\d;]*m", "", text))}
     assert {flag for flag in flags if f"`{flag}" not in section and flag not in section} == set()
 

@@ -56,6 +56,7 @@ OURS |= {
     "y1",
     "y2",
     "dx",
+    "text-anchor",
 }
 OURS |= {"viewbox", "d", "cx", "cy", "r", "patternunits", "patterntransform"}
 
@@ -180,6 +181,11 @@ def test_pictures(page: str) -> None:
     threads = card.split("<tr>")[3]
     assert 'aria-label="threads: speed-up 1.01x [0.98, 1.04]"' in threads
     assert [threads.count(f'class="{name}"') for name in ("ci", "m-one", "m-workers", "m-ceiling")] == [3, 1, 1, 1]
+    assert re.findall(r'class="a-[a-z]+"[^>]*>([^<]+)<', card.partition("</thead>")[0]) == [
+        "1x",
+        "2 workers",
+        "ceiling 1.96x",
+    ]
     assert 'aria-label="threads: 49 % on the CPU, holding the GIL, 1 % on the CPU, without the GIL, ' in threads
 
 
@@ -334,6 +340,20 @@ def test_browser_comparison(tab: browser.Page, tmp_path: Path) -> None:
     ]
     tab.ask("document.getElementById('noted').click()")
     assert tab.ask(VISIBLE) == ["r2"]
+    assert tab.problems == []
+
+
+def test_browser_comparison_sort(tab: browser.Page, tmp_path: Path) -> None:
+    """Each report's column sorts by its answers, however many columns there are."""
+    found = [(f"{number}.json", precise_report()) for number in range(4)]
+    show(tab, tmp_path, html.draw_comparison(compare([*found, ("t.json", free_threaded_report())])))
+    for column in range(1, 6):
+        tab.ask(f"document.querySelectorAll('#overview thead button')[{column}].click()")
+        answers = tab.ask(
+            f"[...document.querySelectorAll('#overview tbody tr')].map(row => row.cells[{column}].textContent.trim())"
+        )
+        assert answers[0].startswith("error")
+        assert answers == sorted(answers, key=str.lower)
     assert tab.problems == []
 
 

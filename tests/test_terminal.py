@@ -16,6 +16,7 @@ from pytest_gilprobe.compare import compare
 from pytest_gilprobe.model import Report
 from pytest_gilprobe.reporters import terminal
 from pytest_gilprobe.reporters.inert import display_width
+from pytest_gilprobe.reporters.screen import Page
 
 RESULTS = rich_report().workloads
 
@@ -137,3 +138,22 @@ def test_tabulate_is_loaded_late(pytester: pytest.Pytester) -> None:
     """Importing the drawing does not import tabulate."""
     code = "import sys, pytest_gilprobe.reporters.terminal; sys.exit('tabulate' in sys.modules)"
     assert pytester.run(sys.executable, "-c", code).ret == 0
+
+
+def test_comparison_of_many_on_a_narrow_page() -> None:
+    """Reports that do not fit beside each other are several tables, of three reports at least, or else a list."""
+    found = [(f"{number}.json", precise_report()) for number in range(7)]
+    compared = compare(found)
+    wide, narrow, least = (
+        terminal.text(terminal.draw_comparison(compared, width=width), color=False) for width in (140, 80, 50)
+    )
+    assert [text.count("\nworkload ") for text in (wide, narrow, least)] == [1, 2, 0]
+    for text, width in ((wide, 140), (narrow, 80), (least, 50)):
+        assert max(map(len, text.split("\n"))) <= width
+        assert text.count("inconclusive") >= 7 * 2
+
+
+def test_per_cent_stays_with_its_number() -> None:
+    """A line does not break between a number and its per cent sign."""
+    lines = Page(width=20, encoding="ascii").wrap("it takes longer by 25 % than before")
+    assert lines == ["it takes longer by", "  25 % than before"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -56,18 +57,20 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["nodeid"] = _breakable
-    environment.globals.update(bar=svg.bar, stack=svg.stack)
-    environment.globals["kinds"] = {answer: answer.replace(" ", "-") for answer in layout.ANSWERS}
+    environment.globals["nodeid"] = _breakable
+    environment.globals.update(axis=svg.axis, badge=svg.badge, evidence=svg.evidence)
+    environment.globals["kinds"] = svg.KINDS
     return environment
 
 
 def _breakable(nodeid: str) -> str:
-    """Escape a node id and let lines break after its folders and its file."""
-    from markupsafe import Markup, escape  # noqa: PLC0415
-
-    breaks = Markup("<wbr>")
-    return escape(nodeid).replace("/", "/" + breaks).replace("::", "::" + breaks)
+    """Escape a node id, set its file apart from its test, and let lines break after folders, file and words."""
+    file, between, test = html.escape(nodeid).partition("::")
+    file = file.replace("/", "/<wbr>")
+    if not between:
+        return file
+    test = test.replace("::", "::<wbr>").replace("_", "_<wbr>")
+    return f'<span class="p">{file}::</span><wbr>{test}'
 
 
 def _asset(name: str) -> str:

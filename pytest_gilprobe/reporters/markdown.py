@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytest_gilprobe.comparison import Comparison
 from pytest_gilprobe.model import Report
 from pytest_gilprobe.reporters import layout, matrix
-from pytest_gilprobe.reporters.views import CellView, ColumnView, Note, ReportView, WorkloadView
+from pytest_gilprobe.reporters.views import CellView, ColumnView, Fact, Note, ReportView, WorkloadView
 
 COMMENT_LIMIT = 60_000
 """Characters that a drawing takes at most by default: GitHub refuses comments above 65,536."""
@@ -65,7 +65,7 @@ def draw_comparison(comparison: Comparison, *, limit: int | None = COMMENT_LIMIT
     view = matrix.comparison_view(comparison)
     head = [f"## {escape(view.title)}", "", f"**{escape(view.summary)}**", ""]
     notes = [f"- **{escape(note.label)}**{_slug(note)}: {_said(note)}" for note in (*view.notes, *view.warnings)]
-    foot = [*_fold("Reports", [_column(column) for column in view.columns]), ""]
+    foot = [*_fold("Reports", [*map(_column, view.columns), *_shared(view.facts)]), ""]
     rows = [row([code(each.nodeid), *map(_cell, each.cells)]) for each in view.rows]
     room = None if limit is None else limit - sum(map(len, head + foot)) - _FRAME
     shown, shown_notes = _how_many(list(map(len, rows)), list(map(len, notes)), room)
@@ -128,17 +128,19 @@ def _slug(note: Note) -> str:
 
 def _column(column: ColumnView) -> str:
     against = f", against {escape(column.against)}" if column.against else ""
-    facts = ", ".join(f"{fact.label} {escape(fact.value)}" for fact in column.facts)
+    facts = ", ".join(escape(fact.said) for fact in column.facts)
     return f"- **{escape(column.label)}**{against}: {facts}"
+
+
+def _shared(facts: Sequence[Fact]) -> list[str]:
+    return [f"- all: {', '.join(escape(fact.said) for fact in facts)}"] if facts else []
 
 
 def _cell(cell: CellView | None) -> str:
     if cell is None:
         return "-"
     answer = f"**{cell.answer}**{escape(cell.mark)}"
-    serial = [f"serial time {cell.serial}"] if cell.serial else []
-    threads = [f"threads {cell.threads} {cell.interval}".rstrip()] if cell.threads else []
-    return "<br>".join([answer, *threads, *serial])
+    return "<br>".join([answer, *cell.facts])
 
 
 def _said(note: Note) -> str:

@@ -21,6 +21,8 @@ GAP = 2
 """Columns between two columns of a table."""
 INDENT = "  "
 _LEAST_COLUMNS = 10
+_TIED = "\N{NO-BREAK SPACE}%"
+"""Keeps a per cent sign on its number's line."""
 STYLES: dict[str, Style] = {  # by answer, and by kind of note
     "threads": {"green": True, "bold": True},
     "processes": {"cyan": True, "bold": True},
@@ -53,9 +55,14 @@ class Page:
         if display_width(said) + len(indent) <= self.width:
             return [indent + said]
         room = max(self.width * len(said) // max(display_width(said), 1), _LEAST_COLUMNS)  # fewer if wide ones
-        return textwrap.wrap(
-            said, room, initial_indent=indent, subsequent_indent=indent + INDENT, break_on_hyphens=False
-        ) or [indent]
+        lines = textwrap.wrap(
+            said.replace(" %", _TIED),
+            room,
+            initial_indent=indent,
+            subsequent_indent=indent + INDENT,
+            break_on_hyphens=False,
+        )
+        return [line.replace(_TIED, " %") for line in lines] or [indent]
 
 
 def text(segments: Iterable[Segment], *, color: bool) -> str:

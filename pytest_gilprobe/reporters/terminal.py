@@ -32,6 +32,8 @@ from pytest_gilprobe.reporters.views import CellView, ComparisonView, ReportView
 _LEAST_WIDTH = 20
 _LEAST_NAME = 16
 _COMFORTABLE_NAME = 30
+_LEAST_AT_ONCE = 3
+"""Reports that a table of a comparison has at least: with fewer, a list says more."""
 
 
 def draw(report: Report | ReportView, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
@@ -63,8 +65,11 @@ def draw_comparison(comparison: Comparison, *, width: int = 80, encoding: str = 
     segments.append(END)
     for column in view.columns:
         against = f" (against {column.against})" if column.against else ""
-        said = ", ".join(f"{fact.label} {fact.value}" for fact in column.facts)
+        said = ", ".join(fact.said for fact in column.facts)
         segments += styled(page.wrap(f"{column.label}{against}: {said}"), {})
+    if view.facts:
+        said = ", ".join(fact.said for fact in view.facts)
+        segments += styled(page.wrap(f"all: {said}"), {})
     segments += [END, *_cells(view, page)]
     if view.marks:
         segments += styled(page.wrap(view.marks), {})
@@ -208,16 +213,32 @@ def _listed(workload: WorkloadView, page: Page) -> Iterator[Segment]:
 
 
 def _cells(view: ComparisonView, page: Page) -> Iterator[Segment]:
+    """Draw the cells as a table, or as several below each other where the page is narrow, or else as a list."""
     headers = [f"{page.fit(column.label)}\n" for column in view.columns]
     rows = [[_cell(cell) for cell in row.cells] for row in view.rows]
-    left = page.width - sum(columns(headers, rows)) - GAP * len(headers)
-    if left < _LEAST_NAME:
+    needed = columns(headers, rows)
+    at_once = _at_once(needed, page.width - _LEAST_NAME)
+    if at_once < min(_LEAST_AT_ONCE, len(headers)):
         yield from _cells_listed(view, page)
         return
-    names = _names_on_two_lines([page.fit(row.nodeid) for row in view.rows], left)
-    named = [(name, *row) for name, row in zip(names, rows, strict=True)]
-    yield from table(["workload\n", *headers], named, [{}] * len(named), page.width)
-    yield END
+    for start in range(0, len(headers), at_once):
+        band = slice(start, start + at_once)
+        left = page.width - sum(needed[band]) - GAP * len(needed[band])
+        names = _names_on_two_lines([page.fit(row.nodeid) for row in view.rows], left)
+        named = [(name, *row[band]) for name, row in zip(names, rows, strict=True)]
+        yield from table(["workload\n", *headers[band]], named, [{}] * len(named), page.width)
+        yield END
+
+
+def _at_once(needed: Sequence[int], room: int) -> int:
+    """Tell how many columns fit beside the names, wherever among all columns they begin; evened out over the tables."""
+    fitting = [
+        at_once
+        for at_once in range(1, len(needed) + 1)
+        if all(sum(needed[start : start + at_once]) + GAP * at_once <= room for start in range(0, len(needed), at_once))
+    ]
+    tables = -(-len(needed) // max(fitting, default=1))
+    return -(-len(needed) // tables) if fitting else 0
 
 
 def _cell(cell: CellView | None) -> str:
@@ -229,11 +250,9 @@ def _cells_listed(view: ComparisonView, page: Page) -> Iterator[Segment]:
         yield from _heading(row.nodeid, page)
         for column, cell in zip(view.columns, row.cells, strict=True):
             if cell:
-                said = [f"{cell.answer}{cell.mark}"]
-                said += [f"threads {cell.threads} {cell.interval}".rstrip()] if cell.threads else []
-                said += [f"serial time {cell.serial}"] if cell.serial else []
+                said = ", ".join([f"{cell.answer}{cell.mark}", *cell.facts])
                 marks = STYLES.get(cell.answer, {}) if cell.change else {}
-                yield from styled(page.wrap(f"{column.label}: {', '.join(said)}", INDENT), marks)
+                yield from styled(page.wrap(f"{column.label}: {said}", INDENT), marks)
         yield END
 
 

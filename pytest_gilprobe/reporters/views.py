@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pytest_gilprobe.reporters.pictures import Bar, Scale, Slice
 
+_SPEAK_FOR_THEMSELVES = ("report", "Python")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
@@ -13,6 +15,11 @@ class Fact:
 
     label: str
     value: str
+
+    @property
+    def said(self) -> str:
+        """The value in a sentence, with its label unless it speaks for itself."""
+        return self.value if self.label in _SPEAK_FOR_THEMSELVES else f"{self.label} {self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +145,15 @@ class ReportView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnView:
-    """One report's column."""
+    """One report's column, with the facts in which it differs from others."""
 
     label: str
     facts: tuple[Fact, ...]
     against: str
+
+    def value(self, label: str) -> str:
+        """Give the fact of that label, or nothing."""
+        return next((fact.value for fact in self.facts if fact.label == label), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +161,8 @@ class CellView:
     """One workload in one report.
 
     ``threads`` is the speed-up in threads with its ``interval``, or the outcome, or empty where nothing was probed.
-    ``serial`` is the wall time of a serial call as a multiple of the reference's, or empty. ``change`` says what moved
-    against the reference, or is empty, and ``real`` whether the intervals support it.
+    ``serial`` is the wall time of a serial call as a multiple of the reference's with its interval, or empty.
+    ``change`` says what moved against the reference, or is empty, and ``real`` whether the intervals support it.
     """
 
     answer: str
@@ -159,8 +170,16 @@ class CellView:
     interval: str
     outcome: str
     serial: str
+    serial_interval: str
     change: str
     real: bool
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What is known beside the answer, a line each."""
+        threads = f"threads {self.threads} {self.interval}".rstrip() if self.threads else ""
+        serial = f"serial time {self.serial} {self.serial_interval}" if self.serial else ""
+        return tuple(filter(None, (threads, serial)))
 
     @property
     def mark(self) -> str:
@@ -184,13 +203,22 @@ class RowView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonView:
-    """A whole comparison, ready to draw. ``notes`` are what changed, ``warnings`` why to read it with care."""
+    """A whole comparison, ready to draw.
+
+    ``notes`` are what changed, ``warnings`` why to read it with care; ``facts`` are those that all reports share.
+    """
 
     title: str
     summary: str
     marks: str
     columns: tuple[ColumnView, ...]
+    facts: tuple[Fact, ...]
     notes: tuple[Note, ...]
     warnings: tuple[Note, ...]
     rows: tuple[RowView, ...]
     tool: str
+
+    @property
+    def fact_labels(self) -> tuple[str, ...]:
+        """Which facts differ between reports."""
+        return tuple(dict.fromkeys(fact.label for column in self.columns for fact in column.facts))
