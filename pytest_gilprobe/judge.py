@@ -21,14 +21,14 @@ from pytest_gilprobe.model import (
     Wish,
 )
 from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import QUIET, is_quiet, is_unqueued
+from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, is_quiet, is_unqueued, lanes_s
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import bound_at as bound_at  # noqa: PLC0414
 from pytest_gilprobe.thresholds import gil_at
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, ThreadsResult
+    from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, Round, ThreadsResult
 
 WORTH_IT = 1.3
 """A pool must promise this speed-up before it is worth its complexity."""
@@ -36,6 +36,8 @@ CLOSE = 1.15
 """A cheaper strategy within 15 % of the best is the better advice."""
 SCALING_TO_JUDGE = 0.7
 """The control must reach this share of an ideal machine's scaling before *nothing helps* is believed of computing."""
+EXPLAINS = 0.5
+"""A GIL held for this share of the time explains threads that took longer than serial calls."""
 BELIEVED = 1.25
 """Threads measured above their GIL ceiling by more than this contradict it."""
 ROUNDS_WHEN_DISTURBED = 3
@@ -199,9 +201,20 @@ def disturbed(evidence: Evidence) -> str | None:
             result.speedup.low > most * SUPERLINEAR or result.speedup.value > most * IMPLAUSIBLE
         ):
             return reasons.too_fast(evidence)
-    if len(seen) >= ROUNDS_WHEN_DISTURBED or any(is_quiet(one) for one in seen):
+    if len(seen) >= ROUNDS_WHEN_DISTURBED or any(is_quiet(one) and _explained(one, evidence) for one in seen):
         return None
     return reasons.too_few_rounds(evidence)
+
+
+def _explained(one: Round, evidence: Evidence) -> bool:
+    """Tell whether threads took in a round what serial calls did, or longer since the GIL was held for long.
+
+    Threads that are slower for no reason seen may have had the slow ones of calls that are not alike.
+    """
+    if one.threads is None or max(lanes_s(one.threads)) <= max(lanes_s(one.serial)) * (1 + AGREEMENT):
+        return True
+    fraction = evidence.serial.gil_held_fraction
+    return fraction is not None and fraction.value >= EXPLAINS
 
 
 def contradicts(evidence: Evidence) -> str | None:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe import host
 from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy, Wish
+from pytest_gilprobe.stats.rounds import lane_s_per_call
 from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import Batch, Close, Closed, Control, Done, Failed, Open, Opened, Ship, Shipped
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
-    from pytest_gilprobe.model import BatchReading
+    from pytest_gilprobe.model import BatchReading, ThreadReading
     from pytest_gilprobe.workers.pool import Pool, Worker
     from pytest_gilprobe.workers.protocol import Answer
 
@@ -28,6 +29,8 @@ BATCH_S = 0.05
 """The least length of a calibrated batch: shorter ones drown in the grain of the run-queue clock."""
 CALIBRATED_S = 0.01
 """A batch of this length is long enough to tell how long one call takes."""
+SHORT = 0.5
+"""A first batch shorter than this share of what was meant is measured again with more calls."""
 MOST_ROUNDS = 60
 MOST_CALLS = 10_000_000
 LOOKS_PER_BATCH = 300
@@ -249,18 +252,37 @@ class _Probe:
 
     def _calibrate(self) -> None:
         """Find how many calls fill a batch, by batches that grow until one is long enough to tell."""
-        target = min(BATCH_S, self._plan.max_time_s / 8)
         calls = 1
         while self._call_s * calls < CALIBRATED_S and calls < MOST_CALLS:
             calls = min(MOST_CALLS, max(calls + 1, min(calls * 20, math.ceil(CALIBRATED_S * 1.2 / self._call_s))))
             answer = self._pool.ask(self._workers[0], Batch(calls=calls))
             if not isinstance(answer, Done):
                 raise NotProbed(f"it passed once, but not when called {calls} times in a row: {_text(answer)}")
-            only = answer.reading.threads[0]
-            queue = only.run_queue_ns or 0
-            self._call_s = max((only.end_ns - only.start_ns - queue) / 1e9, only.cpu_ns / 1e9, 1e-9) / calls
-            self._busy = only.cpu_ns / 1e9 / (self._call_s * calls)
-        self._calls = max(1, min(MOST_CALLS, math.ceil(target / self._call_s)))
+            self._learn(answer.reading.threads[0])
+        self._calls = max(1, min(MOST_CALLS, math.ceil(self._target_s() / self._call_s)))
+
+    def _target_s(self) -> float:
+        """Return how long a batch is meant to be."""
+        return min(BATCH_S, self._plan.max_time_s / 8)
+
+    def _learn(self, only: ThreadReading) -> None:
+        """Take a serial batch's time per call, less its queueing, for what a call takes."""
+        running_s = (only.end_ns - only.start_ns - (only.run_queue_ns or 0)) / 1e9
+        self._call_s = max(running_s, only.cpu_ns / 1e9, 1e-9) / only.calls
+        self._busy = only.cpu_ns / 1e9 / (self._call_s * only.calls)
+
+    def _first_serial(self) -> Sample | None:
+        """Run the first serial batch, and again with more calls if the first call had been no measure of later ones.
+
+        The first call of a test imports, compiles, connects or fills a cache: a batch sized by it alone may hold one
+        call of microseconds.
+        """
+        sample = self._batch(Strategy.SERIAL)
+        if sample is None or lane_s_per_call(sample) * self._calls >= self._target_s() * SHORT:
+            return sample
+        self._learn(sample.readings[0].threads[0])
+        self._calibrate()
+        return self._batch(Strategy.SERIAL)
 
     def _ship(self) -> None:
         """Measure what the data of a call costs to move, where a function was given with its arguments.
@@ -375,7 +397,8 @@ class _Probe:
                 self._seen = replace(self._seen, out_of_time=self._too_long(strategy))
                 continue
             self._progress(strategy, number + 1)
-            sample = self._batch(strategy)
+            first = number == 0 and strategy is Strategy.SERIAL
+            sample = self._first_serial() if first else self._batch(strategy)
             if sample is not None:
                 got[strategy] = sample
         if Strategy.SERIAL in got:

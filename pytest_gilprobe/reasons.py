@@ -131,9 +131,9 @@ def nothing_to_compare(evidence: Evidence) -> str:
 
 
 def too_few_rounds(evidence: Evidence) -> str:
-    """Say that the machine was too restless for the rounds that there was time for."""
+    """Say that the machine was too restless, or calls too uneven, for the rounds that there was time for."""
     rounds = numbers.count(evidence.serial.rounds, "round")
-    return f"{rounds} on a restless machine: too few to be sure{_more_time(evidence)}"
+    return f"{rounds}, too few for a restless machine or for calls that are not alike{_more_time(evidence)}"
 
 
 def too_fast(evidence: Evidence) -> str:

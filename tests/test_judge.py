@@ -30,6 +30,9 @@ GAINS = st.floats(0, 8)
 BUSY_ROUND = Round(serial=serial(0.2, cpu_s=0.1, queue_s=0.1), threads=threads(0.4, 0.5), processes=processes(0.2, 0.5))
 
 
+THREE = measurement(*[PYTHON_LOOP] * 3)
+
+
 def believed(number: int = 3, *, gain: float = 2.0) -> Evidence:
     """Give evidence that nothing helps, with as many rounds and controls, in which the machine gave ``gain``."""
     control = Round(serial=serial(), processes=processes(0.2 / gain))
@@ -161,8 +164,8 @@ def test_gil_is_absent_only_if_it_was_off_throughout() -> None:
 def test_clear_evidence_is_decided(
     in_threads: float | Estimate | None, in_processes: float | Estimate | None, strategy: Recommendation
 ) -> None:
-    """One quiet round whose intervals lie on one side of every threshold is enough."""
-    found = choose(evidence(in_threads, in_processes, gil_held_fraction=None), Bound.CPU)
+    """Intervals on one side of every threshold are enough."""
+    found = choose(evidence(in_threads, in_processes, seen=THREE, gil_held_fraction=None), Bound.CPU)
     assert found.strategy is strategy
     assert found.wish is Wish.NOTHING
 
@@ -195,7 +198,7 @@ def test_threads_and_processes_can_be_told_apart_directly(ratio: Estimate, strat
     """When one of them is worth it for certain, their own ratio decides, free of the serial calls' noise."""
     wide = estimate(1.7, 1.4, 2.0)
     apart = ProcessesResult(**told(wide, over_threads=ratio))
-    assert choose(evidence(wide, apart, gil_held_fraction=None), Bound.IO).strategy is strategy
+    assert choose(evidence(wide, apart, seen=THREE, gil_held_fraction=None), Bound.IO).strategy is strategy
 
 
 def test_direct_comparison_needs_pools_that_handing_out_does_not_limit() -> None:
@@ -228,7 +231,7 @@ def test_strategy_that_time_did_not_allow_may_be_anything() -> None:
     untried = ProcessesResult(outcome=Outcome.SKIPPED, error=late)
     found = choose(evidence(1.4, untried, seen=measurement(out_of_time=late), gil_held_fraction=None), Bound.CPU)
     assert found.strategy is INCONCLUSIVE
-    good = choose(evidence(1.9, untried, seen=measurement(out_of_time=late), gil_held_fraction=None), Bound.CPU)
+    good = choose(evidence(1.9, untried, seen=replace(THREE, out_of_time=late), gil_held_fraction=None), Bound.CPU)
     assert good.strategy is THREADS
 
 
@@ -313,6 +316,21 @@ def test_one_disturbed_round_is_not_enough() -> None:
     assert disturbed(evidence(seen=measurement(*[BUSY_ROUND] * 3))) is None
     assert disturbed(evidence(seen=measurement(BUSY_ROUND, PYTHON_LOOP))) is None
     assert choose(evidence(seen=measurement(BUSY_ROUND)), Bound.CPU).wish is Wish.ROUND
+
+
+def test_threads_that_are_slower_for_no_reason_seen_need_three_rounds() -> None:
+    """One quiet round settles threads that the GIL slows; without it calls may be uneven."""
+    for share, enough in ((1.0, True), (0.1, False), (None, False)):
+        held = None if share is None else estimate(share)
+        assert (disturbed(evidence(1.0, 2.0, gil_held_fraction=held)) is None) is enough
+    assert disturbed(evidence(1.0, 2.0, seen=THREE, gil_held_fraction=estimate(0.1))) is None
+
+
+def test_processes_that_take_unlike_times_need_three_rounds() -> None:
+    """Two processes that share nothing and differ show calls that are not alike: one round is too few."""
+    slow = processes(0.3)
+    apart = replace(slow, readings=(slow.readings[0], processes(0.1).readings[0]))
+    assert disturbed(evidence(seen=measurement(replace(PYTHON_LOOP, processes=apart)))) is not None
 
 
 def test_workers_that_do_more_than_their_number_are_doubted() -> None:

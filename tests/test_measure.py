@@ -83,6 +83,14 @@ def test_batches_are_long_enough_and_not_much_longer(call_s: float) -> None:
     assert span_s(found) <= max(BATCH_S * 1.05 + call_s, call_s)
 
 
+@given(call_s=st.floats(1e-6, 0.02), first_s=st.floats(0.1, 0.5))
+def test_a_slow_first_call_does_not_size_the_batches(call_s: float, first_s: float) -> None:
+    """A first call that loads or fills a cache is no measure of the later ones: batches are full all the same."""
+    found = run(FakePool(Behaviour(call_s=call_s, first_s=first_s)), max_time_s=60.0)
+    assert span_s(found) >= BATCH_S * 0.5
+    assert found.first_call_s == pytest.approx(call_s + first_s, rel=1e-3)
+
+
 def test_all_strategies_of_a_round_make_the_same_calls_per_lane() -> None:
     """A thread and a worker make as many calls in a batch as the serial loop."""
     found = run(FakePool(Behaviour(call_s=0.001)))

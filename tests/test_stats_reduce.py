@@ -67,6 +67,19 @@ def test_speedup_is_computed_within_rounds() -> None:
     assert apart.speedup.value == pytest.approx(2.0)
 
 
+def test_calls_that_are_not_alike_widen_the_intervals() -> None:
+    """Batches of one call that takes now 60 ms, now 180 ms leave open what batches of equal calls settle."""
+    short, long = processes(0.06), processes(0.18)
+    apart = replace(short, readings=(short.readings[0], long.readings[0]))
+    uneven = Round(serial=serial(0.06), threads=threads(0.18), processes=apart)
+    even = Round(serial=serial(0.06), threads=threads(0.18), processes=long)
+    wide, narrow = (reduce(measurement(one), machine())[1].speedup for one in (uneven, even))
+    assert wide is not None
+    assert narrow is not None
+    assert narrow.high < 1.0 < wide.high
+    assert wide.value == pytest.approx(narrow.value)
+
+
 def test_load_of_others_is_taken_out() -> None:
     """Batches that queued for half of their time behind other programs are as fast as without them."""
     busy = Round(

@@ -305,3 +305,21 @@ def test_trend_needs_two_values() -> None:
     """One value has no trend."""
     with pytest.raises(ValueError, match="found 1"):
         rounds.kendall_tau([1.0])
+
+
+@given(groups=st.lists(POSITIVE, min_size=1, max_size=4), factor=st.floats(0.01, 100))
+def test_scatter_is_of_ratios(groups: list[list[float]], factor: float) -> None:
+    """Scatter ignores the scale of each group and the order within, and is 0 where all values of a group are alike."""
+    found = rounds.scatter(*groups)
+    assert rounds.scatter(*([value * factor for value in reversed(group)] for group in groups)) == pytest.approx(
+        found, abs=1e-6
+    )
+    assert rounds.scatter(*([group[0]] * len(group) for group in groups)) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [3, 12])
+def test_scatter_estimates_the_noise(size: int) -> None:
+    """Over many small groups of known noise, scatter's mean square is near that noise's square."""
+    chance = random.Random(size)
+    found = [rounds.scatter([math.exp(chance.gauss(0, 0.2)) for _ in range(size)]) ** 2 for _ in range(3000)]
+    assert math.sqrt(fmean(found)) == pytest.approx(0.2, rel=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     if end.outcome is not Outcome.OK:
         return ThreadsResult(outcome=end.outcome, error=end.error)
     samples = [sample for _, sample in pairs]
-    speedup = _speedup(pairs, machine, less_queue=less_queue)
+    speedup = _speedup(pairs, machine, less_queue=less_queue, noise=call_noise(measurement))
     worst, best = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
     speedup = replace(speedup, low=speedup.low * worst, high=speedup.high * best)
     ceiling = _ceiling(serial.gil_held_fraction)
@@ -121,7 +122,8 @@ def _processes(
     if end.outcome is not Outcome.OK:
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
-    speedup = _in_room(_speedup(pairs, machine, less_queue=less_queue), measurement, machine)
+    speedup = _speedup(pairs, machine, less_queue=less_queue, noise=call_noise(measurement))
+    speedup = _in_room(speedup, measurement, machine)
     memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
     return ProcessesResult(
         outcome=Outcome.OK,
@@ -146,14 +148,32 @@ def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT00
     return end
 
 
-def _speedup(pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_queue: bool) -> Estimate:
-    """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike."""
+def call_noise(measurement: Measurement) -> float:
+    """Return how much batches of the same calls differ: the standard deviation of the logarithm of their length.
+
+    Told by serial batches among themselves and by processes among themselves, which share nothing: two processes of
+    one round tell already. Batches of one long call that takes now 60 ms, now 180 ms differ by more than any machine's
+    noise.
+    """
+    serial = [length for one in measurement.rounds for length in rounds.lanes_s(one.serial)]
+    apart = [length for one in measurement.rounds if one.processes for length in rounds.lanes_s(one.processes)]
+    return rounds.scatter(serial, apart)
+
+
+def _speedup(
+    pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_queue: bool, noise: float = 0.0
+) -> Estimate:
+    """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
+
+    ``noise`` is that of one batch; a ratio has that of two.
+    """
     ratios = [
         rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
         for serial, sample in pairs
     ]
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
-    return rounds.positive_centre(ratios, max(machine.noise, rounds.LEAST_NOISE) + queued * NOISE_OF_QUEUEING)
+    assumed = max(machine.noise, rounds.LEAST_NOISE, noise * math.sqrt(2)) + queued * NOISE_OF_QUEUEING
+    return rounds.positive_centre(ratios, assumed)
 
 
 def _over_threads(measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool) -> Estimate | None:
@@ -166,7 +186,7 @@ def _over_threads(measurement: Measurement, machine: Machine, holding: float, *,
     parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_THREADS
     if not pairs or (parallel_inside and _busy(measurement)):
         return None
-    ratio = _speedup(pairs, machine, less_queue=less_queue)
+    ratio = _speedup(pairs, machine, less_queue=less_queue, noise=call_noise(measurement))
     serial = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
     worst, best = doubt.of(serial, holding, less_queue=less_queue)
     return replace(ratio, low=ratio.low / best, high=ratio.high / worst)

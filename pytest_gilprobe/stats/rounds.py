@@ -191,6 +191,32 @@ def lane_s_per_call(sample: Sample) -> float:
     return max(wall - (queue or 0.0), cpu, 1e-9) / calls_in(sample)
 
 
+def lanes_s(sample: Sample) -> list[float]:
+    """Return the wall time of each thread's whole batch in seconds, its time in the run queue taken out."""
+    threads = [thread for reading in sample.readings for thread in reading.threads]
+    walls = [(thread.end_ns - thread.start_ns - (thread.run_queue_ns or 0)) / 1e9 for thread in threads]
+    return [max(wall, thread.cpu_ns / 1e9, 1e-9) for wall, thread in zip(walls, threads, strict=True)]
+
+
+def scatter(*groups: Sequence[float]) -> float:
+    """Return the standard deviation of the logarithms within groups of positive values that should be alike.
+
+    Groups of 5 or more are told by their median absolute deviation, so that one disturbed value moves little. 0 where
+    no group has two values. *Source:* pooled variance; for the MAD see `centre`.
+    """
+    squares, freedom = 0.0, 0
+    for group in groups:
+        logs = [math.log(value) for value in group]
+        if len(logs) >= _ROBUST_FROM:
+            middle = median(logs)
+            deviation = _MAD_TO_SD * median(abs(value - middle) for value in logs) * len(logs) / (len(logs) - 0.8)
+            squares += deviation**2 * (len(logs) - 1)
+        elif logs:
+            squares += sum((value - fmean(logs)) ** 2 for value in logs)
+        freedom += max(0, len(logs) - 1)
+    return math.sqrt(squares / freedom) if freedom else 0.0
+
+
 def waits_per_call(sample: Sample) -> float | None:
     """Return how often a call made its thread wait, in voluntary context switches; None where untold."""
     waits = [thread.waits for reading in sample.readings for thread in reading.threads]
@@ -206,14 +232,17 @@ def is_unqueued(one: Round) -> bool:
 def is_quiet(one: Round) -> bool:
     """Tell whether nothing is seen to have disturbed a round.
 
-    Three things must agree: no thread queued for more than `QUIET` of its time; the CPU time of a call is the same
-    serially and in parallel, to `AGREEMENT` (asked only of calls that compute); and no parallel call was faster than
-    a serial one by more. A round that fails may just be a workload whose calls hinder each other: so a disturbed
+    Four things must agree: no thread queued for more than `QUIET` of its time; the CPU time of a call is the same
+    serially and in parallel, to `AGREEMENT` (asked only of calls that compute); no parallel call was faster than
+    a serial one by more; and each process, which shares nothing with the others, took as long as the serial batch, or
+    calls are not alike. A round that fails may just be a workload whose calls hinder each other: so a disturbed
     round is no reason to drop it, but to want more.
     """
     parallel = [sample for sample in (one.threads, one.processes) if sample is not None]
     shares = [queue_share([sample]) for sample in (one.serial, *parallel)]
     if any(share is not None and share > QUIET for share in shares):
+        return False
+    if one.processes is not None and not _alike([*lanes_s(one.serial), *lanes_s(one.processes)]):
         return False
     _, cpu, _ = totals_s(one.serial)
     cpu_s = max(cpu, 1e-9) / calls_in(one.serial)
@@ -224,6 +253,10 @@ def is_quiet(one: Round) -> bool:
         if cpu_utilization(one.serial) > COMPUTES and not 1 / (1 + AGREEMENT) <= ratio <= 1 + AGREEMENT:
             return False
     return True
+
+
+def _alike(values: Sequence[float]) -> bool:
+    return max(values) <= min(values) * (1 + AGREEMENT)
 
 
 def pool_speedup(
