@@ -309,17 +309,18 @@ def test_trend_needs_two_values() -> None:
 
 @given(groups=st.lists(POSITIVE, min_size=1, max_size=4), factor=st.floats(0.01, 100))
 def test_scatter_is_of_ratios(groups: list[list[float]], factor: float) -> None:
-    """Scatter ignores the scale of each group and the order within, and is 0 where all values of a group are alike."""
-    found = rounds.scatter(*groups)
-    assert rounds.scatter(*([value * factor for value in reversed(group)] for group in groups)) == pytest.approx(
-        found, abs=1e-6
+    """Scatter ignores the scale of each group and the order within; values that are all alike leave what is assumed."""
+    found = rounds.scatter(0.1, *groups)
+    assert rounds.scatter(0.1, *([value * factor for value in reversed(group)] for group in groups)) == pytest.approx(
+        found, rel=1e-6
     )
-    assert rounds.scatter(*([group[0]] * len(group) for group in groups)) == pytest.approx(0.0, abs=1e-9)
+    assert rounds.scatter(0.1) == pytest.approx(0.1)
+    assert rounds.scatter(0.1, *([group[0]] * len(group) for group in groups)) <= 0.1 + 1e-9
 
 
 @pytest.mark.parametrize("size", [3, 12])
 def test_scatter_estimates_the_noise(size: int) -> None:
-    """Over many small groups of known noise, scatter's mean square is near that noise's square."""
+    """Over many groups of known noise, scatter finds it, whatever had been assumed."""
     chance = random.Random(size)
-    found = [rounds.scatter([math.exp(chance.gauss(0, 0.2)) for _ in range(size)]) ** 2 for _ in range(3000)]
-    assert math.sqrt(fmean(found)) == pytest.approx(0.2, rel=0.1)
+    groups = [[math.exp(chance.gauss(0, 0.2)) for _ in range(size)] for _ in range(3000)]
+    assert rounds.scatter(0.5, *groups) == pytest.approx(0.2, rel=0.1)

@@ -92,7 +92,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     if end.outcome is not Outcome.OK:
         return ThreadsResult(outcome=end.outcome, error=end.error)
     samples = [sample for _, sample in pairs]
-    speedup = _speedup(pairs, machine, less_queue=less_queue, noise=call_noise(measurement))
+    speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
     worst, best = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
     speedup = replace(speedup, low=speedup.low * worst, high=speedup.high * best)
     ceiling = _ceiling(serial.gil_held_fraction)
@@ -122,7 +122,7 @@ def _processes(
     if end.outcome is not Outcome.OK:
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
-    speedup = _speedup(pairs, machine, less_queue=less_queue, noise=call_noise(measurement))
+    speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
     speedup = _in_room(speedup, measurement, machine)
     memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
     return ProcessesResult(
@@ -148,21 +148,21 @@ def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT00
     return end
 
 
-def call_noise(measurement: Measurement) -> float:
+def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool) -> float:
     """Return how much batches of the same calls differ: the standard deviation of the logarithm of their length.
 
-    Told by serial batches among themselves and by processes among themselves, which share nothing: two processes of
-    one round tell already. Batches of one long call that takes now 60 ms, now 180 ms differ by more than any machine's
-    noise.
+    Assumed beforehand is what the session's survey of a computing loop saw, as far as the calls compute. Beside it
+    stand serial batches among themselves and processes, which share nothing, among themselves; two of one round tell
+    already; not where they outnumber the CPUs, and so share those. Batches of one long call that takes now 60 ms, now 180 ms differ by more than any machine's noise.
     """
+    computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
     serial = [length for one in measurement.rounds for length in rounds.lanes_s(one.serial)]
-    apart = [length for one in measurement.rounds if one.processes for length in rounds.lanes_s(one.processes)]
-    return rounds.scatter(serial, apart)
+    processes = [one.processes for one in measurement.rounds if one.processes is not None and less_queue]
+    apart = [length for sample in processes for length in rounds.lanes_s(sample)]
+    return rounds.scatter(max(machine.noise * computing, rounds.LEAST_NOISE), serial, apart)
 
 
-def _speedup(
-    pairs: Sequence[tuple[Sample, Sample]], machine: Machine, *, less_queue: bool, noise: float = 0.0
-) -> Estimate:
+def _speedup(pairs: Sequence[tuple[Sample, Sample]], noise: float, *, less_queue: bool) -> Estimate:
     """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
 
     ``noise`` is that of one batch; a ratio has that of two.
@@ -172,8 +172,7 @@ def _speedup(
         for serial, sample in pairs
     ]
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
-    assumed = max(machine.noise, rounds.LEAST_NOISE, noise * math.sqrt(2)) + queued * NOISE_OF_QUEUEING
-    return rounds.positive_centre(ratios, assumed)
+    return rounds.positive_centre(ratios, noise * math.sqrt(2) + queued * NOISE_OF_QUEUEING)
 
 
 def _over_threads(measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool) -> Estimate | None:
@@ -186,7 +185,7 @@ def _over_threads(measurement: Measurement, machine: Machine, holding: float, *,
     parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_THREADS
     if not pairs or (parallel_inside and _busy(measurement)):
         return None
-    ratio = _speedup(pairs, machine, less_queue=less_queue, noise=call_noise(measurement))
+    ratio = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
     serial = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
     worst, best = doubt.of(serial, holding, less_queue=less_queue)
     return replace(ratio, low=ratio.low / best, high=ratio.high / worst)
@@ -200,7 +199,7 @@ def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
     pairs = [(one.serial, one.processes) for one in measurement.controls if one.processes is not None]
     if not pairs:
         return machine.scaling
-    return _speedup(pairs, machine, less_queue=measurement.workers <= machine.cpus)
+    return _speedup(pairs, machine.noise, less_queue=measurement.workers <= machine.cpus)
 
 
 def _busy(measurement: Measurement) -> bool:

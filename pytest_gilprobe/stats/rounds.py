@@ -73,8 +73,7 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
         own = sum((value - middle) ** 2 for value in values)
     else:
         middle, widen = median(values), _MEDIAN_SE
-        deviation = _MAD_TO_SD * median(abs(value - middle) for value in values) * number / (number - 0.8)
-        own = deviation**2 * (number - 1)
+        own = _mad_sd(values) ** 2 * (number - 1)
     freedom = PRIOR_WEIGHT + number - 1
     spread = math.sqrt((PRIOR_WEIGHT * prior_sd**2 + own) / freedom)
     half = t_quantile((1 + CONFIDENCE) / 2, freedom) * spread * widen / math.sqrt(number)
@@ -198,23 +197,29 @@ def lanes_s(sample: Sample) -> list[float]:
     return [max(wall, thread.cpu_ns / 1e9, 1e-9) for wall, thread in zip(walls, threads, strict=True)]
 
 
-def scatter(*groups: Sequence[float]) -> float:
+def scatter(assumed: float, *groups: Sequence[float]) -> float:
     """Return the standard deviation of the logarithms within groups of positive values that should be alike.
 
-    Groups of 5 or more are told by their median absolute deviation, so that one disturbed value moves little. 0 where
-    no group has two values. *Source:* pooled variance; for the MAD see `centre`.
+    What was ``assumed`` beforehand counts as `PRIOR_WEIGHT` degrees of freedom beside the groups' own. Groups of 5 or
+    more are told by their median absolute deviation, so that one disturbed value moves little. *Source:* pooled
+    variance, moderated as in `centre`.
     """
-    squares, freedom = 0.0, 0
+    squares, freedom = PRIOR_WEIGHT * assumed**2, float(PRIOR_WEIGHT)
     for group in groups:
         logs = [math.log(value) for value in group]
-        if len(logs) >= _ROBUST_FROM:
-            middle = median(logs)
-            deviation = _MAD_TO_SD * median(abs(value - middle) for value in logs) * len(logs) / (len(logs) - 0.8)
-            squares += deviation**2 * (len(logs) - 1)
-        elif logs:
-            squares += sum((value - fmean(logs)) ** 2 for value in logs)
         freedom += max(0, len(logs) - 1)
-    return math.sqrt(squares / freedom) if freedom else 0.0
+        if len(logs) >= _ROBUST_FROM:
+            squares += _mad_sd(logs) ** 2 * (len(logs) - 1)
+        elif logs:
+            middle = fmean(logs)
+            squares += sum((value - middle) ** 2 for value in logs)
+    return math.sqrt(squares / freedom)
+
+
+def _mad_sd(values: Sequence[float]) -> float:
+    """Return the standard deviation as the median absolute deviation tells it, corrected for small samples."""
+    middle = median(values)
+    return _MAD_TO_SD * median(abs(value - middle) for value in values) * len(values) / (len(values) - 0.8)
 
 
 def waits_per_call(sample: Sample) -> float | None:
