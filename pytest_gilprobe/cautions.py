@@ -19,6 +19,9 @@ BLOCKS_HOLDING = 0.25
 """Held share minus CPU utilization over which a call is said to block while it holds the GIL."""
 STALLS_S = 0.02
 """A hold without a break that is longer than this is worth telling: four switch intervals."""
+WANTED = 0.1
+"""Share of their time for which threads must wait for the GIL before a long hold counts: a release that nobody wanted
+leaves no trace."""
 CONVOY = 0.85
 """Threads slower than this share of serial speed hinder each other."""
 BUSY = 0.10
@@ -76,7 +79,9 @@ def _blocks(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
 
 def _stalls(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     hold = evidence.serial.longest_hold_s
-    if hold is None or hold < STALLS_S:
+    shares = evidence.threads.shares
+    wanted = shares is not None and (shares.gil_wait or 0.0) >= WANTED
+    if hold is None or hold < STALLS_S or not wanted:
         return None
     return f"native code holds the GIL without a break: it stalls every other thread for up to {numbers.seconds(hold)}"
 
@@ -104,7 +109,7 @@ def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
     share = evidence.serial.native_cpu_share
     if share is None or share <= NATIVE_BUSY:
         return None
-    return f"already parallel inside: native threads use {numbers.percent(share)} of another core during serial calls"
+    return f"already parallel inside: its own threads use {numbers.percent(share)} of another core during serial calls"
 
 
 def _convoy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001

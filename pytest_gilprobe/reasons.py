@@ -105,7 +105,7 @@ def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG
         )
     native = evidence.serial.native_cpu_share
     if native is not None and native > NATIVE_BUSY:
-        return f"already parallel inside: native threads use {numbers.percent(native)} of another core"
+        return f"already parallel inside: its own threads use {numbers.percent(native)} of another core"
     if gil is Gil.HELD and evidence.processes.speedup is None:
         return "the GIL serialises the threads, and processes are no way out"
     return "neither is worth it: none reaches 1.3x in a pool"

@@ -10,7 +10,17 @@ import pytest
 from evidence import estimate, evidence, machine, measurement, processes, serial, threads, told
 
 from pytest_gilprobe import cautions
-from pytest_gilprobe.model import Bound, Evidence, Gil, Measurement, Outcome, ProcessesResult, Round, ThreadsResult
+from pytest_gilprobe.model import (
+    Bound,
+    Evidence,
+    Gil,
+    Measurement,
+    Outcome,
+    ProcessesResult,
+    Round,
+    ThreadsResult,
+    TimeShares,
+)
 
 QUIET = evidence()
 """Computing under the GIL on a quiet machine: nothing to caution about."""
@@ -21,6 +31,13 @@ CATALOGUE = Path(__file__).resolve().parents[1] / "docs/messages.md"
 def rising(*factors: float) -> Measurement:
     """Make a measurement whose serial batches take so many times 0.1 s."""
     return measurement(*(Round(serial=serial(0.1 * factor)) for factor in factors))
+
+
+def wanting(share: float) -> ThreadsResult:
+    """Make threads that waited for the GIL for a share of their time."""
+    rest = 1 - share
+    shares = TimeShares(cpu=rest, cpu_with_gil=rest, cpu_without_gil=0.0, gil_wait=share, blocked=share, run_queue=0.0)
+    return ThreadsResult(**told(1.0), shares=shares)
 
 
 CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
@@ -35,7 +52,7 @@ CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
     "blocks-holding-gil": [
         (evidence(cpu_utilization=estimate(0.01), gil_held_fraction=estimate(0.95)), Bound.IO, Gil.HELD)
     ],
-    "stalls-threads": [(evidence(longest_hold_s=0.05), Bound.CPU, Gil.HELD)],
+    "stalls-threads": [(evidence(wanting(0.4), longest_hold_s=0.05), Bound.CPU, Gil.HELD)],
     "gil-switched-on": [(evidence(seen=SWITCHED_ON), Bound.CPU, Gil.HELD)],
     "already-parallel": [(evidence(native_cpu_share=0.9), Bound.CPU, Gil.RELEASED)],
     "threads-slower": [(evidence(estimate(0.6, 0.5, 0.7), 2.0), Bound.CPU, Gil.HELD)],
@@ -62,7 +79,9 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("unsafe-in-threads", evidence(None, 2.0), Bound.CPU, Gil.HELD),
     ("fails-in-processes", evidence(1.0, None), Bound.CPU, Gil.HELD),
     ("blocks-holding-gil", evidence(gil_held_fraction=None), Bound.CPU, Gil.UNKNOWN),
-    ("stalls-threads", evidence(longest_hold_s=0.004), Bound.CPU, Gil.HELD),
+    ("stalls-threads", evidence(wanting(0.4), longest_hold_s=0.004), Bound.CPU, Gil.HELD),
+    ("stalls-threads", evidence(wanting(0.01), longest_hold_s=0.05), Bound.CPU, Gil.HELD),
+    ("stalls-threads", evidence(longest_hold_s=0.05), Bound.CPU, Gil.HELD),
     ("gil-switched-on", evidence(seen=replace(SWITCHED_ON, gil_on_at_start=True)), Bound.CPU, Gil.HELD),
     ("already-parallel", evidence(native_cpu_share=None), Bound.CPU, Gil.RELEASED),
     ("threads-slower", evidence(estimate(0.8, 0.6, 1.0), 2.0), Bound.CPU, Gil.HELD),

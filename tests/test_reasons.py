@@ -69,7 +69,7 @@ IO = evidence(2.0, 2.0, cpu_utilization=estimate(0.02), gil_held_fraction=estima
         ),
         (
             evidence(1.0, 1.0, native_cpu_share=0.9),
-            *(Bound.CPU, Gil.RELEASED, SERIAL, "already parallel inside: native threads use 90 % of another core"),
+            *(Bound.CPU, Gil.RELEASED, SERIAL, "already parallel inside: its own threads use 90 % of another core"),
         ),
         (
             evidence(1.0, None),

@@ -131,6 +131,16 @@ def test_held_fraction_is_the_share_of_looks() -> None:
     assert found.low < 0.5 < found.high
 
 
+@pytest.mark.parametrize(("queued_s", "low", "high"), [(0.0, 0.45, 0.55), (0.03, 0.2, 0.8), (0.05, 0.0, 1.0)])
+def test_a_holder_that_queues_leaves_the_held_share_open(queued_s: float, low: float, high: float) -> None:
+    """What share of the queueing was spent holding the GIL nobody saw, so a busy machine widens the interval."""
+    one = Round(serial=serial(cpu_s=0.1 - queued_s, queue_s=queued_s, trace=trace(0.5)))
+    found = reduce(measurement(one), machine())[0].gil_held_fraction
+    assert found is not None
+    assert found.low == pytest.approx(low, abs=0.07)
+    assert found.high == pytest.approx(high, abs=0.07)
+
+
 def test_unwatched_is_unknown() -> None:
     """Without a trace the share is None, its method too, and there is no ceiling."""
     alone, together, _ = reduce(measurement(), machine())

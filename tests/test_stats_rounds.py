@@ -216,6 +216,19 @@ def test_native_threads_are_cpu_that_no_python_thread_used() -> None:
     assert rounds.cores_used(sample) == pytest.approx(1.5)
 
 
+def test_a_call_that_has_another_thread_compute_computes() -> None:
+    """A caller that waits for a thread of its own is CPU-bound and uses one core; it is not parallel inside."""
+    sample = serial(0.1, busy=0.01, native_s=0.099)
+    assert rounds.cpu_utilization(sample) == pytest.approx(1.0)
+    assert rounds.native_cpu_share(sample) == pytest.approx(0.0, abs=0.01)
+
+
+def test_calls_of_two_durations_scatter() -> None:
+    """Three equal values of five do not hide that the other two are three times as large."""
+    found = rounds.positive_centre([1.0, 3.0, 1.0, 3.0, 1.0], 0.03)
+    assert found.low < 1.55 < found.high, "their geometric mean"
+
+
 # Quiet rounds
 
 

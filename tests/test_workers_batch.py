@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_gilprobe import host
 from pytest_gilprobe.workers import batch, control
 from pytest_gilprobe.workers.batch import WorkloadError, describe, run_serial, run_threads
 
@@ -78,6 +79,27 @@ def test_clocks_are_consistent() -> None:
     assert only.cpu_ns > 0
     assert reading.process_cpu_ns > 0
     assert only.run_queue_ns is None or only.run_queue_ns >= 0
+
+
+def test_queueing_beside_the_window_is_not_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread pushed off its core between the window and the reading of its clock did not queue in the window."""
+    clock = {"now": 0, "queued": 0}
+
+    class Reader:
+        def read_ns(self) -> int:
+            return clock["queued"]
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(host, "RunQueueClock", Reader)
+    monkeypatch.setattr(batch, "_perf_counter_ns", lambda: clock["now"])
+    queueing = batch.Queueing()
+    clock.update(now=1_000, queued=700)
+    assert queueing.until_ns(1_000) == 700
+    assert queueing.until_ns(400) == 100
+    assert queueing.until_ns(1_000, since_ns=300) == 400
+    assert queueing.until_ns(100) == 0
 
 
 def test_result_of_a_call_is_of_no_interest() -> None:

@@ -69,7 +69,7 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     utilization = rounds.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
     watched = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
-    fraction = held_fraction(watched)
+    fraction = _running_only(held_fraction(watched), rounds.queue_share(samples) or 0.0)
     return SerialResult(
         calls=sum(rounds.calls_in(sample) for sample in samples),
         rounds=len(samples),
@@ -153,7 +153,8 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
 
     Assumed beforehand is what the session's survey of a computing loop saw, as far as the calls compute. Beside it
     stand serial batches among themselves and processes, which share nothing, among themselves; two of one round tell
-    already; not where they outnumber the CPUs, and so share those. Batches of one long call that takes now 60 ms, now 180 ms differ by more than any machine's noise.
+    already; not where they outnumber the CPUs, and so share those. Batches of one long call that takes now 60 ms, now
+    180 ms differ by more than any machine's noise.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
     serial = [length for one in measurement.rounds for length in rounds.lanes_s(one.serial)]
@@ -242,6 +243,19 @@ def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
             start, end = min(thread.start_ns for thread in threads), max(thread.end_ns for thread in threads)
             windows.append((sample.trace, start, end))
     return held.pool(windows)
+
+
+def _running_only(fraction: Estimate | None, queued: float) -> Estimate | None:
+    """Bound the held share of the time for which a call was not queueing, on a busy machine.
+
+    A thread that is pushed off its core while it holds the GIL goes on holding it: how much of the queueing was such,
+    nobody saw, so the interval reaches from all of it to none. On a quiet machine the share is what was seen.
+    """
+    if fraction is None or queued <= rounds.QUIET:
+        return fraction
+    running = 1 - min(queued, 0.99)
+    low, high = max(0.0, (fraction.low - queued) / running), min(1.0, fraction.high / running)
+    return replace(fraction, low=low, high=high, value=min(max(fraction.value, low), high))
 
 
 def _longest_hold(samples: Sequence[Sample]) -> float | None:

@@ -24,6 +24,8 @@ QUIET = 0.05
 """Run-queue share of a batch up to which no other program is taken to have disturbed it."""
 AGREEMENT = 0.12
 """How far serial and parallel times of one call may differ in a quiet round: four times the least noise."""
+OTHERS = 0.05
+"""Share of its time for which other threads of the process must compute to count: less is the clocks' grain."""
 COMPUTES_ALL = 0.8
 """CPU utilization from which a thread's own CPU time measures one core."""
 COMPUTES = 0.3
@@ -57,8 +59,8 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
 
     The variance is a weighted mean of the values' own and of ``prior_sd`` squared, the latter counting as
     `PRIOR_WEIGHT` degrees of freedom, so that one value has an interval at all, and two that agree by luck do not
-    pass for exact. From 5 values on, median and median absolute deviation stand for mean and standard deviation: one
-    disturbed round then moves little.
+    pass for exact. From 5 values on, the median and a deviation without the farthest fifth stand for mean and standard
+    deviation: one disturbed round then moves little.
 
     Raises `ValueError` without values. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics and
     Molecular Biology 3(1), 2004, section 3; small-sample factor of the MAD: Croux and Rousseeuw, Computational
@@ -73,7 +75,7 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
         own = sum((value - middle) ** 2 for value in values)
     else:
         middle, widen = median(values), _MEDIAN_SE
-        own = _mad_sd(values) ** 2 * (number - 1)
+        own = _robust_sd(values) ** 2 * (number - 1)
     freedom = PRIOR_WEIGHT + number - 1
     spread = math.sqrt((PRIOR_WEIGHT * prior_sd**2 + own) / freedom)
     half = t_quantile((1 + CONFIDENCE) / 2, freedom) * spread * widen / math.sqrt(number)
@@ -144,9 +146,15 @@ def totals_s(sample: Sample) -> tuple[float, float, float | None]:
 
 
 def cpu_utilization(sample: Sample) -> float:
-    """Return CPU time / (wall time - run-queue time), per thread: 0 waits, 1 computes, never above 1."""
+    """Return CPU time / (wall time - run-queue time), per thread: 0 waits, 1 computes, never above 1.
+
+    CPU time is the process's where other threads computed for the caller: a call that hands its work to a thread and
+    waits for it computes. A difference below `OTHERS` is the clocks' grain.
+    """
     wall, cpu, queue = totals_s(sample)
-    return min(1.0, cpu / max(wall - (queue or 0.0), cpu, 1e-9))
+    running = max(wall - (queue or 0.0), cpu, 1e-9)
+    whole = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
+    return min(1.0, (whole if whole - cpu > running * OTHERS else cpu) / running)
 
 
 def queue_share(samples: Sequence[Sample]) -> float | None:
@@ -161,15 +169,11 @@ def queue_share(samples: Sequence[Sample]) -> float | None:
 
 
 def native_cpu_share(sample: Sample) -> float:
-    """Return the CPU time that no Python thread of the batch used, as a share of the batch's wall time.
+    """Return how many cores more than one a serial batch kept busy: 0 none, 1 one more.
 
-    It is that of native helper threads: 0 none, 1 one more core. Clocks' grain makes it wobble around 0; never
-    negative.
+    Those are its own threads: native helpers, or a pool that the call starts. Never negative.
     """
-    outside = sum(
-        reading.process_cpu_ns - sum(thread.cpu_ns for thread in reading.threads) for reading in sample.readings
-    )
-    return max(0.0, outside / 1e9 / span_s(sample, less_queue=False) / len(sample.readings))
+    return max(0.0, cores_used(sample) - 1.0)
 
 
 def cores_used(sample: Sample) -> float:
@@ -201,7 +205,7 @@ def scatter(assumed: float, *groups: Sequence[float]) -> float:
     """Return the standard deviation of the logarithms within groups of positive values that should be alike.
 
     What was ``assumed`` beforehand counts as `PRIOR_WEIGHT` degrees of freedom beside the groups' own. Groups of 5 or
-    more are told by their median absolute deviation, so that one disturbed value moves little. *Source:* pooled
+    more are told without their farthest fifth, so that one disturbed value moves little. *Source:* pooled
     variance, moderated as in `centre`.
     """
     squares, freedom = PRIOR_WEIGHT * assumed**2, float(PRIOR_WEIGHT)
@@ -209,17 +213,25 @@ def scatter(assumed: float, *groups: Sequence[float]) -> float:
         logs = [math.log(value) for value in group]
         freedom += max(0, len(logs) - 1)
         if len(logs) >= _ROBUST_FROM:
-            squares += _mad_sd(logs) ** 2 * (len(logs) - 1)
+            squares += _robust_sd(logs) ** 2 * (len(logs) - 1)
         elif logs:
             middle = fmean(logs)
             squares += sum((value - middle) ** 2 for value in logs)
     return math.sqrt(squares / freedom)
 
 
-def _mad_sd(values: Sequence[float]) -> float:
-    """Return the standard deviation as the median absolute deviation tells it, corrected for small samples."""
-    middle = median(values)
-    return _MAD_TO_SD * median(abs(value - middle) for value in values) * len(values) / (len(values) - 0.8)
+def _robust_sd(values: Sequence[float]) -> float:
+    """Return the standard deviation without the one value in five that lies farthest from the median.
+
+    But no less than the median absolute deviation tells: one of the two is small by chance more often than both. The
+    median absolute deviation alone is 0 for three equal values of five, as calls with two durations give them.
+    *Source:* small samples of the MAD: Croux and Rousseeuw, Computational Statistics, 1992.
+    """
+    number, middle = len(values), median(values)
+    apart = sorted(abs(value - middle) for value in values)
+    kept = apart[: number - number // _ROBUST_FROM]
+    trimmed = math.sqrt(math.fsum(one * one for one in kept) / (len(kept) - 1))
+    return max(trimmed, _MAD_TO_SD * median(apart) * number / (number - 0.8))
 
 
 def waits_per_call(sample: Sample) -> float | None:
