@@ -363,6 +363,23 @@ def test_script_without_a_guard_is_not_run_again(pytester: pytest.Pytester) -> N
     result.stdout.fnmatch_lines(["*gilprobe: 1 workload*"])
 
 
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_parameters_whose_ids_are_escaped_are_found(pytester: pytest.Pytester, method: str) -> None:
+    """Ids drawn by a function, that pytest escapes, name the same tests in a worker, however it was started."""
+    pytester.makepyfile(
+        """
+        import time, pytest
+        NAMES = ["gr\u00f6\u00dfe", "\x1b[31mred", "back\\slash", "plain"]
+        @pytest.mark.gilprobe(max_time=1)
+        @pytest.mark.parametrize("name", NAMES, ids=lambda name: name)
+        def test_it(name):
+            time.sleep(0.01)
+        """
+    )
+    run(pytester, "--gilprobe-report", f"--gilprobe-start-method={method}").assert_outcomes(passed=4)
+    assert [one.status for one in report_of(pytester).workloads] == [Status.PROBED] * 4
+
+
 @pytest.mark.parametrize("method", [name for name in multiprocessing.get_all_start_methods() if name != "fork"])
 def test_worker_survives_warnings_as_errors(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, method: str

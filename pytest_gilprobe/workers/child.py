@@ -223,7 +223,11 @@ class Server:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Keep the marked tests by their node ids; serve before any plugin that has a way of its own to run them."""
         session.config.pluginmanager.register(Loop(self.serve_tests), "gilprobe-loop")
-        self._items = {item.nodeid: item for item in session.items if item.nodeid in self._spec.nodeids}
+        self._items = {}
+        for item in session.items:
+            for nodeid in (item.nodeid, escaped_once(item.nodeid)):
+                if nodeid in self._spec.nodeids:
+                    self._items.setdefault(nodeid, item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -393,3 +397,16 @@ def _run_batch(work: workload.Workload, question: Batch) -> Done:
         return Done(reading=batch.run_serial(work.call, question.calls, question.begin_ns))
     lanes = [work.lane(number) for number in range(question.threads)]
     return Done(reading=batch.run_threads(lanes, question.calls))
+
+
+def escaped_once(nodeid: str) -> str:
+    """Return a node id as it was before pytest escaped it a second time; one without backslashes is as it is.
+
+    pytest keeps the ids that it drew from ``ids=`` on the function's mark, escaped. A worker that was forked with the
+    module loaded collects the same function again, and so has them escaped again.
+    """
+    path, bracket, ids = nodeid.partition("[")
+    try:
+        return path + bracket + ids.encode("ascii").decode("unicode_escape")
+    except UnicodeError:
+        return nodeid
