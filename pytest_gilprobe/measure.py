@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import host
+from pytest_gilprobe.bench import Bench, NotProbed, text_of
 from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy, Wish
 from pytest_gilprobe.stats.rounds import lane_s_per_call
 from pytest_gilprobe.workers.pool import Lost
-from pytest_gilprobe.workers.protocol import Batch, Close, Closed, Control, Done, Failed, Open, Opened, Ship, Shipped
+from pytest_gilprobe.workers.protocol import Batch, Control, Done, Ship, Shipped
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
     from pytest_gilprobe.model import BatchReading, ThreadReading
-    from pytest_gilprobe.workers.pool import Pool, Worker
-    from pytest_gilprobe.workers.protocol import Answer
+    from pytest_gilprobe.workers.pool import Pool
 
 BATCH_S = 0.05
 """The least length of a calibrated batch: shorter ones drown in the grain of the run-queue clock."""
@@ -57,10 +57,6 @@ CONTROL_S = 0.03
 
 Progress = Callable[[Strategy, int], None]
 Settled = Callable[[Measurement], Wish]
-
-
-class NotProbed(Exception):  # noqa: N818 - not an error: a finding
-    """Nothing could be measured; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,47 +103,39 @@ class _Probe:
     """One probe under way."""
 
     def __init__(self, job: Job, pool: Pool, progress: Progress) -> None:
-        plan = job.plan
-        self._plan = plan
+        self._plan = job.plan
         self._pool = pool
         self._cpus = job.cpus
-        self._open = Open(nodeid=plan.nodeid, keep=job.keep)
+        self._bench = Bench(job.plan, pool, job.keep)
         self._progress = progress
-        self._clock = _Clock(started_ns=host.perf_counter_ns(), budget_s=plan.max_time_s)
-        self._workers: list[Worker] = []
+        self._clock = _Clock(started_ns=host.perf_counter_ns(), budget_s=job.plan.max_time_s)
         self._calls = 1
         self._call_s = 0.0
         self._busy = 1.0
-        self._given = False
         self._control_s = job.control_s
-        self._seen = Measurement(
-            workers=plan.workers,
-            rounds=(),
-            threads_end=self._planned(Strategy.THREADS),
-            processes_end=self._planned(Strategy.PROCESSES),
-        )
 
-    def _planned(self, strategy: Strategy) -> End:
-        if strategy in self._plan.strategies:
-            return End(outcome=Outcome.OK)
-        return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for")
+    @property
+    def _seen(self) -> Measurement:
+        return self._bench.seen
 
-    def _going(self, strategy: Strategy) -> bool:
-        end = self._seen.threads_end if strategy is Strategy.THREADS else self._seen.processes_end
-        return end.outcome is Outcome.OK
+    @_seen.setter
+    def _seen(self, seen: Measurement) -> None:
+        self._bench.seen = seen
 
     def run(self, settled: Settled) -> Measurement:
         throttled = host.throttled_s()
-        self._set_up()
+        self._bench.start()
+        self._clock = replace(self._clock, started_ns=host.perf_counter_ns())  # their start is the session's cost
+        self._bench.set_up()
         try:
             cold = self._warm_up()
             self._calibrate()
             self._ship()
             self._rounds(cold, settled)
         except Exception:
-            self._tear_down()
+            self._bench.tear_down()
             raise
-        self._tear_down()  # not after Ctrl-C: then the workers are killed, and nobody waits for their answers
+        self._bench.tear_down()  # not after Ctrl-C: then the workers are killed, and nobody waits for their answers
         if not self._seen.rounds:
             raise NotProbed(self._seen.out_of_time or "no serial batch could be run")
         return replace(self._seen, throttled_share=self._throttled(throttled))
@@ -159,90 +147,17 @@ class _Probe:
         took = (host.perf_counter_ns() - self._clock.started_ns) / 1e9
         return max(0.0, after - before) / took
 
-    # Set-up and tear-down
-
-    def _set_up(self) -> None:
-        """Open the test in as many workers as the strategies need; in one alone if they cannot hold it at once."""
-        wanted = self._plan.workers if self._going(Strategy.PROCESSES) else 1
-        found = self._ready(wanted)
-        self._clock = replace(
-            self._clock, started_ns=host.perf_counter_ns()
-        )  # the start of workers is the session's cost
-        answers = self._pool.ask_all(found, self._open)
-        opened = [worker for worker, answer in zip(found, answers, strict=True) if isinstance(answer, Opened)]
-        failed = [answer for answer in answers if not isinstance(answer, Opened)]
-        if failed and len(found) > 1:
-            self._end(Strategy.PROCESSES, failed[0], "set-up in several processes at once")
-            self._pool.ask_all(opened, Close())
-            found = self._ready(1)
-            answers = self._pool.ask_all(found, self._open)
-        first = answers[0]
-        if not isinstance(first, Opened):
-            raise NotProbed(f"it passed, but could not be set up again in a worker process: {_text(first)}")
-        self._workers = found
-        self._given = first.given
-        if first.unsafe_in_threads is not None and self._going(Strategy.THREADS):
-            self._seen = replace(self._seen, threads_end=End(outcome=Outcome.SKIPPED, error=first.unsafe_in_threads))
-        start_ups = [worker.start_up_s for worker in found if worker.start_up_s is not None]
-        ready = found[0].ready
-        self._seen = replace(
-            self._seen,
-            start_up_s=max(start_ups, default=None),
-            tracers=first.tracers,
-            callee=first.callee,
-            gil_on_at_start=ready.gil_enabled if ready is not None else True,
-            gil_switched_on_by=ready.gil_switched_on_by if ready is not None else (),
-        )
-
-    def _ready(self, count: int) -> list[Worker]:
-        found = self._pool.ready(count)
-        if isinstance(found, Lost):
-            raise NotProbed(found.error)
-        return found
-
-    def _tear_down(self) -> None:
-        """Close the test wherever it is still open; a worker that cannot do that, or is not as it was, is replaced."""
-        alive = [worker for worker in self._workers if worker.alive]
-        left: set[str] = set()
-        culprits = dict.fromkeys(self._seen.gil_switched_on_by)
-        for worker, answer in zip(alive, self._pool.ask_all(alive, Close()), strict=True):
-            if isinstance(answer, Closed):
-                culprits.update(dict.fromkeys(answer.gil_switched_on_by))
-            if isinstance(answer, Closed) and not (answer.left or answer.spoilt):
-                continue
-            if isinstance(answer, Closed):
-                left.update(answer.left)
-            if worker.alive:
-                self._pool.retire(worker)
-        self._seen = replace(self._seen, left_changed=tuple(sorted(left)), gil_switched_on_by=tuple(culprits))
-
-    def _replace(self, *, fresh: bool) -> None:
-        """Open the test again in new workers for those that are gone; ``fresh`` also replaces the first one."""
-        if fresh and self._workers[0].alive:
-            self._pool.discard(self._workers[0])
-        count = len(self._workers)
-        before = [worker for worker in self._workers if worker.alive]
-        found = self._ready(count)
-        missing = [worker for worker in found if worker not in before]
-        for answer in self._pool.ask_all(missing, self._open):
-            if not isinstance(answer, Opened):
-                raise NotProbed(f"it could not be set up again after a worker was lost: {_text(answer)}")
-        # The pool keeps its order of age; the first worker must stay the one that serial and threads run in.
-        self._workers = [*before, *missing]
-
-    # Batches
-
     def _warm_up(self) -> Sample:
         """Make the first call in every worker at once, and keep its time."""
-        answers = self._pool.ask_all(self._workers, Batch(calls=1, begin_ns=shortly()))
+        answers = self._pool.ask_all(self._bench.workers, Batch(calls=1, begin_ns=shortly()))
         readings = [answer.reading for answer in answers if isinstance(answer, Done)]
         if len(readings) < len(answers):
             bad = next(answer for answer in answers if not isinstance(answer, Done))
             if not readings:
-                raise NotProbed(f"it passed once, but not when called again in a worker process: {_text(bad)}")
-            self._end(Strategy.PROCESSES, bad, "its first call")
+                raise NotProbed(f"it passed once, but not when called again in a worker process: {text_of(bad)}")
+            self._bench.end(Strategy.PROCESSES, bad, "its first call")
             started_ns = host.perf_counter_ns()
-            self._replace(fresh=not isinstance(answers[0], Done))
+            self._bench.replace(fresh=not isinstance(answers[0], Done))
             self._clock = replace(self._clock, started_ns=self._clock.started_ns + host.perf_counter_ns() - started_ns)
         first = readings[0].threads[0]
         self._call_s = max((first.end_ns - first.start_ns) / 1e9, 1e-9)
@@ -255,9 +170,9 @@ class _Probe:
         calls = 1
         while self._call_s * calls < CALIBRATED_S and calls < MOST_CALLS:
             calls = min(MOST_CALLS, max(calls + 1, min(calls * 20, math.ceil(CALIBRATED_S * 1.2 / self._call_s))))
-            answer = self._pool.ask(self._workers[0], Batch(calls=calls))
+            answer = self._pool.ask(self._bench.workers[0], Batch(calls=calls))
             if not isinstance(answer, Done):
-                raise NotProbed(f"it passed once, but not when called {calls} times in a row: {_text(answer)}")
+                raise NotProbed(f"it passed once, but not when called {calls} times in a row: {text_of(answer)}")
             self._learn(answer.reading.threads[0])
         self._calls = max(1, min(MOST_CALLS, math.ceil(self._target_s() / self._call_s)))
 
@@ -289,17 +204,17 @@ class _Probe:
 
         What cannot be moved ends processes.
         """
-        if not self._given or not self._going(Strategy.PROCESSES):
+        if not self._bench.given or not self._bench.going(Strategy.PROCESSES):
             return
         with_result = self._call_s * LEAST_CALLS_BESIDE < self._clock.left_s()
-        answer = self._pool.ask(self._workers[0], Ship(with_result=with_result))
+        answer = self._pool.ask(self._bench.workers[0], Ship(with_result=with_result))
         if isinstance(answer, Shipped) and answer.refused is not None:
             self._seen = replace(self._seen, processes_end=End(outcome=Outcome.SKIPPED, error=answer.refused))
         elif isinstance(answer, Shipped):
             self._seen = replace(self._seen, transfer=answer.transfer)
         elif isinstance(answer, Lost):
-            self._end(Strategy.PROCESSES, answer, "moving its data")
-            self._replace(fresh=False)
+            self._bench.end(Strategy.PROCESSES, answer, "moving its data")
+            self._bench.replace(fresh=False)
 
     def _rounds(self, cold: Sample, settled: Settled) -> None:
         for number in range(MOST_ROUNDS):
@@ -330,7 +245,7 @@ class _Probe:
         calls = max(self._calls, min(MOST_CALLS, math.ceil(HEARTBEAT_S / self._call_s)))
         if self._call_s * calls > self._clock.left_s() / 2:
             return
-        answer = self._pool.ask(self._workers[0], Batch(calls=calls, heartbeat=True))
+        answer = self._pool.ask(self._bench.workers[0], Batch(calls=calls, heartbeat=True))
         if isinstance(answer, Done) and answer.heartbeat is not None:
             heard = Sample(strategy=Strategy.SERIAL, readings=(answer.reading,), trace=answer.heartbeat)
             self._seen = replace(self._seen, heartbeat=heard)
@@ -338,8 +253,8 @@ class _Probe:
     def _control(self) -> bool:
         """Run a round of the control loop, serial and in all workers; tell whether that worked."""
         calls = max(1, math.ceil(CONTROL_S / self._control_s))
-        alone = self._pool.ask(self._workers[0], Control(calls=calls))
-        together = self._pool.ask_all(self._workers, Control(calls=calls, begin_ns=shortly()))
+        alone = self._pool.ask(self._bench.workers[0], Control(calls=calls))
+        together = self._pool.ask_all(self._bench.workers, Control(calls=calls, begin_ns=shortly()))
         readings = [answer.reading for answer in together if isinstance(answer, Done)]
         if not isinstance(alone, Done) or len(readings) < len(together):
             return False
@@ -371,7 +286,9 @@ class _Probe:
             last = self._seen.rounds[-1]
             return sum(_span_s(sample) for sample in (last.serial, last.threads, last.processes) if sample is not None)
         batch = self._calls * self._call_s
-        return batch * (1 + sum(self._factor(s) for s in (Strategy.THREADS, Strategy.PROCESSES) if self._going(s)))
+        return batch * (
+            1 + sum(self._factor(s) for s in (Strategy.THREADS, Strategy.PROCESSES) if self._bench.going(s))
+        )
 
     def _factor(self, strategy: Strategy) -> float:
         """Bound how many times longer than a serial batch one of ``strategy`` may last: every CPU second in turn."""
@@ -380,11 +297,11 @@ class _Probe:
 
     def _round(self, number: int, cold: Sample) -> None:
         """Run one batch of each strategy; the order rotates from round to round."""
-        order = [s for s in Strategy if s is Strategy.SERIAL or self._going(s)]
+        order = [s for s in Strategy if s is Strategy.SERIAL or self._bench.going(s)]
         turn = number % len(order)
         got: dict[Strategy, Sample] = {}
         for strategy in order[turn:] + order[:turn]:
-            if strategy is not Strategy.SERIAL and not self._going(strategy):
+            if strategy is not Strategy.SERIAL and not self._bench.going(strategy):
                 continue
             if strategy is Strategy.PROCESSES and number == 0 and self._was_warm(cold, got.get(Strategy.SERIAL)):
                 got[strategy] = cold
@@ -426,12 +343,12 @@ class _Probe:
         trace: GilTrace | None = None
         started_ns = host.perf_counter_ns()
         if strategy is Strategy.PROCESSES:
-            answers = self._pool.ask_all(self._workers, Batch(calls=self._calls, begin_ns=shortly()))
+            answers = self._pool.ask_all(self._bench.workers, Batch(calls=self._calls, begin_ns=shortly()))
         else:
             threads = self._plan.workers if strategy is Strategy.THREADS else 1
             pause = THREADS_LOOK_S if threads > 1 else self._look_s()
             question = Batch(calls=self._calls, threads=threads)
-            answer, trace, why = self._pool.ask_watched(self._workers[0], question, pause)
+            answer, trace, why = self._pool.ask_watched(self._bench.workers[0], question, pause)
             answers = [answer]
             self._seen = replace(self._seen, gil_unwatched=why)
         bad = next((answer for answer in answers if not isinstance(answer, Done)), None)
@@ -439,9 +356,9 @@ class _Probe:
             readings: list[BatchReading] = [answer.reading for answer in answers if isinstance(answer, Done)]
             return Sample(strategy=strategy, readings=tuple(readings), trace=trace)
         if strategy is Strategy.SERIAL:
-            raise NotProbed(f"it passed once, but not when called {self._calls} times in a row: {_text(bad)}")
-        self._end(strategy, bad, f"a batch of {self._calls} calls")
-        self._replace(fresh=strategy is Strategy.THREADS)
+            raise NotProbed(f"it passed once, but not when called {self._calls} times in a row: {text_of(bad)}")
+        self._bench.end(strategy, bad, f"a batch of {self._calls} calls")
+        self._bench.replace(fresh=strategy is Strategy.THREADS)
         # What a strategy that hangs costs is not taken from the others' time.
         self._clock = replace(self._clock, started_ns=self._clock.started_ns + host.perf_counter_ns() - started_ns)
         return None
@@ -449,15 +366,6 @@ class _Probe:
     def _look_s(self) -> float:
         """Choose the mean time between looks at the GIL in a serial batch."""
         return min(max(self._calls * self._call_s / LOOKS_PER_BATCH, LOOK_S[0]), LOOK_S[1])
-
-    def _end(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
-        """Keep how a strategy ended. The worker of a lost or failed batch is not trusted any more."""
-        outcome = answer.outcome if isinstance(answer, Lost) else Outcome.FAILED
-        end = End(outcome=outcome, error=f"{during}: {_text(answer)}")
-        if strategy is Strategy.THREADS:
-            self._seen = replace(self._seen, threads_end=end)
-        else:
-            self._seen = replace(self._seen, processes_end=end)
 
 
 def shortly() -> int:
@@ -469,7 +377,3 @@ def _span_s(sample: Sample) -> float:
     """Return a batch's wall time in seconds, as the clock on the wall saw it."""
     threads = [thread for reading in sample.readings for thread in reading.threads]
     return (max(thread.end_ns for thread in threads) - min(thread.start_ns for thread in threads)) / 1e9
-
-
-def _text(answer: Answer | Lost) -> str:
-    return answer.error if isinstance(answer, Failed | Lost) else f"unexpected answer {type(answer).__name__}"

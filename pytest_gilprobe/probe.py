@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import gate, host
+from pytest_gilprobe.bench import NotProbed
 from pytest_gilprobe.judge import judge
-from pytest_gilprobe.measure import Job, NotProbed, measure
+from pytest_gilprobe.measure import Job, measure
 from pytest_gilprobe.model import (
     Bound,
     Evidence,

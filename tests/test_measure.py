@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe import host, measure
-from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job, NotProbed
+from pytest_gilprobe.bench import NotProbed
+from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job
 from pytest_gilprobe.model import Measurement, Outcome, Strategy, Wish
 from pytest_gilprobe.workers.protocol import Batch, Close, Control, Done, Failed, Open, Opened
 
