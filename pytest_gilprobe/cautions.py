@@ -6,9 +6,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
-from pytest_gilprobe.reasons import NATIVE_BUSY
 from pytest_gilprobe.reporters import numbers
-from pytest_gilprobe.stats.rounds import kendall_tau, lane_s_per_call
+from pytest_gilprobe.stats.rounds import children_share, kendall_tau, lane_s_per_call
+from pytest_gilprobe.thresholds import NATIVE_BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +110,16 @@ def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
     if share is None or share <= NATIVE_BUSY:
         return None
     return f"already parallel inside: its own threads use {numbers.percent(share)} of another core during serial calls"
+
+
+def _children(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    share = median(children_share(one.serial) for one in evidence.measurement.rounds)
+    if share <= NATIVE_BUSY:
+        return None
+    return (
+        f"its child processes compute: they use {numbers.percent(share)} of a core during serial calls, which "
+        "the bound does not count; no more calls at a time than there are cores can gain"
+    )
 
 
 def _convoy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
@@ -234,6 +244,7 @@ _RULES: dict[str, Callable[[Evidence, Bound, Gil], str | None]] = {
     "stalls-threads": _stalls,
     "gil-switched-on": _flipped,
     "already-parallel": _native,
+    "children-compute": _children,
     "threads-slower": _convoy,
     "not-the-gil": _not_the_gil,
     "contended-without-gil": _contended,

@@ -139,6 +139,14 @@ class RunQueueClock:
                 return
 
 
+def children_time_ns() -> int:
+    """Return the CPU time of this process's children that ended and were waited for, in nanoseconds; 0 where untold."""
+    if resource is None:
+        return 0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round((used.ru_utime + used.ru_stime) * 1e9)
+
+
 def waits() -> int | None:
     """Count how often the calling thread has given its CPU up to wait: its voluntary context switches.
 

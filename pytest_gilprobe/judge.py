@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import cautions, reasons
@@ -21,17 +22,15 @@ from pytest_gilprobe.model import (
     Wish,
 )
 from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, is_quiet, is_unqueued, lanes_s
+from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, children_share, is_quiet, is_unqueued, lanes_s
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
+from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT, gil_at
 from pytest_gilprobe.thresholds import bound_at as bound_at  # noqa: PLC0414
-from pytest_gilprobe.thresholds import gil_at
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, Round, ThreadsResult
 
-WORTH_IT = 1.3
-"""A pool must promise this speed-up before it is worth its complexity."""
 CLOSE = 1.15
 """A cheaper strategy within 15 % of the best is the better advice."""
 SCALING_TO_JUDGE = 0.7
@@ -234,9 +233,11 @@ def contradicts(evidence: Evidence) -> str | None:
 def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
     """Tell whether idle CPUs could make a pool worth it.
 
-    Waiting overlaps on any machine, and a call that costs less than handing it out gains nowhere.
+    Waiting overlaps on any machine, unless it is for child processes that compute; and a call that costs less than
+    handing it out gains nowhere.
     """
-    if bound is Bound.IO:
+    children = median(children_share(one.serial) for one in evidence.measurement.rounds)
+    if bound is Bound.IO and children <= NATIVE_BUSY:
         return False
     workers, machine = evidence.measurement.workers, evidence.machine
     call_s = evidence.serial.wall_s_per_call.value

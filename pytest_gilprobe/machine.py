@@ -13,6 +13,7 @@ from pytest_gilprobe.workers.pool import Lost, Pool
 from pytest_gilprobe.workers.protocol import Control, Done, HandedOut, HandOut
 
 CONTROL_ROUNDS = 3
+"""Of the survey: few, since each workload that nothing helps runs the control again beside its own rounds."""
 
 
 class Surveyor:

@@ -405,12 +405,16 @@ class ThreadReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReading:
-    """What one worker measured in one batch: a reading per thread, and the whole process."""
+    """What one worker measured in one batch: a reading per thread, and the whole process.
+
+    ``children_cpu_ns`` is CPU time of child processes that ended in the batch and were waited for; 0 where untold.
+    """
 
     threads: tuple[ThreadReading, ...]
     process_cpu_ns: int
     peak_rss_bytes: int | None
     gil_enabled: bool
+    children_cpu_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation
 from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, ThreadsResult
 
-NATIVE_BUSY = 0.2
-"""Native helper threads that burn more than this share of a core make a call *already parallel inside*."""
 OVERLAP = 1.15
 """Threads that gain more than this do overlap a little."""
-_NO_GAIN = 1.3
 _BOUNDS = {
     Bound.IO: "I/O-bound",
     Bound.CPU: "CPU-bound",
@@ -92,7 +90,7 @@ def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: 
 def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001 - one signature for all three
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
     costs = [cost for cost in (machine.thread_task_s, machine.process_task_s) if cost is not None]
-    if costs and call_s / min(costs) < _NO_GAIN:
+    if costs and call_s / min(costs) < WORTH_IT:
         fewest = math.ceil(max(costs) * 10 / call_s)
         dear = " or ".join(
             f"{numbers.seconds(cost)} ({name} pool)"

@@ -7,13 +7,18 @@ from typing import Final
 from pytest_gilprobe.model import Bound, Estimate, Gil
 
 IO_BELOW: Final = 0.35
-"""CPU utilization under which a call mostly waits."""
+"""CPU utilization under which a call mostly waits: one core can serve nearly three such calls at a time (1 / 0.35)."""
 CPU_ABOVE: Final = 0.80
-"""CPU utilization over which a call mostly computes."""
+"""CPU utilization over which a call mostly computes: on one core, overlapping its waits gains 1.25x at most (1 / 0.8),
+which is not worth it."""
 HELD_ABOVE: Final = 0.80
 """GIL-held share of on-CPU time over which the GIL counts as held: threads cannot pass 1.25x."""
 RELEASED_BELOW: Final = 0.20
 """GIL-held share under which it counts as released: it allows 5x."""
+WORTH_IT: Final = 1.3
+"""A pool must promise this speed-up before it is worth its complexity: by convention, clear of what noise shows."""
+NATIVE_BUSY: Final = 0.2
+"""Cores used beyond the first from which a call is *already parallel inside*: a fifth of a core is no clock's error."""
 
 
 def bound_at(utilization: float) -> Bound:

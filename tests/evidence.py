@@ -54,17 +54,27 @@ def thread(
 
 
 def reading(
-    *threads: ThreadReading, native_s: float = 0.0, gil: bool = True, rss: int | None = 50_000_000
+    *threads: ThreadReading,
+    native_s: float = 0.0,
+    children_s: float = 0.0,
+    gil: bool = True,
+    rss: int | None = 50_000_000,
 ) -> BatchReading:
-    """Make a worker's reading; ``native_s`` is CPU time of threads that Python does not know of."""
+    """Make a worker's reading; ``native_s`` is CPU time of other threads, ``children_s`` of child processes."""
     cpu = sum(one.cpu_ns for one in threads) + round(native_s * 1e9)
-    return BatchReading(threads=threads, process_cpu_ns=cpu, peak_rss_bytes=rss, gil_enabled=gil)
+    return BatchReading(
+        threads=threads,
+        process_cpu_ns=cpu,
+        children_cpu_ns=round(children_s * 1e9),
+        peak_rss_bytes=rss,
+        gil_enabled=gil,
+    )
 
 
 def serial(wall_s: float = 0.1, busy: float = 1.0, **changes: Any) -> Sample:
     """Make a serial batch of 10 calls."""
     trace = changes.pop("trace", None)
-    known = {name: changes.pop(name) for name in ("native_s", "gil", "rss") if name in changes}
+    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss") if name in changes}
     one = thread(wall_s, cpu_s=changes.pop("cpu_s", wall_s * busy), **changes)
     return Sample(strategy=Strategy.SERIAL, readings=(reading(one, **known),), trace=trace)
 
@@ -72,14 +82,14 @@ def serial(wall_s: float = 0.1, busy: float = 1.0, **changes: Any) -> Sample:
 def threads(wall_s: float = 0.2, busy: float = 0.5, lanes: int = 2, **changes: Any) -> Sample:
     """Make a batch of 10 calls in each of two threads."""
     trace = changes.pop("trace", None)
-    known = {name: changes.pop(name) for name in ("native_s", "gil", "rss") if name in changes}
+    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss") if name in changes}
     one = thread(wall_s, cpu_s=changes.pop("cpu_s", wall_s * busy), **changes)
     return Sample(strategy=Strategy.THREADS, readings=(reading(*[one] * lanes, **known),), trace=trace)
 
 
 def processes(wall_s: float = 0.1, busy: float = 1.0, workers: int = 2, **changes: Any) -> Sample:
     """Make a batch of 10 calls in each of two workers."""
-    known = {name: changes.pop(name) for name in ("native_s", "gil", "rss") if name in changes}
+    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss") if name in changes}
     one = thread(wall_s, cpu_s=changes.pop("cpu_s", wall_s * busy), **changes)
     return Sample(strategy=Strategy.PROCESSES, readings=(reading(one, **known),) * workers)
 

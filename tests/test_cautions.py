@@ -55,6 +55,9 @@ CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
     "stalls-threads": [(evidence(wanting(0.4), longest_hold_s=0.05), Bound.CPU, Gil.HELD)],
     "gil-switched-on": [(evidence(seen=SWITCHED_ON), Bound.CPU, Gil.HELD)],
     "already-parallel": [(evidence(native_cpu_share=0.9), Bound.CPU, Gil.RELEASED)],
+    "children-compute": [
+        (evidence(seen=measurement(Round(serial=serial(busy=0.01, children_s=0.09)))), Bound.IO, Gil.RELEASED)
+    ],
     "threads-slower": [(evidence(estimate(0.6, 0.5, 0.7), 2.0), Bound.CPU, Gil.HELD)],
     "not-the-gil": [
         (evidence(1.0, 2.0, gil_held_fraction=estimate(0.05)), Bound.CPU, Gil.RELEASED),
@@ -84,6 +87,7 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("stalls-threads", evidence(longest_hold_s=0.05), Bound.CPU, Gil.HELD),
     ("gil-switched-on", evidence(seen=replace(SWITCHED_ON, gil_on_at_start=True)), Bound.CPU, Gil.HELD),
     ("already-parallel", evidence(native_cpu_share=None), Bound.CPU, Gil.RELEASED),
+    ("children-compute", evidence(), Bound.IO, Gil.RELEASED),
     ("threads-slower", evidence(estimate(0.8, 0.6, 1.0), 2.0), Bound.CPU, Gil.HELD),
     ("not-the-gil", evidence(1.9, 2.0), Bound.CPU, Gil.RELEASED),
     ("not-the-gil", evidence(1.0, 2.0), Bound.CPU, Gil.HELD),

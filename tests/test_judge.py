@@ -24,6 +24,7 @@ from pytest_gilprobe.model import (
     ThreadsResult,
     Wish,
 )
+from pytest_gilprobe.thresholds import WORTH_IT
 
 SERIAL, THREADS, PROCESSES, INCONCLUSIVE = Recommendation
 GAINS = st.floats(0, 8)
@@ -301,6 +302,12 @@ def test_waiting_needs_no_cpus() -> None:
     assert needs_cpus(evidence(1.0, 1.0), Bound.CPU)
 
 
+def test_waiting_for_children_that_compute_needs_cpus() -> None:
+    """A call that waits for its own child processes cannot overlap where they have no cores."""
+    one = Round(serial=serial(busy=0.01, children_s=0.09), threads=threads(0.2, 0.01), processes=processes(0.2, 0.01))
+    assert needs_cpus(evidence(1.0, 1.0, seen=measurement(one)), Bound.IO)
+
+
 def test_strategy_that_is_out_needs_no_cpus() -> None:
     """With both strategies out, idle CPUs would not help."""
     out = evidence(ThreadsResult(outcome=Outcome.HUNG), ProcessesResult(outcome=Outcome.HUNG))
@@ -430,9 +437,9 @@ def test_any_evidence_gets_a_verdict_that_it_supports(
     assert found.reason
     if found.strategy is THREADS:
         assert in_threads is not None
-        assert in_threads.value * room.CLOSE >= room.WORTH_IT
+        assert in_threads.value * room.CLOSE >= WORTH_IT
     if found.strategy is PROCESSES:
         assert in_processes is not None
-        assert in_processes.high >= room.WORTH_IT
+        assert in_processes.high >= WORTH_IT
     if found.strategy is SERIAL:
-        assert all(one is None or one.low < room.WORTH_IT for one in (in_threads, in_processes))
+        assert all(one is None or one.low < WORTH_IT for one in (in_threads, in_processes))

@@ -19,6 +19,7 @@ from pytest_gilprobe.model import (
     TimeShares,
 )
 from pytest_gilprobe.stats import doubt, held, rounds
+from pytest_gilprobe.thresholds import NATIVE_BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,6 @@ errors."""
 
 NOISE_OF_QUEUEING = 0.1
 """Noise of a batch that queued all the time, beyond a quiet one's: a correction is less certain the larger it is."""
-NATIVE_THREADS = 0.2
-"""Cores used beyond the first from which a call counts as having native helper threads."""
 OWN_QUEUE = 1.15
 """Threads of a batch may outnumber the CPUs by this factor before its queueing is put down to itself: clocks have a
 grain."""
@@ -183,7 +182,7 @@ def _over_threads(measurement: Measurement, machine: Machine, holding: float, *,
         for one in measurement.rounds
         if one.threads is not None and one.processes is not None
     ]
-    parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_THREADS
+    parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_BUSY
     if not pairs or (parallel_inside and _busy(measurement)):
         return None
     ratio = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
@@ -220,7 +219,7 @@ def _in_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> 
     width = median(rounds.cores_used(one.serial) for one in measurement.rounds)
     room = max(1.0, machine.cpus / max(width, 1e-9))
     capped = _capped(estimate, room)
-    inside = width > 1 + NATIVE_THREADS and room < measurement.workers
+    inside = width > 1 + NATIVE_BUSY and room < measurement.workers
     return replace(capped, low=min(capped.low, 1.0)) if inside else capped
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model import Round, Sample, Transfer
 
 CONFIDENCE = 0.95
+"""Of every interval in a report: by convention."""
 LEAST_NOISE = 0.03
 """Standard deviation of the log of a 50 ms batch's time that is assumed at the least: what idle 2-core machines show.
 """
@@ -186,6 +187,13 @@ def cores_used(sample: Sample) -> float:
     total = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
     running = max(wall - (queue or 0.0), 1e-9)
     return total / (cpu if cpu > running * COMPUTES_ALL else running)
+
+
+def children_share(sample: Sample) -> float:
+    """Return how many cores child processes of a serial batch kept busy: 0 none, 1 one all the time."""
+    wall, _, queue = totals_s(sample)
+    children = sum(reading.children_cpu_ns for reading in sample.readings) / 1e9
+    return children / max(wall - (queue or 0.0), 1e-9)
 
 
 def lane_s_per_call(sample: Sample) -> float:

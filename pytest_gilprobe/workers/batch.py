@@ -123,12 +123,12 @@ class Queueing:
 def run_serial(call: Call, calls: int, begin_ns: int = 0) -> BatchReading:
     """Run one batch in the calling thread, from ``begin_ns`` on. Raises `WorkloadError`."""
     host.forget_peak_rss()
-    cpu = host.process_time_ns()
+    before = _spent_ns()
     try:
         reading = timed(call, calls, begin_ns)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
         raise WorkloadError(describe(error)) from None
-    return _whole((reading,), cpu)
+    return _whole((reading,), before)
 
 
 def run_threads(openings: Sequence[Opening], calls: int) -> BatchReading:
@@ -147,7 +147,7 @@ def run_threads(openings: Sequence[Opening], calls: int) -> BatchReading:
             raise NoThreadError(msg) from None
     for lane in lanes:
         lane.ready.wait()
-    cpu = host.process_time_ns()
+    before = _spent_ns()
     begin_ns = _perf_counter_ns() + HEAD_START_NS
     for lane in lanes:
         lane.begin_ns = begin_ns
@@ -157,7 +157,7 @@ def run_threads(openings: Sequence[Opening], calls: int) -> BatchReading:
     errors = [f"in thread {number}: {lane.error}" for number, lane in enumerate(lanes, 1) if lane.error is not None]
     if errors:
         raise WorkloadError("\n".join(errors))
-    return _whole(tuple(lane.reading for lane in lanes if lane.reading is not None), cpu)
+    return _whole(tuple(lane.reading for lane in lanes if lane.reading is not None), before)
 
 
 class _Lane:
@@ -186,10 +186,17 @@ class _Lane:
             self.ready.set()
 
 
-def _whole(threads: tuple[ThreadReading, ...], cpu_before: int) -> BatchReading:
+def _spent_ns() -> tuple[int, int]:
+    """Return the CPU time so far of this process, and of its children that ended, in nanoseconds."""
+    return host.process_time_ns(), host.children_time_ns()
+
+
+def _whole(threads: tuple[ThreadReading, ...], before: tuple[int, int]) -> BatchReading:
+    own, children = _spent_ns()
     return BatchReading(
         threads=threads,
-        process_cpu_ns=host.process_time_ns() - cpu_before,
+        process_cpu_ns=own - before[0],
+        children_cpu_ns=children - before[1],
         peak_rss_bytes=host.peak_rss_bytes(),
         gil_enabled=host.gil_enabled(),
     )

@@ -9,7 +9,9 @@ from pytest_gilprobe.model import Strategy
 from pytest_gilprobe.workers.protocol import HandedOut, HandOut
 
 TASKS = 40
+"""Empty tasks handed out in a round: enough that the pool's threads or processes are all awake for most of them."""
 ROUNDS = 15
+"""Of which the best counts: on a busy machine a few of them are undisturbed."""
 
 
 def nothing(_: object) -> None:
