@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_gilprobe import serialize
+from pytest_gilprobe import host, serialize
 from pytest_gilprobe.fixture import FixtureError, Gilprobe, Served
 from pytest_gilprobe.model import Outcome, Recommendation, Report, Status
 
@@ -221,6 +221,7 @@ class TestSessions:
         strict.assert_outcomes(passed=2, failed=2)
 
     @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")
+    @pytest.mark.skipif(host.free_threaded_build(), reason="the allocator of free-threaded builds keeps what is freed")
     def test_memory_is_the_workloads_own(self, pytester: pytest.Pytester) -> None:
         """What an earlier test's data took is given back, and not told of a later test's workers."""
         pytester.makepyfile(
