@@ -165,9 +165,9 @@ class SerialResult:
     """What serial calls measured: the base of every speed-up.
 
     ``calls`` in all, over ``rounds`` batches. ``first_call_s`` is the wall time of the first call
-    in a fresh worker. ``native_cpu_share`` is CPU burnt by threads that Python does not know of, as
-    a share of wall time (0.0 none, 1.0 one more core). ``longest_hold_s`` is the longest time that the
-    GIL was seen held without a break by native code.
+    in a fresh worker. ``native_cpu_share`` is how many cores beyond the first the process kept busy (0.0 none,
+    1.0 one more): native helper threads, or a pool that the call starts. ``longest_hold_s`` is the longest time that
+    the GIL was seen held without a break.
     """
 
     calls: int
