@@ -22,7 +22,7 @@ from pytest_gilprobe.model import (
     Wish,
 )
 from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, children_share, is_quiet, is_unqueued, lanes_s
+from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, children_share, cores_used, is_quiet, is_unqueued, lanes_s
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT, gil_at
@@ -144,10 +144,14 @@ def _by_direct_comparison(
 def _believe_serial(evidence: Evidence) -> Choice:
     """Believe that nothing helps a call that computes only if it could have been seen to help.
 
-    That takes a control beside each of several rounds: two where nothing disturbed serial calls and controls, else
-    three. The parallel batches are no witnesses here, since calls that are parallel inside queue behind each other.
+    A call that itself used so many CPUs that too few are left shows that they were there. Else it takes a control
+    beside each of several rounds: two where nothing disturbed serial calls and controls, else three. The parallel
+    batches are no witnesses here, since calls that are parallel inside queue behind each other.
     """
     seen = evidence.measurement
+    width = min(cores_used(one.serial) for one in seen.rounds)
+    if width > 1 + NATIVE_BUSY and 1 < evidence.machine.cpus < width * WORTH_IT:
+        return Choice(strategy=Recommendation.SERIAL)
     calm = all(is_unqueued(one) for one in seen.rounds) and all(is_quiet(one) for one in seen.controls)
     wanted = ROUNDS_TO_BELIEVE if calm else ROUNDS_WHEN_DISTURBED
     if len(seen.controls) < min(len(seen.rounds), wanted):

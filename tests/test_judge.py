@@ -257,9 +257,21 @@ def test_serial_needs_three_rounds_on_a_busy_machine() -> None:
         assert found.strategy is strategy
 
 
+@pytest.mark.parametrize(
+    ("native_s", "cpus", "at_once"), [(0.1, 2, True), (0.04, 2, False), (0.1, 1, False), (0.1, 4, False)]
+)
+def test_calls_that_use_every_cpu_need_no_control(native_s: float, cpus: int, at_once: bool) -> None:  # noqa: FBT001
+    """A call that computes on all CPUs shows itself that they were there, and that none is left."""
+    inside = Round(
+        serial=serial(native_s=native_s), threads=threads(0.2, 0.5, queue_s=0.1), processes=processes(0.2, 0.5)
+    )
+    found = choose(replace(evidence(1.0, 1.0, seen=measurement(inside)), machine=machine(cpus=cpus)), Bound.CPU)
+    assert found.strategy is (SERIAL if at_once else INCONCLUSIVE)
+
+
 def test_calls_that_queue_behind_each_other_are_believed_by_their_controls() -> None:
     """Parallel batches of a call that is parallel inside queue for its own threads, which is no disturbance."""
-    inside = Round(serial=serial(native_s=0.1), threads=threads(0.2, 0.5, queue_s=0.1), processes=processes(0.2, 0.5))
+    inside = Round(serial=serial(native_s=0.04), threads=threads(0.2, 0.5, queue_s=0.1), processes=processes(0.2, 0.5))
     control = Round(serial=serial(), processes=processes())
     found = choose(evidence(1.0, 1.0, seen=measurement(inside, inside, controls=(control, control))), Bound.CPU)
     assert found.strategy is SERIAL

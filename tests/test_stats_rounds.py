@@ -233,7 +233,7 @@ def test_calls_of_two_durations_scatter() -> None:
 
 
 def test_round_without_disturbance_is_quiet() -> None:
-    """Computing that queues nowhere and costs the same CPU everywhere is quiet; so is waiting."""
+    """Computing that queues nowhere and takes processes as long as one is quiet; so is waiting."""
     assert rounds.is_quiet(PYTHON_LOOP)
     assert rounds.is_quiet(Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01)))
 
@@ -242,14 +242,43 @@ def test_round_without_disturbance_is_quiet() -> None:
     "one",
     [
         Round(serial=serial(queue_s=0.01), threads=threads()),
-        Round(serial=serial(), processes=processes(queue_s=0.01)),
+        Round(serial=serial(), processes=processes(queue_s=0.02)),
         Round(serial=serial(), processes=processes(0.12, cpu_s=0.12)),
         Round(serial=serial(0.2, cpu_s=0.05), processes=processes(0.1, cpu_s=0.05)),
     ],
 )
 def test_disturbed_round_is_not_quiet(one: Round) -> None:
-    """Queueing, dearer CPU time, or serial calls slower than parallel ones each give a disturbance away."""
+    """Queueing, processes slower than the serial batch, or faster calls each give a disturbance away."""
     assert not rounds.is_quiet(one)
+
+
+@pytest.mark.parametrize("sd", [0.01, 0.03, 0.05, 0.08, 0.15])
+def test_noise_now_is_between_idle_and_restless(sd: float) -> None:
+    """Never below the one or above the other; near the one that the times were drawn from, as the median of 200."""
+    rng = random.Random(4)
+    groups = [[[math.exp(rng.gauss(0, sd)) for _ in range(5)]] for _ in range(200)]
+    found = sorted(rounds.noise_now(0.08, group) for group in groups)
+    assert rounds.LEAST_NOISE <= found[0] <= found[-1] <= 0.08
+    assert (found[100] < 0.04) == (sd <= 0.03)
+
+
+@pytest.mark.parametrize("groups", [[], [[0.1]], [[0.1, 0.1]], [[0.1], [0.1], [0.1]]])
+def test_noise_now_is_restless_where_little_tells(groups: list[list[float]]) -> None:
+    """Two times that agree do so by chance."""
+    assert rounds.noise_now(0.08, groups) == pytest.approx(0.08)
+
+
+def test_noise_now_is_never_less_than_idle() -> None:
+    """A survey that saw nothing is not believed."""
+    assert rounds.noise_now(0.001, [[0.1] * 5]) == rounds.LEAST_NOISE
+
+
+def test_threads_stand_beside_the_others_where_they_are_alike() -> None:
+    """Threads that take what serial calls take add two times; threads that hinder each other add none."""
+    alike = Round(serial=serial(), threads=threads(0.105), processes=processes())
+    assert rounds.like_serial_s(alike) == pytest.approx([0.1, 0.1, 0.1, 0.105, 0.105])
+    assert rounds.like_serial_s(PYTHON_LOOP) == pytest.approx([0.1, 0.1, 0.1])
+    assert rounds.like_serial_s(Round(serial=serial())) == pytest.approx([0.1])
 
 
 def test_unqueued_is_about_the_serial_batch() -> None:

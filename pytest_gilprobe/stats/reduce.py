@@ -150,16 +150,18 @@ def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT00
 def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool) -> float:
     """Return how much batches of the same calls differ: the standard deviation of the logarithm of their length.
 
-    Assumed beforehand is what the session's survey of a computing loop saw, as far as the calls compute. Beside it
-    stand serial batches among themselves and processes, which share nothing, among themselves; two of one round tell
-    already; not where they outnumber the CPUs, and so share those. Batches of one long call that takes now 60 ms, now
-    180 ms differ by more than any machine's noise.
+    Assumed beforehand is what the session's survey of a computing loop saw, as far as the calls compute, unless the
+    batches of each round lie so near each other that the machine is calm now. Beside it stand serial batches among
+    themselves and processes, which share nothing, among themselves; two of one round tell already; not where they
+    outnumber the CPUs, and so share those. Batches of one long call that takes now 60 ms, now 180 ms differ by more
+    than any machine's noise.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
+    assumed = rounds.noise_now(machine.noise * computing, [rounds.like_serial_s(one) for one in measurement.rounds])
     serial = [length for one in measurement.rounds for length in rounds.lanes_s(one.serial)]
     processes = [one.processes for one in measurement.rounds if one.processes is not None and less_queue]
     apart = [length for sample in processes for length in rounds.lanes_s(sample)]
-    return rounds.scatter(max(machine.noise * computing, rounds.LEAST_NOISE), serial, apart)
+    return rounds.scatter(assumed, serial, apart)
 
 
 def _speedup(pairs: Sequence[tuple[Sample, Sample]], noise: float, *, less_queue: bool) -> Estimate:

@@ -23,16 +23,18 @@ PRIOR_WEIGHT = 4
 """How many degrees of freedom the assumed noise counts for: about as many as the rounds of one probe."""
 QUIET = 0.05
 """Run-queue share of a batch up to which no other program is taken to have disturbed it."""
+QUIET_BESIDE = 0.15
+"""The same for batches that use every CPU at once, which the watching parent and the system's first placing of threads
+also disturb: up to 0.1 on an idle machine of two. It is taken out, and errs by `NOISE_OF_QUEUEING` of it."""
 AGREEMENT = 0.12
-"""How far serial and parallel times of one call may differ in a quiet round: four times the least noise."""
+"""How far times of calls that should be alike may differ in a quiet round: four times the least noise."""
 OTHERS = 0.05
 """Share of its time for which other threads of the process must compute to count: less is the clocks' grain."""
 COMPUTES_ALL = 0.8
 """CPU utilization from which a thread's own CPU time measures one core."""
-COMPUTES = 0.3
-"""CPU utilization from which the CPU time of a call can be compared."""
 _ROBUST_FROM = 5
 """From so many rounds on the median and the median deviation are used: fewer cannot tell an outlier."""
+_TELLS = 2
 _MAD_TO_SD = 1.4826
 _MEDIAN_SE = math.sqrt(math.pi / 2)
 
@@ -228,6 +230,28 @@ def scatter(assumed: float, *groups: Sequence[float]) -> float:
     return math.sqrt(squares / freedom)
 
 
+def noise_now(restless: float, groups: Sequence[Sequence[float]]) -> float:
+    """Return the standard deviation of the logarithm of a batch's time: between `LEAST_NOISE` and ``restless``.
+
+    ``restless`` is what the machine has shown earlier; whether it is so now, the ``groups`` tell: each holds times that
+    should be alike. A machine's noise comes in spells, so two things are weighed against each other by how well they
+    explain how near these times lie to each other: an idle machine, and the restless one. Fewer than three times tell
+    nothing, and then the machine is taken to be restless.
+
+    *Source:* Bayes' rule for two normal distributions of unknown mean and equal prior weight; the mean's uncertainty
+    leaves one degree of freedom less to each group.
+    """
+    logs = [[math.log(value) for value in group] for group in groups]
+    freedom = sum(max(0, len(group) - 1) for group in logs)
+    if freedom < _TELLS or restless <= LEAST_NOISE:
+        return max(restless, LEAST_NOISE)
+    squares = math.fsum((value - fmean(group)) ** 2 for group in logs if group for value in group)
+    # likelihood of one standard deviation s: s ** -freedom * exp(-squares / (2 s^2)), in logarithms
+    idle, busy = (-freedom * math.log(sd) - squares / (2 * sd * sd) for sd in (LEAST_NOISE, restless))
+    weight = 1 / (1 + math.exp(min(busy - idle, 700.0)))
+    return math.sqrt(weight * LEAST_NOISE**2 + (1 - weight) * restless**2)
+
+
 def _robust_sd(values: Sequence[float]) -> float:
     """Return the standard deviation without the one value in five that lies farthest from the median.
 
@@ -257,27 +281,30 @@ def is_unqueued(one: Round) -> bool:
 def is_quiet(one: Round) -> bool:
     """Tell whether nothing is seen to have disturbed a round.
 
-    Four things must agree: no thread queued for more than `QUIET` of its time; the CPU time of a call is the same
-    serially and in parallel, to `AGREEMENT` (asked only of calls that compute); no parallel call was faster than
-    a serial one by more; and each process, which shares nothing with the others, took as long as the serial batch, or
-    calls are not alike. A round that fails may just be a workload whose calls hinder each other: so a disturbed
-    round is no reason to drop it, but to want more.
+    Three things must agree: no thread queued for more than `QUIET` of its time, or `QUIET_BESIDE` where all workers
+    ran at once; each process, which shares nothing with the others, took as long as the serial batch, or calls are not
+    alike; and no call was faster beside others than alone. A round that fails may just be a workload whose calls
+    hinder each other: so a disturbed round is no reason to drop it, but to want more.
     """
+    if not is_unqueued(one):
+        return False
     parallel = [sample for sample in (one.threads, one.processes) if sample is not None]
-    shares = [queue_share([sample]) for sample in (one.serial, *parallel)]
-    if any(share is not None and share > QUIET for share in shares):
+    if any((queue_share([sample]) or 0.0) > QUIET_BESIDE for sample in parallel):
         return False
     if one.processes is not None and not _alike([*lanes_s(one.serial), *lanes_s(one.processes)]):
         return False
-    _, cpu, _ = totals_s(one.serial)
-    cpu_s = max(cpu, 1e-9) / calls_in(one.serial)
-    for sample in parallel:
-        if lane_s_per_call(one.serial) > lane_s_per_call(sample) * (1 + AGREEMENT):
-            return False
-        ratio = max(totals_s(sample)[1], 1e-9) / calls_in(sample) / cpu_s
-        if cpu_utilization(one.serial) > COMPUTES and not 1 / (1 + AGREEMENT) <= ratio <= 1 + AGREEMENT:
-            return False
-    return True
+    return all(lane_s_per_call(one.serial) <= lane_s_per_call(sample) * (1 + AGREEMENT) for sample in parallel)
+
+
+def like_serial_s(one: Round) -> list[float]:
+    """List the wall times of a round's batches that should be alike, in seconds, each less its time in the run queue.
+
+    The serial batch and those of processes, which share nothing, should; threads' stand beside them where they are,
+    since threads that hinder each other are no noise.
+    """
+    apart = [*lanes_s(one.serial), *(lanes_s(one.processes) if one.processes is not None else [])]
+    together = [*apart, *(lanes_s(one.threads) if one.threads is not None else [])]
+    return together if _alike(together) else apart
 
 
 def _alike(values: Sequence[float]) -> bool:
