@@ -190,13 +190,17 @@ class ThreadsResult:
 
     ``speedup`` is that of the calls alone; ``pool_speedup`` is what a `ThreadPoolExecutor` is
     predicted to give, its hand-out cost counted. ``ceiling`` is 1 / GIL-held fraction: the speed-up that
-    no number of threads can pass.
+    no number of threads can pass. On a busy machine the intervals also reach to what other programs may have hidden:
+    ``pool_speedup_least`` and ``pool_speedup_most`` are the estimates of the pool's speed-up if all of that is against
+    the threads, and if it is for them; ``None`` where nothing is hidden.
     """
 
     outcome: Outcome
     error: str | None = None
     speedup: Estimate | None = None
     pool_speedup: Estimate | None = None
+    pool_speedup_least: Estimate | None = None
+    pool_speedup_most: Estimate | None = None
     wall_s_per_call: Estimate | None = None
     cpu_s_per_call: Estimate | None = None
     gil_held_fraction: Estimate | None = None
@@ -213,13 +217,16 @@ class ProcessesResult:
     ``start_up_s`` is how long one worker took from being asked for to being ready to run tests.
     ``rss_bytes_per_worker`` is its peak resident memory in a batch. ``transfer_s_per_call`` is the time to move the
     arguments and the result of one call between processes, where they are known. ``over_threads`` is the processes'
-    speed over that of the threads, compared round by round: the noise of serial calls is not in it.
+    speed over that of the threads, compared round by round: the noise of serial calls is not in it;
+    ``over_threads_least`` and ``over_threads_most`` are that at the two extremes of what a busy machine may hide.
     """
 
     outcome: Outcome
     error: str | None = None
     speedup: Estimate | None = None
     over_threads: Estimate | None = None
+    over_threads_least: Estimate | None = None
+    over_threads_most: Estimate | None = None
     pool_speedup: Estimate | None = None
     wall_s_per_call: Estimate | None = None
     cpu_s_per_call: Estimate | None = None

@@ -51,10 +51,18 @@ def test_positive_centre_refuses_what_is_not_positive() -> None:
 
 
 @given(values=VALUES, noise=NOISE)
-def test_centre_is_the_mean_of_few_and_the_median_of_many(values: list[float], noise: float) -> None:
-    """Up to four values count alike; from five on the middle one counts."""
-    expected = fmean(values) if len(values) < 5 else median(values)
+def test_centre_is_the_mean_of_few_and_the_median_of_pairs_of_many(values: list[float], noise: float) -> None:
+    """Up to four values count alike; from five on the middle one of the means of all pairs counts."""
+    pairs = [(values[i] + values[j]) / 2 for i in range(len(values)) for j in range(i + 1)]
+    expected = fmean(values) if len(values) < 5 else median(pairs)
     assert rounds.centre(values, noise).value == pytest.approx(expected)
+
+
+@given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), noise=NOISE, data=st.data())
+def test_centre_rises_with_its_values(values: list[float], noise: float, data: st.DataObject) -> None:
+    """No value that becomes larger makes the estimate smaller: extremes of every round stay on their sides."""
+    more = [value + data.draw(st.floats(0, 10)) for value in values]
+    assert rounds.centre(more, noise).value >= rounds.centre(values, noise).value - 1e-9
 
 
 @given(values=VALUES, noise=NOISE, seed=st.integers())
