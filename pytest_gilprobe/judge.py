@@ -120,6 +120,8 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
         return Choice(
             strategy=Recommendation.INCONCLUSIVE, why_not=reasons.straddles(evidence, unsettled), wish=Wish.ROUND
         )
+    if strategy is Recommendation.SERIAL and _costs_rule_out(evidence):
+        return Choice(strategy=strategy)
     if strategy is Recommendation.SERIAL and needs_cpus(evidence, bound):
         return _believe_serial(evidence)
     if doubt := disturbed(evidence) or contradicts(evidence):
@@ -156,6 +158,23 @@ def kept_in_pools(threads: ThreadsResult, processes: ProcessesResult) -> float |
         if part.speedup is not None and part.pool_speedup is not None and part.speedup.value > 0
     ]
     return kept[1] / kept[0] if len(kept) == 2 and min(kept) >= BARE else None  # noqa: PLR2004 - threads, processes
+
+
+def _costs_rule_out(evidence: Evidence) -> bool:
+    """Tell whether handing a call out alone takes so long that no pool can be worth it, whatever disturbed the rounds.
+
+    Other programs can only make the calls seem longer, and the hand-out's best round is the shortest.
+    """
+    costs = [
+        cost
+        for cost, part in (
+            (evidence.machine.thread_task_s, evidence.threads),
+            (evidence.machine.process_task_s, evidence.processes),
+        )
+        if part.outcome is Outcome.OK
+    ]
+    call_s = evidence.serial.wall_s_per_call.high
+    return bool(costs) and all(cost is not None and call_s < cost * WORTH_IT for cost in costs)
 
 
 def _believe_serial(evidence: Evidence) -> Choice:

@@ -518,9 +518,10 @@ class Machine:
     """What this machine gives and costs now, measured with a fixed loop and empty tasks.
 
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
-    deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool,
-    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and to end. ``None``
-    was not measured.
+    deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool, at best
+    and in the middle round (``_high_s``). ``process_start_up_s`` is how long a process pool of ``scaling_workers``
+    takes to be ready, and to end; ``import_s`` how much longer where its workers, started by ``start_method``, must
+    import the module of a workload's function first (0 where they inherit it). ``None`` was not measured.
     """
 
     cpus: int
@@ -529,7 +530,11 @@ class Machine:
     noise: float = 0.03
     thread_task_s: float | None = None
     process_task_s: float | None = None
+    thread_task_high_s: float | None = None
+    process_task_high_s: float | None = None
     process_start_up_s: float | None = None
+    start_method: str | None = None
+    import_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

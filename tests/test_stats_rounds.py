@@ -345,3 +345,11 @@ def test_scatter_estimates_the_noise(size: int) -> None:
     chance = random.Random(size)
     groups = [[math.exp(chance.gauss(0, 0.2)) for _ in range(size)] for _ in range(3000)]
     assert rounds.scatter(0.5, *groups) == pytest.approx(0.2, rel=0.1)
+
+
+def test_hand_out_has_an_interval() -> None:
+    """Between its best round and the middle one lies what handing out costs: near the line the low end says so."""
+    found = rounds.pool_speedup(estimate(2.0), estimate(2e-4), 1e-4, task_high_s=2e-4)
+    assert (found.low, found.value, found.high) == pytest.approx((1.0, 2.0, 2.0))
+    far = rounds.pool_speedup(estimate(2.0), estimate(1e-2), 1e-4, task_high_s=2e-4)
+    assert far == estimate(2.0)

@@ -104,7 +104,8 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     least, most = (speedup_if(factors) for factors in zip(*hidden, strict=True))
     speedup = replace(speedup_if(), low=least.low, high=most.high)
     in_pool, least_in_pool, most_in_pool = (
-        rounds.pool_speedup(one, serial.wall_s_per_call, machine.thread_task_s) for one in (speedup, least, most)
+        rounds.pool_speedup(one, serial.wall_s_per_call, machine.thread_task_s, task_high_s=machine.thread_task_high_s)
+        for one in (speedup, least, most)
     )
     fraction = held_fraction(samples)
     return ThreadsResult(
@@ -143,7 +144,13 @@ def _processes(
         over_threads=over,
         over_threads_least=over_least,
         over_threads_most=over_most,
-        pool_speedup=rounds.pool_speedup(speedup, serial.wall_s_per_call, machine.process_task_s, measurement.transfer),
+        pool_speedup=rounds.pool_speedup(
+            speedup,
+            serial.wall_s_per_call,
+            machine.process_task_s,
+            measurement.transfer,
+            task_high_s=machine.process_task_high_s,
+        ),
         transfer_s_per_call=measurement.transfer.pipe_s if measurement.transfer is not None else None,
         wall_s_per_call=_per_call(samples, less_queue=less_queue),
         cpu_s_per_call=_cpu_per_call(samples),

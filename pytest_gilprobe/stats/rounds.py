@@ -291,20 +291,29 @@ def _alike(values: Sequence[float]) -> bool:
 
 
 def pool_speedup(
-    speedup: Estimate, call_s: Estimate, task_s: float | None, transfer: Transfer | None = None
+    speedup: Estimate,
+    call_s: Estimate,
+    task_s: float | None,
+    transfer: Transfer | None = None,
+    *,
+    task_high_s: float | None = None,
 ) -> Estimate:
     """Predict the speed-up of a pool from that of the bare calls and the cost of handing one call out.
 
     A pool finishes a call every max(call / speed-up, hand-out): one thread hands out, the workers work beside it.
-    ``task_s`` None costs nothing. A ``transfer`` adds its two sides: the workers' to the call, the parent's to the
-    hand-out.
+    ``task_s`` None costs nothing; the low end is that of ``task_high_s``, where it is known. A ``transfer`` adds its
+    two sides: the workers' to the call, the parent's to the hand-out.
     """
     if task_s is None and transfer is None:
         return speedup
-    cost = max((task_s or 0.0) + (transfer.parent_s if transfer is not None else 0.0), 1e-12)
-    beside = transfer.worker_s if transfer is not None else 0.0
+    moving_s, beside = (transfer.parent_s, transfer.worker_s) if transfer is not None else (0.0, 0.0)
+    best = task_s or 0.0
     value, low, high = (
-        min(gain * (call / (call + beside)), call / cost)
-        for gain, call in ((speedup.value, call_s.value), (speedup.low, call_s.low), (speedup.high, call_s.high))
+        min(gain * (call / (call + beside)), call / max(task + moving_s, 1e-12))
+        for gain, call, task in (
+            (speedup.value, call_s.value, best),
+            (speedup.low, call_s.low, max(best, task_high_s or 0.0)),
+            (speedup.high, call_s.high, best),
+        )
     )
     return Estimate(value=value, low=low, high=high, confidence=speedup.confidence)
