@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Callee, GilprobeError, Recommendation, Status
 from pytest_gilprobe.reporters.inert import inert_lines
+from pytest_gilprobe.thresholds import WORTH_IT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,15 +134,13 @@ def _comprehension(callee: Callee, submit: str) -> str:
 
 
 def _serial_hint(result: WorkloadResult) -> list[str]:
-    """Say from how many calls per task on a pool is worth thinking about, where single calls are too short."""
-    serial, costs = (
-        result.serial,
-        [
-            part.hand_out_s_per_call
-            for part in (result.threads, result.processes)
-            if part.hand_out_s_per_call is not None
-        ],
-    )
+    """Say from how many calls per task on a pool is worth thinking about, where only the hand-out stands in the way."""
+    serial = result.serial
+    costs = [
+        part.hand_out_s_per_call
+        for part in (result.threads, result.processes)
+        if part.hand_out_s_per_call is not None and part.speedup is not None and part.speedup.value >= WORTH_IT
+    ]
     if serial is None or not costs or serial.wall_s_per_call.value >= min(costs):
         return []
     fewest = _times(max(costs) / HAND_OUT_SHARE, serial.wall_s_per_call.value)

@@ -28,7 +28,8 @@ import pytest_gilprobe
 from pytest_gilprobe import host, options, repeatable
 from pytest_gilprobe.config import Expectation, Plan, check
 from pytest_gilprobe.machine import Surveyor
-from pytest_gilprobe.model import GilprobeError, Report, Strategy, Verdict, WorkloadResult
+from pytest_gilprobe.model import Caution, GilprobeError, Recommendation, Report, Strategy, Verdict, WorkloadResult
+from pytest_gilprobe.price import NOT_IMPORTABLE
 from pytest_gilprobe.probe import Prober
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.pool import Pool
@@ -130,7 +131,8 @@ def probe(
     call_s = (host.perf_counter_ns() - started) / 1e9
     _stop(given, repeatable.unfinished(result))
     with _folder() as folder:
-        return _probe(plan, given, _method(given, method), folder, call_s)
+        found = _probe(plan, given, _method(given, method), folder, call_s)
+    return _warned(found, given, method)
 
 
 def _refuse(given: Given) -> None:
@@ -158,6 +160,29 @@ def _method(given: Given, asked: str | None) -> str | None:
     if asked is not None or _picklable(given) is None or "fork" not in multiprocessing.get_all_start_methods():
         return asked
     return "fork"
+
+
+def _warned(found: Probed, given: Given, asked: str | None) -> Probed:
+    """Add that a process pool would not find the function, where only a forked worker of the probe could.
+
+    Where pools fork by themselves, or the user asked for workers that do, there is nothing to warn of.
+    """
+    import multiprocessing  # noqa: PLC0415 - heavy
+
+    usual = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    result = found.result
+    advised = result.verdict.strategy is Recommendation.PROCESSES
+    known = any(caution.slug == NOT_IMPORTABLE for caution in result.verdict.cautions)
+    why = _picklable(given) if asked is None and usual != "fork" and advised and not known else None
+    if why is None:
+        return found
+    warning = Caution(
+        slug=NOT_IMPORTABLE,
+        message=f"a process pool starts its workers by {usual} here, and those do not find the function ({why}): put "
+        "it into a module, or give the pool mp_context=multiprocessing.get_context('fork')",
+    )
+    verdict = replace(result.verdict, cautions=(*result.verdict.cautions, warning))
+    return replace(found, report=replace(found.report, workloads=(replace(result, verdict=verdict),)))
 
 
 def _picklable(given: Given) -> str | None:

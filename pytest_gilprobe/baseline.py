@@ -19,7 +19,7 @@ from pytest_gilprobe.reporters.inert import inert
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilprobe.model import Environment, Estimate, ProcessesResult, Report, ThreadsResult, WorkloadResult
+    from pytest_gilprobe.model import Environment, ProcessesResult, Report, ThreadsResult, WorkloadResult
 
 LEAST_LOSS = 0.10
 """A speed-up must have fallen by this share at the least: a run's intervals do not hold what differs between runs."""
@@ -116,20 +116,27 @@ def _broken(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
 def _slower(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
     """Find speed-ups that fell for certain."""
     for after, before in _counted_on(new, old):
-        if _fell(after, before) and leeway.widened(after)[1] < leeway.widened(before)[0]:
-            was, now = numbers.speedup(before), numbers.speedup(after)
-            yield f"{old.verdict.strategy} gave {was}, give {now}"
+        now, was = leeway.in_pool(after), leeway.in_pool(before)
+        if now is not None and was is not None and _fell(after, before) and now[1] < was[0]:
+            yield (
+                f"{old.verdict.strategy} gave {numbers.speedup(before.pool_speedup)}, "
+                f"give {numbers.speedup(after.pool_speedup)}"
+            )
 
 
-def _counted_on(new: WorkloadResult, old: WorkloadResult) -> Iterator[tuple[Estimate, Estimate]]:
-    """Pair the speed-ups of the strategy that was advised: nobody counted on the other one."""
+def _counted_on(
+    new: WorkloadResult, old: WorkloadResult
+) -> Iterator[tuple[ThreadsResult | ProcessesResult, ThreadsResult | ProcessesResult]]:
+    """Pair the results of the strategy that was advised: nobody counted on the other one."""
     for strategy, after, before in _parts(new, old):
-        if str(old.verdict.strategy) == strategy and after.pool_speedup is not None and before.pool_speedup is not None:
-            yield after.pool_speedup, before.pool_speedup
+        if str(old.verdict.strategy) == strategy:
+            yield after, before
 
 
-def _fell(after: Estimate, before: Estimate) -> bool:
-    return after.value <= before.value * (1 - LEAST_LOSS)
+def _fell(after: ThreadsResult | ProcessesResult, before: ThreadsResult | ProcessesResult) -> bool:
+    if after.pool_speedup is None or before.pool_speedup is None:
+        return False
+    return after.pool_speedup.value <= before.pool_speedup.value * (1 - LEAST_LOSS)
 
 
 def _parts(

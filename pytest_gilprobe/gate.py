@@ -175,7 +175,8 @@ def _reach(strategy: Strategy, result: WorkloadResult) -> tuple[str, float | Non
             if dear
             else "see the evidence, or lower min_speedup"
         )
-        return f"{strategy} {numbers.speedup(part.pool_speedup)}", leeway.widened(part.pool_speedup)[1], why
+        reach = leeway.in_pool(part)
+        return f"{strategy} {numbers.speedup(part.pool_speedup)}", None if reach is None else reach[1], why
     if part.outcome in BROKEN:
         return f"{strategy} {part.outcome}", 0.0, f"in {strategy} it {_outcome(part)}: mend that"
     return f"{strategy} not measured", None, ""
@@ -259,13 +260,13 @@ def _is_open(expectation: Expectation, result: WorkloadResult, seen: int) -> boo
     if against or least is None:
         return against
     found = [
-        part.pool_speedup
+        (part.pool_speedup, reach)
         for strategy, part in _parts(result)
-        if strategy in _earners(expectation) and part.pool_speedup
+        if strategy in _earners(expectation) and part.pool_speedup and (reach := leeway.in_pool(part))
     ]
-    if not found or any(leeway.widened(one)[0] >= least for one in found):
+    if not found or any(low >= least for _, (low, _) in found):
         return False
-    return seen < NEAR_ROUNDS or all(one.value < least / NEAR for one in found)
+    return seen < NEAR_ROUNDS or all(one.value < least / NEAR for one, _ in found)
 
 
 def _caution(expectation: Expectation, why: str) -> Caution:

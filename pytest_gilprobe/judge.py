@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 CLOSE = 1.15
 """A cheaper strategy within 15 % of the best is the better advice."""
+BARE = 0.95
+"""Share of its speed-up that a pool must keep for calls alone to tell how pools compare: less, and handing out does."""
 SCALING_TO_JUDGE = 0.7
 """The control must reach this share of an ideal machine's scaling before *nothing helps* is believed of computing."""
 EXPLAINS = 0.5
@@ -118,6 +120,8 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
         return Choice(
             strategy=Recommendation.INCONCLUSIVE, why_not=reasons.straddles(evidence, unsettled), wish=Wish.ROUND
         )
+    if strategy is Recommendation.SERIAL and _costs_rule_out(evidence):
+        return Choice(strategy=strategy)
     if strategy is Recommendation.SERIAL and needs_cpus(evidence, bound):
         return _believe_serial(evidence)
     if doubt := disturbed(evidence) or contradicts(evidence):
@@ -132,13 +136,45 @@ def _by_direct_comparison(
 
     That comparison is free of the serial calls' noise; it holds only where handing out is not what limits the pools.
     """
-    ratio = evidence.processes.over_threads
-    bare = all(one.pool_speedup == one.speedup for one in (evidence.threads, evidence.processes))
-    if ratio is None or threads is None or processes is None or not bare or max(threads[0], processes[0]) < WORTH_IT:
+    ratio, kept = evidence.processes.over_threads, kept_in_pools(evidence.threads, evidence.processes)
+    if ratio is None or threads is None or processes is None or kept is None:
         return None
-    if ratio.high <= CLOSE:
+    if max(threads[0], processes[0]) < WORTH_IT:
+        return None
+    if ratio.high * kept <= CLOSE:
         return Recommendation.THREADS
-    return Recommendation.PROCESSES if ratio.low > CLOSE else None
+    return Recommendation.PROCESSES if ratio.low * kept > CLOSE else None
+
+
+def kept_in_pools(threads: ThreadsResult, processes: ProcessesResult) -> float | None:
+    """Return by what factor processes over threads differ in pools from bare calls.
+
+    None where handing out takes more than `BARE` leaves of either speed-up: then it is what limits a pool, and calls
+    alone do not tell how two pools compare.
+    """
+    kept = [
+        part.pool_speedup.value / part.speedup.value
+        for part in (threads, processes)
+        if part.speedup is not None and part.pool_speedup is not None and part.speedup.value > 0
+    ]
+    return kept[1] / kept[0] if len(kept) == 2 and min(kept) >= BARE else None  # noqa: PLR2004 - threads, processes
+
+
+def _costs_rule_out(evidence: Evidence) -> bool:
+    """Tell whether handing a call out alone takes so long that no pool can be worth it, whatever disturbed the rounds.
+
+    Other programs can only make the calls seem longer, and the hand-out's best round is the shortest.
+    """
+    costs = [
+        cost
+        for cost, part in (
+            (evidence.machine.thread_task_s, evidence.threads),
+            (evidence.machine.process_task_s, evidence.processes),
+        )
+        if part.outcome is Outcome.OK
+    ]
+    call_s = evidence.serial.wall_s_per_call.high
+    return bool(costs) and all(cost is not None and call_s < cost * WORTH_IT for cost in costs)
 
 
 def _believe_serial(evidence: Evidence) -> Choice:

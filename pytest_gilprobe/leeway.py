@@ -6,10 +6,10 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import judge
-from pytest_gilprobe.model import Bound, Strategy
+from pytest_gilprobe.model import Bound, Strategy, ThreadsResult
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.model import Estimate, ProcessesResult, ThreadsResult, WorkloadResult
+    from pytest_gilprobe.model import Estimate, ProcessesResult, WorkloadResult
 
 WIDENING = 1.7
 """How much wider than the reported 95 % interval a gate's is, on both sides.
@@ -21,31 +21,29 @@ side is 0.5 % or less. *Source:* tables of Student's distribution; ``benchmarks/
 """
 
 
-BARE = 0.95
-"""Share of its speed-up that a pool must keep for calls alone to tell how pools compare: less, and handing out does."""
-
-
-def widened(estimate: Estimate) -> tuple[float, float]:
+def widened(estimate: Estimate, least: Estimate | None = None, most: Estimate | None = None) -> tuple[float, float]:
     """Return the ends of a gate's interval for a speed-up: `WIDENING` times as far, in logarithms.
 
-    An upper end that is farther off than the lower one was moved out by what other programs may have done to threads
-    that wait for each other (`stats.reduce`): a bound for the worst case, no statistics, which is kept as it is.
+    ``least`` and ``most``, where there are any, are the estimates at the extremes of what a busy machine may hide: a
+    bound for the worst case is no statistics, so only the chance in each of them is widened.
     """
+    return _ends_of(least or estimate)[0], _ends_of(most or estimate)[1]
+
+
+def _ends_of(estimate: Estimate) -> tuple[float, float]:
     if min(estimate.low, estimate.value) <= 0:
         return widened_share(estimate)
     down, up = estimate.value / estimate.low, estimate.high / estimate.value
-    return estimate.value / down**WIDENING, estimate.value * _farther(up, min(up, down))
+    return estimate.value / down**WIDENING, estimate.value * up**WIDENING
 
 
-def _farther(end: float, by_chance: float) -> float:
-    """Move an interval's end `WIDENING` times as far by that factor of it which chance explains."""
-    return float(by_chance**WIDENING) * (end / by_chance)
-
-
-def widened_comparison(over: Estimate) -> tuple[float, float]:
-    """Return the ends of a gate's interval for processes over threads: as `widened`, with the ends' roles exchanged."""
-    down, up = over.value / over.low, over.high / over.value
-    return over.value / _farther(down, min(up, down)), over.value * up**WIDENING
+def in_pool(part: ThreadsResult | ProcessesResult) -> tuple[float, float] | None:
+    """Return the ends of a gate's interval for a strategy's speed-up in a pool; None where it has none."""
+    if part.pool_speedup is None:
+        return None
+    if isinstance(part, ThreadsResult):
+        return widened(part.pool_speedup, part.pool_speedup_least, part.pool_speedup_most)
+    return widened(part.pool_speedup)
 
 
 def widened_share(estimate: Estimate) -> tuple[float, float]:
@@ -57,10 +55,7 @@ def widened_share(estimate: Estimate) -> tuple[float, float]:
 
 def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
     """List the strategies that the widened intervals leave room for; one without a speed-up counts as 0."""
-    ends = [
-        (0.0,) if part.pool_speedup is None else widened(part.pool_speedup)
-        for part in (result.threads, result.processes)
-    ]
+    ends = [in_pool(part) or (0.0,) for part in (result.threads, result.processes)]
     most = float(result.workers)
     found = {
         Strategy(str(judge.rule(min(threads, most), min(processes, most)))) for threads, processes in product(*ends)
@@ -69,21 +64,16 @@ def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
 
 
 def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
-    """Find what the direct comparison of processes with threads excludes, unless handing out limits a pool."""
-    over, kept = result.processes.over_threads, [_kept(part) for part in (result.threads, result.processes)]
-    if over is None or over.low <= 0 or min(kept) < BARE:
+    """Find what the direct comparison of processes with threads excludes, where that holds for pools too."""
+    processes = result.processes
+    kept = judge.kept_in_pools(result.threads, processes)
+    if processes.over_threads is None or processes.over_threads.low <= 0 or kept is None:
         return set()
-    low, high = (end * kept[1] / kept[0] for end in widened_comparison(over))
+    ends = widened(processes.over_threads, processes.over_threads_least, processes.over_threads_most)
+    low, high = (end * kept for end in ends)
     if low > judge.CLOSE:
         return {Strategy.THREADS}
     return {Strategy.PROCESSES} if high <= judge.CLOSE else set()
-
-
-def _kept(part: ThreadsResult | ProcessesResult) -> float:
-    """Return the share of a strategy's speed-up that is left in a pool; 0 for one without."""
-    if part.speedup is None or part.pool_speedup is None or part.speedup.value <= 0:
-        return 0.0
-    return part.pool_speedup.value / part.speedup.value
 
 
 def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:

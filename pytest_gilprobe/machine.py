@@ -23,6 +23,7 @@ class Surveyor:
         """Survey through the session's workers."""
         self._pool = pool
         self._known: dict[int, Machine] = {}
+        self._imports: dict[tuple[str, int], float | None] = {}
         self.cpus = host.usable_cpus()
         self.control_s = 0.001
 
@@ -33,6 +34,20 @@ class Surveyor:
     def any_machine(self) -> Machine:
         """Return the first survey of the session."""
         return next(iter(self._known.values()), Machine(cpus=self.cpus))
+
+    def import_s(self, module: str, workers: int) -> float | None:
+        """Return how long a process pool's workers take to import a module, measured once; None where they cannot.
+
+        Forked workers inherit what is imported. A main module is not imported to see: what it does then is its own.
+        """
+        if self._pool.start_method == "fork":
+            return 0.0
+        if module == "__main__":
+            return None
+        if (module, workers) not in self._imports:
+            found = self._pool_costs(Strategy.PROCESSES, workers, module)
+            self._imports[module, workers] = found.import_s if found is not None else None
+        return self._imports[module, workers]
 
     def survey(self, workers: int) -> None:
         """Run the control and the pools, unless that was done for this number of workers."""
@@ -52,6 +67,9 @@ class Surveyor:
             noise=noise,
             thread_task_s=threads.task_s if threads is not None else None,
             process_task_s=processes.task_s if processes is not None else None,
+            thread_task_high_s=threads.task_high_s if threads is not None else None,
+            process_task_high_s=processes.task_high_s if processes is not None else None,
+            start_method=self._pool.start_method,
             process_start_up_s=processes.start_up_s * workers if processes is not None else None,
         )
 
@@ -81,11 +99,11 @@ class Surveyor:
             )
         return samples
 
-    def _pool_costs(self, strategy: Strategy, workers: int) -> HandedOut | None:
+    def _pool_costs(self, strategy: Strategy, workers: int, module: str | None = None) -> HandedOut | None:
         found = self._pool.ready(1)
         if isinstance(found, Lost):
             return None
-        asked = HandOut(strategy=strategy, workers=workers, start_method=self._pool.start_method)
+        asked = HandOut(strategy=strategy, workers=workers, start_method=self._pool.start_method, module=module)
         answer = self._pool.ask(found[0], asked)
         return answer if isinstance(answer, HandedOut) else None
 

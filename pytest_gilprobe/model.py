@@ -190,13 +190,17 @@ class ThreadsResult:
 
     ``speedup`` is that of the calls alone; ``pool_speedup`` is what a `ThreadPoolExecutor` is
     predicted to give, its hand-out cost counted. ``ceiling`` is 1 / GIL-held fraction: the speed-up that
-    no number of threads can pass.
+    no number of threads can pass. On a busy machine the intervals also reach to what other programs may have hidden:
+    ``pool_speedup_least`` and ``pool_speedup_most`` are the estimates of the pool's speed-up if all of that is against
+    the threads, and if it is for them; ``None`` where nothing is hidden.
     """
 
     outcome: Outcome
     error: str | None = None
     speedup: Estimate | None = None
     pool_speedup: Estimate | None = None
+    pool_speedup_least: Estimate | None = None
+    pool_speedup_most: Estimate | None = None
     wall_s_per_call: Estimate | None = None
     cpu_s_per_call: Estimate | None = None
     gil_held_fraction: Estimate | None = None
@@ -213,13 +217,16 @@ class ProcessesResult:
     ``start_up_s`` is how long one worker took from being asked for to being ready to run tests.
     ``rss_bytes_per_worker`` is its peak resident memory in a batch. ``transfer_s_per_call`` is the time to move the
     arguments and the result of one call between processes, where they are known. ``over_threads`` is the processes'
-    speed over that of the threads, compared round by round: the noise of serial calls is not in it.
+    speed over that of the threads, compared round by round: the noise of serial calls is not in it;
+    ``over_threads_least`` and ``over_threads_most`` are that at the two extremes of what a busy machine may hide.
     """
 
     outcome: Outcome
     error: str | None = None
     speedup: Estimate | None = None
     over_threads: Estimate | None = None
+    over_threads_least: Estimate | None = None
+    over_threads_most: Estimate | None = None
     pool_speedup: Estimate | None = None
     wall_s_per_call: Estimate | None = None
     cpu_s_per_call: Estimate | None = None
@@ -511,9 +518,10 @@ class Machine:
     """What this machine gives and costs now, measured with a fixed loop and empty tasks.
 
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
-    deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool,
-    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and to end. ``None``
-    was not measured.
+    deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool, at best
+    and in the middle round (``_high_s``). ``process_start_up_s`` is how long a process pool of ``scaling_workers``
+    takes to be ready, and to end; ``import_s`` how much longer where its workers, started by ``start_method``, must
+    import the module of a workload's function first (0 where they inherit it). ``None`` was not measured.
     """
 
     cpus: int
@@ -522,7 +530,11 @@ class Machine:
     noise: float = 0.03
     thread_task_s: float | None = None
     process_task_s: float | None = None
+    thread_task_high_s: float | None = None
+    process_task_high_s: float | None = None
     process_start_up_s: float | None = None
+    start_method: str | None = None
+    import_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

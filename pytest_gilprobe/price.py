@@ -14,6 +14,8 @@ from pytest_gilprobe.stats import rounds
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Evidence, Verdict
 
+NOT_IMPORTABLE = "not-importable"
+"""Slug of the caution that a process pool does not find the function."""
 WORTH_TELLING = 0.05
 """A transfer that takes this share of a call's own time is told, whatever the verdict."""
 
@@ -42,12 +44,22 @@ def _pays_off(verdict: Verdict, evidence: Evidence) -> str | None:
     start_up_s, call_s = evidence.machine.process_start_up_s, evidence.serial.wall_s_per_call.value
     if verdict.strategy is not Recommendation.PROCESSES or verdict.speedup is None or start_up_s is None:
         return None
+    import_s, callee = evidence.machine.import_s, evidence.measurement.callee
+    start_up_s += import_s or 0.0
     calls = calls_to_pay_off(call_s, verdict.speedup, start_up_s)
     if calls is None:
         return None
     memory = evidence.processes.rss_bytes_per_worker
     each = "" if memory is None else f", {numbers.size(memory)} for each worker"
-    return f"a pool pays off from {numbers.count(calls, 'call')} on (start-up {numbers.seconds(start_up_s)}{each})"
+    at_least, how = "", ""
+    if import_s is None and evidence.machine.start_method not in {None, "fork"}:
+        at_least, how = "at the earliest ", ", and what its workers import"
+    elif import_s and callee is not None:
+        how = f", the import of {callee.module} included"
+    return (
+        f"a pool pays off {at_least}from {numbers.count(calls, 'call')} on "
+        f"(start-up {numbers.seconds(start_up_s)}{how}{each})"
+    )
 
 
 def _shipping(verdict: Verdict, evidence: Evidence) -> str | None:
@@ -103,7 +115,7 @@ def _not_importable(verdict: Verdict, evidence: Evidence) -> Caution | None:
     if verdict.strategy is not Recommendation.PROCESSES:
         return None
     return Caution(
-        slug="not-importable",
+        slug=NOT_IMPORTABLE,
         message="the function is a lambda, or made inside another one: a process pool finds functions by their "
         "names, so move it to the top level of its module first",
     )

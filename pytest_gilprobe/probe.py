@@ -104,7 +104,15 @@ class Prober:
             settled=lambda so_far: self._wish(plan, so_far),
             progress=lambda strategy, number: self.progress(f"{strategy} {number}"),
         )
-        return self._evidence(seen)
+        return self._with_import(self._evidence(seen))
+
+    def _with_import(self, evidence: Evidence) -> Evidence:
+        """Add, where processes are advised, what their workers need to import the function."""
+        callee = evidence.measurement.callee
+        if callee is None or judge(evidence).verdict.strategy is not Recommendation.PROCESSES:
+            return evidence
+        import_s = self.surveyor.import_s(callee.module, evidence.measurement.workers)
+        return replace(evidence, machine=replace(evidence.machine, import_s=import_s))
 
     def _evidence(self, measurement: Measurement) -> Evidence:
         known = self.surveyor.machine(measurement.workers)

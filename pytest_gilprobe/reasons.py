@@ -91,22 +91,48 @@ def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
     costs = [cost for cost in (machine.thread_task_s, machine.process_task_s) if cost is not None]
     if costs and call_s / min(costs) < WORTH_IT:
-        fewest = math.ceil(max(costs) * 10 / call_s)
-        dear = " or ".join(
-            f"{numbers.seconds(cost)} ({name} pool)"
-            for name, cost in (("thread", machine.thread_task_s), ("process", machine.process_task_s))
-            if cost is not None
-        )
-        return (
-            f"a call takes {numbers.seconds(call_s)}, handing it out {dear}: "
-            f"keep it serial, or hand out {fewest} calls or more per task"
-        )
+        return _too_short(evidence)
     native = evidence.serial.native_cpu_share
     if native is not None and native > NATIVE_BUSY:
         return f"already parallel inside: its own threads use {numbers.percent(native)} of another core"
     if gil is Gil.HELD and evidence.processes.speedup is None:
         return "the GIL serialises the threads, and processes are no way out"
     return "neither is worth it: none reaches 1.3x in a pool"
+
+
+def _too_short(evidence: Evidence) -> str:
+    """Say what a short call and its hand-out take, and how many calls a task needs where batches would gain."""
+    machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
+    pools = [
+        (name, cost, part.speedup)
+        for name, cost, part in (
+            ("thread", machine.thread_task_s, evidence.threads),
+            ("process", machine.process_task_s, evidence.processes),
+        )
+        if cost is not None
+    ]
+    gaining = [pool for pool in pools if pool[2] is not None and pool[2].value >= WORTH_IT]
+    dear = " or ".join(f"{numbers.seconds(cost)} ({name} pool)" for name, cost, _ in gaining or pools)
+    said = f"a call takes {numbers.seconds(call_s)}, handing it out {dear}: keep it serial"
+    if not gaining:
+        return f"{said}; larger tasks would not help, since {_no_gain(evidence)}"
+    fewest = math.ceil(max(cost for _, cost, _ in gaining) * 10 / call_s)
+    return f"{said}, or hand out {fewest} calls or more per task"
+
+
+def _no_gain(evidence: Evidence) -> str:
+    """Say of both strategies why calls alone, whatever a pool costs, gain nothing in them."""
+    tried: tuple[tuple[str, ThreadsResult | ProcessesResult], ...] = (
+        ("threads", evidence.threads),
+        ("processes", evidence.processes),
+    )
+    words = {Outcome.SKIPPED: "cannot be used", Outcome.OK: "were not measured"}
+    return " and ".join(
+        f"{name} give {numbers.about(part.speedup.value)}"
+        if part.speedup is not None
+        else f"{name} {words.get(part.outcome, str(part.outcome))}"
+        for name, part in tried
+    )
 
 
 def straddles(evidence: Evidence, unsettled: str) -> str:

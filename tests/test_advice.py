@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ from pytest_gilprobe.model import (
     Bound,
     Callee,
     Gil,
+    Outcome,
+    ProcessesResult,
     Recommendation,
     Report,
     WorkloadResult,
 )
+from pytest_gilprobe.reporters import html
 
 RESIZE = Callee(module="shop.images", name="resize", parameters=("path", "width"))
 FETCH = Callee(module="shop.net", name="fetch")
@@ -113,6 +117,13 @@ class TestCode:
         inner = Callee(module="work", name="work", importable=False)
         assert "# first move work to the top level of work" in advice.code(workload(Recommendation.PROCESSES, inner))
 
+    def test_serial_hint_only_where_a_pool_would_gain(self) -> None:
+        """A short call that gains in no strategy is not sent to larger tasks."""
+        found = workload(Recommendation.SERIAL, RESIZE, call_s=1e-6)
+        bound = replace(found, threads=threads(1.0), processes=ProcessesResult(outcome=Outcome.SKIPPED, error="no"))
+        assert "worth a try" in advice.code(found)
+        assert "worth a try" not in advice.code(bound)
+
     def test_inconclusive(self) -> None:
         """Without a verdict there is no code, but the reason."""
         assert advice.code(workload(Recommendation.INCONCLUSIVE, FETCH)) == "# no code: because"
@@ -184,35 +195,87 @@ databases = [path] * 2""",
 NEEDS = {"photo": "PIL", "matrix": "numpy"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("nodeid", WORKLOADS)
-def test_runs_for_every_sample_workload(nodeid: str, tmp_path: Path) -> None:
-    """The code for each sample workload, under the advice that its marker states, runs and makes every call."""
+def arguments_of(nodeid: str) -> tuple[str, ...]:
+    """Name what a sample workload's test is given; skip where that needs what is not installed."""
     function = WORKLOADS[nodeid]
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     for name in names:
         pytest.importorskip(NEEDS.get(name, "json"))
+    return names
+
+
+def sample(nodeid: str, strategy: str) -> WorkloadResult:
+    """Make a sample workload's result with this advice."""
+    function = WORKLOADS[nodeid]
+    callee = Callee(module=function.__module__, name=function.__name__, parameters=arguments_of(nodeid))
+    return workload(Recommendation(strategy), callee)
+
+
+def run(code: str, nodeid: str, strategy: str, folder: Path) -> None:
+    """Run code to paste as a program of its own, after what the user has, and see that it made every call."""
+    names = arguments_of(nodeid)
     before = "\n".join(BEFORE[name] for name in names)
-    callee = Callee(module=function.__module__, name=function.__name__, parameters=names)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = folder / f"{strategy}.py"
+    guard = 'if __name__ == "__main__":\n    ' if strategy == "processes" else ""
+    text = f"{before}\n{code}\n\n{guard}print(len(results))\n".replace("range(100)", "range(4)")
+    program.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(program), str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, f"{code}\n{done.stderr}"
+    assert int(done.stdout) == (4 if not names else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nodeid", WORKLOADS)
+def test_runs_for_every_sample_workload(nodeid: str, tmp_path: Path) -> None:
+    """The code for each sample workload, under the advice that its marker states, runs and makes every call."""
     for strategy in sorted(stated(nodeid)[0]):
-        code = advice.code(workload(Recommendation(strategy), callee))
-        assert function.__name__ in code
-        program = tmp_path / f"{strategy}.py"
-        shown = (
-            'if __name__ == "__main__":\n    print(len(results))\n'
-            if strategy == "processes"
-            else "print(len(results))\n"
-        )
-        program.write_text(f"{before}\n{code}\n\n{shown}".replace("range(100)", "range(4)"), encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, str(program), str(tmp_path)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env=environment,
-        )
-        assert done.returncode == 0, f"{code}\n{done.stderr}"
-        assert int(done.stdout) == (4 if not names else 2)
+        code = advice.code(sample(nodeid, strategy))
+        assert WORKLOADS[nodeid].__name__ in code
+        run(code, nodeid, strategy, tmp_path)
+
+
+class Pasted(HTMLParser):
+    """What a reader copies from a page: the text under *code to paste*."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code: list[str] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the parser's
+        """Begin at the ``pre`` of such a section."""
+        self._inside = tag == "pre" or (self._inside and tag != "details")
+        if tag == "pre":
+            self.code.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """End with it."""
+        self._inside = self._inside and tag != "pre"
+
+    def handle_data(self, data: str) -> None:
+        """Collect the text."""
+        if self._inside:
+            self.code[-1] += data
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [("data_crunching", "processes"), ("api_calls", "threads"), ("simple_scripting", "serial")],
+)
+def test_page_holds_code_that_runs(name: str, strategy: str, tmp_path: Path) -> None:
+    """What a reader copies from the HTML page is the code, character for character, and runs."""
+    (nodeid,) = [known for known in WORKLOADS if known.endswith(f"::test_{name}")]
+    found = sample(nodeid, strategy)
+    page = html.draw(Report(tool_version="1", created="now", environment=ENVIRONMENT, workloads=(found,)))
+    reader = Pasted()
+    reader.feed(page)
+    assert reader.code == [advice.code(found)]
+    run(reader.code[0], nodeid, strategy, tmp_path)

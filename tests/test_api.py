@@ -194,6 +194,25 @@ class TestScripts:
         done = python("-", cwd=tmp_path, text=textwrap.dedent(lines))
         assert done.stdout.strip() == Status.PROBED, done.stderr
 
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_prompt_where_pools_spawn(self, tmp_path: Path) -> None:
+        """Where a pool would not find a function typed at a prompt, advice for processes says so."""
+        lines = """
+        import multiprocessing
+        from pytest_gilprobe import probe
+        multiprocessing.set_start_method("spawn")
+        def work():
+            return sum(range(300_000))
+
+        found = probe(work, gilprobe_workers=2, gilprobe_max_time=3)
+        print(found.verdict.strategy, *(caution.slug for caution in found.verdict.cautions))
+        """
+        done = python("-", cwd=tmp_path, text=textwrap.dedent(lines))
+        strategy, *slugs = done.stdout.split()
+        assert strategy in {"processes", "inconclusive"}, done.stderr
+        assert ("not-importable" in slugs) is (strategy == "processes")
+        assert slugs.count("not-importable") <= 1
+
     def test_prompt_without_fork(self, tmp_path: Path) -> None:
         """Where workers cannot inherit it, the error says to put it into a module."""
         lines = "from pytest_gilprobe import probe\nprobe(lambda: None, gilprobe_start_method='spawn')\n"

@@ -455,3 +455,31 @@ def test_any_evidence_gets_a_verdict_that_it_supports(
         assert in_processes.high >= WORTH_IT
     if found.strategy is SERIAL:
         assert all(one is None or one.low < WORTH_IT for one in (in_threads, in_processes))
+
+
+@pytest.mark.parametrize("in_threads", [0.7, 2.0])
+def test_hand_out_rules_pools_out_on_any_machine(in_threads: float) -> None:
+    """A call of a third of what its hand-out costs stays serial, however disturbed its only round was."""
+    restless = Round(serial=serial(0.2, cpu_s=0.1, queue_s=0.1), threads=threads(0.4, cpu_s=0.1, queue_s=0.2))
+    short = estimate(3.4e-6, 3.2e-6, 3.6e-6)
+    pooled = replace(evidence(in_threads, 2.0).threads, pool_speedup=estimate(0.34))
+    apart = replace(evidence(1.0, 2.0).processes, pool_speedup=estimate(0.034))
+    found = evidence(pooled, apart, seen=measurement(restless), wall_s_per_call=short)
+    assert judge(found).verdict.strategy is Recommendation.SERIAL
+    near = estimate(1.2e-5, 1.1e-5, 1.4e-5)
+    unclear = evidence(
+        replace(pooled, pool_speedup=estimate(1.2)), apart, seen=measurement(restless), wall_s_per_call=near
+    )
+    assert judge(unclear).verdict.strategy is Recommendation.INCONCLUSIVE
+
+
+def test_comparison_counts_what_both_pools_keep() -> None:
+    """Threads against processes are decided round by round with a little data to move, and not with much."""
+    for kept, expected in ((1.0, Recommendation.PROCESSES), (0.97, Recommendation.PROCESSES), (0.9, None)):
+        apart = replace(
+            evidence(1.0, estimate(1.8, 1.6, 2.0)).processes,
+            pool_speedup=estimate(1.8 * kept, 1.6 * kept, 2.0 * kept),
+            over_threads=estimate(1.25, 1.2, 1.3),
+        )
+        found = judge(evidence(estimate(1.45, 1.25, 1.65), apart, seen=measurement(*[PYTHON_LOOP] * 3)))
+        assert found.verdict.strategy is (expected or Recommendation.INCONCLUSIVE)

@@ -10,7 +10,8 @@ from fake_workers import FakePool, FakeWorker, lost
 from pytest_gilprobe import host
 from pytest_gilprobe.machine import CONTROL_ROUNDS, Surveyor
 from pytest_gilprobe.model import Strategy
-from pytest_gilprobe.workers.protocol import Control, Failed, HandOut
+from pytest_gilprobe.workers import handout
+from pytest_gilprobe.workers.protocol import Control, Failed, HandedOut, HandOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,3 +112,26 @@ def test_both_pools_are_timed_with_the_sessions_start_method(survey: Callable[[F
         (Strategy.THREADS, 2, "forkserver"),
         (Strategy.PROCESSES, 2, "forkserver"),
     ]
+
+
+def test_import_is_measured_once_where_workers_are_not_forked(survey: Callable[[FakePool], Surveyor]) -> None:
+    """What a module takes to import is asked once; forked workers inherit it, and a main module is not run to see."""
+
+    def imports(_: FakeWorker, question: Any, __: int) -> Any:
+        return HandedOut(task_s=0.0, start_up_s=0.0, import_s=0.2) if isinstance(question, HandOut) else None
+
+    pool = FakePool(script=imports)
+    surveyor = survey(pool)
+    pool.start_method = "spawn"
+    assert [surveyor.import_s("work", 2), surveyor.import_s("work", 2)] == [0.2, 0.2]
+    assert [question.module for question, _ in pool.asked if isinstance(question, HandOut)] == ["work"]
+    assert surveyor.import_s("__main__", 2) is None
+    pool.start_method = "fork"
+    assert surveyor.import_s("other", 2) == 0.0
+
+
+@pytest.mark.parametrize(("module", "known"), [("json", True), ("no_such_module_anywhere", False)])
+def test_import_in_a_real_pool(module: str, *, known: bool) -> None:
+    """A real pool's workers tell how long a module takes, and nothing of one that they do not find."""
+    asked = HandOut(strategy=Strategy.PROCESSES, workers=2, start_method="spawn", module=module)
+    assert (handout.measure(asked).import_s is not None) is known

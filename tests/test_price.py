@@ -79,6 +79,21 @@ class TestPaysOff:
         """Other advice does not speak of starting processes."""
         assert price.priced(said(strategy), evidence()).reason == "CPU-bound"
 
+    @pytest.mark.parametrize(
+        ("method", "import_s", "words"),
+        [
+            ("fork", 0.0, "a pool pays off from 9 calls on (start-up 85 ms, 41 MiB"),
+            ("spawn", 0.2, "a pool pays off from 31 calls on (start-up 285 ms, the import of work included, 41 MiB"),
+            ("spawn", None, "a pool pays off at the earliest from 9 calls on (start-up 85 ms, and what its workers"),
+            (None, None, "a pool pays off from 9 calls on (start-up 85 ms, 41 MiB"),
+        ],
+    )
+    def test_import(self, method: str | None, import_s: float | None, words: str) -> None:
+        """Workers that are not forked import the function's module first; where that is unknown, more may be needed."""
+        known = evidence(call_s=0.02, callee=Callee(module="work", name="work"))
+        known = replace(known, machine=replace(known.machine, start_method=method, import_s=import_s))
+        assert words in price.priced(said(Recommendation.PROCESSES), known).reason
+
     def test_unknown_start_up(self) -> None:
         """Nothing is said of a start-up that was not measured."""
         assert price.priced(said(Recommendation.PROCESSES), evidence(start_up_s=None)).reason == "CPU-bound"

@@ -64,8 +64,20 @@ IO = evidence(2.0, 2.0, cpu_utilization=estimate(0.02), gil_held_fraction=estima
             *(Bound.CPU, Gil.UNKNOWN, THREADS, "the threads overlap, and cost less than processes"),
         ),
         (
-            evidence(1.0, 1.0, wall_s_per_call=estimate(1e-6)),
-            *(Bound.CPU, Gil.HELD, SERIAL, "keep it serial, or hand out "),
+            evidence(1.0, 2.0, wall_s_per_call=estimate(1e-6)),
+            *(Bound.CPU, Gil.HELD, SERIAL, "out 100 µs (process pool): keep it serial, or hand out 1001 calls or more"),
+        ),
+        (
+            evidence(2.0, 2.0, wall_s_per_call=estimate(1e-6)),
+            *(Bound.IO, Gil.RELEASED, SERIAL, "10 µs (thread pool) or 100 µs (process pool): keep it serial, or hand"),
+        ),
+        (
+            evidence(1.0, None, wall_s_per_call=estimate(1e-6)),
+            *(Bound.CPU, Gil.HELD, SERIAL, "larger tasks would not help, since threads give 1.0x and processes cannot"),
+        ),
+        (
+            evidence(1.0, ProcessesResult(outcome=Outcome.CRASHED), wall_s_per_call=estimate(1e-6)),
+            *(Bound.CPU, Gil.HELD, SERIAL, "would not help, since threads give 1.0x and processes crashed"),
         ),
         (
             evidence(1.0, 1.0, native_cpu_share=0.9),

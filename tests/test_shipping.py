@@ -156,3 +156,31 @@ class TestSharing:
         transfer = measure(len, b"a" * 1_000_000).transfer
         assert transfer is not None
         assert transfer.shared_parent_s is None
+
+
+class Once:
+    """Can be pickled as often as it says."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.left -= 1
+        if self.left < 0:
+            msg = "worn out"
+            raise OSError(msg)
+        return int, ("1",)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 5])
+def test_pickling_that_fails_later_is_an_error(times: int) -> None:
+    """An object that can be pickled no more in some round ends the measurement with its error, and nobody waits."""
+    with pytest.raises(OSError, match="worn out"):
+        shipping.through_pipe(Once(times))
+
+
+def test_whole_is_the_sum_of_its_parts() -> None:
+    """From one end to the other: pickled, moved, read again, each of which takes time."""
+    found = shipping.through_pipe(bytes(1024))
+    assert min(found.dump_s, found.move_s, found.load_s) > 0
+    assert found.whole_s == found.dump_s + found.move_s + found.load_s

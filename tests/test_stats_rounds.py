@@ -51,10 +51,18 @@ def test_positive_centre_refuses_what_is_not_positive() -> None:
 
 
 @given(values=VALUES, noise=NOISE)
-def test_centre_is_the_mean_of_few_and_the_median_of_many(values: list[float], noise: float) -> None:
-    """Up to four values count alike; from five on the middle one counts."""
-    expected = fmean(values) if len(values) < 5 else median(values)
+def test_centre_is_the_mean_of_few_and_the_median_of_pairs_of_many(values: list[float], noise: float) -> None:
+    """Up to four values count alike; from five on the middle one of the means of all pairs counts."""
+    pairs = [(values[i] + values[j]) / 2 for i in range(len(values)) for j in range(i + 1)]
+    expected = fmean(values) if len(values) < 5 else median(pairs)
     assert rounds.centre(values, noise).value == pytest.approx(expected)
+
+
+@given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), noise=NOISE, data=st.data())
+def test_centre_rises_with_its_values(values: list[float], noise: float, data: st.DataObject) -> None:
+    """No value that becomes larger makes the estimate smaller: extremes of every round stay on their sides."""
+    more = [value + data.draw(st.floats(0, 10)) for value in values]
+    assert rounds.centre(more, noise).value >= rounds.centre(values, noise).value - 1e-9
 
 
 @given(values=VALUES, noise=NOISE, seed=st.integers())
@@ -366,3 +374,11 @@ def test_scatter_estimates_the_noise(size: int) -> None:
     chance = random.Random(size)
     groups = [[math.exp(chance.gauss(0, 0.2)) for _ in range(size)] for _ in range(3000)]
     assert rounds.scatter(0.5, *groups) == pytest.approx(0.2, rel=0.1)
+
+
+def test_hand_out_has_an_interval() -> None:
+    """Between its best round and the middle one lies what handing out costs: near the line the low end says so."""
+    found = rounds.pool_speedup(estimate(2.0), estimate(2e-4), 1e-4, task_high_s=2e-4)
+    assert (found.low, found.value, found.high) == pytest.approx((1.0, 2.0, 2.0))
+    far = rounds.pool_speedup(estimate(2.0), estimate(1e-2), 1e-4, task_high_s=2e-4)
+    assert far == estimate(2.0)

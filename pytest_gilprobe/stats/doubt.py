@@ -6,7 +6,6 @@ had to wait for the GIL or a lock anyway, and a thread that waits for one may wa
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.stats import rounds
@@ -39,8 +38,10 @@ def holding(serial: SerialResult, measurement: Measurement) -> float:
     return min(1.0, serial.gil_held_fraction.high / max(serial.cpu_utilization.low, 1e-3))
 
 
-def of(pairs: Sequence[tuple[Sample, Sample]], held_share: float, *, less_queue: bool) -> tuple[float, float]:
-    """Return by what factors threads may be worse and better than measured, because other programs were on the CPUs.
+def of(
+    pairs: Sequence[tuple[Sample, Sample]], held_share: float, *, less_queue: bool
+) -> tuple[tuple[float, float], ...]:
+    """Return by what factors threads may be worse and better than each round says, since others were on the CPUs.
 
     Worse: a thread that queues while another holds the GIL would have waited anyway, so that time is no loss to take
     out; it is at most what the others computed while holding it. Threads that do wait for each other, more than one
@@ -50,18 +51,20 @@ def of(pairs: Sequence[tuple[Sample, Sample]], held_share: float, *, less_queue:
     interval and leave the value; on a quiet machine both are 1.
     """
     if not less_queue:
-        return 1.0, 1.0
-    worst, best = [], []
-    for serial, threads in pairs:
-        (_, cpu, queue), calls = rounds.totals_s(threads), rounds.calls_in(threads)
-        lane = rounds.lane_s_per_call(threads)
-        alone = rounds.lane_s_per_call(serial) - rounds.totals_s(serial)[1] / rounds.calls_in(serial)
-        waited = max(0.0, lane - cpu / calls - alone)
-        held_up = (queue or 0.0) / max(cpu + (queue or 0.0), 1e-9)
-        best.append(lane / max(lane - waited * held_up, 1e-12))
-        locked = 1.0 if waited > lane * WAITS or _wait_for_each_other(serial, threads) else held_share
-        worst.append(rounds.span_s(threads, less_queue=True) / rounds.span_s(threads, less_queue=True, holding=locked))
-    return min(1.0, median(worst)), max(1.0, median(best))
+        return tuple((1.0, 1.0) for _ in pairs)
+    return tuple(_of_round(serial, threads, held_share) for serial, threads in pairs)
+
+
+def _of_round(serial: Sample, threads: Sample, held_share: float) -> tuple[float, float]:
+    (_, cpu, queue), calls = rounds.totals_s(threads), rounds.calls_in(threads)
+    lane = rounds.lane_s_per_call(threads)
+    alone = rounds.lane_s_per_call(serial) - rounds.totals_s(serial)[1] / rounds.calls_in(serial)
+    waited = max(0.0, lane - cpu / calls - alone)
+    held_up = (queue or 0.0) / max(cpu + (queue or 0.0), 1e-9)
+    best = lane / max(lane - waited * held_up, 1e-12)
+    locked = 1.0 if waited > lane * WAITS or _wait_for_each_other(serial, threads) else held_share
+    worst = rounds.span_s(threads, less_queue=True) / rounds.span_s(threads, less_queue=True, holding=locked)
+    return min(1.0, worst), max(1.0, best)
 
 
 def _wait_for_each_other(serial: Sample, threads: Sample) -> bool:

@@ -91,18 +91,29 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     if end.outcome is not Outcome.OK:
         return ThreadsResult(outcome=end.outcome, error=end.error)
     samples = [sample for _, sample in pairs]
-    speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
-    worst, best = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
-    speedup = replace(speedup, low=speedup.low * worst, high=speedup.high * best)
+    hidden = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
     ceiling = _ceiling(serial.gil_held_fraction)
-    if ceiling is not None and _busy(measurement):
-        speedup = _capped(speedup, ceiling.high * CEILING_SLACK)
-    speedup = _in_room(speedup, measurement, machine)
+    noise = batch_noise(measurement, machine, less_queue=less_queue)
+
+    def speedup_if(factors: Sequence[float] | None = None) -> Estimate:
+        found = _speedup(pairs, noise, less_queue=less_queue, factors=factors)
+        if ceiling is not None and _busy(measurement):
+            found = _capped(found, ceiling.high * CEILING_SLACK)
+        return _in_room(found, measurement, machine)
+
+    least, most = (speedup_if(factors) for factors in zip(*hidden, strict=True))
+    speedup = replace(speedup_if(), low=least.low, high=most.high)
+    in_pool, least_in_pool, most_in_pool = (
+        rounds.pool_speedup(one, serial.wall_s_per_call, machine.thread_task_s, task_high_s=machine.thread_task_high_s)
+        for one in (speedup, least, most)
+    )
     fraction = held_fraction(samples)
     return ThreadsResult(
         outcome=Outcome.OK,
         speedup=speedup,
-        pool_speedup=rounds.pool_speedup(speedup, serial.wall_s_per_call, machine.thread_task_s),
+        pool_speedup=in_pool,
+        pool_speedup_least=least_in_pool if _matters(hidden) else None,
+        pool_speedup_most=most_in_pool if _matters(hidden) else None,
         wall_s_per_call=_per_call(samples, less_queue=less_queue),
         cpu_s_per_call=_cpu_per_call(samples),
         gil_held_fraction=fraction,
@@ -123,12 +134,23 @@ def _processes(
     samples = [sample for _, sample in pairs]
     speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
     speedup = _in_room(speedup, measurement, machine)
+    over, over_least, over_most = _over_threads(
+        measurement, machine, doubt.holding(serial, measurement), less_queue=less_queue
+    )
     memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
     return ProcessesResult(
         outcome=Outcome.OK,
         speedup=speedup,
-        over_threads=_over_threads(measurement, machine, doubt.holding(serial, measurement), less_queue=less_queue),
-        pool_speedup=rounds.pool_speedup(speedup, serial.wall_s_per_call, machine.process_task_s, measurement.transfer),
+        over_threads=over,
+        over_threads_least=over_least,
+        over_threads_most=over_most,
+        pool_speedup=rounds.pool_speedup(
+            speedup,
+            serial.wall_s_per_call,
+            machine.process_task_s,
+            measurement.transfer,
+            task_high_s=machine.process_task_high_s,
+        ),
         transfer_s_per_call=measurement.transfer.pipe_s if measurement.transfer is not None else None,
         wall_s_per_call=_per_call(samples, less_queue=less_queue),
         cpu_s_per_call=_cpu_per_call(samples),
@@ -164,33 +186,51 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
     return rounds.scatter(assumed, serial, apart)
 
 
-def _speedup(pairs: Sequence[tuple[Sample, Sample]], noise: float, *, less_queue: bool) -> Estimate:
+def _speedup(
+    pairs: Sequence[tuple[Sample, Sample]], noise: float, *, less_queue: bool, factors: Sequence[float] | None = None
+) -> Estimate:
     """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
 
-    ``noise`` is that of one batch; a ratio has that of two.
+    ``noise`` is that of one batch; a ratio has that of two. ``factors``, one for each round, is by how much the
+    speed-up differs from what was measured.
     """
     ratios = [
-        rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
-        for serial, sample in pairs
+        factor * rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
+        for (serial, sample), factor in zip(pairs, factors or [1.0] * len(pairs), strict=True)
     ]
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
     return rounds.positive_centre(ratios, noise * math.sqrt(2) + queued * NOISE_OF_QUEUEING)
 
 
-def _over_threads(measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool) -> Estimate | None:
-    """Compare processes with threads directly; None unless both were measured in some round, and mean what they say."""
-    pairs = [
-        (one.threads, one.processes)
+def _over_threads(
+    measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool
+) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
+    """Compare processes with threads directly: as measured, at the least and at the most, where threads hide something.
+
+    None unless both were measured in some round, and mean what they say.
+    """
+    known = [
+        (one.serial, one.threads, one.processes)
         for one in measurement.rounds
         if one.threads is not None and one.processes is not None
     ]
     parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_BUSY
-    if not pairs or (parallel_inside and _busy(measurement)):
-        return None
-    ratio = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
-    serial = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
-    worst, best = doubt.of(serial, holding, less_queue=less_queue)
-    return replace(ratio, low=ratio.low / best, high=ratio.high / worst)
+    if not known or (parallel_inside and _busy(measurement)):
+        return None, None, None
+    noise = batch_noise(measurement, machine, less_queue=less_queue)
+    hidden = doubt.of([(serial, threads) for serial, threads, _ in known], holding, less_queue=less_queue)
+    pairs = [(threads, processes) for _, threads, processes in known]
+    least, most = (
+        _speedup(pairs, noise, less_queue=less_queue, factors=[1 / factor for factor in factors])
+        for factors in reversed(tuple(zip(*hidden, strict=True)))
+    )
+    over = replace(_speedup(pairs, noise, less_queue=less_queue), low=least.low, high=most.high)
+    return (over, least, most) if _matters(hidden) else (over, None, None)
+
+
+def _matters(hidden: Sequence[tuple[float, float]]) -> bool:
+    """Tell whether a busy machine may have hidden anything in some round."""
+    return any(factors != (1.0, 1.0) for factors in hidden)
 
 
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 from statistics import NormalDist, fmean, median
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,10 @@ OTHERS = 0.05
 COMPUTES_ALL = 0.8
 """CPU utilization from which a thread's own CPU time measures one core."""
 _ROBUST_FROM = 5
-"""From so many rounds on the median and the median deviation are used: fewer cannot tell an outlier."""
+"""From so many rounds on a robust centre and deviation are used: fewer cannot tell an outlier."""
 _TELLS = 2
 _MAD_TO_SD = 1.4826
-_MEDIAN_SE = math.sqrt(math.pi / 2)
+_PAIRS_SE = math.sqrt(math.pi / 3)
 
 
 def t_quantile(probability: float, freedom: int) -> float:
@@ -62,12 +62,13 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
 
     The variance is a weighted mean of the values' own and of ``prior_sd`` squared, the latter counting as
     `PRIOR_WEIGHT` degrees of freedom, so that one value has an interval at all, and two that agree by luck do not
-    pass for exact. From 5 values on, the median and a deviation without the farthest fifth stand for mean and standard
-    deviation: one disturbed round then moves little.
+    pass for exact. From 5 values on, the median of the means of all pairs and a deviation without the farthest fifth
+    stand for mean and standard deviation: one disturbed round in five then moves little, at hardly any cost in
+    precision (the plain median would cost a quarter).
 
     Raises `ValueError` without values. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics and
-    Molecular Biology 3(1), 2004, section 3; small-sample factor of the MAD: Croux and Rousseeuw, Computational
-    Statistics, 1992; standard error of the median: asymptotic, sqrt(pi/2) that of the mean.
+    Molecular Biology 3(1), 2004, section 3; centre and its standard error, asymptotically sqrt(pi/3) that of the mean:
+    J. L. Hodges, E. L. Lehmann, Annals of Mathematical Statistics 34, 1963.
     """
     if not values:
         msg = "no values to estimate from"
@@ -77,12 +78,17 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
         middle, widen = fmean(values), 1.0
         own = sum((value - middle) ** 2 for value in values)
     else:
-        middle, widen = median(values), _MEDIAN_SE
+        middle, widen = _of_pairs(values), _PAIRS_SE
         own = _robust_sd(values) ** 2 * (number - 1)
     freedom = PRIOR_WEIGHT + number - 1
     spread = math.sqrt((PRIOR_WEIGHT * prior_sd**2 + own) / freedom)
     half = t_quantile((1 + CONFIDENCE) / 2, freedom) * spread * widen / math.sqrt(number)
     return Estimate(value=middle, low=middle - half, high=middle + half, confidence=CONFIDENCE)
+
+
+def _of_pairs(values: Sequence[float]) -> float:
+    """Return the median of the means of all pairs, each value with itself included."""
+    return median((one + other) / 2 for one, other in combinations_with_replacement(values, 2))
 
 
 def positive_centre(values: Sequence[float], prior_sd: float) -> Estimate:
@@ -312,20 +318,29 @@ def _alike(values: Sequence[float]) -> bool:
 
 
 def pool_speedup(
-    speedup: Estimate, call_s: Estimate, task_s: float | None, transfer: Transfer | None = None
+    speedup: Estimate,
+    call_s: Estimate,
+    task_s: float | None,
+    transfer: Transfer | None = None,
+    *,
+    task_high_s: float | None = None,
 ) -> Estimate:
     """Predict the speed-up of a pool from that of the bare calls and the cost of handing one call out.
 
     A pool finishes a call every max(call / speed-up, hand-out): one thread hands out, the workers work beside it.
-    ``task_s`` None costs nothing. A ``transfer`` adds its two sides: the workers' to the call, the parent's to the
-    hand-out.
+    ``task_s`` None costs nothing; the low end is that of ``task_high_s``, where it is known. A ``transfer`` adds its
+    two sides: the workers' to the call, the parent's to the hand-out.
     """
     if task_s is None and transfer is None:
         return speedup
-    cost = max((task_s or 0.0) + (transfer.parent_s if transfer is not None else 0.0), 1e-12)
-    beside = transfer.worker_s if transfer is not None else 0.0
+    moving_s, beside = (transfer.parent_s, transfer.worker_s) if transfer is not None else (0.0, 0.0)
+    best = task_s or 0.0
     value, low, high = (
-        min(gain * (call / (call + beside)), call / cost)
-        for gain, call in ((speedup.value, call_s.value), (speedup.low, call_s.low), (speedup.high, call_s.high))
+        min(gain * (call / (call + beside)), call / max(task + moving_s, 1e-12))
+        for gain, call, task in (
+            (speedup.value, call_s.value, best),
+            (speedup.low, call_s.low, max(best, task_high_s or 0.0)),
+            (speedup.high, call_s.high, best),
+        )
     )
     return Estimate(value=value, low=low, high=high, confidence=speedup.confidence)

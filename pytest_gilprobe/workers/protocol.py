@@ -77,11 +77,12 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOut:
-    """Measure what a pool of ``workers`` costs per task; no test is open."""
+    """Measure what a pool of ``workers`` costs per task, or only to import ``module`` in them; no test is open."""
 
     strategy: Strategy
     workers: int
     start_method: str
+    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +156,16 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOut:
-    """What a pool costs: per task, and to start and end one worker (0 for threads)."""
+    """What a pool costs: per task, and to start and end one worker (0 for threads).
+
+    ``task_s`` is that of the best round, ``task_high_s`` of the middle one. ``import_s`` is how long all of its workers
+    took to import the module that was asked for; ``None`` where they could not.
+    """
 
     task_s: float
     start_up_s: float
+    task_high_s: float | None = None
+    import_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
