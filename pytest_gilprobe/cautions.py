@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
 from pytest_gilprobe.reporters import numbers
-from pytest_gilprobe.stats.rounds import children_share, kendall_tau, lane_s_per_call
-from pytest_gilprobe.thresholds import NATIVE_BUSY
+from pytest_gilprobe.stats.reduce import scaling_now
+from pytest_gilprobe.stats.rounds import children_share, kendall_tau, lane_s_per_call, quotient
+from pytest_gilprobe.thresholds import NATIVE_BUSY, THROTTLED, gil_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +38,11 @@ STEADY = 0.8
 probability of 0.8 %, 10 rounds of 0.02 %."""
 UNEVEN = 1.5
 """Middle rounds that differ by more than this show calls that are not alike."""
-THROTTLED = 0.02
-"""Share of a probe's time under the CPU quota's brake from which it is worth telling."""
 SCALES = 0.7
-"""Share of the machine's own scaling that threads without a GIL should reach."""
+"""Share of what the GIL and the machine allow that threads should reach. Two threads that each hold the GIL for half of
+their time, at random, reach 0.8 of what it allows: they meet there by chance (a closed queue of two customers)."""
+SCALES_FREELY = 0.87
+"""Share of the machine's own scaling that threads without a GIL should reach: what counts as equal (1 / 1.15)."""
 
 
 def of(evidence: Evidence, bound: Bound, gil: Gil) -> tuple[Caution, ...]:
@@ -135,7 +137,7 @@ def _not_the_gil(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
         return None
     allowed = min(float(evidence.measurement.workers), ceiling or float(evidence.measurement.workers))
     native = (evidence.serial.native_cpu_share or 0.0) > NATIVE_BUSY
-    scaling = evidence.machine.scaling
+    scaling = scaling_now(evidence.measurement, evidence.machine)
     machine_can = bound is Bound.IO or scaling is None or scaling.value >= allowed * SCALES
     if gil in {Gil.RELEASED, Gil.PARTIAL} and threads.high < allowed * SCALES and machine_can and not native:
         cause = "handing the GIL back and forth" if gil is Gil.PARTIAL else "a lock, the allocator or memory"
@@ -147,9 +149,11 @@ def _not_the_gil(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
     return None
 
 
-def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
-    threads, scaling = evidence.threads.speedup, evidence.machine.scaling
-    if gil is not Gil.ABSENT or threads is None or scaling is None or threads.high >= scaling.value * SCALES:
+def _contended(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:
+    threads, scaling = evidence.threads.speedup, scaling_now(evidence.measurement, evidence.machine)
+    if gil is not Gil.ABSENT or threads is None or scaling is None or bound is Bound.IO:
+        return None
+    if threads.low <= 0 or quotient(threads, scaling).high >= SCALES_FREELY:
         return None
     if (evidence.serial.native_cpu_share or 0.0) > NATIVE_BUSY:
         return None
@@ -223,6 +227,18 @@ def _uneven(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
     return None
 
 
+def _part_open(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
+    fraction, used = evidence.serial.gil_held_fraction, evidence.serial.cpu_utilization
+    words = gil_words(fraction, used.low, used.high) if fraction is not None and gil is not Gil.ABSENT else ()
+    if fraction is None or len(words) < 2:  # noqa: PLR2004 - one word is no question
+        return None
+    return (
+        f"the GIL's part may be {' or '.join(words)}: it was held for {numbers.percent(fraction.low)} to "
+        f"{numbers.percent(fraction.high)} of the time, computing for {numbers.percent(used.low)} to "
+        f"{numbers.percent(used.high)}, which does not decide"
+    )
+
+
 def _unwatched(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     why = evidence.measurement.gil_unwatched
     if why is None or gil is Gil.ABSENT or evidence.serial.gil_held_fraction is not None:
@@ -256,4 +272,5 @@ _RULES: dict[str, Callable[[Evidence, Bound, Gil], str | None]] = {
     "slow-first-call": _cold,
     "uneven-calls": _uneven,
     "gil-unwatched": _unwatched,
+    "gil-part-open": _part_open,
 }

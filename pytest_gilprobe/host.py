@@ -60,17 +60,27 @@ def cgroup_cpu_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = _CGROU
     return min(quotas, default=None)
 
 
-def throttled_s() -> float | None:
-    """Return how long this cgroup has been held back by its CPU quota so far, in seconds; None if untold."""
-    for folder in _cgroup_folders(Path("/proc/self/cgroup"), _CGROUP_V2):
-        try:
-            fields = dict(line.split() for line in (folder / "cpu.stat").read_text("ascii").splitlines())
-            if "throttled_usec" in fields:
-                return int(fields["throttled_usec"]) / 1e6
-            if "throttled_time" in fields:
-                return int(fields["throttled_time"]) / 1e9
-        except (OSError, ValueError):
-            continue
+def throttled_s(proc: Path = Path("/proc/self/cgroup"), root: Path = _CGROUP_V2) -> float | None:
+    """Return how long CPU quotas have held this cgroup or an ancestor of it back so far, in seconds; None if untold.
+
+    The brake counts in the cgroup whose quota it is, so all of them are added up. The kernel counts every CPU on its
+    own: two threads held back on two CPUs for 1 s are 2 s.
+
+    Source: ``throttled_usec`` of ``cpu.stat`` in the kernel's ``cgroup-v2.rst``; ``throttled_time`` in its
+    ``sched-bwc.rst``.
+    """
+    told = [held for folder in _cgroup_folders(proc, root) if (held := _throttled_in(folder)) is not None]
+    return sum(told) if told else None
+
+
+def _throttled_in(folder: Path) -> float | None:
+    try:
+        fields = dict(line.split() for line in (folder / "cpu.stat").read_text("ascii").splitlines())
+        for name, per_s in (("throttled_usec", 1e6), ("throttled_time", 1e9)):
+            if name in fields:
+                return int(fields[name]) / per_s
+    except (OSError, ValueError):
+        pass
     return None
 
 

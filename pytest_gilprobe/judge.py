@@ -18,11 +18,21 @@ from pytest_gilprobe.model import (
     Gil,
     Outcome,
     Recommendation,
+    Strategy,
     Verdict,
     Wish,
 )
-from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, children_share, cores_used, is_quiet, is_unqueued, lanes_s
+from pytest_gilprobe.stats.reduce import scaling_now, throttled
+from pytest_gilprobe.stats.rounds import (
+    AGREEMENT,
+    QUIET,
+    children_share,
+    cores_used,
+    gil_was_on,
+    is_quiet,
+    is_unqueued,
+    lanes_s,
+)
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT, gil_at
@@ -97,9 +107,7 @@ def gil_of(evidence: Evidence) -> Gil:
 
     A share whose interval reaches from *released* to *held* is unknown.
     """
-    if not evidence.measurement.gil_on_at_start and not any(
-        reading.gil_enabled for one in evidence.measurement.rounds for reading in one.serial.readings
-    ):
+    if not gil_was_on(evidence.measurement):
         return Gil.ABSENT
     return gil_at(evidence.serial.gil_held_fraction, evidence.serial.cpu_utilization.value)
 
@@ -110,16 +118,13 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
     The rule is asked at every corner of the intervals; it is monotone in each speed-up, so corners that agree speak
     for all between.
     """
-    threads, processes = _interval(evidence.threads, evidence), _interval(evidence.processes, evidence)
+    threads, processes = _interval(Strategy.THREADS, evidence), _interval(Strategy.PROCESSES, evidence)
     if threads is None and processes is None:
         return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=reasons.nothing_to_compare(evidence))
     found = {rule(*corner) for corner in product(_ends(threads), _ends(processes))}
     strategy = found.pop() if len(found) == 1 else _by_direct_comparison(evidence, threads, processes)
     if strategy is None:
-        unsettled = " or ".join(sorted(found, key=list[str](Recommendation).index))
-        return Choice(
-            strategy=Recommendation.INCONCLUSIVE, why_not=reasons.straddles(evidence, unsettled), wish=Wish.ROUND
-        )
+        return _undecided(evidence, bound, " or ".join(sorted(found, key=list[str](Recommendation).index)))
     if strategy is Recommendation.SERIAL and _costs_rule_out(evidence):
         return Choice(strategy=strategy)
     if strategy is Recommendation.SERIAL and needs_cpus(evidence, bound):
@@ -127,6 +132,16 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
     if doubt := disturbed(evidence) or contradicts(evidence):
         return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=doubt, wish=Wish.ROUND)
     return Choice(strategy=strategy)
+
+
+def _undecided(evidence: Evidence, bound: Bound, unsettled: str) -> Choice:
+    """Say why the intervals decide nothing yet: of what a CPU quota holds back, many rounds more will not either."""
+    if throttled(evidence.measurement) and needs_cpus(evidence, bound):
+        why_not = reasons.held_back(evidence, unsettled)
+        more = len(evidence.measurement.rounds) < ROUNDS_WHEN_DISTURBED
+    else:
+        why_not, more = reasons.straddles(evidence, unsettled), True
+    return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=why_not, wish=Wish.ROUND if more else Wish.NOTHING)
 
 
 def _by_direct_comparison(
@@ -209,16 +224,17 @@ def rule(threads: float, processes: float) -> Recommendation:
     return Recommendation.THREADS if threads * CLOSE >= best else Recommendation.PROCESSES
 
 
-def _interval(result: ThreadsResult | ProcessesResult, evidence: Evidence) -> tuple[float, float] | None:
+def _interval(strategy: Strategy, evidence: Evidence) -> tuple[float, float] | None:
     """Return a strategy's possible pool speed-ups; None if it is out because it failed, hung or crashed.
 
     N workers cannot do more than N times the work of one, so no interval reaches beyond. A strategy that time did not
     allow to try may have any speed-up; one that was not asked for, or must not be tried, has none.
     """
+    result = evidence.threads if strategy is Strategy.THREADS else evidence.processes
     most = float(evidence.measurement.workers)
     if result.pool_speedup is not None:
         return min(result.pool_speedup.low, most), min(result.pool_speedup.high, most)
-    if result.outcome is Outcome.SKIPPED and result.error == evidence.measurement.out_of_time:
+    if result.outcome is Outcome.SKIPPED and strategy in evidence.measurement.no_time_for:
         return 0.0, most
     return None
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe import host
 from pytest_gilprobe.bench import Bench, NotProbed, text_of
 from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy, Wish
-from pytest_gilprobe.stats.rounds import lane_s_per_call
+from pytest_gilprobe.stats.rounds import gil_was_on, lane_s_per_call
 from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import Batch, Control, Done, Ship, Shipped
 
@@ -125,7 +125,6 @@ class _Probe:
         self._bench.seen = seen
 
     def run(self, settled: Settled) -> Measurement:
-        throttled = host.throttled_s()
         self._bench.start()
         self._clock = replace(self._clock, started_ns=host.perf_counter_ns())  # their start is the session's cost
         self._bench.set_up()
@@ -140,14 +139,14 @@ class _Probe:
         self._bench.tear_down()  # not after Ctrl-C: then the workers are killed, and nobody waits for their answers
         if not self._seen.rounds:
             raise NotProbed(self._seen.out_of_time or "no serial batch could be run")
-        return replace(self._seen, throttled_share=self._throttled(throttled))
+        return self._seen
 
-    def _throttled(self, before: float | None) -> float | None:
+    def _throttled(self, before: float | None, since_ns: int) -> float | None:
+        """Tell the share of the time since then for which a CPU quota held threads back."""
         after = host.throttled_s()
         if before is None or after is None:
             return None
-        took = (host.perf_counter_ns() - self._clock.started_ns) / 1e9
-        return max(0.0, after - before) / took
+        return min(1.0, max(0.0, after - before) / max((host.perf_counter_ns() - since_ns) / 1e9, 1e-9))
 
     def _warm_up(self) -> Sample:
         """Make the first call in every worker at once, and keep its time."""
@@ -219,6 +218,7 @@ class _Probe:
             self._bench.replace(fresh=False)
 
     def _rounds(self, cold: Sample, settled: Settled) -> None:
+        throttled, since_ns = host.throttled_s(), host.perf_counter_ns()
         for number in range(MOST_ROUNDS):
             if not self._affordable(number):
                 return
@@ -230,6 +230,7 @@ class _Probe:
                 self._seen = replace(self._seen, out_of_time=str(finding))
                 return
             self._listen()
+            self._seen = replace(self._seen, throttled_share=self._throttled(throttled, since_ns))
             wish = settled(self._seen) if self._seen.rounds else Wish.ROUND
             if wish is Wish.CONTROL and self._control():
                 wish = settled(self._seen)
@@ -241,7 +242,7 @@ class _Probe:
 
         Once, in a pass that is not timed.
         """
-        blind = self._seen.gil_unwatched is not None and self._seen.gil_on_at_start
+        blind = self._seen.gil_unwatched is not None and gil_was_on(self._seen)
         if not blind or self._seen.heartbeat is not None or not self._seen.rounds:
             return
         calls = max(self._calls, min(MOST_CALLS, math.ceil(HEARTBEAT_S / self._call_s)))
@@ -313,7 +314,11 @@ class _Probe:
                 and strategy is not Strategy.SERIAL
                 and self._clock.left_s() < self._calls * self._call_s * self._factor(strategy)
             ):
-                self._seen = replace(self._seen, out_of_time=self._too_long(strategy))
+                self._seen = replace(
+                    self._seen,
+                    out_of_time=self._too_long(strategy),
+                    no_time_for=self._seen.no_time_for | {strategy},
+                )
                 continue
             self._progress(strategy, number + 1)
             first = number == 0 and strategy is Strategy.SERIAL
@@ -352,7 +357,8 @@ class _Probe:
             question = Batch(calls=self._calls, threads=threads)
             answer, trace, why = self._pool.ask_watched(self._bench.workers[0], question, pause)
             answers = [answer]
-            self._seen = replace(self._seen, gil_unwatched=why)
+            if strategy is Strategy.SERIAL:
+                self._watched(why, trace)
         bad = next((answer for answer in answers if not isinstance(answer, Done)), None)
         if bad is None:
             readings: list[BatchReading] = [answer.reading for answer in answers if isinstance(answer, Done)]
@@ -364,6 +370,11 @@ class _Probe:
         # What a strategy that hangs costs is not taken from the others' time.
         self._clock = replace(self._clock, started_ns=self._clock.started_ns + host.perf_counter_ns() - started_ns)
         return None
+
+    def _watched(self, why_not: str | None, trace: GilTrace | None) -> None:
+        """Keep why serial batches are not watched, as long as none of them was."""
+        watched = trace is not None or any(one.serial.trace is not None for one in self._seen.rounds)
+        self._seen = replace(self._seen, gil_unwatched=None if watched else why_not)
 
     def _look_s(self) -> float:
         """Choose the mean time between looks at the GIL in a serial batch."""

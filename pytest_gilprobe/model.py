@@ -487,11 +487,13 @@ class Measurement:
     """Everything that one probe saw. ``workers`` threads, or processes, shared the calls of a batch.
 
     ``threads_end`` and ``processes_end`` are ``ok`` as long as nothing went wrong, even before the first round.
-    ``gil_unwatched`` says why no trace was made. ``throttled_share`` is the share of the probe's time for which the
-    machine's CPU quota held everything back; ``gil_on_at_start`` is the GIL's state in the workers before any call.
+    ``gil_unwatched`` says why no serial batch was watched. ``throttled_share`` is the share of the rounds' time for
+    which a CPU quota held threads back, at most 1; ``gil_on_at_start`` is the GIL's state in the workers before any
+    call.
     ``controls`` are rounds of the fixed pure-Python loop, serial and in processes, run between the workload's own.
     ``left_changed`` names what the calls left changed in their processes, which were replaced then.
-    ``gil_switched_on_by`` names the modules whose import switched the GIL on.
+    ``gil_switched_on_by`` names the modules whose import switched the GIL on. ``out_of_time`` says what there was no
+    time for, in the user's words, and ``no_time_for`` which strategies were not tried at all for want of it.
     """
 
     workers: int
@@ -507,6 +509,7 @@ class Measurement:
     left_changed: tuple[str, ...] = ()
     gil_switched_on_by: tuple[str, ...] = ()
     out_of_time: str | None = None
+    no_time_for: frozenset[Strategy] = frozenset()
     controls: tuple[Round, ...] = ()
     heartbeat: Sample | None = None
     callee: Callee | None = None

@@ -145,6 +145,15 @@ def straddles(evidence: Evidence, unsettled: str) -> str:
     return f"it may be {unsettled} (in a pool: {spans or 'nothing measured'}){_more_time(evidence)}"
 
 
+def held_back(evidence: Evidence, unsettled: str) -> str:
+    """Say that a CPU quota hides what computing in parallel would gain."""
+    share = numbers.percent(evidence.measurement.throttled_share)
+    return (
+        f"it may be {unsettled}: a CPU quota held the probe back for {share} of its time, so what computes in parallel "
+        "reads too slow; raise the quota"
+    )
+
+
 def nothing_to_compare(evidence: Evidence) -> str:
     """Say why there is no second strategy to compare serial calls with."""
     causes = {

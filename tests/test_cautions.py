@@ -25,6 +25,8 @@ from pytest_gilprobe.model import (
 QUIET = evidence()
 """Computing under the GIL on a quiet machine: nothing to caution about."""
 SWITCHED_ON = measurement(Round(serial=serial(gil=True)), gil_on_at_start=False)
+SLOW_NOW = measurement(controls=(Round(serial=serial(), processes=processes(0.2, 0.5)),))
+"""Between the rounds, the machine gave a plain loop nothing either, whatever it gave at the session's start."""
 CATALOGUE = Path(__file__).resolve().parents[1] / "docs/messages.md"
 
 
@@ -63,7 +65,14 @@ CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
         (evidence(1.0, 2.0, gil_held_fraction=estimate(0.05)), Bound.CPU, Gil.RELEASED),
         (evidence(ThreadsResult(**told(1.0, ceiling=1.9)), 2.0), Bound.IO, Gil.PARTIAL),
     ],
-    "contended-without-gil": [(evidence(1.0, 2.0, gil_held_fraction=None), Bound.CPU, Gil.ABSENT)],
+    "contended-without-gil": [
+        (evidence(1.0, 2.0, gil_held_fraction=None), Bound.CPU, Gil.ABSENT),
+        (
+            evidence(estimate(1.42, 1.25, 1.61), 1.9, on=machine(scaling=estimate(1.94, 1.85, 2.03))),
+            Bound.CPU,
+            Gil.ABSENT,
+        ),
+    ],
     "more-workers-than-cpus": [(evidence(on=machine(cpus=1)), Bound.CPU, Gil.HELD)],
     "busy-machine": [(evidence(run_queue_share=0.3), Bound.CPU, Gil.HELD)],
     "throttled": [(evidence(seen=measurement(throttled_share=0.1)), Bound.CPU, Gil.HELD)],
@@ -76,6 +85,15 @@ CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
     ],
     "gil-unwatched": [
         (evidence(seen=measurement(gil_unwatched="no right to"), gil_held_fraction=None), Bound.CPU, Gil.UNKNOWN)
+    ],
+    "gil-part-open": [
+        (evidence(gil_held_fraction=estimate(0.85, 0.7, 1.0)), Bound.CPU, Gil.HELD),
+        (evidence(gil_held_fraction=estimate(0.5, 0.1, 0.9)), Bound.CPU, Gil.UNKNOWN),
+        (
+            evidence(gil_held_fraction=estimate(0.3), cpu_utilization=estimate(0.36, 0.3, 0.42)),
+            Bound.INCONCLUSIVE,
+            Gil.HELD,
+        ),
     ],
 }
 SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
@@ -94,6 +112,10 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("not-the-gil", evidence(1.0, 2.0), Bound.INCONCLUSIVE, Gil.RELEASED),
     ("not-the-gil", evidence(1.0, 1.0, native_cpu_share=0.9), Bound.CPU, Gil.RELEASED),
     ("not-the-gil", evidence(1.0, 1.0, on=machine(scaling=estimate(1.0))), Bound.CPU, Gil.RELEASED),
+    ("not-the-gil", evidence(1.0, 1.0, seen=SLOW_NOW), Bound.CPU, Gil.RELEASED),
+    ("contended-without-gil", evidence(1.0, 1.0, seen=SLOW_NOW), Bound.CPU, Gil.ABSENT),
+    ("contended-without-gil", evidence(1.0, 2.0), Bound.IO, Gil.ABSENT),
+    ("contended-without-gil", evidence(estimate(1.42, 1.15, 1.75), 2.0), Bound.CPU, Gil.ABSENT),
     ("contended-without-gil", evidence(1.9, 2.0), Bound.CPU, Gil.ABSENT),
     ("contended-without-gil", evidence(1.0, 1.0, native_cpu_share=0.9), Bound.CPU, Gil.ABSENT),
     ("contended-without-gil", evidence(1.0, 1.0, on=machine(scaling=None)), Bound.CPU, Gil.ABSENT),
@@ -107,6 +129,9 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("uneven-calls", evidence(seen=rising(1.0, 1.0, 1.4, 1.0, 1.3, 1.4)), Bound.CPU, Gil.HELD),
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="free"), gil_held_fraction=None), Bound.CPU, Gil.ABSENT),
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="at times")), Bound.CPU, Gil.HELD),
+    ("gil-part-open", evidence(gil_held_fraction=estimate(0.9, 0.81, 0.95)), Bound.CPU, Gil.HELD),
+    ("gil-part-open", evidence(gil_held_fraction=estimate(0.5, 0.1, 0.9)), Bound.CPU, Gil.ABSENT),
+    ("gil-part-open", evidence(gil_held_fraction=None), Bound.CPU, Gil.UNKNOWN),
 ]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import os
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -62,6 +64,65 @@ def test_line_without_fields_is_passed_over(cgroup: Path) -> None:
     (cgroup / "self").write_text("nonsense\n0::/slice/unit\n")
     (cgroup / "root/slice/unit/cpu.max").write_text("200000 100000\n")
     assert quota(cgroup) == 2.0
+
+
+def test_throttling_of_all_ancestors_counts(cgroup: Path) -> None:
+    """A quota's brake is told by the cgroup that has the quota, often an ancestor: what each one tells is added up."""
+    assert host.throttled_s(cgroup / "self", cgroup / "root") is None
+    (cgroup / "root/slice/unit/cpu.stat").write_text("usage_usec 9\nnr_throttled 0\nthrottled_usec 0\n")
+    assert host.throttled_s(cgroup / "self", cgroup / "root") == 0.0
+    (cgroup / "root/slice/cpu.stat").write_text("usage_usec 9\nnr_throttled 3\nthrottled_usec 250000\n")
+    assert host.throttled_s(cgroup / "self", cgroup / "root") == 0.25
+    (cgroup / "root/cpu.stat").write_text("usage_usec 9\n")
+    assert host.throttled_s(cgroup / "self", cgroup / "root") == 0.25
+
+
+def test_throttling_of_the_first_version(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first version of cgroups counts in nanoseconds, in a mount of its own."""
+    monkeypatch.setattr(host, "_CGROUP_V1", cgroup / "cpu")
+    (cgroup / "cpu/outer/inner").mkdir(parents=True)
+    (cgroup / "self").write_text("3:cpu,cpuacct:/outer/inner\n0::/\n")
+    (cgroup / "cpu/outer/inner/cpu.stat").write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
+    (cgroup / "cpu/outer/cpu.stat").write_text("nr_periods 9\nnr_throttled 3\nthrottled_time 250000000\n")
+    assert host.throttled_s(cgroup / "self", cgroup / "root") == 0.25
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "throttled_usec lots\n", "throttled_usec\n"])
+def test_throttling_that_cannot_be_read_is_none(cgroup: Path, text: str) -> None:
+    """A file of another form tells nothing, and is no error."""
+    (cgroup / "root/slice/cpu.stat").write_text(text)
+    assert host.throttled_s(cgroup / "self", cgroup / "root") is None
+
+
+@linux
+def test_throttling_by_a_real_quota_is_seen() -> None:
+    """A process held back by the quota of its cgroup's parent can tell: where cgroups may be made here."""
+    mount = host._CGROUP_V1
+    outer = mount / f"gilprobe-test-{os.getpid()}"
+    inner = outer / "inner"
+    try:
+        inner.mkdir(parents=True)
+        (outer / "cpu.cfs_period_us").write_text("20000")
+        (outer / "cpu.cfs_quota_us").write_text("2000")
+    except OSError:
+        with contextlib.suppress(OSError):
+            outer.rmdir()
+        pytest.skip("no cgroup with a CPU quota can be made here")
+    code = (
+        f"open({str(inner / 'cgroup.procs')!r}, 'w').write('0')\n"
+        "from pytest_gilprobe import host\n"
+        "before = host.throttled_s()\n"
+        "for _ in range(3_000_000): pass\n"
+        "print(before, host.throttled_s(), host.cgroup_cpu_quota())\n"
+    )
+    try:
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    finally:
+        for folder in (inner, outer):
+            folder.rmdir()
+    before, after, allowed = map(float, found.stdout.split())
+    assert after > before
+    assert allowed == 0.1
 
 
 @pytest.mark.parametrize(("allowed", "cpus"), [(None, 8), (16.0, 8), (2.0, 2), (1.5, 1), (0.2, 1)])

@@ -21,9 +21,11 @@ from pytest_gilprobe.model import (
     ProcessesResult,
     Recommendation,
     Round,
+    Strategy,
     ThreadsResult,
     Wish,
 )
+from pytest_gilprobe.stats.reduce import reduce
 from pytest_gilprobe.thresholds import WORTH_IT
 
 SERIAL, THREADS, PROCESSES, INCONCLUSIVE = Recommendation
@@ -149,6 +151,13 @@ def test_gil_is_absent_only_if_it_was_off_throughout() -> None:
     assert gil_of(free(at_start=True, later=True)) is Gil.UNKNOWN
 
 
+def test_gil_that_threads_found_on_is_not_absent() -> None:
+    """An import in a thread switches the GIL on as well: a round whose serial batch had none yet tells nothing else."""
+    one = Round(serial=serial(gil=False), threads=threads(0.1, 1.0, gil=True), processes=processes(gil=False))
+    seen = measurement(one, gil_on_at_start=False)
+    assert gil_of(evidence(2.0, 2.0, seen=seen, gil_held_fraction=None)) is Gil.UNKNOWN
+
+
 # Choice
 
 
@@ -230,10 +239,20 @@ def test_strategy_that_time_did_not_allow_may_be_anything() -> None:
     """What was not tried for lack of time may be as fast as its workers: so threads at 1.4 do not win over it."""
     late = "not within 5 s"
     untried = ProcessesResult(outcome=Outcome.SKIPPED, error=late)
-    found = choose(evidence(1.4, untried, seen=measurement(out_of_time=late), gil_held_fraction=None), Bound.CPU)
+    seen = replace(THREE, out_of_time=late, no_time_for=frozenset({Strategy.PROCESSES}))
+    found = choose(evidence(1.4, untried, seen=seen, gil_held_fraction=None), Bound.CPU)
     assert found.strategy is INCONCLUSIVE
-    good = choose(evidence(1.9, untried, seen=replace(THREE, out_of_time=late), gil_held_fraction=None), Bound.CPU)
+    assert "threads or processes" in (found.why_not or "")
+    good = choose(evidence(1.9, untried, seen=seen, gil_held_fraction=None), Bound.CPU)
     assert good.strategy is THREADS
+
+
+def test_strategy_with_the_same_words_as_its_reason_is_not_one_without_time() -> None:
+    """It is the schedule that says what it had no time for, not the text of a reason that happens to be the same."""
+    words = "not within 5 s"
+    refused = ProcessesResult(outcome=Outcome.SKIPPED, error=words)
+    found = choose(evidence(1.4, refused, seen=replace(THREE, out_of_time=words), gil_held_fraction=None), Bound.CPU)
+    assert found.strategy is THREADS
 
 
 # Belief
@@ -318,6 +337,28 @@ def test_waiting_for_children_that_compute_needs_cpus() -> None:
     """A call that waits for its own child processes cannot overlap where they have no cores."""
     one = Round(serial=serial(busy=0.01, children_s=0.09), threads=threads(0.2, 0.01), processes=processes(0.2, 0.01))
     assert needs_cpus(evidence(1.0, 1.0, seen=measurement(one)), Bound.IO)
+
+
+@pytest.mark.parametrize(("number", "wish"), [(1, Wish.ROUND), (3, Wish.NOTHING)])
+def test_what_a_quota_held_back_is_inconclusive(number: int, wish: Wish) -> None:
+    """Under a CPU quota nothing is said of a call that computes, and soon no more rounds are wished for."""
+    one = Round(serial=serial(), threads=threads(0.2, 0.5), processes=processes(0.2, 0.5))
+    seen = measurement(*[one] * number, throttled_share=0.3)
+    alone, together, apart = reduce(seen, MACHINE)
+    found = choose(
+        Evidence(measurement=seen, machine=MACHINE, serial=alone, threads=together, processes=apart), Bound.CPU
+    )
+    assert (found.strategy, found.wish) == (INCONCLUSIVE, wish)
+    assert "CPU quota held the probe back for 30 %" in (found.why_not or "")
+
+
+def test_quota_does_not_hide_what_waiting_gains() -> None:
+    """Calls that wait overlap under any quota."""
+    one = Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(0.1, 0.01))
+    seen = measurement(*[one] * 3, throttled_share=0.3)
+    alone, together, apart = reduce(seen, MACHINE)
+    found = Evidence(measurement=seen, machine=MACHINE, serial=alone, threads=together, processes=apart)
+    assert choose(found, Bound.IO).strategy is THREADS
 
 
 def test_strategy_that_is_out_needs_no_cpus() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_gilprobe import host, measure
 from pytest_gilprobe.bench import NotProbed
 from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job
-from pytest_gilprobe.model import Measurement, Outcome, Strategy, Wish
+from pytest_gilprobe.model import GilMethod, GilTrace, Measurement, Outcome, Strategy, Wish
 from pytest_gilprobe.workers.protocol import Batch, Close, Control, Done, Failed, Open, Opened
 
 if TYPE_CHECKING:
@@ -142,6 +142,8 @@ def test_long_call_leaves_out_what_does_not_fit() -> None:
     found = run(FakePool(Behaviour(call_s=1.2)), rounds_until(9), max_time_s=2.5)
     assert len(found.rounds) == 1
     assert found.rounds[0].threads is None
+    assert found.no_time_for == {Strategy.THREADS}
+    assert found.rounds[0].processes is not None
     assert found.out_of_time is not None
     assert found.threads_end.outcome is Outcome.OK
 
@@ -313,16 +315,58 @@ def test_circumstances_are_kept() -> None:
 
 
 def test_throttling_is_a_share_of_the_probes_time() -> None:
-    """Time under the quota's brake is divided by how long the probe took."""
+    """Time under the quota's brake is divided by how long the rounds took, and told before each decision."""
     pool = FakePool(Behaviour(call_s=0.05))
-    told = iter([1.0, 1.25])
+    told, moments, shares = iter([1.0, 1.125, 9.0]), [], []
     job = Job(plan=plan(), keep=0, cpus=2, known_call_s=0.0)
-    began = pool.clock.now_ns
+
+    def throttled_s() -> float:
+        moments.append(pool.clock.now_ns)
+        return next(told)
+
+    def settled(so_far: Measurement) -> Wish:
+        shares.append(so_far.throttled_share)
+        return rounds_until(2)(so_far)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host, "perf_counter_ns", pool.clock.read_ns)
-        patch.setattr(host, "throttled_s", lambda: next(told))
-        found = measure.measure(job, cast("Pool", pool), lambda _: Wish.NOTHING, lambda *_: None)
-    assert found.throttled_share == pytest.approx(0.25 / ((pool.clock.now_ns - began) / 1e9))
+        patch.setattr(host, "throttled_s", throttled_s)
+        found = measure.measure(job, cast("Pool", pool), settled, lambda *_: None)
+    began, first, _ = moments
+    assert shares == [pytest.approx(0.125 / ((first - began) / 1e9)), 1.0]
+    assert found.throttled_share == 1.0
+
+
+@pytest.mark.parametrize(
+    ("watched", "why"), [((False, False), "not just now"), ((True, False), None), ((False, True), None)]
+)
+def test_watching_is_told_of_serial_batches(watched: tuple[bool, bool], why: str | None) -> None:
+    """Why the GIL was not watched is kept as long as no serial batch was, whatever became of the threads'."""
+    seen = iter(watched)
+    pool = FakePool()
+    usual = FakePool.ask_watched
+
+    class Watched(FakePool):
+        def ask_watched(self, worker: FakeWorker, question: Any, mean_interval_s: float) -> Any:
+            answer, _, _ = usual(pool, worker, question, mean_interval_s)
+            if question.threads > 1:
+                return answer, None, "no threads watched"
+            if next(seen):
+                return answer, GilTrace(method=GilMethod.MEMORY, at_ns=(), held=(), late_ns=()), None
+            return answer, None, "not just now"
+
+    pool = Watched(Behaviour(call_s=0.05))
+    assert run(pool, rounds_until(2)).gil_unwatched == why
+
+
+def test_gil_that_an_import_switched_on_is_listened_to() -> None:
+    """A worker that started without its GIL, and has it on in a batch, is heard by a heartbeat like any other."""
+    for later in (False, True):
+        pool = FakePool(Behaviour(call_s=0.05, gil_enabled=later))
+        for worker in cast("list[FakeWorker]", pool.ready(2)):
+            worker.ready = replace(worker.ready, gil_enabled=False) if worker.ready is not None else None
+        run(pool)
+        assert any(isinstance(asked, Batch) and asked.heartbeat for asked, _ in pool.asked) is later
 
 
 def test_wish_for_a_control_is_granted() -> None:

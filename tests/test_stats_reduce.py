@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe.model import End, GilMethod, Measurement, Outcome, Round, Transfer
+from pytest_gilprobe.stats import doubt
 from pytest_gilprobe.stats.reduce import correctable, held_fraction, reduce, scaling_now
 
 WAITS = Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01))
@@ -268,6 +269,45 @@ def test_scaling_is_the_freshest_known() -> None:
     assert found is not None
     assert found.value == pytest.approx(1.0)
     assert scaling_now(measurement(controls=(Round(serial=serial()),)), machine(scaling=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "trace_share", "threads_high", "processes_high"),
+    [(0.0, 1.0, 1.02, 1.02), (0.019, 1.0, 1.02, 1.02), (0.02, 1.0, 1.1, 2.0), (0.02, 0.0, 2.0, 2.0)],
+)
+def test_quota_leaves_open_what_it_may_have_taken(
+    share: float, trace_share: float, threads_high: float, processes_high: float
+) -> None:
+    """Speed-ups of calls that a quota held back reach up to the number of workers, or to what the GIL allows."""
+    one = Round(
+        serial=serial(trace=trace(trace_share)), threads=threads(0.2, 0.5), processes=processes(0.2, 0.5, workers=2)
+    )
+    _, together, apart = reduce(measurement(*[one] * 4, throttled_share=share), machine())
+    assert together.speedup is not None
+    assert apart.speedup is not None
+    assert together.speedup.value == pytest.approx(1.0)
+    assert together.speedup.high == pytest.approx(threads_high, abs=0.02)
+    assert apart.speedup.high == pytest.approx(processes_high, abs=0.02)
+    assert (apart.over_threads is None) == (share >= 0.02)
+
+
+def test_quota_leaves_waiting_calls_alone() -> None:
+    """Calls that wait are not held back, unless they wait for child processes that compute."""
+    waits = serial(busy=0.01), threads(0.2, 0.01), processes(0.2, 0.01)
+    for children_s, high in ((0.0, 1.02), (0.09, 2.0)):
+        first = serial(busy=0.01, children_s=children_s)
+        one = Round(serial=first, threads=waits[1], processes=waits[2])
+        _, _, apart = reduce(measurement(*[one] * 4, throttled_share=0.5), machine())
+        assert apart.speedup is not None
+        assert apart.speedup.high == pytest.approx(high, abs=0.05)
+
+
+def test_gil_switched_on_by_an_import_counts_as_held_where_unseen() -> None:
+    """A GIL that was off at the start but on in a round may have been held by any queueing thread."""
+    for at_start, later, share in ((False, False, 0.0), (False, True, 1.0), (True, True, 1.0)):
+        one = Round(serial=serial(gil=later), threads=threads(gil=later), processes=processes(gil=later))
+        seen = measurement(one, gil_on_at_start=at_start)
+        assert doubt.holding(reduce(seen, machine())[0], seen) == share
 
 
 @st.composite

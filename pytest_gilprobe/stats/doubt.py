@@ -31,7 +31,7 @@ WAITS = 0.1
 
 def holding(serial: SerialResult, measurement: Measurement) -> float:
     """Return the share of its CPU time for which a call holds the GIL; all of it where that is not known."""
-    if not measurement.gil_on_at_start:
+    if not rounds.gil_was_on(measurement):
         return 0.0
     if serial.gil_held_fraction is None:
         return 1.0

@@ -19,7 +19,7 @@ from pytest_gilprobe.model import (
     TimeShares,
 )
 from pytest_gilprobe.stats import doubt, held, rounds
-from pytest_gilprobe.thresholds import NATIVE_BUSY
+from pytest_gilprobe.thresholds import IO_BELOW, NATIVE_BUSY, THROTTLED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,8 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
         found = _speedup(pairs, noise, less_queue=less_queue, factors=factors)
         if ceiling is not None and _busy(measurement):
             found = _capped(found, ceiling.high * CEILING_SLACK)
-        return _in_room(found, measurement, machine)
+        most = math.inf if ceiling is None else ceiling.high * CEILING_SLACK
+        return _unbraked(_in_room(found, measurement, machine), measurement, serial, most)
 
     least, most = (speedup_if(factors) for factors in zip(*hidden, strict=True))
     speedup = replace(speedup_if(), low=least.low, high=most.high)
@@ -133,7 +134,7 @@ def _processes(
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
     speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
-    speedup = _in_room(speedup, measurement, machine)
+    speedup = _unbraked(_in_room(speedup, measurement, machine), measurement, serial)
     over, over_least, over_most = _over_threads(
         measurement, machine, doubt.holding(serial, measurement), less_queue=less_queue
     )
@@ -215,7 +216,7 @@ def _over_threads(
         if one.threads is not None and one.processes is not None
     ]
     parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_BUSY
-    if not known or (parallel_inside and _busy(measurement)):
+    if not known or (parallel_inside and _busy(measurement)) or throttled(measurement):
         return None, None, None
     noise = batch_noise(measurement, machine, less_queue=less_queue)
     hidden = doubt.of([(serial, threads) for serial, threads, _ in known], holding, less_queue=less_queue)
@@ -263,6 +264,27 @@ def _in_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> 
     capped = _capped(estimate, room)
     inside = width > 1 + NATIVE_BUSY and room < measurement.workers
     return replace(capped, low=min(capped.low, 1.0)) if inside else capped
+
+
+def throttled(measurement: Measurement) -> bool:
+    """Tell whether a CPU quota held the rounds back for long enough to matter."""
+    return (measurement.throttled_share or 0.0) >= THROTTLED
+
+
+def _unbraked(estimate: Estimate, measurement: Measurement, serial: SerialResult, most: float = math.inf) -> Estimate:
+    """Widen a speed-up to what it could be without a CPU quota, where one held back calls that compute.
+
+    What uses more CPUs is held back more, by how much nobody saw: so it may be as high as the number of workers, or
+    as ``most`` where the GIL sets that. Calls that wait do so under any quota.
+    """
+    waits = serial.cpu_utilization.high < IO_BELOW and not _children_compute(measurement)
+    if waits or not throttled(measurement):
+        return estimate
+    return replace(estimate, high=max(estimate.high, min(float(measurement.workers), most)))
+
+
+def _children_compute(measurement: Measurement) -> bool:
+    return median(rounds.children_share(one.serial) for one in measurement.rounds) > NATIVE_BUSY
 
 
 def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:

@@ -12,7 +12,7 @@ from pytest_gilprobe.model import Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_gilprobe.model import Round, Sample, Transfer
+    from pytest_gilprobe.model import Measurement, Round, Sample, Transfer
 
 CONFIDENCE = 0.95
 """Of every interval in a report: by convention."""
@@ -99,6 +99,23 @@ def positive_centre(values: Sequence[float], prior_sd: float) -> Estimate:
     """
     logs = centre([math.log(value) for value in values], prior_sd)
     return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
+
+
+def quotient(upper: Estimate, lower: Estimate) -> Estimate:
+    """Divide one positive estimate by another that was measured apart from it.
+
+    The distances to the ends, on the scale of logarithms, add as squares, each end of one with the opposite end of the
+    other. Raises `ValueError` where an end is not positive. *Source:* propagation of independent errors; for ends
+    that differ, A. Donner and G. Y. Zou, "Closed-form confidence intervals for functions", Statistical Methods in
+    Medical Research 21(4), 2012.
+    """
+    if min(upper.low, lower.low) <= 0:
+        msg = f"both estimates must be positive, found {upper.low} and {lower.low}"
+        raise ValueError(msg)
+    value = upper.value / lower.value
+    down = math.hypot(math.log(upper.value / upper.low), math.log(lower.high / lower.value))
+    up = math.hypot(math.log(upper.high / upper.value), math.log(lower.value / lower.low))
+    return Estimate(value=value, low=value / math.exp(down), high=value * math.exp(up), confidence=upper.confidence)
 
 
 def kendall_tau(values: Sequence[float]) -> float:
@@ -276,6 +293,16 @@ def waits_per_call(sample: Sample) -> float | None:
     """Return how often a call made its thread wait, in voluntary context switches; None where untold."""
     waits = [thread.waits for reading in sample.readings for thread in reading.threads]
     return None if None in waits else sum(wait or 0 for wait in waits) / calls_in(sample)
+
+
+def gil_was_on(measurement: Measurement) -> bool:
+    """Tell whether the GIL was on when serial calls or threads ran: from the start, or since an import switched it on.
+
+    No reading at all says what the start says.
+    """
+    samples = [sample for one in measurement.rounds for sample in (one.serial, one.threads) if sample is not None]
+    readings = [reading for sample in samples for reading in sample.readings]
+    return measurement.gil_on_at_start or any(reading.gil_enabled for reading in readings)
 
 
 def is_unqueued(one: Round) -> bool:
