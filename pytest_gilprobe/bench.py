@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import End, Measurement, Outcome, Strategy
-from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import Close, Closed, Failed, Open, Opened
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
-    from pytest_gilprobe.workers.pool import Pool, Worker
+    from pytest_gilprobe.workers.pool import Pool
     from pytest_gilprobe.workers.protocol import Answer
+    from pytest_gilprobe.workers.worker import Worker
 
 
 class NotProbed(Exception):  # noqa: N818 - not an error: a finding
@@ -55,13 +56,9 @@ class Bench:
         """Open the test in as many workers as the strategies need; in one alone if they cannot hold it at once."""
         found = self.start()
         answers = self._pool.ask_all(found, self._open)
-        opened = [worker for worker, answer in zip(found, answers, strict=True) if isinstance(answer, Opened)]
-        failed = [answer for answer in answers if not isinstance(answer, Opened)]
-        if failed and len(found) > 1:
-            self.end(Strategy.PROCESSES, failed[0], "set-up in several processes at once")
-            self._pool.ask_all(opened, Close())
-            found = self._ready(1)
-            answers = self._pool.ask_all(found, self._open)
+        bad = next((answer for answer in answers if not isinstance(answer, Opened)), None)
+        if bad is not None and len(found) > 1:
+            found, answers = self._alone(found, answers, bad)
         first = answers[0]
         if not isinstance(first, Opened):
             raise NotProbed(f"it passed, but could not be set up again in a worker process: {text_of(first)}")
@@ -79,6 +76,26 @@ class Bench:
             gil_on_at_start=ready.gil_enabled if ready is not None else True,
             gil_switched_on_by=ready.gil_switched_on_by if ready is not None else (),
         )
+
+    def _alone(
+        self, found: list[Worker], answers: list[Answer | Lost], bad: Answer | Lost
+    ) -> tuple[list[Worker], list[Answer | Lost]]:
+        """Go on without processes, in a worker where the test is open: one that was not in the others' way.
+
+        Where there is none, another try is made in one worker alone, unless they hung: that would hang, too.
+        """
+        several = "set-up in several processes at once"
+        one = f"set-up in one of {len(found)} processes at once"
+        self.end(Strategy.PROCESSES, bad, one if isinstance(bad, Lost) else several)
+        opened = [pair for pair in zip(found, answers, strict=True) if isinstance(pair[1], Opened)]
+        if opened:
+            self._pool.ask_all([worker for worker, _ in opened[1:]], Close())
+            return [opened[0][0]], [opened[0][1]]
+        if all(isinstance(answer, Lost) and answer.outcome is Outcome.HUNG for answer in answers):
+            return found, answers
+        self.end(Strategy.PROCESSES, bad, several)
+        found = self._ready(1)
+        return found, self._pool.ask_all(found, self._open)
 
     def start(self) -> list[Worker]:
         """Have as many workers as the strategies need; raise `NotProbed` where they do not come up."""
@@ -113,7 +130,7 @@ class Bench:
         count = len(self.workers)
         before = [worker for worker in self.workers if worker.alive]
         found = self._ready(count)
-        missing = [worker for worker in found if worker not in before]
+        missing = [worker for worker in found if worker not in before][: count - len(before)]
         for answer in self._pool.ask_all(missing, self._open):
             if not isinstance(answer, Opened):
                 raise NotProbed(f"it could not be set up again after a worker was lost: {text_of(answer)}")

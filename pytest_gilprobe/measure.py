@@ -17,8 +17,8 @@ from pytest_gilprobe import host
 from pytest_gilprobe.bench import Bench, NotProbed, text_of
 from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy, Wish
 from pytest_gilprobe.stats.rounds import lane_s_per_call
-from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import Batch, Control, Done, Ship, Shipped
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pytest_gilprobe.model import Outcome, Strategy
-from pytest_gilprobe.workers.pool import Lost, Pool
+from pytest_gilprobe.workers.pool import Pool
 from pytest_gilprobe.workers.protocol import (
     Batch,
     Close,
@@ -26,14 +26,16 @@ from pytest_gilprobe.workers.protocol import (
     Opened,
     WorkerSpec,
 )
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilprobe.workers.pool import Worker
+    from pytest_gilprobe.workers.worker import Worker
 
 TESTS = """
 import os, signal, threading, time
+import pytest
 
 calls = 0
 
@@ -59,6 +61,26 @@ def test_killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def test_captures(capsys):
+    pass
+
+def test_writes_where_it_should_not():
+    import stat
+    for number in range(3, 64):
+        try:
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                os.write(number, b"x\\0\\0\\0"[:3])
+                os.write(number, b"x" if os.environ.get("WHOLE") else b"")
+        except OSError:
+            pass
+    threading.Event().wait()
+
+@pytest.fixture(scope="session")
+def broken_at_first():
+    global calls
+    calls += 1
+    assert calls > 1, "not yet"
+
+def test_broken_at_first(broken_at_first):
     pass
 """
 TIMEOUT_S = 30.0
@@ -196,6 +218,44 @@ def test_dead_worker_is_noticed_and_replaced(pool: Pool, name: str, how: str) ->
     assert answer.outcome is Outcome.CRASHED
     assert how in answer.error
     assert isinstance(pool.ask(opened(pool, "test_quick")[0], Batch(calls=1)), Done)
+
+
+def test_hung_worker_does_not_take_others_with_it(pool: Pool) -> None:
+    """Of several workers asked at once only those that do not answer are lost."""
+    workers = [*opened(pool, "test_hangs_here_for_good"), *ready(pool, 2)[1:]]
+    assert isinstance(pool.ask(workers[1], Open(nodeid="test_it.py::test_quick", keep=0)), Opened)
+    answers = pool.ask_all(workers, Batch(calls=1), SHORT_S)
+    assert [type(answer) for answer in answers] == [Lost, Done]
+    assert [worker.alive for worker in workers] == [False, True]
+
+
+def test_part_of_an_answer_keeps_nobody_waiting(pool: Pool) -> None:
+    """A workload that writes into the worker's own pipe has it killed when the time is up, not waited for for ever."""
+    (worker,) = opened(pool, "test_writes_where_it_should_not")
+    answer = pool.ask(worker, Batch(calls=1), SHORT_S)
+    assert isinstance(answer, Lost)
+    assert answer.outcome is Outcome.HUNG
+    assert isinstance(pool.ask(opened(pool, "test_quick")[0], Batch(calls=1)), Done)
+
+
+def test_nonsense_is_no_answer(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload that writes a whole length and more into the worker's own pipe has it killed at once."""
+    monkeypatch.setenv("WHOLE", "yes")
+    (worker,) = opened(pool, "test_writes_where_it_should_not")
+    answer = pool.ask(worker, Batch(calls=1))
+    assert isinstance(answer, Lost)
+    assert answer.outcome is Outcome.CRASHED
+    assert "spoilt its connection" in answer.error
+
+
+def test_fixture_that_failed_is_tried_again(pool: Pool) -> None:
+    """A session's fixture that failed in a worker is not failed for good there."""
+    (worker,) = ready(pool)
+    asked = Open(nodeid="test_it.py::test_broken_at_first", keep=1)
+    first = pool.ask(worker, asked)
+    assert isinstance(first, Failed)
+    assert "not yet" in first.error
+    assert isinstance(pool.ask(worker, asked), Opened)
 
 
 def test_control_and_hand_out_are_measured(pool: Pool) -> None:

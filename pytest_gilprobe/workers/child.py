@@ -322,6 +322,8 @@ class Server:
             self.say(Closed(error=error, left=self._left, spoilt=spoilt, gil_switched_on_by=self._culprits.names))
         else:
             why = error or "the test did not get as far as its call"
+            self._let_go(None)  # pytest keeps the failure of a fixture for as long as the fixture's collector is set up
+            self._errors.clear()
             self.say(Failed(error=f"{why}\n{FORKED}" if self._spec.forked else why))
 
     def _let_go(self, following: pytest.Item | None) -> None:
