@@ -21,6 +21,7 @@ BENEATH = (
     *("signal", "socket", "subprocess", "tempfile", "threading", "time", "multiprocessing"),
 )
 """The modules that the parent's side of a probe rests on, with their submodules."""
+_GONE: Any = object()
 _KINDS = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 
 
@@ -33,17 +34,21 @@ class Originals:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put back what was replaced since; at the end leave it as it was found."""
+        """Put back what was replaced or removed since; at the end leave it as it was found."""
         found: list[tuple[dict[str, Any], str, Any]] = []
         for module, kept in self._kept:
             names = vars(module)
-            found += [(names, name, names[name]) for name, value in kept.items() if names.get(name, value) is not value]
-            names.update({name: kept[name] for where, name, _ in found if where is names})
+            changed = {name: value for name, value in kept.items() if names.get(name, _GONE) is not value}
+            found += [(names, name, names.get(name, _GONE)) for name in changed]
+            names.update(changed)
         try:
             yield
         finally:
             for names, name, value in found:
-                names[name] = value
+                if value is _GONE:
+                    names.pop(name, None)
+                else:
+                    names[name] = value
 
 
 def _modules() -> list[types.ModuleType]:

@@ -65,9 +65,10 @@ class ProbeSession:
         """Have the workers start before the first marked test does."""
         plan = self._plans.get(item)
         if plan is not None and not self._interrupted:
-            self._ready_prober().start(plan.workers)
-            if self._with_gil is not None:
-                self._with_gil.prober.start(plan.workers)
+            with self._originals.in_place():  # what earlier tests left replaced for good
+                self._ready_prober().start(plan.workers)
+                if self._with_gil is not None:
+                    self._with_gil.prober.start(plan.workers)
         done = yield
         if self._interrupted:  # while it probed: the test itself was over, and is reported
             raise KeyboardInterrupt
@@ -184,11 +185,12 @@ class ProbeSession:
     def _end_workers(self) -> None:
         twice = self._with_gil.prober if self._with_gil is not None else None
         for prober in (one for one in (self._prober, twice) if one is not None):
-            try:
-                (prober.pool.abandon if self._interrupted else prober.pool.close)()
-            except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
-                self._interrupted = True
-                prober.pool.abandon()
+            with self._originals.in_place():
+                try:
+                    (prober.pool.abandon if self._interrupted else prober.pool.close)()
+                except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
+                    self._interrupted = True
+                    prober.pool.abandon()
 
     def _environment(self, prober: Prober | None) -> Environment:
         machine = prober.surveyor.any_machine() if prober is not None else None

@@ -247,3 +247,32 @@ def test_memory_left(tmp_path: Path) -> None:
         (folder / "memory.max").write_text(f"{most}\n", encoding="ascii")
         (folder / "memory.current").write_text(f"{used}\n", encoding="ascii")
     assert host.memory_left_bytes(proc, root) == 100
+    (root / "outer" / "memory.stat").write_text("anon 300\nactive_file 7\ninactive_file 400\n", encoding="ascii")
+    assert host.memory_left_bytes(proc, root) == 500
+
+
+@pytest.mark.parametrize(("most", "left"), [("1000", 150), ("9223372036854771712", 4000 * 1024)])
+def test_memory_left_by_the_first_version_of_cgroups(tmp_path: Path, most: str, left: int) -> None:
+    """Its limit of memory stands in the folder of the controller of that name; a very great one is none."""
+    proc, root = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemAvailable:    4000 kB\n", encoding="ascii")
+    (proc / "self" / "cgroup").write_text("5:cpu,cpuacct:/other\n4:memory:/unit\n", encoding="ascii")
+    folder = root / "memory" / "unit"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text(f"{most}\n", encoding="ascii")
+    (folder / "memory.usage_in_bytes").write_text("900\n", encoding="ascii")
+    (folder / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50\n", encoding="ascii")
+    assert host.memory_left_bytes(proc, root) == left
+
+
+def test_quota_of_the_first_version_of_cgroups(cgroup: Path) -> None:
+    """Its quota of CPU time stands in the folder of the controller of that name; -1 is none."""
+    (cgroup / "self").write_text("5:cpu,cpuacct:/unit\n4:memory:/other\n")
+    folder = cgroup / "root/cpu/unit"
+    folder.mkdir(parents=True)
+    (folder / "cpu.cfs_quota_us").write_text("50000\n")
+    (folder / "cpu.cfs_period_us").write_text("100000\n")
+    (folder.parent / "cpu.cfs_quota_us").write_text("-1\n")
+    (folder.parent / "cpu.cfs_period_us").write_text("100000\n")
+    assert quota(cgroup) == 0.5
