@@ -24,6 +24,7 @@ from pytest_gilprobe.progress import Progress
 from pytest_gilprobe.reporting import Reporting
 from pytest_gilprobe.workers.arguments import spec_for
 from pytest_gilprobe.workers.pool import Pool
+from pytest_gilprobe.workers.stuck import Stuck, fixtures_of
 from pytest_gilprobe.workers.workload import cannot_repeat
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class ProbeSession:
             start_method=self._settings.start_method if gil is None else abgil.START_METHOD,
             timeout_s=self._settings.timeout_s,
             gil=gil,
+            stuck=Stuck(fixtures_of(self._plans)),
         )
         return Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show, is_open=self.reporting.is_open)
 
@@ -176,7 +178,8 @@ class ProbeSession:
         if is_distributed(self._session.config):
             send_environment(self._session.config, self.reporting.environment)
         else:
-            self.reporting.finish(session)
+            with self._originals.in_place():
+                self.reporting.finish(session)
 
     def pytest_unconfigure(self) -> None:
         """End the workers of a session that did not get as far as its finish."""

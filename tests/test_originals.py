@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
+import signal
+import sys
 import time
+from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -58,7 +61,6 @@ def test_watcher_has_clocks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time and the pauses of whoever watches a GIL are real where a test's are not, and no probe has begun."""
     for name in ("perf_counter_ns", "sleep"):
         monkeypatch.setattr(time, name, mock.MagicMock(side_effect=AssertionError(name)))
-    monkeypatch.setattr(select, "select", mock.MagicMock(side_effect=AssertionError("select")))
     reading, writing = os.pipe()
     try:
         watcher = watch.Watcher(os.getpid(), 0)
@@ -68,3 +70,61 @@ def test_watcher_has_clocks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_process_is_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Environment, search path, folder, recursion limit are the session's inside, and the test's outside."""
+    originals = Originals()
+
+    def settings() -> tuple[Any, ...]:
+        return dict(os.environ), list(sys.path), sys.getrecursionlimit()
+
+    before, folder, limit = settings(), Path.cwd(), sys.getrecursionlimit()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("ODD", "x")
+    monkeypatch.delenv("PATH")
+    monkeypatch.setattr(sys, "path", [])
+    sys.setrecursionlimit(limit + 1)
+    try:
+        changed = settings()
+        with originals.in_place():
+            assert settings() == before
+            assert Path.cwd() == folder
+        assert settings() == changed
+        with pytest.raises(FileNotFoundError):
+            Path.cwd()
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
+def test_limits_are_as_they_were() -> None:
+    """A limit that a test has lowered is the session's inside, and the test's outside."""
+    import resource  # noqa: PLC0415 - not every platform has it
+
+    originals = Originals()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+    try:
+        with originals.in_place():
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft - 1, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no such timers")
+def test_timers_stand_still() -> None:
+    """A timer that is to end a test does not run inside; outside it goes on with what it had left."""
+    signal.setitimer(signal.ITIMER_REAL, 1000.0, 7.0)
+    try:
+        with Originals().in_place():
+            assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        delay, interval = signal.getitimer(signal.ITIMER_REAL)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert 0 < delay <= 1000
+    assert interval == 7
