@@ -43,9 +43,12 @@ class Bench:
         )
 
     def _planned(self, strategy: Strategy) -> End:
-        if strategy in self._plan.strategies:
-            return End(outcome=Outcome.OK)
-        return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for")
+        if strategy not in self._plan.strategies:
+            return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for")
+        stuck = self._pool.stuck.together(self._plan.nodeid) if strategy is Strategy.PROCESSES else None
+        if stuck is not None:
+            return End(outcome=Outcome.SKIPPED, error=f"not set up in several processes at once: {stuck}")
+        return End(outcome=Outcome.OK)
 
     def going(self, strategy: Strategy) -> bool:
         """Tell whether a strategy is asked for and has not ended."""
@@ -56,6 +59,7 @@ class Bench:
         """Open the test in as many workers as the strategies need; in one alone if they cannot hold it at once."""
         found = self.start()
         answers = self._pool.ask_all(found, self._open)
+        self._remember_hangs(answers)
         bad = next((answer for answer in answers if not isinstance(answer, Opened)), None)
         if bad is not None and len(found) > 1:
             found, answers = self._alone(found, answers, bad)
@@ -82,7 +86,8 @@ class Bench:
     ) -> tuple[list[Worker], list[Answer | Lost]]:
         """Go on without processes, in a worker where the test is open: one that was not in the others' way.
 
-        Where there is none, another try is made in one worker alone, unless they hung: that would hang, too.
+        Where there is none, another try is made in one worker alone, unless they hung: that would hang, too. If that
+        fails, the first try tells why: what it left in the worker may be all that the second one stumbled over.
         """
         several = "set-up in several processes at once"
         one = f"set-up in one of {len(found)} processes at once"
@@ -91,14 +96,28 @@ class Bench:
         if opened:
             self._pool.ask_all([worker for worker, _ in opened[1:]], Close())
             return [opened[0][0]], [opened[0][1]]
-        if all(isinstance(answer, Lost) and answer.outcome is Outcome.HUNG for answer in answers):
+        if all(map(_hung, answers)):
             return found, answers
         self.end(Strategy.PROCESSES, bad, several)
         found = self._ready(1)
-        return found, self._pool.ask_all(found, self._open)
+        again = self._pool.ask_all(found, self._open)
+        return found, again if isinstance(again[0], Opened) else [bad]
+
+    def _remember_hangs(self, answers: list[Answer | Lost]) -> None:
+        """Keep which fixtures hung: in every worker, or only while the test was open in another one."""
+        hung = [answer.error for answer in answers if isinstance(answer, Lost) and _hung(answer)]
+        together = any(isinstance(answer, Opened) for answer in answers)
+        for stacks in hung if together or len(hung) == len(answers) else ():
+            self._pool.stuck.note(self._plan.nodeid, stacks, together=together)
 
     def start(self) -> list[Worker]:
-        """Have as many workers as the strategies need; raise `NotProbed` where they do not come up."""
+        """Have as many workers as the strategies need.
+
+        Raises `NotProbed` where they do not come up, or set-up is known to hang in them.
+        """
+        stuck = self._pool.stuck.alone(self._plan.nodeid)
+        if stuck is not None:
+            raise NotProbed(f"it passed, but was not set up again in a worker process: {stuck}")
         return self._ready(self._plan.workers if self.going(Strategy.PROCESSES) else 1)
 
     def _ready(self, count: int) -> list[Worker]:
@@ -145,6 +164,10 @@ class Bench:
             self.seen = replace(self.seen, threads_end=end)
         else:
             self.seen = replace(self.seen, processes_end=end)
+
+
+def _hung(answer: Answer | Lost) -> bool:
+    return isinstance(answer, Lost) and answer.outcome is Outcome.HUNG
 
 
 def text_of(answer: Answer | Lost) -> str:

@@ -184,7 +184,7 @@ def peak_rss_bytes() -> int | None:
 
     try:
         memory = psutil.Process().memory_info()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return None
     return int(getattr(memory, "peak_wset", memory.rss))
 

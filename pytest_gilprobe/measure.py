@@ -129,6 +129,8 @@ class _Probe:
         self._bench.start()
         self._clock = replace(self._clock, started_ns=host.perf_counter_ns())  # their start is the session's cost
         self._bench.set_up()
+        if self._seen.processes_end.outcome in {Outcome.HUNG, Outcome.CRASHED}:  # nor is what waiting for those cost
+            self._clock = replace(self._clock, started_ns=host.perf_counter_ns())
         try:
             cold = self._warm_up()
             self._calibrate()

@@ -20,6 +20,7 @@ from pytest_gilprobe.workers.protocol import (
     Opened,
     Ready,
 )
+from pytest_gilprobe.workers.stuck import Stuck
 from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class FakePool:
     started: int = 0
     asked: list[tuple[Any, int]] = field(default_factory=list)
     refuses: Lost | None = None
+    stuck: Stuck = field(default_factory=Stuck)
 
     def ready(self, count: int) -> list[FakeWorker] | Lost:
         if self.refuses is not None:

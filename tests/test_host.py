@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import mmap
 import os
@@ -10,6 +11,7 @@ import sysconfig
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,6 +150,17 @@ def test_peak_memory_is_at_least_what_is_in_use() -> None:
     peak = host.peak_rss_bytes()
     assert peak is not None
     assert peak >= len(block)
+
+
+def test_no_file_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that may open no more files has no peak, and no error that would be taken for its workload's."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(host, "_open", full)
+    monkeypatch.setattr(psutil, "Process", full)
+    assert host.peak_rss_bytes() is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")

@@ -16,6 +16,8 @@ from pytest_gilprobe.bench import NotProbed
 from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job
 from pytest_gilprobe.model import Measurement, Outcome, Strategy, Wish
 from pytest_gilprobe.workers.protocol import Batch, Close, Control, Done, Failed, Open, Opened
+from pytest_gilprobe.workers.stuck import Fixture, Stuck
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,6 +301,66 @@ def test_set_up_that_hangs_costs_one_time_out() -> None:
     with pytest.raises(NotProbed, match="could not be set up again in a worker process: it is gone"):
         run(pool)
     assert asked == [1, 2]
+
+
+SERVER = Fixture(name="server", place="", function="start_server")
+STACKS = 'killed; its threads then:\nThread 0x1 (most recent call first):\n  File "conftest.py", line 9 in start_server'
+
+
+def stuck_pool(answers: dict[int, Any]) -> tuple[FakePool, list[int]]:
+    """Make a pool as `opening` does, in which the test has one fixture."""
+    pool, asked = opening(answers)
+    pool.stuck = Stuck({NODEID: frozenset({SERVER})})
+    return pool, asked
+
+
+def test_fixture_that_hung_is_not_waited_for_again() -> None:
+    """Once it hung in every worker, tests that ask for it are not set up again; the reason names it and the test."""
+    hung = Lost(outcome=Outcome.HUNG, error=STACKS)
+    pool, asked = stuck_pool({1: hung, 2: hung})
+    with pytest.raises(NotProbed, match="could not be set up again"):
+        run(pool)
+    with pytest.raises(NotProbed, match=f"its fixture server hung there in the set-up of {NODEID}"):
+        run(pool)
+    assert asked == [1, 2]
+
+
+def test_fixture_that_hung_in_several_processes_is_set_up_in_one() -> None:
+    """Once it hung beside another worker's, tests that ask for it are set up in one worker only."""
+    pool, asked = stuck_pool({2: Lost(outcome=Outcome.HUNG, error=STACKS)})
+    assert run(pool).processes_end.outcome is Outcome.HUNG
+    again = run(pool)
+    assert again.processes_end.outcome is Outcome.SKIPPED
+    assert "its fixture server hung there" in (again.processes_end.error or "")
+    assert again.rounds[0].threads is not None
+    assert asked == [1, 2, 1]
+
+
+def test_set_up_that_hangs_takes_no_time_from_the_rest() -> None:
+    """What waiting for a worker that hung in set-up took is not counted as time of the probe."""
+    pool, _ = stuck_pool({2: Lost(outcome=Outcome.HUNG, error=STACKS)})
+    asked = pool.script
+
+    def script(worker: FakeWorker, question: Any, together: int) -> Any:
+        if isinstance(question, Open) and worker.number == 2:
+            pool.clock.pass_s(60)
+        return asked(worker, question, together)
+
+    pool.script = script
+    found = run(pool, rounds_until(2))
+    assert len(found.rounds) == 2
+    assert found.out_of_time is None
+
+
+@pytest.mark.parametrize(
+    "bad", [Failed(error=STACKS), Lost(outcome=Outcome.CRASHED, error=STACKS), Lost(outcome=Outcome.HUNG, error="")]
+)
+def test_what_did_not_hang_for_certain_is_tried_again(bad: Any) -> None:
+    """A failure, a death, or a hang without stacks tells nothing of another set-up."""
+    pool, asked = stuck_pool({2: bad})
+    run(pool)
+    run(pool)
+    assert asked == [1, 2, 1, *([2] if isinstance(bad, Failed) else [3])]
 
 
 def test_set_up_that_fails_everywhere_is_not_probed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -306,10 +307,30 @@ def test_end_leaves_no_process_and_no_file(pool: Pool, end: str) -> None:
     assert not list(Path(tempfile.gettempdir()).glob("gilprobe-*"))
 
 
+def test_daemonic_process_has_workers(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pytest runs in a daemonic process, as a task of a ``multiprocessing.Pool`` does, workers start as ever."""
+    monkeypatch.setitem(vars(multiprocessing.current_process())["_config"], "daemon", 1)
+    ready(pool)
+    assert multiprocessing.current_process().daemon
+
+
+def test_module_that_is_skipped_in_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason why a worker did not collect a test is told whenever the test is asked for."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    skipped = "import pytest\npytest.skip('not twice', allow_module_level=True)\n"
+    pool = Pool(spec=spec_of(tmp_path, skipped + "def test_quick(): pass\n"), start_method="spawn", timeout_s=TIMEOUT_S)
+    try:
+        (worker,) = ready(pool)
+        answers = [pool.ask(worker, Open(nodeid="test_it.py::test_quick", keep=0)) for _ in range(2)]
+    finally:
+        pool.close()
+    for answer in answers:
+        assert isinstance(answer, Failed)
+        assert "test_it.py: Skipped: not twice" in answer.error
+
+
 def test_default_start_method_is_multiprocessings(tmp_path: Path) -> None:
     """Without a wish, workers start as this Python's `multiprocessing` does."""
-    import multiprocessing  # noqa: PLC0415 - only this test needs it
-
     made = Pool(spec=spec_of(tmp_path), start_method=None, timeout_s=TIMEOUT_S)
     made.close()
     assert made.start_method == multiprocessing.get_context().get_start_method()

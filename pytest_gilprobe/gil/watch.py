@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _perf_counter_ns = partial(time.perf_counter_ns)
 _sleep = partial(time.sleep)
-_select = partial(select.select)
 """Looked up once, and wrapped, as in `pytest_gilprobe.host`, which the process beside a scan does without."""
 
 _LAYOUT: Final = struct.Struct("@PiL")
@@ -217,7 +216,7 @@ def _readable(fd: int, pause_s: float) -> bool:
     A descriptor too high for `select` is asked every millisecond of the pause instead of during all of it.
     """
     if fd < _SELECTABLE:
-        return bool(_select([fd], (), (), pause_s)[0])
+        return bool(select.select([fd], (), (), pause_s)[0])
     asked = select.poll()
     asked.register(fd, select.POLLIN)
     while pause_s > _POLLED_S:

@@ -24,7 +24,8 @@ from pytest_gilprobe.model import GilTrace, Outcome
 from pytest_gilprobe.workers import child
 from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, WorkerSpec
 from pytest_gilprobe.workers.remains import LOCK, PREFIX, locked, sweep
-from pytest_gilprobe.workers.surroundings import python_gil, without_coverage, without_main_module
+from pytest_gilprobe.workers.stuck import Stuck
+from pytest_gilprobe.workers.surroundings import allowed_to_start, python_gil, without_coverage, without_main_module
 from pytest_gilprobe.workers.worker import FAREWELL_S, Lost, Worker
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ class Pool:
     """The workers of one session."""
 
     def __init__(
-        self, *, spec: WorkerSpec, start_method: str | None, timeout_s: float, gil: bool | None = None
+        self,
+        *,
+        spec: WorkerSpec,
+        start_method: str | None,
+        timeout_s: float,
+        gil: bool | None = None,
+        stuck: Stuck | None = None,
     ) -> None:
         """Prepare to start workers as ``spec`` says; ``timeout_s`` bounds start-up, set-up and each batch.
 
@@ -49,6 +56,7 @@ class Pool:
         default = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
         self.start_method = start_method or default
         self._context: Any = multiprocessing.get_context(self.start_method)
+        self.stuck = stuck or Stuck()
         self._spec = spec
         self._timeout_s = timeout_s
         self._gil = gil
@@ -68,7 +76,7 @@ class Pool:
         Raises OSError where no more processes, files or memory are to be had.
         """
         idle = [worker for worker in self._workers if worker.ready is not None]
-        for worker in [gone for gone in [*self._leaving, *idle] if not gone.process.is_alive()]:
+        for worker in [gone for gone in [*self._leaving, *idle] if not gone.running]:
             self.discard(worker)
         while len(self._workers) < count and self._hopeless is None:
             self._workers.append(self._start_one())
@@ -91,7 +99,13 @@ class Pool:
             args=(theirs, end, tuple(inherited) if spec.forked else (), spec),
             name=f"gilprobe-worker-{self._started}",
         )
-        with without_main_module(), without_coverage(), python_gil(self._gil), warnings.catch_warnings():
+        with (
+            without_main_module(),
+            without_coverage(),
+            python_gil(self._gil),
+            allowed_to_start(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child only starts a session
             process.start()
         theirs.close()
@@ -218,7 +232,7 @@ class Pool:
         self._leaving.append(worker)
         self._tell([worker], Stop())
         worker.process.join(RETIRE_S)
-        if not worker.process.is_alive():
+        if not worker.running:
             self.discard(worker)
 
     def discard(self, worker: Worker) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil
+
 from pytest_gilprobe import host
 from pytest_gilprobe.model import Outcome
 from pytest_gilprobe.workers.last_words import exit_text, users_frames
@@ -70,6 +72,11 @@ class Worker:
         """Whether it has not been ended and can be asked."""
         return not self.channel.closed
 
+    @property
+    def running(self) -> bool:
+        """Whether the process is there; it may be gone without a word where the user's code waits for any child."""
+        return bool(self.process.is_alive()) and psutil.pid_exists(self.process.pid)
+
     def tell(self, question: Question) -> None:
         """Send a question; that a worker is gone is noticed when it is heard."""
         with contextlib.suppress(OSError, ValueError):
@@ -91,7 +98,7 @@ class Worker:
                 answer = self._answer() if arrived else None
                 if answer is not None:
                     return _as_told(answer)
-                if not arrived and not self.process.is_alive() and not self.channel.poll(0):
+                if not arrived and not self.running and not self.channel.poll(0):
                     return self._died()
             except Exception:  # noqa: BLE001 - a pipe closed, or something in it that is no answer
                 return self._died()
@@ -136,7 +143,8 @@ class Worker:
     def _died(self) -> Lost:
         self.process.join(FAREWELL_S)
         code = self.process.exitcode
-        how = "it spoilt its connection to pytest and lived on" if code is None else exit_text(code)
+        unknown = "it spoilt its connection to pytest and lived on" if self.running else "how was told to somebody else"
+        how = unknown if code is None else exit_text(code)
         log = self.log()
         return Lost(outcome=Outcome.CRASHED, error=f"the worker process ended: {how}" + (f"\n{log}" if log else ""))
 
