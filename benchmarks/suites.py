@@ -8,9 +8,9 @@ projects' source distributions (``--help`` names them; more are no harm)::
 It makes a virtual environment with this checkout in it, runs each suite twice, whole, with the settings that its
 project gives it, and counts the outcomes that differ, the statuses of the probes and the processes that are left.
 ``--most N`` probes about N tests of each suite, chosen by their node ids' checksums. Exit status 1 if anything
-differs, fails inside, has no reason or is left.
+differs, fails inside, has no reason or is left. Of suites that are not run, the lines that OUTPUT has are kept.
 
-A whole suite takes about 0.4 s a test: all of them two hours. ``--most 300`` takes half an hour.
+A whole suite takes about 0.4 s a test: all of them three hours. Why tests were not probed is printed, and counted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -140,19 +141,26 @@ def main() -> int:
     parser.add_argument("--environment", type=Path, help="keep the virtual environment here, or use the one here")
     asked = parser.parse_args()
     chosen = [suite for suite in SUITES if suite.name in asked.only and archives(suite, asked.folder)]
-    rows, good = [], bool(chosen)
+    good = bool(chosen)
     with tempfile.TemporaryDirectory(prefix="suites-") as name:
         folder = Path(name)
         (folder / "gilprobe_some.py").write_text(SOME, encoding="utf-8")
         python = environment(asked.environment or folder / "venv", chosen)
         for suite in chosen:
             row, fine = compared(suite, unpack(suite, asked.folder, folder), python, asked.most)
-            rows.append(row)
             good = good and fine
             print(row, flush=True)
-    if asked.output is not None:
-        asked.output.write_text(head(asked.most) + "\n".join(rows) + "\n" + rest_of(asked.output), encoding="utf-8")
+            if asked.output is not None:
+                table = kept_rows(asked.output) | {suite.name: row}
+                text = head() + "\n".join(table[name] for name in names if name in table)
+                asked.output.write_text(text + "\n" + rest_of(asked.output), encoding="utf-8")
     return 0 if good else 1
+
+
+def kept_rows(document: Path) -> dict[str, str]:
+    """Return the lines of the table that a document has already, by suite."""
+    lines = document.read_text("utf-8").splitlines() if document.exists() else []
+    return {line.split()[1]: line for line in lines if line.startswith("| ") and not line.startswith("| project")}
 
 
 def rest_of(document: Path) -> str:
@@ -161,16 +169,15 @@ def rest_of(document: Path) -> str:
     return "\n## " + text.split("\n## ", 1)[1] if "\n## " in text else ""
 
 
-def head(most: int | None) -> str:
+def head() -> str:
     """Say what the table shows and how it was made."""
-    share = "Every test is" if most is None else f"About {most} tests of each suite, by node id's checksum, are"
-    flag = "" if most is None else f"--most {most} "
     return f"""# Other projects' suites
 
-Written by `python benchmarks/suites.py FOLDER {flag}-o docs/suites.md`, which tells how to fill FOLDER.
-{share} run and probed
-(`--gilprobe-all --gilprobe-max-time={BUDGET_S} --gilprobe-timeout={TIMEOUT_S}`), with its project's own settings.
-*Of* is how many tests the suite has; *differ* counts tests whose outcome is not that of the run without the plugin,
+Written by `python benchmarks/suites.py FOLDER -o docs/suites.md`, which tells how to fill FOLDER: each suite is run
+without the plugin, and with `--gilprobe-all --gilprobe-max-time={BUDGET_S} --gilprobe-timeout={TIMEOUT_S}`, with its
+project's own settings. *Of* is how many tests the suite has and *tests* how many of them were run: of long suites
+about 300, by their node ids' checksums (`--most 300`).
+*Differ* counts tests whose outcome is not that of the run without the plugin,
 *not* those not probed for a reason given, *errors* failures inside the plugin, *silent* those neither probed nor with
 a reason, *left* processes that outlived the session. Python {sys.version.split()[0]}, {os.cpu_count()} CPUs.
 
@@ -229,6 +236,9 @@ def compared(suite: Suite, folder: Path, python: Path, most: int | None) -> tupl
     for workload in workloads:
         if workload["status"] == "error":
             print(f"{suite.name}: {workload['nodeid']}: {workload['reason']}")
+    why = Counter(in_short(one["reason"]) for one in workloads if one["status"] == "not_probed")
+    for reason, count in why.most_common():
+        print(f"{suite.name}: {count} not probed: {reason}")
     if differ or not workloads or "INTERNALERROR" in probed.output:
         print(probed.output)
     counts = Counter(plain.outcomes.values())
@@ -237,6 +247,12 @@ def compared(suite: Suite, folder: Path, python: Path, most: int | None) -> tupl
     cells += [f"{plain.took_s:.1f} s", f"{probed.took_s:.0f} s"]
     good = bool(workloads) and not (differ or silent or statuses["error"] or probed.left)
     return "| " + " | ".join(map(str, cells)) + " |", good
+
+
+def in_short(reason: str) -> str:
+    """Return a reason's first and last lines, where it has a traceback, with numbers left out."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip() and not line.startswith("(A forked worker")]
+    return re.sub(r"\d+(?:\.\d+)?", "N", " ... ".join(dict.fromkeys([lines[0], lines[-1]]))) if lines else ""
 
 
 def run(suite: Suite, folder: Path, python: Path, share: float, *flags: str) -> Run:

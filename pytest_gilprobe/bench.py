@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import End, Measurement, Outcome, Strategy
-from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import Close, Closed, Failed, Open, Opened
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
-    from pytest_gilprobe.workers.pool import Pool, Worker
+    from pytest_gilprobe.workers.pool import Pool
     from pytest_gilprobe.workers.protocol import Answer
+    from pytest_gilprobe.workers.worker import Worker
 
 
 class NotProbed(Exception):  # noqa: N818 - not an error: a finding
@@ -42,9 +43,12 @@ class Bench:
         )
 
     def _planned(self, strategy: Strategy) -> End:
-        if strategy in self._plan.strategies:
-            return End(outcome=Outcome.OK)
-        return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for")
+        if strategy not in self._plan.strategies:
+            return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for")
+        stuck = self._pool.stuck.together(self._plan.nodeid) if strategy is Strategy.PROCESSES else None
+        if stuck is not None:
+            return End(outcome=Outcome.SKIPPED, error=f"not set up in several processes at once: {stuck}")
+        return End(outcome=Outcome.OK)
 
     def going(self, strategy: Strategy) -> bool:
         """Tell whether a strategy is asked for and has not ended."""
@@ -55,13 +59,10 @@ class Bench:
         """Open the test in as many workers as the strategies need; in one alone if they cannot hold it at once."""
         found = self.start()
         answers = self._pool.ask_all(found, self._open)
-        opened = [worker for worker, answer in zip(found, answers, strict=True) if isinstance(answer, Opened)]
-        failed = [answer for answer in answers if not isinstance(answer, Opened)]
-        if failed and len(found) > 1:
-            self.end(Strategy.PROCESSES, failed[0], "set-up in several processes at once")
-            self._pool.ask_all(opened, Close())
-            found = self._ready(1)
-            answers = self._pool.ask_all(found, self._open)
+        self._remember_hangs(answers)
+        bad = next((answer for answer in answers if not isinstance(answer, Opened)), None)
+        if bad is not None and len(found) > 1:
+            found, answers = self._alone(found, answers, bad)
         first = answers[0]
         if not isinstance(first, Opened):
             raise NotProbed(f"it passed, but could not be set up again in a worker process: {text_of(first)}")
@@ -80,8 +81,43 @@ class Bench:
             gil_switched_on_by=ready.gil_switched_on_by if ready is not None else (),
         )
 
+    def _alone(
+        self, found: list[Worker], answers: list[Answer | Lost], bad: Answer | Lost
+    ) -> tuple[list[Worker], list[Answer | Lost]]:
+        """Go on without processes, in a worker where the test is open: one that was not in the others' way.
+
+        Where there is none, another try is made in one worker alone, unless they hung: that would hang, too. If that
+        fails, the first try tells why: what it left in the worker may be all that the second one stumbled over.
+        """
+        several = "set-up in several processes at once"
+        one = f"set-up in one of {len(found)} processes at once"
+        self.end(Strategy.PROCESSES, bad, one if isinstance(bad, Lost) else several)
+        opened = [pair for pair in zip(found, answers, strict=True) if isinstance(pair[1], Opened)]
+        if opened:
+            self._pool.ask_all([worker for worker, _ in opened[1:]], Close())
+            return [opened[0][0]], [opened[0][1]]
+        if all(map(_hung, answers)):
+            return found, answers
+        self.end(Strategy.PROCESSES, bad, several)
+        found = self._ready(1)
+        again = self._pool.ask_all(found, self._open)
+        return found, again if isinstance(again[0], Opened) else [bad]
+
+    def _remember_hangs(self, answers: list[Answer | Lost]) -> None:
+        """Keep which fixtures hung: in every worker, or only while the test was open in another one."""
+        hung = [answer.error for answer in answers if isinstance(answer, Lost) and _hung(answer)]
+        together = any(isinstance(answer, Opened) for answer in answers)
+        for stacks in hung if together or len(hung) == len(answers) else ():
+            self._pool.stuck.note(self._plan.nodeid, stacks, together=together)
+
     def start(self) -> list[Worker]:
-        """Have as many workers as the strategies need; raise `NotProbed` where they do not come up."""
+        """Have as many workers as the strategies need.
+
+        Raises `NotProbed` where they do not come up, or set-up is known to hang in them.
+        """
+        stuck = self._pool.stuck.alone(self._plan.nodeid)
+        if stuck is not None:
+            raise NotProbed(f"it passed, but was not set up again in a worker process: {stuck}")
         return self._ready(self._plan.workers if self.going(Strategy.PROCESSES) else 1)
 
     def _ready(self, count: int) -> list[Worker]:
@@ -113,7 +149,7 @@ class Bench:
         count = len(self.workers)
         before = [worker for worker in self.workers if worker.alive]
         found = self._ready(count)
-        missing = [worker for worker in found if worker not in before]
+        missing = [worker for worker in found if worker not in before][: count - len(before)]
         for answer in self._pool.ask_all(missing, self._open):
             if not isinstance(answer, Opened):
                 raise NotProbed(f"it could not be set up again after a worker was lost: {text_of(answer)}")
@@ -128,6 +164,10 @@ class Bench:
             self.seen = replace(self.seen, threads_end=end)
         else:
             self.seen = replace(self.seen, processes_end=end)
+
+
+def _hung(answer: Answer | Lost) -> bool:
+    return isinstance(answer, Lost) and answer.outcome is Outcome.HUNG
 
 
 def text_of(answer: Answer | Lost) -> str:

@@ -39,7 +39,9 @@ _os_pread = partial(os.pread) if hasattr(os, "pread") else None
 _os_close = partial(os.close)
 
 _CGROUP_V2 = Path("/sys/fs/cgroup")
-_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+"""Where the second version is mounted; of the first one, each controller has a folder of its name there."""
+_NO_LIMIT = 2**60
+"""Bytes; the first version of cgroups says "unlimited" by a number near 2**63."""
 
 
 def usable_cpus() -> int:
@@ -84,7 +86,7 @@ def _throttled_in(folder: Path) -> float | None:
     return None
 
 
-def _cgroup_folders(proc: Path, root: Path) -> list[Path]:
+def _cgroup_folders(proc: Path, root: Path, controller: str = "cpu") -> list[Path]:
     """List this process's cgroup folder and its ancestors up to the mount, innermost first."""
     try:
         lines = proc.read_text("utf-8").splitlines()
@@ -93,8 +95,8 @@ def _cgroup_folders(proc: Path, root: Path) -> list[Path]:
     folders: list[Path] = []
     for line in lines:
         _, controllers, name = [*line.split(":", 2), "", ""][:3]
-        if controllers == "" or "cpu" in controllers.split(","):
-            mount = root if controllers == "" else _CGROUP_V1
+        if controllers == "" or controller in controllers.split(","):
+            mount = root if controllers == "" else root / controller
             folder = mount / name.lstrip("/")
             folders += [folder, *(parent for parent in folder.parents if parent.is_relative_to(mount))]
     return folders
@@ -192,7 +194,7 @@ def peak_rss_bytes() -> int | None:
 
     try:
         memory = psutil.Process().memory_info()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return None
     return int(getattr(memory, "peak_wset", memory.rss))
 
@@ -200,7 +202,8 @@ def peak_rss_bytes() -> int | None:
 def memory_left_bytes(proc: Path = Path("/proc"), root: Path = _CGROUP_V2) -> int | None:
     """Return how much more memory may be taken, by this machine and by the limits of this cgroup; None if untold.
 
-    Source: ``MemAvailable`` in the kernel's ``filesystems/proc.rst``; ``memory.max`` in ``cgroup-v2.rst``.
+    Source: ``MemAvailable`` in the kernel's ``filesystems/proc.rst``; ``memory.max`` in ``cgroup-v2.rst``;
+    ``memory.limit_in_bytes`` in ``cgroup-v1/memory.rst``.
     """
     left = []
     try:
@@ -208,13 +211,35 @@ def memory_left_bytes(proc: Path = Path("/proc"), root: Path = _CGROUP_V2) -> in
         left = [int(field[1]) * 1024 for field in fields if field[0] == "MemAvailable:"]
     except (OSError, ValueError, IndexError):
         pass
-    for folder in _cgroup_folders(proc / "self/cgroup", root):
+    folders = _cgroup_folders(proc / "self/cgroup", root, "memory")
+    left += [more for folder in folders if (more := _memory_left_in(folder)) is not None]
+    return min(left, default=None)
+
+
+def _memory_left_in(folder: Path) -> int | None:
+    """Return what a cgroup's limit leaves; files that were read and can be forgotten again are not counted as used.
+
+    Source: ``inactive_file`` in the kernel's ``cgroup-v2.rst``; the kubelet's "working set" is the same difference.
+    """
+    for limit, current, cached in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
         try:
-            most, used = ((folder / name).read_text("ascii") for name in ("memory.max", "memory.current"))
-            left.append(int(most) - int(used))
+            most, used = (int((folder / name).read_text("ascii")) for name in (limit, current))
         except (OSError, ValueError):  # no such limit here, or "max"
             continue
-    return min(left, default=None)
+        return most - used + _field(folder / "memory.stat", cached) if most < _NO_LIMIT else None
+    return None
+
+
+def _field(file: Path, name: str) -> int:
+    """Return a number out of lines of a name and a number; 0 where it is not there."""
+    try:
+        pairs = (line.split() for line in file.read_text("ascii").splitlines())
+        return next((int(pair[1]) for pair in pairs if pair[0] == name), 0)
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def gil_enabled() -> bool:

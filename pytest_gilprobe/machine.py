@@ -9,8 +9,9 @@ from pytest_gilprobe import host
 from pytest_gilprobe.measure import CONTROL_S, shortly
 from pytest_gilprobe.model import Machine, Sample, Strategy
 from pytest_gilprobe.stats import rounds
-from pytest_gilprobe.workers.pool import Lost, Pool
+from pytest_gilprobe.workers.pool import Pool
 from pytest_gilprobe.workers.protocol import Control, Done, HandedOut, HandOut
+from pytest_gilprobe.workers.worker import Lost
 
 CONTROL_ROUNDS = 3
 """Of the survey: few, since each workload that nothing helps runs the control again beside its own rounds."""

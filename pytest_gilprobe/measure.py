@@ -17,8 +17,8 @@ from pytest_gilprobe import host
 from pytest_gilprobe.bench import Bench, NotProbed, text_of
 from pytest_gilprobe.model import End, GilTrace, Measurement, Outcome, Round, Sample, Strategy, Wish
 from pytest_gilprobe.stats.rounds import gil_was_on, lane_s_per_call
-from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import Batch, Control, Done, Ship, Shipped
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
@@ -128,6 +128,8 @@ class _Probe:
         self._bench.start()
         self._clock = replace(self._clock, started_ns=host.perf_counter_ns())  # their start is the session's cost
         self._bench.set_up()
+        if self._seen.processes_end.outcome in {Outcome.HUNG, Outcome.CRASHED}:  # nor is what waiting for those cost
+            self._clock = replace(self._clock, started_ns=host.perf_counter_ns())
         try:
             cold = self._warm_up()
             self._calibrate()

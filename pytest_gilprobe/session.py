@@ -24,6 +24,7 @@ from pytest_gilprobe.progress import Progress
 from pytest_gilprobe.reporting import Reporting
 from pytest_gilprobe.workers.arguments import spec_for
 from pytest_gilprobe.workers.pool import Pool
+from pytest_gilprobe.workers.stuck import Stuck, fixtures_of
 from pytest_gilprobe.workers.workload import cannot_repeat
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ class ProbeSession:
         """Have the workers start before the first marked test does."""
         plan = self._plans.get(item)
         if plan is not None and not self._interrupted:
-            self._ready_prober().start(plan.workers)
-            if self._with_gil is not None:
-                self._with_gil.prober.start(plan.workers)
+            with self._originals.in_place():  # what earlier tests left replaced for good
+                self._ready_prober().start(plan.workers)
+                if self._with_gil is not None:
+                    self._with_gil.prober.start(plan.workers)
         done = yield
         if self._interrupted:  # while it probed: the test itself was over, and is reported
             raise KeyboardInterrupt
@@ -95,6 +97,7 @@ class ProbeSession:
             start_method=self._settings.start_method if gil is None else abgil.START_METHOD,
             timeout_s=self._settings.timeout_s,
             gil=gil,
+            stuck=Stuck(fixtures_of(self._plans)),
         )
         return Prober(pool=pool, surveyor=Surveyor(pool), progress=self._progress.show, is_open=self.reporting.is_open)
 
@@ -175,7 +178,8 @@ class ProbeSession:
         if is_distributed(self._session.config):
             send_environment(self._session.config, self.reporting.environment)
         else:
-            self.reporting.finish(session)
+            with self._originals.in_place():
+                self.reporting.finish(session)
 
     def pytest_unconfigure(self) -> None:
         """End the workers of a session that did not get as far as its finish."""
@@ -184,11 +188,12 @@ class ProbeSession:
     def _end_workers(self) -> None:
         twice = self._with_gil.prober if self._with_gil is not None else None
         for prober in (one for one in (self._prober, twice) if one is not None):
-            try:
-                (prober.pool.abandon if self._interrupted else prober.pool.close)()
-            except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
-                self._interrupted = True
-                prober.pool.abandon()
+            with self._originals.in_place():
+                try:
+                    (prober.pool.abandon if self._interrupted else prober.pool.close)()
+                except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
+                    self._interrupted = True
+                    prober.pool.abandon()
 
     def _environment(self, prober: Prober | None) -> Environment:
         machine = prober.surveyor.any_machine() if prober is not None else None

@@ -28,6 +28,8 @@ METHOD_ROOMS = (
     "workers/control",
     "workers/handout",
     "workers/pool",
+    "workers/stuck",
+    "workers/worker",
 )
 """The rooms whose numbers decide what a verdict says or how it is measured."""
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.config import Expectation, Plan
 from pytest_gilprobe.model import BatchReading, Outcome, Strategy, ThreadReading
-from pytest_gilprobe.workers.pool import Lost
 from pytest_gilprobe.workers.protocol import (
     Batch,
     Close,
@@ -21,6 +20,8 @@ from pytest_gilprobe.workers.protocol import (
     Opened,
     Ready,
 )
+from pytest_gilprobe.workers.stuck import Stuck
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,6 +100,7 @@ class FakePool:
     started: int = 0
     asked: list[tuple[Any, int]] = field(default_factory=list)
     refuses: Lost | None = None
+    stuck: Stuck = field(default_factory=Stuck)
 
     def ready(self, count: int) -> list[FakeWorker] | Lost:
         if self.refuses is not None:

@@ -352,4 +352,154 @@ MISBEHAVES = (
     ),
 )
 
-FAULTS = (*RAISES, *HANGS, *DIES, *MISBEHAVES)
+_AUDIT = "def audit(*_): raise RuntimeError('not allowed')\n"
+_RAISES = """
+class Raises:
+    def write(self, *_):
+        raise OSError("nothing is written")
+    flush = close = fileno = write
+"""
+_FIND_SOCKETS = """
+def sockets():
+    import stat
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                yield number
+        except OSError:
+            pass
+"""
+_DEADLY = "if in_worker():\n    os._exit(4)"
+
+UNDERMINES = (
+    _once(
+        "closes the worker's pipe to pytest",
+        "[os.close(number) for number in sockets()]",
+        said=("file descriptors",),
+        module=_FIND_SOCKETS,
+    ),
+    _once(
+        "writes a part of a message into the worker's pipe, and hangs",
+        "[os.write(number, b'\\0\\0') for number in sockets()]; time.sleep(30)",
+        said=("killed", "test_it.py"),
+        module=_FIND_SOCKETS,
+    ),
+    _once(
+        "writes nonsense into the worker's pipe",
+        "[os.write(number, b'nonsense') for number in sockets()]; time.sleep(30)",
+        said=("spoilt its connection",),
+        module=_FIND_SOCKETS,
+    ),
+    _once("empties sys.modules", "sys.modules.clear()", said=("the worker process ended",)),
+    _once("stops itself with SIGSTOP", "os.kill(os.getpid(), signal.SIGSTOP)", said=("killed",)),
+    _once("has an audit hook that raises", "sys.addaudithook(audit)", said=("RuntimeError",), module=_AUDIT),
+    _changes(
+        "resource limits: no more files",
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))",
+        "limits",
+    ),
+    _changes("standard streams: they raise", "sys.stdout = sys.stderr = Raises()", "standard streams", module=_RAISES),
+    Fault(
+        name="may write no file, in pytest's own process too",
+        body="""
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        work()
+        """,
+        said=("resource limits",),
+    ),
+    Fault(
+        name="removes what reads and kills, in pytest's own process too",
+        module="""
+        @pytest.fixture
+        def without(monkeypatch):
+            import select
+            for module, name in ((os, "read"), (os, "pread"), (os, "kill"), (os, "killpg"), (select, "select")):
+                monkeypatch.delattr(module, name)
+        """,
+        fixtures="without",
+        body="work()",
+    ),
+    Fault(
+        name="its fixture has a timer that ends before the probe does",
+        module="""
+        def late(*_):
+            raise TimeoutError("too late")
+
+        @pytest.fixture
+        def limited():
+            before = signal.signal(signal.SIGALRM, late)
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            yield
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        """,
+        fixtures="limited",
+        body="work()",
+    ),
+    Fault(
+        name="its fixture leaves next to no stack",
+        module="""
+        @pytest.fixture
+        def shallow():
+            import inspect
+            before = sys.getrecursionlimit()
+            sys.setrecursionlimit(len(inspect.stack()) + 40)
+            yield
+            sys.setrecursionlimit(before)
+        """,
+        fixtures="shallow",
+        body="work()",
+    ),
+    Fault(
+        name="dies where environment, path and folder are of its fixture's making",
+        module="""
+        @pytest.fixture
+        def elsewhere(tmp_path):
+            from unittest import mock
+            here, path, gone = os.getcwd(), sys.path[:], tmp_path / "gone"
+            gone.mkdir()
+            os.chdir(gone)
+            gone.rmdir()
+            sys.path.clear()
+            kept = {name: value for name, value in os.environ.items() if "GILPROBE" in name}
+            with mock.patch.dict(os.environ, kept, clear=True):
+                yield
+            sys.path[:] = path
+            os.chdir(here)
+        """,
+        fixtures="elsewhere",
+        body=_DEADLY,
+        status="not_probed",
+        threads="skipped",
+        processes="skipped",
+        said=("exit status 4",),
+    ),
+    Fault(
+        name="dies where nobody is told of children's ends",
+        body="signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + _DEADLY,
+        status="not_probed",
+        threads="skipped",
+        processes="skipped",
+        said=("the worker process ended",),
+    ),
+    *(
+        Fault(
+            name=f"{name} in a worker's set-up",
+            module=f"@pytest.fixture\ndef ends():\n    if in_worker():\n        {what}\n",
+            fixtures="ends",
+            body="work()",
+            status="not_probed",
+            threads="skipped",
+            processes="skipped",
+            said=(said,),
+        )
+        for name, what, said in (
+            ("pytest.exit", "pytest.exit('stop it')", "stop it"),
+            ("KeyboardInterrupt", "raise KeyboardInterrupt", "KeyboardInterrupt"),
+            ("SystemExit", "sys.exit(3)", "SystemExit"),
+        )
+    ),
+)
+
+FAULTS = (*RAISES, *HANGS, *DIES, *MISBEHAVES, *UNDERMINES)

@@ -399,6 +399,44 @@ def test_hang_in_collection(tmp_path: Path, table: list[str]) -> None:
     table.append(seen.row())
 
 
+ONLY_ONE = """
+import fcntl, os, time
+import pytest
+
+@pytest.fixture(scope="session")
+def only_one():
+    with open(__file__) as file:
+        if "PYTEST_GILPROBE_WORKER" in os.environ:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+@pytest.mark.gilprobe
+def test_fault(only_one):
+    time.sleep(0.01)
+
+@pytest.mark.gilprobe
+def test_next(only_one):
+    time.sleep(0.01)
+"""
+
+
+def test_fixture_that_hangs_in_the_second_process(tmp_path: Path, table: list[str]) -> None:
+    """A session's fixture that one process only can have costs one time-out, and both tests are measured in one."""
+    seen = run(
+        Fault(name="hangs in set-up of a session's fixture in a second process", body="", text=ONLY_ONE), tmp_path
+    )
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    for workload, outcome in ((seen.faulty, "hung"), (seen.following, "skipped")):
+        assert workload["status"] == "probed", workload
+        assert workload["threads"]["outcome"] == "ok" or is_late(workload["threads"]), workload
+        assert workload["processes"]["outcome"] == outcome, workload
+    assert "in only_one" in seen.faulty["processes"]["error"]
+    assert "its fixture only_one hung there" in seen.following["processes"]["error"]
+    assert seen.following["probe_time_s"] < TIMEOUT_S, "the second test waited again"
+    assert seen.left == ()
+    table.append(seen.row())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())

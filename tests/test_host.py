@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import mmap
 import os
@@ -12,6 +13,7 @@ import sysconfig
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,13 +79,12 @@ def test_throttling_of_all_ancestors_counts(cgroup: Path) -> None:
     assert host.throttled_s(cgroup / "self", cgroup / "root") == 0.25
 
 
-def test_throttling_of_the_first_version(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first version of cgroups counts in nanoseconds, in a mount of its own."""
-    monkeypatch.setattr(host, "_CGROUP_V1", cgroup / "cpu")
-    (cgroup / "cpu/outer/inner").mkdir(parents=True)
+def test_throttling_of_the_first_version(cgroup: Path) -> None:
+    """The first version of cgroups counts in nanoseconds, in a folder of the controller's name."""
+    (cgroup / "root/cpu/outer/inner").mkdir(parents=True)
     (cgroup / "self").write_text("3:cpu,cpuacct:/outer/inner\n0::/\n")
-    (cgroup / "cpu/outer/inner/cpu.stat").write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
-    (cgroup / "cpu/outer/cpu.stat").write_text("nr_periods 9\nnr_throttled 3\nthrottled_time 250000000\n")
+    (cgroup / "root/cpu/outer/inner/cpu.stat").write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
+    (cgroup / "root/cpu/outer/cpu.stat").write_text("nr_periods 9\nnr_throttled 3\nthrottled_time 250000000\n")
     assert host.throttled_s(cgroup / "self", cgroup / "root") == 0.25
 
 
@@ -97,7 +98,7 @@ def test_throttling_that_cannot_be_read_is_none(cgroup: Path, text: str) -> None
 @linux
 def test_throttling_by_a_real_quota_is_seen() -> None:
     """A process held back by the quota of its cgroup's parent can tell: where cgroups may be made here."""
-    mount = host._CGROUP_V1
+    mount = host._CGROUP_V2 / "cpu"
     outer = mount / f"gilprobe-test-{os.getpid()}"
     inner = outer / "inner"
     try:
@@ -211,6 +212,17 @@ def test_peak_memory_is_at_least_what_is_in_use() -> None:
     assert peak >= len(block)
 
 
+def test_no_file_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that may open no more files has no peak, and no error that would be taken for its workload's."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(host, "_open", full)
+    monkeypatch.setattr(psutil, "Process", full)
+    assert host.peak_rss_bytes() is None
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")
 def test_peak_memory_begins_anew() -> None:
     """A block that was touched and given back no longer counts once the peak is forgotten."""
@@ -308,3 +320,32 @@ def test_memory_left(tmp_path: Path) -> None:
         (folder / "memory.max").write_text(f"{most}\n", encoding="ascii")
         (folder / "memory.current").write_text(f"{used}\n", encoding="ascii")
     assert host.memory_left_bytes(proc, root) == 100
+    (root / "outer" / "memory.stat").write_text("anon 300\nactive_file 7\ninactive_file 400\n", encoding="ascii")
+    assert host.memory_left_bytes(proc, root) == 500
+
+
+@pytest.mark.parametrize(("most", "left"), [("1000", 150), ("9223372036854771712", 4000 * 1024)])
+def test_memory_left_by_the_first_version_of_cgroups(tmp_path: Path, most: str, left: int) -> None:
+    """Its limit of memory stands in the folder of the controller of that name; a very great one is none."""
+    proc, root = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemAvailable:    4000 kB\n", encoding="ascii")
+    (proc / "self" / "cgroup").write_text("5:cpu,cpuacct:/other\n4:memory:/unit\n", encoding="ascii")
+    folder = root / "memory" / "unit"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text(f"{most}\n", encoding="ascii")
+    (folder / "memory.usage_in_bytes").write_text("900\n", encoding="ascii")
+    (folder / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50\n", encoding="ascii")
+    assert host.memory_left_bytes(proc, root) == left
+
+
+def test_quota_of_the_first_version_of_cgroups(cgroup: Path) -> None:
+    """Its quota of CPU time stands in the folder of the controller of that name; -1 is none."""
+    (cgroup / "self").write_text("5:cpu,cpuacct:/unit\n4:memory:/other\n")
+    folder = cgroup / "root/cpu/unit"
+    folder.mkdir(parents=True)
+    (folder / "cpu.cfs_quota_us").write_text("50000\n")
+    (folder / "cpu.cfs_period_us").write_text("100000\n")
+    (folder.parent / "cpu.cfs_quota_us").write_text("-1\n")
+    (folder.parent / "cpu.cfs_period_us").write_text("100000\n")
+    assert quota(cgroup) == 0.5

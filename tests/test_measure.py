@@ -16,6 +16,8 @@ from pytest_gilprobe.bench import NotProbed
 from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job
 from pytest_gilprobe.model import GilMethod, GilTrace, Measurement, Outcome, Strategy, Wish
 from pytest_gilprobe.workers.protocol import Batch, Close, Control, Done, Failed, Open, Opened
+from pytest_gilprobe.workers.stuck import Fixture, Stuck
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,17 +243,126 @@ def test_first_call_that_fails_in_one_of_several_workers() -> None:
     assert found.rounds[0].threads is not None
 
 
-def test_set_up_that_works_in_one_process_only() -> None:
-    """A fixture that several processes cannot hold at once takes processes out; the test is then opened in one."""
+def opening(answers: dict[int, Any]) -> tuple[FakePool, list[int]]:
+    """Make a pool whose workers, by number, answer so when a test is opened in several of them at once.
+
+    Also returns the list of workers that are asked to open, one after the other.
+    """
+    asked: list[int] = []
 
     def script(worker: FakeWorker, question: Any, together: int) -> Any:
-        wrong = isinstance(question, Open) and together > 1 and worker.number == 2
-        return Failed(error="PortTaken") if wrong else None
+        if isinstance(question, Open):
+            asked.append(worker.number)
+        return answers.get(worker.number) if isinstance(question, Open) and together > 1 else None
 
-    found = run(FakePool(script=script))
-    assert found.processes_end.outcome is Outcome.FAILED
+    return FakePool(script=script), asked
+
+
+@pytest.mark.parametrize(
+    ("bad", "outcome", "said"),
+    [
+        (Failed(error="PortTaken"), Outcome.FAILED, "set-up in several processes at once: PortTaken"),
+        (lost(Outcome.HUNG), Outcome.HUNG, "set-up in one of 2 processes at once: it is gone"),
+        (lost(Outcome.CRASHED), Outcome.CRASHED, "set-up in one of 2 processes at once: it is gone"),
+    ],
+)
+@pytest.mark.parametrize("which", [1, 2])
+def test_set_up_that_works_in_one_process_only(which: int, bad: Any, outcome: Outcome, said: str) -> None:
+    """A fixture that several processes cannot hold at once takes processes out; the rest runs where it was set up."""
+    pool, asked = opening({which: bad})
+    found = run(pool)
+    assert (found.processes_end.outcome, found.processes_end.error) == (outcome, said)
+    assert found.rounds[0].threads is not None
+    assert asked == [1, 2], "it was set up once more"
+    assert not any(worker.is_open for worker in pool.workers)
+
+
+def test_threads_fail_where_one_process_only_could_set_up() -> None:
+    """The worker that takes the place of the only one in which the test was open is the only one to be asked."""
+    pool, asked = opening({1: Failed(error="PortTaken")})
+    several, threads = pool.script, in_threads(Failed(error="ValueError: no"))
+    pool.script = lambda *given: several(*given) or threads(*given)
+    found = run(pool, rounds_until(2))
+    assert found.threads_end.outcome is Outcome.FAILED
+    assert len(found.rounds) == 2
+    assert asked == [1, 2, 1]
+
+
+def test_set_up_that_fails_in_all_at_once_is_tried_alone() -> None:
+    """Processes that are in each other's way may all fail; one alone may not."""
+    pool, asked = opening({1: Failed(error="PortTaken"), 2: lost(Outcome.CRASHED)})
+    found = run(pool)
     assert found.processes_end.error == "set-up in several processes at once: PortTaken"
     assert found.rounds[0].threads is not None
+    assert asked == [1, 2, 1]
+
+
+def test_set_up_that_hangs_costs_one_time_out() -> None:
+    """A test whose set-up hangs in every worker is not set up once more."""
+    pool, asked = opening({1: lost(), 2: lost()})
+    with pytest.raises(NotProbed, match="could not be set up again in a worker process: it is gone"):
+        run(pool)
+    assert asked == [1, 2]
+
+
+SERVER = Fixture(name="server", place="", function="start_server")
+STACKS = 'killed; its threads then:\nThread 0x1 (most recent call first):\n  File "conftest.py", line 9 in start_server'
+
+
+def stuck_pool(answers: dict[int, Any]) -> tuple[FakePool, list[int]]:
+    """Make a pool as `opening` does, in which the test has one fixture."""
+    pool, asked = opening(answers)
+    pool.stuck = Stuck({NODEID: frozenset({SERVER})})
+    return pool, asked
+
+
+def test_fixture_that_hung_is_not_waited_for_again() -> None:
+    """Once it hung in every worker, tests that ask for it are not set up again; the reason names it and the test."""
+    hung = Lost(outcome=Outcome.HUNG, error=STACKS)
+    pool, asked = stuck_pool({1: hung, 2: hung})
+    with pytest.raises(NotProbed, match="could not be set up again"):
+        run(pool)
+    with pytest.raises(NotProbed, match=f"its fixture server hung there in the set-up of {NODEID}"):
+        run(pool)
+    assert asked == [1, 2]
+
+
+def test_fixture_that_hung_in_several_processes_is_set_up_in_one() -> None:
+    """Once it hung beside another worker's, tests that ask for it are set up in one worker only."""
+    pool, asked = stuck_pool({2: Lost(outcome=Outcome.HUNG, error=STACKS)})
+    assert run(pool).processes_end.outcome is Outcome.HUNG
+    again = run(pool)
+    assert again.processes_end.outcome is Outcome.SKIPPED
+    assert "its fixture server hung there" in (again.processes_end.error or "")
+    assert again.rounds[0].threads is not None
+    assert asked == [1, 2, 1]
+
+
+def test_set_up_that_hangs_takes_no_time_from_the_rest() -> None:
+    """What waiting for a worker that hung in set-up took is not counted as time of the probe."""
+    pool, _ = stuck_pool({2: Lost(outcome=Outcome.HUNG, error=STACKS)})
+    asked = pool.script
+
+    def script(worker: FakeWorker, question: Any, together: int) -> Any:
+        if isinstance(question, Open) and worker.number == 2:
+            pool.clock.pass_s(60)
+        return asked(worker, question, together)
+
+    pool.script = script
+    found = run(pool, rounds_until(2))
+    assert len(found.rounds) == 2
+    assert found.out_of_time is None
+
+
+@pytest.mark.parametrize(
+    "bad", [Failed(error=STACKS), Lost(outcome=Outcome.CRASHED, error=STACKS), Lost(outcome=Outcome.HUNG, error="")]
+)
+def test_what_did_not_hang_for_certain_is_tried_again(bad: Any) -> None:
+    """A failure, a death, or a hang without stacks tells nothing of another set-up."""
+    pool, asked = stuck_pool({2: bad})
+    run(pool)
+    run(pool)
+    assert asked == [1, 2, 1, *([2] if isinstance(bad, Failed) else [3])]
 
 
 def test_set_up_that_fails_everywhere_is_not_probed() -> None:

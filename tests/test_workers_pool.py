@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from pytest_gilprobe.model import Outcome, Strategy
-from pytest_gilprobe.workers.pool import Lost, Pool
+from pytest_gilprobe.workers.pool import Pool
 from pytest_gilprobe.workers.protocol import (
     Batch,
     Close,
@@ -26,14 +27,16 @@ from pytest_gilprobe.workers.protocol import (
     Opened,
     WorkerSpec,
 )
+from pytest_gilprobe.workers.worker import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilprobe.workers.pool import Worker
+    from pytest_gilprobe.workers.worker import Worker
 
 TESTS = """
 import os, signal, threading, time
+import pytest
 
 calls = 0
 
@@ -59,6 +62,26 @@ def test_killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def test_captures(capsys):
+    pass
+
+def test_writes_where_it_should_not():
+    import stat
+    for number in range(3, 64):
+        try:
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                os.write(number, b"x\\0\\0\\0"[:3])
+                os.write(number, b"x" if os.environ.get("WHOLE") else b"")
+        except OSError:
+            pass
+    threading.Event().wait()
+
+@pytest.fixture(scope="session")
+def broken_at_first():
+    global calls
+    calls += 1
+    assert calls > 1, "not yet"
+
+def test_broken_at_first(broken_at_first):
     pass
 """
 TIMEOUT_S = 30.0
@@ -198,6 +221,44 @@ def test_dead_worker_is_noticed_and_replaced(pool: Pool, name: str, how: str) ->
     assert isinstance(pool.ask(opened(pool, "test_quick")[0], Batch(calls=1)), Done)
 
 
+def test_hung_worker_does_not_take_others_with_it(pool: Pool) -> None:
+    """Of several workers asked at once only those that do not answer are lost."""
+    workers = [*opened(pool, "test_hangs_here_for_good"), *ready(pool, 2)[1:]]
+    assert isinstance(pool.ask(workers[1], Open(nodeid="test_it.py::test_quick", keep=0)), Opened)
+    answers = pool.ask_all(workers, Batch(calls=1), SHORT_S)
+    assert [type(answer) for answer in answers] == [Lost, Done]
+    assert [worker.alive for worker in workers] == [False, True]
+
+
+def test_part_of_an_answer_keeps_nobody_waiting(pool: Pool) -> None:
+    """A workload that writes into the worker's own pipe has it killed when the time is up, not waited for for ever."""
+    (worker,) = opened(pool, "test_writes_where_it_should_not")
+    answer = pool.ask(worker, Batch(calls=1), SHORT_S)
+    assert isinstance(answer, Lost)
+    assert answer.outcome is Outcome.HUNG
+    assert isinstance(pool.ask(opened(pool, "test_quick")[0], Batch(calls=1)), Done)
+
+
+def test_nonsense_is_no_answer(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload that writes a whole length and more into the worker's own pipe has it killed at once."""
+    monkeypatch.setenv("WHOLE", "yes")
+    (worker,) = opened(pool, "test_writes_where_it_should_not")
+    answer = pool.ask(worker, Batch(calls=1))
+    assert isinstance(answer, Lost)
+    assert answer.outcome is Outcome.CRASHED
+    assert "spoilt its connection" in answer.error
+
+
+def test_fixture_that_failed_is_tried_again(pool: Pool) -> None:
+    """A session's fixture that failed in a worker is not failed for good there."""
+    (worker,) = ready(pool)
+    asked = Open(nodeid="test_it.py::test_broken_at_first", keep=1)
+    first = pool.ask(worker, asked)
+    assert isinstance(first, Failed)
+    assert "not yet" in first.error
+    assert isinstance(pool.ask(worker, asked), Opened)
+
+
 def test_control_and_hand_out_are_measured(pool: Pool) -> None:
     """Between tests a worker runs the control loop and times the standard library's pools."""
     (worker,) = ready(pool)
@@ -246,10 +307,30 @@ def test_end_leaves_no_process_and_no_file(pool: Pool, end: str) -> None:
     assert not list(Path(tempfile.gettempdir()).glob("gilprobe-*"))
 
 
+def test_daemonic_process_has_workers(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pytest runs in a daemonic process, as a task of a ``multiprocessing.Pool`` does, workers start as ever."""
+    monkeypatch.setitem(vars(multiprocessing.current_process())["_config"], "daemon", 1)
+    ready(pool)
+    assert multiprocessing.current_process().daemon
+
+
+def test_module_that_is_skipped_in_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason why a worker did not collect a test is told whenever the test is asked for."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    skipped = "import pytest\npytest.skip('not twice', allow_module_level=True)\n"
+    pool = Pool(spec=spec_of(tmp_path, skipped + "def test_quick(): pass\n"), start_method="spawn", timeout_s=TIMEOUT_S)
+    try:
+        (worker,) = ready(pool)
+        answers = [pool.ask(worker, Open(nodeid="test_it.py::test_quick", keep=0)) for _ in range(2)]
+    finally:
+        pool.close()
+    for answer in answers:
+        assert isinstance(answer, Failed)
+        assert "test_it.py: Skipped: not twice" in answer.error
+
+
 def test_default_start_method_is_multiprocessings(tmp_path: Path) -> None:
     """Without a wish, workers start as this Python's `multiprocessing` does."""
-    import multiprocessing  # noqa: PLC0415 - only this test needs it
-
     made = Pool(spec=spec_of(tmp_path), start_method=None, timeout_s=TIMEOUT_S)
     made.close()
     assert made.start_method == multiprocessing.get_context().get_start_method()

@@ -20,6 +20,7 @@ import random
 import select
 import struct
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from pytest_gilprobe.gil.aside import STAT_BYTES, Aside, read_stat
@@ -28,6 +29,10 @@ from pytest_gilprobe.model import GilMethod, GilprobeError, GilTrace
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+_perf_counter_ns = partial(time.perf_counter_ns)
+_sleep = partial(time.sleep)
+"""Looked up once, and wrapped, as in `pytest_gilprobe.host`, which the process beside a scan does without."""
 
 _LAYOUT: Final = struct.Struct("@PiL")
 """``last_holder``, ``locked``, ``switch_number``, aligned as the C compiler does."""
@@ -135,13 +140,13 @@ class Watcher:
         """
         aside = Aside()
         try:
-            return self._watch_until(fd, time.perf_counter_ns() + round(timeout_s * 1e9), aside)
+            return self._watch_until(fd, _perf_counter_ns() + round(timeout_s * 1e9), aside)
         finally:
             aside.come_back()
 
     def _watch_until(self, fd: int, deadline_ns: int, aside: Aside) -> bool:
         """Pause and look in turn."""
-        clock = time.perf_counter_ns
+        clock = _perf_counter_ns
         while True:
             now_ns = clock()
             # A pause starts at the look before it, not at the moment meant for it: missed moments are skipped,
@@ -177,7 +182,7 @@ class Watcher:
             stat = os.pread(self._stat, STAT_BYTES, 0) if self._stat is not None else b""
         except OSError:
             words = stat = b""
-        at_ns = time.perf_counter_ns()
+        at_ns = _perf_counter_ns()
         if len(words) < _LAYOUT.size:
             self._close()
             return
@@ -218,7 +223,7 @@ def _readable(fd: int, pause_s: float) -> bool:
         if asked.poll(1):
             return True
         pause_s -= _POLLED_S
-    time.sleep(pause_s)
+    _sleep(pause_s)
     return bool(asked.poll(0))
 
 

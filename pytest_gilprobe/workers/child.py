@@ -24,8 +24,10 @@ from pytest_gilprobe.gil.heartbeat import Heartbeat
 from pytest_gilprobe.gil.locate import locate
 from pytest_gilprobe.gil.switch import Culprits
 from pytest_gilprobe.options import INSIDE_WORKER
+from pytest_gilprobe.originals import paused_timers
 from pytest_gilprobe.workers import batch, control, handout, leftovers, shipping, workload
 from pytest_gilprobe.workers.caller import Caller
+from pytest_gilprobe.workers.collection import Collection
 from pytest_gilprobe.workers.ownership import (
     CHANNEL_LOST,
     be_first_to_go,
@@ -58,18 +60,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from multiprocessing.connection import Connection
 
-WRITERS = (
-    "xmlpath",
-    "htmlpath",
-    "report_log",
-    "allure_report_dir",
-    "json_report",
-    "pastebin",
-    "benchmark_json",
-    "benchmark_autosave",
-)
-"""Options of pytest and of plugins that name a file to be written, or switch writing on."""
-
 FORKED = (
     "(A forked worker begins with all that the session and its plugins have changed in pytest's own process; with "
     "--gilprobe-start-method=spawn it begins afresh.)"
@@ -94,9 +84,12 @@ def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ..
         os.chdir(spec.working_dir)
         server = Server(channel, spec, log.fileno())
         try:
-            code = pytest.main([*spec.arguments, *spec.overrides], plugins=[*spec.plugins, server])
+            code = pytest.main([*spec.arguments, *spec.overrides], plugins=[*spec.plugins, server.collection, server])
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
+        except BaseException as error:  # noqa: BLE001 - the parent must hear of it
+            os.write(log.fileno(), f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace"))
+            end(1)
         server.give_up(int(code))
 
 
@@ -130,17 +123,18 @@ class Loop:
 
 
 class Server:
-    """The worker's plugin: prunes the collection, then answers questions."""
+    """The worker's plugin, beside its collection: answers questions, and keeps what went wrong in the test at hand."""
 
     def __init__(self, channel: Connection, spec: WorkerSpec, log: int) -> None:
         """Serve on ``channel``; ``log`` is the file descriptor of the log."""
         self._channel = channel
         self._spec = spec
         self._log = log
-        self._folders = frozenset(str(folder) for file in spec.files for folder in Path(file).parents)
-        self._items: dict[str, pytest.Item] = {}
         self._kept: pytest.Item | None = None
-        self._errors: list[str] = []
+        self.collection = Collection(spec)
+        self._errors = self.collection.errors
+        self._uncollected = ""
+        self._serving = False
         self._opened = False
         self._left: tuple[str, ...] = ()
         self._spoilt = False
@@ -158,17 +152,18 @@ class Server:
             end(CHANNEL_LOST)
 
     def give_up(self, code: int) -> NoReturn:
-        """Tell the parent why this worker's pytest session came to an end without serving."""
+        """Tell the parent why this worker's pytest session came to an end: before it served, or in a test."""
         why = "\n".join(self._errors)
         for stream in (sys.stdout, sys.stderr):  # pytest's own words are in there, and the parent reads the log
             with contextlib.suppress(Exception):
                 stream.flush()
-        self.say(
-            Failed(
-                error=f"its pytest session ended with exit status {code} before it could serve"
-                + (f":\n{why}" if why else "")
-            )
-        )
+        when = "in the middle of a test" if self._serving else "before it could serve"
+        said = f"its pytest session ended with exit status {code} {when}" + (f":\n{why}" if why else "")
+        if self._serving:  # no answer, but the worker's end: there is none to ask any more
+            with contextlib.suppress(OSError):
+                os.write(self._log, said.encode("utf-8", "backslashreplace"))
+        else:
+            self.say(Failed(error=said))
         end(1)
 
     def _hear(self) -> Question:
@@ -178,30 +173,15 @@ class Server:
             end(1)
         return question
 
-    # Collection
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember why pytest, a plugin or a conftest file gave up; once tests are served, without pytest's frames."""
+        self._errors.append(f"{excinfo.typename}: {excinfo.value}" if self._serving else str(excrepr))
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Switch off what would wait for a person."""
-        for name in ("usepdb", "trace", "collectonly", "setuponly", "setupplan", "version", "help"):
-            if hasattr(config.option, name):
-                setattr(config.option, name, False)
-        for name in WRITERS:
-            if hasattr(config.option, name):
-                setattr(config.option, name, None)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self) -> None:
-        """Have Hypothesis draw the same examples in every worker, and keep no database."""
-        settings = getattr(sys.modules.get("hypothesis"), "settings", None)
-        if settings is not None:
-            settings.register_profile("gilprobe", parent=settings(), database=None, deadline=None, derandomize=True)
-            settings.load_profile("gilprobe")
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_internalerror(self, excrepr: object) -> None:
-        """Remember why pytest, a plugin or a conftest file gave up."""
-        self._errors.append(str(excrepr))
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember who wanted the session to end: `pytest.exit`, a `KeyboardInterrupt` of the test's own."""
+        self._errors.append(batch.describe(excinfo.value))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, None, None]:
@@ -209,31 +189,10 @@ class Server:
         self.give_up(int(exitstatus))
         yield
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Leave out every file and folder without a marked test."""
-        path = str(collection_path)
-        if not self._spec.prune:
-            return None
-        if path in self._folders or path in self._spec.files or collection_path.name == "__init__.py":
-            return None
-        return True
-
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Keep the marked tests by their node ids; serve before any plugin that has a way of its own to run them."""
+        """Serve before any plugin that has a way of its own to run tests."""
         session.config.pluginmanager.register(Loop(self.serve_tests), "gilprobe-loop")
-        self._items = {}
-        for item in session.items:
-            for nodeid in (item.nodeid, escaped_once(item.nodeid)):
-                if nodeid in self._spec.nodeids:
-                    self._items.setdefault(nodeid, item)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Remember why something could not be collected."""
-        if report.failed:
-            self._errors.append(f"{report.nodeid}: {report.longreprtext}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
@@ -244,6 +203,9 @@ class Server:
         """Serve in place of running the tests; never returns."""
         session.config.pluginmanager.register(Caller(self.answer_batches), "gilprobe-caller")
         self._to_log_only_faults()
+        self._serving = True
+        self._uncollected = "\n".join(self._errors)
+        self._errors.clear()
         self._burden = leftovers.Burden.now()
         gc.collect()
         # pytest's own objects, many times the workload's, would be scanned by each full collection that a call starts
@@ -252,7 +214,7 @@ class Server:
         self.say(
             Ready(
                 pid=os.getpid(),
-                nodeids=frozenset(self._items),
+                nodeids=frozenset(self.collection.items),
                 gil_address=found.address,
                 gil_reason=found.reason,
                 gil_enabled=host.gil_enabled(),
@@ -299,9 +261,9 @@ class Server:
 
     def _open(self, question: Open) -> None:
         """Run one test's protocol; its call phase serves batches."""
-        item = self._items.get(question.nodeid)
+        item = self.collection.items.get(question.nodeid)
         if item is None:
-            why = "\n".join(self._errors) or "its pytest session found no such test"
+            why = self._uncollected or "its pytest session found no such test"
             self.say(Failed(error=f"a worker process did not collect {question.nodeid}: {why}"))
             return
         self._let_go(item)
@@ -322,6 +284,8 @@ class Server:
             self.say(Closed(error=error, left=self._left, spoilt=spoilt, gil_switched_on_by=self._culprits.names))
         else:
             why = error or "the test did not get as far as its call"
+            self._let_go(None)  # pytest keeps the failure of a fixture for as long as the fixture's collector is set up
+            self._errors.clear()
             self.say(Failed(error=f"{why}\n{FORKED}" if self._spec.forked else why))
 
     def _let_go(self, following: pytest.Item | None) -> None:
@@ -342,7 +306,11 @@ class Server:
         return True
 
     def answer_batches(self, work: workload.Workload) -> None:
-        """Serve the open test until `Close`."""
+        """Serve the open test until `Close`; a timer that its set-up started stands still meanwhile."""
+        with paused_timers():
+            self._answer_batches(work)
+
+    def _answer_batches(self, work: workload.Workload) -> None:
         self._opened = True
         self.say(
             Opened(
@@ -397,16 +365,3 @@ def _run_batch(work: workload.Workload, question: Batch) -> Done:
         return Done(reading=batch.run_serial(work.call, question.calls, question.begin_ns))
     lanes = [work.lane(number) for number in range(question.threads)]
     return Done(reading=batch.run_threads(lanes, question.calls))
-
-
-def escaped_once(nodeid: str) -> str:
-    """Return a node id as it was before pytest escaped it a second time; one without backslashes is as it is.
-
-    pytest keeps the ids that it drew from ``ids=`` on the function's mark, escaped. A worker that was forked with the
-    module loaded collects the same function again, and so has them escaped again.
-    """
-    path, bracket, ids = nodeid.partition("[")
-    try:
-        return path + bracket + ids.encode("ascii").decode("unicode_escape")
-    except UnicodeError:
-        return nodeid

@@ -1,26 +1,20 @@
-"""The parent's side of the workers: start, ask, time out, kill, replace.
+"""The parent's side of the workers: which there are, asked one by one or at once, retired, replaced.
 
 What the rest may rely on:
 
 * A question to a worker always comes back: as its answer, or as `Lost` when the worker hung or died. Then it has been
-killed with all
-  that it started, and `Pool.ready` starts another in its place.
-* Every wait is bounded, and looks at least four times a second whether the worker is still alive: the pipe alone does
-not tell
-  when a process that the workload left behind holds its other end.
+  killed with all that it started, and `Pool.ready` starts another in its place.
 * `Pool.close` leaves no process and no file behind. So does the death of this process: see `ownership.die_with_parent`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import multiprocessing
 import os
 import shutil
 import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,69 +22,30 @@ from pytest_gilprobe import host
 from pytest_gilprobe.gil.watch import Watcher, WatchError
 from pytest_gilprobe.model import GilTrace, Outcome
 from pytest_gilprobe.workers import child
-from pytest_gilprobe.workers.last_words import exit_text, users_frames
-from pytest_gilprobe.workers.ownership import STACK_SIGNAL
-from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, Unable, WorkerSpec
-from pytest_gilprobe.workers.remains import LOCK, PREFIX, descendants, kill, kill_group, locked, sweep
-from pytest_gilprobe.workers.surroundings import python_gil, without_coverage, without_main_module
+from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop, WorkerSpec
+from pytest_gilprobe.workers.remains import LOCK, PREFIX, locked, sweep
+from pytest_gilprobe.workers.stuck import Stuck
+from pytest_gilprobe.workers.surroundings import allowed_to_start, python_gil, without_coverage, without_main_module
+from pytest_gilprobe.workers.worker import FAREWELL_S, Lost, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from multiprocessing.connection import Connection
 
-LOOK_S = 0.25
-"""How often a silent worker is checked for being alive."""
-FAREWELL_S = 5.0
-"""How long a worker may take to tear its session fixtures down at the end before it is killed."""
 RETIRE_S = 1.0
 """How long to wait for a worker that is replaced; after that it tears down beside what is timed next."""
-STACKS_S = 1.0
-"""How long a hung worker may take to write its stacks down."""
-LONGEST_LOG = 8_000
-"""Characters of a lost worker's log that are reported."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """A worker that is gone: it hung and was killed, it died, or the machine did not give what it needed."""
-
-    outcome: Outcome
-    error: str
-
-
-class Worker:
-    """One worker process, as the parent knows it."""
-
-    def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:
-        """Keep the parent's ends; the process has just been started."""
-        self.process = process
-        self.channel = channel
-        self.lifeline = lifeline
-        self.folder = folder
-        self.asked_ns = host.perf_counter_ns()
-        self.ready: Ready | None = None
-        self.start_up_s: float | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not been discarded and can be asked."""
-        return not self.channel.closed
-
-    def log(self) -> str:
-        """Return the end of what the worker wrote down: its start-up, later only stacks of faults."""
-        try:
-            text = (self.folder / "log.txt").read_text("utf-8", "backslashreplace").strip()
-        except OSError:
-            return ""
-        text = users_frames(text)
-        return text if len(text) <= LONGEST_LOG else "[...]\n" + text[-LONGEST_LOG:]
 
 
 class Pool:
     """The workers of one session."""
 
     def __init__(
-        self, *, spec: WorkerSpec, start_method: str | None, timeout_s: float, gil: bool | None = None
+        self,
+        *,
+        spec: WorkerSpec,
+        start_method: str | None,
+        timeout_s: float,
+        gil: bool | None = None,
+        stuck: Stuck | None = None,
     ) -> None:
         """Prepare to start workers as ``spec`` says; ``timeout_s`` bounds start-up, set-up and each batch.
 
@@ -101,6 +56,7 @@ class Pool:
         default = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
         self.start_method = start_method or default
         self._context: Any = multiprocessing.get_context(self.start_method)
+        self.stuck = stuck or Stuck()
         self._spec = spec
         self._timeout_s = timeout_s
         self._gil = gil
@@ -120,7 +76,7 @@ class Pool:
         Raises OSError where no more processes, files or memory are to be had.
         """
         idle = [worker for worker in self._workers if worker.ready is not None]
-        for worker in [gone for gone in [*self._leaving, *idle] if not gone.process.is_alive()]:
+        for worker in [gone for gone in [*self._leaving, *idle] if not gone.running]:
             self.discard(worker)
         while len(self._workers) < count and self._hopeless is None:
             self._workers.append(self._start_one())
@@ -143,7 +99,13 @@ class Pool:
             args=(theirs, end, tuple(inherited) if spec.forked else (), spec),
             name=f"gilprobe-worker-{self._started}",
         )
-        with without_main_module(), without_coverage(), python_gil(self._gil), warnings.catch_warnings():
+        with (
+            without_main_module(),
+            without_coverage(),
+            python_gil(self._gil),
+            allowed_to_start(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child only starts a session
             process.start()
         theirs.close()
@@ -249,8 +211,7 @@ class Pool:
     @staticmethod
     def _tell(workers: Sequence[Worker], question: Question) -> None:
         for worker in workers:
-            with contextlib.suppress(OSError, ValueError):  # a dead worker is noticed when it is heard
-                worker.channel.send(question)
+            worker.tell(question)
 
     @staticmethod
     def _deadline(timeout_s: float) -> int:
@@ -258,59 +219,10 @@ class Pool:
 
     def _hear(self, worker: Worker, deadline_ns: int, watcher: Watcher | None = None) -> Answer | Lost:
         """Wait for a worker's answer until the deadline; a worker that gives none is killed."""
-        while True:
-            left = (deadline_ns - host.perf_counter_ns()) / 1e9
-            if left <= 0:
-                return self._hung(worker)
-            pause = min(left, LOOK_S)
-            try:
-                if watcher is not None:
-                    arrived = watcher.wait(worker.channel.fileno(), pause)
-                else:
-                    arrived = worker.channel.poll(pause)
-                if arrived:
-                    return self._taken(worker, worker.channel.recv())
-            except Exception:  # noqa: BLE001 - a pipe closed, or a message cut off: the worker is of no use any more
-                return self._died(worker)
-            if not worker.process.is_alive() and not worker.channel.poll(0):
-                return self._died(worker)
-
-    def _taken(self, worker: Worker, answer: Answer) -> Answer | Lost:
-        if not isinstance(answer, Unable):
-            return answer
-        self.discard(worker)
-        return Lost(outcome=Outcome.SKIPPED, error=answer.error)
-
-    def _hung(self, worker: Worker) -> Lost:
-        stacks = self._stacks(worker)
-        self.discard(worker)
-        where = f"; its threads then:\n{stacks}" if stacks else ""
-        return Lost(outcome=Outcome.HUNG, error=f"no answer within the time limit, so it was killed{where}")
-
-    def _died(self, worker: Worker) -> Lost:
-        worker.process.join(FAREWELL_S)
-        code = worker.process.exitcode
-        how = "it closed its pipe and lived on" if code is None else exit_text(code)
-        log = worker.log()
-        self.discard(worker)
-        return Lost(outcome=Outcome.CRASHED, error=f"the worker process ended: {how}" + (f"\n{log}" if log else ""))
-
-    @staticmethod
-    def _stacks(worker: Worker) -> str:
-        """Have a worker that does not answer write every thread's stack down; works while native code holds the GIL."""
-        before = unasked = worker.log()
-        if STACK_SIGNAL is None:
-            return before
-        with contextlib.suppress(OSError):
-            os.kill(worker.process.pid, STACK_SIGNAL)
-        until = host.perf_counter_ns() + round(STACKS_S * 1e9)
-        while host.perf_counter_ns() < until:
-            host.sleep(0.02)
-            text = worker.log()
-            if text == before != unasked:
-                break
-            before = text
-        return before
+        answer = worker.hear(deadline_ns, watcher)
+        if isinstance(answer, Lost):
+            self.discard(worker)
+        return answer
 
     # End
 
@@ -320,7 +232,7 @@ class Pool:
         self._leaving.append(worker)
         self._tell([worker], Stop())
         worker.process.join(RETIRE_S)
-        if not worker.process.is_alive():
+        if not worker.running:
             self.discard(worker)
 
     def discard(self, worker: Worker) -> None:
@@ -328,14 +240,7 @@ class Pool:
         for workers in (self._workers, self._leaving):
             if worker in workers:
                 workers.remove(worker)
-        started = descendants(worker.process.pid)
-        kill_group(worker.process.pid, certain=worker.ready is not None)
-        worker.process.kill()
-        worker.process.join(FAREWELL_S)
-        kill(started)
-        worker.channel.close()
-        worker.lifeline.close()
-        shutil.rmtree(worker.folder, ignore_errors=True)
+        worker.end()
 
     def close(self) -> None:
         """End every worker: politely where it is idle, then by force; remove all files."""

@@ -1,12 +1,13 @@
-"""What a worker is started in: without the user's main module, coverage and, on request, with another GIL setting."""
+"""What a worker is started in: no main module or coverage of the user's and, on request, another GIL setting."""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.workers.ownership import COVER_WORKERS
 
@@ -26,6 +27,21 @@ def without_coverage() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+@contextlib.contextmanager
+def allowed_to_start() -> Iterator[None]:
+    """Have `multiprocessing` start a process where this one is daemonic, as in a ``Pool``; workers end with it anyway.
+
+    Private access: ``_config`` holds what is inherited; the public ``daemon`` cannot be set once a process runs.
+    """
+    inherited: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    before = inherited.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            inherited["daemon"] = before
 
 
 @contextlib.contextmanager
