@@ -139,7 +139,7 @@ def _serial_hint(result: WorkloadResult) -> list[str]:
     costs = [
         part.hand_out_s_per_call
         for part in (result.threads, result.processes)
-        if part.hand_out_s_per_call is not None and part.speedup is not None and part.speedup.value >= WORTH_IT
+        if part.hand_out_s_per_call is not None and part.speedup is not None and part.speedup.high >= WORTH_IT
     ]
     if serial is None or not costs or serial.wall_s_per_call.value >= min(costs):
         return []

@@ -101,7 +101,7 @@ def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG
 
 
 def _too_short(evidence: Evidence) -> str:
-    """Say what a short call and its hand-out take, and how many calls a task needs where batches would gain."""
+    """Say what a short call and its hand-out take, and how many calls a task needs where batches may gain."""
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
     pools = [
         (name, cost, part.speedup)
@@ -111,7 +111,7 @@ def _too_short(evidence: Evidence) -> str:
         )
         if cost is not None
     ]
-    gaining = [pool for pool in pools if pool[2] is not None and pool[2].value >= WORTH_IT]
+    gaining = [pool for pool in pools if pool[2] is not None and pool[2].high >= WORTH_IT]
     dear = " or ".join(f"{numbers.seconds(cost)} ({name} pool)" for name, cost, _ in gaining or pools)
     said = f"a call takes {numbers.seconds(call_s)}, handing it out {dear}: keep it serial"
     if not gaining:

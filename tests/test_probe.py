@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from fake_workers import NODEID, Behaviour, FakePool, lost, plan
+from fake_workers import NODEID, Behaviour, FakePool, FakeWorker, lost, plan
 
 from pytest_gilprobe import host, serialize
 from pytest_gilprobe.machine import Surveyor
-from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation, Status, WorkloadResult
+from pytest_gilprobe.model import Bound, Callee, Gil, Outcome, Recommendation, Status, WorkloadResult
 from pytest_gilprobe.probe import Prober, unmeasured
+from pytest_gilprobe.workers.protocol import HandedOut, HandOut, Open, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,24 @@ def test_textbook_cases_get_the_textbook_answer(behaviour: Behaviour, bound: Bou
     assert found.verdict.reason
     assert found.probe_time_s > 0
     assert serialize.workload_to_json(found)
+
+
+@pytest.mark.parametrize(("behaviour", "asked"), [(CPU, ["shop"]), (IO, [])])
+def test_import_is_measured_where_processes_are_advised(behaviour: Behaviour, asked: list[str]) -> None:
+    """What a pool's spawned workers import is told with the number of calls that pay for it; other advice asks not."""
+
+    def answers(worker: FakeWorker, question: Any, _: int) -> Any:
+        if isinstance(question, Open):
+            worker.is_open = True
+            return Opened(callee=Callee(module="shop", name="work"))
+        if isinstance(question, HandOut) and question.module is not None:
+            return HandedOut(task_s=0.0, start_up_s=0.0, import_s=0.3)
+        return None
+
+    pool = FakePool(behaviour, script=answers)
+    found = probe(pool)
+    assert [question.module for question, _ in pool.asked if getattr(question, "module", None)] == asked
+    assert ("(start-up 500 ms, the import of shop included" in found.verdict.reason) is bool(asked)
 
 
 def test_without_a_gil_threads_do_for_python_code() -> None:

@@ -76,6 +76,10 @@ IO = evidence(2.0, 2.0, cpu_utilization=estimate(0.02), gil_held_fraction=estima
             *(Bound.CPU, Gil.HELD, SERIAL, "larger tasks would not help, since threads give 1.0x and processes cannot"),
         ),
         (
+            evidence(1.0, estimate(1.2, 0.8, 1.6), wall_s_per_call=estimate(1e-6)),
+            *(Bound.CPU, Gil.HELD, SERIAL, "out 100 µs (process pool): keep it serial, or hand out 1001 calls or more"),
+        ),
+        (
             evidence(1.0, ProcessesResult(outcome=Outcome.CRASHED), wall_s_per_call=estimate(1e-6)),
             *(Bound.CPU, Gil.HELD, SERIAL, "would not help, since threads give 1.0x and processes crashed"),
         ),

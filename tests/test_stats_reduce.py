@@ -354,3 +354,35 @@ def test_any_readings_give_estimates_or_an_error(seen: Measurement, cpus: int, n
     for result in (together, apart):
         assert (result.speedup is None) == (result.outcome is not Outcome.OK)
         assert result.speedup is None or result.speedup.value > 0
+
+
+def test_extremes_of_what_a_busy_machine_hides() -> None:
+    """Threads that wait for a lock beside other programs: the interval reaches from one extreme to the other."""
+    lock = Round(
+        serial=serial(0.2, cpu_s=0.1, queue_s=0.1, waits=0, trace=trace(0.0, span_s=0.2)),
+        threads=threads(0.4, cpu_s=0.1, queue_s=0.1, waits=30),
+        processes=processes(0.2, cpu_s=0.1, queue_s=0.1),
+    )
+    _, together, apart = reduce(measurement(*[lock] * 6), machine())
+    assert together.speedup is not None
+    assert together.pool_speedup_least is not None
+    assert together.pool_speedup_most is not None
+    assert together.speedup.value == pytest.approx(2 / 3, rel=0.01)
+    assert together.pool_speedup_most.value == pytest.approx(1.0, rel=0.01), "half of the wait was for a queued holder"
+    assert together.pool_speedup_least.value == pytest.approx(0.5, rel=0.01), "all queueing was waiting"
+    assert (together.speedup.low, together.speedup.high) == pytest.approx(
+        (together.pool_speedup_least.low, together.pool_speedup_most.high)
+    )
+    assert apart.over_threads is not None
+    assert apart.over_threads_least is not None
+    assert apart.over_threads_least.value == pytest.approx(2.0, rel=0.01)
+    assert apart.over_threads.low == pytest.approx(apart.over_threads_least.low)
+    by_chance = together.pool_speedup_most.high / together.pool_speedup_most.value
+    assert by_chance > 1.1, "an extreme is not known as well as what was measured"
+
+
+def test_nothing_is_hidden_on_a_quiet_machine() -> None:
+    """Without queueing there are no extremes beside the estimate."""
+    _, together, apart = reduce(measurement(PYTHON_LOOP), machine())
+    assert (together.pool_speedup_least, together.pool_speedup_most) == (None, None)
+    assert (apart.over_threads_least, apart.over_threads_most) == (None, None)
