@@ -12,6 +12,8 @@ from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, ThreadsResult
 
+WORTH_HANDING_OUT = 10
+"""How many times as long as its hand-out a task should last: handing out then costs a tenth of the work."""
 OVERLAP = 1.15
 """Threads that gain more than this do overlap a little."""
 _BOUNDS = {
@@ -91,7 +93,7 @@ def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
     costs = [cost for cost in (machine.thread_task_s, machine.process_task_s) if cost is not None]
     if costs and call_s / min(costs) < WORTH_IT:
-        fewest = math.ceil(max(costs) * 10 / call_s)
+        fewest = math.ceil(max(costs) * WORTH_HANDING_OUT / call_s)
         dear = " or ".join(
             f"{numbers.seconds(cost)} ({name} pool)"
             for name, cost in (("thread", machine.thread_task_s), ("process", machine.process_task_s))

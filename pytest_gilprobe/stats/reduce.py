@@ -166,14 +166,18 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
 def _speedup(pairs: Sequence[tuple[Sample, Sample]], noise: float, *, less_queue: bool) -> Estimate:
     """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
 
-    ``noise`` is that of one batch; a ratio has that of two.
+    ``noise`` is that of one batch; a ratio has that of two. A batch lasts as long as its slowest lane, which is late by
+    chance alone where lanes differ each for themselves; how far they do, one machine's common noise hides. So the high
+    end is as if they did: a pool hands the next call to whoever is done, and has no such loss.
     """
     ratios = [
         rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
         for serial, sample in pairs
     ]
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
-    return rounds.positive_centre(ratios, noise * math.sqrt(2) + queued * NOISE_OF_QUEUEING)
+    found = rounds.positive_centre(ratios, noise * math.sqrt(2) + queued * NOISE_OF_QUEUEING)
+    base, beside = (rounds.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
+    return replace(found, high=found.high * math.exp(noise * max(0.0, beside - base)))
 
 
 def _over_threads(measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool) -> Estimate | None:
