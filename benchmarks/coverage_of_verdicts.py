@@ -51,7 +51,7 @@ def summary(found: Sequence[Found]) -> Iterator[str]:
     yield f"  {silent:.1%} no answer"
     every = [caught for one in found for _, caught in one.caught()]
     share = fmean(every)
-    yield f"* intervals that held the truth when the probe stopped: {share:.1%} of {len(every)}, "
+    yield f"* intervals that held the truth when the probe stopped: {share:.1%} of {len(every)},"
     yield f"  bar {COVERAGE_BAR:.0%}: {said(met=share >= COVERAGE_BAR)}"
 
 
