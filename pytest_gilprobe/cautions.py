@@ -29,6 +29,8 @@ BUSY = 0.10
 """Run-queue share from which other programs disturb."""
 COLD = 3.0
 """A first call that takes this many times as long as later ones is worth telling."""
+COLD_S = 0.001
+"""What a first call must take more than later ones to be worth telling: under a millisecond nobody minds."""
 UNEVEN_ROUNDS = 6
 """So many rounds tell a trend from noise: two to compare at each end, two between."""
 DRIFT = 1.25
@@ -199,7 +201,7 @@ def _traced(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
 
 def _cold(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     first, later = evidence.serial.first_call_s, evidence.serial.wall_s_per_call.value
-    if first is None or first < later * COLD or first - later < 0.001:  # noqa: PLR2004 - under a millisecond nobody minds
+    if first is None or first < later * COLD or first - later < COLD_S:
         return None
     return (
         f"the first call took {numbers.seconds(first)}, later ones {numbers.seconds(later)}: each new process pays "

@@ -12,6 +12,8 @@ from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Estimate, Evidence, ProcessesResult, ThreadsResult
 
+WORTH_HANDING_OUT = 10
+"""How many times as long as its hand-out a task should last: handing out then costs a tenth of the work."""
 OVERLAP = 1.15
 """Threads that gain more than this do overlap a little."""
 _BOUNDS = {

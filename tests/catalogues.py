@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 from pathlib import Path
@@ -66,28 +67,29 @@ def numbers() -> str:
     lines = [
         f"| `{room.replace('/', '.')}.{name}` | {value} | {why} |"
         for room in METHOD_ROOMS
-        for name, value, why in _constants(PACKAGE / f"{room}.py")
+        for name, value, why in constants(room)
     ]
     return "\n".join(["| number | value | what it is, and why |", "|---|---|---|", *lines])
 
 
-def _constants(path: Path) -> Iterator[tuple[str, str, str]]:
-    """List a module's public numbers with their docstrings, in the module's order."""
-    body = ast.parse(path.read_text("utf-8")).body
+def constants(room: str) -> Iterator[tuple[str, str, str]]:
+    """List a module's numbers, private ones and sums of others too, with their docstrings, in the module's order."""
+    module = importlib.import_module(f"pytest_gilprobe.{room.replace('/', '.')}")
+    body = ast.parse((PACKAGE / f"{room}.py").read_text("utf-8")).body
     for statement, following in zip(body, [*body[1:], None], strict=True):
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
         value = getattr(statement, "value", None)
-        if not isinstance(target, ast.Name) or not target.id.isupper() or target.id.startswith("_"):
+        if not isinstance(target, ast.Name) or not target.id.isupper():
             continue
-        if not _is_numeric(value):
+        if not _is_numeric(getattr(module, target.id)):
             continue
         yield target.id, ast.unparse(cast("ast.expr", value)), _docstring(following)
 
 
 def _is_numeric(value: object) -> bool:
-    if isinstance(value, ast.Tuple):
-        return all(map(_is_numeric, value.elts))
-    return isinstance(value, ast.Constant) and isinstance(value.value, int | float)
+    if isinstance(value, tuple):
+        return all(map(_is_numeric, value))
+    return isinstance(value, int | float)
 
 
 def _docstring(statement: ast.stmt | None) -> str:

@@ -42,6 +42,18 @@ def test_numbers_in_the_method_are_those_of_the_code() -> None:
     catalogues.check("docs/method.md", "numbers", catalogues.numbers())
 
 
+@pytest.mark.parametrize("room", catalogues.METHOD_ROOMS)
+def test_every_number_that_decides_has_a_reason(room: str) -> None:
+    """A number without a word on what it is and why would stand in docs/method.md with nothing behind it."""
+    assert [name for name, _, why in catalogues.constants(room) if not why] == []
+
+
+def test_every_room_that_decides_is_in_the_method() -> None:
+    """The statistics, the thresholds, the judge and the schedule are among the rooms whose numbers are listed."""
+    deciding = {f"stats/{path.stem}" for path in (catalogues.PACKAGE / "stats").glob("*.py")} - {"stats/__init__"}
+    assert deciding | {"thresholds", "judge", "measure", "cautions", "reasons"} <= set(catalogues.METHOD_ROOMS)
+
+
 def test_readme_is_short() -> None:
     """The README is 120 lines at most."""
     assert len(README.splitlines()) <= 120

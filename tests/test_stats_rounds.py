@@ -382,3 +382,43 @@ def test_hand_out_has_an_interval() -> None:
     assert (found.low, found.value, found.high) == pytest.approx((1.0, 2.0, 2.0))
     far = rounds.pool_speedup(estimate(2.0), estimate(1e-2), 1e-4, task_high_s=2e-4)
     assert far == estimate(2.0)
+
+
+@pytest.mark.parametrize("number", [9, 12, 20, 40])
+def test_interval_covers_the_median_of_values_in_heaps(number: int) -> None:
+    """Ratios of calls with two durations come in heaps, and the median between two of them is still caught."""
+    chance = random.Random(number)
+    heaps = [math.log(value) for value in (0.67, 0.67, 0.67, 2.0, 2.0, 2.0, 2.0, 6.0)]
+    hits = 0
+    for _ in range(1000):
+        found = rounds.centre([chance.choice(heaps) for _ in range(number)], 0.03)
+        hits += found.low <= math.log(2.0) <= found.high
+    assert hits >= 930
+
+
+def test_one_disturbed_round_of_nine_widens_little() -> None:
+    """The farthest of nine rounds is not among those between which the median is bound to lie."""
+    calm = [1.0 + 0.01 * number for number in range(9)]
+    found, disturbed = rounds.centre(calm, 0.03), rounds.centre([*calm[:-1], 9.0], 0.03)
+    assert disturbed.high - disturbed.low < 2 * (found.high - found.low)
+
+
+@pytest.mark.parametrize(("lanes", "late"), [(1, 0.0), (2, 0.5642), (3, 0.8463), (4, 1.0294), (8, 1.4236)])
+def test_slowest_lane_is_as_late_as_the_largest_of_so_many(lanes: int, late: float) -> None:
+    """The mean of the largest of N normal values, as tables have it, to 5 %."""
+    assert rounds.slowest_of(lanes) == pytest.approx(late, rel=0.05, abs=1e-9)
+
+
+def test_quotient_adds_errors_as_squares() -> None:
+    """Two estimates with 10 % each have a quotient with 14 %; an exact one adds nothing."""
+    upper, lower = estimate(2.0, 2.0 / 1.1, 2.2), estimate(1.0, 1 / 1.1, 1.1)
+    found = rounds.quotient(upper, lower)
+    assert (found.low, found.value, found.high) == pytest.approx((2 / 1.1**1.4142, 2.0, 2 * 1.1**1.4142), rel=1e-3)
+    assert rounds.quotient(upper, estimate(2.0)).high == pytest.approx(1.1)
+
+
+def test_quotient_needs_positive_ends() -> None:
+    """A logarithm of nothing is refused."""
+    for one, other in ((estimate(1.0, 0.0, 2.0), estimate(1.0)), (estimate(1.0), estimate(1.0, 0.0, 2.0))):
+        with pytest.raises(ValueError, match="must be positive"):
+            rounds.quotient(one, other)

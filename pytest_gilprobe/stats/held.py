@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model import GilTrace
 
 _CONFIDENCE: Final = 0.95
+"""Of every interval in a report: by convention."""
 _Z: Final = NormalDist().inv_cdf(0.5 + _CONFIDENCE / 2)
+"""How many standard errors that is on either side."""
 
 MIN_LOOKS: Final = 16
 """Fewer say nothing: at a share of one half, 16 looks leave an interval of 0.28 to 0.72."""

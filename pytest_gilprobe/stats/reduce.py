@@ -196,7 +196,9 @@ def _speedup(
     """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
 
     ``noise`` is that of one batch; a ratio has that of two. ``factors``, one for each round, is by how much the
-    speed-up differs from what was measured.
+    speed-up differs from what was measured. A batch lasts as long as its slowest lane, which is late by chance alone
+    where lanes differ each for themselves; how far they do, one machine's common noise hides. So the high end is as if
+    they did: a pool hands the next call to whoever is done, and has no such loss.
     """
     ratios = [
         factor * rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
@@ -205,7 +207,9 @@ def _speedup(
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
     assumed = noise * math.sqrt(2) + queued * NOISE_OF_QUEUEING
     apart = math.sqrt(fmean(math.log(factor) ** 2 for factor in factors)) if factors else 0.0
-    return rounds.positive_centre(ratios, math.hypot(assumed, apart * NOISE_OF_DOUBT))
+    found = rounds.positive_centre(ratios, math.hypot(assumed, apart * NOISE_OF_DOUBT))
+    base, beside = (rounds.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
+    return replace(found, high=found.high * math.exp(noise * max(0.0, beside - base)))
 
 
 def _over_threads(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations, combinations_with_replacement, pairwise
 from statistics import NormalDist, fmean, median
 from typing import TYPE_CHECKING
 
@@ -32,11 +32,17 @@ OTHERS = 0.05
 """Share of its time for which other threads of the process must compute to count: less is the clocks' grain."""
 COMPUTES_ALL = 0.8
 """CPU utilization from which a thread's own CPU time measures one core."""
+HEAPS = 1.25
+"""Standard deviations between neighbouring values that show two heaps: of 9 normal values such a gap lies among the
+inner seven in 9 % of cases, of 12 in 3 %, of 20 in none of 1,000."""
 _ROBUST_FROM = 5
 """From so many rounds on a robust centre and deviation are used: fewer cannot tell an outlier."""
 _TELLS = 2
+"""So many degrees of freedom tell a calm machine from a restless one: two times alike are so by chance."""
 _MAD_TO_SD = 1.4826
+"""Standard deviation over median absolute deviation, of a normal distribution: 1 / its quantile at 0.75."""
 _PAIRS_SE = math.sqrt(math.pi / 3)
+"""Standard error of the median of all pairs' means over that of a mean, of a normal distribution with many values."""
 
 
 def t_quantile(probability: float, freedom: int) -> float:
@@ -83,7 +89,30 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
     freedom = PRIOR_WEIGHT + number - 1
     spread = math.sqrt((PRIOR_WEIGHT * prior_sd**2 + own) / freedom)
     half = t_quantile((1 + CONFIDENCE) / 2, freedom) * spread * widen / math.sqrt(number)
-    return Estimate(value=middle, low=middle - half, high=middle + half, confidence=CONFIDENCE)
+    lowest, highest = _between_heaps(values, spread)
+    return Estimate(
+        value=middle, low=min(middle - half, lowest), high=max(middle + half, highest), confidence=CONFIDENCE
+    )
+
+
+def _between_heaps(values: Sequence[float], spread: float) -> tuple[float, float]:
+    """Return the two values between which the median of what they are drawn from lies, whatever its distribution.
+
+    Needed where values come in two heaps, as those of calls with two durations do: the median then jumps from one to
+    the other, which no standard error tells. Heaps are apart by `HEAPS` times the standard deviation ``spread``, with
+    nothing between; where there are none, or fewer than 9 values, so that the farthest one would be among the two, the
+    value in the middle is returned twice. *Source:* order statistics, W. J. Conover, "Practical Nonparametric
+    Statistics", 1999, section 3.2.
+    """
+    number, ordered = len(values), sorted(values)
+    rank, below = 0, 0.5**number  # the probability that no more than so many values lie below the median
+    while below <= (1 - CONFIDENCE) / 2:
+        rank += 1
+        below += math.comb(number, rank) * 0.5**number
+    inner = ordered[rank - 1 : number - rank + 1] if rank >= 2 else []  # noqa: PLR2004 - not the farthest value
+    if not any(after - before > HEAPS * spread for before, after in pairwise(inner)):
+        return median(ordered), median(ordered)
+    return inner[0], inner[-1]
 
 
 def _of_pairs(values: Sequence[float]) -> float:
@@ -287,6 +316,15 @@ def _robust_sd(values: Sequence[float]) -> float:
     kept = apart[: number - number // _ROBUST_FROM]
     trimmed = math.sqrt(math.fsum(one * one for one in kept) / (len(kept) - 1))
     return max(trimmed, _MAD_TO_SD * median(apart) * number / (number - 0.8))
+
+
+def slowest_of(lanes: int) -> float:
+    """Return how late the slowest of so many lanes is on average, in standard deviations of one; 0 for one lane.
+
+    *Source:* mean of the largest of N normal values, to 5 %: G. Blom, "Statistical Estimates and Transformed
+    Beta-Variables", 1958.
+    """
+    return NormalDist().inv_cdf((lanes - 0.375) / (lanes + 0.25))
 
 
 def waits_per_call(sample: Sample) -> float | None:
