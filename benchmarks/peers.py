@@ -268,6 +268,7 @@ def _timeit(bench: Bench) -> float:
 
 def _pyperf(bench: Bench) -> float:
     out = bench.folder / "pyperf.json"
+    out.unlink(missing_ok=True)
     bench.run("pyperf", "-m", "pyperf", "timeit", "--fast", "-q", "-o", str(out), "--inherit-environ=PYTHONPATH",
               "-s", "from peer_work import loop", "loop()")  # fmt: skip
     runs = json.loads(out.read_text("utf-8"))["benchmarks"][0]["runs"]
