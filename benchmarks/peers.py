@@ -3,12 +3,14 @@
     python benchmarks/peers.py                     everything, on an otherwise idle machine: about forty minutes
     python benchmarks/peers.py --only timing       one of: timing, threads, neighbours, held, cost; may be repeated
     python benchmarks/peers.py --pairs 2 --repeat 1    a look, not a figure
+    python benchmarks/peers.py --tool NAME         for `held` and `cost`: only tools whose name has this in it
     python benchmarks/peers.py --project NAME==VERSION   for `cost`: whose source distribution's tests to run
     python benchmarks/peers.py --suite FOLDER      for `cost`: a folder with tests instead
     python benchmarks/peers.py --keep FOLDER       keep the environments for another call
 
-Every peer has a virtual environment of its own. A peer that cannot be installed or does not run here is listed with
-the reason. Nothing is tuned for anybody: each is called as its documentation says. All processes are ended.
+Every peer has a virtual environment of its own. A peer that cannot be installed, does not run here or hangs is listed
+with the reason. Nothing is tuned for anybody: each is called as its documentation says. All processes are ended, those
+of a tool that hangs with all that it has started.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import platform
 import re
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,6 +32,7 @@ import tempfile
 import time
 import venv
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
@@ -54,9 +59,11 @@ SCAN_BAR: Final = 1.02
 SAMPLER: Final = "python3.15"
 """The first Python with `profiling.sampling` in its standard library."""
 TIMEOUT_S: Final = 600
+HUNG_S: Final = 60
+"""A tool that watches a program of 4 s has hung when it takes as long as this."""
 THREADS: Final = 2
 Readings = tuple[float, float, float]
-"""A share told, the true one, and the seconds of a fixed piece of work that was watched."""
+"""A share told, the true one of the time that it is told of, and the seconds of a fixed piece of work watched."""
 WORK: Final = """
 import hashlib, json, time
 BLOCK = b"x" * (1 << 20)
@@ -74,19 +81,26 @@ import hashlib, sys, time
 clock = time.perf_counter_ns
 BLOCK = b"x" * (1 << 16)
 share = float(sys.argv[1])
-held = free = 0
-start = clock()
-for _ in range(300):
+def window():
+    held = free = 0
+    for _ in range(300):
+        begun = clock()
+        while clock() - begun < share * 10_000_000: pass
+        held += clock() - begun
+        begun = clock()
+        while clock() - begun < (1 - share) * 10_000_000: hashlib.sha256(BLOCK).digest()
+        free += clock() - begun
+    return held, free
+def work():
     begun = clock()
-    while clock() - begun < share * 10_000_000: pass
-    held += clock() - begun
-    begun = clock()
-    while clock() - begun < (1 - share) * 10_000_000: hashlib.sha256(BLOCK).digest()
-    free += clock() - begun
-work = clock()
-for _ in range(3_000): sum(range(2_000))
-print(held / (held + free), (clock() - work) / 1e9)
+    for _ in range(3_000): sum(range(2_000))
+    return clock() - begun
+held, free = window()
+extra = work()
+print(held / 1e9, free / 1e9, extra / 1e9)
 """
+"""It tells for how long it held the GIL and for how long not, in `window`, and how long the work after it took, which
+holds it. So a tool that tells of the whole program has a known truth, and one that names functions has the window's."""
 KNOCKED: Final = """
 import runpy, gilknocker
 knocker = gilknocker.KnockKnock(1_000)
@@ -110,6 +124,14 @@ PRIVILEGES: Final = {
     "gilknocker": "none: a thread inside the program, which must import it",
     "gil_load": "none: a thread inside the program, started under `python -m gil_load` with LD_PRELOAD",
 }
+OWN_CPU: Final = """
+import atexit, os, resource
+def tell():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    with open(os.environ["PEERS_CPU"], "a", encoding="ascii") as said: said.write(f"{used.ru_utime + used.ru_stime}\\n")
+if "PEERS_CPU" in os.environ: atexit.register(tell)
+"""
+"""As `sitecustomize`: every Python tells at its end how much CPU time it took; the one that ran the tests took most."""
 PTIME: Final = """
 import sys, threading, time, peer_work
 call, calls = getattr(peer_work, sys.argv[1]), int(sys.argv[2])
@@ -138,22 +160,31 @@ class Bench:
     project: str
     pairs: int
     repeat: int
+    tools: tuple[str, ...]
 
-    def run(self, name: str, *arguments: str, folder: Path | None = None) -> str:
+    def run(self, name: str, *arguments: str) -> str:
         """Run a peer's Python and return what it printed; an error has the end of what it said."""
-        done = subprocess.run(
-            [self.pythons[name], *arguments],
-            cwd=folder or self.folder,
-            env=_environment(self.folder),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        if done.returncode:
-            msg = f"{name} ended with {done.returncode}: {(done.stderr or done.stdout)[-300:]}"
+        return "".join(self.execute([self.pythons[name], *arguments]))
+
+    def execute(self, command: Sequence[str], timeout_s: float = TIMEOUT_S) -> tuple[str, str]:
+        """Run a command and give its output and errors; one that hangs ends with all that it has started."""
+        with subprocess.Popen(command, cwd=self.folder, env=_environment(self.folder), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, start_new_session=True) as run:  # fmt: skip
+            try:
+                said, complained = run.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.communicate()
+                msg = f"hung, and was ended after {timeout_s} s"
+                raise RuntimeError(msg) from None
+        if run.returncode:
+            msg = f"{Path(command[0]).name} ended with {run.returncode}: {(complained or said)[-300:]}"
             raise RuntimeError(msg)
-        return done.stdout + done.stderr
+        return said, complained
+
+    def wanted(self, tool: str) -> bool:
+        """Whether a tool was asked for, or none was."""
+        return not self.tools or any(name in tool for name in self.tools)
 
 
 def main() -> int:
@@ -170,8 +201,9 @@ def main() -> int:
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy loops to run beside")
     parser.add_argument("--suite", type=Path)
     parser.add_argument("--project", default=PROJECT)
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each tool and share in `held`")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each tool and workload, but for `cost`")
     parser.add_argument("--pairs", type=int, default=10, help="runs of each tool in `cost`")
+    parser.add_argument("--tool", action="append", default=[], metavar="NAME", help="for `held` and `cost`")
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, _neighbours(arguments.busy):
@@ -179,7 +211,7 @@ def main() -> int:
         (folder / "peer_work.py").write_text(WORK, "utf-8")
         pythons, missing = _environments(arguments.keep or folder)
         bench = Bench(pythons, missing, folder, arguments.suite, arguments.project, arguments.pairs,
-                      arguments.repeat)  # fmt: skip
+                      arguments.repeat, tuple(arguments.tool))  # fmt: skip
         print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} CPUs, ", end="")
         print(f"load {os.getloadavg()[0]:.2f} at the start, {arguments.busy} busy loops beside")
         for name in arguments.only or sections:
@@ -193,21 +225,40 @@ def main() -> int:
 
 
 def timing(bench: Bench) -> None:
-    """One call of a Python loop of about 1 ms, as each tool tells it."""
-    rows = {
-        "timeit": _attempt(lambda: _timeit(bench)),
-        "pyperf": _attempt(lambda: _pyperf(bench)),
-        "pytest-benchmark": _attempt(lambda: _pytest_benchmark(bench)),
-        "gilprobe": _attempt(lambda: _gilprobe(bench, "loop")["serial"]["wall_s_per_call"]["value"]),
+    """One call of a Python loop of about 1 ms, as each tool tells it, the tools in alternation."""
+    tools: dict[str, Callable[[], float]] = {
+        "timeit": lambda: _timeit(bench),
+        "pyperf": lambda: _pyperf(bench),
+        "pytest-benchmark": lambda: _pytest_benchmark(bench),
+        "gilprobe": lambda: float(_gilprobe(bench, "loop")["serial"]["wall_s_per_call"]["value"]),
     }
-    reference = rows["pyperf"] if isinstance(rows["pyperf"], float) else rows["timeit"]
+    found = _alternated(tools, bench.repeat)
+    told = {name: runs for name, runs in found.items() if not isinstance(runs, str)}
+    reference = statistics.median(told["pyperf"]) if "pyperf" in told else math.nan
     table = [
-        (name, f"{found * 1e6:.1f} us", f"{found / reference:.3f}" if isinstance(reference, float) else "n/a")
-        if isinstance(found, float)
-        else (name, found, "")
-        for name, found in rows.items()
+        (name, runs, "", "")
+        if isinstance(runs, str)
+        else (
+            name,
+            f"{statistics.median(runs) * 1e6:.1f} us",
+            f"{min(runs) * 1e6:.1f} to {max(runs) * 1e6:.1f} us",
+            f"{statistics.median(runs) / reference:.3f}",
+        )
+        for name, runs in found.items()
     ]
-    _print("Time of one call", ("tool", "per call", "of pyperf's"), table)
+    _print(f"Time of one call, median of {bench.repeat} runs", ("tool", "per call", "runs", "of pyperf's"), table)
+
+
+def _alternated(tools: dict[str, Callable[[], float]], repeat: int) -> dict[str, list[float] | str]:
+    """Run all tools in turn, and again; a tool that failed is not asked again, and the reason given in its place."""
+    found: dict[str, list[float] | str] = {name: [] for name in tools}
+    for _ in range(repeat):
+        for name, tool in tools.items():
+            runs = found[name]
+            if isinstance(runs, list):
+                told = _attempt(tool)
+                found[name] = told if isinstance(told, str) else [*runs, told]
+    return found
 
 
 def _timeit(bench: Bench) -> float:
@@ -217,6 +268,7 @@ def _timeit(bench: Bench) -> float:
 
 def _pyperf(bench: Bench) -> float:
     out = bench.folder / "pyperf.json"
+    out.unlink(missing_ok=True)
     bench.run("pyperf", "-m", "pyperf", "timeit", "--fast", "-q", "-o", str(out), "--inherit-environ=PYTHONPATH",
               "-s", "from peer_work import loop", "loop()")  # fmt: skip
     runs = json.loads(out.read_text("utf-8"))["benchmarks"][0]["runs"]
@@ -258,17 +310,22 @@ def neighbours(bench: Bench) -> None:
 
 
 def _speedups(bench: Bench, title: str) -> None:
+    methods = (_threads_by_gilprobe, _threads_by_ptime, _threads_by_run_parallel)
     table = []
     for work, known in KNOWN.items():
-        cells = []
-        for method in (_threads_by_gilprobe, _threads_by_ptime, _threads_by_run_parallel):
-            found = _attempt(lambda method=method, work=work: method(bench, work))  # type: ignore[misc]
-            right = isinstance(found, float) and abs(found - known) <= RIGHT_WITHIN * known
-            cells.append(f"{found:.2f}x{'' if right else ' (off)'}" if isinstance(found, float) else found)
+        tools: dict[str, Callable[[], float]] = {method.__name__: partial(method, bench, work) for method in methods}
+        cells = [_speedup_cell(runs, known) for runs in _alternated(tools, bench.repeat).values()]
         table.append((work, f"{known:.0f}x", *cells))
     headers = ("workload", "known, idle", "gilprobe", "plain threads, best of 3 (ptime)", "pytest-run-parallel")
-    _print(title, headers, table)
-    print(f"\n(off): further than {RIGHT_WITHIN:.0%} from what is known.")
+    _print(f"{title}: median of {bench.repeat} runs, lowest to highest", headers, table)
+    print(f"\nBeside it: how many runs were further than {RIGHT_WITHIN:.0%} from what is known.")
+
+
+def _speedup_cell(runs: Sequence[float] | str, known: float) -> str:
+    if isinstance(runs, str):
+        return runs
+    wrong = sum(abs(found - known) > RIGHT_WITHIN * known for found in runs)
+    return f"{statistics.median(runs):.2f}x ({min(runs):.2f} to {max(runs):.2f}), {wrong} off"
 
 
 def _threads_by_gilprobe(bench: Bench, work: str) -> float:
@@ -316,7 +373,7 @@ def held(bench: Bench) -> None:
     table = []
     for name, method in methods.items():
         python = SAMPLER if "sampling" in name else bench.pythons["bare"]
-        for share in ("0.1", "0.5", "0.9"):
+        for share in ("0.1", "0.5", "0.9") if bench.wanted(name) else ():
             found = _attempt(lambda m=method, p=python, s=share: _repeated(bench, m, p, s))  # type: ignore[misc]
             cells = ("", "", found, "") if isinstance(found, str) else found
             table.append((name, share, *cells, PRIVILEGES[name]))
@@ -331,63 +388,67 @@ def _repeated(bench: Bench, method: Callable[[Bench, str], Readings], python: st
     """Run a tool's workload with it and without, in alternation; give errors and slow-down."""
     errors, slower = [], []
     for _ in range(bench.repeat):
-        alone = subprocess.run([python, "mixture.py", share], cwd=bench.folder, env=_environment(bench.folder),
-                               capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout  # fmt: skip
+        _, _, alone_s = _own_readings(bench.execute([python, "mixture.py", share])[0])
         told, truth, work_s = method(bench, share)
         errors.append(told - truth)
-        slower.append(work_s / float(alone.split()[-1]))
+        slower.append(work_s / alone_s)
     largest = max(errors, key=abs)
     return f"{statistics.fmean(errors):+.3f}", f"{largest:+.3f}", f"{statistics.median(slower):.3f}"
 
 
-def _own_readings(said: str) -> tuple[float, float]:
-    """Read what the mixture prints: its true share, and the time of a fixed piece of work."""
-    truth, work_s = re.findall(r"^([\d.e-]+) ([\d.e-]+)$", said, re.MULTILINE)[0]
-    return float(truth), float(work_s)
+def _own_readings(said: str) -> Readings:
+    """Read what the mixture prints: for how long, in seconds, it held the GIL, did not, and worked after it."""
+    held_s, free_s, work_s = re.findall(r"^([\d.e-]+) ([\d.e-]+) ([\d.e-]+)$", said, re.MULTILINE)[0]
+    return float(held_s), float(free_s), float(work_s)
+
+
+def _of_the_program(told: float, said: str) -> Readings:
+    """Set a tool that tells of the whole program against the truth of all of it: the work after the window holds."""
+    held_s, free_s, work_s = _own_readings(said)
+    return told, (held_s + work_s) / (held_s + free_s + work_s), work_s
+
+
+def _of_the_window(stacks: Path, per_s: float, said: str) -> Readings:
+    """Set a tool that names functions against the window's truth: its samples there, of those taken in that time.
+
+    Start-up, in which much is imported with the GIL held, is so left out.
+    """
+    held_s, free_s, work_s = _own_readings(said)
+    lines = [line for line in stacks.read_text("utf-8").splitlines() if re.search(r"\bwindow\b", line)]
+    samples = sum(int(line.rpartition(" ")[2]) for line in lines)
+    return samples / (per_s * (held_s + free_s)), held_s / (held_s + free_s), work_s
 
 
 def _held_inside(bench: Bench, name: str, share: str, *arguments: str) -> Readings:
-    """Ask a tool that runs inside the program; `timeout` ends all that hangs, the tool's own child too."""
-    command = ("timeout", "-k", "1", "60", bench.pythons[name], *arguments, share)
-    done = subprocess.run(command, cwd=bench.folder, env=_environment(bench.folder), capture_output=True, text=True,
-                          timeout=TIMEOUT_S, check=True)  # fmt: skip
-    said = done.stdout
-    return float(re.findall(r"^told ([\d.e-]+)", said, re.MULTILINE)[0]), *_own_readings(said)
+    """Ask a tool that runs inside the program."""
+    said, _ = bench.execute([bench.pythons[name], *arguments, share], HUNG_S)
+    return _of_the_program(float(re.findall(r"^told ([\d.e-]+)", said, re.MULTILINE)[0]), said)
 
 
 def _held_by_sampler(bench: Bench, share: str) -> Readings:
     out = bench.folder / "sampled.txt"
     command = (SAMPLER, "-m", "profiling.sampling", "run", "--mode", "gil", "--collapsed", "-o", str(out))
-    done = subprocess.run([*command, "mixture.py", share], cwd=bench.folder, env=_environment(bench.folder),
-                          capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # fmt: skip
-    taken = re.search(r"Captured ([\d,]+) samples", done.stdout + done.stderr)
+    said, complained = bench.execute([*command, "mixture.py", share], HUNG_S)
+    taken = re.search(r"Captured ([\d,]+) samples in ([\d.]+) seconds", said + complained)
     if taken is None:
-        raise RuntimeError((done.stderr or done.stdout)[-200:])
-    samples = sum(int(line.rpartition(" ")[2]) for line in out.read_text("utf-8").splitlines())
-    return samples / int(taken[1].replace(",", "")), *_own_readings(done.stdout)
+        raise RuntimeError((complained or said)[-200:])
+    return _of_the_window(out, int(taken[1].replace(",", "")) / float(taken[2]), said)
 
 
 def _held_by_watch(bench: Bench, share: str) -> Readings:
-    python = bench.pythons["bare"]
-    said = bench.run("gilprobe", "-m", "pytest_gilprobe", "watch", "--", python, "mixture.py", share)
-    told = re.search(r"of\s+the\s+time\s+\[([\d.]+),\s+([\d.]+)\]", said)
+    watch = (bench.pythons["gilprobe"], "-m", "pytest_gilprobe", "watch", "--")
+    said, complained = bench.execute([*watch, bench.pythons["bare"], "mixture.py", share], HUNG_S)
+    told = re.search(r"GIL\s+held\s+<?([\d.]+)\s+%\s+of\s+the\s+time", complained)
     if told is None:
-        raise RuntimeError(said[-200:])
-    return (float(told[1]) + float(told[2])) / 2, *_own_readings(said)
+        raise RuntimeError(complained[-200:])
+    return _of_the_program(float(told[1]) / 100, said)
 
 
 def _held_by_py_spy(bench: Bench, share: str) -> Readings:
     out, rate = bench.folder / "spy.txt", 100
-    spy = Path(bench.pythons["py-spy"]).with_name("py-spy")
-    command = [str(spy), "record", "--gil", "-r", str(rate), "-f", "raw", "-o", str(out), "--"]
-    start = time.perf_counter()
-    done = subprocess.run([*command, bench.pythons["bare"], "mixture.py", share], cwd=bench.folder,
-                          capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # fmt: skip
-    wall_s = time.perf_counter() - start
-    if done.returncode:
-        raise RuntimeError(done.stderr[-200:])
-    samples = sum(int(line.rpartition(" ")[2]) for line in out.read_text("utf-8").splitlines())
-    return samples / (rate * wall_s), *_own_readings(done.stdout)
+    spy = (str(Path(bench.pythons["py-spy"]).with_name("py-spy")), "record", "--gil", "-r", str(rate), "-f", "raw")
+    said, _ = bench.execute([*spy, "-o", str(out), "--", bench.pythons["bare"], "mixture.py", share], HUNG_S)
+    return _of_the_window(out, rate, said)
 
 
 # Cost on a suite
@@ -405,13 +466,26 @@ def cost(bench: Bench) -> None:
         "scalene --cpu-only": ("scalene", ("-m", "scalene", "run", "--cpu-only", "-o", profile, "---", *plain)),
         "cProfile": ("bare", ("-m", "cProfile", "-o", profile, *plain)),
     }
-    table = []
+    (bench.folder / "sitecustomize.py").write_text(OWN_CPU, "utf-8")
+    table, scan = [], math.nan
     for title, (name, arguments) in tools.items():
-        found = _attempt(lambda name=name, arguments=arguments: _ratio(bench, suite, name, arguments))  # type: ignore[misc]
-        table.append((title, f"{found:.3f}" if isinstance(found, float) else found))
-    scan = dict(table)["gilprobe --gilprobe-scan"]
-    _print(f"Wall time of a suite ({suite.name}), median of {bench.pairs} pairs", ("with", "of without"), table)
-    print(f"\nbar {SCAN_BAR} for the scan: {'met' if scan <= f'{SCAN_BAR:.3f}' else 'MISSED'}")
+        if not bench.wanted(title):
+            continue
+        found = _attempt(lambda name=name, arguments=arguments: _ratios(bench, suite, name, arguments))  # type: ignore[misc]
+        table.append((title, found, "", "") if isinstance(found, str) else (title, *map(_with_interval, found)))
+        scan = statistics.median(found[0]) if "scan" in title and not isinstance(found, str) else scan
+    title = f"A suite ({suite.name}), of without: median of {bench.pairs} pairs, its interval"
+    _print(title, ("with", "wall time", "CPU time of pytest's process", "CPU time of all its processes"), table)
+    if not math.isnan(scan):
+        print(f"\nbar {SCAN_BAR} for the scan's wall time: {'met' if scan <= SCAN_BAR else 'MISSED'}")
+
+
+def _with_interval(ratios: Sequence[float]) -> str:
+    """Give the median, and order statistics around it that hold it with 95 %: the extremes where there are few."""
+    count = len(ratios)
+    rank = max(0, math.floor(count / 2 - 1.96 * math.sqrt(count) / 2))
+    ordered = sorted(ratios)
+    return f"{statistics.median(ordered):.3f} [{ordered[rank]:.3f}, {ordered[count - 1 - rank]:.3f}]"
 
 
 def _real_suite(bench: Bench) -> Path | None:
@@ -427,21 +501,34 @@ def _real_suite(bench: Bench) -> Path | None:
     return next(path for path in (bench.folder / "sources").iterdir() if path.is_dir())
 
 
-def _ratio(bench: Bench, suite: Path, name: str, arguments: Sequence[str]) -> float:
-    def timed(who: str, what: Sequence[str]) -> float:
-        start = time.perf_counter()
-        bench.run(who, *what, folder=suite)
-        return time.perf_counter() - start
-
+def _ratios(bench: Bench, suite: Path, name: str, arguments: Sequence[str]) -> tuple[list[float], ...]:
+    """Divide each run's wall time, own and whole CPU time by the mean of the bare runs before and after it."""
     plain = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-    timed(name, arguments)
-    before, ratios = timed("bare", plain), []
+    _timed(bench, suite, name, arguments)
+    before, ratios = _timed(bench, suite, "bare", plain), []
     for _ in range(bench.pairs):
-        own = timed(name, arguments)
-        after = timed("bare", plain)
-        ratios.append(own / ((before + after) / 2))
+        own, after = _timed(bench, suite, name, arguments), _timed(bench, suite, "bare", plain)
+        ratios.append([2 * mine / (one + other) for one, mine, other in zip(before, own, after, strict=True)])
         before = after
-    return statistics.median(ratios)
+    return tuple(map(list, zip(*ratios, strict=True)))
+
+
+def _timed(bench: Bench, suite: Path, name: str, arguments: Sequence[str]) -> tuple[float, float, float]:
+    """Run the suite and give seconds: wall time, CPU time of the process that ran the tests, and of all processes."""
+    said = bench.folder / "cpu.txt"
+    said.unlink(missing_ok=True)
+    with (bench.folder / "suite.txt").open("w+b") as out:
+        start = time.perf_counter()
+        run = subprocess.Popen([bench.pythons[name], *arguments], cwd=suite, stdout=out, stderr=out,
+                               env=_environment(bench.folder) | {"PEERS_CPU": str(said)})  # fmt: skip
+        _, status, used = os.wait4(run.pid, 0)
+        wall_s = time.perf_counter() - start
+        run.returncode = os.waitstatus_to_exitcode(status)
+        if run.returncode:
+            out.seek(0)
+            msg = f"{name} ended with {run.returncode}: {out.read().decode(errors='replace')[-300:]}"
+            raise RuntimeError(msg)
+    return wall_s, max(map(float, said.read_text("ascii").split())), used.ru_utime + used.ru_stime
 
 
 def _suite(folder: Path) -> Path:

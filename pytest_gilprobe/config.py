@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_gilprobe.model import Bound, FailOn, GilprobeError, Strategy
 from pytest_gilprobe.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pytest_gilprobe.model import Bound, FailOn, Strategy
 
 MOST_WORKERS = 256
 """More workers than this are refused: a typing error would otherwise start thousands of processes."""
@@ -87,6 +88,8 @@ def _file(text: str) -> Path:
 
 
 def _fail_on(text: str) -> frozenset[FailOn]:
+    from pytest_gilprobe.model import FailOn  # noqa: PLC0415 - heavy, and a scan needs none of it
+
     found = [word.strip() for word in text.split(",") if word.strip()]
     allowed = [str(one) for one in FailOn]
     if any(word not in allowed for word in found):
@@ -96,6 +99,8 @@ def _fail_on(text: str) -> frozenset[FailOn]:
 
 
 def _strategies(value: object) -> frozenset[Strategy]:
+    from pytest_gilprobe.model import Strategy  # noqa: PLC0415 - heavy, and a scan needs none of it
+
     found = (value,) if isinstance(value, str) else value
     allowed = [str(strategy) for strategy in Strategy]
     if not isinstance(found, list | tuple | set | frozenset) or not found or any(one not in allowed for one in found):
@@ -105,6 +110,8 @@ def _strategies(value: object) -> frozenset[Strategy]:
 
 
 def _bound(value: object) -> Bound:
+    from pytest_gilprobe.model import Bound  # noqa: PLC0415 - heavy, and a scan needs none of it
+
     allowed = [str(bound) for bound in Bound if bound is not Bound.INCONCLUSIVE]
     if value not in allowed:
         msg = "one of " + ", ".join(map(repr, allowed))
@@ -247,6 +254,8 @@ def check(name: str, reads: str, value: object) -> Any:
     try:
         return _READERS[reads](value)  # type: ignore[arg-type]  # what is no text is refused, or read as it is
     except _Refused as allowed:
+        from pytest_gilprobe.model import GilprobeError  # noqa: PLC0415 - heavy, and a scan needs none of it
+
         msg = f"{name}: found {value!r}, allowed: {allowed}"
         raise GilprobeError(msg) from None
 
@@ -262,6 +271,8 @@ def _names() -> str:
 
 def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, cpus: int) -> Plan:
     """Resolve one workload's plan from its marks' keywords, the settings and the usable CPUs."""
+    from pytest_gilprobe.model import Strategy  # noqa: PLC0415 - heavy, and a scan needs none of it
+
     workers = keywords.get("workers", settings.workers)
     return Plan(
         nodeid=nodeid,

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import Environment
-
 try:
     import resource
 except ImportError:  # Windows
@@ -27,6 +25,8 @@ except ImportError:  # Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_gilprobe.model import Environment
 
 perf_counter_ns = partial(time.perf_counter_ns)
 thread_time_ns = partial(time.thread_time_ns)
@@ -269,6 +269,8 @@ def environment(
     gil_switched_on_by: tuple[str, ...] = (),
 ) -> Environment:
     """Describe this machine and this Python as they are now."""
+    from pytest_gilprobe.model import Environment  # noqa: PLC0415 - heavy, and a scan needs the clocks only
+
     return Environment(
         python=platform.python_version(),
         implementation=platform.python_implementation(),

@@ -10,7 +10,7 @@ from reports_fixture import rich_report
 from pytest_gilprobe import serialize
 from pytest_gilprobe.model import Bound, Estimate, Gil, Report, ScanFinding, Status
 from pytest_gilprobe.scan import findings
-from pytest_gilprobe.scan.reduce import Scanned, reduce, result_of, share
+from pytest_gilprobe.scan.reduce import Reduction, Scanned, result_of, share
 from pytest_gilprobe.scan.tally import Counts, ScannedCall
 
 MS = 1_000_000
@@ -47,7 +47,10 @@ def _estimate(held: float) -> Estimate:
 
 
 def _reduce(*calls: ScannedCall) -> Scanned:
-    return reduce(calls, gil_absent=False)
+    reduction = Reduction()
+    for call in calls:
+        reduction.add(call)
+    return reduction.result(gil_absent=False)
 
 
 def _finding(found: Scanned, slug: str) -> ScanFinding | None:

@@ -179,6 +179,52 @@ def test_a_gil_that_cannot_be_watched_is_said_and_the_rest_is_told(pytester: pyt
     result.stdout.fnmatch_lines(["caution: the GIL was not watched: for the test's sake"])
 
 
+@LINUX
+def test_pytest_imports_no_records_and_nothing_that_draws(pytester: pytest.Pytester) -> None:
+    """What a scan needs to be told is imported beside pytest, not in it, and is told all the same."""
+    pytester.makeconftest(
+        """
+        import sys
+        def pytest_unconfigure(config):
+            print("imported", sorted(name for name in sys.modules if name.startswith("pytest_gilprobe.")))
+        """
+    )
+    pytester.makepyfile("def test_a(): pass")
+    result, report = _run(pytester)
+    (imported,) = [line for line in result.outlines if line.startswith("imported")]
+    assert "pytest_gilprobe.scan.session" in imported
+    assert "pytest_gilprobe.model" not in imported
+    assert "pytest_gilprobe.reporters" not in imported
+    assert report["scan"]["tests"] == 1
+    result.stdout.fnmatch_lines(["*gilprobe scan*", "1 test, *"])
+
+
+@LINUX
+def test_where_the_watcher_tells_nothing_pytest_does(pytester: pytest.Pytester) -> None:
+    """A watcher that cannot draw, or leave what it drew, has taken notes; pytest reads them and tells by itself."""
+    pytester.makeconftest(
+        """
+        import pytest_gilprobe.scan.session as room
+        orders = room.Orders
+        room.Orders = lambda **given: orders(**{**given, "told": given["told"] + "/no/such/folder"})
+        """
+    )
+    pytester.makepyfile("import time\ndef test_a(): time.sleep(0.1)")
+    result, report = _run(pytester)
+    assert result.ret == 0
+    assert report["scan"]["tests"] == 1
+    result.stdout.fnmatch_lines(["*gilprobe scan*", "1 test, *"])
+
+
+@LINUX
+def test_a_tracer_that_is_gone_at_the_end_is_named(pytester: pytest.Pytester) -> None:
+    """pytest-cov stops its tracer before the session is over; the report says all the same that Python was traced."""
+    pytest.importorskip("pytest_cov")
+    pytester.makepyfile("def test_a(): pass")
+    result, _ = _run(pytester, "--cov")
+    assert "Python code was traced" in " ".join(result.outlines)
+
+
 def test_marked_tests_are_not_probed_in_a_scan(pytester: pytest.Pytester) -> None:
     """A scan reruns nothing, marked or not."""
     pytester.makepyfile(

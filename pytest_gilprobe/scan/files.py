@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import pytest_gilprobe
 from pytest_gilprobe import host
 from pytest_gilprobe.model import Report
+from pytest_gilprobe.scan.orders import Farewell
 from pytest_gilprobe.scan.reduce import Scanned
 
 
-def scan_report(found: Scanned) -> Report:
-    """Put what a scan found beside the machine and the Python that it was found on."""
+def scan_report(found: Scanned, farewell: Farewell) -> Report:
+    """Put what a scan found beside the machine and the Python that it was found on.
+
+    That Python is this one, but what a pytest can be told to be other than its watcher comes with ``farewell``.
+    """
+    here = host.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None)
     return Report(
         tool_version=pytest_gilprobe.__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        environment=host.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None),
+        environment=replace(here, gil_enabled=farewell.gil_enabled, switch_interval_s=farewell.switch_interval_s),
         workloads=found.results,
         scan=found.scan,
     )

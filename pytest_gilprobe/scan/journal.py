@@ -23,13 +23,18 @@ RING_BYTES: Final = 1 << 22
 """16,000 records of 250 bytes: 6 s of the fastest suite, and the watcher reads five times a second."""
 
 _WORD: Final = struct.Struct("=Q")
-_WRITTEN, _READ, _LOST, _ADDRESS, _STATE, _READY, _NAME_LENGTH = range(0, 7 * _WORD.size, _WORD.size)
-_NAME: Final = 7 * _WORD.size
+_WRITTEN, _READ, _LOST, _ADDRESS, _STATE, _STAGE, _NAME_LENGTH, _FAREWELL_LENGTH = range(0, 8 * _WORD.size, _WORD.size)
+_NAME: Final = 8 * _WORD.size
 _LONGEST_NAME: Final = 4096 - _NAME
-_HEADER_BYTES: Final = 4096
+_FAREWELL: Final = 4096
+_HEADER_BYTES: Final = 2 * 4096
 _CLOCKS: Final = struct.Struct("=Iqqqqq")
 _UNKNOWN: Final = -1
 _WAITING, _WATCHED, _FINISHED = range(3)
+STARTING, UP, NOTED, TOLD = range(4)
+"""How far a watcher has come: it imports, waits for the first test, has written its last notes, has told what it found.
+
+While it waits it may start anew, to import more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,20 +108,22 @@ class Journal:
         self._set(_ADDRESS, address)
         self._set(_STATE, _WATCHED)
 
-    def finish(self) -> None:
-        """Tell the watcher that no more tests come."""
+    def finish(self, farewell: str = "") -> None:
+        """Tell the watcher that no more tests come, and what else it should know: at most 4096 bytes in ASCII."""
+        text = farewell.encode("ascii")[: _HEADER_BYTES - _FAREWELL]
+        self._memory[_FAREWELL : _FAREWELL + len(text)] = text
+        self._set(_FAREWELL_LENGTH, len(text))
         self._set(_STATE, _FINISHED)
 
-    @property
-    def watcher_is_up(self) -> bool:
-        """Whether the watcher has started and waits for the first test."""
-        return bool(self._get(_READY))
+    def has_reached(self, stage: int) -> bool:
+        """Whether the watcher has come as far as `UP`, `NOTED` or `TOLD`."""
+        return self._get(_STAGE) >= stage
 
     # The watcher's side
 
-    def be_up(self) -> None:
-        """Say that the watcher has started."""
-        self._set(_READY, 1)
+    def reach(self, stage: int) -> None:
+        """Say that the watcher is `UP`, has `NOTED` or has `TOLD`."""
+        self._set(_STAGE, stage)
 
     def take(self) -> Iterator[Window]:
         """Give the records that are new, oldest first, and make room for others."""
@@ -147,6 +154,11 @@ class Journal:
     def finished(self) -> bool:
         """Whether no more tests come."""
         return self._get(_STATE) == _FINISHED
+
+    @property
+    def farewell(self) -> str:
+        """What the writer said when it finished."""
+        return self._memory[_FAREWELL : _FAREWELL + self._get(_FAREWELL_LENGTH)].decode("ascii")
 
     @property
     def address(self) -> int:

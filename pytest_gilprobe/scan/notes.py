@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_gilprobe import host
-from pytest_gilprobe.scan.reduce import Scanned, reduce
+from pytest_gilprobe.scan.reduce import Reduction, Scanned
 from pytest_gilprobe.scan.tally import ScannedCall
 
 
@@ -27,16 +25,17 @@ class Notes:
         """Whether any watcher took notes."""
         return bool(self._paths)
 
-    def reduce(self) -> Scanned:
-        """Read all notes and sum them up."""
-        found = reduce(self._calls(), gil_absent=not host.gil_enabled())
-        scan = replace(
-            found.scan,
+    def reduce(self, *, gil_absent: bool) -> Scanned:
+        """Read all notes and sum them up; ``gil_absent``: no GIL was there to be held."""
+        reduction = Reduction()
+        for call in self._calls():
+            reduction.add(call)
+        return reduction.result(
+            gil_absent=gil_absent,
             unwatched=next((reason for reason in self._reasons), None),
             lost=sum(last["lost"] for last in self._lasts),
             died_in=next((last["inside"] or "between two tests" for last in self._lasts if last["died"]), None),
         )
-        return replace(found, scan=scan)
 
     def _calls(self) -> Iterator[ScannedCall]:
         for path in self._paths:

@@ -1,7 +1,7 @@
 """From a watcher's notes to what a suite is like: its tests one by one, the short ones in pools, and the whole.
 
-Pure: notes come in as an iterator and are not kept, so that a suite of any size fits; what is kept is one result for
-each test that is long enough to be told alone, and one count for each file and each fixture.
+Pure: calls come in one by one and are not kept, so that a suite of any size fits; what is kept is one call of each test
+that is long enough to be told alone, and one count for each file and each fixture.
 """
 
 from __future__ import annotations
@@ -71,41 +71,57 @@ class _Sum:
         self.counts += call.counts
 
 
-def reduce(calls: Iterable[ScannedCall], *, gil_absent: bool) -> Scanned:
-    """Sum a suite up.
+class Reduction:
+    """A suite as far as it is known: calls are added one by one, in any order, and none is kept but the long ones."""
 
-    Args:
-        calls: the notes, in any order; of a test that was called more than once (a plugin's rerun) the last counts as
-            the test, and all count in the sums.
-        gil_absent: no GIL is there to be held.
-    """
-    whole, files, fixtures = _Sum(), dict[str, _Sum](), dict[str, _Sum]()
-    alone: dict[str, ScannedCall] = {}
-    for call in calls:
-        whole.add(call)
+    def __init__(self) -> None:
+        self._whole, self._files, self._fixtures = _Sum(), dict[str, _Sum](), dict[str, _Sum]()
+        self._alone: dict[str, ScannedCall] = {}
+
+    def add(self, call: ScannedCall) -> None:
+        """Add a call.
+
+        Of a test that was called more than once (a plugin's rerun) the last counts as the test, and all count in the
+        sums.
+        """
+        self._whole.add(call)
         least_ns = LONGER_NS if call.counts.looks else LONG_NS
         if call.held is not None or call.wall_ns >= least_ns:
-            alone[call.nodeid] = call
-            continue
-        files.setdefault(call.nodeid.partition("::")[0], _Sum()).add(call)
+            self._alone[call.nodeid] = call
+            return
+        self._files.setdefault(call.nodeid.partition("::")[0], _Sum()).add(call)
         for name in call.fixtures:
-            fixtures.setdefault(name, _Sum()).add(call)
-    results = tuple(result_of(call, gil_absent=gil_absent) for call in alone.values())
-    pools = (
-        *_pools("file", files),
-        *_pools("fixture", {name: found for name, found in fixtures.items() if found.tests >= LEAST_POOL}),
-    )
-    scan = Scan(
-        tests=whole.tests,
-        tests_alone=len(results),
-        wall_s=whole.wall_ns * 1e-9,
-        cpu_s=whole.cpu_ns * 1e-9,
-        run_queue_s=whole.run_queue_ns * 1e-9 if whole.queue_known else None,
-        gil_held_fraction=_of_the_suite(results, pools),
-        findings=findings.of(results, pools),
-        pools=pools,
-    )
-    return Scanned(scan=scan, results=results)
+            self._fixtures.setdefault(name, _Sum()).add(call)
+
+    def result(
+        self, *, gil_absent: bool, unwatched: str | None = None, lost: int = 0, died_in: str | None = None
+    ) -> Scanned:
+        """Sum up what was added.
+
+        Args:
+            gil_absent: no GIL is there to be held.
+            unwatched: why the GIL was not watched.
+            lost: how many calls left no record.
+            died_in: the test in which pytest died.
+        """
+        whole = self._whole
+        results = tuple(result_of(call, gil_absent=gil_absent) for call in self._alone.values())
+        fixtures = {name: found for name, found in self._fixtures.items() if found.tests >= LEAST_POOL}
+        pools = (*_pools("file", self._files), *_pools("fixture", fixtures))
+        scan = Scan(
+            tests=whole.tests,
+            tests_alone=len(results),
+            wall_s=whole.wall_ns * 1e-9,
+            cpu_s=whole.cpu_ns * 1e-9,
+            run_queue_s=whole.run_queue_ns * 1e-9 if whole.queue_known else None,
+            gil_held_fraction=_of_the_suite(results, pools),
+            unwatched=unwatched,
+            lost=lost,
+            died_in=died_in,
+            findings=findings.of(results, pools),
+            pools=pools,
+        )
+        return Scanned(scan=scan, results=results)
 
 
 def share(counts: Counts) -> Estimate | None:

@@ -1,7 +1,9 @@
 """``--gilprobe-scan``, pytest's side: clocks around each test's call, a watcher beside the process, one report.
 
 With pytest-xdist every worker is watched, and leaves its notes in the controller's folder; the controller reads them
-all. What a test pays is four clock readings and two of the run queue, outside its window, and a record in memory.
+all. What a test pays is four clock readings and two of the run queue, outside its window, and a record in memory. What
+a session pays is kept small by having the watcher sum up, draw and write, and import what that needs while pytest
+collects: nothing of it is imported here, unless the watcher cannot.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 import tempfile
 import threading
 import uuid
@@ -19,17 +22,15 @@ import pytest
 
 from pytest_gilprobe import host
 from pytest_gilprobe.gil.locate import locate
-from pytest_gilprobe.model import GilprobeError
 from pytest_gilprobe.scan import launch
-from pytest_gilprobe.scan.journal import Journal
-from pytest_gilprobe.scan.orders import Orders
+from pytest_gilprobe.scan.journal import NOTED, TOLD, UP, Journal
+from pytest_gilprobe.scan.orders import Farewell, Orders, Told
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Generator
 
     from pytest_gilprobe.config import Settings
-    from pytest_gilprobe.model import Report
 
 MEAN_INTERVAL_S: Final = 0.001
 """A look a millisecond: a call of 20 ms gets an interval of its own, and the watcher takes 3 to 5 % of another core."""
@@ -42,6 +43,7 @@ PATIENCE_S: Final = 0.3
 for it so long at most: the first tests would otherwise go unwatched."""
 
 _INPUT: Final = "gilprobe_scan"
+_SITE_PACKAGES: Final = ("site-packages", "dist-packages")
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
@@ -49,9 +51,10 @@ def register(config: pytest.Config, settings: Settings) -> None:
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is None:
         folder = Path(tempfile.mkdtemp(prefix="gilprobe-scan-"))
-        config.pluginmanager.register(ScanReport(config, settings, folder), "gilprobe-scan-report")
         report_folder = config.invocation_params.dir / settings.report_dir if settings.report else None
-        config.pluginmanager.register(ScanSession(folder, 1, report_folder), "gilprobe-scan")
+        watched = ScanSession(folder, 1, report_folder)
+        config.pluginmanager.register(ScanReport(watched, folder, report_folder), "gilprobe-scan-report")
+        config.pluginmanager.register(watched, "gilprobe-scan")
     elif _INPUT in given:
         watched = ScanSession(Path(given[_INPUT]), int(given.get("workercount", 1)), None, silent=True)
         config.pluginmanager.register(watched, "gilprobe-scan")
@@ -66,12 +69,12 @@ class ScanSession:
         Args:
             folder: where journal and notes are put.
             processes: how many such pytest processes share the machine.
-            report_folder: where a watcher writes a report if this process dies; None is nowhere.
-            silent: whether a watcher leaves even the words about that to others.
+            report_folder: where the watcher writes the report's files; None is nowhere.
+            silent: whether the watcher leaves it to others to tell of the scan.
         """
         name = uuid.uuid4().hex[:12]
         self._journal_path, self._notes_path = folder / f"{name}.journal", folder / f"{name}.notes"
-        self._rest_path = folder / f"{name}-rest.notes"
+        self._rest_path, self._told_path = folder / f"{name}-rest.notes", folder / f"{name}.told"
         self._report_folder = report_folder
         self._silent = silent
         crowded = host.usable_cpus() <= processes
@@ -79,6 +82,8 @@ class ScanSession:
         self._journal: Journal | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         self._refused: str | None = None
+        self._finished = False
+        self._tracers: tuple[str, ...] = ()
         self._thread = threading.get_ident()
         self._pid = host.getpid()
         self._queue = host.RunQueueClock()
@@ -92,9 +97,13 @@ class ScanSession:
             parent=self._pid,
             journal=str(self._journal_path),
             notes=str(self._notes_path),
+            told=str(self._told_path),
             mean_interval_s=self._mean_interval_s,
             silent=self._silent,
             report_folder=str(self._report_folder) if self._report_folder is not None else None,
+            site_packages=tuple(path for path in sys.path if Path(path).name in _SITE_PACKAGES),
+            gil_enabled=host.gil_enabled(),
+            switch_interval_s=sys.getswitchinterval(),
         )
         capture = session.config.pluginmanager.get_plugin("capturemanager")
         seen = capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext()
@@ -106,19 +115,22 @@ class ScanSession:
             self._journal, self._refused = None, f"the watcher could not be started: {error}"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Have the watcher look from the first test to the last."""
         if self._journal is not None:
             location = locate()
             self._refused = location.reason
-            until_ns = host.perf_counter_ns() + round(PATIENCE_S * 1e9)
-            while not self._journal.watcher_is_up and host.perf_counter_ns() < until_ns:
-                host.sleep(0.005)
             self._journal.start(location.address or 0)
+            until_ns = host.perf_counter_ns() + round(PATIENCE_S * 1e9)
+            while not self._journal.has_reached(UP) and host.perf_counter_ns() < until_ns:
+                host.sleep(0.001)
+        self._tracers = host.tracers()
         try:
             return (yield)
         finally:
-            self._end()
+            self._finish(session.config)
+            if self._silent:
+                self.told()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -138,20 +150,63 @@ class ScanSession:
             clocks = (start_ns, end_ns, cpu_end_ns - cpu_ns, process_end_ns - process_ns, queue_ns)
             journal.end(clocks, item.nodeid, " ".join(_fixtures(item)))
 
-    def pytest_unconfigure(self) -> None:
-        """End the watcher of a session that did not get as far as its tests."""
-        self._end()
-
-    def _end(self) -> None:
-        if self._journal is not None:
-            self._journal.finish()
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """See the watcher's end."""
+        self._finish(config)
         if self._watcher is not None:
             watcher, self._watcher = self._watcher, None
             launch.end(watcher)
-            if watcher.returncode:
-                self._refused = f"the watcher ended before the tests did, with status {watcher.returncode}"
+
+    def farewell(self, config: pytest.Config) -> Farewell:
+        """Say what only this process can know, for whoever draws the report."""
+        width, encoding = 80, "utf-8"
+        if config.pluginmanager.has_plugin("terminalreporter"):
+            writer = config.get_terminal_writer()
+            width = writer.fullwidth
+            encoding = getattr(writer._file, "encoding", None) or encoding  # noqa: SLF001 - no public name tells
+        return Farewell(
+            width=width,
+            encoding=encoding,
+            tracers=tuple(dict.fromkeys((*self._tracers, *host.tracers()))),
+            gil_enabled=host.gil_enabled(),
+            switch_interval_s=sys.getswitchinterval(),
+            refused=self._refused,
+        )
+
+    def told(self) -> Told | None:
+        """Wait for what the watcher tells; None where it tells nothing, and has taken notes or died."""
+        if self._journal is None or self._watcher is None:
             if self._refused is not None:
                 self._note_the_rest(self._refused)
+            return None
+        if not self._reached(NOTED, launch.FAREWELL_S):
+            watcher, self._watcher = self._watcher, None
+            launch.end(watcher)
+            self._refused = f"the watcher ended before the tests did, with status {watcher.returncode}"
+            self._note_the_rest(self._refused)
+        elif not self._silent and self._reached(TOLD, launch.TELLING_S):
+            with contextlib.suppress(OSError, ValueError):
+                return Told.from_text(self._told_path.read_text("ascii"))
+        return None
+
+    def _finish(self, config: pytest.Config) -> None:
+        """Tell the watcher that the tests are over, and do not wait: what it does then takes no time of pytest's."""
+        if self._finished:
+            return
+        self._finished = True
+        if self._journal is not None:
+            self._journal.finish(self.farewell(config).to_text())
+        if self._watcher is not None:
+            launch.wake(self._watcher)
+
+    def _reached(self, stage: int, patience_s: float) -> bool:
+        """Wait until the watcher has come as far as that; no descriptor is waited at, as a test may have closed any."""
+        until_ns = host.perf_counter_ns() + round(patience_s * 1e9)
+        while self._journal is not None and self._watcher is not None and not self._journal.has_reached(stage):
+            if self._watcher.poll() is not None or host.perf_counter_ns() > until_ns:
+                return self._journal.has_reached(stage)
+            host.sleep(0.001)
+        return True
 
     def _note_the_rest(self, refused: str) -> None:
         """Note why the GIL was not watched, and the tests of which a watcher that ended early has read nothing."""
@@ -164,15 +219,14 @@ class ScanSession:
 
 
 class ScanReport:
-    """The one report of a scan, made by the process that the user started."""
+    """The one report of a scan, shown by the process that the user started."""
 
-    def __init__(self, config: pytest.Config, settings: Settings, folder: Path) -> None:
+    def __init__(self, watched: ScanSession, folder: Path, report_folder: Path | None) -> None:
         """Prepare; ``folder`` is this object's to remove at the end."""
-        self._config = config
-        self._settings = settings
+        self._watched = watched
         self._folder = folder
-        self._report: Report | None = None
-        self._unwritten: str | None = None
+        self._report_folder = report_folder
+        self._told: Told | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -181,38 +235,30 @@ class ScanReport:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Read all notes and write the files; a file that cannot be written makes a green session fail."""
-        from pytest_gilprobe.scan.files import scan_report, write_files  # noqa: PLC0415 - not before the tests have run
-        from pytest_gilprobe.scan.notes import Notes  # noqa: PLC0415
+        """Have the scan told; a file that cannot be written makes a green session fail."""
+        self._told = self._watched.told() or self._tell(session.config)
+        if self._told is not None and self._told.unwritten is not None and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
-        notes = Notes(self._folder)
+    def _tell(self, config: pytest.Config) -> Told | None:
+        """Read all notes and tell what is in them, where no watcher does; None where there are none."""
+        from pytest_gilprobe.scan.notes import Notes  # noqa: PLC0415 - see this module's first lines
+        from pytest_gilprobe.scan.telling import tell  # noqa: PLC0415
+
+        notes, farewell = Notes(self._folder), self._watched.farewell(config)
         if not notes.found:
-            return
-
-        self._report = scan_report(notes.reduce())
-        if not self._settings.report:
-            return
-        try:
-            write_files(self._report, self._config.invocation_params.dir / self._settings.report_dir)
-        except GilprobeError as error:
-            self._unwritten = f"--gilprobe-report-dir: {error}"
-            if session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return None
+        return tell(notes.reduce(gil_absent=not farewell.gil_enabled), farewell, self._report_folder)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what the scan found."""
-        writer = terminalreporter.config.get_terminal_writer()
-        if self._report is not None:
-            terminalreporter.section("gilprobe scan", sep="=", bold=True)
-            from pytest_gilprobe.reporters import scan_terminal  # noqa: PLC0415 - not before the tests have run
-
-            encoding = getattr(writer._file, "encoding", None) or "utf-8"  # noqa: SLF001 - no public name tells
-            for text, style in scan_terminal.draw(
-                self._report, width=writer.fullwidth, encoding=encoding, tracers=host.tracers()
-            ):
-                terminalreporter.write(text, **style)
-        if self._unwritten is not None:
-            terminalreporter.line(f"ERROR: {self._unwritten}", red=True)
+        if self._told is None:
+            return
+        terminalreporter.section("gilprobe scan", sep="=", bold=True)
+        for text, style in self._told.segments:
+            terminalreporter.write(text, **style)
+        if self._told.unwritten is not None:
+            terminalreporter.line(f"ERROR: --gilprobe-report-dir: {self._told.unwritten}", red=True)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

@@ -1,9 +1,11 @@
 """The process beside pytest that watches its GIL, and outlives it only to say that it died.
 
-It reads pytest's memory and the journal, and writes its notes: a line for each test, and a last one. What it rests on:
+It reads pytest's memory and the journal, and writes its notes: a line for each test, and a last one. When the tests
+are over it tells what was found, unless it is silent. What it rests on:
 
 * It is started with nothing but the standard library and this package: no site packages, no environment of pytest's
-  meaning, nothing of coverage's. It is up in about 60 ms.
+  meaning, nothing of coverage's. It is up in about 60 ms. What drawing needs is looked for in pytest's site packages,
+  after all else, and imported before the tests begin; where that fails, pytest tells by itself.
 * Its standard input is a pipe whose other end pytest holds: pytest's end, whatever the reason, wakes it at once. That
   is a hint only. A process that pytest left behind may hold that end too, and a test may close it; who the parent is
   tells for sure, and is asked five times a second.
@@ -13,6 +15,7 @@ It reads pytest's memory and the journal, and writes its notes: a line for each 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -25,8 +28,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.gil.watch import Watcher, WatchError
 from pytest_gilprobe.scan import launch
-from pytest_gilprobe.scan.journal import Journal
-from pytest_gilprobe.scan.orders import Orders
+from pytest_gilprobe.scan.journal import NOTED, STARTING, TOLD, UP, Journal
+from pytest_gilprobe.scan.orders import Farewell, Orders
+from pytest_gilprobe.scan.reduce import Reduction
 from pytest_gilprobe.scan.tally import MOST_LOOKS, Looks
 
 if TYPE_CHECKING:
@@ -41,6 +45,27 @@ _DYING_S: Final = 0.02
 
 _IMPATIENT_S: Final = 0.02
 """How often to look whether tests have begun."""
+
+_SETTLED: Final = 3
+"""After so many looks in vain pytest is collecting a suite that takes its time, and there is time to import."""
+
+_DRAWING: Final = (
+    "datetime",
+    "tabulate",
+    "pytest_gilprobe.host",
+    "pytest_gilprobe.reporters.inert",
+    "pytest_gilprobe.reporters.screen",
+    "pytest_gilprobe.reporters.scan_terminal",
+    "pytest_gilprobe.scan.telling",
+)
+_WRITING: Final = (
+    "jinja2",
+    "pytest_gilprobe.serialize",
+    "pytest_gilprobe.reporters.layout",
+    "pytest_gilprobe.reporters.markdown",
+    "pytest_gilprobe.reporters.html",
+)
+"""What telling needs, in pieces of 1 to 20 ms: tests that begin meanwhile wait for the piece at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +89,31 @@ class LastLine:
 def main(argv: Sequence[str]) -> int:
     """Watch until pytest ends; ``argv`` is one argument, `Orders` as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest; its end is ours
-    orders = Orders(**json.loads(argv[0]))
+    orders = Orders.from_text(argv[0])
+    sys.path += [path for path in orders.site_packages if path not in sys.path]
     journal = Journal.open(Path(orders.journal))
     with Path(orders.notes).open("w", encoding="ascii") as notes:
-        last = _Watching(orders, journal, notes).run()
+        watching = _Watching(orders, journal, notes)
+        last = watching.run()
         notes.write(last.to_line() + "\n")
-    if last.died and not orders.silent:  # reports want site packages: the rest of this process's life is another's
-        told = json.dumps([str(Path(orders.notes).parent), orders.parent, orders.report_folder])
-        speaker = launch.command("obituary", told, alone=False)
+    journal.reach(NOTED)
+    if not orders.silent and last.died:  # reports want site packages: the rest of this process's life is another's
+        speaker = launch.command("obituary", orders.to_text(), alone=False)
         os.execv(speaker[0], speaker)  # noqa: S606 - our own module
+    if not orders.silent:
+        _tell(orders, Farewell.from_text(journal.farewell), watching.found, last)
+        journal.reach(TOLD)
     return 0
+
+
+def _tell(orders: Orders, farewell: Farewell, found: Reduction, last: LastLine) -> None:
+    """Sum up, draw and write, for pytest to show; where that fails, it finds nothing told and does it by itself."""
+    with contextlib.suppress(Exception):
+        from pytest_gilprobe.scan.telling import tell  # noqa: PLC0415 - what it needs is not found everywhere
+
+        folder = Path(orders.report_folder) if orders.report_folder is not None else None
+        scanned = found.result(gil_absent=not farewell.gil_enabled, unwatched=last.unwatched, lost=last.lost)
+        Path(orders.told).write_text(tell(scanned, farewell, folder).to_text(), "ascii")
 
 
 class _Watching:
@@ -83,6 +123,7 @@ class _Watching:
         self._orders = orders
         self._journal = journal
         self._notes = notes
+        self.found = Reduction()
         self._looks = Looks()
         self._thinned = 1
         self._unwatched: str | None = None
@@ -91,9 +132,13 @@ class _Watching:
     def run(self) -> LastLine:
         """Look and take notes until pytest has ended."""
         over = False
-        self._journal.be_up()
+        self._journal.reach(UP)
+        waited = 0
         while not over and not self._journal.begun:
             over = self._wait(_IMPATIENT_S)
+            waited += 1
+            if waited == _SETTLED:
+                self._get_ready()
         while not over and not self._journal.finished:
             over = self._look(SLICE_S)
             self._note()
@@ -102,9 +147,25 @@ class _Watching:
             died=not self._journal.finished,
             inside=self._journal.inside,
             lost=self._journal.lost,
-            unwatched=self._unwatched,
+            unwatched=self._unwatched or self._refused(),
             watcher_cpu_ns=time.process_time_ns(),
         )
+
+    def _get_ready(self) -> None:
+        """Import what telling needs, piece by piece; tests that begin wait for the piece at hand at most."""
+        needed = () if self._orders.silent else _DRAWING
+        for name in (*needed, *(_WRITING if needed and self._orders.report_folder is not None else ())):
+            self._journal.reach(STARTING)
+            if self._journal.begun:
+                break
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+            self._journal.reach(UP)
+        self._journal.reach(UP)
+
+    def _refused(self) -> str | None:
+        """Say why pytest did not want its GIL watched, if it had time to."""
+        return Farewell.from_text(self._journal.farewell).refused if self._journal.finished else None
 
     def _look(self, for_s: float) -> bool:
         """Look at the GIL for a while; tell whether pytest has ended."""
@@ -134,7 +195,9 @@ class _Watching:
     def _note(self) -> None:
         """Write a line for each test that has ended, and bound the looks into one that goes on."""
         for window in self._journal.take():
-            self._notes.write(self._looks.call(window).to_line() + "\n")
+            call = self._looks.call(window)
+            self._notes.write(call.to_line() + "\n")
+            self.found.add(call)
             self._thinned = 1
         self._notes.flush()
         if len(self._looks) > MOST_LOOKS:
