@@ -239,7 +239,9 @@ def test_runs_for_every_sample_workload(nodeid: str, tmp_path: Path) -> None:
     for strategy in sorted(stated(nodeid)[0]):
         code = advice.code(sample(nodeid, strategy))
         assert WORKLOADS[nodeid].__name__ in code
-        run(code, nodeid, strategy, tmp_path)
+        folder = tmp_path / strategy
+        folder.mkdir()
+        run(code, nodeid, strategy, folder)
 
 
 class Pasted(HTMLParser):
