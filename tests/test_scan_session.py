@@ -123,6 +123,7 @@ def test_a_watcher_that_is_killed_is_said_and_no_test_is_lost(pytester: pytest.P
         """
         import os, pathlib, signal, time
         def test_before(): time.sleep(0.1)
+        def test_is_noted(): time.sleep(0.5)
         def test_kills():
             for path in pathlib.Path("/proc").glob("[0-9]*"):
                 try:
@@ -135,10 +136,11 @@ def test_a_watcher_that_is_killed_is_said_and_no_test_is_lost(pytester: pytest.P
         """
     )
     result, report = _run(pytester)
-    result.assert_outcomes(passed=3)
-    assert report["scan"]["tests"] == 3
+    result.assert_outcomes(passed=4)
+    assert report["scan"]["tests"] == 4
     assert "the watcher ended before the tests did, with status -9" in report["scan"]["unwatched"]
-    assert report["workloads"][-1]["nodeid"].endswith("::test_after")
+    order = [one["nodeid"].rpartition("::")[2] for one in report["workloads"]]
+    assert order == ["test_before", "test_is_noted", "test_kills", "test_after"]
 
 
 @LINUX

@@ -74,7 +74,8 @@ class ScanSession:
         """
         name = uuid.uuid4().hex[:12]
         self._journal_path, self._notes_path = folder / f"{name}.journal", folder / f"{name}.notes"
-        self._rest_path, self._told_path = folder / f"{name}-rest.notes", folder / f"{name}.told"
+        # read in the order of their names, so that the rest comes after what the watcher noted
+        self._rest_path, self._told_path = folder / f"{name}.rest.notes", folder / f"{name}.told"
         self._report_folder = report_folder
         self._silent = silent
         crowded = host.usable_cpus() <= processes
