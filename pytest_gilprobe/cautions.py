@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
 from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.stats.estimates import kendall_tau, quotient
 from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import children_share, kendall_tau, lane_s_per_call, quotient
+from pytest_gilprobe.stats.rounds import children_share, lane_s_per_call
 from pytest_gilprobe.thresholds import NATIVE_BUSY, THROTTLED, gil_words
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ WIDENING = 1.7
 """How much wider than the reported 95 % interval a gate's is, on both sides.
 
 A report may be wrong one time in 40 on either side; a gate that runs in every build must not. The least degrees of
-freedom that an estimate has are 4 (`stats.rounds.PRIOR_WEIGHT`), where Student's t reaches 2.78 at 97.5 % and 4.60
+freedom that an estimate has are 4 (`stats.estimates.PRIOR_WEIGHT`), where Student's t reaches 2.78 at 97.5 % and 4.60
 at 99.5 %: 1.66 times as far. With more it is less (1.31 for the normal distribution), so the chance to miss on one
 side is 0.5 % or less. *Source:* tables of Student's distribution; ``benchmarks/gate_rates.py`` counts.
 """

@@ -8,7 +8,7 @@ from statistics import fmean
 from pytest_gilprobe import host
 from pytest_gilprobe.measure import CONTROL_S, shortly
 from pytest_gilprobe.model import Machine, Sample, Strategy
-from pytest_gilprobe.stats import rounds
+from pytest_gilprobe.stats import estimates, rounds
 from pytest_gilprobe.workers.pool import Pool
 from pytest_gilprobe.workers.protocol import Control, Done, HandedOut, HandOut
 from pytest_gilprobe.workers.worker import Lost
@@ -57,11 +57,11 @@ class Surveyor:
         samples = self._control(workers)
         serial = [rounds.s_per_call(alone, less_queue=workers <= self.cpus) for alone, _ in samples]
         together = [rounds.s_per_call(all_, less_queue=workers <= self.cpus) for _, all_ in samples]
-        noise = max(rounds.LEAST_NOISE, _spread(serial, together))
+        noise = max(estimates.LEAST_NOISE, _spread(serial, together))
         threads, processes = (self._pool_costs(one, workers) for one in (Strategy.THREADS, Strategy.PROCESSES))
         self._known[workers] = Machine(
             cpus=self.cpus,
-            scaling=rounds.positive_centre([a / b for a, b in zip(serial, together, strict=True)], noise)
+            scaling=estimates.positive_centre([a / b for a, b in zip(serial, together, strict=True)], noise)
             if samples
             else None,
             scaling_workers=workers if samples else None,

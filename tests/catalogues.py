@@ -19,6 +19,7 @@ METHOD_ROOMS = (
     "judge",
     "reasons",
     "cautions",
+    "stats/estimates",
     "stats/rounds",
     "stats/doubt",
     "stats/reduce",

@@ -27,7 +27,7 @@ from pytest_gilprobe.model import (
     ThreadsResult,
     WorkloadResult,
 )
-from pytest_gilprobe.stats import rounds
+from pytest_gilprobe.stats import estimates
 
 EVERYTHING = frozenset(FailOn)
 
@@ -277,7 +277,9 @@ class TestRates:
         chance = random.Random(6)
         draw = NormalDist(math.log(truth), self.NOISE).inv_cdf
         return [
-            rounds.positive_centre([math.exp(draw(chance.random())) for _ in range(self.ROUNDS)], rounds.LEAST_NOISE)
+            estimates.positive_centre(
+                [math.exp(draw(chance.random())) for _ in range(self.ROUNDS)], estimates.LEAST_NOISE
+            )
             for _ in range(self.RUNS)
         ]
 
@@ -317,7 +319,7 @@ class TestRates:
     @staticmethod
     def after(ratios: list[float], expectation: Expectation) -> tuple[bool, bool]:
         """Say whether the gate fails after these rounds of processes over threads, and whether it is open."""
-        over = rounds.positive_centre(ratios, rounds.LEAST_NOISE)
+        over = estimates.positive_centre(ratios, estimates.LEAST_NOISE)
         conclusive = over.low > judge.CLOSE or over.high <= judge.CLOSE
         advice = Recommendation.PROCESSES if over.value > judge.CLOSE else Recommendation.THREADS
         base = result(1.6, 1.8, spread=0.3, advice=advice if conclusive else Recommendation.INCONCLUSIVE)
@@ -359,7 +361,7 @@ class TestRates:
             ratios: list[float] = []
             while len(ratios) < self.MOST_ROUNDS_BESIDE:
                 ratios.append(math.exp(draw(chance.random())))
-                failures, open_ = self.at_the_least(rounds.positive_centre(ratios, self.ASSUMED_BESIDE), len(ratios))
+                failures, open_ = self.at_the_least(estimates.positive_centre(ratios, self.ASSUMED_BESIDE), len(ratios))
                 if not open_:
                     break
             failed += failures

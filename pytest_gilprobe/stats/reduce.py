@@ -18,7 +18,7 @@ from pytest_gilprobe.model import (
     ThreadsResult,
     TimeShares,
 )
-from pytest_gilprobe.stats import doubt, held, rounds
+from pytest_gilprobe.stats import doubt, estimates, held, rounds
 from pytest_gilprobe.thresholds import IO_BELOW, NATIVE_BUSY, THROTTLED
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ def correctable(measurement: Measurement, machine: Machine) -> bool:
 def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: bool) -> SerialResult:
     per_call = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
-    utilization = rounds.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
+    utilization = estimates.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
     watched = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
     fraction = _running_only(held_fraction(watched), rounds.queue_share(samples) or 0.0)
     return SerialResult(
         calls=sum(rounds.calls_in(sample) for sample in samples),
         rounds=len(samples),
-        wall_s_per_call=rounds.positive_centre(per_call, rounds.LEAST_NOISE),
-        cpu_s_per_call=rounds.positive_centre(cpu, rounds.LEAST_NOISE),
+        wall_s_per_call=estimates.positive_centre(per_call, estimates.LEAST_NOISE),
+        cpu_s_per_call=estimates.positive_centre(cpu, estimates.LEAST_NOISE),
         cpu_utilization=_within(utilization, 0.0, 1.0),
         gil_held_fraction=fraction,
         gil_method=_method(watched) if fraction is not None else None,
@@ -183,11 +183,11 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
     than any machine's noise.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
-    assumed = rounds.noise_now(machine.noise * computing, [rounds.like_serial_s(one) for one in measurement.rounds])
+    assumed = estimates.noise_now(machine.noise * computing, [rounds.like_serial_s(one) for one in measurement.rounds])
     serial = [length for one in measurement.rounds for length in rounds.lanes_s(one.serial)]
     processes = [one.processes for one in measurement.rounds if one.processes is not None and less_queue]
     apart = [length for sample in processes for length in rounds.lanes_s(sample)]
-    return rounds.scatter(assumed, serial, apart)
+    return estimates.scatter(assumed, serial, apart)
 
 
 def _speedup(
@@ -207,8 +207,8 @@ def _speedup(
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
     assumed = noise * math.sqrt(2) + queued * NOISE_OF_QUEUEING
     apart = math.sqrt(fmean(math.log(factor) ** 2 for factor in factors)) if factors else 0.0
-    found = rounds.positive_centre(ratios, math.hypot(assumed, apart * NOISE_OF_DOUBT))
-    base, beside = (rounds.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
+    found = estimates.positive_centre(ratios, math.hypot(assumed, apart * NOISE_OF_DOUBT))
+    base, beside = (estimates.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
     return replace(found, high=found.high * math.exp(noise * max(0.0, beside - base)))
 
 
@@ -298,12 +298,12 @@ def _children_compute(measurement: Measurement) -> bool:
 
 def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
     values = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
-    return rounds.positive_centre(values, rounds.LEAST_NOISE)
+    return estimates.positive_centre(values, estimates.LEAST_NOISE)
 
 
 def _cpu_per_call(samples: Sequence[Sample]) -> Estimate:
     values = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
-    return rounds.positive_centre(values, rounds.LEAST_NOISE)
+    return estimates.positive_centre(values, estimates.LEAST_NOISE)
 
 
 def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
