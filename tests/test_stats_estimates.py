@@ -183,12 +183,12 @@ def test_trend_needs_two_values() -> None:
 @given(groups=st.lists(POSITIVE, min_size=1, max_size=4), factor=st.floats(0.01, 100))
 def test_scatter_is_of_ratios(groups: list[list[float]], factor: float) -> None:
     """Scatter ignores the scale of each group and the order within; values that are all alike leave what is assumed."""
-    found = estimates.scatter(0.1, *groups)
+    found = estimates.scatter(0.1, *groups).sd
     assert estimates.scatter(
         0.1, *([value * factor for value in reversed(group)] for group in groups)
-    ) == pytest.approx(found, rel=1e-6)
-    assert estimates.scatter(0.1) == pytest.approx(0.1)
-    assert estimates.scatter(0.1, *([group[0]] * len(group) for group in groups)) <= 0.1 + 1e-9
+    ).sd == pytest.approx(found, rel=1e-6)
+    assert estimates.scatter(0.1).sd == pytest.approx(0.1)
+    assert estimates.scatter(0.1, *([group[0]] * len(group) for group in groups)).sd <= 0.1 + 1e-9
 
 
 @pytest.mark.parametrize("size", [3, 12])
@@ -196,7 +196,7 @@ def test_scatter_estimates_the_noise(size: int) -> None:
     """Over many groups of known noise, scatter finds it, whatever had been assumed."""
     chance = random.Random(size)
     groups = [[math.exp(chance.gauss(0, 0.2)) for _ in range(size)] for _ in range(3000)]
-    assert estimates.scatter(0.5, *groups) == pytest.approx(0.2, rel=0.1)
+    assert estimates.scatter(0.5, *groups).sd == pytest.approx(0.2, rel=0.1)
 
 
 @pytest.mark.parametrize("number", [9, 12, 20, 40])
@@ -237,3 +237,22 @@ def test_quotient_needs_positive_ends() -> None:
     for one, other in ((estimate(1.0, 0.0, 2.0), estimate(1.0)), (estimate(1.0), estimate(1.0, 0.0, 2.0))):
         with pytest.raises(ValueError, match="must be positive"):
             estimates.quotient(one, other)
+
+
+def test_noise_that_is_known_better_gives_narrower_intervals() -> None:
+    """Degrees of freedom count in the quantile; what stands beside takes some away."""
+    wide, narrow = (estimates.centre([1.0], estimates.Noise(0.03, freedom)) for freedom in (4, 40))
+    assert (narrow.high - narrow.low) / (wide.high - wide.low) == pytest.approx(2.021 / 2.776, rel=0.01)
+    assert estimates.centre([1.0], 0.03) == wide
+
+
+@given(
+    sds=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)), freedoms=st.tuples(st.floats(4, 100), st.floats(4, 100))
+)
+def test_noises_add_as_squares(sds: tuple[float, float], freedoms: tuple[float, float]) -> None:
+    """The sum is known with no fewer degrees of freedom than the worse known part, and no more than both have."""
+    one, other = map(estimates.Noise, sds, freedoms)
+    both = one.beside(other)
+    assert both.sd == pytest.approx(math.hypot(*sds))
+    assert min(freedoms) * (1 - 1e-9) <= both.freedom <= sum(freedoms) * (1 + 1e-9)
+    assert one.beside(estimates.Noise(0.0)).freedom == pytest.approx(one.freedom)

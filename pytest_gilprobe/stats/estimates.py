@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import combinations, combinations_with_replacement, pairwise
 from statistics import NormalDist, fmean, median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model import Estimate
 
@@ -32,7 +32,23 @@ _PAIRS_SE = math.sqrt(math.pi / 3)
 """Standard error of the median of all pairs' means over that of a mean, of a normal distribution with many values."""
 
 
-def t_quantile(probability: float, freedom: int) -> float:
+class Noise(NamedTuple):
+    """How far equal things differ: a standard deviation, and how many degrees of freedom it is known with."""
+
+    sd: float
+    freedom: float = PRIOR_WEIGHT
+
+    def beside(self, other: Noise) -> Noise:
+        """Return the noise of a sum whose other part has noise of its own.
+
+        *Source:* degrees of freedom of a sum of variances: Satterthwaite, Biometrics Bulletin 2(6), 1946; Welch 1947.
+        """
+        own, more = self.sd**2, other.sd**2
+        freedom = (own + more) ** 2 / max(own**2 / self.freedom + more**2 / other.freedom, 1e-300)
+        return Noise(math.sqrt(own + more), max(freedom, min(self.freedom, other.freedom)))
+
+
+def t_quantile(probability: float, freedom: float) -> float:
     """Return a quantile of Student's t distribution, for 3 or more degrees of freedom, to 0.5 % or better.
 
     *Source:* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
@@ -50,11 +66,13 @@ def t_quantile(probability: float, freedom: int) -> float:
     return z + math.fsum(term / float(freedom) ** power for power, term in enumerate(terms, 1))
 
 
-def centre(values: Sequence[float], prior_sd: float) -> Estimate:
+def centre(values: Sequence[float], noise: Noise | float) -> Estimate:
     """Estimate the centre of a few noisy values whose noise is roughly known beforehand.
 
-    The variance is a weighted mean of the values' own and of ``prior_sd`` squared, the latter counting as
-    `PRIOR_WEIGHT` degrees of freedom, so that one value has an interval at all, and two that agree by luck do not
+    A plain number for ``noise`` is a standard deviation known with `PRIOR_WEIGHT` degrees of freedom.
+
+    The variance is a weighted mean of the values' own and of that of ``noise``, each counting by its degrees of
+    freedom, so that one value has an interval at all, and two that agree by luck do not
     pass for exact. From 5 values on, the median of the means of all pairs and a deviation without the farthest fifth
     stand for mean and standard deviation: one disturbed round in five then moves little, at hardly any cost in
     precision (the plain median would cost a quarter).
@@ -66,6 +84,7 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
     if not values:
         msg = "no values to estimate from"
         raise ValueError(msg)
+    noise = noise if isinstance(noise, Noise) else Noise(noise)
     number = len(values)
     if number < _ROBUST_FROM:
         middle, widen = fmean(values), 1.0
@@ -73,8 +92,8 @@ def centre(values: Sequence[float], prior_sd: float) -> Estimate:
     else:
         middle, widen = _of_pairs(values), _PAIRS_SE
         own = _robust_sd(values) ** 2 * (number - 1)
-    freedom = PRIOR_WEIGHT + number - 1
-    spread = math.sqrt((PRIOR_WEIGHT * prior_sd**2 + own) / freedom)
+    freedom = noise.freedom + number - 1
+    spread = math.sqrt((noise.freedom * noise.sd**2 + own) / freedom)
     half = t_quantile((1 + CONFIDENCE) / 2, freedom) * spread * widen / math.sqrt(number)
     lowest, highest = _between_heaps(values, spread)
     return Estimate(
@@ -107,13 +126,13 @@ def _of_pairs(values: Sequence[float]) -> float:
     return median((one + other) / 2 for one, other in combinations_with_replacement(values, 2))
 
 
-def positive_centre(values: Sequence[float], prior_sd: float) -> Estimate:
+def positive_centre(values: Sequence[float], noise: Noise | float) -> Estimate:
     """Estimate the centre of positive values (times, ratios) on the scale of their logarithms.
 
-    ``prior_sd`` is that of the logarithm: 0.03 is 3 %. Raises `ValueError` without values or with one that is not
+    ``noise`` is that of the logarithm: 0.03 is 3 %. Raises `ValueError` without values or with one that is not
     positive.
     """
-    logs = centre([math.log(value) for value in values], prior_sd)
+    logs = centre([math.log(value) for value in values], noise)
     return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
 
 
@@ -147,8 +166,8 @@ def kendall_tau(values: Sequence[float]) -> float:
     return sum((late > early) - (late < early) for early, late in combinations(values, 2)) / pairs
 
 
-def scatter(assumed: float, *groups: Sequence[float]) -> float:
-    """Return the standard deviation of the logarithms within groups of positive values that should be alike.
+def scatter(assumed: float, *groups: Sequence[float]) -> Noise:
+    """Return the noise of the logarithms within groups of positive values that should be alike.
 
     What was ``assumed`` beforehand counts as `PRIOR_WEIGHT` degrees of freedom beside the groups' own. Groups of 5 or
     more are told without their farthest fifth, so that one disturbed value moves little. *Source:* pooled
@@ -163,7 +182,7 @@ def scatter(assumed: float, *groups: Sequence[float]) -> float:
         elif logs:
             middle = fmean(logs)
             squares += sum((value - middle) ** 2 for value in logs)
-    return math.sqrt(squares / freedom)
+    return Noise(math.sqrt(squares / freedom), freedom)
 
 
 def noise_now(restless: float, groups: Sequence[Sequence[float]]) -> float:

@@ -19,6 +19,7 @@ from pytest_gilprobe.model import (
     TimeShares,
 )
 from pytest_gilprobe.stats import doubt, estimates, held, rounds
+from pytest_gilprobe.stats.estimates import Noise
 from pytest_gilprobe.thresholds import IO_BELOW, NATIVE_BUSY, THROTTLED
 
 if TYPE_CHECKING:
@@ -173,25 +174,28 @@ def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT00
     return end
 
 
-def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool) -> float:
-    """Return how much batches of the same calls differ: the standard deviation of the logarithm of their length.
+def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool) -> Noise:
+    """Return how much batches of the same calls differ, in the logarithm of their length.
 
     Assumed beforehand is what the session's survey of a computing loop saw, as far as the calls compute, unless the
-    batches of each round lie so near each other that the machine is calm now. Beside it stand serial batches among
-    themselves and processes, which share nothing, among themselves; two of one round tell already; not where they
-    outnumber the CPUs, and so share those. Batches of one long call that takes now 60 ms, now 180 ms differ by more
-    than any machine's noise.
+    batches of each round lie so near each other that the machine is calm now. Beside it stand the batches themselves:
+    all of a round's that should be alike and are; else serial batches among themselves and processes, which share
+    nothing, among themselves, but not where they outnumber the CPUs, and so share those. Batches of one long call that
+    takes now 60 ms, now 180 ms differ by more than any machine's noise.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
-    assumed = estimates.noise_now(machine.noise * computing, [rounds.like_serial_s(one) for one in measurement.rounds])
-    serial = [length for one in measurement.rounds for length in rounds.lanes_s(one.serial)]
-    processes = [one.processes for one in measurement.rounds if one.processes is not None and less_queue]
+    should_be = [(one, rounds.like_serial_s(one)) for one in measurement.rounds]
+    assumed = estimates.noise_now(machine.noise * computing, [lengths for _, lengths in should_be])
+    alike = [lengths for _, lengths in should_be if rounds.alike(lengths)]
+    others = [one for one, lengths in should_be if not rounds.alike(lengths)]
+    serial = [length for one in others for length in rounds.lanes_s(one.serial)]
+    processes = [one.processes for one in others if one.processes is not None and less_queue]
     apart = [length for sample in processes for length in rounds.lanes_s(sample)]
-    return estimates.scatter(assumed, serial, apart)
+    return estimates.scatter(assumed, *alike, serial, apart)
 
 
 def _speedup(
-    pairs: Sequence[tuple[Sample, Sample]], noise: float, *, less_queue: bool, factors: Sequence[float] | None = None
+    pairs: Sequence[tuple[Sample, Sample]], noise: Noise, *, less_queue: bool, factors: Sequence[float] | None = None
 ) -> Estimate:
     """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
 
@@ -205,11 +209,11 @@ def _speedup(
         for (serial, sample), factor in zip(pairs, factors or [1.0] * len(pairs), strict=True)
     ]
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
-    assumed = noise * math.sqrt(2) + queued * NOISE_OF_QUEUEING
+    of_ratio = Noise(noise.sd * math.sqrt(2) + queued * NOISE_OF_QUEUEING, noise.freedom)
     apart = math.sqrt(fmean(math.log(factor) ** 2 for factor in factors)) if factors else 0.0
-    found = estimates.positive_centre(ratios, math.hypot(assumed, apart * NOISE_OF_DOUBT))
+    found = estimates.positive_centre(ratios, of_ratio.beside(Noise(apart * NOISE_OF_DOUBT)))
     base, beside = (estimates.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
-    return replace(found, high=found.high * math.exp(noise * max(0.0, beside - base)))
+    return replace(found, high=found.high * math.exp(noise.sd * max(0.0, beside - base)))
 
 
 def _over_threads(
@@ -251,7 +255,7 @@ def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
     pairs = [(one.serial, one.processes) for one in measurement.controls if one.processes is not None]
     if not pairs:
         return machine.scaling
-    return _speedup(pairs, machine.noise, less_queue=measurement.workers <= machine.cpus)
+    return _speedup(pairs, Noise(machine.noise), less_queue=measurement.workers <= machine.cpus)
 
 
 def _busy(measurement: Measurement) -> bool:

@@ -162,7 +162,7 @@ def is_quiet(one: Round) -> bool:
     parallel = [sample for sample in (one.threads, one.processes) if sample is not None]
     if any((queue_share([sample]) or 0.0) > QUIET_BESIDE for sample in parallel):
         return False
-    if one.processes is not None and not _alike([*lanes_s(one.serial), *lanes_s(one.processes)]):
+    if one.processes is not None and not alike([*lanes_s(one.serial), *lanes_s(one.processes)]):
         return False
     return all(lane_s_per_call(one.serial) <= lane_s_per_call(sample) * (1 + AGREEMENT) for sample in parallel)
 
@@ -175,10 +175,11 @@ def like_serial_s(one: Round) -> list[float]:
     """
     apart = [*lanes_s(one.serial), *(lanes_s(one.processes) if one.processes is not None else [])]
     together = [*apart, *(lanes_s(one.threads) if one.threads is not None else [])]
-    return together if _alike(together) else apart
+    return together if alike(together) else apart
 
 
-def _alike(values: Sequence[float]) -> bool:
+def alike(values: Sequence[float]) -> bool:
+    """Tell whether times differ by no more than `AGREEMENT`."""
     return max(values) <= min(values) * (1 + AGREEMENT)
 
 
