@@ -121,7 +121,7 @@ def through_pipe(thing: Any) -> Passed:
             try:
                 pickled = ForkingPickler.dumps(thing)
             except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
-                errors.append(error)
+                errors.append(error.with_traceback(None))  # not with its frames: they hold buffers, in a ring
                 sending.close()
                 return
             moments[1] = host.perf_counter_ns()
@@ -132,7 +132,7 @@ def through_pipe(thing: Any) -> Passed:
         try:
             content = receiving.recv_bytes()
         except EOFError:
-            raise errors[0] from None
+            raise errors.pop() from None
         received = host.perf_counter_ns()
         pickle.loads(content)  # noqa: S301 - pickled by the thread above
         read = host.perf_counter_ns()
