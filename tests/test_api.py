@@ -13,7 +13,7 @@ import pytest
 
 import pytest_gilprobe
 import pytest_gilprobe.probe  # the room must not hide the function of the same name
-from pytest_gilprobe import api, named, probe, serialize
+from pytest_gilprobe import api, host, named, probe, serialize
 from pytest_gilprobe.model import GilprobeError, Status
 from pytest_gilprobe.options import INSIDE_WORKER
 
@@ -195,6 +195,7 @@ class TestScripts:
         assert done.stdout.strip() == Status.PROBED, done.stderr
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.skipif(not host.gil_enabled(), reason="without a GIL, threads are advised")
     def test_prompt_where_pools_spawn(self, tmp_path: Path) -> None:
         """Where a pool would not find a function typed at a prompt, advice for processes says so."""
         lines = """

@@ -7,12 +7,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from pytest_gilprobe.model import Outcome, Strategy
+from pytest_gilprobe.workers.last_words import users_part
 from pytest_gilprobe.workers.pool import Pool
 from pytest_gilprobe.workers.protocol import (
     Batch,
@@ -334,3 +335,26 @@ def test_default_start_method_is_multiprocessings(tmp_path: Path) -> None:
     made = Pool(spec=spec_of(tmp_path), start_method=None, timeout_s=TIMEOUT_S)
     made.close()
     assert made.start_method == multiprocessing.get_context().get_start_method()
+
+
+def test_traceback_begins_where_pytest_called_the_user() -> None:
+    """What pytest and this package did before is left out; what the user's code called stays, whoever wrote it."""
+    source = "def call(inner): inner()"
+    names = ("_pytest.runner", "test_it", "pluggy._callers")
+    ours, users, theirs = spaces = tuple(dict[str, Any](__name__=name) for name in names)
+    for space in spaces:
+        exec(source, space)  # noqa: S102 - makes frames of modules of any name
+
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    def deep() -> None:
+        users["call"](end)
+
+    try:
+        ours["call"](lambda: theirs["call"](deep))
+    except KeyboardInterrupt as error:
+        part = users_part(error.__traceback__)
+    assert part is not None
+    assert part.tb_frame.f_code is deep.__code__
+    assert users_part(None) is None

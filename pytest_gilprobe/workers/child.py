@@ -28,6 +28,7 @@ from pytest_gilprobe.originals import paused_timers
 from pytest_gilprobe.workers import batch, control, handout, leftovers, shipping, workload
 from pytest_gilprobe.workers.caller import Caller
 from pytest_gilprobe.workers.collection import Collection
+from pytest_gilprobe.workers.last_words import users_part
 from pytest_gilprobe.workers.ownership import (
     CHANNEL_LOST,
     be_first_to_go,
@@ -181,7 +182,7 @@ class Server:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remember who wanted the session to end: `pytest.exit`, a `KeyboardInterrupt` of the test's own."""
-        self._errors.append(batch.describe(excinfo.value))
+        self._errors.append(batch.describe(excinfo.value.with_traceback(users_part(excinfo.tb))))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, None, None]:

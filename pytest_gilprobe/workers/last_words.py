@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from pytest_gilprobe.workers.ownership import CHANNEL_LOST
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _OURS = os.path.dirname(__file__)  # noqa: PTH120 - a part of the lines that faulthandler writes
 """A part of the lines that faulthandler writes."""
@@ -25,6 +30,22 @@ def users_frames(stacks: str) -> str:
         if not cutting:
             kept.append(line)
     return "\n".join(kept)
+
+
+def users_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from where pytest last called the user's code; the whole where it never did."""
+    steps: list[TracebackType] = []
+    while trace is not None:
+        steps.append(trace)
+        trace = trace.tb_next
+    whole = steps[0] if steps else None
+    entered = (after for before, after in pairwise(steps) if _is_pytests(before) and not _is_pytests(after))
+    return max(entered, key=steps.index, default=whole)
+
+
+def _is_pytests(step: TracebackType) -> bool:
+    package, _, _ = str(step.tb_frame.f_globals.get("__name__", "")).partition(".")
+    return package in {"_pytest", "pluggy", "pytest_gilprobe"}
 
 
 def exit_text(code: int) -> str:
