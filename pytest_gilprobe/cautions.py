@@ -9,7 +9,7 @@ from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.stats.estimates import kendall_tau, quotient
 from pytest_gilprobe.stats.reduce import scaling_now
-from pytest_gilprobe.stats.rounds import children_share, lane_s_per_call
+from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call
 from pytest_gilprobe.thresholds import NATIVE_BUSY, THROTTLED, gil_words
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _native(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: 
 
 
 def _children(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
-    share = median(children_share(one.serial) for one in evidence.measurement.rounds)
+    share = children_width(evidence.measurement.rounds)
     if share <= NATIVE_BUSY:
         return None
     return (

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import cautions, reasons
@@ -26,7 +25,7 @@ from pytest_gilprobe.stats.reduce import scaling_now, throttled
 from pytest_gilprobe.stats.rounds import (
     AGREEMENT,
     QUIET,
-    children_share,
+    children_width,
     cores_used,
     gil_was_on,
     is_quiet,
@@ -292,8 +291,7 @@ def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
     Waiting overlaps on any machine, unless it is for child processes that compute; and a call that costs less than
     handing it out gains nowhere.
     """
-    children = median(children_share(one.serial) for one in evidence.measurement.rounds)
-    if bound is Bound.IO and children <= NATIVE_BUSY:
+    if bound is Bound.IO and children_width(evidence.measurement.rounds) <= NATIVE_BUSY:
         return False
     workers, machine = evidence.measurement.workers, evidence.machine
     call_s = evidence.serial.wall_s_per_call.value

@@ -63,7 +63,7 @@ def correctable(measurement: Measurement, machine: Machine) -> bool:
 
     Native helper threads count: two calls of a matrix product that each use two cores queue behind each other.
     """
-    width = median(rounds.cores_used(one.serial) for one in measurement.rounds)
+    width = rounds.width(measurement.rounds)
     return measurement.workers * max(1.0, width) <= machine.cpus * OWN_QUEUE
 
 
@@ -228,7 +228,7 @@ def _over_threads(
         for one in measurement.rounds
         if one.threads is not None and one.processes is not None
     ]
-    parallel_inside = median(rounds.cores_used(one.serial) for one in measurement.rounds) > 1 + NATIVE_BUSY
+    parallel_inside = rounds.width(measurement.rounds) > 1 + NATIVE_BUSY
     if not known or (parallel_inside and _busy(measurement)) or throttled(measurement):
         return None, None, None
     noise = batch_noise(measurement, machine, less_queue=less_queue)
@@ -272,7 +272,7 @@ def _in_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> 
     """
     if not _busy(measurement):
         return estimate
-    width = median(rounds.cores_used(one.serial) for one in measurement.rounds)
+    width = rounds.width(measurement.rounds)
     room = max(1.0, machine.cpus / max(width, 1e-9))
     capped = _capped(estimate, room)
     inside = width > 1 + NATIVE_BUSY and room < measurement.workers
@@ -290,14 +290,10 @@ def _unbraked(estimate: Estimate, measurement: Measurement, serial: SerialResult
     What uses more CPUs is held back more, by how much nobody saw: so it may be as high as the number of workers, or
     as ``most`` where the GIL sets that. Calls that wait do so under any quota.
     """
-    waits = serial.cpu_utilization.high < IO_BELOW and not _children_compute(measurement)
+    waits = serial.cpu_utilization.high < IO_BELOW and rounds.children_width(measurement.rounds) <= NATIVE_BUSY
     if waits or not throttled(measurement):
         return estimate
     return replace(estimate, high=max(estimate.high, min(float(measurement.workers), most)))
-
-
-def _children_compute(measurement: Measurement) -> bool:
-    return median(rounds.children_share(one.serial) for one in measurement.rounds) > NATIVE_BUSY
 
 
 def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:

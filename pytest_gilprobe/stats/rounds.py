@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Estimate
@@ -112,6 +113,16 @@ def children_share(sample: Sample) -> float:
     wall, _, queue = totals_s(sample)
     children = sum(reading.children_cpu_ns for reading in sample.readings) / 1e9
     return children / max(wall - (queue or 0.0), 1e-9)
+
+
+def width(seen: Sequence[Round]) -> float:
+    """Return how many cores one call uses, in the median round."""
+    return median(cores_used(one.serial) for one in seen)
+
+
+def children_width(seen: Sequence[Round]) -> float:
+    """Return how many cores the child processes of one call use, in the median round."""
+    return median(children_share(one.serial) for one in seen)
 
 
 def lane_s_per_call(sample: Sample) -> float:
