@@ -159,14 +159,16 @@ def children_time_ns() -> int:
     return round((used.ru_utime + used.ru_stime) * 1e9)
 
 
-def waits() -> int | None:
-    """Count how often the calling thread has given its CPU up to wait: its voluntary context switches.
+def switches() -> tuple[int, int] | None:
+    """Count how often the calling thread has given its CPU up to wait, and how often it was pushed off it.
 
-    None where the system does not count them per thread. *Source:* ``getrusage(2)``, RUSAGE_THREAD and ru_nvcsw.
+    None where the system does not count them per thread. *Source:* ``getrusage(2)``: RUSAGE_THREAD, ru_nvcsw and
+    ru_nivcsw, its voluntary and involuntary context switches.
     """
     if resource is None or not hasattr(resource, "RUSAGE_THREAD"):
         return None
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    used = resource.getrusage(resource.RUSAGE_THREAD)
+    return used.ru_nvcsw, used.ru_nivcsw
 
 
 def forget_peak_rss() -> None:

@@ -399,7 +399,7 @@ class ThreadReading:
 
     ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine;
     ``run_queue_ns`` is time spent runnable but not running, ``waits`` how often the thread gave its CPU up to wait for
-    something; ``None`` where the system does not tell.
+    something, ``preemptions`` how often it was pushed off it; ``None`` where the system does not tell.
     """
 
     calls: int
@@ -408,6 +408,7 @@ class ThreadReading:
     cpu_ns: int
     run_queue_ns: int | None
     waits: int | None = None
+    preemptions: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ def thread(
     calls: int = 10,
     start_s: float = 0.0,
     waits: int | None = None,
+    preemptions: int | None = None,
 ) -> ThreadReading:
     """Make one thread's reading."""
     start = START_NS + round(start_s * 1e9)
@@ -50,6 +51,7 @@ def thread(
         cpu_ns=round(cpu_s * 1e9),
         run_queue_ns=None if queue_s is None else round(queue_s * 1e9),
         waits=waits,
+        preemptions=preemptions,
     )
 
 

@@ -184,6 +184,7 @@ class SimulatedPool(FakePool):
             cpu_ns=round(cpu * 1e9),
             run_queue_ns=round(queue * 1e9),
             waits=round(calls * ((call.used < 0.9) + (call.meets if lanes > 1 else 0.0))),
+            preemptions=round(cpu / SLICE_S) if self.weather.neighbours else 0,
         )
 
     def _work_s(self, call: Call, calls: int) -> float:

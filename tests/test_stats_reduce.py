@@ -130,6 +130,21 @@ def test_threads_that_wait_often_for_each_other_are_doubted_on_a_busy_machine(wa
     assert (together.speedup.low < 1.2) is doubted
 
 
+@pytest.mark.parametrize(("rounds", "waited_s", "doubted"), [(2, 0.0, True), (6, 0.0, False), (6, 0.03, True)])
+def test_threads_that_waited_little_in_many_rounds_share_no_lock(
+    rounds: int, waited_s: float, *, doubted: bool
+) -> None:
+    """Single rounds may hide a lock in their queueing, many do not: waits so short are no reason to doubt."""
+    busy = Round(
+        serial=serial(0.2, cpu_s=0.1, queue_s=0.1, waits=0, preemptions=30, trace=trace(0.0, span_s=0.2)),
+        threads=threads(0.2 + waited_s, cpu_s=0.1, queue_s=0.1, waits=30),
+        processes=processes(0.2, cpu_s=0.1, queue_s=0.1),
+    )
+    together = reduce(measurement(*[busy] * rounds), machine())[1]
+    assert together.speedup is not None
+    assert (together.speedup.low < 1.2) is doubted
+
+
 # The GIL
 
 
@@ -149,6 +164,27 @@ def test_a_holder_that_queues_leaves_the_held_share_open(queued_s: float, low: f
     assert found is not None
     assert found.low == pytest.approx(low, abs=0.07)
     assert found.high == pytest.approx(high, abs=0.07)
+
+
+@pytest.mark.parametrize(
+    ("used", "waits", "preemptions", "low", "high"),
+    [
+        (1.0, 0, 10, 0.5, 0.5),  # pushed off while computing: as likely with the GIL as not
+        (1.0, 10, 10, 0.25, 0.75),  # two thirds of the queueing may have begun by waking up
+        (1.0, 0, 0, 0.0, 1.0),  # nobody knows how it began to queue
+        (0.5, 0, 10, 1 / 3, 2 / 3),  # computes with the GIL and waits without, or the other way round
+        (0.5, 10, 10, 0.2, 0.8),
+    ],
+)
+def test_a_thread_pushed_off_its_core_holds_the_gil_as_often_as_when_it_computes(
+    used: float, waits: int, preemptions: int, low: float, high: float
+) -> None:
+    """Half of the time in the queue, the GIL seen held for half of the time: how it came to queue bounds the share."""
+    one = serial(cpu_s=0.05 * used, queue_s=0.05, waits=waits, preemptions=preemptions, trace=trace(0.5, looks=100_000))
+    found = reduce(measurement(Round(serial=one)), machine())[0].gil_held_fraction
+    assert found is not None
+    assert found.low == pytest.approx(low, abs=0.012)
+    assert found.high == pytest.approx(high, abs=0.012)
 
 
 def test_unwatched_is_unknown() -> None:

@@ -72,7 +72,7 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     utilization = estimates.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
     watched = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
-    fraction = _running_only(held_fraction(watched), rounds.queue_share(samples) or 0.0)
+    fraction = _running_only(held_fraction(watched), samples, utilization.value)
     return SerialResult(
         calls=sum(rounds.calls_in(sample) for sample in samples),
         rounds=len(samples),
@@ -209,8 +209,8 @@ def _speedup(
         for (serial, sample), factor in zip(pairs, factors or [1.0] * len(pairs), strict=True)
     ]
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
-    of_ratio = Noise(noise.sd * math.sqrt(2) + queued * NOISE_OF_QUEUEING, noise.freedom)
     apart = math.sqrt(fmean(math.log(factor) ** 2 for factor in factors)) if factors else 0.0
+    of_ratio = Noise(noise.sd * math.sqrt(2), noise.freedom).beside(Noise(queued * NOISE_OF_QUEUEING))
     found = estimates.positive_centre(ratios, of_ratio.beside(Noise(apart * NOISE_OF_DOUBT)))
     base, beside = (estimates.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
     return replace(found, high=found.high * math.exp(noise.sd * max(0.0, beside - base)))
@@ -317,16 +317,27 @@ def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
     return held.pool(windows)
 
 
-def _running_only(fraction: Estimate | None, queued: float) -> Estimate | None:
+def _running_only(fraction: Estimate | None, samples: Sequence[Sample], used: float) -> Estimate | None:
     """Bound the held share of the time for which a call was not queueing, on a busy machine.
 
-    A thread that is pushed off its core while it holds the GIL goes on holding it: how much of the queueing was such,
-    nobody saw, so the interval reaches from all of it to none. On a quiet machine the share is what was seen.
+    A thread that is pushed off its core while it holds the GIL goes on holding it. It is pushed off at any moment of
+    its computing, so that it queues with the GIL for as large a share of that queueing as it computes with it; what
+    share that is, is known where it computes all the time, ``used`` being 1, else only within bounds, since it may
+    hold the GIL or not while it waits. A thread that wakes up into the run queue may hold it or not. On a quiet machine
+    the share is what was seen.
     """
+    queued = min(rounds.queue_share(samples) or 0.0, 0.99)
     if fraction is None or queued <= rounds.QUIET:
         return fraction
-    running = 1 - min(queued, 0.99)
-    low, high = max(0.0, (fraction.low - queued) / running), min(1.0, fraction.high / running)
+    woken = queued * rounds.woken_share(samples)
+    pushed, running, used = queued - woken, 1 - queued, min(max(used, 0.01), 1.0)
+    # least: held through all queueing after waking, and while computing rather than while waiting
+    least = (fraction.low - woken) / (running + pushed / used)
+    least = least if least <= used else (fraction.low - woken - pushed) / running
+    # most: free in all queueing after waking, and held while waiting rather than while computing
+    most = fraction.high / running
+    most = most if most <= 1 - used else (fraction.high + pushed * (1 - used) / used) / (running + pushed / used)
+    low, high = (min(1.0, max(0.0, end)) for end in (least, most))
     return replace(fraction, low=low, high=high, value=min(max(fraction.value, low), high))
 
 

@@ -21,6 +21,9 @@ AGREEMENT = 0.12
 """How far times of calls that should be alike may differ in a quiet round: four times the least noise."""
 OTHERS = 0.05
 """Share of its time for which other threads of the process must compute to count: less is the clocks' grain."""
+WOKEN_LONGER = 2.0
+"""A thread that wakes up into the run queue is taken to stay there for so many times as long as one that was pushed off
+its CPU, at the most: a scheduler that shares fairly keeps it waiting no longer, and most let it go first."""
 COMPUTES_ALL = 0.8
 """CPU utilization from which a thread's own CPU time measures one core."""
 
@@ -86,6 +89,19 @@ def queue_share(samples: Sequence[Sample]) -> float | None:
             return None
         wall, queue = wall + sample_wall, queue + sample_queue
     return queue / wall if wall else None
+
+
+def woken_share(samples: Sequence[Sample]) -> float:
+    """Return the largest share of the samples' queueing that began when a thread woke up; the rest, when it ran.
+
+    All of it where the system does not tell.
+    """
+    threads = [thread for sample in samples for reading in sample.readings for thread in reading.threads]
+    if any(thread.waits is None or thread.preemptions is None for thread in threads):
+        return 1.0
+    woken = sum(thread.waits or 0 for thread in threads) * WOKEN_LONGER
+    pushed_off = sum(thread.preemptions or 0 for thread in threads)
+    return woken / (woken + pushed_off) if woken + pushed_off else 1.0
 
 
 def native_cpu_share(sample: Sample) -> float:

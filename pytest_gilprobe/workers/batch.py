@@ -76,9 +76,9 @@ def timed(call: Call, calls: int, begin_ns: int = 0, watch: Queueing | None = No
         ahead = begin_ns - _perf_counter_ns()
         if ahead > 0:
             host.sleep(ahead / 1e9)
-        waits_before = host.waits()
+        before = host.switches()
         start, end, cpu = _loop(call, calls)
-        waits_after = host.waits()
+        after = host.switches()
         told = ahead > 0 or (begin_ns > 0 and watch is not None)
         queued = queueing.until_ns(end, since_ns=None if told else start)
     finally:
@@ -89,7 +89,8 @@ def timed(call: Call, calls: int, begin_ns: int = 0, watch: Queueing | None = No
         end_ns=end,
         cpu_ns=cpu,
         run_queue_ns=queued,
-        waits=None if waits_before is None or waits_after is None else waits_after - waits_before,
+        waits=None if before is None or after is None else after[0] - before[0],
+        preemptions=None if before is None or after is None else after[1] - before[1],
     )
 
 
