@@ -24,6 +24,7 @@ METHOD_ROOMS = (
     "stats/doubt",
     "stats/reduce",
     "stats/held",
+    "stats/watched",
     "measure",
     "machine",
     "workers/batch",

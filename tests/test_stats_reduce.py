@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pytest_gilprobe.model import End, GilMethod, Measurement, Outcome, Round, Transfer
 from pytest_gilprobe.stats import doubt
-from pytest_gilprobe.stats.reduce import correctable, held_fraction, reduce, scaling_now
+from pytest_gilprobe.stats.reduce import correctable, reduce, scaling_now
+from pytest_gilprobe.stats.watched import held_fraction
 
 WAITS = Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01))
 

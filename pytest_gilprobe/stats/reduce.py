@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import (
     End,
     Estimate,
-    GilMethod,
     Outcome,
     ProcessesResult,
     Sample,
@@ -18,7 +17,7 @@ from pytest_gilprobe.model import (
     ThreadsResult,
     TimeShares,
 )
-from pytest_gilprobe.stats import doubt, estimates, held, rounds
+from pytest_gilprobe.stats import doubt, estimates, rounds, watched
 from pytest_gilprobe.stats.estimates import Noise
 from pytest_gilprobe.thresholds import IO_BELOW, NATIVE_BUSY, THROTTLED
 
@@ -71,8 +70,8 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
     per_call = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     utilization = estimates.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
-    watched = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
-    fraction = _running_only(held_fraction(watched), samples, utilization.value)
+    batches = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
+    fraction = watched.while_running(watched.held_fraction(batches), samples, utilization.value)
     return SerialResult(
         calls=sum(rounds.calls_in(sample) for sample in samples),
         rounds=len(samples),
@@ -80,8 +79,8 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
         cpu_s_per_call=estimates.positive_centre(cpu, estimates.LEAST_NOISE),
         cpu_utilization=_within(utilization, 0.0, 1.0),
         gil_held_fraction=fraction,
-        gil_method=_method(watched) if fraction is not None else None,
-        longest_hold_s=_longest_hold([one.threads for one in measurement.rounds if one.threads is not None]),
+        gil_method=watched.method(batches) if fraction is not None else None,
+        longest_hold_s=watched.longest_hold_s([one.threads for one in measurement.rounds if one.threads is not None]),
         run_queue_share=rounds.queue_share(samples),
         native_cpu_share=sum(rounds.native_cpu_share(sample) for sample in samples) / len(samples),
         first_call_s=measurement.first_call_s,
@@ -96,7 +95,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
         return ThreadsResult(outcome=end.outcome, error=end.error)
     samples = [sample for _, sample in pairs]
     hidden = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
-    ceiling = _ceiling(serial.gil_held_fraction)
+    ceiling = watched.ceiling(serial.gil_held_fraction)
     noise = batch_noise(measurement, machine, less_queue=less_queue)
 
     def speedup_if(factors: Sequence[float] | None = None) -> Estimate:
@@ -112,7 +111,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
         rounds.pool_speedup(one, serial.wall_s_per_call, machine.thread_task_s, task_high_s=machine.thread_task_high_s)
         for one in (speedup, least, most)
     )
-    fraction = held_fraction(samples)
+    fraction = watched.held_fraction(samples)
     return ThreadsResult(
         outcome=Outcome.OK,
         speedup=speedup,
@@ -304,70 +303,6 @@ def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
 def _cpu_per_call(samples: Sequence[Sample]) -> Estimate:
     values = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     return estimates.positive_centre(values, estimates.LEAST_NOISE)
-
-
-def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
-    """Estimate the GIL-held share of the samples' time from their traces; None where nothing could be seen."""
-    windows = []
-    for sample in samples:
-        if sample.trace is not None:
-            threads = [thread for reading in sample.readings for thread in reading.threads]
-            start, end = min(thread.start_ns for thread in threads), max(thread.end_ns for thread in threads)
-            windows.append((sample.trace, start, end))
-    return held.pool(windows)
-
-
-def _running_only(fraction: Estimate | None, samples: Sequence[Sample], used: float) -> Estimate | None:
-    """Bound the held share of the time for which a call was not queueing, on a busy machine.
-
-    A thread that is pushed off its core while it holds the GIL goes on holding it. It is pushed off at any moment of
-    its computing, so that it queues with the GIL for as large a share of that queueing as it computes with it; what
-    share that is, is known where it computes all the time, ``used`` being 1, else only within bounds, since it may
-    hold the GIL or not while it waits. A thread that wakes up into the run queue may hold it or not. On a quiet machine
-    the share is what was seen.
-    """
-    queued = min(rounds.queue_share(samples) or 0.0, 0.99)
-    if fraction is None or queued <= rounds.QUIET:
-        return fraction
-    woken = queued * rounds.woken_share(samples)
-    pushed, running, used = queued - woken, 1 - queued, min(max(used, 0.01), 1.0)
-    # least: held through all queueing after waking, and while computing rather than while waiting
-    least = (fraction.low - woken) / (running + pushed / used)
-    least = least if least <= used else (fraction.low - woken - pushed) / running
-    # most: free in all queueing after waking, and held while waiting rather than while computing
-    most = fraction.high / running
-    most = most if most <= 1 - used else (fraction.high + pushed * (1 - used) / used) / (running + pushed / used)
-    low, high = (min(1.0, max(0.0, end)) for end in (least, most))
-    return replace(fraction, low=low, high=high, value=min(max(fraction.value, low), high))
-
-
-def _longest_hold(samples: Sequence[Sample]) -> float | None:
-    """Return the median round's longest hold; rounds in which the holder may have queued for a core say nothing."""
-    holds = []
-    for sample in samples:
-        if sample.trace is None or sample.trace.method is not GilMethod.MEMORY:
-            continue
-        if (rounds.queue_share([sample]) or 0.0) > rounds.QUIET:
-            continue
-        threads = [thread for reading in sample.readings for thread in reading.threads]
-        hold = held.longest_hold_s(
-            sample.trace, max(thread.start_ns for thread in threads), min(thread.end_ns for thread in threads)
-        )
-        if hold is not None:
-            holds.append(hold)
-    return median(holds) if holds else None
-
-
-def _method(samples: Sequence[Sample]) -> GilMethod | None:
-    return next((sample.trace.method for sample in samples if sample.trace is not None), None)
-
-
-def _ceiling(fraction: Estimate | None) -> Estimate | None:
-    """Return 1 / GIL-held fraction: calls that hold the GIL for a share f of their time cannot overlap beyond it."""
-    if fraction is None or fraction.low <= 0 or fraction.value <= 0:
-        return None
-    low, value, high = 1 / fraction.high, 1 / fraction.value, 1 / fraction.low
-    return Estimate(value=value, low=low, high=high, confidence=fraction.confidence)
 
 
 def _capped(estimate: Estimate, most: float) -> Estimate:
