@@ -433,8 +433,9 @@ class GilTrace:
     meant the look was over. Where known, else empty: ``holder`` is an opaque number of the thread that held the
     GIL, or held it last; ``switches`` is how often it had passed from one thread to another; ``runnable`` is
     whether the worker's main thread was on a core or waiting for one; ``same_core`` is whether the watcher may have
-    shared that thread's core. A heartbeat's look is its waking, and ``late_ns`` the part of its lateness that it
-    did not spend waiting for a core.
+    shared that thread's core; ``queue_ns`` is how long that thread had queued for a core, without the stretch that it
+    was in. A heartbeat's look is its waking, and ``late_ns`` the part of its lateness that it did not spend waiting for
+    a core.
     """
 
     method: GilMethod
@@ -445,10 +446,13 @@ class GilTrace:
     switches: tuple[int, ...] = ()
     runnable: tuple[bool, ...] = ()
     same_core: tuple[bool, ...] = ()
+    queue_ns: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths; only the ones that may be unknown may be empty."""
-        known = [column for column in (self.holder, self.switches, self.runnable, self.same_core) if column]
+        known = [
+            column for column in (self.holder, self.switches, self.runnable, self.same_core, self.queue_ns) if column
+        ]
         if any(len(column) != len(self.at_ns) for column in (self.held, self.late_ns, *known)):
             msg = f"the columns of a trace are as long as its {len(self.at_ns)} moments, found other lengths"
             raise ValueError(msg)

@@ -24,6 +24,7 @@ METHOD_ROOMS = (
     "stats/doubt",
     "stats/reduce",
     "stats/held",
+    "stats/queueing",
     "stats/watched",
     "measure",
     "machine",

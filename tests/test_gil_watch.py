@@ -93,6 +93,8 @@ def test_sees_a_held_gil_as_held_and_a_released_one_as_free(
     assert list(trace.at_ns) == sorted(trace.at_ns)
     assert min(trace.late_ns) >= 0
     assert len(set(trace.holder)) == len(set(trace.switches)) == 1
+    assert list(trace.queue_ns) == sorted(trace.queue_ns)
+    assert len(trace.queue_ns) == len(trace.at_ns)
 
 
 @needs_linux

@@ -11,6 +11,9 @@ The parent reads a few words of the worker's memory; nothing runs in the worker,
   on two cores, half of them busy, this took the bias of sleeping mixtures from -0.02 to -0.0001 (maximum error
   0.10 to 0.03). Where there is no other core, each look says so (``same_core``), how late it was, and whether the
   worker wanted a core (``runnable``), for the statistics to judge.
+* A thread that queues for a core with the GIL holds it for that long, which on an idle machine it would not. The kernel
+  adds a stretch in the queue to the thread's ``run_delay`` when it is over, so looks that read it show afterwards which
+  of them had fallen into one.
 """
 
 from __future__ import annotations
@@ -44,10 +47,13 @@ _SELECTABLE: Final = 1024
 
 _POLLED_S: Final = 0.001
 
-_Look = tuple[int, int, bool, int, int, bool | None, bool | None]
-"""When, how late, held, by whom, hand-overs, runnable, same core: a row of the trace."""
+_Look = tuple[int, int, bool, int, int, bool | None, bool | None, int | None]
+"""When, how late, held, by whom, hand-overs, runnable, same core, queued so far: a row of the trace."""
 
-_COLUMNS: Final = 7
+_COLUMNS: Final = 8
+
+_SCHEDSTAT_BYTES: Final = 64
+"""Enough of ``/proc/PID/task/TID/schedstat``: three numbers."""
 
 
 class WatchError(GilprobeError):
@@ -57,7 +63,7 @@ class WatchError(GilprobeError):
 class Watcher:
     """Look at another process's GIL at random moments, from the thread that calls `wait`.
 
-    Holds two descriptors while entered. One watcher for one batch: `trace` gives all looks since it was entered.
+    Holds three descriptors while entered. One watcher for one batch: `trace` gives all looks since it was entered.
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class Watcher:
         self._random = random.Random(seed)  # noqa: S311 - statistics, no secret
         self._memory: int | None = None
         self._stat: int | None = None
+        self._schedstat: int | None = None
         self._looks: list[_Look] = []
 
     def __enter__(self) -> Self:
@@ -104,7 +111,8 @@ class Watcher:
         """
         try:
             self._memory = os.open(f"/proc/{self._pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-            self._stat = _open_stat(self._pid)
+            self._stat = _open_task(self._pid, "stat")
+            self._schedstat = _open_task(self._pid, "schedstat")
             words = os.pread(self._memory, _LAYOUT.size, self._address)
         except OSError as error:
             self._close()
@@ -163,7 +171,7 @@ class Watcher:
     def trace(self) -> GilTrace:
         """Return every look kept so far, in order; no look at all gives a trace of length 0."""
         columns = tuple(zip(*self._looks, strict=True)) or ((),) * _COLUMNS
-        at_ns, late_ns, held, holder, switches, runnable, same_core = columns
+        at_ns, late_ns, held, holder, switches, runnable, same_core, queue_ns = columns
         return GilTrace(
             method=GilMethod.MEMORY,
             at_ns=at_ns,
@@ -173,6 +181,7 @@ class Watcher:
             switches=switches,
             runnable=() if None in runnable else runnable,
             same_core=() if None in same_core else same_core,
+            queue_ns=() if None in queue_ns else queue_ns,
         )
 
     def _look(self, memory: int, meant_ns: int, aside: Aside) -> None:
@@ -180,8 +189,9 @@ class Watcher:
         try:
             words = os.pread(memory, _LAYOUT.size, self._address)
             stat = os.pread(self._stat, STAT_BYTES, 0) if self._stat is not None else b""
+            delays = os.pread(self._schedstat, _SCHEDSTAT_BYTES, 0) if self._schedstat is not None else b""
         except OSError:
-            words = stat = b""
+            words = stat = delays = b""
         at_ns = _perf_counter_ns()
         if len(words) < _LAYOUT.size:
             self._close()
@@ -189,25 +199,32 @@ class Watcher:
         holder, locked, switches = _LAYOUT.unpack(words)
         runnable, core = read_stat(stat)
         same_core = aside.leave(core)
-        self._looks.append((at_ns, at_ns - meant_ns, locked == 1, holder, switches, runnable, same_core))
+        queue_ns = _run_delay_ns(delays)
+        self._looks.append((at_ns, at_ns - meant_ns, locked == 1, holder, switches, runnable, same_core, queue_ns))
         if len(self._looks) >= self._max_samples:
             del self._looks[::2]
             self._mean_ns *= 2
 
     def _close(self) -> None:
-        """Close both descriptors, once."""
-        for descriptor in (self._memory, self._stat):
+        """Close all descriptors, once."""
+        for descriptor in (self._memory, self._stat, self._schedstat):
             if descriptor is not None:
                 os.close(descriptor)
-        self._memory = self._stat = None
+        self._memory = self._stat = self._schedstat = None
 
 
-def _open_stat(pid: int) -> int | None:
-    """Open the main thread's state, or ``None`` where the system does not tell it."""
+def _open_task(pid: int, name: str) -> int | None:
+    """Open one of the files about the main thread, or ``None`` where the system does not have it."""
     try:
-        return os.open(f"/proc/{pid}/task/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/{pid}/task/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _run_delay_ns(schedstat: bytes) -> int | None:
+    """Read the time that a thread has queued from its ``schedstat``; ``None`` where it does not tell."""
+    fields = schedstat.split()
+    return int(fields[1]) if len(fields) > 1 else None
 
 
 def _readable(fd: int, pause_s: float) -> bool:

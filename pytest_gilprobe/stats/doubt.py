@@ -6,9 +6,9 @@ had to wait for the GIL or a lock anyway, and a thread that waits for one may wa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilprobe.stats import estimates, rounds
+from pytest_gilprobe.stats import estimates, rounds, watched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,34 +36,52 @@ NOISE_OF_WAITING = 0.08
 """
 
 
-def holding(serial: SerialResult, measurement: Measurement) -> float:
-    """Return the share of its CPU time for which a call holds the GIL; all of it where that is not known."""
+class Holding(NamedTuple):
+    """What calls do with the GIL, each a share from 0 to 1.
+
+    ``computing`` is the largest share of its CPU time for which a call holds it; ``in_queue`` is the share of its
+    holding for which it queues; ``together`` is the share of the time of a batch of threads for which any of them holds
+    it.
+    """
+
+    computing: float
+    in_queue: float
+    together: float
+
+
+def holding(serial: SerialResult, measurement: Measurement) -> Holding:
+    """Tell what calls do with the GIL; where that is not known, they hold it whenever they run, and queue with it."""
     if not rounds.gil_was_on(measurement):
-        return 0.0
-    if serial.gil_held_fraction is None:
-        return 1.0
-    return min(1.0, serial.gil_held_fraction.high / max(serial.cpu_utilization.low, 1e-3))
+        return Holding(computing=0.0, in_queue=0.0, together=0.0)
+    seen = serial.gil_held_fraction
+    beside = watched.held_fraction([one.threads for one in measurement.rounds if one.threads is not None])
+    alone = 1.0 if seen is None else seen.high
+    return Holding(
+        computing=1.0 if seen is None else min(1.0, seen.high / max(serial.cpu_utilization.low, 1e-3)),
+        in_queue=watched.in_queue([one.serial for one in measurement.rounds]),
+        together=min(1.0, measurement.workers * alone) if beside is None else beside.value,
+    )
 
 
-def of(
-    pairs: Sequence[tuple[Sample, Sample]], held_share: float, *, less_queue: bool
-) -> tuple[tuple[float, float], ...]:
+def of(pairs: Sequence[tuple[Sample, Sample]], gil: Holding, *, less_queue: bool) -> tuple[tuple[float, float], ...]:
     """Return by what factors threads may be worse and better than each round says, since others were on the CPUs.
 
     Worse: a thread that queues while another holds the GIL would have waited anyway, so that time is no loss to take
     out; it is at most what the others computed while holding it. Threads that do wait for each other, more than one
     alone waits, may do so for a lock that nobody sees: then all that the others computed counts as held, unless what
     they waited for is little for certain, over all rounds; single ones may hide all of it. Better: a thread that waits
-    for a lock or the GIL is blocked, not queued; but if its holder is kept from running for a share q of the time that
-    it wants to run, the wait is longer by that share. Both are extremes, so they widen the interval and leave the
-    value; on a quiet machine both are 1.
+    for a lock or the GIL is blocked, not queued; but if its holder is kept from running for a share of the time that it
+    holds it, the wait is longer by that share. For a lock that is the share of the time that the holder wants to run;
+    for the GIL it may be more, since calls that come out of the kernel with the GIL are pushed off there: at the most
+    all queueing is such. Both are extremes, so they widen the interval and leave the value; on a quiet machine both
+    are 1.
     """
     if not less_queue:
         return tuple((1.0, 1.0) for _ in pairs)
     waited = [_waited(serial, threads) for serial, threads in pairs]
     free = estimates.centre(waited, NOISE_OF_WAITING).high < WAITS
     return tuple(
-        _of_round(serial, threads, share, held_share, free=free)
+        _of_round(serial, threads, share, gil, free=free)
         for (serial, threads), share in zip(pairs, waited, strict=True)
     )
 
@@ -75,12 +93,14 @@ def _waited(serial: Sample, threads: Sample) -> float:
     return max(0.0, lane - cpu - alone) / lane
 
 
-def _of_round(serial: Sample, threads: Sample, waited: float, held_share: float, *, free: bool) -> tuple[float, float]:
-    _, cpu, queue = rounds.totals_s(threads)
-    held_up = (queue or 0.0) / max(cpu + (queue or 0.0), 1e-9)
-    best = 1 / max(1 - waited * held_up, 1e-12)
+def _of_round(serial: Sample, threads: Sample, waited: float, gil: Holding, *, free: bool) -> tuple[float, float]:
+    wall, cpu, queue = rounds.totals_s(threads)
+    running, held_up = max(wall - (queue or 0.0), 1e-9), (queue or 0.0) / max(cpu + (queue or 0.0), 1e-9)
+    for_gil = min(waited, gil.together * wall / running)
+    spurious = for_gil * max(gil.in_queue, held_up) + (waited - for_gil) * held_up
+    best = 1 / max(1 - spurious, 1e-12)
     seems = waited > WAITS or _wait_for_each_other(serial, threads)
-    locked = 1.0 if seems and not free else held_share
+    locked = 1.0 if seems and not free else gil.computing
     worst = rounds.span_s(threads, less_queue=True) / rounds.span_s(threads, less_queue=True, holding=locked)
     return min(1.0, worst), max(1.0, best)
 

@@ -71,7 +71,7 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     utilization = estimates.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
     batches = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
-    fraction = watched.while_running(watched.held_fraction(batches), samples, utilization.value)
+    fraction = watched.while_running(watched.held_fraction(batches), samples)
     return SerialResult(
         calls=sum(rounds.calls_in(sample) for sample in samples),
         rounds=len(samples),
@@ -216,7 +216,7 @@ def _speedup(
 
 
 def _over_threads(
-    measurement: Measurement, machine: Machine, holding: float, *, less_queue: bool
+    measurement: Measurement, machine: Machine, gil: doubt.Holding, *, less_queue: bool
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
     """Compare processes with threads directly: as measured, at the least and at the most, where threads hide something.
 
@@ -231,7 +231,7 @@ def _over_threads(
     if not known or (parallel_inside and _busy(measurement)) or throttled(measurement):
         return None, None, None
     noise = batch_noise(measurement, machine, less_queue=less_queue)
-    hidden = doubt.of([(serial, threads) for serial, threads, _ in known], holding, less_queue=less_queue)
+    hidden = doubt.of([(serial, threads) for serial, threads, _ in known], gil, less_queue=less_queue)
     pairs = [(threads, processes) for _, threads, processes in known]
     least, most = (
         _speedup(pairs, noise, less_queue=less_queue, factors=[1 / factor for factor in factors])

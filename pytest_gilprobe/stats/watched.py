@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Estimate, GilMethod
 from pytest_gilprobe.stats import held, rounds
+from pytest_gilprobe.stats.queueing import unqueued
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_gilprobe.model import Sample
+    from pytest_gilprobe.stats.queueing import Unqueued
+
+PUSHED_OFF_HOLDING = 0.5
+"""A thread that is pushed off its core holds the GIL at least so many times as often as while it runs. It would be as
+often, if it were pushed off at any moment alike: so it is where nothing but the clock's tick pushes it off."""
 
 
 def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
@@ -26,28 +32,46 @@ def held_fraction(samples: Sequence[Sample]) -> Estimate | None:
     return held.pool(windows)
 
 
-def while_running(fraction: Estimate | None, samples: Sequence[Sample], used: float) -> Estimate | None:
-    """Bound the held share of the time for which a call was not queueing, on a busy machine.
+def while_running(fraction: Estimate | None, samples: Sequence[Sample]) -> Estimate | None:
+    """Estimate the held share of the time for which a call was not queueing, on a busy machine.
 
-    A thread that is pushed off its core while it holds the GIL goes on holding it. It is pushed off at any moment of
-    its computing, so that it queues with the GIL for as large a share of that queueing as it computes with it; what
-    share that is, is known where it computes all the time, ``used`` being 1, else only within bounds, since it may
-    hold the GIL or not while it waits. A thread that wakes up into the run queue may hold it or not. On a quiet machine
-    the share is what was seen.
+    A thread that is pushed off its core while it holds the GIL goes on holding it, which on an idle machine it would
+    not. Where looks show when it queued, the others tell the share; else there are bounds. At the least, all queueing
+    was with the GIL: a thread is often pushed off as it comes out of the kernel, and calls that ask it for something
+    with the GIL held queue with it. At the most, a thread that woke up into the queue had not got it, and one that was
+    pushed off had it half as often as while it ran (`PUSHED_OFF_HOLDING`). On a quiet machine the share is what was
+    seen.
     """
     queued = min(rounds.queue_share(samples) or 0.0, 0.99)
     if fraction is None or queued <= rounds.QUIET:
         return fraction
-    woken = queued * rounds.woken_share(samples)
-    pushed, running, used = queued - woken, 1 - queued, min(max(used, 0.01), 1.0)
-    # least: held through all queueing after waking, and while computing rather than while waiting
-    least = (fraction.low - woken) / (running + pushed / used)
-    least = least if least <= used else (fraction.low - woken - pushed) / running
-    # most: free in all queueing after waking, and held while waiting rather than while computing
-    most = fraction.high / running
-    most = most if most <= 1 - used else (fraction.high + pushed * (1 - used) / used) / (running + pushed / used)
-    low, high = (min(1.0, max(0.0, end)) for end in (least, most))
+    apart = _unqueued(samples)
+    found = held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart]) if apart else None
+    if found is not None:
+        return found
+    running, pushed = 1 - queued, queued * (1 - rounds.woken_share(samples))
+    low = max(0.0, (fraction.low - queued) / running)
+    high = min(1.0, fraction.high / (running + PUSHED_OFF_HOLDING * pushed))
     return replace(fraction, low=low, high=high, value=min(max(fraction.value, low), high))
+
+
+def in_queue(samples: Sequence[Sample]) -> float:
+    """Return the share of its holding for which a call queued: as its looks show, else the most that it may be."""
+    queued = rounds.queue_share(samples) or 0.0
+    apart = _unqueued(samples)
+    looks = sum(one.looks for one in apart)
+    running = held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart]) if looks >= held.MIN_LOOKS else None
+    if running is None:
+        seen = held_fraction(samples)
+        return min(1.0, queued / max(seen.value if seen is not None else 0.0, 1e-9))
+    with_gil = queued * sum(one.held for one in apart) / looks
+    return with_gil / max(with_gil + (1 - queued) * running.value, 1e-9)
+
+
+def _unqueued(samples: Sequence[Sample]) -> list[Unqueued]:
+    """Cut the time in the queue out of batches; none where one of those that were watched does not show it."""
+    apart = [unqueued(sample) for sample in samples if sample.trace is not None]
+    return [one for one in apart if one is not None] if None not in apart else []
 
 
 def longest_hold_s(samples: Sequence[Sample]) -> float | None:
