@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,22 @@ def test_the_share_of_a_long_call_is_estimated_with_an_interval() -> None:
     assert found.low < 0.25 < found.high
     looks.add(_trace([10**8 + 5]))
     assert looks.call(_window(10**8 + 1, 10**8 + 9)).held is None
+
+
+@pytest.mark.parametrize(("shown", "low", "high"), [(True, 0.0, 0.05), (False, 0.0, 0.6)])
+def test_a_gil_held_in_the_queue_is_no_gil_held(*, shown: bool, low: float, high: float) -> None:
+    """A call that queued with the GIL for half of its time held it only then; without its clock there are bounds."""
+    ms = 1_000_000
+    moments = [number * ms // 4 for number in range(401)]  # 100 ms: 5 ms without the GIL, 5 ms in the queue with it
+    queue_ns = tuple(moment // (10 * ms) * 5 * ms for moment in moments)
+    seen = _trace(moments, [moment % (10 * ms) >= 5 * ms for moment in moments])
+    looks = Looks()
+    looks.add(replace(seen, queue_ns=queue_ns) if shown else seen)
+    found = looks.call(replace(_window(0, 100 * ms), run_queue_ns=50 * ms)).held
+    assert found is not None
+    assert found.low == pytest.approx(low, abs=0.02)
+    assert (found.high <= high) is shown
+    assert found.high >= found.value
 
 
 def test_a_second_holder_is_noticed() -> None:

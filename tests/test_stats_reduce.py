@@ -146,6 +146,32 @@ def test_threads_that_waited_little_in_many_rounds_share_no_lock(
     assert (together.speedup.low < 1.2) is doubted
 
 
+@pytest.mark.parametrize(("rounds", "speedup"), [(1, 1.6), (6, 1.8)])
+def test_lanes_that_do_not_wait_count_each_for_itself(rounds: int, speedup: float) -> None:
+    """Of two lanes that take 0.1 s and 0.125 s a pool gives the faster one more calls, as many rounds show."""
+    lanes = threads(0.1, 1.0)
+    slow = thread(0.125, cpu_s=0.125)
+    both = (lanes.readings[0].threads[0], slow)
+    uneven = replace(lanes, readings=(replace(lanes.readings[0], threads=both),))
+    one = Round(serial=serial(0.1, cpu_s=0.1), threads=uneven, processes=processes(0.1))
+    together = reduce(measurement(*[one] * rounds), machine())[1]
+    assert together.speedup is not None
+    assert together.speedup.value == pytest.approx(speedup, rel=0.01)
+
+
+@pytest.mark.parametrize("waited_s", [0.0, 0.1])
+def test_a_lane_that_waited_for_the_other_is_not_counted_for_itself(waited_s: float) -> None:
+    """Of two lanes under a lock the first may do all of its calls before the second: together they are no faster."""
+    lanes = threads(0.1, 1.0)
+    late = thread(0.1 + waited_s, cpu_s=0.1)
+    both = (lanes.readings[0].threads[0], late)
+    unfair = replace(lanes, readings=(replace(lanes.readings[0], threads=both),))
+    one = Round(serial=serial(0.1, cpu_s=0.1), threads=unfair, processes=processes(0.1))
+    together = reduce(measurement(*[one] * 6), machine())[1]
+    assert together.speedup is not None
+    assert together.speedup.value == pytest.approx(1.0 if waited_s else 2.0, rel=0.01)
+
+
 # The GIL
 
 

@@ -13,7 +13,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_gilprobe.model import Estimate, GilMethod, GilTrace
+from pytest_gilprobe.stats import watched
 from pytest_gilprobe.stats.held import LATE_NS, held_fraction
+from pytest_gilprobe.stats.queueing import without_queue
+from pytest_gilprobe.stats.rounds import QUIET
 
 if TYPE_CHECKING:
     from pytest_gilprobe.scan.journal import Window
@@ -22,7 +25,7 @@ MOST_LOOKS: Final = 4000
 """Looks of one call that are kept; then every second one is dropped and half as many are made: see `Looks.thin`."""
 
 _PROMPT_QUANTILE: Final = 0.1
-_COLUMNS: Final = ("at_ns", "held", "late_ns", "holder", "switches", "runnable", "same_core")
+_COLUMNS: Final = ("at_ns", "held", "late_ns", "holder", "switches", "runnable", "same_core", "queue_ns")
 _NONE: Final = GilTrace(method=GilMethod.MEMORY, at_ns=(), held=(), late_ns=())
 
 
@@ -114,6 +117,7 @@ class Looks:
         first = bisect_left(moments_ns, window.start_ns, lo=self._done)
         self._done = bisect_right(moments_ns, window.end_ns, lo=first)
         seen = _part(self._trace, slice(first, self._done)) if first < self._done else _NONE
+        around = _part(self._trace, slice(max(0, first - 1), self._done))
         return ScannedCall(
             nodeid=window.nodeid,
             fixtures=window.fixtures,
@@ -122,9 +126,24 @@ class Looks:
             process_cpu_ns=window.process_cpu_ns,
             run_queue_ns=window.run_queue_ns,
             counts=count(seen),
-            held=held_fraction(seen, window.start_ns, window.end_ns),
+            held=_held(seen, around, window),
             alone=len(set(seen.holder)) == 1,
         )
+
+
+def _held(seen: GilTrace, around: GilTrace, window: Window) -> Estimate | None:
+    """Estimate the held share of a call, of the time without queueing where other programs kept the call waiting.
+
+    ``around`` begins with the look before the call, if there is one. Why queueing is left out, and what is done where
+    looks do not show it, tells `pytest_gilprobe.stats.watched.while_running`.
+    """
+    found = held_fraction(seen, window.start_ns, window.end_ns)
+    wall_ns, queued_ns = window.end_ns - window.start_ns, window.run_queue_ns or 0
+    if found is None or queued_ns <= QUIET * wall_ns:
+        return found
+    apart = without_queue(around, window.start_ns, window.end_ns, queued_ns)
+    running = held_fraction(apart.trace, apart.start_ns, apart.end_ns) if apart is not None else None
+    return running or watched.bounded(found, min(queued_ns / wall_ns, 0.99))
 
 
 def count(trace: GilTrace) -> Counts:

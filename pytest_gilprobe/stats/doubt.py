@@ -78,12 +78,17 @@ def of(pairs: Sequence[tuple[Sample, Sample]], gil: Holding, *, less_queue: bool
     """
     if not less_queue:
         return tuple((1.0, 1.0) for _ in pairs)
-    waited = [_waited(serial, threads) for serial, threads in pairs]
-    free = estimates.centre(waited, NOISE_OF_WAITING).high < WAITS
+    waited, free = [_waited(serial, threads) for serial, threads in pairs], wait_little(pairs)
     return tuple(
         _of_round(serial, threads, share, gil, free=free)
         for (serial, threads), share in zip(pairs, waited, strict=True)
     )
+
+
+def wait_little(pairs: Sequence[tuple[Sample, Sample]]) -> bool:
+    """Tell whether lanes of a parallel batch waited for each other for certain for less than `WAITS` of their time."""
+    waited = [_waited(serial, together) for serial, together in pairs]
+    return estimates.centre(waited, NOISE_OF_WAITING).high < WAITS
 
 
 def _waited(serial: Sample, threads: Sample) -> float:

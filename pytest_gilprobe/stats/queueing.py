@@ -61,12 +61,20 @@ class Stretch(NamedTuple):
 def unqueued(sample: Sample) -> Unqueued | None:
     """Cut the time in the queue out of a watched batch of one thread; None where looks do not show when that was."""
     threads = [thread for reading in sample.readings for thread in reading.threads]
-    trace = sample.trace
-    if trace is None or not trace.queue_ns or len(threads) != 1 or threads[0].run_queue_ns is None:
+    if sample.trace is None or len(threads) != 1 or threads[0].run_queue_ns is None:
         return None
-    start_ns, end_ns = threads[0].start_ns, threads[0].end_ns
-    found = stretches(trace, start_ns, end_ns, threads[0].run_queue_ns)
-    if sum(one.length_ns for one in found) < threads[0].run_queue_ns * FOUND:
+    return without_queue(sample.trace, threads[0].start_ns, threads[0].end_ns, threads[0].run_queue_ns)
+
+
+def without_queue(trace: GilTrace, start_ns: int, end_ns: int, told_ns: int) -> Unqueued | None:
+    """Cut out of the time between two moments when the watched thread may have queued, ``told_ns`` in all.
+
+    None where the looks do not show when that was.
+    """
+    if not trace.queue_ns:
+        return None
+    found = stretches(trace, start_ns, end_ns, told_ns)
+    if sum(one.length_ns for one in found) < told_ns * FOUND:
         return None
     cut, certain = _apart((one.possible for one in found), start_ns, end_ns), [one.certain for one in found]
     looks = [at for at, moment in enumerate(trace.at_ns) if start_ns <= moment <= end_ns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from enum import StrEnum, auto
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,10 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     ceiling = watched.ceiling(serial.gil_held_fraction)
     noise = batch_noise(measurement, machine, less_queue=less_queue)
 
+    lanes = _lanes(pairs, less_queue=less_queue)
+
     def speedup_if(factors: Sequence[float] | None = None) -> Estimate:
-        found = _speedup(pairs, noise, less_queue=less_queue, factors=factors)
+        found = _speedup(pairs, noise, lanes, factors)
         if ceiling is not None and _busy(measurement):
             found = _capped(found, ceiling.high * CEILING_SLACK)
         most = math.inf if ceiling is None else ceiling.high * CEILING_SLACK
@@ -136,7 +139,8 @@ def _processes(
     if end.outcome is not Outcome.OK:
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
-    speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), less_queue=less_queue)
+    lanes = _lanes(pairs, less_queue=less_queue)
+    speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), lanes)
     speedup = _unbraked(_in_room(speedup, measurement, machine), measurement, serial)
     over, over_least, over_most = _over_threads(
         measurement, machine, doubt.holding(serial, measurement), less_queue=less_queue
@@ -193,24 +197,51 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
     return estimates.scatter(assumed, *alike, serial, apart)
 
 
+class Lanes(StrEnum):
+    """What the threads or workers of a parallel batch, its lanes, have to do with each other."""
+
+    APART = auto()
+    """They do not hinder each other, other programs' queueing taken out."""
+    TOGETHER = auto()
+    """They may wait for each other, other programs' queueing taken out."""
+    IN_TURN = auto()
+    """They queue for the same CPUs, so that no queueing can be taken out."""
+
+    def s_per_call(self, sample: Sample) -> float:
+        """Return the time per call of a batch of such lanes."""
+        if self is Lanes.APART:
+            return rounds.s_per_call_apart(sample)
+        return rounds.s_per_call(sample, less_queue=self is Lanes.TOGETHER)
+
+
+def _lanes(pairs: Sequence[tuple[Sample, Sample]], *, less_queue: bool) -> Lanes:
+    """Tell what the lanes of parallel batches have to do with each other, each beside its serial batch."""
+    if not less_queue:
+        return Lanes.IN_TURN
+    return Lanes.APART if doubt.wait_little(pairs) else Lanes.TOGETHER
+
+
 def _speedup(
-    pairs: Sequence[tuple[Sample, Sample]], noise: Noise, *, less_queue: bool, factors: Sequence[float] | None = None
+    pairs: Sequence[tuple[Sample, Sample]], noise: Noise, lanes: Lanes, factors: Sequence[float] | None = None
 ) -> Estimate:
     """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
 
     ``noise`` is that of one batch; a ratio has that of two. ``factors``, one for each round, is by how much the
     speed-up differs from what was measured. A batch lasts as long as its slowest lane, which is late by chance alone
     where lanes differ each for themselves; how far they do, one machine's common noise hides. So the high end is as if
-    they did: a pool hands the next call to whoever is done, and has no such loss.
+    they did: a pool hands the next call to whoever is done, and has no such loss. Lanes that are apart are measured
+    each for itself, and need no such allowance.
     """
     ratios = [
-        factor * rounds.s_per_call(serial, less_queue=less_queue) / rounds.s_per_call(sample, less_queue=less_queue)
+        factor * lanes.s_per_call(serial) / lanes.s_per_call(sample)
         for (serial, sample), factor in zip(pairs, factors or [1.0] * len(pairs), strict=True)
     ]
     queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
     apart = math.sqrt(fmean(math.log(factor) ** 2 for factor in factors)) if factors else 0.0
     of_ratio = Noise(noise.sd * math.sqrt(2), noise.freedom).beside(Noise(queued * NOISE_OF_QUEUEING))
     found = estimates.positive_centre(ratios, of_ratio.beside(Noise(apart * NOISE_OF_DOUBT)))
+    if lanes is Lanes.APART:
+        return found
     base, beside = (estimates.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
     return replace(found, high=found.high * math.exp(noise.sd * max(0.0, beside - base)))
 
@@ -233,11 +264,13 @@ def _over_threads(
     noise = batch_noise(measurement, machine, less_queue=less_queue)
     hidden = doubt.of([(serial, threads) for serial, threads, _ in known], gil, less_queue=less_queue)
     pairs = [(threads, processes) for _, threads, processes in known]
+    sides = [_lanes([(one[0], one[side]) for one in known], less_queue=less_queue) for side in (1, 2)]
+    lanes = sides[0] if sides[0] is sides[1] else Lanes.TOGETHER
     least, most = (
-        _speedup(pairs, noise, less_queue=less_queue, factors=[1 / factor for factor in factors])
+        _speedup(pairs, noise, lanes, [1 / factor for factor in factors])
         for factors in reversed(tuple(zip(*hidden, strict=True)))
     )
-    over = replace(_speedup(pairs, noise, less_queue=less_queue), low=least.low, high=most.high)
+    over = replace(_speedup(pairs, noise, lanes), low=least.low, high=most.high)
     return (over, least, most) if _matters(hidden) else (over, None, None)
 
 
@@ -254,7 +287,7 @@ def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
     pairs = [(one.serial, one.processes) for one in measurement.controls if one.processes is not None]
     if not pairs:
         return machine.scaling
-    return _speedup(pairs, Noise(machine.noise), less_queue=measurement.workers <= machine.cpus)
+    return _speedup(pairs, Noise(machine.noise), _lanes(pairs, less_queue=measurement.workers <= machine.cpus))
 
 
 def _busy(measurement: Measurement) -> bool:

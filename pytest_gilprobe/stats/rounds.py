@@ -58,6 +58,16 @@ def s_per_call(sample: Sample, *, less_queue: bool) -> float:
     return span_s(sample, less_queue=less_queue) / calls_in(sample)
 
 
+def s_per_call_apart(sample: Sample) -> float:
+    """Return a batch's time per call as a pool has it whose lanes do not hinder each other, queueing taken out.
+
+    A pool hands the next call to whoever is done, so its throughput is the sum of its lanes'; a batch, whose lanes have
+    equal numbers of calls, lasts as long as the slowest.
+    """
+    threads = [thread for reading in sample.readings for thread in reading.threads]
+    return 1 / sum(thread.calls / lane_s for thread, lane_s in zip(threads, lanes_s(sample), strict=True))
+
+
 def totals_s(sample: Sample) -> tuple[float, float, float | None]:
     """Return wall, CPU and run-queue seconds, each summed over all threads; the last is None where untold."""
     threads = [thread for reading in sample.readings for thread in reading.threads]

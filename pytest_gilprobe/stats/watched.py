@@ -49,7 +49,15 @@ def while_running(fraction: Estimate | None, samples: Sequence[Sample]) -> Estim
     found = held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart]) if apart else None
     if found is not None:
         return found
-    running, pushed = 1 - queued, queued * (1 - rounds.woken_share(samples))
+    return bounded(fraction, queued, rounds.woken_share(samples))
+
+
+def bounded(fraction: Estimate, queued: float, woken: float = 1.0) -> Estimate:
+    """Bound the held share of the time without queueing by that of all of it, where a call queued for a share of that.
+
+    ``woken`` is the largest share of the queueing that began when the thread woke up. See `while_running`.
+    """
+    running, pushed = 1 - queued, queued * (1 - woken)
     low = max(0.0, (fraction.low - queued) / running)
     high = min(1.0, fraction.high / (running + PUSHED_OFF_HOLDING * pushed))
     return replace(fraction, low=low, high=high, value=min(max(fraction.value, low), high))
