@@ -172,6 +172,15 @@ def test_a_lane_that_waited_for_the_other_is_not_counted_for_itself(waited_s: fl
     assert together.speedup.value == pytest.approx(1.0 if waited_s else 2.0, rel=0.01)
 
 
+@pytest.mark.parametrize(("cpus", "pool"), [(2, 1.0), (8, 1.6)])
+def test_moving_data_takes_cpu_time_from_the_calls(cpus: int, pool: float) -> None:
+    """Of a call of 10 ms, 2.5 ms to read its data and 7.5 ms to send it two CPUs have no room for two at once."""
+    moved = Transfer(argument_bytes=1, result_bytes=1, pipe_s=0.01, queue_s=0.01, parent_s=0.0075, worker_s=0.0025)
+    found = reduce(measurement(PYTHON_LOOP, transfer=moved), machine(cpus=cpus, process_task_s=0.0))[2].pool_speedup
+    assert found is not None
+    assert found.value == pytest.approx(min(pool, 10 / 7.5), rel=0.01)
+
+
 # The GIL
 
 
