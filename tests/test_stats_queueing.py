@@ -95,16 +95,16 @@ class Busy:
 
 
 @pytest.mark.parametrize(
-    ("call", "in_queue"),
+    ("call", "in_queue", "error"),
     [
-        (Busy(0.05, pushed_off_with_gil=True), 0.97),
-        (Busy(0.05, pushed_off_with_gil=False), 0.67),
-        (Busy(0.5, pushed_off_with_gil=True), 0.8),
-        (Busy(0.9, pushed_off_with_gil=False), 0.67),
+        (Busy(0.05, pushed_off_with_gil=True), 0.97, 0.03),
+        (Busy(0.05, pushed_off_with_gil=False), 0.67, 0.1),  # two or three stretches of fifty are with it: a skew ratio
+        (Busy(0.5, pushed_off_with_gil=True), 0.8, 0.03),
+        (Busy(0.9, pushed_off_with_gil=False), 0.67, 0.03),
     ],
     ids=["rarely, out of the kernel", "rarely, by the clock", "half, out of the kernel", "mostly, by the clock"],
 )
-def test_share_while_running_is_found_whatever_was_held_in_the_queue(call: Busy, in_queue: float) -> None:
+def test_share_while_running_is_found_whatever_was_held_in_the_queue(call: Busy, in_queue: float, error: float) -> None:
     """A thread that queues for two thirds of its time: nine of ten intervals hold the share of the rest."""
     chance = random.Random(20261124)
     caught, shares = 0, []
@@ -115,7 +115,7 @@ def test_share_while_running_is_found_whatever_was_held_in_the_queue(call: Busy,
         caught += seen.low <= call.held <= seen.high
         shares.append(watched.in_queue(samples))
     assert caught >= 54
-    assert sum(shares) / 60 == pytest.approx(in_queue, abs=0.1)
+    assert sum(shares) / 60 == pytest.approx(in_queue, abs=error)
 
 
 def _busy_batch(call: Busy, chance: random.Random) -> Sample:

@@ -45,11 +45,8 @@ def while_running(fraction: Estimate | None, samples: Sequence[Sample]) -> Estim
     queued = min(rounds.queue_share(samples) or 0.0, 0.99)
     if fraction is None or queued <= rounds.QUIET:
         return fraction
-    apart = _unqueued(samples)
-    found = held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart]) if apart else None
-    if found is not None:
-        return found
-    return bounded(fraction, queued, rounds.woken_share(samples))
+    found = _held_unqueued(_unqueued(samples))
+    return bounded(fraction, queued, rounds.woken_share(samples)) if found is None else found
 
 
 def bounded(fraction: Estimate, queued: float, woken: float = 1.0) -> Estimate:
@@ -68,7 +65,7 @@ def in_queue(samples: Sequence[Sample]) -> float:
     queued = rounds.queue_share(samples) or 0.0
     apart = _unqueued(samples)
     looks = sum(one.looks for one in apart)
-    running = held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart]) if looks >= held.MIN_LOOKS else None
+    running = _held_unqueued(apart) if looks >= held.MIN_LOOKS else None
     if running is None:
         seen = held_fraction(samples)
         return min(1.0, queued / max(seen.value if seen is not None else 0.0, 1e-9))
@@ -80,6 +77,10 @@ def _unqueued(samples: Sequence[Sample]) -> list[Unqueued]:
     """Cut the time in the queue out of batches; none where one of those that were watched does not show it."""
     apart = [unqueued(sample) for sample in samples if sample.trace is not None]
     return [one for one in apart if one is not None] if None not in apart else []
+
+
+def _held_unqueued(apart: Sequence[Unqueued]) -> Estimate | None:
+    return held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart])
 
 
 def longest_hold_s(samples: Sequence[Sample]) -> float | None:
