@@ -288,10 +288,12 @@ def _over_threads(
     if not known or (parallel_inside and _busy(measurement)) or throttled(measurement):
         return None, None, None
     noise = batch_noise(measurement, machine, less_queue=less_queue)
-    hidden = doubt.of([(serial, threads) for serial, threads, _ in known], gil, less_queue=less_queue)
+    in_threads = [(serial, threads) for serial, threads, _ in known]
+    in_processes = [(serial, processes) for serial, _, processes in known]
+    hidden = doubt.of(in_threads, gil, less_queue=less_queue)
+    lanes = _lanes(in_threads, less_queue=less_queue)
+    lanes = lanes if lanes is _lanes(in_processes, less_queue=less_queue) else Lanes.TOGETHER
     pairs = [(threads, processes) for _, threads, processes in known]
-    sides = [_lanes([(one[0], one[side]) for one in known], less_queue=less_queue) for side in (1, 2)]
-    lanes = sides[0] if sides[0] is sides[1] else Lanes.TOGETHER
     least, most = (
         _speedup(pairs, noise, lanes, [1 / factor for factor in factors])
         for factors in reversed(tuple(zip(*hidden, strict=True)))
