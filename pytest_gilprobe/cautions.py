@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.stats.estimates import kendall_tau, quotient
-from pytest_gilprobe.stats.reduce import scaling_now
 from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call
+from pytest_gilprobe.stats.speedups import scaling_now
 from pytest_gilprobe.thresholds import NATIVE_BUSY, THROTTLED, gil_words
 
 if TYPE_CHECKING:

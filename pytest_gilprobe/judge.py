@@ -21,7 +21,6 @@ from pytest_gilprobe.model import (
     Verdict,
     Wish,
 )
-from pytest_gilprobe.stats.reduce import scaling_now, throttled
 from pytest_gilprobe.stats.rounds import (
     AGREEMENT,
     QUIET,
@@ -32,6 +31,7 @@ from pytest_gilprobe.stats.rounds import (
     is_unqueued,
     lanes_s,
 )
+from pytest_gilprobe.stats.speedups import scaling_now, throttled
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT, gil_at

@@ -22,7 +22,8 @@ side is 0.5 % or less. *Source:* tables of Student's distribution; ``benchmarks/
 
 
 WIDENING_AT_EXTREMES = 1.44
-"""The same at the extremes of what a busy machine may hide, whose noise is known well (`stats.reduce.NOISE_OF_DOUBT`).
+"""The same at the extremes of what a busy machine may hide; their noise is known well
+(`stats.speedups.NOISE_OF_DOUBT`).
 
 That is Student's 99.5 % over 97.5 % with 9 degrees of freedom (3.25 / 2.26), those of the first look (`gate.LOOKS`).
 By simulation with the scatter that was seen, 0.5 % fail at the edge. *Source:* ``tests/test_gate.py``.

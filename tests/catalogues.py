@@ -22,6 +22,7 @@ METHOD_ROOMS = (
     "stats/estimates",
     "stats/rounds",
     "stats/doubt",
+    "stats/speedups",
     "stats/reduce",
     "stats/held",
     "stats/queueing",

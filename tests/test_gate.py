@@ -347,7 +347,7 @@ class TestRates:
     SCATTER_BESIDE = 0.17
     """Standard deviation there, from round to round, of the logarithm of processes over threads that share a lock."""
     ASSUMED_BESIDE = 0.17
-    """What is assumed of it, by `stats.reduce.NOISE_OF_DOUBT`."""
+    """What is assumed of it, by `stats.speedups.NOISE_OF_DOUBT`."""
 
     def failing_beside_busy_loops(self, least: float, runs: int) -> float:
         """Probe threads that wait for each other on a busy machine, which may hide all but ``least``.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_gilprobe.model import End, GilMethod, Measurement, Outcome, Round, Transfer
 from pytest_gilprobe.stats import doubt
-from pytest_gilprobe.stats.reduce import correctable, reduce, scaling_now
+from pytest_gilprobe.stats.reduce import reduce
 from pytest_gilprobe.stats.watched import held_fraction
 
 WAITS = Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01))
@@ -105,16 +105,6 @@ def test_load_of_others_is_taken_out() -> None:
     assert apart.speedup is not None
     assert apart.speedup.value == pytest.approx(2.0)
     assert together.run_queue_share == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    ("workers", "cpus", "native_s", "answer"),
-    [(2, 2, 0.0, True), (4, 2, 0.0, False), (2, 1, 0.0, False), (2, 2, 0.1, False)],
-)
-def test_own_queueing_is_not_taken_out(workers: int, cpus: int, native_s: float, *, answer: bool) -> None:
-    """Where a batch's own threads, native ones included, outnumber the CPUs, its queueing is its own."""
-    seen = measurement(Round(serial=serial(native_s=native_s)), workers=workers)
-    assert correctable(seen, machine(cpus=cpus)) is answer
 
 
 @pytest.mark.parametrize(("waits", "doubted"), [(0, False), (3, False), (30, True)])
@@ -340,16 +330,6 @@ def test_native_threads_leave_no_room_when_others_want_the_cpus() -> None:
     assert apart.speedup is not None
     assert apart.speedup.value == pytest.approx(1.0)
     assert apart.over_threads is None
-
-
-def test_scaling_is_the_freshest_known() -> None:
-    """Controls between the rounds tell what the machine gives now; without any, the session's survey does."""
-    assert scaling_now(measurement(), machine()) == machine().scaling
-    fresh = Round(serial=serial(), processes=processes(0.2))
-    found = scaling_now(measurement(controls=(fresh,)), machine())
-    assert found is not None
-    assert found.value == pytest.approx(1.0)
-    assert scaling_now(measurement(controls=(Round(serial=serial()),)), machine(scaling=None)) is None
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from enum import StrEnum, auto
-from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import (
@@ -18,9 +16,8 @@ from pytest_gilprobe.model import (
     ThreadsResult,
     TimeShares,
 )
-from pytest_gilprobe.stats import doubt, estimates, rounds, watched
-from pytest_gilprobe.stats.estimates import Noise
-from pytest_gilprobe.thresholds import IO_BELOW, NATIVE_BUSY, THROTTLED
+from pytest_gilprobe.stats import doubt, estimates, rounds, speedups, watched
+from pytest_gilprobe.thresholds import NATIVE_BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,15 +30,6 @@ CEILING_SLACK = 1.1
 """A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have
 errors."""
 
-NOISE_OF_QUEUEING = 0.1
-"""Noise of a batch that queued all the time, beyond a quiet one's: a correction is less certain the larger it is."""
-NOISE_OF_DOUBT = 0.5
-"""Noise of an extreme of what a busy machine may hide, as a share of how far it lies from what was measured: seen for
-threads that wait for one lock beside two busy loops or more, 0.13 to 0.20 where that is 0.35, in logarithms."""
-OWN_QUEUE = 1.15
-"""Threads of a batch may outnumber the CPUs by this factor before its queueing is put down to itself: clocks have a
-grain."""
-
 Results = tuple[SerialResult, ThreadsResult, ProcessesResult]
 
 
@@ -51,20 +39,11 @@ def reduce(measurement: Measurement, machine: Machine) -> Results:
     Raises `ValueError` without a complete serial batch.
     """
     serial_samples = [one.serial for one in measurement.rounds]
-    less_queue = correctable(measurement, machine)
+    less_queue = speedups.correctable(measurement, machine)
     serial = _serial(measurement, serial_samples, less_queue=less_queue)
     threads = _threads(measurement, machine, serial, less_queue=less_queue)
     processes = _processes(measurement, machine, serial, less_queue=less_queue)
     return serial, threads, processes
-
-
-def correctable(measurement: Measurement, machine: Machine) -> bool:
-    """Tell whether run-queue time is other programs' fault: not where the batch's own threads outnumber the CPUs.
-
-    Native helper threads count: two calls of a matrix product that each use two cores queue behind each other.
-    """
-    width = rounds.width(measurement.rounds)
-    return measurement.workers * max(1.0, width) <= machine.cpus * OWN_QUEUE
 
 
 def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: bool) -> SerialResult:
@@ -97,16 +76,16 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     samples = [sample for _, sample in pairs]
     hidden = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
     ceiling = watched.ceiling(serial.gil_held_fraction)
-    noise = batch_noise(measurement, machine, less_queue=less_queue)
+    noise = speedups.batch_noise(measurement, machine, less_queue=less_queue)
 
-    lanes = _lanes(pairs, less_queue=less_queue)
+    lanes = speedups.lanes_of(pairs, less_queue=less_queue)
 
     def speedup_if(factors: Sequence[float] | None = None) -> Estimate:
-        found = _speedup(pairs, noise, lanes, factors)
-        if ceiling is not None and _busy(measurement):
-            found = _capped(found, ceiling.high * CEILING_SLACK)
+        found = speedups.estimated(pairs, noise, lanes, factors)
+        if ceiling is not None and speedups.is_busy(measurement):
+            found = speedups.capped(found, ceiling.high * CEILING_SLACK)
         most = math.inf if ceiling is None else ceiling.high * CEILING_SLACK
-        return _unbraked(_in_room(found, measurement, machine), measurement, serial, most)
+        return speedups.unbraked(speedups.in_room(found, measurement, machine), measurement, serial, most)
 
     least, most = (speedup_if(factors) for factors in zip(*hidden, strict=True))
     speedup = replace(speedup_if(), low=least.low, high=most.high)
@@ -139,9 +118,9 @@ def _processes(
     if end.outcome is not Outcome.OK:
         return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
     samples = [sample for _, sample in pairs]
-    lanes = _lanes(pairs, less_queue=less_queue)
-    speedup = _speedup(pairs, batch_noise(measurement, machine, less_queue=less_queue), lanes)
-    speedup = _unbraked(_in_room(speedup, measurement, machine), measurement, serial)
+    lanes = speedups.lanes_of(pairs, less_queue=less_queue)
+    speedup = speedups.estimated(pairs, speedups.batch_noise(measurement, machine, less_queue=less_queue), lanes)
+    speedup = speedups.unbraked(speedups.in_room(speedup, measurement, machine), measurement, serial)
     over, over_least, over_most = _over_threads(
         measurement, machine, doubt.holding(serial, measurement), less_queue=less_queue
     )
@@ -203,75 +182,6 @@ def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT00
     return end
 
 
-def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool) -> Noise:
-    """Return how much batches of the same calls differ, in the logarithm of their length.
-
-    Assumed beforehand is what the session's survey of a computing loop saw, as far as the calls compute, unless the
-    batches of each round lie so near each other that the machine is calm now. Beside it stand the batches themselves:
-    all of a round's that should be alike and are; else serial batches among themselves and processes, which share
-    nothing, among themselves, but not where they outnumber the CPUs, and so share those. Batches of one long call that
-    takes now 60 ms, now 180 ms differ by more than any machine's noise.
-    """
-    computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
-    should_be = [(one, rounds.like_serial_s(one)) for one in measurement.rounds]
-    assumed = estimates.noise_now(machine.noise * computing, [lengths for _, lengths in should_be])
-    alike = [lengths for _, lengths in should_be if rounds.alike(lengths)]
-    others = [one for one, lengths in should_be if not rounds.alike(lengths)]
-    serial = [length for one in others for length in rounds.lanes_s(one.serial)]
-    processes = [one.processes for one in others if one.processes is not None and less_queue]
-    apart = [length for sample in processes for length in rounds.lanes_s(sample)]
-    return estimates.scatter(assumed, *alike, serial, apart)
-
-
-class Lanes(StrEnum):
-    """What the threads or workers of a parallel batch, its lanes, have to do with each other."""
-
-    APART = auto()
-    """They do not hinder each other, other programs' queueing taken out."""
-    TOGETHER = auto()
-    """They may wait for each other, other programs' queueing taken out."""
-    IN_TURN = auto()
-    """They queue for the same CPUs, so that no queueing can be taken out."""
-
-    def s_per_call(self, sample: Sample) -> float:
-        """Return the time per call of a batch of such lanes."""
-        if self is Lanes.APART:
-            return rounds.s_per_call_apart(sample)
-        return rounds.s_per_call(sample, less_queue=self is Lanes.TOGETHER)
-
-
-def _lanes(pairs: Sequence[tuple[Sample, Sample]], *, less_queue: bool) -> Lanes:
-    """Tell what the lanes of parallel batches have to do with each other, each beside its serial batch."""
-    if not less_queue:
-        return Lanes.IN_TURN
-    return Lanes.APART if doubt.wait_little(pairs) else Lanes.TOGETHER
-
-
-def _speedup(
-    pairs: Sequence[tuple[Sample, Sample]], noise: Noise, lanes: Lanes, factors: Sequence[float] | None = None
-) -> Estimate:
-    """Estimate a strategy's speed-up: round by round, so that slow drift hits both sides alike.
-
-    ``noise`` is that of one batch; a ratio has that of two. ``factors``, one for each round, is by how much the
-    speed-up differs from what was measured. A batch lasts as long as its slowest lane, which is late by chance alone
-    where lanes differ each for themselves; how far they do, one machine's common noise hides. So the high end is as if
-    they did: a pool hands the next call to whoever is done, and has no such loss. Lanes that are apart are measured
-    each for itself, and need no such allowance.
-    """
-    ratios = [
-        factor * lanes.s_per_call(serial) / lanes.s_per_call(sample)
-        for (serial, sample), factor in zip(pairs, factors or [1.0] * len(pairs), strict=True)
-    ]
-    queued = rounds.queue_share([sample for pair in pairs for sample in pair]) or 0.0
-    apart = math.sqrt(fmean(math.log(factor) ** 2 for factor in factors)) if factors else 0.0
-    of_ratio = Noise(noise.sd * math.sqrt(2), noise.freedom).beside(Noise(queued * NOISE_OF_QUEUEING))
-    found = estimates.positive_centre(ratios, of_ratio.beside(Noise(apart * NOISE_OF_DOUBT)))
-    if lanes is Lanes.APART:
-        return found
-    base, beside = (estimates.slowest_of(len(rounds.lanes_s(sample))) for sample in pairs[0])
-    return replace(found, high=found.high * math.exp(noise.sd * max(0.0, beside - base)))
-
-
 def _over_threads(
     measurement: Measurement, machine: Machine, gil: doubt.Holding, *, less_queue: bool
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
@@ -285,75 +195,26 @@ def _over_threads(
         if one.threads is not None and one.processes is not None
     ]
     parallel_inside = rounds.width(measurement.rounds) > 1 + NATIVE_BUSY
-    if not known or (parallel_inside and _busy(measurement)) or throttled(measurement):
+    if not known or (parallel_inside and speedups.is_busy(measurement)) or speedups.throttled(measurement):
         return None, None, None
-    noise = batch_noise(measurement, machine, less_queue=less_queue)
+    noise = speedups.batch_noise(measurement, machine, less_queue=less_queue)
     in_threads = [(serial, threads) for serial, threads, _ in known]
     in_processes = [(serial, processes) for serial, _, processes in known]
     hidden = doubt.of(in_threads, gil, less_queue=less_queue)
-    lanes = _lanes(in_threads, less_queue=less_queue)
-    lanes = lanes if lanes is _lanes(in_processes, less_queue=less_queue) else Lanes.TOGETHER
+    lanes = speedups.lanes_of(in_threads, less_queue=less_queue)
+    lanes = lanes if lanes is speedups.lanes_of(in_processes, less_queue=less_queue) else speedups.Lanes.TOGETHER
     pairs = [(threads, processes) for _, threads, processes in known]
     least, most = (
-        _speedup(pairs, noise, lanes, [1 / factor for factor in factors])
+        speedups.estimated(pairs, noise, lanes, [1 / factor for factor in factors])
         for factors in reversed(tuple(zip(*hidden, strict=True)))
     )
-    over = replace(_speedup(pairs, noise, lanes), low=least.low, high=most.high)
+    over = replace(speedups.estimated(pairs, noise, lanes), low=least.low, high=most.high)
     return (over, least, most) if _matters(hidden) else (over, None, None)
 
 
 def _matters(hidden: Sequence[tuple[float, float]]) -> bool:
     """Tell whether a busy machine may have hidden anything in some round."""
     return any(factors != (1.0, 1.0) for factors in hidden)
-
-
-def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
-    """Return the speed-up that the control got.
-
-    It is that between the workload's own rounds if it was run there, else that of the session's start.
-    """
-    pairs = [(one.serial, one.processes) for one in measurement.controls if one.processes is not None]
-    if not pairs:
-        return machine.scaling
-    return _speedup(pairs, Noise(machine.noise), _lanes(pairs, less_queue=measurement.workers <= machine.cpus))
-
-
-def _busy(measurement: Measurement) -> bool:
-    """Tell whether other programs kept serial calls waiting for a CPU."""
-    return not all(rounds.is_unqueued(one) for one in measurement.rounds)
-
-
-def _in_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> Estimate:
-    """Cap a speed-up by what the CPUs leave room for, on a busy machine; on a quiet one it was measured.
-
-    A call needs CPU time, its native helper threads' included, and there are so many CPUs. With other programs on them,
-    more workers also win a larger part of them, which reads as a speed-up. Of calls that are parallel inside that
-    leaves nothing known but the cap.
-    """
-    if not _busy(measurement):
-        return estimate
-    width = rounds.width(measurement.rounds)
-    room = max(1.0, machine.cpus / max(width, 1e-9))
-    capped = _capped(estimate, room)
-    inside = width > 1 + NATIVE_BUSY and room < measurement.workers
-    return replace(capped, low=min(capped.low, 1.0)) if inside else capped
-
-
-def throttled(measurement: Measurement) -> bool:
-    """Tell whether a CPU quota held the rounds back for long enough to matter."""
-    return (measurement.throttled_share or 0.0) >= THROTTLED
-
-
-def _unbraked(estimate: Estimate, measurement: Measurement, serial: SerialResult, most: float = math.inf) -> Estimate:
-    """Widen a speed-up to what it could be without a CPU quota, where one held back calls that compute.
-
-    What uses more CPUs is held back more, by how much nobody saw: so it may be as high as the number of workers, or
-    as ``most`` where the GIL sets that. Calls that wait do so under any quota.
-    """
-    waits = serial.cpu_utilization.high < IO_BELOW and rounds.children_width(measurement.rounds) <= NATIVE_BUSY
-    if waits or not throttled(measurement):
-        return estimate
-    return replace(estimate, high=max(estimate.high, min(float(measurement.workers), most)))
 
 
 def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
@@ -364,15 +225,6 @@ def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
 def _cpu_per_call(samples: Sequence[Sample]) -> Estimate:
     values = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     return estimates.positive_centre(values, estimates.LEAST_NOISE)
-
-
-def _capped(estimate: Estimate, most: float) -> Estimate:
-    return Estimate(
-        value=min(estimate.value, most),
-        low=min(estimate.low, most),
-        high=min(estimate.high, most),
-        confidence=estimate.confidence,
-    )
 
 
 def _within(estimate: Estimate, least: float, most: float) -> Estimate:
