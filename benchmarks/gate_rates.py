@@ -101,12 +101,13 @@ def busy(loops: int) -> Iterator[None]:
             other.wait()
 
 
-def session(work: str, marks: str, runs: int, max_time_s: float) -> list[Probe]:
+def session(work: str, marks: str, runs: int, max_time_s: float | None) -> list[Probe]:
     """Run one session of so many marked tests; return what was found and what pytest made of it."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "test_work.py").write_text(TESTS.format(work=work, marks=marks, runs=runs), encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_gilprobe.plugin", "-p", "no:cacheprovider"]
-        command += ["--gilprobe-report", "--gilprobe-workers=2", f"--gilprobe-max-time={max_time_s:g}"]
+        command += ["--gilprobe-report", "--gilprobe-workers=2"]
+        command += [] if max_time_s is None else [f"--gilprobe-max-time={max_time_s:g}"]
         ended = subprocess.run(
             [*command, f"--rootdir={folder}", "--junit-xml=junit.xml", "test_work.py"],
             cwd=folder,
@@ -133,7 +134,7 @@ def _is_gate(case: ET.Element) -> bool:
     return True
 
 
-def probes(work: str, marks: str, runs: int, max_time_s: float) -> list[Probe]:
+def probes(work: str, marks: str, runs: int, max_time_s: float | None) -> list[Probe]:
     """Probe a workload again and again, in as many sessions as that takes."""
     sizes = [min(A_SESSION, runs - begun) for begun in range(0, runs, A_SESSION)]
     return [one for size in sizes for one in session(work, marks, size, max_time_s)]
@@ -165,12 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, metavar="N", help="probes of each workload (default: 200)")
     parser.add_argument("--busy", type=int, default=1, metavar="N", help="busy loops beside it (default: 1)")
-    parser.add_argument("--max-time", type=float, default=5, metavar="S", help="budget of a probe (default: 5)")
+    parser.add_argument("--max-time", type=float, metavar="S", help="budget of a probe (default: the plugin's own)")
     asked = parser.parse_args()
     started = time.monotonic()
     print(
         f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, "
-        f"load {host.load_average_1min():.1f} before, {asked.busy} busy loops beside it, max_time={asked.max_time:g}\n"
+        f"load {host.load_average_1min():.1f} before, {asked.busy} busy loops beside it, "
+        f"{'no max_time set' if asked.max_time is None else f'max_time={asked.max_time:g}'}\n"
     )
     print("| workload | probes | speed-up in threads: median (range) | a probe | inconclusive | gate failed | share |")
     print("|---|---:|---:|---:|---:|---:|---:|")

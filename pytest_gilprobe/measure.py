@@ -238,6 +238,12 @@ class _Probe:
                 wish = settled(self._seen)
             if wish is Wish.NOTHING:
                 return
+            self._clock = replace(self._clock, budget_s=self._budget_s(wish))
+
+    def _budget_s(self, wish: Wish) -> float:
+        """Tell how long the probe may take: longer if that may be enough to prove what has been found."""
+        usual = self._plan.max_time_s
+        return max(usual, self._plan.proof_time_s) if wish is Wish.PROOF else usual
 
     def _listen(self) -> None:
         """Have a heartbeat tell how long the GIL is held, where it cannot be watched.

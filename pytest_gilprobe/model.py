@@ -561,4 +561,5 @@ class Wish(Enum):
 
     NOTHING = "nothing"
     ROUND = "another round"
+    PROOF = "another round: something that was expected is contradicted, and not excluded yet"
     CONTROL = "a control: could the machine have done better just now?"

@@ -75,7 +75,13 @@ OPTIONS = (
             "threads and processes to try: a number from 2, or auto: usable CPUs, at least 2, at most 4 (default: auto)"
         ),
     ),
-    Option("max-time", reads="seconds", default="5", metavar="S", help="seconds that one probe may take (default: 5)"),
+    Option(
+        "max-time",
+        reads="seconds",
+        default="5",
+        metavar="S",
+        help="seconds that one probe may take; if not set, 10 where it contradicts what is expected (default: 5)",
+    ),
     Option(
         "timeout",
         reads="seconds",

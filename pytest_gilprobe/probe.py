@@ -89,7 +89,7 @@ class Prober:
         if wish is not Wish.NOTHING:
             return wish
         result = self._result(plan, evidence)
-        return Wish.ROUND if gate.check(plan.expectation, result).open_ or self.is_open(result) else wish
+        return Wish.PROOF if gate.check(plan.expectation, result).open_ or self.is_open(result) else wish
 
     def _measure(self, plan: Plan, keep: int, known_call_s: float) -> Evidence:
         """Measure until no decision is open, or time is up."""

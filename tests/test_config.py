@@ -50,6 +50,17 @@ def test_a_flag_beats_an_ini_key(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "ini", "proof_s"),
+    [((), "", 10.0), (("--gilprobe-max-time=5",), "", 5.0), ((), "gilprobe_max_time = 7", 7.0)],
+)
+def test_a_time_that_was_set_is_never_passed(
+    pytester: pytest.Pytester, flags: tuple[str, ...], ini: str, proof_s: float
+) -> None:
+    """Also if it is the default's own number."""
+    assert settings(pytester, *flags, ini=ini).proof_time_s == proof_s
+
+
+@pytest.mark.parametrize(
     ("option", "text", "field", "value"),
     [
         ("report", "true", "report", True),
@@ -263,6 +274,7 @@ def plain(**changes: object) -> Settings:
         "probe_all": False,
         "workers": None,
         "max_time_s": 5.0,
+        "proof_time_s": 10.0,
         "timeout_s": 60.0,
         "start_method": None,
         "changed": (),
@@ -283,6 +295,12 @@ def test_marker_beats_settings() -> None:
     assert plan_for(NODEID, {"workers": None}, plain(workers=8), 2).workers == 2
 
 
+def test_a_time_that_was_set_is_kept_whatever_is_expected() -> None:
+    """Only the default time may be passed to prove that something expected is not so; a marker's time may not."""
+    assert plan_for(NODEID, {}, plain(), 2).proof_time_s == 10.0
+    assert plan_for(NODEID, {"max_time": 3.0}, plain(), 2).proof_time_s == 3.0
+
+
 def test_serial_always_runs() -> None:
     """A plan that asks for threads alone still runs serial calls: they are what threads are compared with."""
     planned = plan_for(NODEID, {"strategies": frozenset({Strategy.THREADS})}, plain(), 2)
@@ -295,6 +313,7 @@ def test_plan_without_keywords_expects_nothing() -> None:
         nodeid=NODEID,
         workers=2,
         max_time_s=5.0,
+        proof_time_s=10.0,
         timeout_s=60.0,
         strategies=frozenset(Strategy),
         expectation=Expectation(),

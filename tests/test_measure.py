@@ -115,6 +115,29 @@ def test_budget_is_wall_time() -> None:
     assert found.out_of_time.startswith("not within 5 s; max_time=")
 
 
+def test_what_contradicts_an_expectation_may_take_longer() -> None:
+    """Only that: once it is no longer contradicted, the usual time holds again, and has passed."""
+    pool = FakePool(Behaviour(call_s=0.2))
+    began = pool.clock.now_ns
+
+    def settled(_: Measurement) -> Wish:
+        return Wish.PROOF if pool.clock.now_ns - began < 8e9 else Wish.ROUND
+
+    run(pool, settled, max_time_s=5.0, proof_time_s=20.0)
+    assert 8.0 <= (pool.clock.now_ns - began) / 1e9 < 9.0
+
+
+@pytest.mark.parametrize(("proof_time_s", "most_s"), [(10.0, 10.0), (0.0, 5.0)])
+def test_proof_has_a_time_too(proof_time_s: float, most_s: float) -> None:
+    """What cannot be proven in its own longer time passes; with none of its own, in the usual one."""
+    pool = FakePool(Behaviour(call_s=0.2))
+    began = pool.clock.now_ns
+    found = run(pool, lambda _: Wish.PROOF, max_time_s=5.0, proof_time_s=proof_time_s)
+    assert most_s - 2 < (pool.clock.now_ns - began) / 1e9 <= most_s
+    assert found.out_of_time is not None
+    assert found.out_of_time.startswith(f"not within {most_s:g} s; max_time=")
+
+
 @given(call_s=st.floats(0.001, 1.2), busy=st.floats(0, 1), budget=st.floats(2.5, 20))
 def test_budget_is_kept_whatever_the_workload(call_s: float, busy: float, budget: float) -> None:
     """A probe overruns its budget by one round at most, even when threads and processes are no faster than serial."""
