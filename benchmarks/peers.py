@@ -463,7 +463,10 @@ def cost(bench: Bench) -> None:
         "gilprobe, idle": ("gilprobe", plain),
         "gilprobe --gilprobe-scan": ("gilprobe", (*plain, "--gilprobe-scan")),
         "pyinstrument": ("pyinstrument", ("-m", "pyinstrument", "-o", profile, *plain)),
-        "scalene --cpu-only": ("scalene", ("-m", "scalene", "run", "--cpu-only", "-o", profile, "---", *plain)),
+        "scalene --cpu-only": (
+            "scalene",
+            ("-m", "scalene", "run", "--cpu-only", "--profile-all", "-o", profile, "---", *plain),
+        ),
         "cProfile": ("bare", ("-m", "cProfile", "-o", profile, *plain)),
     }
     (bench.folder / "sitecustomize.py").write_text(OWN_CPU, "utf-8")

@@ -1,11 +1,12 @@
-"""What it costs to move data to another process: four kinds of objects by Pipe, Queue and shared memory.
+"""What it costs to move data to another process: four kinds of objects by Pipe, Queue, pool and shared memory.
 
     python benchmarks/transfer.py                 1 KiB to 100 MiB, about a minute and 1.5 GiB of memory
     python benchmarks/transfer.py --most 1048576  up to 1 MiB only
 
 Each figure is the median over rounds of one way: pickled, sent, read again by a real second process, which then
-answers with one byte. Beside it stands what a probe estimates inside one process (``workers/shipping.py``), as a
-ratio to the Pipe's. Prints Markdown.
+answers with one byte; the pool's is what a call takes longer than one without data, in a `ProcessPoolExecutor` with
+one worker and one call at a time. Beside it stands what a probe estimates inside one process
+(``workers/shipping.py``), as a ratio to the Pipe's and to the pool's. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import platform
 import statistics
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
 
 SIZES: Final = (1024, 10 * 1024, 100 * 1024, 1024**2, 10 * 1024**2, 100 * 1024**2)
 ROUNDS: Final = 7
+LEAST_S: Final = 0.1
+"""Short ones go on for so long: what a pool takes more for 1 KiB is hundredths of what it takes."""
 ENOUGH_S: Final = 1.5
+TELLS_S: Final = 20e-6
+"""What is shorter is waking up the other side, more or less, and has no ratio."""
 KINDS: Final[dict[str, Callable[[int], Any]]] = {
     "bytes": bytes,
     "list of ints": lambda size: list(range(2**30, 2**30 + size // 5)),
@@ -63,10 +69,12 @@ def other_side(pipe: Connection, queue: Any) -> None:
 
 
 class Other:
-    """A second process that reads."""
+    """A second process that reads, and a pool with one worker."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, mp_context=context)
+        self.pool.submit(len, ()).result()
         self.pipe, theirs = context.Pipe()
         self.queue = context.Queue()
         self.process = context.Process(target=other_side, args=(theirs, self.queue), daemon=True)
@@ -82,6 +90,15 @@ class Other:
         """Return the seconds through a queue."""
         self.pipe.send("queue")
         return self._timed(lambda: self.queue.put(thing))
+
+    def by_pool(self, thing: Any) -> float:
+        """Return the seconds by which a call in a pool takes longer that is handed a thing."""
+        return self._call_s(thing) - self._call_s(())
+
+    def _call_s(self, thing: Any) -> float:
+        started = time.perf_counter()
+        self.pool.submit(len, thing).result()
+        return time.perf_counter() - started
 
     def by_memory(self, thing: Any) -> float:
         """Return the seconds through shared memory, made and filled each time."""
@@ -105,17 +122,19 @@ class Other:
         return time.perf_counter() - started
 
     def close(self) -> None:
-        """End the other process."""
+        """End the other process and the pool."""
+        self.pool.shutdown()
         self.pipe.send(None)
         self.process.join()
         self.queue.close()
 
 
 def median(action: Callable[[Any], float], thing: Any) -> float:
-    """Return the median of some rounds after one to warm up; fewer when they are long."""
+    """Return the median of some rounds after one to warm up; more when they are short, fewer when they are long."""
     action(thing)
     found: list[float] = []
-    while len(found) < ROUNDS and sum(found) < ENOUGH_S:
+    started = time.perf_counter()
+    while time.perf_counter() - started < (ENOUGH_S if len(found) < ROUNDS else LEAST_S):
         found.append(action(thing))
     return statistics.median(found)
 
@@ -123,15 +142,18 @@ def median(action: Callable[[Any], float], thing: Any) -> float:
 def row(kind: str, size: int, other: Other) -> str:
     """Measure one object and write its line."""
     thing = KINDS[kind](size)
-    pipe, queue = median(other.by_pipe, thing), median(other.by_queue, thing)
+    pipe, queue, pool = (median(way, thing) for way in (other.by_pipe, other.by_queue, other.by_pool))
     shared = median(other.by_memory, thing) if kind == "array" else None
     answer = shipping.measure(naming.Given(func=len, args=(thing,), kwargs={}), with_result=False)
+    nothing = shipping.measure(naming.Given(func=len, args=((),), kwargs={}), with_result=False)
     estimated = answer.transfer.pipe_s if answer.transfer is not None else None
+    more = estimated - nothing.transfer.pipe_s if estimated is not None and nothing.transfer is not None else None
     inside = sharing.measure((thing,), ()) if kind == "array" else None
-    cells = [kind, numbers.size(size), *map(numbers.seconds, (pipe, queue, shared))]
+    cells = [kind, numbers.size(size), *map(numbers.seconds, (pipe, queue, max(0.0, pool), shared))]
+    inside_s = None if inside is None else sum(inside)
     ratios = [
-        "" if estimated is None else f"{estimated / pipe:.2f}",
-        "" if inside is None or shared is None else f"{sum(inside) / shared:.2f}",
+        f"{estimate / real:.2f}" if estimate is not None and real is not None and real > TELLS_S else ""
+        for estimate, real in ((estimated, pipe), (more, pool), (inside_s, shared))
     ]
     return "| " + " | ".join([*cells, *ratios]) + " |"
 
@@ -146,9 +168,10 @@ def main() -> None:
         f"load {host.load_average_1min()}\n"
     )
     print(
-        "| object | size | Pipe | Queue | shared memory | probe's estimate / Pipe | probe's estimate / shared memory |"
+        "| object | size | Pipe | Queue | pool | shared memory "
+        "| probe's estimate / Pipe | probe's estimate / pool | probe's estimate / shared memory |"
     )
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     other = Other()
     try:
         for kind in KINDS:
