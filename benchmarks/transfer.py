@@ -144,8 +144,8 @@ def row(kind: str, size: int, other: Other) -> str:
     thing = KINDS[kind](size)
     pipe, queue, pool = (median(way, thing) for way in (other.by_pipe, other.by_queue, other.by_pool))
     shared = median(other.by_memory, thing) if kind == "array" else None
-    answer = shipping.measure(naming.Given(func=len, args=(thing,), kwargs={}), with_result=False)
-    nothing = shipping.measure(naming.Given(func=len, args=((),), kwargs={}), with_result=False)
+    answer = shipping.measure(naming.Given(func=len, args=(thing,), kwargs={}), None)
+    nothing = shipping.measure(naming.Given(func=len, args=((),), kwargs={}), None)
     estimated = answer.transfer.pipe_s if answer.transfer is not None else None
     more = estimated - nothing.transfer.pipe_s if estimated is not None and nothing.transfer is not None else None
     inside = sharing.measure((thing,), ()) if kind == "array" else None

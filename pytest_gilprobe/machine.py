@@ -70,6 +70,8 @@ class Surveyor:
             process_task_s=processes.task_s if processes is not None else None,
             thread_task_high_s=threads.task_high_s if threads is not None else None,
             process_task_high_s=processes.task_high_s if processes is not None else None,
+            thread_task_cpu_s=threads.task_cpu_s if threads is not None else None,
+            process_task_cpu_s=processes.task_cpu_s if processes is not None else None,
             start_method=self._pool.start_method,
             process_start_up_s=processes.start_up_s * workers if processes is not None else None,
         )

@@ -43,8 +43,6 @@ THREADS_LOOK_S = 0.001
 """In a threads batch every core may be in use, so looks are rarer: about 1.5 % of one core."""
 LEAST_CALLS = 2
 """Calls that must fit into the time of a probe, one after the other: one warms up, one is measured."""
-LEAST_CALLS_BESIDE = 8
-"""Calls that must still fit into the time for one more to be made just to see its result."""
 HEARTBEAT_S = 0.2
 """The least length of a heartbeat's pass: about 100 beats."""
 COLD = 1.1
@@ -132,8 +130,8 @@ class _Probe:
             self._clock = replace(self._clock, started_ns=host.perf_counter_ns())
         try:
             cold = self._warm_up()
-            self._calibrate()
             self._ship()
+            self._calibrate()
             self._rounds(cold, settled)
         except Exception:
             self._bench.tear_down()
@@ -151,8 +149,11 @@ class _Probe:
         return min(1.0, max(0.0, after - before) / max((host.perf_counter_ns() - since_ns) / 1e9, 1e-9))
 
     def _warm_up(self) -> Sample:
-        """Make the first call in every worker at once, and keep its time."""
-        answers = self._pool.ask_all(self._bench.workers, Batch(calls=1, begin_ns=shortly()))
+        """Make the first call in every worker at once, and keep its time; and its result, where that is to be moved."""
+        call = Batch(calls=1, begin_ns=shortly())
+        main, *others = self._bench.workers
+        keeping = (main, replace(call, keep_result=self._bench.given))
+        answers = self._pool.ask_each([keeping, *((worker, call) for worker in others)])
         readings = [answer.reading for answer in answers if isinstance(answer, Done)]
         if len(readings) < len(answers):
             bad = next(answer for answer in answers if not isinstance(answer, Done))
@@ -205,19 +206,25 @@ class _Probe:
     def _ship(self) -> None:
         """Measure what the data of a call costs to move, where a function was given with its arguments.
 
-        What cannot be moved ends processes.
+        What cannot be moved, or not within the time that a worker has for an answer, ends processes. The time that
+        this takes is not taken from the rounds': where moving is dear, they still tell what it is dear beside.
         """
         if not self._bench.given or not self._bench.going(Strategy.PROCESSES):
             return
-        with_result = self._call_s * LEAST_CALLS_BESIDE < self._clock.left_s()
-        answer = self._pool.ask(self._bench.workers[0], Ship(with_result=with_result))
+        started_ns = host.perf_counter_ns()
+        answer = self._pool.ask(self._bench.workers[0], Ship())
         if isinstance(answer, Shipped) and answer.refused is not None:
             self._seen = replace(self._seen, processes_end=End(outcome=Outcome.SKIPPED, error=answer.refused))
         elif isinstance(answer, Shipped):
             self._seen = replace(self._seen, transfer=answer.transfer)
         elif isinstance(answer, Lost):
             self._bench.end(Strategy.PROCESSES, answer, "moving its data")
+            if answer.outcome is Outcome.HUNG:  # no call did
+                self._seen = replace(
+                    self._seen, processes_end=replace(self._seen.processes_end, outcome=Outcome.SKIPPED)
+                )
             self._bench.replace(fresh=False)
+        self._clock = replace(self._clock, started_ns=self._clock.started_ns + host.perf_counter_ns() - started_ns)
 
     def _rounds(self, cold: Sample, settled: Settled) -> None:
         throttled, since_ns = host.throttled_s(), host.perf_counter_ns()

@@ -259,14 +259,15 @@ class Transfer:
 
     ``pipe_s`` and ``queue_s`` are whole round trips, pickling and reading included, through a Pipe and a Queue. Of a
     pipe's, ``parent_s`` is what the process that hands out is busy with, and ``worker_s`` the worker, both less what
-    an empty message costs: that is the hand-out's. ``shared_parent_s`` and ``shared_worker_s`` are the same with
+    an empty message costs: that is the hand-out's. ``queue_s`` is ``None`` where the Pipe takes too long to measure
+    both. ``shared_parent_s`` and ``shared_worker_s`` are the same with
     NumPy arrays put into shared memory, ``None`` where less than nine tenths of the bytes are such arrays.
     """
 
     argument_bytes: int
     result_bytes: int
     pipe_s: float
-    queue_s: float
+    queue_s: float | None
     parent_s: float
     worker_s: float
     shared_parent_s: float | None = None
@@ -527,9 +528,10 @@ class Machine:
 
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
     deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool, at best
-    and in the middle round (``_high_s``). ``process_start_up_s`` is how long a process pool of ``scaling_workers``
-    takes to be ready, and to end; ``import_s`` how much longer where its workers, started by ``start_method``, must
-    import the module of a workload's function first (0 where they inherit it). ``None`` was not measured.
+    and in the middle round (``_high_s``), and the CPU time of all who take part (``_cpu_s``).
+    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and to end; ``import_s``
+    how much longer where its workers, started by ``start_method``, must import the module of a workload's function
+    first (0 where they inherit it). ``None`` was not measured.
     """
 
     cpus: int
@@ -540,6 +542,8 @@ class Machine:
     process_task_s: float | None = None
     thread_task_high_s: float | None = None
     process_task_high_s: float | None = None
+    thread_task_cpu_s: float | None = None
+    process_task_cpu_s: float | None = None
     process_start_up_s: float | None = None
     start_method: str | None = None
     import_s: float | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe import judge
 from pytest_gilprobe.model import Caution, Outcome, Recommendation
 from pytest_gilprobe.reporters import numbers
-from pytest_gilprobe.stats import rounds
+from pytest_gilprobe.stats import pools
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Evidence, Verdict
@@ -69,7 +69,7 @@ def _shipping(verdict: Verdict, evidence: Evidence) -> str | None:
         return None
     size = numbers.size(transfer.argument_bytes + transfer.result_bytes)
     said = f"shipping {size} costs {numbers.seconds(transfer.pipe_s)} per call, the work {numbers.seconds(call_s)}"
-    if verdict.strategy is Recommendation.PROCESSES or not _turned(evidence):
+    if verdict.strategy in {Recommendation.PROCESSES, Recommendation.INCONCLUSIVE} or not _turned(evidence):
         return said
     return f"{said}: do not use processes unless the data stays there"
 
@@ -79,9 +79,15 @@ def _turned(evidence: Evidence) -> bool:
     processes = evidence.processes
     if processes.speedup is None or processes.pool_speedup is None:
         return False
-    free = rounds.pool_speedup(processes.speedup, evidence.serial.wall_s_per_call, evidence.machine.process_task_s)
+    free = pools.of_processes(processes.speedup, evidence.serial, evidence.machine, None)
+    return _advised(evidence, free.value) is Recommendation.PROCESSES
+
+
+def _advised(evidence: Evidence, processes: float) -> Recommendation:
+    """Tell what would be advised if processes gave so much."""
     threads = evidence.threads.pool_speedup.value if evidence.threads.pool_speedup is not None else 0.0
-    return judge.rule(threads, free.value) is Recommendation.PROCESSES
+    most = float(evidence.measurement.workers)
+    return judge.rule(min(threads, most), min(processes, most))
 
 
 def _shared(verdict: Verdict, evidence: Evidence) -> Caution | None:
@@ -91,14 +97,13 @@ def _shared(verdict: Verdict, evidence: Evidence) -> Caution | None:
         return None
     if verdict.strategy in {Recommendation.PROCESSES, Recommendation.INCONCLUSIVE} or processes.speedup is None:
         return None
-    by_memory = rounds.pool_speedup(
+    by_memory = pools.of_processes(
         processes.speedup,
-        evidence.serial.wall_s_per_call,
-        evidence.machine.process_task_s,
+        evidence.serial,
+        evidence.machine,
         replace(transfer, parent_s=transfer.shared_parent_s, worker_s=transfer.shared_worker_s),
     )
-    threads = evidence.threads.pool_speedup.value if evidence.threads.pool_speedup is not None else 0.0
-    if judge.rule(threads, by_memory.value) is not Recommendation.PROCESSES:
+    if _advised(evidence, by_memory.value) is not Recommendation.PROCESSES:
         return None
     cost = numbers.seconds(transfer.shared_parent_s + transfer.shared_worker_s)
     return Caution(

@@ -92,7 +92,7 @@ def _why_processes(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: 
 def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG001 - one signature for all three
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
     costs = [cost for cost in (machine.thread_task_s, machine.process_task_s) if cost is not None]
-    if costs and call_s / min(costs) < WORTH_IT:
+    if costs and (call_s / min(costs) < WORTH_IT or _handing_out_decides(evidence)):
         return _too_short(evidence)
     native = evidence.serial.native_cpu_share
     if native is not None and native > NATIVE_BUSY:
@@ -100,6 +100,14 @@ def _why_serial(evidence: Evidence, bound: Bound, gil: Gil) -> str:  # noqa: ARG
     if gil is Gil.HELD and evidence.processes.speedup is None:
         return "the GIL serialises the threads, and processes are no way out"
     return "neither is worth it: none reaches 1.3x in a pool"
+
+
+def _handing_out_decides(evidence: Evidence) -> bool:
+    """Tell whether calls gain side by side, and would in a pool if handing them out cost nothing."""
+    if evidence.measurement.transfer is not None:
+        return False
+    parts = (evidence.threads, evidence.processes)
+    return any(part.speedup is not None and part.speedup.low >= WORTH_IT for part in parts)
 
 
 def _too_short(evidence: Evidence) -> str:

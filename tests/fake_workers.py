@@ -114,12 +114,15 @@ class FakePool:
         return self.ask_all([worker], question)[0]
 
     def ask_all(self, workers: Sequence[FakeWorker], question: Any) -> list[Any]:
-        self.asked.append((question, len(workers)))
+        return self.ask_each([(worker, question) for worker in workers])
+
+    def ask_each(self, asked: Sequence[tuple[FakeWorker, Any]]) -> list[Any]:
+        self.asked.append((asked[0][1] if asked else None, len(asked)))
         before = self.clock.now_ns
         answers, latest = [], before
-        for worker in workers:
+        for worker, question in asked:
             self.clock.now_ns = before
-            answers.append(self._answer(worker, question, len(workers)))
+            answers.append(self._answer(worker, question, len(asked)))
             latest = max(latest, self.clock.now_ns)
         self.clock.now_ns = latest
         return answers

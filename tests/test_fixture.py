@@ -143,6 +143,26 @@ class TestSessions:
         assert found.processes.error is not None
         assert "its argument clients['main'].lock is a _thread.lock, which cannot be pickled" in found.processes.error
 
+    def test_result_of_a_long_call_is_moved_too(self, pytester: pytest.Pytester) -> None:
+        """A result that cannot be pickled makes processes impossible, however few calls there is time for."""
+        pytester.makepyfile(
+            """
+            import threading, time
+
+            def connect():
+                time.sleep(0.4)
+                return threading.Lock()
+
+            def test_it(gilprobe):
+                gilprobe(connect)
+            """
+        )
+        _, report = probe(pytester, "--gilprobe-max-time=3")
+        (found,) = report.workloads
+        assert found.processes.outcome is Outcome.SKIPPED
+        assert found.processes.error is not None
+        assert "its result is a _thread.lock, which cannot be pickled" in found.processes.error
+
     def test_set_up_by_another_fixture(self, pytester: pytest.Pytester) -> None:
         """Fixtures of the test are at hand, those known to be unsafe in threads too: only the call runs in threads."""
         pytester.makepyfile(

@@ -15,7 +15,7 @@ from pytest_gilprobe import host, measure
 from pytest_gilprobe.bench import NotProbed
 from pytest_gilprobe.measure import BATCH_S, MOST_CALLS, MOST_ROUNDS, Job
 from pytest_gilprobe.model import GilMethod, GilTrace, Measurement, Outcome, Strategy, Wish
-from pytest_gilprobe.workers.protocol import Batch, Close, Control, Done, Failed, Open, Opened
+from pytest_gilprobe.workers.protocol import Batch, Close, Control, Done, Failed, Open, Opened, Ship, Shipped
 from pytest_gilprobe.workers.stuck import Fixture, Stuck
 from pytest_gilprobe.workers.worker import Lost
 
@@ -549,3 +549,60 @@ def test_run_queue_time_does_not_shorten_batches() -> None:
     pool = FakePool(Behaviour(call_s=0.001), script=script)
     calls = run(pool).rounds[0].serial.readings[0].threads[0].calls
     assert calls * 0.001 >= BATCH_S * 0.999
+
+
+# Moving the data of a call
+
+
+def given_data(answer: Any, moving_s: float = 0.0) -> FakePool:
+    """Pretend that a function was given with its arguments, which take so long to move."""
+    pool = FakePool()
+
+    def script(worker: FakeWorker, question: Any, together: int) -> Any:
+        if isinstance(question, Open):
+            worker.is_open = True
+            return Opened(given=True)
+        if isinstance(question, Ship):
+            assert together == 1
+            pool.clock.now_ns += round(moving_s * 1e9)
+            return answer
+        return None
+
+    pool.script = script
+    return pool
+
+
+def test_result_of_the_first_call_is_kept_to_be_moved() -> None:
+    """The first call's result is what is moved, whatever a call takes: no call is made for it, none leaves it out."""
+    pool = given_data(Shipped())
+    run(pool)
+    questions = [question for question, _ in pool.asked if isinstance(question, Batch | Ship)]
+    assert isinstance(questions[0], Batch)
+    assert questions[0].keep_result
+    assert isinstance(questions[1], Ship)
+    assert not any(question.keep_result for question in questions[2:] if isinstance(question, Batch))
+
+
+def test_nothing_is_kept_of_a_test_that_gave_no_function() -> None:
+    """A test's own call returns nothing that anybody would move."""
+    pool = FakePool()
+    run(pool)
+    assert not any(question.keep_result for question, _ in pool.asked if isinstance(question, Batch))
+    assert not any(isinstance(question, Ship) for question, _ in pool.asked)
+
+
+def test_moving_takes_no_time_from_the_rounds() -> None:
+    """Where data takes longer to move than a probe may last, its calls are measured all the same."""
+    found = run(given_data(Shipped(), moving_s=60.0), max_time_s=5.0)
+    assert len(found.rounds) == 1
+    assert found.processes_end.outcome is Outcome.OK
+
+
+@pytest.mark.parametrize(("outcome", "said"), [(Outcome.HUNG, Outcome.SKIPPED), (Outcome.CRASHED, Outcome.CRASHED)])
+def test_data_that_does_not_arrive_ends_processes_only(outcome: Outcome, said: Outcome) -> None:
+    """Data that takes too long to move is no call that hangs; a process that dies of it is one that dies."""
+    found = run(given_data(lost(outcome)))
+    assert found.processes_end.outcome is said
+    assert found.processes_end.error is not None
+    assert found.processes_end.error.startswith("moving its data: ")
+    assert found.rounds[0].threads is not None

@@ -23,7 +23,7 @@ from pytest_gilprobe.model import (
     Transfer,
     Verdict,
 )
-from pytest_gilprobe.stats import rounds
+from pytest_gilprobe.stats import pools
 
 MIB = 1024 * 1024
 NOTHING_TO_MOVE = Transfer(argument_bytes=40, result_bytes=4, pipe_s=2e-5, queue_s=5e-5, parent_s=2e-6, worker_s=2e-6)
@@ -57,7 +57,7 @@ def evidence(
         serial=serial(call_s, 0.98, 0.99),
         threads=threads(1.0),
         processes=replace(
-            processes(1.9), speedup=speedup, pool_speedup=rounds.pool_speedup(speedup, call, 0.0001, transfer)
+            processes(1.9), speedup=speedup, pool_speedup=pools.handed_out(speedup, call, 0.0001, transfer=transfer)
         ),
     )
 
@@ -134,6 +134,11 @@ class TestShipping:
         assert "shipping 80 MiB costs 41 ms per call, the work 200 ms" in found.reason
         assert "do not use" not in found.reason
 
+    def test_an_open_verdict_forbids_nothing(self) -> None:
+        """Where processes may yet be the answer, the cost is told and no more."""
+        found = price.priced(said(Recommendation.INCONCLUSIVE, None), evidence(transfer=ARRAY))
+        assert found.reason == "CPU-bound; shipping 80 MiB costs 41 ms per call, the work 12 ms"
+
     def test_shared_memory_offered(self) -> None:
         """Shared memory is offered where it turns the answer."""
         (caution,) = price.priced(said(Recommendation.SERIAL, 1.0), evidence(transfer=ARRAY)).cautions
@@ -151,9 +156,10 @@ class TestShipping:
     def test_moving_never_helps(self, parent_s: float, worker_s: float) -> None:
         """A prediction with a transfer is never above the one without, and falls as either side's cost rises."""
         call, speedup = estimate(0.01), estimate(1.9)
-        free = rounds.pool_speedup(speedup, call, 0.0001)
-        costs = rounds.pool_speedup(speedup, call, 0.0001, replace(ARRAY, parent_s=parent_s, worker_s=worker_s))
-        more = rounds.pool_speedup(speedup, call, 0.0001, replace(ARRAY, parent_s=parent_s * 2, worker_s=worker_s * 2))
+        once = replace(ARRAY, parent_s=parent_s, worker_s=worker_s)
+        twice = replace(ARRAY, parent_s=parent_s * 2, worker_s=worker_s * 2)
+        free = pools.handed_out(speedup, call, 0.0001)
+        costs, more = (pools.handed_out(speedup, call, 0.0001, transfer=moved) for moved in (once, twice))
         assert more.value <= costs.value <= free.value
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -39,6 +40,16 @@ class Slotted:
         self.lock = threading.Lock()
 
 
+class Callable:
+    """Can be called, and holds a lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __call__(self) -> int:
+        return 1
+
+
 class ReadsBadly:
     """Can be pickled, but not read again."""
 
@@ -51,7 +62,7 @@ def iter_nothing() -> Any:
 
 
 def measure(func: Any, *args: Any, **kwargs: Any) -> Shipped:
-    return shipping.measure(Given(func=func, args=args, kwargs=kwargs), with_result=True)
+    return shipping.measure(Given(func=func, args=args, kwargs=kwargs), func(*args, **kwargs))
 
 
 class TestRefusals:
@@ -66,14 +77,16 @@ class TestRefusals:
             (Session().fetch, (), "its argument self.pools[0]['lock'] is a _thread.lock"),
             (Session, (), "its result.pools[0]['lock'] is a _thread.lock"),
             (lambda: (one for one in ""), (), "its result is a generator"),
+            (partial(cast("Any", twice), Slotted()), (), "its argument number.lock is a _thread.lock"),
+            (partial(partial(pow, 2), threading.Lock()), (), "its argument exp is a _thread.lock"),
+            (Callable(), (), "its argument self.lock is a _thread.lock"),
             (twice, (ReadsBadly(),), "its argument number can be pickled but not read again (ValueError"),
         ],
     )
     def test_named_with_the_path(self, func: Any, args: tuple[Any, ...], said: str) -> None:
         """The object that stands in the way is named, and the path that leads to it."""
-        answer = shipping.measure(
-            Given(func=func, args=args, kwargs={}), with_result=func is not str and func is not twice
-        )
+        result = None if func in (str, twice) or isinstance(func, partial) else func(*args)
+        answer = shipping.measure(Given(func=func, args=args, kwargs={}), result)
         assert answer.transfer is None
         assert answer.refused is not None
         assert answer.refused.startswith(f"cannot be handed to a process: {said}")
@@ -106,14 +119,23 @@ class TestTransfer:
         assert transfer is not None
         assert 0 < transfer.parent_s <= transfer.pipe_s
         assert 0 < transfer.worker_s <= transfer.pipe_s
-        assert transfer.queue_s > 0
+        assert transfer.queue_s
 
-    def test_no_call_without_result(self) -> None:
-        """Asked for the arguments only, it makes no call."""
-        calls: list[int] = []
-        answer = shipping.measure(Given(func=lambda: calls.append(1), args=(), kwargs={}), with_result=False)
-        assert answer.transfer is not None
-        assert calls == []
+    def test_what_is_inside_a_partial_moves(self) -> None:
+        """A pool must be handed what a partial holds, as if it were an argument."""
+        bare, inside = measure(len, bytes(50_000)).transfer, measure(partial(len, bytes(50_000))).transfer
+        assert bare is not None
+        assert inside is not None
+        assert inside.argument_bytes == bare.argument_bytes
+
+    def test_data_that_takes_long_goes_one_way_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What takes too long through a Pipe is not sent through a Queue as well, and is then not known."""
+        monkeypatch.setattr(shipping, "TOO_LONG_S", 0.0)
+        monkeypatch.setattr(shipping, "ENOUGH_S", 0.0)
+        transfer = measure(len, bytes(1000)).transfer
+        assert transfer is not None
+        assert transfer.queue_s is None
+        assert transfer.pipe_s > 0
 
     def test_no_thread_left(self) -> None:
         """The sender's thread is gone afterwards."""

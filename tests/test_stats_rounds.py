@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import pytest
-from evidence import PYTHON_LOOP, estimate, processes, reading, serial, thread, threads
+from evidence import PYTHON_LOOP, processes, reading, serial, thread, threads
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe.model import Round, Sample, Strategy, ThreadReading, Transfer
+from pytest_gilprobe.model import Round, Sample, Strategy, ThreadReading
 from pytest_gilprobe.stats import rounds
 
 # What a sample says
@@ -142,55 +139,8 @@ def test_unqueued_is_about_the_serial_batch() -> None:
     assert not rounds.is_unqueued(Round(serial=serial(queue_s=0.05)))
 
 
-# Pools
-
-
-GAINS = st.floats(0.1, 8)
-
-
-@given(gain=GAINS, call_s=st.floats(1e-8, 10), task_s=st.floats(1e-7, 1e-2))
-def test_pool_finishes_a_call_every_longest_of_two(gain: float, call_s: float, task_s: float) -> None:
-    """A pool's speed-up is call time / max(call time / speed-up, hand-out)."""
-    found = rounds.pool_speedup(estimate(gain), estimate(call_s), task_s)
-    assert found.value == pytest.approx(call_s / max(call_s / gain, task_s))
-
-
-@given(gain=GAINS, call_s=st.floats(1e-8, 10), task_s=st.floats(0, 1e-2))
-def test_handing_out_never_helps(gain: float, call_s: float, task_s: float) -> None:
-    """A pool is never predicted to gain more than the bare calls did."""
-    assert rounds.pool_speedup(estimate(gain), estimate(call_s), task_s).value <= gain * (1 + 1e-9)
-
-
-def test_unknown_hand_out_costs_nothing() -> None:
-    """Where the cost of handing out was not measured, the bare calls' speed-up stands."""
-    assert rounds.pool_speedup(estimate(1.9), estimate(1e-9), None) == estimate(1.9)
-
-
-def test_transfer_costs_on_both_sides() -> None:
-    """Moving data loads the worker, which lengthens the call, and the parent, which lengthens the hand-out."""
-    moved = Transfer(argument_bytes=1, result_bytes=1, pipe_s=0.0, queue_s=0.0, parent_s=0.0, worker_s=0.01)
-    assert rounds.pool_speedup(estimate(2.0), estimate(0.01), 0.0, moved).value == pytest.approx(1.0)
-    dear = replace(moved, parent_s=0.02)
-    assert rounds.pool_speedup(estimate(2.0), estimate(0.01), 0.0, dear).value == pytest.approx(0.5)
-
-
-def test_intervals_stay_in_order() -> None:
-    """The prediction's interval is the calls' and the speed-up's, end by end."""
-    found = rounds.pool_speedup(estimate(1.9, 1.7, 2.1), estimate(1e-4, 0.9e-4, 1.1e-4), 1e-4)
-    assert (found.low, found.value, found.high) == pytest.approx((0.9, 1.0, 1.1))
-    assert math.isclose(found.confidence, 0.95)
-
-
 def test_parallel_samples_share_one_definition() -> None:
     """Threads and workers that did the same in the same time are the same to every statistic here."""
     one, other = threads(0.1, 1.0), processes(0.1, 1.0)
     assert rounds.s_per_call(one, less_queue=True) == rounds.s_per_call(other, less_queue=True)
     assert rounds.totals_s(one) == rounds.totals_s(other)
-
-
-def test_hand_out_has_an_interval() -> None:
-    """Between its best round and the middle one lies what handing out costs: near the line the low end says so."""
-    found = rounds.pool_speedup(estimate(2.0), estimate(2e-4), 1e-4, task_high_s=2e-4)
-    assert (found.low, found.value, found.high) == pytest.approx((1.0, 2.0, 2.0))
-    far = rounds.pool_speedup(estimate(2.0), estimate(1e-2), 1e-4, task_high_s=2e-4)
-    assert far == estimate(2.0)

@@ -21,6 +21,7 @@ from pytest_gilprobe.model import (
     SerialResult,
     Status,
     ThreadsResult,
+    Transfer,
     WorkloadResult,
 )
 from pytest_gilprobe.reporters import numbers, scanned
@@ -254,6 +255,8 @@ def _notes(result: WorkloadResult) -> Iterable[Note]:
     pools = [_pool("threads", result.threads), _pool("processes", result.processes)]
     if any(pools):
         yield Note(kind="pool", label="in a pool", lines=(", ".join(filter(None, pools)),))
+    if result.transfer is not None:
+        yield Note(kind="moving", label="moving its data", lines=(_moving(result.transfer),))
     for name, part in (("threads", result.threads), ("processes", result.processes)):
         if part.outcome is not Outcome.OK:
             lines = inert_lines(part.error or "") or ("no further detail",)
@@ -269,6 +272,18 @@ def _pool(name: str, part: ThreadsResult | ProcessesResult) -> str:
         return ""
     costs = part.pool_speedup.value < part.speedup.value * (1 - _POOL_DIFFERS)
     return f"{name} {numbers.speedup(part.pool_speedup)}" if costs else ""
+
+
+def _moving(transfer: Transfer) -> str:
+    """Tell what it costs to move a call's data, by each way that was measured."""
+    shared = (transfer.shared_parent_s or 0.0) + (transfer.shared_worker_s or 0.0)
+    ways = [
+        ("a Pipe", transfer.pipe_s),
+        ("a Queue", transfer.queue_s),
+        ("shared memory", shared or None),
+    ]
+    told = ", ".join(f"{numbers.seconds(seconds)} through {way}" for way, seconds in ways if seconds is not None)
+    return f"{numbers.size(transfer.argument_bytes)} there, {numbers.size(transfer.result_bytes)} back: {told}"
 
 
 def _sort_by(result: WorkloadResult) -> str:

@@ -16,13 +16,13 @@ from pytest_gilprobe.model import (
     ThreadsResult,
     TimeShares,
 )
-from pytest_gilprobe.stats import doubt, estimates, rounds, speedups, watched
+from pytest_gilprobe.stats import doubt, estimates, pools, rounds, speedups, watched
 from pytest_gilprobe.thresholds import NATIVE_BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_gilprobe.model import Machine, Measurement, Transfer
+    from pytest_gilprobe.model import Machine, Measurement
 
 UTILIZATION_NOISE = 0.02
 """Standard deviation of a batch's CPU utilization that is assumed at the least: clocks are not read at one moment."""
@@ -90,8 +90,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     least, most = (speedup_if(factors) for factors in zip(*hidden, strict=True))
     speedup = replace(speedup_if(), low=least.low, high=most.high)
     in_pool, least_in_pool, most_in_pool = (
-        rounds.pool_speedup(one, serial.wall_s_per_call, machine.thread_task_s, task_high_s=machine.thread_task_high_s)
-        for one in (speedup, least, most)
+        pools.of_threads(one, serial, machine, gil=rounds.gil_was_on(measurement)) for one in (speedup, least, most)
     )
     fraction = watched.held_fraction(samples)
     return ThreadsResult(
@@ -131,18 +130,7 @@ def _processes(
         over_threads=over,
         over_threads_least=over_least,
         over_threads_most=over_most,
-        pool_speedup=_with_cpus(
-            rounds.pool_speedup(
-                speedup,
-                serial.wall_s_per_call,
-                machine.process_task_s,
-                measurement.transfer,
-                task_high_s=machine.process_task_high_s,
-            ),
-            serial,
-            machine,
-            measurement.transfer,
-        ),
+        pool_speedup=pools.of_processes(speedup, serial, machine, measurement.transfer),
         transfer_s_per_call=measurement.transfer.pipe_s if measurement.transfer is not None else None,
         wall_s_per_call=_per_call(samples, less_queue=less_queue),
         cpu_s_per_call=_cpu_per_call(samples),
@@ -152,27 +140,6 @@ def _processes(
         run_queue_share=rounds.queue_share(samples),
         shares=_shares(samples, None, lanes=1),
     )
-
-
-def _with_cpus(pool: Estimate, serial: SerialResult, machine: Machine, transfer: Transfer | None) -> Estimate:
-    """Cap a process pool that is handed data by what the CPUs have room for.
-
-    Its calls, the moving of their data on both sides and the hand-out all want CPU time, also where no side is kept
-    waiting by the other: with two CPUs and two workers, what the parent takes a worker lacks.
-    """
-    if transfer is None:
-        return pool
-    beside_s = transfer.parent_s + transfer.worker_s + (machine.process_task_s or 0.0)
-    wall, cpu = serial.wall_s_per_call, serial.cpu_s_per_call
-    value, low, high = (
-        min(end, machine.cpus * call_s / (busy_s + beside_s))
-        for end, call_s, busy_s in (
-            (pool.value, wall.value, cpu.value),
-            (pool.low, wall.low, cpu.high),
-            (pool.high, wall.high, cpu.low),
-        )
-    )
-    return Estimate(value=value, low=low, high=high, confidence=pool.confidence)
 
 
 def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT001 - private

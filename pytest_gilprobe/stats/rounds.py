@@ -5,12 +5,10 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import Estimate
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_gilprobe.model import Measurement, Round, Sample, Transfer
+    from pytest_gilprobe.model import Measurement, Round, Sample
 
 QUIET = 0.05
 """Run-queue share of a batch up to which no other program is taken to have disturbed it."""
@@ -218,32 +216,3 @@ def like_serial_s(one: Round) -> list[float]:
 def alike(values: Sequence[float]) -> bool:
     """Tell whether times differ by no more than `AGREEMENT`."""
     return max(values) <= min(values) * (1 + AGREEMENT)
-
-
-def pool_speedup(
-    speedup: Estimate,
-    call_s: Estimate,
-    task_s: float | None,
-    transfer: Transfer | None = None,
-    *,
-    task_high_s: float | None = None,
-) -> Estimate:
-    """Predict the speed-up of a pool from that of the bare calls and the cost of handing one call out.
-
-    A pool finishes a call every max(call / speed-up, hand-out): one thread hands out, the workers work beside it.
-    ``task_s`` None costs nothing; the low end is that of ``task_high_s``, where it is known. A ``transfer`` adds its
-    two sides: the workers' to the call, the parent's to the hand-out.
-    """
-    if task_s is None and transfer is None:
-        return speedup
-    moving_s, beside = (transfer.parent_s, transfer.worker_s) if transfer is not None else (0.0, 0.0)
-    best = task_s or 0.0
-    value, low, high = (
-        min(gain * (call / (call + beside)), call / max(task + moving_s, 1e-12))
-        for gain, call, task in (
-            (speedup.value, call_s.value, best),
-            (speedup.low, call_s.low, max(best, task_high_s or 0.0)),
-            (speedup.high, call_s.high, best),
-        )
-    )
-    return Estimate(value=value, low=low, high=high, confidence=speedup.confidence)

@@ -322,17 +322,19 @@ class Server:
             )
         )
         before, company = leftovers.state(), leftovers.Company.now()
+        kept: list[Any] = []
         while True:
             match self._hear():
                 case Batch() as question:
-                    answer = self._checked(self._run(lambda asked=question: _run_batch(work, asked)), company)
+                    kept.clear()
+                    answer = self._checked(self._run(lambda asked=question: _run_batch(work, asked, kept)), company)
                     self._spoilt = self._spoilt or isinstance(answer, Failed)
                     self.say(answer)
                 case Control() as question:
                     self.say(self._run(lambda asked=question: _run_control(asked)))
-                case Ship(with_result=with_result) if work.given is not None:
+                case Ship() if work.given is not None:
                     given = work.given
-                    self.say(self._run(lambda one=given, whole=with_result: shipping.measure(one, with_result=whole)))
+                    self.say(self._run(lambda one=given: shipping.measure(one, kept.pop() if kept else one.call())))
                 case Close():
                     self._left = leftovers.restore(before, before.changed(leftovers.state()))
                     return
@@ -356,13 +358,14 @@ def _run_control(question: Control) -> Done:
     return Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns))
 
 
-def _run_batch(work: workload.Workload, question: Batch) -> Done:
-    """Run one batch of the open test."""
+def _run_batch(work: workload.Workload, question: Batch, kept: list[Any]) -> Done:
+    """Run one batch of the open test, which adds to ``kept`` what is to be kept."""
     if question.heartbeat:
         with Heartbeat() as beat:
             reading = batch.run_serial(work.call, question.calls)
         return Done(reading=reading, heartbeat=beat.trace())
     if question.threads == 1:
-        return Done(reading=batch.run_serial(work.call, question.calls, question.begin_ns))
+        call = (lambda: kept.append(work.call())) if question.keep_result else work.call
+        return Done(reading=batch.run_serial(call, question.calls, question.begin_ns))
     lanes = [work.lane(number) for number in range(question.threads)]
     return Done(reading=batch.run_threads(lanes, question.calls))

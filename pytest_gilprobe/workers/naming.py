@@ -47,6 +47,15 @@ def callee(given: Given) -> Callee:
     )
 
 
+def given_first(func: Any) -> object:
+    """Return what must be handed over before the arguments to call something elsewhere, or None.
+
+    That is the object of a bound method, or an object that can be called itself.
+    """
+    owner = owner_of(func)
+    return owner if owner is not None else _target(func)[1]
+
+
 def without_partials(given: Given) -> Given:
     """Return the same call without any partial."""
     func: Any = given.func

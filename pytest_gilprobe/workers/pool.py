@@ -188,9 +188,14 @@ class Pool:
         self, workers: Sequence[Worker], question: Question, timeout_s: float | None = None
     ) -> list[Answer | Lost]:
         """Ask several workers at once and wait for all answers, in their order."""
-        self._tell(workers, question)
+        return self.ask_each([(worker, question) for worker in workers], timeout_s)
+
+    def ask_each(self, asked: Sequence[tuple[Worker, Question]], timeout_s: float | None = None) -> list[Answer | Lost]:
+        """Ask several workers at once, each its own question, and wait for all answers, in their order."""
+        for worker, question in asked:
+            worker.tell(question)
         deadline = self._deadline(timeout_s or self._timeout_s)
-        return [self._hear(worker, deadline) for worker in workers]
+        return [self._hear(worker, deadline) for worker, _ in asked]
 
     def ask_watched(
         self, worker: Worker, question: Question, mean_interval_s: float

@@ -53,12 +53,14 @@ class Batch:
     """Run ``calls`` calls back to back in each of ``threads`` threads (1: in the main thread).
 
     ``heartbeat`` has a sleeper measure the GIL meanwhile, in passes that are not timed. ``begin_ns``, for several
-    workers at once, is the moment of `time.perf_counter_ns` to begin at.
+    workers at once, is the moment of `time.perf_counter_ns` to begin at. ``keep_result``, for one call, keeps what it
+    returned until the next question: for `Ship`.
     """
 
     calls: int
     threads: int = 1
     heartbeat: bool = False
+    keep_result: bool = False
     begin_ns: int = 0
 
 
@@ -87,9 +89,10 @@ class HandOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ship:
-    """Measure what it costs to move the data of one call of the open test, its result only ``with_result``."""
+    """Measure what it costs to move the data of one call of the open test.
 
-    with_result: bool
+    Its result is the one that the question before had kept; where none was kept, a call is made for it.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,13 +161,15 @@ class Closed:
 class HandedOut:
     """What a pool costs: per task, and to start and end one worker (0 for threads).
 
-    ``task_s`` is that of the best round, ``task_high_s`` of the middle one. ``import_s`` is how long all of its workers
+    ``task_s`` is that of the best round, ``task_high_s`` of the middle one; ``task_cpu_s`` is the CPU time of both
+    sides. ``import_s`` is how long all of its workers
     took to import the module that was asked for; ``None`` where they could not.
     """
 
     task_s: float
     start_up_s: float
     task_high_s: float | None = None
+    task_cpu_s: float | None = None
     import_s: float | None = None
 
 

@@ -20,12 +20,14 @@ from typing import Any
 from pytest_gilprobe import host
 from pytest_gilprobe.model import Transfer
 from pytest_gilprobe.workers import sharing
-from pytest_gilprobe.workers.naming import Given, owner_of
+from pytest_gilprobe.workers.naming import Given, given_first, without_partials
 from pytest_gilprobe.workers.protocol import Shipped
 
 ROUNDS = 5
 ENOUGH_S = 0.1
 """No further round of one measurement is begun after this: large data is measured once or twice."""
+TOO_LONG_S = 1.0
+"""Data that takes so long through a Pipe is not sent through a Queue as well."""
 DEEPEST = 20
 """Levels down to which an object that cannot be pickled is looked for."""
 CANNOT = "cannot be handed to a process"
@@ -49,39 +51,39 @@ def _named(given: Given) -> dict[str, Any]:
     return dict(bound)
 
 
-def measure(given: Given, *, with_result: bool) -> Shipped:
+def measure(given: Given, result: object) -> Shipped:
     """Measure what one call's arguments and its result cost to move.
 
-    ``with_result`` makes one call to have a result; without, only the arguments are moved. What cannot be moved is
-    named in the answer's ``refused``.
+    The arguments are all that a pool must be handed: those inside a `functools.partial`, the object of a bound method,
+    or one that is called itself. What cannot be moved is named in the answer's ``refused``.
     """
-    payload = (owner_of(given.func), given.args, given.kwargs)
-    named = _named(given) | ({"self": payload[0]} if payload[0] is not None else {})
-    refused = _refusal(payload, named, "its argument")
-    if refused is not None:
-        return Shipped(refused=refused)
-    result = given.call() if with_result else None
-    refused = _refusal(result, {"result": result}, "its")
-    if refused is not None:
-        return Shipped(refused=refused)
-    return Shipped(transfer=_transfer(payload, result))
+    given = without_partials(given)
+    owner = given_first(given.func)
+    payload = (owner, given.args, given.kwargs)
+    there = _pickled(payload, _named(given) | ({"self": owner} if owner is not None else {}), "its argument")
+    if isinstance(there, str):
+        return Shipped(refused=there)
+    back = _pickled(result, {"result": result}, "its")
+    if isinstance(back, str):
+        return Shipped(refused=back)
+    return Shipped(transfer=_transfer(payload, result, (there, back)))
 
 
-def _transfer(payload: Any, result: Any) -> Transfer:
-    there, back = ForkingPickler.dumps(payload), ForkingPickler.dumps(result)
+def _transfer(payload: Any, result: Any, sizes: tuple[int, int]) -> Transfer:
     empty_s = through_pipe(None).move_s
     given, got = through_pipe(payload), through_pipe(result)
     moving_s = sum(max(0.0, one.move_s - empty_s) for one in (given, got))
-    both = there.nbytes + back.nbytes
+    both = sum(sizes)
+    pipe_s = given.whole_s + got.whole_s
     arrays_there, arrays_back = sharing.arrays(payload), sharing.arrays(result)
     shared = (
         sharing.measure(arrays_there, arrays_back) if sharing.dominate((*arrays_there, *arrays_back), both) else None
     )
     return Transfer(
-        argument_bytes=there.nbytes,
-        result_bytes=back.nbytes,
-        pipe_s=given.whole_s + got.whole_s,
-        queue_s=through_queue(payload) + through_queue(result),
+        argument_bytes=sizes[0],
+        result_bytes=sizes[1],
+        pipe_s=pipe_s,
+        queue_s=through_queue(payload) + through_queue(result) if pipe_s < TOO_LONG_S else None,
         parent_s=given.dump_s + got.load_s + moving_s,
         worker_s=given.load_s + got.dump_s + moving_s,
         shared_parent_s=shared[0] if shared is not None else None,
@@ -141,9 +143,13 @@ def through_pipe(thing: Any) -> Passed:
     thread = threading.Thread(target=send, name="gilprobe-sender", daemon=True)
     thread.start()
     try:
-        if sum(receive()) < ENOUGH_S / ROUNDS:
-            receive()  # the first ones pay for memory, and for what the allocator learns from them
-        dump_s, move_s, load_s = _medians(receive)
+        first = receive()
+        if sum(first) >= ENOUGH_S:
+            dump_s, move_s, load_s = first
+        else:
+            if sum(first) < ENOUGH_S / ROUNDS:
+                receive()  # the first ones pay for memory, and for what the allocator learns from them
+            dump_s, move_s, load_s = _medians(receive)
         return Passed(dump_s=dump_s, move_s=move_s, load_s=load_s)
     finally:
         moments[0] = -1
@@ -184,8 +190,8 @@ def _medians(timed: Callable[[], tuple[float, ...]]) -> list[float]:
 # What cannot be moved
 
 
-def _refusal(thing: Any, named: dict[str, Any], whose: str) -> str | None:
-    """Say why something cannot be pickled or read again, with the path to what is to blame; None if it can."""
+def _pickled(thing: Any, named: dict[str, Any], whose: str) -> int | str:
+    """Count the bytes that something takes pickled; say why it cannot be pickled or read again, and who is to blame."""
     try:
         pickled = ForkingPickler.dumps(thing)
     except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
@@ -195,7 +201,7 @@ def _refusal(thing: Any, named: dict[str, Any], whose: str) -> str | None:
         pickle.loads(pickled)  # noqa: S301 - pickled just above
     except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
         return f"{CANNOT}: {whose} {' or '.join(named)} can be pickled but not read again ({_first_line(error)})"
-    return None
+    return pickled.nbytes
 
 
 def to_blame(named: dict[str, Any]) -> tuple[str, object]:

@@ -1,0 +1,143 @@
+"""`pytest_gilprobe.stats.pools`: what handing out and moving data leave of a speed-up, against its definition."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from evidence import SERIAL, estimate, machine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe.model import Machine, SerialResult, Transfer
+from pytest_gilprobe.stats import pools
+
+# The thread that hands out
+
+
+GAINS = st.floats(0.1, 8)
+
+
+@given(gain=GAINS, call_s=st.floats(1e-8, 10), task_s=st.floats(1e-7, 1e-2))
+def test_pool_finishes_a_call_every_longest_of_two(gain: float, call_s: float, task_s: float) -> None:
+    """A pool's speed-up is call time / max(call time / speed-up, hand-out)."""
+    found = pools.handed_out(estimate(gain), estimate(call_s), task_s)
+    assert found.value == pytest.approx(call_s / max(call_s / gain, task_s))
+
+
+@given(gain=GAINS, call_s=st.floats(1e-8, 10), task_s=st.floats(0, 1e-2))
+def test_handing_out_never_helps(gain: float, call_s: float, task_s: float) -> None:
+    """A pool is never predicted to gain more than the bare calls did."""
+    assert pools.handed_out(estimate(gain), estimate(call_s), task_s).value <= gain * (1 + 1e-9)
+
+
+def test_unknown_hand_out_costs_nothing() -> None:
+    """Where the cost of handing out was not measured, the bare calls' speed-up stands."""
+    assert pools.handed_out(estimate(1.9), estimate(1e-9), None) == estimate(1.9)
+
+
+def test_transfer_costs_on_both_sides() -> None:
+    """Moving data loads the worker, which lengthens the call, and the parent, which lengthens the hand-out."""
+    moved = Transfer(argument_bytes=1, result_bytes=1, pipe_s=0.0, queue_s=0.0, parent_s=0.0, worker_s=0.01)
+    assert pools.handed_out(estimate(2.0), estimate(0.01), 0.0, transfer=moved).value == pytest.approx(1.0)
+    dear = replace(moved, parent_s=0.02)
+    assert pools.handed_out(estimate(2.0), estimate(0.01), 0.0, transfer=dear).value == pytest.approx(0.5)
+
+
+def test_intervals_stay_in_order() -> None:
+    """The prediction's interval is the calls' and the speed-up's, end by end."""
+    found = pools.handed_out(estimate(1.9, 1.7, 2.1), estimate(1e-4, 0.9e-4, 1.1e-4), 1e-4)
+    assert (found.low, found.value, found.high) == pytest.approx((0.9, 1.0, 1.1))
+    assert math.isclose(found.confidence, 0.95)
+
+
+def test_hand_out_has_an_interval() -> None:
+    """Between its best round and the middle one lies what handing out costs: near the line the low end says so."""
+    found = pools.handed_out(estimate(2.0), estimate(2e-4), 1e-4, 2e-4)
+    assert (found.low, found.value, found.high) == pytest.approx((1.0, 2.0, 2.0))
+    far = pools.handed_out(estimate(2.0), estimate(1e-2), 1e-4, 2e-4)
+    assert far == estimate(2.0)
+
+
+# The CPUs, and the GIL
+
+
+def calls(call_s: float, busy: float = 1.0, held: float | None = 1.0) -> SerialResult:
+    """Make calls of so many seconds that compute for a share of them and hold the GIL for a share."""
+    fraction = None if held is None else estimate(held)
+    cpu = estimate(call_s * busy)
+    return replace(SERIAL, wall_s_per_call=estimate(call_s), cpu_s_per_call=cpu, gil_held_fraction=fraction)
+
+
+def costs(task_s: float, cpu_s: float | None, *, high: float = 1.0, cpus: int = 2) -> Machine:
+    """Make a machine whose pools cost so much for each task, in wall time and in CPU time."""
+    return machine(
+        cpus=cpus,
+        thread_task_s=task_s,
+        process_task_s=task_s,
+        thread_task_high_s=task_s * high,
+        process_task_high_s=task_s * high,
+        thread_task_cpu_s=cpu_s,
+        process_task_cpu_s=cpu_s,
+    )
+
+
+def test_handing_out_takes_cpu_time_from_calls_that_fill_every_cpu() -> None:
+    """Two workers on two CPUs leave none for the parent: calls of 110 us that cost 97 us of CPU time gain nearly 1x."""
+    found = pools.of_processes(estimate(2.0), calls(110e-6), costs(68e-6, 97e-6), None)
+    assert found.value == pytest.approx(2 * 110 / (110 + 97))
+
+
+def test_where_cpus_are_left_handing_out_takes_none_from_the_calls() -> None:
+    """Eight CPUs have room for two workers and the parent: what one thread hands out is the limit."""
+    found = pools.of_processes(estimate(2.0), calls(110e-6), costs(68e-6, 97e-6, cpus=8), None)
+    assert found.value == pytest.approx(110 / 68)
+
+
+def test_calls_that_wait_leave_cpu_time_for_the_hand_out() -> None:
+    """Waiting takes no CPU: two overlap whatever handing out costs beside them."""
+    assert pools.of_threads(estimate(2.0), calls(1e-3, busy=0.0, held=0.0), costs(1e-5, 1e-5)) == estimate(2.0)
+
+
+@pytest.mark.parametrize(("gil", "most"), [(True, 22 / (0.5 * 22 + 15)), (False, 2 * 22 / (22 + 15))])
+def test_handing_out_to_threads_takes_the_gil(gil: bool, most: float) -> None:  # noqa: FBT001 - a parameter
+    """Where there is a GIL, calls that hold it for half of their time and the hand-out take turns at it."""
+    found = pools.of_threads(estimate(2.0), calls(22e-6, held=0.5), costs(1e-9, 15e-6), gil=gil)
+    assert found.value == pytest.approx(most)
+
+
+def test_a_hand_out_that_takes_longer_in_most_rounds_takes_more_cpu_time() -> None:
+    """The low end is that of the middle round, in CPU time as in wall time."""
+    found = pools.of_processes(estimate(2.0), calls(1e-3), costs(1e-4, 1e-4, high=3.0), None)
+    assert (found.low, found.value) == pytest.approx((2 / 1.3, 2 / 1.1))
+
+
+@given(
+    gain=st.floats(0.1, 8),
+    width=st.floats(1, 1.5),
+    call_s=st.floats(1e-7, 1),
+    busy=st.floats(0, 2),
+    held=st.none() | st.floats(0, 1),
+    prices=st.tuples(st.none() | st.floats(0, 1e-2), st.none() | st.floats(0, 0.1)),
+)
+def test_a_pool_is_never_better_than_the_calls_and_its_interval_holds_it(
+    *,
+    gain: float,
+    width: float,
+    call_s: float,
+    busy: float,
+    held: float | None,
+    prices: tuple[float | None, float | None],
+) -> None:
+    """Whatever it costs: the value is no more than the bare calls', and lies between its ends."""
+    cpu_s, moving = prices
+    bare, serial, on = estimate(gain, gain / width, gain * width), calls(call_s, busy, held), costs(1e-5, cpu_s)
+    moved = (
+        None
+        if moving is None
+        else Transfer(argument_bytes=1, result_bytes=1, pipe_s=moving, queue_s=moving, parent_s=moving, worker_s=moving)
+    )
+    for found in (pools.of_threads(bare, serial, on), pools.of_processes(bare, serial, on, moved)):
+        assert found.value <= gain * (1 + 1e-9)
+        assert 0 <= found.low <= found.value <= found.high <= gain * width * (1 + 1e-9)
