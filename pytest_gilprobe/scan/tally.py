@@ -142,8 +142,9 @@ def _held(seen: GilTrace, around: GilTrace, window: Window) -> Estimate | None:
     if found is None or queued_ns <= QUIET * wall_ns:
         return found
     apart = without_queue(around, window.start_ns, window.end_ns, queued_ns)
-    running = held_fraction(apart.trace, apart.start_ns, apart.end_ns) if apart is not None else None
-    return running or watched.bounded(found, min(queued_ns / wall_ns, 0.99))
+    running = watched.less_queueing([apart]) if apart is not None else None
+    limits = watched.bounded(found, min(queued_ns / wall_ns, 0.99))
+    return limits if running is None or limits.high - limits.low < running.high - running.low else running
 
 
 def count(trace: GilTrace) -> Counts:

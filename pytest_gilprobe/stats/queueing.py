@@ -7,55 +7,63 @@ two looks, the thread queued for d until some moment between the two. *Source:* 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model import GilTrace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_gilprobe.model import Sample
-
-FOUND = 0.75
-"""Share of a batch's queueing that must be found between its looks, for them to tell when it was."""
 
 Span = tuple[int, int]
 """From a moment to another, `time.perf_counter_ns`; the first belongs to it."""
 
 
 class Unqueued(NamedTuple):
-    """A watched batch of one thread as if it had never queued, and what was seen while it did.
+    """A watched batch of one thread without the spans in which it queued for certain, and what was seen in those.
 
-    The moments of ``trace`` are those of a clock that stands still while the thread may have queued; the batch is from
-    ``start_ns`` to ``end_ns`` on it. So many ``looks`` fell into the queue for certain, and ``held`` of those found the
-    GIL held.
+    The moments of ``trace`` are those of a clock that stands still in these spans; the batch is from ``start_ns`` to
+    ``end_ns`` on it. It still holds the edges of the thread's stretches in the queue: ``edges_held_ns`` of them with
+    the GIL. The thread queued for ``queued_ns`` in all, for ``held_ns`` of that with the GIL; of ``unknown_ns`` more
+    nobody knows: there was no look in those stretches.
     """
 
     trace: GilTrace
     start_ns: int
     end_ns: int
-    looks: int
-    held: int
+    running_ns: int
+    edges_held_ns: float
+    held_ns: float
+    unknown_ns: int
+    queued_ns: int
 
 
 class Stretch(NamedTuple):
-    """A stretch in the queue of so many nanoseconds, which ended after one look and not after the next."""
+    """A stretch in the queue of so many nanoseconds, which ended after one look and not after the next.
+
+    The thread queued in the span that is ``certain`` wherever the stretch ended; one that is shorter than the time
+    between the two looks has none. The rest, as long as the time between the looks, lies to both sides of it.
+    """
 
     length_ns: int
     before_ns: int
     after_ns: int
 
     @property
-    def possible(self) -> Span:
-        """Return the span outside of which it did not lie."""
-        return self.before_ns - self.length_ns, self.after_ns
-
-    @property
     def certain(self) -> Span:
-        """Return the span in which the thread queued wherever it ended; an empty one ends before its start."""
-        return self.after_ns - self.length_ns, self.before_ns + 1
+        """Return that span; an empty one ends before its start.
+
+        The look before its end belongs to what is left: to the edges belong two looks on average, the one before the
+        stretch ended and those from its start to the span, as to any other time so long.
+        """
+        return self.after_ns - self.length_ns, self.before_ns
+
+    def is_within(self, start_ns: int, end_ns: int) -> bool:
+        """Tell whether all of it lies between two moments for certain."""
+        return start_ns <= self.before_ns - self.length_ns and self.after_ns <= end_ns
 
 
 def unqueued(sample: Sample) -> Unqueued | None:
@@ -67,19 +75,32 @@ def unqueued(sample: Sample) -> Unqueued | None:
 
 
 def without_queue(trace: GilTrace, start_ns: int, end_ns: int, told_ns: int) -> Unqueued | None:
-    """Cut out of the time between two moments when the watched thread may have queued, ``told_ns`` in all.
+    """Cut out of the time between two moments when the watched thread queued for certain, of ``told_ns`` in all.
 
-    None where the looks do not show when that was.
+    A thread that queues can neither take the GIL nor give it back. So the look with which a certain span ends tells
+    whether the stretch was with the GIL, as do those within: the average, should other threads have passed it on. What
+    no look shows is unknown. None where looks do not tell how long the thread had queued.
     """
     if not trace.queue_ns:
         return None
-    found = stretches(trace, start_ns, end_ns, told_ns)
-    if sum(one.length_ns for one in found) < told_ns * FOUND:
-        return None
-    cut, certain = _apart((one.possible for one in found), start_ns, end_ns), [one.certain for one in found]
-    looks = [at for at, moment in enumerate(trace.at_ns) if start_ns <= moment <= end_ns]
-    kept = [at for at in looks if not _within(cut, trace.at_ns[at])]
-    in_queue = [at for at in looks if _within(certain, trace.at_ns[at])]
+    cut: list[Span] = []
+    edges_held = held = 0.0
+    unknown = known = 0
+    for one in _stretches(trace, start_ns, end_ns):
+        first, last = max(one.certain[0], start_ns, cut[-1][1] if cut else start_ns), min(one.certain[1], end_ns)
+        share = _held_share(trace, *one.certain) if one.certain[0] <= one.certain[1] else None
+        inside = one.is_within(start_ns, end_ns)
+        if share is not None and first < last:
+            cut.append((first, last))
+            length = one.length_ns if inside else last - first
+            held += length * share
+            edges_held += (length - (last - first)) * share
+            known += length
+        elif inside:
+            unknown += one.length_ns
+    unknown += max(0, told_ns - known - unknown)
+    queued_ns = min(known + unknown, end_ns - start_ns)
+    kept = [at for at, moment in enumerate(trace.at_ns) if start_ns <= moment <= end_ns and not _within(cut, moment)]
     return Unqueued(
         trace=GilTrace(
             method=trace.method,
@@ -91,35 +112,25 @@ def without_queue(trace: GilTrace, start_ns: int, end_ns: int, told_ns: int) -> 
         ),
         start_ns=start_ns,
         end_ns=end_ns - _before(cut, end_ns),
-        looks=len(in_queue),
-        held=sum(trace.held[at] for at in in_queue),
+        running_ns=end_ns - start_ns - queued_ns,
+        edges_held_ns=edges_held,
+        held_ns=held,
+        unknown_ns=min(unknown, queued_ns),
+        queued_ns=queued_ns,
     )
 
 
-def stretches(trace: GilTrace, start_ns: int, end_ns: int, told_ns: int) -> list[Stretch]:
-    """List when the watched thread queued between two moments, in order.
-
-    What is missing then of the ``told_ns`` nanoseconds that it queued there was after the last look.
-    """
-    found = [
-        Stretch(has - had, before, after)
-        for (before, after), (had, has) in zip(pairwise(trace.at_ns), pairwise(trace.queue_ns), strict=True)
-        if has > had and after > start_ns and before < end_ns
-    ]
-    missing_ns = told_ns - sum(one.length_ns for one in found)
-    if missing_ns > 0 and trace.at_ns and trace.at_ns[-1] < end_ns:
-        found.append(Stretch(missing_ns, trace.at_ns[-1], end_ns))
-    return found
+def _stretches(trace: GilTrace, start_ns: int, end_ns: int) -> Iterator[Stretch]:
+    """List when the watched thread queued, if some of it may have been between two moments, in order."""
+    for (before, after), (had, has) in zip(pairwise(trace.at_ns), pairwise(trace.queue_ns), strict=True):
+        if has > had and after > start_ns and before < end_ns:
+            yield Stretch(has - had, before, after)
 
 
-def _apart(spans: Iterable[Span], start_ns: int, end_ns: int) -> list[Span]:
-    """Cut spans that are in order to what lies between two moments, and each to what follows the one before it."""
-    found: list[Span] = []
-    for begun, ended in spans:
-        first, last = max(begun, found[-1][1] if found else start_ns), min(ended, end_ns)
-        if first < last:
-            found.append((first, last))
-    return found
+def _held_share(trace: GilTrace, first_ns: int, last_ns: int) -> float | None:
+    """Return the share of the looks from one moment to another, both included, that found the GIL held."""
+    looks = range(bisect_left(trace.at_ns, first_ns), bisect_right(trace.at_ns, last_ns))
+    return sum(trace.held[at] for at in looks) / len(looks) if looks else None
 
 
 def _within(spans: Sequence[Span], moment: int) -> bool:

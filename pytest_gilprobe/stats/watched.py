@@ -36,7 +36,8 @@ def while_running(fraction: Estimate | None, samples: Sequence[Sample]) -> Estim
     """Estimate the held share of the time for which a call was not queueing, on a busy machine.
 
     A thread that is pushed off its core while it holds the GIL goes on holding it, which on an idle machine it would
-    not. Where looks show when it queued, the others tell the share; else there are bounds. At the least, all queueing
+    not. Where looks show when it queued and what it did with the GIL then, that is taken off; else there are bounds, as
+    there are where that leaves less open. At the least, all queueing
     was with the GIL: a thread is often pushed off as it comes out of the kernel, and calls that ask it for something
     with the GIL held queue with it. At the most, a thread that woke up into the queue had not got it, and one that was
     pushed off had it half as often as while it ran (`PUSHED_OFF_HOLDING`). On a quiet machine the share is what was
@@ -45,8 +46,34 @@ def while_running(fraction: Estimate | None, samples: Sequence[Sample]) -> Estim
     queued = min(rounds.queue_share(samples) or 0.0, 0.99)
     if fraction is None or queued <= rounds.QUIET:
         return fraction
-    found = _held_unqueued(_unqueued(samples))
-    return bounded(fraction, queued, rounds.woken_share(samples)) if found is None else found
+    limits = bounded(fraction, queued, rounds.woken_share(samples))
+    found = less_queueing(_unqueued(samples))
+    return limits if found is None or limits.high - limits.low < found.high - found.low else found
+
+
+def less_queueing(apart: Sequence[Unqueued]) -> Estimate | None:
+    """Estimate the held share of the time without queueing from batches of which that was cut out.
+
+    What is left of a batch holds the edges of its stretches in the queue; those with the GIL are taken off. Of what
+    nobody saw, all was with the GIL or none of it.
+    """
+    seen = held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart])
+    running_ns = sum(one.running_ns for one in apart)
+    if seen is None or running_ns <= 0:
+        return None
+    left_ns = sum(one.end_ns - one.start_ns for one in apart)
+    edges_ns, unknown_ns = sum(one.edges_held_ns for one in apart), sum(one.unknown_ns for one in apart)
+    known_ns = sum(one.queued_ns - one.unknown_ns for one in apart)
+    likely = sum(one.held_ns for one in apart) / known_ns if known_ns else 0.5
+    value, low, high = (
+        min(1.0, max(0.0, (share * left_ns - edges_ns - unknown_held_ns) / running_ns))
+        for share, unknown_held_ns in (
+            (seen.value, likely * unknown_ns),
+            (seen.low, unknown_ns),
+            (seen.high, 0.0),
+        )
+    )
+    return replace(seen, value=value, low=low, high=high)
 
 
 def bounded(fraction: Estimate, queued: float, woken: float = 1.0) -> Estimate:
@@ -64,12 +91,12 @@ def in_queue(samples: Sequence[Sample]) -> float:
     """Return the share of its holding for which a call queued: as its looks show, else the most that it may be."""
     queued = rounds.queue_share(samples) or 0.0
     apart = _unqueued(samples)
-    looks = sum(one.looks for one in apart)
-    running = _held_unqueued(apart) if looks >= held.MIN_LOOKS else None
+    known_ns = sum(one.queued_ns - one.unknown_ns for one in apart)
+    running = less_queueing(apart) if known_ns > sum(one.unknown_ns for one in apart) else None
     if running is None:
         seen = held_fraction(samples)
         return min(1.0, queued / max(seen.value if seen is not None else 0.0, 1e-9))
-    with_gil = queued * sum(one.held for one in apart) / looks
+    with_gil = queued * sum(one.held_ns for one in apart) / known_ns
     return with_gil / max(with_gil + (1 - queued) * running.value, 1e-9)
 
 
@@ -77,10 +104,6 @@ def _unqueued(samples: Sequence[Sample]) -> list[Unqueued]:
     """Cut the time in the queue out of batches; none where one of those that were watched does not show it."""
     apart = [unqueued(sample) for sample in samples if sample.trace is not None]
     return [one for one in apart if one is not None] if None not in apart else []
-
-
-def _held_unqueued(apart: Sequence[Unqueued]) -> Estimate | None:
-    return held.pool([(one.trace, one.start_ns, one.end_ns) for one in apart])
 
 
 def longest_hold_s(samples: Sequence[Sample]) -> float | None:
