@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import Bound, Caution, Gil, Outcome
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.stats.estimates import kendall_tau, quotient
-from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call
+from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call, may_queue_unseen
 from pytest_gilprobe.stats.speedups import scaling_now
 from pytest_gilprobe.thresholds import NATIVE_BUSY, THROTTLED, gil_words
 
@@ -177,6 +177,11 @@ def _workers(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa:
 def _busy(evidence: Evidence, bound: Bound, gil: Gil) -> str | None:  # noqa: ARG001
     share = evidence.serial.run_queue_share
     if share is None or share < BUSY:
+        if may_queue_unseen([one.serial for one in evidence.measurement.rounds]):
+            return (
+                "other programs kept the CPUs busy: how long the threads that compute for a call had to queue for them "
+                "cannot be told"
+            )
         return None
     return (
         f"other programs kept the CPUs busy: serial calls queued for {numbers.percent(share)} of their time, which is "

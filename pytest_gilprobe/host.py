@@ -151,6 +151,21 @@ class RunQueueClock:
                 return
 
 
+def cpus_time_ns() -> tuple[int, int]:
+    """Return what all CPUs that this process may use have counted, and what of that they idled; zeros where untold."""
+    import psutil  # noqa: PLC0415 - only workers ask
+
+    try:
+        each = psutil.cpu_times(percpu=True)
+    except (psutil.Error, OSError, RuntimeError, ValueError):  # no /proc/stat, or one that is not as it should be
+        return 0, 0
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(each))
+    own = [each[number] for number in usable if number < len(each)]
+    idle = sum(one.idle + getattr(one, "iowait", 0.0) for one in own)
+    busy = sum(getattr(one, name, 0.0) for one in own for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+    return round((idle + busy) * 1e9), round(idle * 1e9)
+
+
 def children_time_ns() -> int:
     """Return the CPU time of this process's children that ended and were waited for, in nanoseconds; 0 where untold."""
     if resource is None:

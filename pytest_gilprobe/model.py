@@ -188,11 +188,12 @@ class SerialResult:
 class ThreadsResult:
     """What calls in N threads of one worker measured.
 
-    ``speedup`` is that of the calls alone; ``pool_speedup`` is what a `ThreadPoolExecutor` is
-    predicted to give, its hand-out cost counted. ``ceiling`` is 1 / GIL-held fraction: the speed-up that
-    no number of threads can pass. On a busy machine the intervals also reach to what other programs may have hidden:
-    ``pool_speedup_least`` and ``pool_speedup_most`` are the estimates of the pool's speed-up if all of that is against
-    the threads, and if it is for them; ``None`` where nothing is hidden.
+    ``speedup`` is that of the calls alone; ``pool_speedup`` is what a `ThreadPoolExecutor` is predicted to give, its
+    hand-out cost counted. ``hand_out_s_per_call`` is by how much a call takes longer there for the worker that makes
+    it; ``impossible`` tells that threads cannot be tried, or were not asked for. ``ceiling`` is 1 / GIL-held fraction:
+    the speed-up that no number of threads can pass. On a busy machine the intervals also reach to what other programs
+    may have hidden: ``pool_speedup_least`` and ``pool_speedup_most`` are the estimates of the pool's speed-up if all
+    of that is against the threads, and if it is for them; ``None`` where nothing is hidden.
     """
 
     outcome: Outcome
@@ -208,6 +209,7 @@ class ThreadsResult:
     hand_out_s_per_call: float | None = None
     run_queue_share: float | None = None
     shares: TimeShares | None = None
+    impossible: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,7 @@ class ProcessesResult:
     hand_out_s_per_call: float | None = None
     run_queue_share: float | None = None
     shares: TimeShares | None = None
+    impossible: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,13 +278,22 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BadEnd:
+    """How a strategy failed, hung or crashed before it turned out that nothing could be measured."""
+
+    strategy: Strategy
+    outcome: Outcome
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadResult:
     """One workload's line in a report.
 
-    Where nothing was measured, ``status`` is not ``probed`` and ``reason`` says why: then the verdict is
-    inconclusive, ``serial`` is ``None`` and the other strategies are ``skipped``. ``workers`` is the number of
-    threads or processes that were tried. ``callee`` is the function that was called, ``transfer`` what its arguments
-    and result cost to move, known where the workload was given as a function with its arguments.
+    Where nothing was measured, ``status`` is not ``probed`` and ``reason`` says why: then the verdict is inconclusive,
+    ``serial`` is ``None`` and the other strategies are ``skipped``. ``workers`` is the
+    number of threads or processes that were tried. ``callee`` is the function that was called, ``transfer`` what its
+    arguments and result cost to move, known where the workload was given as a function with its arguments.
     """
 
     nodeid: str
@@ -295,6 +307,7 @@ class WorkloadResult:
     processes: ProcessesResult
     callee: Callee | None = None
     transfer: Transfer | None = None
+    bad_ends: tuple[BadEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,6 +430,8 @@ class BatchReading:
     """What one worker measured in one batch: a reading per thread, and the whole process.
 
     ``children_cpu_ns`` is CPU time of child processes that ended in the batch and were waited for; 0 where untold.
+    ``cpus_ns`` is what all usable CPUs counted meanwhile, in coarse steps, and ``cpus_idle_ns`` what of that they
+    idled.
     """
 
     threads: tuple[ThreadReading, ...]
@@ -424,6 +439,8 @@ class BatchReading:
     peak_rss_bytes: int | None
     gil_enabled: bool
     children_cpu_ns: int = 0
+    cpus_ns: int = 0
+    cpus_idle_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -482,10 +499,14 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How a strategy ended, and the text for the user where that was not well."""
+    """How a strategy ended, and the text for the user where that was not well.
+
+    ``impossible`` tells that it cannot be run however often one tries, or was not asked for.
+    """
 
     outcome: Outcome
     error: str | None = None
+    impossible: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -528,7 +549,8 @@ class Machine:
 
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
     deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool, at best
-    and in the middle round (``_high_s``), and the CPU time of all who take part (``_cpu_s``).
+    and in the middle round (``_high_s``). By so much as ``_lost_s`` says a task that computes takes longer for its
+    worker than alone.
     ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and to end; ``import_s``
     how much longer where its workers, started by ``start_method``, must import the module of a workload's function
     first (0 where they inherit it). ``None`` was not measured.
@@ -542,8 +564,8 @@ class Machine:
     process_task_s: float | None = None
     thread_task_high_s: float | None = None
     process_task_high_s: float | None = None
-    thread_task_cpu_s: float | None = None
-    process_task_cpu_s: float | None = None
+    thread_lost_s: Estimate | None = None
+    process_lost_s: Estimate | None = None
     process_start_up_s: float | None = None
     start_method: str | None = None
     import_s: float | None = None

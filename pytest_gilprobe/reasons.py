@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation
+from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation, Strategy
 from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.stats import pools
 from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT
 
 if TYPE_CHECKING:
@@ -113,16 +114,16 @@ def _handing_out_decides(evidence: Evidence) -> bool:
 def _too_short(evidence: Evidence) -> str:
     """Say what a short call and its hand-out take, and how many calls a task needs where batches may gain."""
     machine, call_s = evidence.machine, evidence.serial.wall_s_per_call.value
-    pools = [
+    priced = [
         (name, cost, part.speedup)
         for name, cost, part in (
-            ("thread", machine.thread_task_s, evidence.threads),
-            ("process", machine.process_task_s, evidence.processes),
+            ("thread", pools.hand_out_s(machine, Strategy.THREADS), evidence.threads),
+            ("process", pools.hand_out_s(machine, Strategy.PROCESSES), evidence.processes),
         )
         if cost is not None
     ]
-    gaining = [pool for pool in pools if pool[2] is not None and pool[2].high >= WORTH_IT]
-    dear = " or ".join(f"{numbers.seconds(cost)} ({name} pool)" for name, cost, _ in gaining or pools)
+    gaining = [pool for pool in priced if pool[2] is not None and pool[2].high >= WORTH_IT]
+    dear = " or ".join(f"{numbers.seconds(cost)} ({name} pool)" for name, cost, _ in gaining or priced)
     said = f"a call takes {numbers.seconds(call_s)}, handing it out {dear}: keep it serial"
     if not gaining:
         return f"{said}; larger tasks would not help, since {_no_gain(evidence)}"

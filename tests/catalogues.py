@@ -23,6 +23,7 @@ METHOD_ROOMS = (
     "stats/rounds",
     "stats/doubt",
     "stats/speedups",
+    "stats/pools",
     "stats/reduce",
     "stats/held",
     "stats/queueing",

@@ -61,8 +61,13 @@ def reading(
     children_s: float = 0.0,
     gil: bool = True,
     rss: int | None = 50_000_000,
+    idle: float | None = None,
 ) -> BatchReading:
-    """Make a worker's reading; ``native_s`` is CPU time of other threads, ``children_s`` of child processes."""
+    """Make a worker's reading; ``native_s`` is CPU time of other threads, ``children_s`` of child processes.
+
+    ``idle`` is the share of their time that two CPUs idled meanwhile, ``None`` where that is untold.
+    """
+    cpus_ns = 0 if idle is None else 2 * max(one.end_ns - one.start_ns for one in threads)
     cpu = sum(one.cpu_ns for one in threads) + round(native_s * 1e9)
     return BatchReading(
         threads=threads,
@@ -70,13 +75,15 @@ def reading(
         children_cpu_ns=round(children_s * 1e9),
         peak_rss_bytes=rss,
         gil_enabled=gil,
+        cpus_ns=cpus_ns,
+        cpus_idle_ns=round(cpus_ns * (idle or 0.0)),
     )
 
 
 def serial(wall_s: float = 0.1, busy: float = 1.0, **changes: Any) -> Sample:
     """Make a serial batch of 10 calls."""
     trace = changes.pop("trace", None)
-    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss") if name in changes}
+    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss", "idle") if name in changes}
     one = thread(wall_s, cpu_s=changes.pop("cpu_s", wall_s * busy), **changes)
     return Sample(strategy=Strategy.SERIAL, readings=(reading(one, **known),), trace=trace)
 
@@ -84,14 +91,14 @@ def serial(wall_s: float = 0.1, busy: float = 1.0, **changes: Any) -> Sample:
 def threads(wall_s: float = 0.2, busy: float = 0.5, lanes: int = 2, **changes: Any) -> Sample:
     """Make a batch of 10 calls in each of two threads."""
     trace = changes.pop("trace", None)
-    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss") if name in changes}
+    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss", "idle") if name in changes}
     one = thread(wall_s, cpu_s=changes.pop("cpu_s", wall_s * busy), **changes)
     return Sample(strategy=Strategy.THREADS, readings=(reading(*[one] * lanes, **known),), trace=trace)
 
 
 def processes(wall_s: float = 0.1, busy: float = 1.0, workers: int = 2, **changes: Any) -> Sample:
     """Make a batch of 10 calls in each of two workers."""
-    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss") if name in changes}
+    known = {name: changes.pop(name) for name in ("native_s", "children_s", "gil", "rss", "idle") if name in changes}
     one = thread(wall_s, cpu_s=changes.pop("cpu_s", wall_s * busy), **changes)
     return Sample(strategy=Strategy.PROCESSES, readings=(reading(one, **known),) * workers)
 

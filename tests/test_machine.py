@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from evidence import estimate
 from fake_workers import FakePool, FakeWorker, lost
 
 from pytest_gilprobe import host
-from pytest_gilprobe.machine import CONTROL_ROUNDS, Surveyor
-from pytest_gilprobe.model import Strategy
+from pytest_gilprobe.machine import CONTROL_ROUNDS, Surveyor, lost_s
+from pytest_gilprobe.model import Estimate, Strategy
 from pytest_gilprobe.workers import handout
-from pytest_gilprobe.workers.protocol import Control, Failed, HandedOut, HandOut
+from pytest_gilprobe.workers.protocol import Control, Failed, HandedOut, HandOut, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,3 +136,53 @@ def test_import_in_a_real_pool(module: str, *, known: bool) -> None:
     """A real pool's workers tell how long a module takes, and nothing of one that they do not find."""
     asked = HandOut(strategy=Strategy.PROCESSES, workers=2, start_method="spawn", module=module)
     assert (handout.measure(asked).import_s is not None) is known
+
+
+# What workers lose
+
+
+def handed_out(alone_s: float, pooled_s: float, *, least: float = 1.0, queued: float = 0.0) -> HandedOut:
+    """Make what a pool told of tasks that took so long alone and in the pool, where less in the best round."""
+    work = Work(
+        alone_s=alone_s, pooled_s=pooled_s, alone_least_s=alone_s, pooled_least_s=pooled_s * least, queued=queued
+    )
+    return HandedOut(task_s=1e-5, start_up_s=0.0, task_cpu_s=6e-5, work=work)
+
+
+def test_what_scales_loses_nothing() -> None:
+    """Two workers that do two tasks in the time of one, on a machine that scales to 2, lose nothing."""
+    found = lost_s(handed_out(4e-4, 2e-4), estimate(2.0))
+    assert found is not None
+    assert found.value == pytest.approx(0.0)
+
+
+def test_what_a_worker_loses_is_a_tasks_share_of_the_pool_beyond_the_task() -> None:
+    """A task of 0.4 ms that two workers finish every 0.3 ms takes each of them 0.6 ms."""
+    found = lost_s(handed_out(4e-4, 3e-4, least=0.9), estimate(2.0))
+    assert found is not None
+    assert (found.low, found.value, found.high) == pytest.approx((1.4e-4, 2e-4, 2.6e-4))
+
+
+@pytest.mark.parametrize(("pooled_s", "most"), [(5e-3, 24e-5), (25e-5, 1e-4)])
+def test_on_a_busy_machine_what_is_lost_is_told_by_cpu_time(pooled_s: float, most: float) -> None:
+    """A pool has more to wake than one thread alone, so other programs make it lose more; less than seen it cannot."""
+    found = lost_s(handed_out(4e-4, pooled_s, queued=0.4), estimate(2.0))
+    assert found is not None
+    assert (found.low, found.value, found.high) == pytest.approx((6e-5, min(12e-5, most), most))
+
+
+@pytest.mark.parametrize(("pool", "scaling"), [(None, estimate(2.0)), (handed_out(4e-4, 3e-4), None)])
+def test_what_was_not_measured_is_not_made_up(pool: HandedOut | None, scaling: Estimate | None) -> None:
+    """Without the pool, or without how the machine scales, nothing is known of the loss."""
+    assert lost_s(pool, scaling) is None
+
+
+@pytest.mark.parametrize("strategy", [Strategy.THREADS, Strategy.PROCESSES])
+def test_a_real_pool_tells_what_tasks_cost_that_compute(strategy: Strategy) -> None:
+    """Both pools tell times alone and in the pool, and the CPU time of an empty task."""
+    found = handout.measure(HandOut(strategy=strategy, workers=2, start_method="spawn"))
+    assert found.work is not None
+    assert 0 < found.work.alone_least_s <= found.work.alone_s
+    assert 0 < found.work.pooled_least_s <= found.work.pooled_s
+    assert found.work.queued >= 0
+    assert found.task_cpu_s

@@ -10,7 +10,7 @@ from evidence import SERIAL, estimate, machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe.model import Machine, SerialResult, Transfer
+from pytest_gilprobe.model import Estimate, Machine, SerialResult, Transfer
 from pytest_gilprobe.stats import pools
 
 # The thread that hands out
@@ -60,7 +60,7 @@ def test_hand_out_has_an_interval() -> None:
     assert far == estimate(2.0)
 
 
-# The CPUs, and the GIL
+# What workers lose, the GIL, and the CPUs
 
 
 def calls(call_s: float, busy: float = 1.0, held: float | None = 1.0) -> SerialResult:
@@ -70,47 +70,39 @@ def calls(call_s: float, busy: float = 1.0, held: float | None = 1.0) -> SerialR
     return replace(SERIAL, wall_s_per_call=estimate(call_s), cpu_s_per_call=cpu, gil_held_fraction=fraction)
 
 
-def costs(task_s: float, cpu_s: float | None, *, high: float = 1.0, cpus: int = 2) -> Machine:
-    """Make a machine whose pools cost so much for each task, in wall time and in CPU time."""
-    return machine(
-        cpus=cpus,
-        thread_task_s=task_s,
-        process_task_s=task_s,
-        thread_task_high_s=task_s * high,
-        process_task_high_s=task_s * high,
-        thread_task_cpu_s=cpu_s,
-        process_task_cpu_s=cpu_s,
-    )
+def costs(task_s: float, lost: Estimate | None = None, *, cpus: int = 2) -> Machine:
+    """Make a machine whose pools can hand out a task in so many seconds, and lose some with each."""
+    return machine(cpus=cpus, thread_task_s=task_s, process_task_s=task_s, thread_lost_s=lost, process_lost_s=lost)
 
 
-def test_handing_out_takes_cpu_time_from_calls_that_fill_every_cpu() -> None:
-    """Two workers on two CPUs leave none for the parent: calls of 110 us that cost 97 us of CPU time gain nearly 1x."""
-    found = pools.of_processes(estimate(2.0), calls(110e-6), costs(68e-6, 97e-6), None)
-    assert found.value == pytest.approx(2 * 110 / (110 + 97))
+@pytest.mark.parametrize(("call_us", "gain"), [(97, 0.85), (337, 1.23), (739, 1.51), (1331, 1.58)])
+def test_workers_lose_time_with_every_task(call_us: float, gain: float) -> None:
+    """Processes that lose 0.21 ms with each task come within 15 % or so of what pools on two CPUs were seen to give.
+
+    Of calls shorter than a quarter of that it is on the low side: such tasks lose less.
+    """
+    found = pools.of_processes(estimate(2.0), calls(call_us * 1e-6), costs(72e-6, estimate(211e-6)), None)
+    assert found.value == pytest.approx(2 * call_us / (call_us + 211))
+    assert found.value == pytest.approx(gain, rel=0.3 if call_us < 300 else 0.1)
 
 
-def test_where_cpus_are_left_handing_out_takes_none_from_the_calls() -> None:
-    """Eight CPUs have room for two workers and the parent: what one thread hands out is the limit."""
-    found = pools.of_processes(estimate(2.0), calls(110e-6), costs(68e-6, 97e-6, cpus=8), None)
+def test_where_nothing_is_lost_one_thread_that_hands_out_is_the_limit() -> None:
+    """Eight CPUs have room for two workers and the parent: a call is done no sooner than the next is handed out."""
+    found = pools.of_processes(estimate(2.0), calls(110e-6), costs(68e-6, estimate(0.0), cpus=8), None)
     assert found.value == pytest.approx(110 / 68)
 
 
-def test_calls_that_wait_leave_cpu_time_for_the_hand_out() -> None:
-    """Waiting takes no CPU: two overlap whatever handing out costs beside them."""
-    assert pools.of_threads(estimate(2.0), calls(1e-3, busy=0.0, held=0.0), costs(1e-5, 1e-5)) == estimate(2.0)
+def test_what_is_lost_has_an_interval() -> None:
+    """The low end is that of the most that is lost, the high end that of the least."""
+    found = pools.of_processes(estimate(2.0), calls(1e-3), costs(1e-6, estimate(1e-4, 0.0, 1e-3)), None)
+    assert (found.low, found.value, found.high) == pytest.approx((1.0, 2 / 1.1, 2.0))
 
 
-@pytest.mark.parametrize(("gil", "most"), [(True, 22 / (0.5 * 22 + 15)), (False, 2 * 22 / (22 + 15))])
+@pytest.mark.parametrize(("gil", "most"), [(True, 22 / (0.5 * 22 + 6)), (False, 2.0)])
 def test_handing_out_to_threads_takes_the_gil(gil: bool, most: float) -> None:  # noqa: FBT001 - a parameter
     """Where there is a GIL, calls that hold it for half of their time and the hand-out take turns at it."""
-    found = pools.of_threads(estimate(2.0), calls(22e-6, held=0.5), costs(1e-9, 15e-6), gil=gil)
+    found = pools.of_threads(estimate(2.0), calls(22e-6, held=0.5), costs(6e-6), gil=gil)
     assert found.value == pytest.approx(most)
-
-
-def test_a_hand_out_that_takes_longer_in_most_rounds_takes_more_cpu_time() -> None:
-    """The low end is that of the middle round, in CPU time as in wall time."""
-    found = pools.of_processes(estimate(2.0), calls(1e-3), costs(1e-4, 1e-4, high=3.0), None)
-    assert (found.low, found.value) == pytest.approx((2 / 1.3, 2 / 1.1))
 
 
 @given(
@@ -131,8 +123,9 @@ def test_a_pool_is_never_better_than_the_calls_and_its_interval_holds_it(
     prices: tuple[float | None, float | None],
 ) -> None:
     """Whatever it costs: the value is no more than the bare calls', and lies between its ends."""
-    cpu_s, moving = prices
-    bare, serial, on = estimate(gain, gain / width, gain * width), calls(call_s, busy, held), costs(1e-5, cpu_s)
+    lost_s, moving = prices
+    lost = None if lost_s is None else estimate(lost_s, lost_s / width, lost_s * width)
+    bare, serial, on = estimate(gain, gain / width, gain * width), calls(call_s, busy, held), costs(1e-5, lost)
     moved = (
         None
         if moving is None

@@ -447,3 +447,33 @@ def test_nothing_is_hidden_on_a_quiet_machine() -> None:
     _, together, apart = reduce(measurement(PYTHON_LOOP), machine())
     assert (together.pool_speedup_least, together.pool_speedup_most) == (None, None)
     assert (apart.over_threads_least, apart.over_threads_most) == (None, None)
+
+
+def test_a_heartbeats_share_is_corrected_by_its_own_queueing() -> None:
+    """A pass that queued for 60 % of its time is as open as that makes it, be the rounds as quiet as they may."""
+    beats = trace(0.7, looks=200, span_s=0.2, method=GilMethod.HEARTBEAT)
+    beats = replace(beats, late_ns=(0,) * 200)
+    passed = serial(0.2, cpu_s=0.08, queue_s=0.12, waits=0, preemptions=20, trace=beats)
+    found = reduce(measurement(heartbeat=passed, gil_unwatched="forbidden"), machine())[0].gil_held_fraction
+    assert found is not None
+    assert found.low < 0.3
+    assert found.high > 0.9
+
+
+def test_calls_whose_helpers_may_have_queued_leave_everything_open() -> None:
+    """Threads win a larger part of crowded CPUs, which reads as 1.5x; and a call that waited may have computed."""
+    one = Round(
+        serial=serial(0.1, busy=0.0, native_s=0.067, idle=0.0),
+        threads=threads(0.133, busy=0.0, native_s=0.134, idle=0.0),
+        processes=processes(0.133, busy=0.0, native_s=0.067, idle=0.0),
+    )
+    alone, together, apart = reduce(measurement(*[one] * 3), machine())
+    assert alone.cpu_utilization.high == 1.0
+    for part in (together, apart):
+        assert part.speedup is not None
+        assert part.speedup.low <= 1.0
+    room = replace(one, serial=serial(0.1, busy=0.0, native_s=0.067, idle=0.5))
+    alone, together, _ = reduce(measurement(*[room] * 3), machine())
+    assert alone.cpu_utilization.high < 0.8
+    assert together.speedup is not None
+    assert together.speedup.low > 1.3

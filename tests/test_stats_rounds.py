@@ -144,3 +144,23 @@ def test_parallel_samples_share_one_definition() -> None:
     one, other = threads(0.1, 1.0), processes(0.1, 1.0)
     assert rounds.s_per_call(one, less_queue=True) == rounds.s_per_call(other, less_queue=True)
     assert rounds.totals_s(one) == rounds.totals_s(other)
+
+
+# What nobody sees
+
+
+@pytest.mark.parametrize(
+    ("sample", "unseen"),
+    [
+        (serial(busy=0.0, native_s=0.06, idle=0.0), True),  # a helper has 30 % of two CPUs, others all the rest
+        (serial(busy=0.0, native_s=0.06, idle=0.3), False),  # there was room for more
+        (serial(busy=0.0, native_s=0.19, idle=0.0), False),  # the helpers had the CPUs for themselves
+        (serial(busy=0.0, native_s=0.06), False),  # untold
+        (serial(busy=0.3, idle=0.0), False),  # no helpers: the calling thread tells how long it queued
+        (serial(busy=0.3, queue_s=None, idle=0.0), True),  # unless the system does not say that
+        (serial(busy=0.98, queue_s=None, idle=0.5), False),
+    ],
+)
+def test_helpers_that_may_have_queued_are_known_by_crowded_cpus(sample: Sample, unseen: bool) -> None:  # noqa: FBT001 - a parameter
+    """Where other threads computed for a call and nothing was left idle, how long they queued is unknown."""
+    assert rounds.may_queue_unseen([sample]) is unseen

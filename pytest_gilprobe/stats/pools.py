@@ -1,117 +1,106 @@
 """What is left of a speed-up in a pool of the standard library: handing calls out and moving their data has its price.
 
-Three things limit a pool, and the least of them counts:
+* A worker loses time with every task: it is woken, takes the task, gives its result back; and where there are no more
+  CPUs than workers, the thread that hands out takes its own from them.
+* One thread hands out, and pickles what it has to move: a pool is no faster than that.
+* In a pool of threads handing out needs the GIL, which calls then do without.
+* Moving data takes CPU time on both sides, for which it takes turns with the calls.
 
-* the calls themselves, with what their worker has to move for them;
-* the one thread that hands them out, with what it has to move: it works beside the workers;
-* the CPUs, which all of that shares with the calls. A pool with as many workers as there are CPUs leaves none for the
-  thread that hands out: empty tasks through two processes on two CPUs took 68 us each, of which the parent computed
-  for 64 us and the workers for 34 us.
-
-In a pool of threads, handing out needs the GIL as well, which calls then do without.
+What is lost is measured with tasks that compute (``workers/handout.py``). Empty ones take 45 to 72 us in a process
+pool and 4 to 6 us in one of threads, where those that compute lose 130 to 240 us and 22 to 41 us each (CPython 3.11,
+two CPUs): a call of 100 us that gains 2x in processes gains 0.85x in their pool, one of 10 us that gains 2x in threads
+0.6x.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import Estimate
+from pytest_gilprobe.model import Estimate, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_gilprobe.model import Machine, SerialResult, Transfer
 
+NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
+"""What is lost where that was not measured."""
+
 
 def of_threads(speedup: Estimate, serial: SerialResult, machine: Machine, *, gil: bool = True) -> Estimate:
     """Predict the speed-up of a `ThreadPoolExecutor` from that of the bare calls; ``gil`` is whether there is one."""
-    costs = (machine.thread_task_s, machine.thread_task_high_s)
-    found = handed_out(speedup, serial.wall_s_per_call, *costs)
-    beside_s = _range(machine.thread_task_cpu_s, *costs)
-    held = serial.gil_held_fraction
-    if gil and held is not None and beside_s is not None:
-        found = _capped(found, _rates(1, serial.wall_s_per_call, held.value, (held.low, held.high), beside_s))
-    return _with_cpus(found, serial, machine, beside_s)
+    call_s, held, task_s = serial.wall_s_per_call, serial.gil_held_fraction, machine.thread_task_s
+    found = handed_out(speedup, call_s, task_s, machine.thread_task_high_s, _lost(machine, machine.thread_lost_s))
+    if not gil or held is None or task_s is None:
+        return found
+    high_s = max(task_s, machine.thread_task_high_s or 0.0)
+    turns = ((call_s.value, held.value, task_s), (call_s.low, held.high, high_s), (call_s.high, held.low, task_s))
+    return _capped(found, (one / max(one * share + task, 1e-12) for one, share, task in turns))
 
 
 def of_processes(speedup: Estimate, serial: SerialResult, machine: Machine, transfer: Transfer | None) -> Estimate:
     """Predict the speed-up of a `ProcessPoolExecutor` from that of the bare calls and their data's price."""
-    costs = (machine.process_task_s, machine.process_task_high_s)
-    found = handed_out(speedup, serial.wall_s_per_call, *costs, transfer=transfer)
-    beside_s = _range(machine.process_task_cpu_s, *costs)
-    if transfer is not None:
-        moving_s = transfer.parent_s + transfer.worker_s
-        beside_s = tuple(one + moving_s for one in beside_s or (0.0, 0.0))
-    return _with_cpus(found, serial, machine, beside_s)
+    call_s, lost = serial.wall_s_per_call, machine.process_lost_s
+    costs = machine.process_task_s, machine.process_task_high_s, _lost(machine, lost)
+    found = handed_out(speedup, call_s, *costs, transfer=transfer)
+    if transfer is None:
+        return found
+    task_s = machine.process_task_s or 0.0
+    beside = lost or Estimate(value=task_s, low=task_s, high=task_s)
+    moving_s, cpu = transfer.parent_s + transfer.worker_s, serial.cpu_s_per_call
+    wanted = (
+        (call_s.value, cpu.value + beside.value),
+        (call_s.low, cpu.high + beside.high),
+        (call_s.high, cpu.low + beside.low),
+    )
+    return _capped(found, (machine.cpus * one / max(busy + moving_s, 1e-12) for one, busy in wanted))
 
 
-def handed_out(
+def hand_out_s(machine: Machine, strategy: Strategy) -> float | None:
+    """Tell what handing out one call costs: by how much it takes longer for its worker; None where not measured."""
+    threads = strategy is Strategy.THREADS
+    lost = machine.thread_lost_s if threads else machine.process_lost_s
+    task_s = machine.thread_task_s if threads else machine.process_task_s
+    return task_s if lost is None else max(lost.value, task_s or 0.0)
+
+
+def handed_out(  # noqa: PLR0913 - what a pool adds, one by one
     speedup: Estimate,
     call_s: Estimate,
     task_s: float | None,
     task_high_s: float | None = None,
+    lost_s: Estimate = NOTHING,
+    *,
     transfer: Transfer | None = None,
 ) -> Estimate:
-    """Predict what one thread that hands calls out leaves of the bare calls' speed-up.
+    """Predict what handing out leaves of the bare calls' speed-up.
 
-    A pool finishes a call every max(call / speed-up, hand-out). ``task_s`` None costs nothing; the low end is that of
-    ``task_high_s``, where it is known. A ``transfer`` adds its two sides: the workers' to the call, the parent's to
-    the hand-out.
+    A pool finishes a call every max(call / speed-up + lost, hand-out). ``task_s`` None costs nothing; the low end is
+    that of ``task_high_s``, where it is known. A ``transfer`` adds its two sides: the workers' to the call, the
+    parent's to the hand-out.
     """
-    if task_s is None and transfer is None:
-        return speedup
     moving_s, beside = (transfer.parent_s, transfer.worker_s) if transfer is not None else (0.0, 0.0)
     best = task_s or 0.0
     value, low, high = (
-        min(gain * (call / (call + beside)), call / max(task + moving_s, 1e-12))
-        for gain, call, task in (
-            (speedup.value, call_s.value, best),
-            (speedup.low, call_s.low, max(best, task_high_s or 0.0)),
-            (speedup.high, call_s.high, best),
+        call / max((call + beside) / max(gain, 1e-12) + lost, task + moving_s, 1e-12)
+        for gain, call, lost, task in (
+            (speedup.value, call_s.value, lost_s.value, best),
+            (speedup.low, call_s.low, lost_s.high, max(best, task_high_s or 0.0)),
+            (speedup.high, call_s.high, lost_s.low, best),
         )
     )
-    return Estimate(value=value, low=low, high=high, confidence=speedup.confidence)
+    return Estimate(value=value, low=min(low, value), high=max(high, value), confidence=speedup.confidence)
 
 
-def _range(cpu_s: float | None, task_s: float | None, task_high_s: float | None) -> tuple[float, ...] | None:
-    """Return the CPU time that a task costs, and at the most: as much more as it takes longer; None where unknown."""
-    if cpu_s is None:
-        return None
-    return cpu_s, cpu_s * (max(1.0, task_high_s / task_s) if task_s and task_high_s else 1.0)
-
-
-def _with_cpus(pool: Estimate, serial: SerialResult, machine: Machine, beside_s: tuple[float, ...] | None) -> Estimate:
-    """Cap a pool by what the CPUs have room for: the calls, and what takes CPU time beside them."""
-    if beside_s is None:
-        return pool
-    wall, cpu = serial.wall_s_per_call, serial.cpu_s_per_call
-    busy = cpu.value / max(wall.value, 1e-12)
-    ends = cpu.low / max(wall.high, 1e-12), cpu.high / max(wall.low, 1e-12)
-    return _capped(pool, _rates(machine.cpus, wall, busy, ends, beside_s))
-
-
-def _rates(
-    room: int, call_s: Estimate, share: float, ends: tuple[float, float], beside_s: tuple[float, ...]
-) -> tuple[float, ...]:
-    """Return how often a call fits into its own time, where it and its hand-out take turns at something.
-
-    There is ``room`` for so many at once; a call takes a ``share`` of its time, and ``beside_s`` is the hand-out's, as
-    likely and at the most. Given are the value, the low end and the high end.
-    """
-    likely, most = beside_s
-    return tuple(
-        room * one / max(one * part + beside, 1e-12)
-        for one, part, beside in (
-            (call_s.value, share, likely),
-            (call_s.low, ends[1], most),
-            (call_s.high, ends[0], likely),
-        )
-    )
+def _lost(machine: Machine, lost_s: Estimate | None) -> Estimate:
+    """Return how much later a pool finishes each call for what its workers lose with it: they lose side by side."""
+    if lost_s is None or machine.scaling is None:
+        return NOTHING
+    lanes = max(1.0, min(machine.scaling.value, machine.scaling_workers or 1))
+    low, value, high = (end / lanes for end in (lost_s.low, lost_s.value, lost_s.high))
+    return Estimate(value=value, low=low, high=high, confidence=lost_s.confidence)
 
 
 def _capped(pool: Estimate, most: Iterable[float]) -> Estimate:
     value, low, high = (min(end, cap) for end, cap in zip((pool.value, pool.low, pool.high), most, strict=True))
-    if not math.isfinite(value):
-        return pool
     return Estimate(value=value, low=min(low, value), high=max(high, value), confidence=pool.confidence)

@@ -13,6 +13,7 @@ from pytest_gilprobe.model import (
     ProcessesResult,
     Sample,
     SerialResult,
+    Strategy,
     ThreadsResult,
     TimeShares,
 )
@@ -50,8 +51,10 @@ def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: 
     per_call = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
     cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
     utilization = estimates.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
+    if rounds.may_queue_unseen(samples):
+        utilization = replace(utilization, high=1.0)
     batches = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
-    fraction = watched.while_running(watched.held_fraction(batches), samples)
+    fraction = watched.while_running(watched.held_fraction(batches), [one for one in batches if one.trace is not None])
     return SerialResult(
         calls=sum(rounds.calls_in(sample) for sample in samples),
         rounds=len(samples),
@@ -72,7 +75,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     pairs = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
     end = _end(measurement.threads_end, measurement, bool(pairs))
     if end.outcome is not Outcome.OK:
-        return ThreadsResult(outcome=end.outcome, error=end.error)
+        return ThreadsResult(outcome=end.outcome, error=end.error, impossible=end.impossible)
     samples = [sample for _, sample in pairs]
     hidden = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
     ceiling = watched.ceiling(serial.gil_held_fraction)
@@ -103,7 +106,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
         cpu_s_per_call=_cpu_per_call(samples),
         gil_held_fraction=fraction,
         ceiling=ceiling.value if ceiling is not None else None,
-        hand_out_s_per_call=machine.thread_task_s,
+        hand_out_s_per_call=pools.hand_out_s(machine, Strategy.THREADS),
         run_queue_share=rounds.queue_share(samples),
         shares=_shares(samples, fraction, lanes=measurement.workers, serial=serial.shares),
     )
@@ -115,7 +118,9 @@ def _processes(
     pairs = [(one.serial, one.processes) for one in measurement.rounds if one.processes is not None]
     end = _end(measurement.processes_end, measurement, bool(pairs))
     if end.outcome is not Outcome.OK:
-        return ProcessesResult(outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s)
+        return ProcessesResult(
+            outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s, impossible=end.impossible
+        )
     samples = [sample for _, sample in pairs]
     lanes = speedups.lanes_of(pairs, less_queue=less_queue)
     speedup = speedups.estimated(pairs, speedups.batch_noise(measurement, machine, less_queue=less_queue), lanes)
@@ -136,7 +141,7 @@ def _processes(
         cpu_s_per_call=_cpu_per_call(samples),
         start_up_s=measurement.start_up_s,
         rss_bytes_per_worker=max((known for known in memory if known is not None), default=None),
-        hand_out_s_per_call=machine.process_task_s,
+        hand_out_s_per_call=pools.hand_out_s(machine, Strategy.PROCESSES),
         run_queue_share=rounds.queue_share(samples),
         shares=_shares(samples, None, lanes=1),
     )

@@ -19,6 +19,9 @@ AGREEMENT = 0.12
 """How far times of calls that should be alike may differ in a quiet round: four times the least noise."""
 OTHERS = 0.05
 """Share of its time for which other threads of the process must compute to count: less is the clocks' grain."""
+CROWDED = 0.1
+"""CPUs are crowded when less than this share of their time is idle, and more than it other programs': the kernel counts
+CPU time in steps of 10 ms, about a tenth of a batch of 50 ms on two CPUs."""
 WOKEN_LONGER = 2.0
 """A thread that wakes up into the run queue is taken to stay there for so many times as long as one that was pushed off
 its CPU, at the most: a scheduler that shares fairly keeps it waiting no longer, and most let it go first."""
@@ -86,6 +89,28 @@ def cpu_utilization(sample: Sample) -> float:
     running = max(wall - (queue or 0.0), cpu, 1e-9)
     whole = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
     return min(1.0, (whole if whole - cpu > running * OTHERS else cpu) / running)
+
+
+def may_queue_unseen(samples: Sequence[Sample]) -> bool:
+    """Tell whether serial calls may have queued for a CPU where nobody saw it.
+
+    Only the thread that makes a call tells how long it queued, and not on every system. What computes in other threads
+    for it may queue unseen where other programs took their part of the CPUs and left next to nothing idle.
+    """
+    wall, cpu, queue = (sum(parts) for parts in zip(*map(_known_s, samples), strict=True))
+    whole = sum(reading.process_cpu_ns for sample in samples for reading in sample.readings) / 1e9
+    untold = queue_share(samples) is None
+    if not untold and whole - cpu <= max(wall - queue, cpu) * OTHERS:
+        return False
+    readings = [reading for sample in samples for reading in sample.readings]
+    cpus, idle = sum(one.cpus_ns for one in readings), sum(one.cpus_idle_ns for one in readings)
+    own = sum(one.process_cpu_ns + one.children_cpu_ns for one in readings)
+    return cpus > 0 and idle < cpus * CROWDED and cpus - idle - own > cpus * CROWDED
+
+
+def _known_s(sample: Sample) -> tuple[float, float, float]:
+    wall, cpu, queue = totals_s(sample)
+    return wall, cpu, queue or 0.0
 
 
 def queue_share(samples: Sequence[Sample]) -> float | None:

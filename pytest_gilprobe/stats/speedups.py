@@ -118,23 +118,27 @@ def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
 
 
 def is_busy(measurement: Measurement) -> bool:
-    """Tell whether other programs kept serial calls waiting for a CPU."""
-    return not all(rounds.is_unqueued(one) for one in measurement.rounds)
+    """Tell whether other programs kept serial calls waiting for a CPU, or may have."""
+    return not all(rounds.is_unqueued(one) for one in measurement.rounds) or _may_queue_unseen(measurement)
+
+
+def _may_queue_unseen(measurement: Measurement) -> bool:
+    return rounds.may_queue_unseen([one.serial for one in measurement.rounds])
 
 
 def in_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> Estimate:
     """Cap a speed-up by what the CPUs leave room for, on a busy machine; on a quiet one it was measured.
 
     A call needs CPU time, its native helper threads' included, and there are so many CPUs. With other programs on them,
-    more workers also win a larger part of them, which reads as a speed-up. Of calls that are parallel inside that
-    leaves nothing known but the cap.
+    more workers also win a larger part of them, which reads as a speed-up. Of calls that are parallel inside, or whose
+    helper threads may have queued unseen, that leaves nothing known but the cap.
     """
     if not is_busy(measurement):
         return estimate
     width = rounds.width(measurement.rounds)
     room = max(1.0, machine.cpus / max(width, 1e-9))
     in_it = capped(estimate, room)
-    inside = width > 1 + NATIVE_BUSY and room < measurement.workers
+    inside = (width > 1 + NATIVE_BUSY and room < measurement.workers) or _may_queue_unseen(measurement)
     return replace(in_it, low=min(in_it.low, 1.0)) if inside else in_it
 
 

@@ -187,17 +187,19 @@ class _Lane:
             self.ready.set()
 
 
-def _spent_ns() -> tuple[int, int]:
-    """Return the CPU time so far of this process, and of its children that ended, in nanoseconds."""
-    return host.process_time_ns(), host.children_time_ns()
+def _spent_ns() -> tuple[int, int, int, int]:
+    """Return the CPU time so far, in nanoseconds: own, of children that ended, of all CPUs, and what those idled."""
+    return host.process_time_ns(), host.children_time_ns(), *host.cpus_time_ns()
 
 
-def _whole(threads: tuple[ThreadReading, ...], before: tuple[int, int]) -> BatchReading:
-    own, children = _spent_ns()
+def _whole(threads: tuple[ThreadReading, ...], before: tuple[int, int, int, int]) -> BatchReading:
+    own, children, cpus, idle = (after - earlier for after, earlier in zip(_spent_ns(), before, strict=True))
     return BatchReading(
         threads=threads,
-        process_cpu_ns=own - before[0],
-        children_cpu_ns=children - before[1],
+        process_cpu_ns=own,
+        children_cpu_ns=children,
+        cpus_ns=max(0, cpus),
+        cpus_idle_ns=max(0, idle),
         peak_rss_bytes=host.peak_rss_bytes(),
         gil_enabled=host.gil_enabled(),
     )

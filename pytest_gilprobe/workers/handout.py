@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from hashlib import sha256
 from statistics import median
 
 from pytest_gilprobe import host
 from pytest_gilprobe.model import Strategy
-from pytest_gilprobe.workers.protocol import HandedOut, HandOut
+from pytest_gilprobe.workers.batch import Queueing
+from pytest_gilprobe.workers.protocol import HandedOut, HandOut, Work
 
 TASKS = 40
 """Empty tasks handed out in a round: enough that the pool's threads or processes are all awake for most of them."""
 ROUNDS = 15
 """Of which the best counts: on a busy machine a few of them are undisturbed."""
+WORK_S = {Strategy.THREADS: 60e-6, Strategy.PROCESSES: 400e-6}
+"""How long a task is that computes: about as long as calls for which it is open whether a pool is worth it. What is
+lost to handing out grows with the length (seen of processes: 0.13 ms of tasks of 0.1 ms, 0.24 ms of 0.8 ms)."""
+WORK_TASKS = {Strategy.THREADS: 60, Strategy.PROCESSES: 24}
+"""In a round: with few, a pool of threads is done before all of them take part (seen: 13 us lost, not 25)."""
+WORK_ROUNDS = {Strategy.THREADS: 15, Strategy.PROCESSES: 9}
+"""Of which the middle one counts: the best is one in which a worker was woken early by chance."""
+BLOCK = bytes(1 << 14)
+"""What a task hashes over and over: long enough for `hashlib` to let go of the GIL (over 2,047 bytes)."""
+
+
+def compute(blocks: int) -> None:
+    """Be the task that computes without the GIL: for about so many times 10 us."""
+    for _ in range(blocks):
+        sha256(BLOCK).digest()
 
 
 def nothing(_: object) -> None:
@@ -58,6 +76,10 @@ def measure(question: HandOut) -> HandedOut:
 
     The CPU time is the mean of all rounds, of this process and of those workers that told their clocks before and after
     them; other programs do not add to it.
+
+    Empty tasks tell how fast one thread can hand out, but not what handing out takes from workers that have something
+    to do: threads that give up the GIL in their tasks must be woken for each (seen: 6 us for an empty task, 30 us lost
+    in one that computes). So tasks that compute are timed as well, alone and in the pool.
     """
     if question.module is not None:
         return measure_import(question)
@@ -66,8 +88,9 @@ def measure(question: HandOut) -> HandedOut:
         list(pool.map(nothing, range(question.workers)))
         ready = host.perf_counter_ns()
         before = _cpu_clocks(pool)
-        costs = [_round_s(pool) for _ in range(ROUNDS)]
+        costs = [_seconds(lambda: list(pool.map(nothing, range(TASKS)))) / TASKS for _ in range(ROUNDS)]
         after = _cpu_clocks(pool)
+        work = _work(pool, question.strategy)
         ending = host.perf_counter_ns()
     start_up = (ready - started + host.perf_counter_ns() - ending) / 1e9
     cpu_ns = sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
@@ -75,6 +98,7 @@ def measure(question: HandOut) -> HandedOut:
         task_s=min(costs),
         task_high_s=median(costs),
         task_cpu_s=cpu_ns / 1e9 / (TASKS * (ROUNDS + 1)),  # the tasks that told the clocks count too
+        work=work,
         start_up_s=0.0 if question.strategy is Strategy.THREADS else start_up / question.workers,
     )
 
@@ -93,8 +117,30 @@ def _cpu_clocks(pool: Executor) -> dict[int, int]:
     return dict(sorted(pool.map(cpu_clock, range(TASKS)))) | dict([cpu_clock(None)])
 
 
-def _round_s(pool: Executor) -> float:
+def _work(pool: Executor, strategy: Strategy) -> Work:
+    """Time tasks that compute, alone and in a pool, in turn."""
+    tasks = WORK_TASKS[strategy]
+    one_s = min(_seconds(lambda: compute(1)) for _ in range(tasks))
+    blocks = [max(1, round(WORK_S[strategy] / one_s))] * tasks
+    alone: list[float] = []
+    pooled: list[float] = []
+    queued_ns = 0
+    for _ in range(WORK_ROUNDS[strategy]):
+        queueing = Queueing()
+        alone.append(_seconds(lambda: list(map(compute, blocks))) / tasks)
+        queued_ns += queueing.until_ns(host.perf_counter_ns()) or 0
+        queueing.close()
+        pooled.append(_seconds(lambda: list(pool.map(compute, blocks))) / tasks)
+    return Work(
+        alone_s=median(alone),
+        pooled_s=median(pooled),
+        alone_least_s=min(alone),
+        pooled_least_s=min(pooled),
+        queued=queued_ns / 1e9 / max(sum(alone) * tasks, 1e-9),
+    )
+
+
+def _seconds(action: Callable[[], object]) -> float:
     started = host.perf_counter_ns()
-    for _ in pool.map(nothing, range(TASKS)):
-        pass
-    return (host.perf_counter_ns() - started) / 1e9 / TASKS
+    action()
+    return (host.perf_counter_ns() - started) / 1e9

@@ -158,11 +158,26 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Seconds that a task took which computes without the GIL: alone, and one of many in a pool.
+
+    Both are those of the middle round, and of the best one (``_least_s``). ``queued`` is the share of its time for
+    which the thread that ran them alone was kept from its core.
+    """
+
+    alone_s: float
+    pooled_s: float
+    alone_least_s: float
+    pooled_least_s: float
+    queued: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOut:
     """What a pool costs: per task, and to start and end one worker (0 for threads).
 
     ``task_s`` is that of the best round, ``task_high_s`` of the middle one; ``task_cpu_s`` is the CPU time of both
-    sides. ``import_s`` is how long all of its workers
+    sides. ``work`` is how long tasks took that compute. ``import_s`` is how long all of its workers
     took to import the module that was asked for; ``None`` where they could not.
     """
 
@@ -170,6 +185,7 @@ class HandedOut:
     start_up_s: float
     task_high_s: float | None = None
     task_cpu_s: float | None = None
+    work: Work | None = None
     import_s: float | None = None
 
 
