@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model import Callee, GilprobeError, Recommendation, Status
 from pytest_gilprobe.reporters.inert import inert_lines
@@ -21,6 +21,10 @@ MOST_CALLS = 1e9
 EXAMPLE_CALLS = 100
 """How often the shown code calls a function that is given nothing."""
 _INDENT = "    "
+_NAMES = frozenset(
+    {"at", "batch", "batches", "call", "calls", "list", "pool", "range", "result", "results", "task", "tasks", "zip"}
+)
+"""What else the shown code names."""
 
 
 class AdviceError(GilprobeError):
@@ -50,7 +54,10 @@ def code(result: WorkloadResult) -> str:
     if result.status is not Status.PROBED or strategy is Recommendation.INCONCLUSIVE:
         return _comment(f"no code: {result.reason or result.verdict.reason}")
     if callee is None or not _is_safe(callee):
-        return _comment("no code: the function that was called has no name to import")
+        return _comment(
+            "no code: what was called is no function that can be imported and called by itself, such as a method of a "
+            "test class or a coroutine; the fixture gilprobe(function, ...) probes one that can"
+        )
     head = [*_first(callee)]
     if strategy is Recommendation.SERIAL:
         return _lines([*_import(callee), *head, "", *_serial_hint(result), f"results = {_comprehension(callee, '')}"])
@@ -64,8 +71,7 @@ def chunk_of(result: WorkloadResult) -> int:
     chosen: ThreadsResult | ProcessesResult = result.threads if is_threads else result.processes
     if chosen is None or chosen.hand_out_s_per_call is None or result.serial is None:
         return 1
-    speedup = chosen.speedup.value if chosen.speedup is not None else 1.0
-    return _times(chosen.hand_out_s_per_call * max(1.0, speedup) / HAND_OUT_SHARE, result.serial.wall_s_per_call.value)
+    return _times(chosen.hand_out_s_per_call / HAND_OUT_SHARE, result.serial.wall_s_per_call.value)
 
 
 def _times(whole_s: float, call_s: float) -> int:
@@ -91,7 +97,7 @@ def _pool(result: WorkloadResult, callee: Callee, kind: str) -> list[str]:
 
 
 def _one_by_one(callee: Callee, chunk: int) -> list[str]:
-    each = ", ".join(map(_many, callee.parameters))
+    each = ", ".join(one.many for one in _variables(callee))
     size = f", chunksize={chunk}" if chunk > 1 else ""
     return [f"results = list(pool.map({callee.name}, {each}{size}))"]
 
@@ -108,26 +114,27 @@ def _batches(callee: Callee, chunk: int) -> tuple[list[str], list[str]]:
         batches = f"[{chunk}] * {EXAMPLE_CALLS}"
         inside = [f"batches = pool.map({name}, {batches})"]
     else:
-        given = ", ".join(f"{one}{one.rstrip('=')}" if one.endswith("=") else one for one in callee.parameters)
-        names = ", ".join(one.rstrip("=") for one in callee.parameters)
+        variables = _variables(callee)
+        given = ", ".join(one.given for one in variables)
+        names = ", ".join(one.name for one in variables)
         helper = [
             f"def {name}(calls):",
             f"{_INDENT}return [{callee.name}({given}) for {names}{',' if ',' not in names else ''} in calls]",
         ]
         inside = [
-            f"calls = list(zip({', '.join(map(_many, callee.parameters))}))",
+            f"calls = list(zip({', '.join(one.many for one in variables)}))",
             f"batches = pool.map({name}, [calls[at : at + {chunk}] for at in range(0, len(calls), {chunk})])",
         ]
     return ["", "", *helper, ""], [*inside, "results = [result for batch in batches for result in batch]"]
 
 
 def _comprehension(callee: Callee, submit: str) -> str:
-    given = ", ".join(f"{one}{one.rstrip('=')}" if one.endswith("=") else one for one in callee.parameters)
+    variables = _variables(callee)
+    given = ", ".join(one.given for one in variables)
     called = f"{submit}({', '.join(filter(None, [callee.name, given]))})" if submit else f"{callee.name}({given})"
     if not callee.parameters:
         return f"[{called} for _ in range({EXAMPLE_CALLS})]"
-    names = [one.rstrip("=") for one in callee.parameters]
-    many = [_many(one) for one in callee.parameters]
+    names, many = [one.name for one in variables], [one.many for one in variables]
     if len(names) == 1:
         return f"[{called} for {names[0]} in {many[0]}]"
     return f"[{called} for {', '.join(names)} in zip({', '.join(many)})]"
@@ -158,7 +165,7 @@ def _first(callee: Callee) -> Iterable[str]:
     if not callee.importable:
         yield f"# first move {callee.name} to the top level of {callee.module}: a pool finds functions by their names"
     if callee.parameters:
-        shown = ", ".join(map(_many, callee.parameters))
+        shown = ", ".join(one.many for one in _variables(callee))
         yield f"# {shown}: what each call is given, in order"
 
 
@@ -172,9 +179,32 @@ def _keywords(callee: Callee) -> bool:
     return any(one.endswith("=") for one in callee.parameters)
 
 
-def _many(parameter: str) -> str:
-    name = f"{parameter.rstrip('=')}s"
-    return f"{name}_" if keyword.iskeyword(name) else name
+class _Variable(NamedTuple):
+    """What one argument is called in the shown code: a call's, as it is given, and that of many calls."""
+
+    name: str
+    given: str
+    many: str
+
+
+def _variables(callee: Callee) -> list[_Variable]:
+    """Name variables after the parameters, but never as anything else that the shown code names."""
+    parts = callee.name.split(".")
+    taken = {*parts, f"{parts[-1]}_batch", *_NAMES}
+    found: list[_Variable] = []
+    for parameter in callee.parameters:
+        bare = parameter.rstrip("=")
+        name = _free(bare, taken)
+        many = _free(f"{bare}s", taken | {name})
+        taken |= {name, many}
+        found.append(_Variable(name, f"{parameter}{name}" if parameter.endswith("=") else name, many))
+    return found
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken or keyword.iskeyword(name):
+        name += "_"
+    return name
 
 
 def _comment(text: str) -> str:

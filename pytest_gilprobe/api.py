@@ -283,7 +283,7 @@ def _hand_over(given: Given, method: str, folder: Path) -> None:
             "and import it, with arguments that can be pickled"
         )
         raise GilprobeError(msg)
-    state = {"path": sys.path, "script": _script()}
+    state = {"path": [os.fspath(entry) for entry in sys.path], "script": _script()}
     (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
     (folder / "given.pickle").write_bytes(pickle.dumps((given.func, given.args, given.kwargs)))
 

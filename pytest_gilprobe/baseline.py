@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe import gate, leeway
 from pytest_gilprobe.compare import alike, label
-from pytest_gilprobe.model import Outcome, Recommendation, Status, Strategy
+from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation, Status, Strategy
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.reporters.inert import inert
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LEAST_LOSS = 0.10
 """A speed-up must have fallen by this share at the least: a run's intervals do not hold what differs between runs."""
 _NAMED = 5
+_HOLDS = (Gil.RELEASED, Gil.PARTIAL, Gil.HELD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +40,14 @@ class Held:
     """One report held against a baseline.
 
     ``regressions`` are losses that the intervals support, ``gains`` the other changes of advice that they support.
-    ``lost`` were probed then and could not be now. ``new`` and ``vanished`` are node ids. ``notes`` say what limits
-    the comparison.
+    ``lost`` were probed then and could not be now, ``undecided`` had an answer then and have none now. ``new`` and
+    ``vanished`` are node ids. ``notes`` say what limits the comparison.
     """
 
     regressions: tuple[Finding, ...]
     gains: tuple[Finding, ...]
     lost: tuple[Finding, ...]
+    undecided: tuple[Finding, ...]
     new: tuple[str, ...]
     vanished: tuple[str, ...]
     notes: tuple[str, ...]
@@ -70,6 +72,11 @@ def hold(report: Report, baseline: Report) -> Held:
             for new, old in shared
             if old.status is Status.PROBED is not new.status
         ),
+        undecided=tuple(
+            Finding(nodeid=new.nodeid, message=f"was {old.verdict.strategy}, is {new.verdict.strategy}")
+            for new, old in measured
+            if new.verdict.strategy is Recommendation.INCONCLUSIVE is not old.verdict.strategy
+        ),
         new=tuple(nodeid for nodeid in now if nodeid not in before),
         vanished=tuple(nodeid for nodeid in before if nodeid not in now),
         notes=tuple(_notes(report.environment, baseline.environment, measured)),
@@ -91,8 +98,10 @@ def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
 
 def _changes(new: WorkloadResult, old: WorkloadResult) -> tuple[list[str], list[str]]:
     """List losses and gains of one workload that the intervals support."""
-    losses = [*_broken(new, old), *_slower(new, old)]
+    losses = [*_broken(new, old), *_slower(new, old), *_bound(new, old)]
     gains: list[str] = []
+    for moved, is_gain in _gil(new, old):
+        (gains if is_gain else losses).append(moved)
     moved = f"advice was {old.verdict.strategy}, is {new.verdict.strategy}"
     if _moved(new, old):
         is_gain = not losses and (new.verdict.speedup or 0.0) >= (old.verdict.speedup or 0.0) * (1 - LEAST_LOSS)
@@ -109,8 +118,31 @@ def _moved(new: WorkloadResult, old: WorkloadResult) -> bool:
 
 def _broken(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
     for strategy, after, before in _parts(new, old):
-        if before.outcome is Outcome.OK and after.outcome in gate.BROKEN:
+        if before.outcome is not Outcome.OK:
+            continue
+        if after.outcome in gate.BROKEN:
             yield f"{strategy} were ok, {after.outcome} now"
+        elif after.impossible and str(old.verdict.strategy) == strategy:
+            why = (after.error or "no reason known").splitlines()[0]
+            yield f"{strategy} were advised, are {after.outcome} now: {why}"
+
+
+def _bound(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
+    """Find calls that for certain spend their time on something else."""
+    now, was = leeway.possible_bounds(new), leeway.possible_bounds(old)
+    if not now & was:
+        yield f"calls were {_or(was)}-bound, are {_or(now)}-bound"
+
+
+def _gil(new: WorkloadResult, old: WorkloadResult) -> Iterator[tuple[str, bool]]:
+    """Find a GIL that for certain has another part: to release it is a gain, not to release it any more a loss."""
+    now, was = leeway.possible_gil(new), leeway.possible_gil(old)
+    if now and was and not now & was:
+        yield f"GIL was {_or(was)}, is {_or(now)}", max(map(_HOLDS.index, now)) < min(map(_HOLDS.index, was))
+
+
+def _or(words: frozenset[Bound] | frozenset[Gil]) -> str:
+    return " or ".join(sorted(map(str, words)))
 
 
 def _slower(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
@@ -166,6 +198,7 @@ def lines(held: Held, name: str) -> Iterator[tuple[str, bool]]:
         (held.regressions, "regression"),
         (held.gains, "gain"),
         (held.lost, "no longer probed"),
+        (held.undecided, "inconclusive now"),
         (held.new, "new"),
         (held.vanished, "vanished"),
     ]
@@ -177,7 +210,12 @@ def lines(held: Held, name: str) -> Iterator[tuple[str, bool]]:
     yield f"against {inert(name)}: {', '.join(words)}", bool(held.regressions)
     for note in held.notes:
         yield f"  note: {note}", False
-    for title, findings in (("regression", held.regressions), ("gain", held.gains), ("not probed", held.lost)):
+    for title, findings in (
+        ("regression", held.regressions),
+        ("gain", held.gains),
+        ("not probed", held.lost),
+        ("inconclusive", held.undecided),
+    ):
         for finding in findings:
             yield f"  {title}: {inert(finding.nodeid)}: {inert(finding.message)}", title == "regression"
     for title, nodeids in (("new", held.new), ("vanished", held.vanished)):

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class NotProbed(Exception):  # noqa: N818 - not an error: a finding
-    """Nothing could be measured; the text is the reason."""
+    """Nothing could be measured; the text is the reason, ``seen`` what is known all the same."""
+
+    seen: Measurement | None = None
 
 
 class Bench:
@@ -44,7 +46,7 @@ class Bench:
 
     def _planned(self, strategy: Strategy) -> End:
         if strategy not in self._plan.strategies:
-            return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for")
+            return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for", impossible=True)
         stuck = self._pool.stuck.together(self._plan.nodeid) if strategy is Strategy.PROCESSES else None
         if stuck is not None:
             return End(outcome=Outcome.SKIPPED, error=f"not set up in several processes at once: {stuck}")
@@ -69,7 +71,8 @@ class Bench:
         self.workers = found
         self.given = first.given
         if first.unsafe_in_threads is not None and self.going(Strategy.THREADS):
-            self.seen = replace(self.seen, threads_end=End(outcome=Outcome.SKIPPED, error=first.unsafe_in_threads))
+            unsafe = End(outcome=Outcome.SKIPPED, error=first.unsafe_in_threads, impossible=True)
+            self.seen = replace(self.seen, threads_end=unsafe)
         start_ups = [worker.start_up_s for worker in found if worker.start_up_s is not None]
         ready = found[0].ready
         self.seen = replace(

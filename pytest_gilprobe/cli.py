@@ -162,7 +162,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     sys.path[:0] = [""] if "" not in sys.path else []
     function = named.resolve(arguments.function)
-    args, keywords = named.arguments_of(named.resolve(arguments.args_from)()) if arguments.args_from else ((), {})
+    args, keywords = named.arguments_from(arguments.args_from) if arguments.args_from else ((), {})
     if callable(function):
         named.fit(arguments.function, function, args, keywords)
     found = api.probe(

@@ -288,15 +288,23 @@ def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, cpus: in
     from pytest_gilprobe.model import Strategy  # noqa: PLC0415 - heavy, and a scan needs none of it
 
     workers = keywords.get("workers", settings.workers)
+    strategies = keywords.get("strategies", frozenset(Strategy)) | {Strategy.SERIAL}
+    expected = keywords.get("expect", frozenset())
+    tried = ", ".join(repr(one.value) for one in Strategy if one in strategies)
+    if expected and not expected & strategies:
+        wanted = ", ".join(repr(one.value) for one in Strategy if one in expected)
+        refuse(f"{nodeid}: @pytest.mark.gilprobe expects {wanted}, but strategies= tries only {tried}")
+    if "min_speedup" in keywords and not (expected or strategies) & strategies - {Strategy.SERIAL}:
+        refuse(f"{nodeid}: @pytest.mark.gilprobe(min_speedup=...) wants threads or processes, found {tried} only")
     return Plan(
         nodeid=nodeid,
         workers=workers if workers is not None else min(4, max(2, cpus)),
         max_time_s=keywords.get("max_time", settings.max_time_s),
         proof_time_s=keywords.get("max_time", settings.proof_time_s),
         timeout_s=settings.timeout_s,
-        strategies=keywords.get("strategies", frozenset(Strategy)) | {Strategy.SERIAL},
+        strategies=strategies,
         expectation=Expectation(
-            strategies=keywords.get("expect", frozenset()),
+            strategies=expected,
             bound=keywords.get("expect_bound"),
             min_speedup=keywords.get("min_speedup"),
         ),

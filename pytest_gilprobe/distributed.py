@@ -48,10 +48,11 @@ def send_environment(config: pytest.Config, environment: Environment) -> None:
 class Controller:
     """Gathers what pytest-xdist's workers measured."""
 
-    def __init__(self, reporting: Reporting) -> None:
-        """Report through ``reporting``, a plugin of its own."""
+    def __init__(self, reporting: Reporting, *, gated: bool = False) -> None:
+        """Report through ``reporting``, a plugin of its own; ``gated`` tells whether the session has gates."""
         self._reporting = reporting
         self._not_probed = 0
+        self._unchecked = "; no expectation, --gilprobe-fail-on or --gilprobe-baseline was checked" if gated else ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -83,5 +84,5 @@ class Controller:
             tests = "marked test was" if self._not_probed == 1 else "marked tests were"
             terminalreporter.line(
                 f"gilprobe: {self._not_probed} {tests} not probed: several pytest-xdist workers disturb each other; "
-                "use -n 0 or -n 1"
+                f"use -n 0 or -n 1{self._unchecked}"
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe import judge, leeway
 from pytest_gilprobe.model import (
+    BadEnd,
     Bound,
     Caution,
     FailOn,
@@ -86,7 +87,7 @@ def check(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[F
     if result.serial is None:
         return _unmeasured(expectation, result, fail_on)
     failures = [*_strategy(expectation, result), *_bound(expectation, result), *_speedup(expectation, result)]
-    failures += _forbidden(result, fail_on)
+    failures += _forbidden(expectation, result, fail_on)
     unchecked = None if failures else _unchecked(expectation, result)
     seen = result.serial.rounds
     open_ = seen not in LOOKS if failures else _is_open(expectation, result, seen)
@@ -99,13 +100,17 @@ def check(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[F
 def _strategy(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure]:
     """Fail where a strategy is advised that was not expected, and the evidence leaves no room for one that was."""
     expected, advised = expectation.strategies, result.verdict.strategy
-    if not expected or advised is Recommendation.INCONCLUSIVE or str(advised) in expected:
+    if not expected or str(advised) in expected:
         return
-    if leeway.possible_strategies(result) & expected:
+    ended = [f"{strategy} {part.outcome}" for strategy, part in _parts(result) if strategy in expected and _out(part)]
+    if advised is Recommendation.INCONCLUSIVE:
+        if len(ended) < len(expected):
+            return
+    elif leeway.possible_strategies(result) & expected:
         return
     yield Failure(
         expected=_either(expected),
-        found=str(advised),
+        found=", ".join(ended) if advised is Recommendation.INCONCLUSIVE else str(advised),
         evidence=result.verdict.reason,
         remedy=_remedy(expected, result),
     )
@@ -177,26 +182,43 @@ def _reach(strategy: Strategy, result: WorkloadResult) -> tuple[str, float | Non
         )
         reach = leeway.in_pool(part)
         return f"{strategy} {numbers.speedup(part.pool_speedup)}", None if reach is None else reach[1], why
-    if part.outcome in BROKEN:
+    if _out(part):
         return f"{strategy} {part.outcome}", 0.0, f"in {strategy} it {_outcome(part)}: mend that"
     return f"{strategy} not measured", None, ""
+
+
+def _out(part: ThreadsResult | ProcessesResult) -> bool:
+    """Tell whether a strategy gives nothing, for certain."""
+    return part.outcome in BROKEN or part.impossible
 
 
 # What a session forbids
 
 
-def _forbidden(result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
-    if FailOn.UNSAFE in fail_on and result.threads.outcome in BROKEN:
-        yield _broke("safe in threads", Strategy.THREADS, result.threads)
-    for strategy, part in _parts(result):
+def _forbidden(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
+    yield from _ended_badly(result, fail_on)
+    if FailOn.INCONCLUSIVE not in fail_on:
+        return
+    if result.verdict.strategy is Recommendation.INCONCLUSIVE:
+        yield _inconclusive(result.verdict.reason)
+    elif expectation.bound is not None and result.verdict.bound is Bound.INCONCLUSIVE:
+        yield _inconclusive(f"what the calls spend their time on is open: {result.verdict.reason}")
+
+
+def _ended_badly(result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
+    ends: list[tuple[Strategy, ThreadsResult | ProcessesResult | BadEnd]] = [
+        *_parts(result),
+        *((end.strategy, end) for end in result.bad_ends),
+    ]
+    for strategy, part in ends:
+        if FailOn.UNSAFE in fail_on and strategy is Strategy.THREADS and part.outcome in BROKEN:
+            yield _broke("safe in threads", strategy, part)
         said_already = strategy is Strategy.THREADS and FailOn.UNSAFE in fail_on
         if FailOn.HUNG in fail_on and part.outcome is Outcome.HUNG and not said_already:
             yield _broke("no hanging", strategy, part)
-    if FailOn.INCONCLUSIVE in fail_on and result.verdict.strategy is Recommendation.INCONCLUSIVE:
-        yield _inconclusive(result.verdict.reason)
 
 
-def _broke(wanted: str, strategy: Strategy, part: ThreadsResult | ProcessesResult) -> Failure:
+def _broke(wanted: str, strategy: Strategy, part: ThreadsResult | ProcessesResult | BadEnd) -> Failure:
     return Failure(
         expected=wanted,
         found=f"{part.outcome} in {strategy}",
@@ -217,6 +239,9 @@ def _inconclusive(reason: str) -> Failure:
 def _unmeasured(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Gating:
     why = result.reason or result.verdict.reason
     was_tried = result.status is not Status.NOT_PROBED or result.probe_time_s > 0
+    ended = tuple(_ended_badly(result, fail_on))
+    if ended:
+        return Gating(failures=ended)
     if FailOn.INCONCLUSIVE in fail_on and (was_tried or _says_anything(expectation)):
         return Gating(failures=(_inconclusive(why),))
     return Gating(cautions=(_caution(expectation, why),)) if _says_anything(expectation) else Gating()
@@ -226,7 +251,9 @@ def _unchecked(expectation: Expectation, result: WorkloadResult) -> Caution | No
     """Find what a marker expects that was neither confirmed nor refuted."""
     verdict = result.verdict
     if expectation.strategies and str(verdict.strategy) not in expectation.strategies:
-        return _caution(expectation, f"the verdict is {verdict.strategy}, but the evidence leaves room for it")
+        possible = leeway.possible_strategies(result) & expectation.strategies
+        room = ", but the evidence leaves room for it" if possible else ""
+        return _caution(expectation, f"the verdict is {verdict.strategy}{room}")
     if expectation.bound is not None and verdict.bound is not expectation.bound:
         return _caution(expectation, f"the calls are {verdict.bound}, but the evidence leaves room for it")
     least = expectation.min_speedup

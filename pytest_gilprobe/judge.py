@@ -155,23 +155,29 @@ def _by_direct_comparison(
         return None
     if max(threads[0], processes[0]) < WORTH_IT:
         return None
-    if ratio.high * kept <= CLOSE:
+    least, most = kept
+    if ratio.high * most <= CLOSE:
         return Recommendation.THREADS
-    return Recommendation.PROCESSES if ratio.low * kept > CLOSE else None
+    return Recommendation.PROCESSES if ratio.low * least > CLOSE else None
 
 
-def kept_in_pools(threads: ThreadsResult, processes: ProcessesResult) -> float | None:
-    """Return by what factor processes over threads differ in pools from bare calls.
+def kept_in_pools(threads: ThreadsResult, processes: ProcessesResult) -> tuple[float, float] | None:
+    """Return by what factor processes over threads differ in pools from bare calls, at the least and at the most.
 
-    None where handing out takes more than `BARE` leaves of either speed-up: then it is what limits a pool, and calls
-    alone do not tell how two pools compare.
+    Where handing out takes more than `BARE` leaves of either speed-up, it is what limits a pool, and calls alone do not
+    tell how two pools compare; but where it takes more from processes, those compare no better than bare calls. None
+    where it takes more from threads.
     """
     kept = [
         part.pool_speedup.value / part.speedup.value
         for part in (threads, processes)
         if part.speedup is not None and part.pool_speedup is not None and part.speedup.value > 0
     ]
-    return kept[1] / kept[0] if len(kept) == 2 and min(kept) >= BARE else None  # noqa: PLR2004 - threads, processes
+    if len(kept) < 2:  # noqa: PLR2004 - threads, processes
+        return None
+    if min(kept) >= BARE:
+        return kept[1] / kept[0], kept[1] / kept[0]
+    return (0.0, 1.0) if kept[1] <= kept[0] else None
 
 
 def _costs_rule_out(evidence: Evidence) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import judge
-from pytest_gilprobe.model import Bound, Strategy, ThreadsResult
+from pytest_gilprobe.model import Bound, Gil, Strategy, ThreadsResult
+from pytest_gilprobe.thresholds import WORTH_IT, gil_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pytest_gilprobe.model import Estimate, ProcessesResult, WorkloadResult
 
 WIDENING = 1.7
@@ -28,6 +32,11 @@ WIDENING_AT_EXTREMES = 1.44
 That is Student's 99.5 % over 97.5 % with 9 degrees of freedom (3.25 / 2.26), those of the first look (`gate.LOOKS`).
 By simulation with the scatter that was seen, 0.5 % fail at the edge. *Source:* ``tests/test_gate.py``.
 """
+
+
+HAND_OUT = 2.0
+"""By what factor handing out may cost more or less than a session measured it: it is measured once in each, and what a
+busy machine adds to it is in none of the intervals (seen: 45 to 72 us for the same empty tasks within ten minutes)."""
 
 
 def widened(estimate: Estimate, least: Estimate | None = None, most: Estimate | None = None) -> tuple[float, float]:
@@ -52,9 +61,15 @@ def in_pool(part: ThreadsResult | ProcessesResult) -> tuple[float, float] | None
     """Return the ends of a gate's interval for a strategy's speed-up in a pool; None where it has none."""
     if part.pool_speedup is None:
         return None
-    if isinstance(part, ThreadsResult):
-        return widened(part.pool_speedup, part.pool_speedup_least, part.pool_speedup_most)
-    return widened(part.pool_speedup)
+    ends = (
+        widened(part.pool_speedup, part.pool_speedup_least, part.pool_speedup_most)
+        if isinstance(part, ThreadsResult)
+        else widened(part.pool_speedup)
+    )
+    if part.speedup is None or part.pool_speedup.value <= 0:
+        return ends
+    lost = max(0.0, part.speedup.value / part.pool_speedup.value - 1)
+    return ends[0] * (1 + lost) / (1 + lost * HAND_OUT), ends[1] * (1 + lost) / (1 + lost / HAND_OUT)
 
 
 def widened_share(estimate: Estimate) -> tuple[float, float]:
@@ -66,12 +81,20 @@ def widened_share(estimate: Estimate) -> tuple[float, float]:
 
 def possible_strategies(result: WorkloadResult) -> frozenset[Strategy]:
     """List the strategies that the widened intervals leave room for; one without a speed-up counts as 0."""
-    ends = [in_pool(part) or (0.0,) for part in (result.threads, result.processes)]
     most = float(result.workers)
-    found = {
-        Strategy(str(judge.rule(min(threads, most), min(processes, most)))) for threads, processes in product(*ends)
-    }
+    threads, processes = (
+        [min(end, most) for end in in_pool(part) or (0.0, 0.0)] for part in (result.threads, result.processes)
+    )
+    # As processes gain, the rule may go from serial over threads to processes: so it is asked between the ends, too.
+    turns = (WORTH_IT, *(end * judge.CLOSE for end in threads))
+    of_threads = (*threads, *_between(threads, (WORTH_IT,)))
+    of_processes = (*processes, *_between(processes, turns))
+    found = {Strategy(str(judge.rule(*pair))) for pair in product(of_threads, of_processes)}
     return frozenset(found - _excluded_directly(result))
+
+
+def _between(ends: Sequence[float], points: Iterable[float]) -> list[float]:
+    return [point for point in points if ends[0] < point < ends[1]]
 
 
 def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
@@ -81,10 +104,19 @@ def _excluded_directly(result: WorkloadResult) -> set[Strategy]:
     if processes.over_threads is None or processes.over_threads.low <= 0 or kept is None:
         return set()
     ends = widened(processes.over_threads, processes.over_threads_least, processes.over_threads_most)
-    low, high = (end * kept for end in ends)
+    low, high = ends[0] * kept[0], ends[1] * kept[1]
     if low > judge.CLOSE:
         return {Strategy.THREADS}
     return {Strategy.PROCESSES} if high <= judge.CLOSE else set()
+
+
+def possible_gil(result: WorkloadResult) -> frozenset[Gil]:
+    """List the parts that the GIL may have by the widened interval of its held share; none where that is unknown."""
+    if result.serial is None or result.serial.gil_held_fraction is None or result.verdict.gil is Gil.ABSENT:
+        return frozenset()
+    held, used = result.serial.gil_held_fraction, result.serial.cpu_utilization
+    low, high = widened_share(held)
+    return frozenset(gil_words(replace(held, low=min(low, held.value), high=high), *widened_share(used)))
 
 
 def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.config import Plan
     from pytest_gilprobe.model import BatchReading, ThreadReading
     from pytest_gilprobe.workers.pool import Pool
+    from pytest_gilprobe.workers.protocol import Answer
 
 BATCH_S = 0.05
 """The least length of a calibrated batch: shorter ones drown in the grain of the run-queue clock."""
@@ -123,6 +124,13 @@ class _Probe:
         self._bench.seen = seen
 
     def run(self, settled: Settled) -> Measurement:
+        try:
+            return self._run(settled)
+        except NotProbed as finding:
+            finding.seen = self._seen
+            raise
+
+    def _run(self, settled: Settled) -> Measurement:
         self._bench.start()
         self._clock = replace(self._clock, started_ns=host.perf_counter_ns())  # their start is the session's cost
         self._bench.set_up()
@@ -158,7 +166,7 @@ class _Probe:
         if len(readings) < len(answers):
             bad = next(answer for answer in answers if not isinstance(answer, Done))
             if not readings:
-                raise NotProbed(f"it passed once, but not when called again in a worker process: {text_of(bad)}")
+                raise self._not_again("in a worker process", bad)
             self._bench.end(Strategy.PROCESSES, bad, "its first call")
             started_ns = host.perf_counter_ns()
             self._bench.replace(fresh=not isinstance(answers[0], Done))
@@ -169,6 +177,13 @@ class _Probe:
         self._seen = replace(self._seen, first_call_s=self._call_s)
         return Sample(strategy=Strategy.PROCESSES, readings=tuple(readings))
 
+    def _not_again(self, how: str, answer: Answer | Lost) -> NotProbed:
+        """Say that a test cannot be called again; one that hung, or took its process with it, did so in a process."""
+        if isinstance(answer, Lost):
+            self._bench.end(Strategy.PROCESSES, answer, f"called {how}")
+        again = "again " if how.startswith("in") else ""
+        return NotProbed(f"it passed once, but not when called {again}{how}: {text_of(answer)}")
+
     def _calibrate(self) -> None:
         """Find how many calls fill a batch, by batches that grow until one is long enough to tell."""
         calls = 1
@@ -176,7 +191,7 @@ class _Probe:
             calls = min(MOST_CALLS, max(calls + 1, min(calls * 20, math.ceil(CALIBRATED_S * 1.2 / self._call_s))))
             answer = self._pool.ask(self._bench.workers[0], Batch(calls=calls))
             if not isinstance(answer, Done):
-                raise NotProbed(f"it passed once, but not when called {calls} times in a row: {text_of(answer)}")
+                raise self._not_again(f"{calls} times in a row", answer)
             self._learn(answer.reading.threads[0])
         self._calls = max(1, min(MOST_CALLS, math.ceil(self._target_s() / self._call_s)))
 
@@ -214,7 +229,8 @@ class _Probe:
         started_ns = host.perf_counter_ns()
         answer = self._pool.ask(self._bench.workers[0], Ship())
         if isinstance(answer, Shipped) and answer.refused is not None:
-            self._seen = replace(self._seen, processes_end=End(outcome=Outcome.SKIPPED, error=answer.refused))
+            refused = End(outcome=Outcome.SKIPPED, error=answer.refused, impossible=True)
+            self._seen = replace(self._seen, processes_end=refused)
         elif isinstance(answer, Shipped):
             self._seen = replace(self._seen, transfer=answer.transfer)
         elif isinstance(answer, Lost):
@@ -379,7 +395,7 @@ class _Probe:
             readings: list[BatchReading] = [answer.reading for answer in answers if isinstance(answer, Done)]
             return Sample(strategy=strategy, readings=tuple(readings), trace=trace)
         if strategy is Strategy.SERIAL:
-            raise NotProbed(f"it passed once, but not when called {self._calls} times in a row: {text_of(bad)}")
+            raise self._not_again(f"{self._calls} times in a row", bad)
         self._bench.end(strategy, bad, f"a batch of {self._calls} calls")
         self._bench.replace(fresh=strategy is Strategy.THREADS)
         # What a strategy that hangs costs is not taken from the others' time.

@@ -24,11 +24,29 @@ def resolve(text: str) -> Any:
         raise GilprobeError(msg)
     try:
         return functools.reduce(getattr, name.split("."), importlib.import_module(module))
-    except ImportError as error:
-        msg = f"{text}: {module} cannot be imported: {error}"
     except AttributeError as error:
         msg = f"{text}: {error}"
+    except Exception as error:  # noqa: BLE001 - whatever the user's module raises when it is imported
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        msg = f"{text}: {module} cannot be imported: {kind}{error}"
     raise GilprobeError(msg)
+
+
+def arguments_from(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Call the function that ``--args-from`` names for its arguments.
+
+    Raises `GilprobeError` where it is none, or raises.
+    """
+    source = resolve(text)
+    if not callable(source):
+        msg = f"--args-from={text}: found {type(source).__name__}, allowed: a function that returns the arguments"
+        raise GilprobeError(msg)
+    try:
+        value = source()
+    except Exception as error:
+        msg = f"--args-from={text} raised {type(error).__name__}: {error}"
+        raise GilprobeError(msg) from error
+    return arguments_of(value)
 
 
 def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:

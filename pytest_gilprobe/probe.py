@@ -11,6 +11,7 @@ from pytest_gilprobe.bench import NotProbed
 from pytest_gilprobe.judge import judge
 from pytest_gilprobe.measure import Job, measure
 from pytest_gilprobe.model import (
+    BadEnd,
     Bound,
     Evidence,
     Gil,
@@ -18,6 +19,7 @@ from pytest_gilprobe.model import (
     ProcessesResult,
     Recommendation,
     Status,
+    Strategy,
     ThreadsResult,
     Verdict,
     Wish,
@@ -61,7 +63,8 @@ class Prober:
             evidence = self._measure(plan, keep, known_call_s)
             result = self._result(plan, evidence)
         except NotProbed as finding:
-            return unmeasured(plan.nodeid, Status.NOT_PROBED, str(finding), plan.workers, _since_s(started_ns))
+            nothing = unmeasured(plan.nodeid, Status.NOT_PROBED, str(finding), plan.workers, _since_s(started_ns))
+            return replace(nothing, bad_ends=_bad_ends(finding.seen))
         except Exception as error:  # noqa: BLE001 - wrong is worse than silent, and the user's session goes on
             reason = f"internal error, please report it: {type(error).__name__}: {error}"
             return unmeasured(plan.nodeid, Status.ERROR, reason, plan.workers, _since_s(started_ns))
@@ -122,6 +125,18 @@ class Prober:
 
 def _since_s(started_ns: int) -> float:
     return (host.perf_counter_ns() - started_ns) / 1e9
+
+
+def _bad_ends(seen: Measurement | None) -> tuple[BadEnd, ...]:
+    """List how strategies ended badly before it turned out that there is nothing to measure."""
+    if seen is None:
+        return ()
+    ends = (Strategy.THREADS, seen.threads_end), (Strategy.PROCESSES, seen.processes_end)
+    return tuple(
+        BadEnd(strategy=strategy, outcome=end.outcome, error=end.error)
+        for strategy, end in ends
+        if end.outcome in gate.BROKEN
+    )
 
 
 def unmeasured(nodeid: str, status: Status, reason: str, workers: int, probe_time_s: float = 0.0) -> WorkloadResult:

@@ -80,7 +80,7 @@ def resize_batch(calls):
 
 with ThreadPoolExecutor(max_workers=2) as pool:
     calls = list(zip(paths, widths))
-    batches = pool.map(resize_batch, [calls[at : at + 4] for at in range(0, len(calls), 4)])
+    batches = pool.map(resize_batch, [calls[at : at + 2] for at in range(0, len(calls), 2)])
     results = [result for batch in batches for result in batch]"""
 
 
@@ -103,7 +103,7 @@ class TestCode:
     def test_chunks_of_a_process_pool(self) -> None:
         """Short calls go to processes in chunks whose hand-out costs a tenth of their time."""
         found = workload(Recommendation.PROCESSES, RESIZE, call_s=1e-4)
-        assert "pool.map(resize, paths, widths, chunksize=18)" in advice.code(found)
+        assert "pool.map(resize, paths, widths, chunksize=9)" in advice.code(found)
 
     def test_keywords(self) -> None:
         """Arguments that can be given by name only are given so."""
@@ -111,6 +111,23 @@ class TestCode:
         assert "pool.submit(resize, path, width=width) for path, width in zip(paths, widths)" in advice.code(
             workload(Recommendation.PROCESSES, only)
         )
+
+    @pytest.mark.parametrize(
+        ("callee", "expected"),
+        [
+            (Callee(module="shop.text", name="words", parameters=("word",)), "[words(word) for word in words_]"),
+            (Callee(module="shop.text", name="text", parameters=("text",)), "[text(text_) for text_ in texts]"),
+            (Callee(module="builtins", name="str.split", parameters=("str",)), "[str.split(str_) for str_ in strs]"),
+            (
+                Callee(module="shop", name="Call.f", parameters=("call", "f=")),
+                "[Call.f(call_, f=f_) for call_, f_ in zip(calls_, fs)]",
+            ),
+            (Callee(module="shop", name="f", parameters=("a", "b")), "[f(a, b) for a, b in zip(as_, bs)]"),
+        ],
+    )
+    def test_variables_are_not_what_else_is_named(self, callee: Callee, expected: str) -> None:
+        """A variable never hides the function, its class, a keyword or a name that the code uses."""
+        assert f"results = {expected}" in advice.code(workload(Recommendation.SERIAL, callee))
 
     def test_first_move_it(self) -> None:
         """A function that no other process finds must be moved first."""

@@ -121,6 +121,32 @@ class TestNames:
         with pytest.raises(GilprobeError, match=text.partition(":")[0] or "allowed: MODULE:FUNCTION"):
             named.resolve(text)
 
+    def test_module_that_raises(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever a module raises when it is imported is said in one line, as is a name that is none."""
+        (tmp_path / "raises_when_imported.py").write_text("1 / 0\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(GilprobeError, match="raises_when_imported cannot be imported: ZeroDivisionError: division"):
+            named.resolve("raises_when_imported:f")
+        with pytest.raises(GilprobeError, match=r"\.near cannot be imported: TypeError"):
+            named.resolve(".near:f")
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("sys:path", "--args-from=sys:path: found list, allowed: a function that returns the arguments"),
+            ("os:abc", "--args-from=os:abc: found module"),
+            ("builtins:chr", "--args-from=builtins:chr raised TypeError"),
+        ],
+    )
+    def test_no_source_of_arguments(self, text: str, said: str) -> None:
+        """What is no function, or raises, gives no arguments, and says why."""
+        with pytest.raises(GilprobeError, match=said):
+            named.arguments_from(text)
+
+    def test_source_of_arguments(self) -> None:
+        """A function's value is read as arguments are."""
+        assert named.arguments_from("builtins:dict") == ((), {})
+
     def test_dotted(self) -> None:
         """A name may lead into a class."""
         assert named.resolve("json:JSONDecoder.decode").__qualname__ == "JSONDecoder.decode"

@@ -113,6 +113,32 @@ class TestRegressions:
         (found,) = held(hung, workload("a", 1.0, 1.9)).regressions
         assert found.message == "threads were ok, hung now"
 
+    def test_strategy_that_cannot_be_run_any_more(self) -> None:
+        """The advised strategy that cannot be run now is a regression; one that there was no time for is none."""
+        never = ThreadsResult(outcome=Outcome.SKIPPED, error="it uses capsys\nand so on", impossible=True)
+        before, after_ = workload("a", 1.9, 1.9), workload("a", 1.0, 1.9)
+        (found,) = held(replace(after_, threads=never), before).regressions
+        assert found.message.endswith("threads were advised, are skipped now: it uses capsys")
+        later = replace(before, threads=replace(never, impossible=False), verdict=before.verdict)
+        assert not held(later, before).regressions
+
+    def test_bound_that_changed(self) -> None:
+        """Calls that waited and compute now are a regression, where the intervals are apart."""
+        waits = with_serial(workload("a", 1.9, 1.9), used=0.05, held=0.02)
+        computes = with_serial(workload("a", 1.9, 1.9), used=0.98, held=0.02)
+        (found,) = held(computes, waits).regressions
+        assert found.message == "calls were io-bound, are cpu-bound"
+        assert not held(computes, computes).regressions
+
+    def test_gil_that_is_held(self) -> None:
+        """Code that released the GIL and holds it now is a regression, the other way round a gain."""
+        released = with_serial(workload("a", 1.9, 1.9), used=0.98, held=0.05)
+        holds = with_serial(workload("a", 1.9, 1.9), used=0.98, held=0.95)
+        unknown = replace(holds, serial=replace(holds.serial, gil_held_fraction=None)) if holds.serial else holds
+        assert held(holds, released).regressions[0].message == "GIL was released, is held"
+        assert held(released, holds).gains[0].message == "GIL was held, is released"
+        assert not held(unknown, released).regressions
+
     def test_gain(self) -> None:
         """Better advice than before is a gain, not a regression."""
         found = held(workload("a", 1.9, 1.9), workload("a", 1.0, 1.9))
@@ -129,7 +155,14 @@ class TestRegressions:
     def test_nothing_regresses_against_itself(self, in_threads: float, in_processes: float, spread: float) -> None:
         """A report held against itself has no regression and no gain."""
         one = workload("a", in_threads, in_processes, spread=spread)
-        assert held(one, one) == baseline.Held(regressions=(), gains=(), lost=(), new=(), vanished=(), notes=())
+        assert held(one, one) == baseline.Held(
+            regressions=(), gains=(), lost=(), undecided=(), new=(), vanished=(), notes=()
+        )
+
+
+def with_serial(found: WorkloadResult, *, used: float, held: float) -> WorkloadResult:
+    """The same, with calls that use and hold so much."""
+    return replace(found, serial=serial(0.01, used, held))
 
 
 class TestLists:
@@ -144,6 +177,16 @@ class TestLists:
         """A workload that was measured and could not be now is listed with the reason."""
         found = held(not_probed("a", "it failed"), workload("a", 1.9, 1.9))
         assert found.lost[0].message == "was probed, is not now: it failed"
+
+    def test_no_longer_decided(self) -> None:
+        """A workload that had an answer and has none now is listed."""
+        before = workload("a", 1.9, 1.9)
+        open_ = replace(before, verdict=replace(before.verdict, strategy=Recommendation.INCONCLUSIVE))
+        found = held(open_, before)
+        assert found.undecided[0].message == "was threads, is inconclusive"
+        assert not found.regressions
+        assert not held(before, open_).undecided
+        assert ("  inconclusive: a: was threads, is inconclusive", False) in list(baseline.lines(found, "old.json"))
 
     def test_other_machine_and_python(self) -> None:
         """A baseline from another machine or Python compares ratios only, and says so."""

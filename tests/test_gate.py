@@ -15,6 +15,7 @@ from reports_fixture import estimate, not_probed, probed, processes, serial, thr
 from pytest_gilprobe import gate, judge, leeway
 from pytest_gilprobe.config import Expectation
 from pytest_gilprobe.model import (
+    BadEnd,
     Bound,
     Estimate,
     FailOn,
@@ -107,6 +108,36 @@ class TestStrategy:
             "in threads it hung: no answer within the time limit: mend"
         )
 
+    def test_hung_strategy_fails_though_the_verdict_is_open(self) -> None:
+        """What hung is not the answer, whatever the others give; it may be where something else is expected too."""
+        hung = replace(
+            result(advice=Recommendation.INCONCLUSIVE), threads=ThreadsResult(outcome=Outcome.HUNG, error="no answer")
+        )
+        assert only_failure(expect("threads"), hung).found == "threads hung"
+        assert not gate.check(expect("threads", "serial"), hung).failures
+        assert not gate.check(expect("threads", "processes"), hung).failures
+
+    def test_caution_speaks_of_room_where_there_is_some(self) -> None:
+        """An open verdict whose intervals exclude what was expected passes without saying that they leave room."""
+        excluded = gate.check(expect("threads"), result(advice=Recommendation.INCONCLUSIVE)).cautions[0].message
+        near = gate.check(expect("threads"), result(1.6, 1.9, spread=0.02, advice=Recommendation.INCONCLUSIVE))
+        assert excluded.endswith("the verdict is inconclusive")
+        assert near.cautions[0].message.endswith("the evidence leaves room for it")
+
+    def test_an_answer_between_the_ends_is_possible(self) -> None:
+        """As processes gain, the rule goes from serial over threads to processes: what lies between is no failure."""
+        between = result(1.15, 1.36, spread=0.04, advice=Recommendation.PROCESSES)
+        assert Strategy.THREADS in leeway.possible_strategies(between)
+        assert not gate.check(expect("threads"), between).failures
+
+    def test_what_handing_out_costs_may_differ_from_session_to_session(self) -> None:
+        """A pool that loses much to handing out may lose half as much, or twice as much, another time."""
+        found = result(1.0, 1.18, spread=0.02)
+        dear = replace(found, processes=replace(found.processes, speedup=estimate(1.95, 0.02)))
+        assert gate.check(expect("processes"), found).failures
+        assert not gate.check(expect("processes"), dear).failures
+        assert only_failure(expect(least=1.9), dear).found.startswith("processes 1.18x")
+
     def test_direct_comparison_decides(self) -> None:
         """Where speed-ups overlap, processes compared with threads round by round exclude threads."""
         near = result(1.5, 1.9, spread=0.1, advice=Recommendation.PROCESSES)
@@ -122,6 +153,13 @@ class TestStrategy:
         much = replace(over, processes=replace(over.processes, pool_speedup=estimate(1.74, 0.1)))
         assert gate.check(expect("threads"), little).failures
         assert not gate.check(expect("threads"), much).failures
+
+    def test_direct_comparison_excludes_processes_that_lose_more(self) -> None:
+        """Processes no faster than threads before a pool costs anything are no better where they lose more to it."""
+        busy = result(1.9, 1.5, spread=0.2, advice=Recommendation.THREADS)
+        bare = replace(busy.processes, speedup=estimate(1.9, 0.03), over_threads=estimate(1.0, 0.03))
+        assert gate.check(expect("processes"), replace(busy, processes=bare)).failures
+        assert not gate.check(expect("processes"), busy).failures
 
     @pytest.mark.parametrize("seen", [1, *gate.LOOKS, gate.LOOKS[-1] + 1])
     def test_failures_are_believed_at_the_looks(self, seen: int) -> None:
@@ -196,11 +234,13 @@ class TestMinSpeedup:
         assert len(gate.check(expect(least=2.5), result(1.0, 1.9)).failures) == 1
 
     def test_broken_strategy_earns_nothing(self) -> None:
-        """A strategy that crashed has no speed-up; one that was not tried may have any."""
+        """A strategy that crashed or cannot be run has no speed-up; one that there was no time for may have any."""
         crashed = replace(result(), processes=ProcessesResult(outcome=Outcome.CRASHED, error="exit status 1"))
         skipped = replace(result(), processes=ProcessesResult(outcome=Outcome.SKIPPED, error="not asked for"))
         assert gate.check(expect(least=1.5), crashed).failures
         assert not gate.check(expect(least=1.5), skipped).failures
+        never = replace(skipped, processes=replace(skipped.processes, impossible=True))
+        assert only_failure(expect(least=1.5), never).found == "processes skipped, threads 1.00x [0.97, 1.03]"
 
     def test_far_is_followed_up(self) -> None:
         """A speed-up far under the one asked for, with an interval that reaches it, is open while there is time."""
@@ -242,6 +282,14 @@ class TestForbidden:
         broken = replace(result(), threads=ThreadsResult(outcome=outcome, error="because"))
         assert len(gate.check(Expectation(), broken, frozenset(asked)).failures) == count
 
+    def test_open_bound_fails_where_asked(self) -> None:
+        """With ``inconclusive`` in fail-on, what calls spend their time on must be known where it is expected."""
+        found = result()
+        open_ = replace(found, verdict=replace(found.verdict, bound=Bound.INCONCLUSIVE))
+        asked = frozenset({FailOn.INCONCLUSIVE})
+        assert only_failure(expect(bound=Bound.CPU), open_, asked).found == "inconclusive"
+        assert not gate.check(expect(), open_, asked).failures
+
     def test_processes_that_hang(self) -> None:
         """``hung`` is about processes too."""
         broken = replace(result(), processes=ProcessesResult(outcome=Outcome.HUNG))
@@ -257,6 +305,15 @@ class TestUnmeasured:
         assert gate.check(Expectation(), never, EVERYTHING) == gate.Gating()
         assert gate.check(expect("threads"), never).cautions
         assert only_failure(expect("threads"), never, EVERYTHING).evidence == "it has no call to repeat"
+
+    def test_bad_end_of_a_probe_that_came_to_nothing(self) -> None:
+        """What hung or crashed before it turned out that there is nothing to measure fails where that is asked."""
+        lost = not_probed("a::b", "it passed once, but not when called again in a worker process: no answer")
+        hung = replace(lost, bad_ends=(BadEnd(strategy=Strategy.PROCESSES, outcome=Outcome.HUNG),))
+        crashed = replace(lost, bad_ends=(BadEnd(strategy=Strategy.THREADS, outcome=Outcome.CRASHED),))
+        assert only_failure(Expectation(), hung, frozenset({FailOn.HUNG})).found == "hung in processes"
+        assert only_failure(Expectation(), crashed, frozenset({FailOn.UNSAFE})).found == "crashed in threads"
+        assert not gate.check(Expectation(), hung).failures
 
     def test_probe_that_came_to_nothing(self) -> None:
         """A probe without a result passes with a caution, and fails where inconclusive is to fail."""

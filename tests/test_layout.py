@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from reports_fixture import ENVIRONMENT, HOSTILE_NODEID, rich_report, serial, shares, threads
 from strategies import reports
 
-from pytest_gilprobe.model import Outcome, Recommendation, Report, Status, WorkloadResult
+from pytest_gilprobe.model import Outcome, Recommendation, Report, Status, Transfer, WorkloadResult
 from pytest_gilprobe.reporters import layout
 from pytest_gilprobe.reporters.layout import report_view, workload_view
 from pytest_gilprobe.reporters.pictures import slices
@@ -215,3 +215,19 @@ def test_any_report_is_laid_out(report: Report) -> None:
                 assert 0 <= strategy.bar.low <= strategy.bar.end <= strategy.bar.high <= 100
         if found.probed and result.threads.outcome is not Outcome.OK:
             assert found.threads.value == str(result.threads.outcome)
+
+
+def test_moving_is_told_by_every_way_that_was_measured() -> None:
+    """A call's data has its sizes and what each way costs; ways that were not measured are not named."""
+    moved = Transfer(argument_bytes=2_097_152, result_bytes=40, pipe_s=0.002, queue_s=0.003, parent_s=0.001, worker_s=0)
+    shared = replace(moved, queue_s=None, shared_parent_s=0.0005, shared_worker_s=0.0005)
+    notes = [
+        note
+        for transfer in (moved, shared, None)
+        for note in workload_view(replace(workload("crunching"), transfer=transfer)).notes
+        if note.kind == "moving"
+    ]
+    assert [note.lines for note in notes] == [
+        ("2.0 MiB there, 40 B back: 2.0 ms through a Pipe, 3.0 ms through a Queue",),
+        ("2.0 MiB there, 40 B back: 2.0 ms through a Pipe, 1.0 ms through shared memory",),
+    ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import importlib
+import json
 import re
 from typing import Any
 
@@ -48,6 +50,21 @@ class Shop:
     @staticmethod
     def price(number: int) -> int:
         return number
+
+
+@pytest.mark.parametrize("function", [dt.datetime.strptime, int.from_bytes, dict.fromkeys, bytes.fromhex, json.loads])
+def test_what_every_process_finds_by_its_name_needs_no_moving(function: Any) -> None:
+    """A class's own built-in methods are found like any function."""
+    assert naming.callee(Given(func=function, kwargs={})).importable
+
+
+def test_what_must_be_given_first() -> None:
+    """The object of a bound method, or one that is called itself, travels with the call; a function does not."""
+    shop = Shop("a")
+    assert naming.given_first(shop.sell) is shop
+    assert naming.given_first(shop) is shop
+    assert naming.given_first(twice) is None
+    assert naming.given_first(len) is None
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _reasons(workload: WorkloadView) -> str:
 
 def _notes(notes: Iterable[Note]) -> Iterator[str]:
     for note in notes:
-        said = _said(note) if note.kind in ("caution", "pool") else "<br>".join(map(code, note.lines))
+        said = _said(note) if note.kind in ("caution", "pool", "moving") else "<br>".join(map(code, note.lines))
         yield f"  - **{escape(note.label)}**{_slug(note)}: {said}"
 
 

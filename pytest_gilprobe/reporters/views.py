@@ -98,7 +98,7 @@ class WorkloadView:
     @property
     def noted(self) -> bool:
         """Whether it has a caution or a failure."""
-        return any(note.kind not in ("reason", "pool") for note in self.notes)
+        return any(note.kind not in ("reason", "pool", "moving") for note in self.notes)
 
     @property
     def threads(self) -> StrategyView:

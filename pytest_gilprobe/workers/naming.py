@@ -92,7 +92,7 @@ def _leads_to(module: str, name: str, target: object) -> bool:
         found = reduce(getattr, name.split("."), sys.modules[module])
     except (KeyError, AttributeError):
         return False
-    return found is target or (inspect.ismethod(found) and found == target)
+    return found is target or ((inspect.ismethod(found) or inspect.isbuiltin(found)) and found == target)
 
 
 def _parameters(given: Given) -> tuple[str, ...]:

@@ -114,10 +114,15 @@ def of_fixture(item: pytest.Function, given: Given) -> Workload:
 
 
 def callee(workload: Workload) -> Callee | None:
-    """Name the function that a workload calls; None for what has no name to import."""
+    """Name the function that a workload calls; None for what has no name to import, or is not called by it alone.
+
+    A test method wants its instance, a coroutine function a loop to run in.
+    """
     if workload.given is not None:
         return naming.callee(workload.given)
-    function = inspect.unwrap(workload.coroutine or workload.item.obj)
+    if workload.coroutine is not None or workload.item.cls is not None:
+        return None
+    function = inspect.unwrap(workload.item.obj)
     name = getattr(function, "__qualname__", None)
     if name is None:
         return None
