@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -349,3 +350,25 @@ def test_quota_of_the_first_version_of_cgroups(cgroup: Path) -> None:
     (folder.parent / "cpu.cfs_quota_us").write_text("-1\n")
     (folder.parent / "cpu.cfs_period_us").write_text("100000\n")
     assert quota(cgroup) == 0.5
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs /proc/stat (Linux)")
+def test_cpus_count_what_they_idle() -> None:
+    """All usable CPUs count time as it passes, of which they idle a part."""
+    before = host.cpus_time_ns()
+    time.sleep(0.1)
+    cpus, idle = (after - earlier for after, earlier in zip(host.cpus_time_ns(), before, strict=True))
+    assert 0 <= idle <= cpus
+    assert cpus > 0
+
+
+def test_cpus_that_tell_nothing_are_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no such file, or it holds something else, there is nothing to go by."""
+    monkeypatch.setattr(host, "_os_read", lambda *_: b"cpu0 no numbers at all\n")
+    assert host.cpus_time_ns() == (0, 0)
+    monkeypatch.setattr(host, "_os_open", refuse)
+    assert host.cpus_time_ns() == (0, 0)
+
+
+def refuse(*_: object) -> int:
+    raise OSError
