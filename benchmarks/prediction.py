@@ -42,9 +42,9 @@ OFF: Final = 0.15
 """How far from 2 the gain of a plain Python loop in two processes may be for the machine to count as idle."""
 ROUNDS: Final = 8
 BATCH_S: Final = 0.25
-CONTROL_CALLS: Final = 12
-CONTROL_LOOPS: Final = 200_000
-"""One call of the control takes about 5 ms."""
+CONTROL_CALLS: Final = 6
+CONTROL_LOOPS: Final = 1_000_000
+"""One call of the control takes about 25 ms: of a pool that has slept, shorter ones tell how long it takes to wake."""
 RESULT: Final = "GILPROBE_PREDICTION"
 INNER: Final = "GILPROBE_PREDICTION_ADVICE"
 

@@ -10,6 +10,7 @@ from pytest_gilprobe import judge
 from pytest_gilprobe.model import Caution, Outcome, Recommendation
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.stats import pools
+from pytest_gilprobe.stats.speedups import capped
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Evidence, Verdict
@@ -79,7 +80,8 @@ def _turned(evidence: Evidence) -> bool:
     processes = evidence.processes
     if processes.speedup is None or processes.pool_speedup is None:
         return False
-    free = pools.of_processes(processes.speedup, evidence.serial, evidence.machine, None)
+    bare = capped(processes.speedup, float(evidence.measurement.workers))
+    free = pools.of_processes(bare, evidence.serial, evidence.machine, None)
     return _advised(evidence, free.value) is Recommendation.PROCESSES
 
 
@@ -98,7 +100,7 @@ def _shared(verdict: Verdict, evidence: Evidence) -> Caution | None:
     if verdict.strategy in {Recommendation.PROCESSES, Recommendation.INCONCLUSIVE} or processes.speedup is None:
         return None
     by_memory = pools.of_processes(
-        processes.speedup,
+        capped(processes.speedup, float(evidence.measurement.workers)),
         evidence.serial,
         evidence.machine,
         replace(transfer, parent_s=transfer.shared_parent_s, worker_s=transfer.shared_worker_s),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from evidence import PYTHON_LOOP, machine, measurement, processes, serial, thread, threads, trace
+from evidence import PYTHON_LOOP, estimate, machine, measurement, processes, serial, thread, threads, trace
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -477,3 +477,14 @@ def test_calls_whose_helpers_may_have_queued_leave_everything_open() -> None:
     assert alone.cpu_utilization.high < 0.8
     assert together.speedup is not None
     assert together.speedup.low > 1.3
+
+
+def test_a_pool_loses_from_what_its_workers_can_give() -> None:
+    """Processes that seem to gain 2.4x, since the machine sped up meanwhile, have 2x of which a pool can lose."""
+    fast = Round(serial=serial(0.12), processes=processes(0.1))
+    lossy = machine(process_task_s=1e-5, process_lost_s=estimate(0.012))
+    found = reduce(measurement(*[fast] * 3), lossy)[2]
+    assert found.speedup is not None
+    assert found.speedup.value > 2.3
+    assert found.pool_speedup is not None
+    assert found.pool_speedup.value == pytest.approx(1.0, rel=0.01)
