@@ -7,7 +7,7 @@ the verdict inconclusive.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from pytest_gilprobe.model import (
     Verdict,
     Wish,
 )
+from pytest_gilprobe.stats import pools
 from pytest_gilprobe.stats.rounds import (
     AGREEMENT,
     QUIET,
@@ -31,7 +32,7 @@ from pytest_gilprobe.stats.rounds import (
     is_unqueued,
     lanes_s,
 )
-from pytest_gilprobe.stats.speedups import scaling_now, throttled
+from pytest_gilprobe.stats.speedups import capped, scaling_now, throttled
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT, gil_at
@@ -138,9 +139,33 @@ def _undecided(evidence: Evidence, bound: Bound, unsettled: str) -> Choice:
     if throttled(evidence.measurement) and needs_cpus(evidence, bound):
         why_not = reasons.held_back(evidence, unsettled)
         more = len(evidence.measurement.rounds) < ROUNDS_WHEN_DISTURBED
+    elif len(evidence.measurement.rounds) >= ROUNDS_WHEN_DISTURBED and _hand_out_leaves_open(evidence):
+        why_not, more = reasons.hand_out_unknown(evidence, unsettled), False
     else:
         why_not, more = reasons.straddles(evidence, unsettled), True
     return Choice(strategy=Recommendation.INCONCLUSIVE, why_not=why_not, wish=Wish.ROUND if more else Wish.NOTHING)
+
+
+def _hand_out_leaves_open(evidence: Evidence) -> bool:
+    """Tell whether a pool is worth it or not by what handing out costs alone, were the calls known exactly.
+
+    That is measured once a session: rounds more of the calls do not tell it better.
+    """
+    machine, seen = evidence.machine, evidence.measurement
+    serial = replace(evidence.serial, wall_s_per_call=_exactly(evidence.serial.wall_s_per_call))
+    bare = [
+        None if part.speedup is None else _exactly(capped(part.speedup, float(seen.workers)))
+        for part in (evidence.threads, evidence.processes)
+    ]
+    threads = None if bare[0] is None else pools.of_threads(bare[0], serial, machine, gil=gil_was_on(seen))
+    processes = None if bare[1] is None else pools.of_processes(bare[1], serial, machine, seen.transfer)
+    ends = [_ends(None if pool is None else (pool.low, pool.high)) for pool in (threads, processes)]
+    found = {rule(*corner) for corner in product(*ends)}
+    return len(found) > 1 and Recommendation.SERIAL in found
+
+
+def _exactly(estimate: Estimate) -> Estimate:
+    return replace(estimate, low=estimate.value, high=estimate.value)
 
 
 def _by_direct_comparison(

@@ -148,12 +148,30 @@ def _no_gain(evidence: Evidence) -> str:
 
 def straddles(evidence: Evidence, unsettled: str) -> str:
     """Say which answers the intervals still allow, and what would settle it."""
+    return f"it may be {unsettled} ({_in_pools(evidence)}){_more_time(evidence)}"
+
+
+def _in_pools(evidence: Evidence) -> str:
     spans = ", ".join(
         f"{name} {numbers.interval(result.pool_speedup)}"
         for name, result in (("threads", evidence.threads), ("processes", evidence.processes))
         if result.pool_speedup is not None
     )
-    return f"it may be {unsettled} (in a pool: {spans or 'nothing measured'}){_more_time(evidence)}"
+    return f"in a pool: {spans or 'nothing measured'}"
+
+
+def hand_out_unknown(evidence: Evidence, unsettled: str) -> str:
+    """Say that calls are about as short as what handing them out costs, which is not known well enough to tell."""
+    call_s = evidence.serial.wall_s_per_call.value
+    costs = " or ".join(
+        f"{numbers.seconds(cost)} ({name} pool)"
+        for name, strategy in (("thread", Strategy.THREADS), ("process", Strategy.PROCESSES))
+        if (cost := pools.hand_out_s(evidence.machine, strategy)) is not None
+    )
+    return (
+        f"it may be {unsettled} ({_in_pools(evidence)}): a call takes {numbers.seconds(call_s)}, handing it out about "
+        f"{costs}, which decides; hand out several calls per task"
+    )
 
 
 def held_back(evidence: Evidence, unsettled: str) -> str:

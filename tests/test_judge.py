@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe import judge as room
-from pytest_gilprobe.judge import bound_of, choose, contradicts, disturbed, gil_of, judge, needs_cpus, rule
+from pytest_gilprobe.judge import Judgement, bound_of, choose, contradicts, disturbed, gil_of, judge, needs_cpus, rule
 from pytest_gilprobe.model import (
     Bound,
     Estimate,
@@ -524,3 +524,23 @@ def test_comparison_counts_what_both_pools_keep() -> None:
         )
         found = judge(evidence(estimate(1.45, 1.25, 1.65), apart, seen=measurement(*[PYTHON_LOOP] * 3)))
         assert found.verdict.strategy is (expected or Recommendation.INCONCLUSIVE)
+
+
+# What rounds cannot tell
+
+
+def test_calls_as_short_as_their_hand_out_are_not_measured_for_ever() -> None:
+    """Where the cost of handing out decides, which a session measures once, three rounds are enough to say so."""
+    short = Round(serial=serial(calls=250), threads=threads(calls=250), processes=processes(calls=250))
+
+    def judged(rounds: int, lost: Estimate) -> Judgement:
+        seen, on = measurement(*[short] * rounds), machine(process_task_s=1e-5, process_lost_s=lost)
+        alone, together, apart = reduce(seen, on)
+        return judge(Evidence(measurement=seen, machine=on, serial=alone, threads=together, processes=apart))
+
+    roughly = estimate(2e-4, 1e-4, 3e-4)
+    assert judged(2, roughly).wish is Wish.ROUND
+    open_ = judged(3, roughly)
+    assert (open_.verdict.strategy, open_.wish) == (Recommendation.INCONCLUSIVE, Wish.NOTHING)
+    assert "which decides; hand out several calls per task" in open_.verdict.reason
+    assert judged(3, estimate(2e-5)).verdict.strategy is Recommendation.PROCESSES
