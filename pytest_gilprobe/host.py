@@ -119,6 +119,15 @@ def _quota_of(folder: Path) -> float | None:
         return None
 
 
+def run_delay_ns(schedstat: bytes) -> int | None:
+    """Read how long a thread has queued from its ``schedstat``; None where that does not tell.
+
+    A kernel that does not count says that the thread never ran: "0 0 0".
+    """
+    fields = schedstat.split()
+    return int(fields[1]) if len(fields) > 2 and fields[2] != b"0" else None  # noqa: PLR2004 - running, queueing, runs
+
+
 class RunQueueClock:
     """How long the calling thread has been runnable without running, in nanoseconds.
 
@@ -142,8 +151,8 @@ class RunQueueClock:
         if self._fd < 0 or _os_pread is None:
             return None
         try:
-            return int(_os_pread(self._fd, 64, 0).split()[1])
-        except (OSError, IndexError, ValueError):
+            return run_delay_ns(_os_pread(self._fd, 64, 0))
+        except (OSError, ValueError):
             return None
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import sysconfig
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -20,6 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe import host
+from pytest_gilprobe.gil import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -372,3 +377,15 @@ def test_cpus_that_tell_nothing_are_zeros(monkeypatch: pytest.MonkeyPatch) -> No
 
 def refuse(*_: object) -> int:
     raise OSError
+
+
+@pytest.mark.parametrize("read", [host.run_delay_ns, watch._run_delay_ns])
+@pytest.mark.parametrize(
+    ("schedstat", "known"),
+    [(b"123 45 6\n", 45), (b"123 0 6\n", 0), (b"0 0 0\n", None), (b"1 2", None), (b"", None)],
+)
+def test_a_kernel_that_does_not_count_tells_no_queueing(
+    read: Callable[[bytes], int | None], schedstat: bytes, known: int | None
+) -> None:
+    """Zeros of a thread that never ran are no zeros: they are told by one that runs."""
+    assert read(schedstat) == known

@@ -222,9 +222,9 @@ def _open_task(pid: int, name: str) -> int | None:
 
 
 def _run_delay_ns(schedstat: bytes) -> int | None:
-    """Read the time that a thread has queued from its ``schedstat``; ``None`` where it does not tell."""
+    """Read the time that a thread has queued, as `pytest_gilprobe.host.run_delay_ns` does."""
     fields = schedstat.split()
-    return int(fields[1]) if len(fields) > 1 else None
+    return int(fields[1]) if len(fields) > 2 and fields[2] != b"0" else None  # noqa: PLR2004 - running, queueing, runs
 
 
 def _readable(fd: int, pause_s: float) -> bool:
