@@ -2,6 +2,7 @@
 
     python benchmarks/gate_rates.py                     200 probes of each beside a busy loop: about 15 minutes
     python benchmarks/gate_rates.py --runs 20 --busy 0  a quick look, without it
+    python benchmarks/gate_rates.py --only locked       one row: native (on its expectation), locked or python
 
 Real pytest sessions of marked tests, as in a build: a test that the gate fails is counted. *On its expectation*:
 hashing in threads with ``expect="threads"`` and, for ``min_speedup``, the median speed-up of a first session's
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, metavar="N", help="probes of each workload (default: 200)")
     parser.add_argument("--busy", type=int, default=1, metavar="N", help="busy loops beside it (default: 1)")
     parser.add_argument("--max-time", type=float, metavar="S", help="budget of a probe (default: the plugin's own)")
+    parser.add_argument("--only", choices=("native", "locked", "python"), help="one row of the table")
     asked = parser.parse_args()
     started = time.monotonic()
     print(
@@ -177,20 +179,22 @@ def main() -> None:
     )
     print("| workload | probes | speed-up in threads: median (range) | a probe | inconclusive | gate failed | share |")
     print("|---|---:|---:|---:|---:|---:|---:|")
+    kept, seen = True, list[Probe]()
     with busy(asked.busy):
-        middle = statistics.median(gains(session("native", "", min(PILOT, asked.runs), asked.max_time)))
-        right = probes("native", f"expect='threads', min_speedup={middle}", asked.runs, asked.max_time)
-        line, flaking = row(f"on its expectation, min_speedup={middle:.3f}", right)
-        print(line, flush=True)
-        caught = []
-        for name, work in (("a lock around the hot loop", "locked"), ("native call replaced by Python", "python")):
-            found = probes(work, "expect='threads', min_speedup=1.5", asked.runs, asked.max_time)
-            line, share = row(name, found)
+        if asked.only in {None, "native"}:
+            middle = statistics.median(gains(session("native", "", min(PILOT, asked.runs), asked.max_time)))
+            seen = probes("native", f"expect='threads', min_speedup={middle}", asked.runs, asked.max_time)
+            line, flaking = row(f"on its expectation, min_speedup={middle:.3f}", seen)
             print(line, flush=True)
-            caught.append(share)
-    kept = flaking <= MOST_FAILING and min(caught) >= LEAST_CAUGHT
+            kept = flaking <= MOST_FAILING
+        for name, work in (("a lock around the hot loop", "locked"), ("native call replaced by Python", "python")):
+            if asked.only in {None, work}:
+                seen = probes(work, "expect='threads', min_speedup=1.5", asked.runs, asked.max_time)
+                line, share = row(name, seen)
+                print(line, flush=True)
+                kept = kept and share >= LEAST_CAUGHT
     print(
-        f"\nThe machine: {queued(right)}. At most 1 % and at least 99 %: {'kept' if kept else 'NOT kept'}; "
+        f"\nThe machine: {queued(seen)}. At most 1 % and at least 99 %: {'kept' if kept else 'NOT kept'}; "
         f"{math.ceil((time.monotonic() - started) / 60)} min."
     )
 

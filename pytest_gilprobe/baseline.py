@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe import gate, leeway
 from pytest_gilprobe.compare import alike, label
-from pytest_gilprobe.model import Bound, Gil, Outcome, Recommendation, Status, Strategy
+from pytest_gilprobe.model import NOT_ASKED, Bound, Gil, Outcome, Recommendation, Status, Strategy
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.reporters.inert import inert
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LEAST_LOSS = 0.10
 """A speed-up must have fallen by this share at the least: a run's intervals do not hold what differs between runs."""
 _NAMED = 5
-_HOLDS = (Gil.RELEASED, Gil.PARTIAL, Gil.HELD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +112,8 @@ def _moved(new: WorkloadResult, old: WorkloadResult) -> bool:
     advice = (new.verdict.strategy, old.verdict.strategy)
     if Recommendation.INCONCLUSIVE in advice or advice[0] is advice[1]:
         return False
+    if any(after.error == NOT_ASKED for strategy, after, _ in _parts(new, old) if str(advice[1]) == strategy):
+        return False
     return not leeway.possible_strategies(new) & leeway.possible_strategies(old)
 
 
@@ -122,23 +123,26 @@ def _broken(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
             continue
         if after.outcome in gate.BROKEN:
             yield f"{strategy} were ok, {after.outcome} now"
-        elif after.impossible and str(old.verdict.strategy) == strategy:
+        elif after.impossible and after.error != NOT_ASKED and str(old.verdict.strategy) == strategy:
             why = (after.error or "no reason known").splitlines()[0]
             yield f"{strategy} were advised, are {after.outcome} now: {why}"
 
 
 def _bound(new: WorkloadResult, old: WorkloadResult) -> Iterator[str]:
-    """Find calls that for certain spend their time on something else."""
+    """Find calls that for certain waited then and compute now, or the other way round.
+
+    What is neither is not compared: how much of its time a call computes depends on how fast a machine does it.
+    """
     now, was = leeway.possible_bounds(new), leeway.possible_bounds(old)
-    if not now & was:
+    if {now, was} == {frozenset({Bound.IO}), frozenset({Bound.CPU})}:
         yield f"calls were {_or(was)}-bound, are {_or(now)}-bound"
 
 
 def _gil(new: WorkloadResult, old: WorkloadResult) -> Iterator[tuple[str, bool]]:
-    """Find a GIL that for certain has another part: to release it is a gain, not to release it any more a loss."""
+    """Find a GIL that for certain was released and is held, a loss, or the other way round, a gain."""
     now, was = leeway.possible_gil(new), leeway.possible_gil(old)
-    if now and was and not now & was:
-        yield f"GIL was {_or(was)}, is {_or(now)}", max(map(_HOLDS.index, now)) < min(map(_HOLDS.index, was))
+    if {now, was} == {frozenset({Gil.RELEASED}), frozenset({Gil.HELD})}:
+        yield f"GIL was {_or(was)}, is {_or(now)}", Gil.RELEASED in now
 
 
 def _or(words: frozenset[Bound] | frozenset[Gil]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import End, Measurement, Outcome, Strategy
+from pytest_gilprobe.model import NOT_ASKED, End, Measurement, Outcome, Strategy
 from pytest_gilprobe.workers.protocol import Close, Closed, Failed, Open, Opened
 from pytest_gilprobe.workers.worker import Lost
 
@@ -46,7 +46,7 @@ class Bench:
 
     def _planned(self, strategy: Strategy) -> End:
         if strategy not in self._plan.strategies:
-            return End(outcome=Outcome.SKIPPED, error="not among the strategies asked for", impossible=True)
+            return End(outcome=Outcome.SKIPPED, error=NOT_ASKED, impossible=True)
         stuck = self._pool.stuck.together(self._plan.nodeid) if strategy is Strategy.PROCESSES else None
         if stuck is not None:
             return End(outcome=Outcome.SKIPPED, error=f"not set up in several processes at once: {stuck}")

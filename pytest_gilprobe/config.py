@@ -221,6 +221,11 @@ class Expectation:
     bound: Bound | None = None
     min_speedup: float | None = None
 
+    @property
+    def says_anything(self) -> bool:
+        """Whether there is something to hold a verdict against."""
+        return bool(self.strategies or self.bound is not None or self.min_speedup is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

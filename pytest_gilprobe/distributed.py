@@ -48,11 +48,10 @@ def send_environment(config: pytest.Config, environment: Environment) -> None:
 class Controller:
     """Gathers what pytest-xdist's workers measured."""
 
-    def __init__(self, reporting: Reporting, *, gated: bool = False) -> None:
-        """Report through ``reporting``, a plugin of its own; ``gated`` tells whether the session has gates."""
+    def __init__(self, reporting: Reporting) -> None:
+        """Report through ``reporting``, a plugin of its own."""
         self._reporting = reporting
         self._not_probed = 0
-        self._unchecked = "; no expectation, --gilprobe-fail-on or --gilprobe-baseline was checked" if gated else ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -83,6 +82,6 @@ class Controller:
         if self._not_probed and terminalreporter.verbosity > -2:  # noqa: PLR2004 - -qq asks for silence
             tests = "marked test was" if self._not_probed == 1 else "marked tests were"
             terminalreporter.line(
-                f"gilprobe: {self._not_probed} {tests} not probed: several pytest-xdist workers disturb each other; "
-                f"use -n 0 or -n 1{self._unchecked}"
+                f"gilprobe: {self._not_probed} {tests} not probed, nor any gate checked: several pytest-xdist workers "
+                "disturb each other; use -n 0 or -n 1"
             )

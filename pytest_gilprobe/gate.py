@@ -242,9 +242,9 @@ def _unmeasured(expectation: Expectation, result: WorkloadResult, fail_on: froze
     ended = tuple(_ended_badly(result, fail_on))
     if ended:
         return Gating(failures=ended)
-    if FailOn.INCONCLUSIVE in fail_on and (was_tried or _says_anything(expectation)):
+    if FailOn.INCONCLUSIVE in fail_on and (was_tried or expectation.says_anything):
         return Gating(failures=(_inconclusive(why),))
-    return Gating(cautions=(_caution(expectation, why),)) if _says_anything(expectation) else Gating()
+    return Gating(cautions=(_caution(expectation, why),)) if expectation.says_anything else Gating()
 
 
 def _unchecked(expectation: Expectation, result: WorkloadResult) -> Caution | None:
@@ -305,10 +305,6 @@ def _caution(expectation: Expectation, why: str) -> Caution:
     if expectation.min_speedup is not None:
         wanted.append(f"min_speedup={expectation.min_speedup:g}")
     return Caution(slug=UNCHECKED, message=f"{' and '.join(wanted)} could not be decided, so the test passes: {why}")
-
-
-def _says_anything(expectation: Expectation) -> bool:
-    return bool(expectation.strategies or expectation.bound is not None or expectation.min_speedup is not None)
 
 
 def _parts(result: WorkloadResult) -> tuple[tuple[Strategy, ThreadsResult | ProcessesResult], ...]:

@@ -152,7 +152,12 @@ def _hand_out_leaves_open(evidence: Evidence) -> bool:
     That is measured once a session: rounds more of the calls do not tell it better.
     """
     machine, seen = evidence.machine, evidence.measurement
-    serial = replace(evidence.serial, wall_s_per_call=_exactly(evidence.serial.wall_s_per_call))
+    serial = replace(
+        evidence.serial,
+        wall_s_per_call=_exactly(evidence.serial.wall_s_per_call),
+        cpu_s_per_call=_exactly(evidence.serial.cpu_s_per_call),
+        gil_held_fraction=_exactly(held) if (held := evidence.serial.gil_held_fraction) is not None else None,
+    )
     bare = [
         None if part.speedup is None else _exactly(capped(part.speedup, float(seen.workers)))
         for part in (evidence.threads, evidence.processes)

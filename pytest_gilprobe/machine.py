@@ -117,20 +117,27 @@ class Surveyor:
 def lost_s(pool: HandedOut | None, scaling: Estimate | None) -> Estimate | None:
     """Tell by how many seconds a task takes longer for its worker in a pool than alone; None where that is not known.
 
-    Workers that lose nothing do as many tasks as the machine scales to in the time of one alone. The low end is that of
-    the best round, the high end as far on the other side. Where the thread that computed alone had to queue, other
-    programs are in the way, and more so of a pool, which has more to be woken: then it is what the CPU time of empty
-    tasks makes likely, but no more than was seen.
+    Workers that lose nothing do as many tasks as the machine scales to in the time of one alone. Likely is what lies
+    half-way from the best round to the middle one, whose noise is on one side; the ends allow for what the scaling may
+    be. Where the thread that computed alone had to queue, or other programs took a part of the CPUs meanwhile, they are
+    in the way, and more so of a pool, which has more to be woken: then it is what the CPU time of empty tasks makes
+    likely, but no more than was seen.
     """
     if pool is None or pool.work is None or scaling is None:
         return None
     work = pool.work
-    value = max(0.0, scaling.value * work.pooled_s - work.alone_s)
-    least = max(0.0, scaling.value * work.pooled_least_s - work.alone_least_s)
-    low = min(value, least)
-    if work.queued <= rounds.QUIET or pool.task_cpu_s is None:
-        return Estimate(value=value, low=low, high=2 * value - low, confidence=scaling.confidence)
-    low, value, high = (min(value, pool.task_cpu_s * factor) for factor in LOST_OF_CPU)
+    least = max(0.0, scaling.low * work.pooled_least_s - work.alone_least_s)
+    most = max(0.0, scaling.high * work.pooled_s - work.alone_s)
+    best, middle = (
+        max(0.0, scaling.value * pooled - alone)
+        for pooled, alone in ((work.pooled_least_s, work.alone_least_s), (work.pooled_s, work.alone_s))
+    )
+    value = (best + middle) / 2
+    low, high = min(least, value), max(most, value)
+    if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and pool.task_cpu_s is not None:
+        low, value, high = (
+            min(end, pool.task_cpu_s * factor) for end, factor in zip((value, value, high), LOST_OF_CPU, strict=True)
+        )
     return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
 
 

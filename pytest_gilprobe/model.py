@@ -13,7 +13,12 @@ from enum import Enum, StrEnum
 from typing import Any
 
 SCHEMA_VERSION = 1
-"""Version of ``gilprobe.json``. History: 1, the first."""
+"""Version of ``gilprobe.json``. History: 1, the first; 0.1.0 wants a number in ``transfer.queue_s``, which may be
+null."""
+
+
+NOT_ASKED = "not among the strategies asked for"
+"""Why a strategy that ``strategies=`` leaves out was skipped."""
 
 
 class GilprobeError(Exception):
@@ -587,5 +592,5 @@ class Wish(Enum):
 
     NOTHING = "nothing"
     ROUND = "another round"
-    PROOF = "another round: something that was expected is contradicted, and not excluded yet"
+    PROOF = "another round: something that was expected is contradicted and not excluded yet, or is open"
     CONTROL = "a control: could the machine have done better just now?"

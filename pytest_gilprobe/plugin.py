@@ -105,9 +105,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         abgil.refuse_distribution(settings)
     reporting = Reporting(config, settings)
     config.pluginmanager.register(reporting, "gilprobe-reporting")
-    config.pluginmanager.register(
-        Controller(reporting, gated=bool(settings.fail_on or settings.baseline)), "gilprobe-controller"
-    )
+    config.pluginmanager.register(Controller(reporting), "gilprobe-controller")
 
 
 def _settings(config: pytest.Config) -> Settings:

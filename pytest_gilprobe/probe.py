@@ -89,6 +89,8 @@ class Prober:
         """Tell what could settle an open decision: the verdict's, then those of a gate."""
         evidence = self._evidence(so_far)
         wish = judge(evidence).wish
+        if wish is Wish.ROUND and plan.expectation.says_anything:
+            return Wish.PROOF
         if wish is not Wish.NOTHING:
             return wish
         result = self._result(plan, evidence)

@@ -10,6 +10,7 @@ from reports_fixture import ENVIRONMENT, estimate, not_probed, probed, processes
 
 from pytest_gilprobe import baseline, gate, judge
 from pytest_gilprobe.model import (
+    NOT_ASKED,
     Bound,
     Environment,
     Gil,
@@ -119,6 +120,8 @@ class TestRegressions:
         before, after_ = workload("a", 1.9, 1.9), workload("a", 1.0, 1.9)
         (found,) = held(replace(after_, threads=never), before).regressions
         assert found.message.endswith("threads were advised, are skipped now: it uses capsys")
+        unwanted = replace(after_, threads=replace(never, error=NOT_ASKED))
+        assert not held(unwanted, before).regressions
         later = replace(before, threads=replace(never, impossible=False), verdict=before.verdict)
         assert not held(later, before).regressions
 
@@ -129,6 +132,8 @@ class TestRegressions:
         (found,) = held(computes, waits).regressions
         assert found.message == "calls were io-bound, are cpu-bound"
         assert not held(computes, computes).regressions
+        between = with_serial(workload("a", 1.9, 1.9), used=0.5, held=0.02)
+        assert not held(between, waits).regressions
 
     def test_gil_that_is_held(self) -> None:
         """Code that released the GIL and holds it now is a regression, the other way round a gain."""
@@ -138,6 +143,8 @@ class TestRegressions:
         assert held(holds, released).regressions[0].message == "GIL was released, is held"
         assert held(released, holds).gains[0].message == "GIL was held, is released"
         assert not held(unknown, released).regressions
+        between = with_serial(workload("a", 1.9, 1.9), used=0.98, held=0.4)
+        assert held(between, released).regressions == held(between, released).gains == ()
 
     def test_gain(self) -> None:
         """Better advice than before is a gain, not a regression."""

@@ -544,3 +544,12 @@ def test_calls_as_short_as_their_hand_out_are_not_measured_for_ever() -> None:
     assert (open_.verdict.strategy, open_.wish) == (Recommendation.INCONCLUSIVE, Wish.NOTHING)
     assert "which decides; hand out several calls per task" in open_.verdict.reason
     assert judged(3, estimate(2e-5)).verdict.strategy is Recommendation.PROCESSES
+
+
+def test_a_share_that_rounds_tell_better_is_not_put_down_to_the_hand_out() -> None:
+    """What the GIL leaves of threads in a pool is open while its share is: rounds go on."""
+    on = machine(thread_task_s=6e-6, thread_lost_s=estimate(3e-5))
+    call_s, held = estimate(1e-4), estimate(0.75, 0.5, 1)
+    seen = measurement(*[PYTHON_LOOP] * 3)
+    found = evidence(estimate(1.5, 1.25, 1.8), None, seen=seen, on=on, wall_s_per_call=call_s, gil_held_fraction=held)
+    assert judge(found).wish is Wish.ROUND

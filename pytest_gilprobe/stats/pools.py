@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from pytest_gilprobe.model import Machine, SerialResult, Transfer
 
+MATTERS = 0.05
+"""Share of a call from which on handing it out in a thread pool takes the GIL from it for long enough to count."""
+SLACK = 1.1
+"""By so much threads may pass what they and the hand-out have room for under the GIL: shares have errors."""
 NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
 """What is lost where that was not measured."""
 
@@ -31,11 +35,11 @@ def of_threads(speedup: Estimate, serial: SerialResult, machine: Machine, *, gil
     """Predict the speed-up of a `ThreadPoolExecutor` from that of the bare calls; ``gil`` is whether there is one."""
     call_s, held, task_s = serial.wall_s_per_call, serial.gil_held_fraction, machine.thread_task_s
     found = handed_out(speedup, call_s, task_s, machine.thread_task_high_s, _lost(machine, machine.thread_lost_s))
-    if not gil or held is None or task_s is None:
+    if not gil or held is None or task_s is None or task_s < call_s.value * MATTERS:
         return found
     high_s = max(task_s, machine.thread_task_high_s or 0.0)
     turns = ((call_s.value, held.value, task_s), (call_s.low, held.high, high_s), (call_s.high, held.low, task_s))
-    return _capped(found, (one / max(one * share + task, 1e-12) for one, share, task in turns))
+    return _capped(found, (SLACK * one / max(one * share + task, 1e-12) for one, share, task in turns))
 
 
 def of_processes(speedup: Estimate, serial: SerialResult, machine: Machine, transfer: Transfer | None) -> Estimate:

@@ -23,6 +23,8 @@ WORK_S = {Strategy.THREADS: 60e-6, Strategy.PROCESSES: 400e-6}
 lost to handing out grows with the length (seen of processes: 0.13 ms of tasks of 0.1 ms, 0.24 ms of 0.8 ms)."""
 WORK_TASKS = {Strategy.THREADS: 60, Strategy.PROCESSES: 24}
 """In a round: with few, a pool of threads is done before all of them take part (seen: 13 us lost, not 25)."""
+TASKS_A_WORKER = 12
+"""In a round at the least: a pool needs the first one or two of each worker to fill."""
 WORK_ROUNDS = {Strategy.THREADS: 15, Strategy.PROCESSES: 9}
 """Of which the middle one counts: the best is one in which a worker was woken early by chance."""
 BLOCK = bytes(1 << 14)
@@ -90,7 +92,7 @@ def measure(question: HandOut) -> HandedOut:
         before = _cpu_clocks(pool)
         costs = [_seconds(lambda: list(pool.map(nothing, range(TASKS)))) / TASKS for _ in range(ROUNDS)]
         after = _cpu_clocks(pool)
-        work = _work(pool, question.strategy)
+        work = _work(pool, question, min(costs))
         ending = host.perf_counter_ns()
     start_up = (ready - started + host.perf_counter_ns() - ending) / 1e9
     cpu_ns = sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
@@ -117,26 +119,35 @@ def _cpu_clocks(pool: Executor) -> dict[int, int]:
     return dict(sorted(pool.map(cpu_clock, range(TASKS)))) | dict([cpu_clock(None)])
 
 
-def _work(pool: Executor, strategy: Strategy) -> Work:
-    """Time tasks that compute, alone and in a pool, in turn."""
-    tasks = WORK_TASKS[strategy]
+def _work(pool: Executor, question: HandOut, task_s: float) -> Work:
+    """Time tasks that compute, alone and in a pool, in turn.
+
+    They are so long that one thread can hand out twice as many as the workers, each done in ``task_s`` seconds.
+    """
+    strategy = question.strategy
+    tasks = max(WORK_TASKS[strategy], TASKS_A_WORKER * question.workers)
     one_s = min(_seconds(lambda: compute(1)) for _ in range(tasks))
-    blocks = [max(1, round(WORK_S[strategy] / one_s))] * tasks
+    blocks = [max(1, round(max(WORK_S[strategy], 2 * question.workers * task_s) / one_s))] * tasks
     alone: list[float] = []
     pooled: list[float] = []
     queued_ns = 0
+    before, cpus_before = _cpu_clocks(pool), host.cpus_time_ns()
     for _ in range(WORK_ROUNDS[strategy]):
         queueing = Queueing()
         alone.append(_seconds(lambda: list(map(compute, blocks))) / tasks)
         queued_ns += queueing.until_ns(host.perf_counter_ns()) or 0
         queueing.close()
         pooled.append(_seconds(lambda: list(pool.map(compute, blocks))) / tasks)
+    cpus, idle = (now - then for now, then in zip(host.cpus_time_ns(), cpus_before, strict=True))
+    after = _cpu_clocks(pool)
+    own = sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
     return Work(
         alone_s=median(alone),
         pooled_s=median(pooled),
         alone_least_s=min(alone),
         pooled_least_s=min(pooled),
         queued=queued_ns / 1e9 / max(sum(alone) * tasks, 1e-9),
+        others=max(0.0, (cpus - idle - own) / cpus) if cpus > 0 else 0.0,
     )
 
 

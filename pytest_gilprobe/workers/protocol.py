@@ -162,7 +162,8 @@ class Work:
     """Seconds that a task took which computes without the GIL: alone, and one of many in a pool.
 
     Both are those of the middle round, and of the best one (``_least_s``). ``queued`` is the share of its time for
-    which the thread that ran them alone was kept from its core.
+    which the thread that ran them alone was kept from its core, ``others`` the share of the CPUs' time that other
+    programs took meanwhile.
     """
 
     alone_s: float
@@ -170,6 +171,7 @@ class Work:
     alone_least_s: float
     pooled_least_s: float
     queued: float
+    others: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
