@@ -8,8 +8,9 @@ import pytest
 from fake_workers import NODEID, Behaviour, FakePool, FakeWorker, lost, plan
 
 from pytest_gilprobe import host, serialize
+from pytest_gilprobe.config import Expectation
 from pytest_gilprobe.machine import Surveyor
-from pytest_gilprobe.model import Bound, Callee, Gil, Outcome, Recommendation, Status, WorkloadResult
+from pytest_gilprobe.model import Bound, Callee, Gil, Outcome, Recommendation, Status, Strategy, WorkloadResult
 from pytest_gilprobe.probe import Prober, unmeasured
 from pytest_gilprobe.workers.protocol import HandedOut, HandOut, Open, Opened
 
@@ -156,3 +157,12 @@ def test_unmeasured_workload_claims_nothing() -> None:
     assert (found.serial, found.verdict.speedup, found.verdict.reason) == (None, None, "it is skipped")
     assert {found.threads.outcome, found.processes.outcome} == {Outcome.SKIPPED}
     assert {found.threads.error, found.processes.error} == {"it is skipped"}
+
+
+@pytest.mark.parametrize(("expects", "longer"), [(frozenset({Strategy.THREADS}), True), (frozenset(), False)])
+def test_an_open_answer_that_is_expected_has_the_time_of_a_proof(expects: frozenset[Strategy], *, longer: bool) -> None:
+    """A call on the line between two answers is measured on for twice as long, if a test expects one of them."""
+    edge = Behaviour(call_s=0.3, busy=1.0, threads=1.3, processes=1.0)
+    found = probe(FakePool(edge), max_time_s=5.0, proof_time_s=10.0, expectation=Expectation(strategies=expects))
+    assert found.verdict.strategy is Recommendation.INCONCLUSIVE
+    assert (found.probe_time_s > 6) is longer
