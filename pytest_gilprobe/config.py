@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 MOST_WORKERS = 256
 """More workers than this are refused: a typing error would otherwise start thousands of processes."""
 PROOF_TIMES = 2
-"""So many times as long as a probe's default may one take that contradicts what is expected and cannot exclude it yet.
+"""So many times as long as a probe's default may one take that has no answer to what is expected, or contradicts it and
+cannot exclude it yet.
 
 A lock put around the hot loop, beside a busy loop on each of two CPUs: the gate failed in 193 of 200 probes of up to 5
-s, in 200 of 200 of up to 10 s; half of them took 3 s or less. *Source:* ``benchmarks/gate_rates.py``.
+s, in 195 where only contradictions had 10 s, in 200 of 200 where open answers had them too; half of them took 3 s or
+less. *Source:* ``benchmarks/gate_rates.py``.
 """
 START_METHODS = ("fork", "forkserver", "spawn")
 
