@@ -144,3 +144,10 @@ def test_a_call_survives_its_line(held: Estimate | None) -> None:
     assert "\n" not in line
     assert line.isascii()
     assert ScannedCall.from_line(line) == call
+
+
+@pytest.mark.parametrize(("told", "counted"), [(None, None), (5, 5), (900, 17)])
+def test_a_call_queues_no_longer_than_it_is_off_its_cpu(told: int | None, counted: int | None) -> None:
+    """What was queued between the reading of the run queue and the call is none of the call's."""
+    found = Looks().call(replace(_window(10, 30), run_queue_ns=told))  # of 20 ns, 3 on a CPU
+    assert found.run_queue_ns == counted

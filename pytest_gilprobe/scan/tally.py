@@ -124,7 +124,7 @@ class Looks:
             wall_ns=window.end_ns - window.start_ns,
             cpu_ns=window.cpu_ns,
             process_cpu_ns=window.process_cpu_ns,
-            run_queue_ns=window.run_queue_ns,
+            run_queue_ns=_queued_ns(window),
             counts=count(seen),
             held=_held(seen, around, window),
             alone=len(set(seen.holder)) == 1,
@@ -138,13 +138,23 @@ def _held(seen: GilTrace, around: GilTrace, window: Window) -> Estimate | None:
     looks do not show it, tells `pytest_gilprobe.stats.watched.while_running`.
     """
     found = held_fraction(seen, window.start_ns, window.end_ns)
-    wall_ns, queued_ns = window.end_ns - window.start_ns, window.run_queue_ns or 0
+    wall_ns, queued_ns = window.end_ns - window.start_ns, _queued_ns(window) or 0
     if found is None or queued_ns <= QUIET * wall_ns:
         return found
     apart = without_queue(around, window.start_ns, window.end_ns, queued_ns)
     running = watched.less_queueing([apart]) if apart is not None else None
     limits = watched.bounded(found, min(queued_ns / wall_ns, 0.99))
     return limits if running is None or limits.high - limits.low < running.high - running.low else running
+
+
+def _queued_ns(window: Window) -> int | None:
+    """Tell how long a call queued: no longer than it was not on a CPU.
+
+    The run queue is read just before and just after the call. Of a short one, most queueing told so lies between.
+    """
+    if window.run_queue_ns is None:
+        return None
+    return min(window.run_queue_ns, max(0, window.end_ns - window.start_ns - window.cpu_ns))
 
 
 def count(trace: GilTrace) -> Counts:
