@@ -32,7 +32,7 @@ from pytest_gilprobe.stats.rounds import (
     is_unqueued,
     lanes_s,
 )
-from pytest_gilprobe.stats.speedups import capped, scaling_now, throttled
+from pytest_gilprobe.stats.speedups import scaling_now, throttled
 from pytest_gilprobe.thresholds import CPU_ABOVE as CPU_ABOVE  # noqa: PLC0414 - judge's own words, told where a scan finds them too
 from pytest_gilprobe.thresholds import IO_BELOW as IO_BELOW  # noqa: PLC0414
 from pytest_gilprobe.thresholds import NATIVE_BUSY, WORTH_IT, gil_at
@@ -158,12 +158,11 @@ def _hand_out_leaves_open(evidence: Evidence) -> bool:
         cpu_s_per_call=_exactly(evidence.serial.cpu_s_per_call),
         gil_held_fraction=_exactly(held) if (held := evidence.serial.gil_held_fraction) is not None else None,
     )
-    bare = [
-        None if part.speedup is None else _exactly(capped(part.speedup, float(seen.workers)))
-        for part in (evidence.threads, evidence.processes)
-    ]
-    threads = None if bare[0] is None else pools.of_threads(bare[0], serial, machine, gil=gil_was_on(seen))
-    processes = None if bare[1] is None else pools.of_processes(bare[1], serial, machine, seen.transfer)
+    bare = [None if part.speedup is None else _exactly(part.speedup) for part in (evidence.threads, evidence.processes)]
+    threads = (
+        None if bare[0] is None else pools.of_threads(bare[0], serial, machine, seen.workers, gil=gil_was_on(seen))
+    )
+    processes = None if bare[1] is None else pools.of_processes(bare[1], serial, machine, seen.workers, seen.transfer)
     ends = [_ends(None if pool is None else (pool.low, pool.high)) for pool in (threads, processes)]
     found = {rule(*corner) for corner in product(*ends)}
     return len(found) > 1 and Recommendation.SERIAL in found

@@ -166,7 +166,7 @@ class _Probe:
         if len(readings) < len(answers):
             bad = next(answer for answer in answers if not isinstance(answer, Done))
             if not readings:
-                raise self._not_again("in a worker process", bad)
+                raise self._not_again("again in a worker process", bad)
             self._bench.end(Strategy.PROCESSES, bad, "its first call")
             started_ns = host.perf_counter_ns()
             self._bench.replace(fresh=not isinstance(answers[0], Done))
@@ -181,8 +181,7 @@ class _Probe:
         """Say that a test cannot be called again; one that hung, or took its process with it, did so in a process."""
         if isinstance(answer, Lost):
             self._bench.end(Strategy.PROCESSES, answer, f"called {how}")
-        again = "again " if how.startswith("in") else ""
-        return NotProbed(f"it passed once, but not when called {again}{how}: {text_of(answer)}")
+        return NotProbed(f"it passed once, but not when called {how}: {text_of(answer)}")
 
     def _calibrate(self) -> None:
         """Find how many calls fill a batch, by batches that grow until one is long enough to tell."""
@@ -234,11 +233,10 @@ class _Probe:
         elif isinstance(answer, Shipped):
             self._seen = replace(self._seen, transfer=answer.transfer)
         elif isinstance(answer, Lost):
-            self._bench.end(Strategy.PROCESSES, answer, "moving its data")
-            if answer.outcome is Outcome.HUNG:  # no call did
-                self._seen = replace(
-                    self._seen, processes_end=replace(self._seen.processes_end, outcome=Outcome.SKIPPED)
-                )
+            hung = answer.outcome is Outcome.HUNG  # no call did
+            self._bench.end(
+                Strategy.PROCESSES, replace(answer, outcome=Outcome.SKIPPED) if hung else answer, "moving its data"
+            )
             self._bench.replace(fresh=False)
         self._clock = replace(self._clock, started_ns=self._clock.started_ns + host.perf_counter_ns() - started_ns)
 

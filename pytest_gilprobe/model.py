@@ -296,9 +296,10 @@ class WorkloadResult:
     """One workload's line in a report.
 
     Where nothing was measured, ``status`` is not ``probed`` and ``reason`` says why: then the verdict is inconclusive,
-    ``serial`` is ``None`` and the other strategies are ``skipped``. ``workers`` is the
-    number of threads or processes that were tried. ``callee`` is the function that was called, ``transfer`` what its
-    arguments and result cost to move, known where the workload was given as a function with its arguments.
+    ``serial`` is ``None``, the other strategies are ``skipped``, and ``bad_ends`` tell how they ended if that was not
+    well. ``workers`` is the number of threads or processes that were tried. ``callee`` is the function that was called,
+    ``transfer`` what its arguments and result cost to move, known where the workload was given as a function with its
+    arguments.
     """
 
     nodeid: str
@@ -555,10 +556,9 @@ class Machine:
     ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard
     deviation of the logarithm of one batch's time; the task costs are seconds per task handed to a pool, at best
     and in the middle round (``_high_s``). By so much as ``_lost_s`` says a task that computes takes longer for its
-    worker than alone.
-    ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and to end; ``import_s``
-    how much longer where its workers, started by ``start_method``, must import the module of a workload's function
-    first (0 where they inherit it). ``None`` was not measured.
+    worker than alone. ``process_start_up_s`` is how long a process pool of ``scaling_workers`` takes to be ready, and
+    to end; ``import_s`` how much longer where its workers, started by ``start_method``, must import the module of a
+    workload's function first (0 where they inherit it). ``None`` was not measured.
     """
 
     cpus: int

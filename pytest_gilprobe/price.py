@@ -10,7 +10,6 @@ from pytest_gilprobe import judge
 from pytest_gilprobe.model import Caution, Outcome, Recommendation
 from pytest_gilprobe.reporters import numbers
 from pytest_gilprobe.stats import pools
-from pytest_gilprobe.stats.speedups import capped
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model import Evidence, Verdict
@@ -80,8 +79,7 @@ def _turned(evidence: Evidence) -> bool:
     processes = evidence.processes
     if processes.speedup is None or processes.pool_speedup is None:
         return False
-    bare = capped(processes.speedup, float(evidence.measurement.workers))
-    free = pools.of_processes(bare, evidence.serial, evidence.machine, None)
+    free = pools.of_processes(processes.speedup, evidence.serial, evidence.machine, evidence.measurement.workers, None)
     return _advised(evidence, free.value) is Recommendation.PROCESSES
 
 
@@ -100,9 +98,10 @@ def _shared(verdict: Verdict, evidence: Evidence) -> Caution | None:
     if verdict.strategy in {Recommendation.PROCESSES, Recommendation.INCONCLUSIVE} or processes.speedup is None:
         return None
     by_memory = pools.of_processes(
-        capped(processes.speedup, float(evidence.measurement.workers)),
+        processes.speedup,
         evidence.serial,
         evidence.machine,
+        evidence.measurement.workers,
         replace(transfer, parent_s=transfer.shared_parent_s, worker_s=transfer.shared_worker_s),
     )
     if _advised(evidence, by_memory.value) is not Recommendation.PROCESSES:

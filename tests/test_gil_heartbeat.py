@@ -124,12 +124,6 @@ def test_the_count_of_switches_decides_and_lateness_where_there_is_none(
     assert room._waited(switches, late_ns) is expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [(b"10 20 3\n", 20), (b"", 0), (b"10", 0)])
-def test_reads_the_run_queue(text: bytes, expected: int) -> None:
-    """The second field is nanoseconds in the run queue; a system that tells nothing takes nothing off."""
-    assert room._run_queue_ns(text) == expected
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_reads_small_files_again_and_again(tmp_path: Path) -> None:
     """Each reading starts at the beginning of the file, and a file that is not there is empty."""

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe import host
-from pytest_gilprobe.gil import watch
+from pytest_gilprobe.gil import aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -379,7 +379,7 @@ def refuse(*_: object) -> int:
     raise OSError
 
 
-@pytest.mark.parametrize("read", [host.run_delay_ns, watch._run_delay_ns])
+@pytest.mark.parametrize("read", [host.run_delay_ns, aside.read_run_queue_ns])
 @pytest.mark.parametrize(
     ("schedstat", "known"),
     [(b"123 45 6\n", 45), (b"123 0 6\n", 0), (b"0 0 0\n", None), (b"1 2", None), (b"", None)],

@@ -81,20 +81,20 @@ def test_workers_lose_time_with_every_task(call_us: float, gain: float) -> None:
 
     Of calls shorter than a quarter of that it is on the low side: such tasks lose less.
     """
-    found = pools.of_processes(estimate(2.0), calls(call_us * 1e-6), costs(72e-6, estimate(211e-6)), None)
+    found = pools.of_processes(estimate(2.0), calls(call_us * 1e-6), costs(72e-6, estimate(211e-6)), 2, None)
     assert found.value == pytest.approx(2 * call_us / (call_us + 211))
     assert found.value == pytest.approx(gain, rel=0.3 if call_us < 300 else 0.1)
 
 
 def test_where_nothing_is_lost_one_thread_that_hands_out_is_the_limit() -> None:
     """Eight CPUs have room for two workers and the parent: a call is done no sooner than the next is handed out."""
-    found = pools.of_processes(estimate(2.0), calls(110e-6), costs(68e-6, estimate(0.0), cpus=8), None)
+    found = pools.of_processes(estimate(2.0), calls(110e-6), costs(68e-6, estimate(0.0), cpus=8), 2, None)
     assert found.value == pytest.approx(110 / 68)
 
 
 def test_what_is_lost_has_an_interval() -> None:
     """The low end is that of the most that is lost, the high end that of the least."""
-    found = pools.of_processes(estimate(2.0), calls(1e-3), costs(1e-6, estimate(1e-4, 0.0, 1e-3)), None)
+    found = pools.of_processes(estimate(2.0), calls(1e-3), costs(1e-6, estimate(1e-4, 0.0, 1e-3)), 2, None)
     assert (found.low, found.value, found.high) == pytest.approx((1.0, 2 / 1.1, 2.0))
 
 
@@ -108,7 +108,7 @@ def test_what_is_lost_has_an_interval() -> None:
 )
 def test_handing_out_to_threads_takes_the_gil(gil: bool, call_s: float, most: float) -> None:  # noqa: FBT001 - a parameter
     """Where there is a GIL, calls that hold it for most of their time and the hand-out take turns at it."""
-    found = pools.of_threads(estimate(1.9), calls(call_s, held=0.75), costs(6e-6), gil=gil)
+    found = pools.of_threads(estimate(1.9), calls(call_s, held=0.75), costs(6e-6), 2, gil=gil)
     assert found.value == pytest.approx(most)
 
 
@@ -138,6 +138,6 @@ def test_a_pool_is_never_better_than_the_calls_and_its_interval_holds_it(
         if moving is None
         else Transfer(argument_bytes=1, result_bytes=1, pipe_s=moving, queue_s=moving, parent_s=moving, worker_s=moving)
     )
-    for found in (pools.of_threads(bare, serial, on), pools.of_processes(bare, serial, on, moved)):
+    for found in (pools.of_threads(bare, serial, on, 16, gil=True), pools.of_processes(bare, serial, on, 16, moved)):
         assert found.value <= gain * (1 + 1e-9)
         assert 0 <= found.low <= found.value <= found.high <= gain * width * (1 + 1e-9)

@@ -20,6 +20,12 @@ _CORE_FIELD: Final = 36
 _RUNNABLE: Final = b"R"
 
 
+def read_run_queue_ns(schedstat: bytes) -> int | None:
+    """Read how long a thread has queued for a core, as `pytest_gilprobe.host.run_delay_ns` does; None where untold."""
+    fields = schedstat.split()
+    return int(fields[1]) if len(fields) > 2 and fields[2] != b"0" else None  # noqa: PLR2004 - running, queueing, runs
+
+
 def read_stat(stat: bytes) -> tuple[bool | None, int | None]:
     """Read from ``/proc/PID/task/TID/stat`` whether the thread wants a core, and which one it last ran on.
 

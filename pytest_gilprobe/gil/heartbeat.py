@@ -22,7 +22,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from pytest_gilprobe.gil.aside import STAT_BYTES, Aside, read_stat
+from pytest_gilprobe.gil.aside import STAT_BYTES, Aside, read_run_queue_ns, read_stat
 from pytest_gilprobe.model import GilMethod, GilTrace
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Heartbeat:
         aside, queue = Aside(), _HeldRead("/proc/thread-self/schedstat")
         stat = _HeldRead(f"/proc/self/task/{watched}/stat")
         try:
-            switches, queued_ns = _count_switches(), _run_queue_ns(queue.read())
+            switches, queued_ns = _count_switches(), read_run_queue_ns(queue.read()) or 0
             aside.leave(read_stat(stat.read())[1])
             self._begun.release()
             while True:
@@ -115,7 +115,7 @@ class Heartbeat:
                     return
                 at_ns = clock()
                 switches_before, switches = switches, _count_switches()
-                queued_before_ns, queued_ns = queued_ns, _run_queue_ns(queue.read())
+                queued_before_ns, queued_ns = queued_ns, read_run_queue_ns(queue.read()) or 0
                 late_ns = at_ns - asleep_ns - round(pause_s * 1e9) - (queued_ns - queued_before_ns)
                 self._beats.append((at_ns, max(0, late_ns), _waited(switches - switches_before, late_ns)))
                 aside.leave(read_stat(stat.read())[1])
@@ -140,12 +140,6 @@ def _switch_counter() -> Callable[[], int]:
 
 
 _count_switches: Final = _switch_counter()
-
-
-def _run_queue_ns(schedstat: bytes) -> int:
-    """Read how long the thread has been runnable but not running, nanoseconds; 0 where the system does not tell."""
-    fields = schedstat.split()
-    return int(fields[1]) if len(fields) > 1 else 0
 
 
 class _HeldRead:

@@ -26,7 +26,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
-from pytest_gilprobe.gil.aside import STAT_BYTES, Aside, read_stat
+from pytest_gilprobe.gil.aside import STAT_BYTES, Aside, read_run_queue_ns, read_stat
 from pytest_gilprobe.gil.locate import HOLDER_OFFSET
 from pytest_gilprobe.model import GilMethod, GilprobeError, GilTrace
 
@@ -199,7 +199,7 @@ class Watcher:
         holder, locked, switches = _LAYOUT.unpack(words)
         runnable, core = read_stat(stat)
         same_core = aside.leave(core)
-        queue_ns = _run_delay_ns(delays)
+        queue_ns = read_run_queue_ns(delays)
         self._looks.append((at_ns, at_ns - meant_ns, locked == 1, holder, switches, runnable, same_core, queue_ns))
         if len(self._looks) >= self._max_samples:
             del self._looks[::2]
@@ -219,12 +219,6 @@ def _open_task(pid: int, name: str) -> int | None:
         return os.open(f"/proc/{pid}/task/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-def _run_delay_ns(schedstat: bytes) -> int | None:
-    """Read the time that a thread has queued, as `pytest_gilprobe.host.run_delay_ns` does."""
-    fields = schedstat.split()
-    return int(fields[1]) if len(fields) > 2 and fields[2] != b"0" else None  # noqa: PLR2004 - running, queueing, runs
 
 
 def _readable(fd: int, pause_s: float) -> bool:

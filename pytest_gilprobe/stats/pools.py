@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import Estimate, Strategy
+from pytest_gilprobe.stats.speedups import capped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +32,12 @@ NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
 """What is lost where that was not measured."""
 
 
-def of_threads(speedup: Estimate, serial: SerialResult, machine: Machine, *, gil: bool = True) -> Estimate:
-    """Predict the speed-up of a `ThreadPoolExecutor` from that of the bare calls; ``gil`` is whether there is one."""
+def of_threads(speedup: Estimate, serial: SerialResult, machine: Machine, workers: int, *, gil: bool) -> Estimate:
+    """Predict the speed-up of a `ThreadPoolExecutor` from that of the bare calls; ``gil`` is whether there is one.
+
+    So many ``workers`` cannot do more than as many calls at once, whatever they seemed to: there is no more to lose.
+    """
+    speedup = capped(speedup, float(workers))
     call_s, held, task_s = serial.wall_s_per_call, serial.gil_held_fraction, machine.thread_task_s
     found = handed_out(speedup, call_s, task_s, machine.thread_task_high_s, _lost(machine, machine.thread_lost_s))
     if not gil or held is None or task_s is None or task_s < call_s.value * MATTERS:
@@ -42,8 +47,14 @@ def of_threads(speedup: Estimate, serial: SerialResult, machine: Machine, *, gil
     return _capped(found, (SLACK * one / max(one * share + task, 1e-12) for one, share, task in turns))
 
 
-def of_processes(speedup: Estimate, serial: SerialResult, machine: Machine, transfer: Transfer | None) -> Estimate:
-    """Predict the speed-up of a `ProcessPoolExecutor` from that of the bare calls and their data's price."""
+def of_processes(
+    speedup: Estimate, serial: SerialResult, machine: Machine, workers: int, transfer: Transfer | None
+) -> Estimate:
+    """Predict the speed-up of a `ProcessPoolExecutor` from that of the bare calls and their data's price.
+
+    ``workers`` are a cap as in `of_threads`.
+    """
+    speedup = capped(speedup, float(workers))
     call_s, lost = serial.wall_s_per_call, machine.process_lost_s
     costs = machine.process_task_s, machine.process_task_high_s, _lost(machine, lost)
     found = handed_out(speedup, call_s, *costs, transfer=transfer)

@@ -93,7 +93,7 @@ def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *
     least, most = (speedup_if(factors) for factors in zip(*hidden, strict=True))
     speedup = replace(speedup_if(), low=least.low, high=most.high)
     in_pool, least_in_pool, most_in_pool = (
-        pools.of_threads(_at_most(one, measurement), serial, machine, gil=rounds.gil_was_on(measurement))
+        pools.of_threads(one, serial, machine, measurement.workers, gil=rounds.gil_was_on(measurement))
         for one in (speedup, least, most)
     )
     fraction = watched.held_fraction(samples)
@@ -136,7 +136,7 @@ def _processes(
         over_threads=over,
         over_threads_least=over_least,
         over_threads_most=over_most,
-        pool_speedup=pools.of_processes(_at_most(speedup, measurement), serial, machine, measurement.transfer),
+        pool_speedup=pools.of_processes(speedup, serial, machine, measurement.workers, measurement.transfer),
         transfer_s_per_call=measurement.transfer.pipe_s if measurement.transfer is not None else None,
         wall_s_per_call=_per_call(samples, less_queue=less_queue),
         cpu_s_per_call=_cpu_per_call(samples),
@@ -146,11 +146,6 @@ def _processes(
         run_queue_share=rounds.queue_share(samples),
         shares=_shares(samples, None, lanes=1),
     )
-
-
-def _at_most(speedup: Estimate, measurement: Measurement) -> Estimate:
-    """Cap what calls gained by what their workers can: no pool has more of it to lose."""
-    return speedups.capped(speedup, float(measurement.workers))
 
 
 def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT001 - private

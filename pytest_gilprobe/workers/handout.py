@@ -26,7 +26,7 @@ WORK_TASKS = {Strategy.THREADS: 60, Strategy.PROCESSES: 24}
 TASKS_A_WORKER = 12
 """In a round at the least: a pool needs the first one or two of each worker to fill."""
 WORK_ROUNDS = {Strategy.THREADS: 15, Strategy.PROCESSES: 9}
-"""Of which the middle one counts: the best is one in which a worker was woken early by chance."""
+"""Of which the best and the middle one count: see `pytest_gilprobe.machine.lost_s`."""
 BLOCK = bytes(1 << 14)
 """What a task hashes over and over: long enough for `hashlib` to let go of the GIL (over 2,047 bytes)."""
 
@@ -95,11 +95,12 @@ def measure(question: HandOut) -> HandedOut:
         work = _work(pool, question, min(costs))
         ending = host.perf_counter_ns()
     start_up = (ready - started + host.perf_counter_ns() - ending) / 1e9
-    cpu_ns = sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
     return HandedOut(
         task_s=min(costs),
         task_high_s=median(costs),
-        task_cpu_s=cpu_ns / 1e9 / (TASKS * (ROUNDS + 1)),  # the tasks that told the clocks count too
+        task_cpu_s=_between_ns(before, after)
+        / 1e9
+        / (TASKS * (ROUNDS + 1)),  # the tasks that told the clocks count too
         work=work,
         start_up_s=0.0 if question.strategy is Strategy.THREADS else start_up / question.workers,
     )
@@ -117,6 +118,11 @@ def _pool(question: HandOut) -> Executor:
 def _cpu_clocks(pool: Executor) -> dict[int, int]:
     """Return the CPU clock of each process that takes part, this one's last: in a round like any other."""
     return dict(sorted(pool.map(cpu_clock, range(TASKS)))) | dict([cpu_clock(None)])
+
+
+def _between_ns(before: dict[int, int], after: dict[int, int]) -> int:
+    """Return the CPU time between two readings of those processes that told their clocks both times."""
+    return sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
 
 
 def _work(pool: Executor, question: HandOut, task_s: float) -> Work:
@@ -139,8 +145,7 @@ def _work(pool: Executor, question: HandOut, task_s: float) -> Work:
         queueing.close()
         pooled.append(_seconds(lambda: list(pool.map(compute, blocks))) / tasks)
     cpus, idle = (now - then for now, then in zip(host.cpus_time_ns(), cpus_before, strict=True))
-    after = _cpu_clocks(pool)
-    own = sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
+    own = _between_ns(before, _cpu_clocks(pool))
     return Work(
         alone_s=median(alone),
         pooled_s=median(pooled),
