@@ -1,38 +1,72 @@
-"""Would threads help here, would processes, or neither, and is it the GIL? Names a user may import.
+"""Find out whether threads or processes would help, and whether the GIL is why. The names that users may import.
 
-PYTEST_DONT_REWRITE: pytest rewrites the asserts of plugins and warns of what it finds imported already. A worker that
-is not forked imports this package before it starts pytest, and where warnings are errors that would be its end.
+The names in ``__all__`` are public; everything else may change in any release.
+
+PYTEST_DONT_REWRITE: pytest rewrites the asserts of plugins and warns of plugins that are imported already. A worker
+process that is not forked imports this package before it starts pytest, and would fail if warnings are errors.
 """
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.api import probe as probe
+    from pytest_gilprobe.model.errors import GilprobeError
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.holders import Holder
+    from pytest_gilprobe.model.report import Report
+    from pytest_gilprobe.model.report_json import read as read_report
+    from pytest_gilprobe.model.results import StrategyResult, Verdict, WorkloadResult
+    from pytest_gilprobe.probing.function import Prober, probe
+    from pytest_gilprobe.strategies.contract import Strategy
 
 __version__ = "0.1.0"
 
+INSIDE_WORKER = "PYTEST_GILPROBE_WORKER"
+"""Environment variable that is set in every worker process, and inherited by all that the worker starts: a pytest
+session that finds it starts no workers of its own."""
 
-class _Package(ModuleType):
-    """Exports `probe` on first use, so that ``import pytest_gilprobe`` stays light.
+__all__ = [
+    "Estimate",
+    "GilprobeError",
+    "Holder",
+    "Prober",
+    "Report",
+    "Strategy",
+    "StrategyResult",
+    "Verdict",
+    "WorkloadResult",
+    "probe",
+    "read_report",
+]
 
-    The room ``pytest_gilprobe.probe`` has the same name; importing it would put the module in the function's place.
-    *Source:* The Python Language Reference, 3.3.2.1, "Customizing module attribute access".
-    """
+_HOMES = {
+    "Estimate": "model.estimate:Estimate",
+    "GilprobeError": "model.errors:GilprobeError",
+    "Holder": "model.holders:Holder",
+    "Prober": "probing.function:Prober",
+    "Report": "model.report:Report",
+    "Strategy": "strategies.contract:Strategy",
+    "StrategyResult": "model.results:StrategyResult",
+    "Verdict": "model.results:Verdict",
+    "WorkloadResult": "model.results:WorkloadResult",
+    "probe": "probing.function:probe",
+    "read_report": "model.report_json:read",
+}
+"""Where each public name is defined, below this package: imported on first use, so that the package stays light."""
 
-    @property
-    def probe(self) -> Any:
-        """Probe one function: `pytest_gilprobe.api.probe`."""
-        from pytest_gilprobe.api import probe  # noqa: PLC0415 - see the class
 
-        return probe
+def __getattr__(name: str) -> Any:
+    """Import and return a public name on its first use. Raises `AttributeError` for others. *Source:* PEP 562."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module  # noqa: PLC0415 - an idle session needs none of it
 
-    @probe.setter
-    def probe(self, module: ModuleType) -> None:
-        """Take no notice of the import of the room."""
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    """List the module's names, with the public names that are not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Run the command line: ``python -m pytest_gilprobe`` is ``gilprobe``."""
+"""Run the command line: ``python -m pytest_gilprobe`` does the same as ``gilprobe``."""
 
 from __future__ import annotations
 

@@ -32,23 +32,28 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @pytest.fixture(scope="session")
-def get() -> Iterator[Callable[[str], bytes]]:
-    """Return a function that fetches a path from the late server, over a new connection each time.
+def port() -> Iterator[int]:
+    """Return the port of the late server.
 
     Each pytest process that asks has a server process of its own: waiting there costs the caller nothing but time.
     """
     command = [sys.executable, str(SERVER)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:  # noqa: S603 - our own file
         assert server.stdout is not None
-        port = int(server.stdout.readline())
-
-        def get(path: str) -> bytes:
-            with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
-                connection.request("GET", path)
-                return connection.getresponse().read()
-
-        yield get
+        yield int(server.stdout.readline())
         server.terminate()
+
+
+@pytest.fixture(scope="session")
+def get(port: int) -> Callable[[str], bytes]:
+    """Return a function that fetches a path from the late server, over a new connection each time."""
+
+    def get(path: str) -> bytes:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+
+    return get
 
 
 @pytest.fixture(scope="session")

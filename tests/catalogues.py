@@ -14,30 +14,23 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pytest_gilprobe"
-METHOD_ROOMS = (
-    "thresholds",
-    "judge",
-    "reasons",
-    "cautions",
-    "stats/estimates",
-    "stats/rounds",
-    "stats/doubt",
-    "stats/speedups",
-    "stats/pools",
-    "stats/reduce",
-    "stats/held",
-    "stats/queueing",
-    "stats/watched",
-    "measure",
-    "machine",
-    "workers/batch",
-    "workers/control",
-    "workers/handout",
-    "workers/pool",
-    "workers/stuck",
-    "workers/worker",
+METHOD_MODULES = tuple(
+    path.relative_to(PACKAGE).with_suffix("").as_posix()
+    for pattern in (
+        "model/thresholds.py",
+        "stats/*.py",
+        "verdict/*.py",
+        "strategies/*.py",
+        "probing/*.py",
+        "workers/parent/*.py",
+        "workers/child/batch.py",
+        "workers/child/control.py",
+        "workers/child/dispatch.py",
+    )
+    for path in sorted(PACKAGE.glob(pattern))
+    if path.stem != "__init__"
 )
-"""The rooms whose numbers decide what a verdict says or how it is measured."""
+"""The modules whose numbers decide what a verdict says or how it is measured."""
 
 
 def check(document: str, name: str, drawn: str) -> None:
@@ -58,29 +51,29 @@ def check(document: str, name: str, drawn: str) -> None:
         )
 
 
-def rooms() -> str:
-    """Draw the map of rooms: each module with the first line of its docstring."""
+def modules() -> str:
+    """Draw the list of modules: each with the first line of its docstring."""
     lines = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
+        first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0].replace("|", "\\|")
         lines.append(f"| `{path.relative_to(PACKAGE)}` | {first} |")
-    return "\n".join(["| room | what it is for |", "|---|---|", *lines])
+    return "\n".join(["| module | what it does |", "|---|---|", *lines])
 
 
 def numbers() -> str:
-    """Draw the table of numbers: each named number of the method's rooms with its value and what its docstring says."""
+    """Draw the table of numbers: each named one of the method's modules with its value and what its docstring says."""
     lines = [
-        f"| `{room.replace('/', '.')}.{name}` | {value} | {why} |"
-        for room in METHOD_ROOMS
-        for name, value, why in constants(room)
+        f"| `{module.replace('/', '.')}.{name}` | {value} | {why} |"
+        for module in METHOD_MODULES
+        for name, value, why in constants(module)
     ]
     return "\n".join(["| number | value | what it is, and why |", "|---|---|---|", *lines])
 
 
-def constants(room: str) -> Iterator[tuple[str, str, str]]:
+def constants(path: str) -> Iterator[tuple[str, str, str]]:
     """List a module's numbers, private ones and sums of others too, with their docstrings, in the module's order."""
-    module = importlib.import_module(f"pytest_gilprobe.{room.replace('/', '.')}")
-    body = ast.parse((PACKAGE / f"{room}.py").read_text("utf-8")).body
+    module = importlib.import_module(f"pytest_gilprobe.{path.replace('/', '.')}")
+    body = ast.parse((PACKAGE / f"{path}.py").read_text("utf-8")).body
     for statement, following in zip(body, [*body[1:], None], strict=True):
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
         value = getattr(statement, "value", None)

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 import hypothesis
 import psutil
 import pytest
+from sessions import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ["pytester"]
 
-hypothesis.settings.register_profile("here", deadline=None, derandomize=True, max_examples=60)
+EXAMPLES = int(os.environ.get("GILPROBE_EXAMPLES", "25"))
+"""Of each property test: more of them take longer, and find the same as long as nothing has changed."""
+hypothesis.settings.register_profile("here", deadline=None, derandomize=True, max_examples=EXAMPLES)
 hypothesis.settings.load_profile("here")
 
 MARK = "GILPROBE_TEST_SESSION"
@@ -27,6 +30,19 @@ MARK = "GILPROBE_TEST_SESSION"
 FAREWELL_S = 5.0
 ALLOWED = ("resource_tracker", "forkserver")
 """Processes of the standard library that live as long as the one that first needed them: this one."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in two processes, file by file, unless ``-n`` says otherwise.
+
+    Not by ``addopts``: that would hold for the sample workloads, too, whose probes must not disturb each other.
+    """
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    is_worker = hasattr(config, "workerinput") or "PYTEST_XDIST_WORKER" in os.environ
+    if whole and not is_worker and getattr(option, "numprocesses", 0) is None:
+        option.numprocesses, option.dist = 2, "loadfile"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,12 +55,20 @@ def nothing_left_behind() -> Iterator[None]:
         patch.setenv("PYTEST_DEBUG_TEMPROOT", before)
         patch.setenv("TMPDIR", str(folder))
         patch.setattr(tempfile, "tempdir", None)
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # else each Python that is started compiles all anew
         yield
         files = sorted(path.name for path in folder.glob("gilprobe-*"))
         processes = _left_over(mark)
     shutil.rmtree(folder, ignore_errors=True)
     assert not processes, f"processes left behind: {processes}"
     assert not files, f"folders left behind: {files}"
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what else is installed out of the sessions that a test starts: they begin in half the time."""
+    for name, value in ALONE.items():
+        monkeypatch.setenv(name, value)
 
 
 def _left_over(mark: str) -> list[str]:

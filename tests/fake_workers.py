@@ -1,45 +1,54 @@
-"""Workers that only pretend: a clock that moves when a batch says so, and a pool whose workers answer by a script."""
+"""Simulated workers: a clock that moves only when a batch says so, and a group whose workers answer by a script."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_gilprobe.config import Expectation, Plan
-from pytest_gilprobe.model import BatchReading, Outcome, Strategy, ThreadReading
+from pytest_gilprobe.model.ladder import StretchReading
+from pytest_gilprobe.model.readings import LaneReading, WorkerReading
+from pytest_gilprobe.model.settings import Expectation, Plan
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.workers.executor_costs import DispatchMeasured
+from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
+from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.protocol import (
+    ArgumentsCompared,
     Batch,
     Close,
     Closed,
+    CompareArguments,
     Control,
     Done,
     Failed,
-    HandedOut,
-    HandOut,
+    MeasureDispatch,
     Open,
     Opened,
     Ready,
+    WatchArguments,
 )
-from pytest_gilprobe.workers.stuck import Stuck
-from pytest_gilprobe.workers.worker import Lost
+from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_gilprobe.model import GilTrace
+    from pytest_gilprobe.model.readings import GilSamples
 
 NODEID = "test_it.py::test_it"
-WATCHED_NOT = "nobody watches here"
+WATCHED_NOT = "simulated workers have no GIL to sample"
+STRATEGIES = ("serial", "threads", "processes")
+TASK_S = {"threads": 1e-5, "processes": 1e-4}
+"""What dispatching a task costs here, in seconds, by the strategy's name."""
 
 
 def plan(**changes: Any) -> Plan:
-    """Make a plan for two workers and 5 s."""
+    """Make a plan for two workers, every built-in strategy and 5 s."""
     usual = Plan(
         nodeid=NODEID,
         workers=2,
         max_time_s=5.0,
         timeout_s=60.0,
-        strategies=frozenset(Strategy),
+        strategies=frozenset(STRATEGIES),
         expectation=Expectation(),
     )
     return replace(usual, **changes)
@@ -47,7 +56,7 @@ def plan(**changes: Any) -> Plan:
 
 @dataclass(slots=True)
 class Clock:
-    """Time that passes only when told."""
+    """A clock that stands still until `pass_s` moves it."""
 
     now_ns: int = 1_000_000_000
 
@@ -60,18 +69,20 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What one call of the pretended workload takes.
+    """What one call of the simulated workload takes.
 
-    ``busy`` is its share of CPU time; ``threads`` and ``processes`` are the speed-ups of as many as there are workers;
-    ``first_s`` is what the first call in each worker takes more.
+    ``busy`` is its share of CPU time; ``gains`` are the speed-ups of all lanes together, by the strategy's name (a
+    strategy that is not there scales perfectly); ``first_s`` is by how much the first call in each worker is longer.
     """
 
     call_s: float = 0.02
     busy: float = 1.0
-    threads: float = 1.0
-    processes: float = 2.0
+    gains: Mapping[str, float] = field(default_factory=lambda: {"threads": 1.0, "processes": 2.0})
     first_s: float = 0.0
+    queued: float = 0.0
     gil_enabled: bool = True
+    law: Callable[[int], float] | None = None
+    """Throughput of so many lanes in calls per second, of stretches; by default each lane adds the same."""
 
 
 class FakeWorker:
@@ -84,13 +95,14 @@ class FakeWorker:
         self.ready: Ready | None = Ready(
             pid=number, nodeids=frozenset({NODEID}), gil_address=None, gil_reason=WATCHED_NOT, gil_enabled=True
         )
+        self.lanes_ready_s: float | None = None
         self.is_open = False
         self.calls = 0
 
 
 @dataclass(slots=True)
-class FakePool:
-    """A pool of such workers. ``script`` may answer a question in a worker's place, or return None to let it."""
+class FakeGroup:
+    """A group of such workers. ``script`` may answer a question in a worker's place, or return None to let it."""
 
     behaviour: Behaviour = Behaviour()
     clock: Clock = field(default_factory=Clock)
@@ -100,7 +112,15 @@ class FakePool:
     started: int = 0
     asked: list[tuple[Any, int]] = field(default_factory=list)
     refuses: Lost | None = None
-    stuck: Stuck = field(default_factory=Stuck)
+    hung_fixtures: HungFixtures = field(default_factory=HungFixtures)
+    script_apart: Callable[[FakeWorker, Any, int], Any] = lambda *_: None
+    groups: dict[str, FakeGroup] = field(default_factory=dict)
+
+    def apart(self, name: str, main: Any) -> FakeGroup:
+        assert callable(main)
+        return self.groups.setdefault(
+            name, FakeGroup(behaviour=self.behaviour, clock=self.clock, script=self.script_apart)
+        )
 
     def ready(self, count: int) -> list[FakeWorker] | Lost:
         if self.refuses is not None:
@@ -110,13 +130,15 @@ class FakePool:
             self.workers.append(FakeWorker(self.started))
         return self.workers[:count]
 
-    def ask(self, worker: FakeWorker, question: Any) -> Any:
-        return self.ask_all([worker], question)[0]
+    def ask(self, worker: FakeWorker, question: Any, timeout_s: float | None = None, watch: Any = None) -> Any:
+        assert watch is None or hasattr(watch, "sample_until")
+        return self.ask_each([(worker, question)], timeout_s)[0]
 
     def ask_all(self, workers: Sequence[FakeWorker], question: Any) -> list[Any]:
         return self.ask_each([(worker, question) for worker in workers])
 
-    def ask_each(self, asked: Sequence[tuple[FakeWorker, Any]]) -> list[Any]:
+    def ask_each(self, asked: Sequence[tuple[FakeWorker, Any]], timeout_s: float | None = None) -> list[Any]:
+        assert timeout_s is None or timeout_s > 0
         self.asked.append((asked[0][1] if asked else None, len(asked)))
         before = self.clock.now_ns
         answers, latest = [], before
@@ -127,10 +149,11 @@ class FakePool:
         self.clock.now_ns = latest
         return answers
 
-    def ask_watched(
-        self, worker: FakeWorker, question: Any, mean_interval_s: float
-    ) -> tuple[Any, GilTrace | None, str | None]:
+    def ask_sampled(
+        self, worker: FakeWorker, question: Any, mean_interval_s: float, *, watch_loop: bool = False
+    ) -> tuple[Any, GilSamples | None, str | None]:
         assert mean_interval_s > 0
+        assert not watch_loop, "no call of a simulated worker is awaited"
         return self.ask(worker, question), None, WATCHED_NOT
 
     def discard(self, worker: FakeWorker) -> None:
@@ -141,14 +164,17 @@ class FakePool:
     retire = discard
 
     def batches(self) -> list[tuple[int, int, int]]:
-        """List the batches asked for: calls, threads, workers."""
-        return [(asked.calls, asked.threads, count) for asked, count in self.asked if isinstance(asked, Batch)]
+        """List the batches asked for: calls, lanes of a worker, workers."""
+        return [(asked.calls, asked.lanes, count) for asked, count in self.asked if isinstance(asked, Batch)]
 
     def _answer(self, worker: FakeWorker, question: Any, together: int) -> Any:
         assert worker.alive, "a worker that is gone was asked"
         scripted = self.script(worker, question, together)
         if isinstance(scripted, Lost):
             self.discard(worker)
+        if scripted is None and isinstance(question, WatchArguments | CompareArguments):
+            assert worker.is_open
+            scripted = ArgumentsCompared()
         if scripted is not None:
             return scripted
         match question:
@@ -160,40 +186,59 @@ class FakePool:
                 assert worker.is_open
                 worker.is_open = False
                 return Closed()
-            case Batch():
-                assert worker.is_open
-                return self._batch(worker, question, together)
+            case Batch() | Stretch():
+                return self._calls(worker, question, max(question.lanes, together))
             case Control(calls=calls):
                 return Done(reading=self._reading(calls * 0.001 * (together / 2 if together > 1 else 1), calls, 1, 1.0))
-            case HandOut(strategy=strategy):
-                return HandedOut(task_s=1e-5 if strategy is Strategy.THREADS else 1e-4, start_up_s=0.1)
+            case MeasureDispatch(strategy=strategy):
+                return DispatchMeasured(task_s=TASK_S.get(strategy, 1e-4), start_up_s=0.1)
         raise AssertionError(question)
 
-    def _batch(self, worker: FakeWorker, question: Batch, together: int) -> Done:
+    def _calls(self, worker: FakeWorker, question: Batch | Stretch, width: int) -> Done | Stretched:
+        assert worker.is_open
+        if isinstance(question, Batch):
+            return self._batch(worker, question, width)
+        return self._stretch(question, width)
+
+    def _batch(self, worker: FakeWorker, question: Batch, width: int) -> Done:
         how = self.behaviour
-        slower = (
-            question.threads / how.threads if question.threads > 1 else together / how.processes if together > 1 else 1
-        )
-        extra = 0.0 if worker.calls else how.first_s
+        slower = width / how.gains.get(question.strategy, width) if width > 1 else 1.0
+        extra_s = 0.0 if worker.calls else how.first_s
         worker.calls += question.calls
-        busy = min(1.0, how.busy / slower)
-        return Done(
-            reading=self._reading(question.calls * how.call_s * slower + extra, question.calls, question.threads, busy)
+        wall_s = question.calls * how.call_s * slower + extra_s
+        return Done(reading=self._reading(wall_s, question.calls, question.lanes, min(1.0, how.busy / slower)))
+
+    def _stretch(self, question: Stretch, width: int) -> Stretched:
+        """Space the marks of each lane evenly, and begin the lanes one after the other."""
+        how = self.behaviour
+        rate = width / how.call_s if how.law is None else how.law(width)
+        apart_ns = question.calls_per_mark * width / rate * 1e9
+        marks = []
+        for number in range(question.lanes):
+            at = question.begin_ns + apart_ns * (1 + (number + question.first_lane) / width)
+            lane = [round(at)]
+            while lane[-1] < question.until_ns:
+                at += apart_ns
+                lane.append(round(at))
+            marks.append(tuple(lane))
+        self.clock.now_ns = max(self.clock.now_ns, *(lane[-1] for lane in marks))
+        return Stretched(
+            reading=StretchReading(marks_ns=tuple(marks), queued_ns=0, process_cpu_ns=0, peak_rss_bytes=50_000_000)
         )
 
-    def _reading(self, wall_s: float, calls: int, threads: int, busy: float) -> BatchReading:
+    def _reading(self, wall_s: float, calls: int, lanes: int, busy: float) -> WorkerReading:
         start = self.clock.now_ns
         self.clock.pass_s(wall_s)
-        each = ThreadReading(
+        each = LaneReading(
             calls=calls,
             start_ns=start,
             end_ns=self.clock.now_ns,
             cpu_ns=round(wall_s * busy * 1e9),
-            run_queue_ns=0,
+            run_queue_ns=round(wall_s * self.behaviour.queued * 1e9) if lanes > 1 else 0,
         )
-        return BatchReading(
-            threads=(each,) * threads,
-            process_cpu_ns=each.cpu_ns * threads,
+        return WorkerReading(
+            lanes=(each,) * lanes,
+            process_cpu_ns=each.cpu_ns * lanes,
             peak_rss_bytes=50_000_000,
             gil_enabled=self.behaviour.gil_enabled,
         )

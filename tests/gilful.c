@@ -1,4 +1,4 @@
-/* An extension module that does not say that it can do without the GIL: importing it switches the GIL on. */
+/* An extension module that does not declare that it can run without the GIL: importing it switches the GIL on. */
 #include <Python.h>
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "gilful", NULL, 0, NULL, NULL, NULL, NULL, NULL};

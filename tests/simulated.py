@@ -1,8 +1,8 @@
 """A simulated machine under the real probe: calls of known speed-ups, noise and neighbours, and what comes of them.
 
-Readings and looks are drawn, nothing is timed; survey, schedule, statistics, judging and the rule to stop are the
-real ones (`pytest_gilprobe.probe.Prober`). What a call is truly like is in a `Call`, what the machine does to it in a
-`Weather`, so that each verdict can be held against the truth, and each interval too.
+Readings and samples of the GIL are drawn, nothing is timed; survey, schedule, statistics, judge and the rule to stop
+are the real ones (`pytest_gilprobe.probing.prober.ProbeRunner`). What a call is truly like is in a `Call`, what the
+machine does to it in a `Weather`, so that each verdict, and each interval, can be compared with the truth.
 """
 
 from __future__ import annotations
@@ -14,23 +14,17 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from fake_workers import FakePool, plan
+from fake_workers import TASK_S, FakeGroup, plan
 
-from pytest_gilprobe import host
-from pytest_gilprobe.judge import rule
-from pytest_gilprobe.machine import Surveyor
-from pytest_gilprobe.model import (
-    BatchReading,
-    Estimate,
-    GilMethod,
-    GilTrace,
-    Recommendation,
-    Status,
-    Strategy,
-    ThreadReading,
-    WorkloadResult,
-)
-from pytest_gilprobe.probe import Prober
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.readings import GilSamples, LaneReading, WorkerReading
+from pytest_gilprobe.model.results import WorkloadResult
+from pytest_gilprobe.model.words import INCONCLUSIVE, GilMethod, Status
+from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.probing.prober import ProbeRunner
+from pytest_gilprobe.probing.survey import Surveyor
+from pytest_gilprobe.strategies.registry import BUILT_IN
+from pytest_gilprobe.verdict.rule import rule
 from pytest_gilprobe.workers.protocol import Batch, Control, Done
 
 if TYPE_CHECKING:
@@ -38,11 +32,9 @@ if TYPE_CHECKING:
 
     from fake_workers import FakeWorker
 
-    from pytest_gilprobe.workers.pool import Pool
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 CPUS = 2
-TASK_S = {Strategy.THREADS: 1e-5, Strategy.PROCESSES: 1e-4}
-"""What `FakePool` says that handing out costs."""
 NEAR = 1.1
 """A truth within this factor of another may be taken for it: nearer to a threshold than 10 %, both words will do."""
 SLICE_S = 0.004
@@ -83,21 +75,20 @@ class Call:
         """The mean time of a call, slow ones included."""
         return self.call_s * (1 + (self.other - 1) / self.one_in)
 
-    def pools(self, factor: tuple[float, float] = (1.0, 1.0)) -> tuple[float, float]:
+    def pools(self, factor: tuple[float, float] = (1.0, 1.0)) -> dict[str, float]:
         """Tell what pools of two threads and of two processes truly give, their bare speed-ups times so much."""
-        gains = ((self.threads * factor[0], Strategy.THREADS), (self.processes * factor[1], Strategy.PROCESSES))
-        threads, processes = (min(gain, self.mean_s / TASK_S[strategy]) for gain, strategy in gains)
-        return threads, processes
+        gains = {"threads": self.threads * factor[0], "processes": self.processes * factor[1]}
+        return {name: min(gain, self.mean_s / TASK_S[name]) for name, gain in gains.items()}
 
     @property
-    def right(self) -> Recommendation:
+    def right(self) -> str:
         """The answer."""
-        return rule(*self.pools())
+        return rule(self.pools())
 
     @property
-    def tolerable(self) -> frozenset[Recommendation]:
+    def tolerable(self) -> frozenset[str]:
         """The answers of calls that are within `NEAR` of this one."""
-        return frozenset(rule(*self.pools((a, b))) for a, b in product((1 / NEAR, 1.0, NEAR), repeat=2))
+        return frozenset(rule(self.pools((a, b))) for a, b in product((1 / NEAR, 1.0, NEAR), repeat=2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +108,7 @@ class Weather:
 CONTROL = Call(name="control", call_s=0.001)
 
 
-class SimulatedPool(FakePool):
+class SimulatedGroup(FakeGroup):
     """Workers whose readings follow from a call, the weather and chance."""
 
     def __init__(self, call: Call, weather: Weather, chance: random.Random) -> None:
@@ -125,9 +116,10 @@ class SimulatedPool(FakePool):
         super().__init__()
         self.call, self.weather, self.chance = call, weather, chance
 
-    def ask_watched(
-        self, worker: FakeWorker, question: Any, mean_interval_s: float
-    ) -> tuple[Any, GilTrace | None, str | None]:
+    def ask_sampled(
+        self, worker: FakeWorker, question: Any, mean_interval_s: float, *, watch_loop: bool = False
+    ) -> tuple[Any, GilSamples | None, str | None]:
+        assert not watch_loop
         answer = self.ask(worker, question)
         if not isinstance(answer, Done):
             return answer, None, "no answer"
@@ -139,10 +131,10 @@ class SimulatedPool(FakePool):
         if isinstance(question, Batch):
             extra_s = 0.0 if worker.calls else self.call.first_s
             worker.calls += question.calls
-            return Done(reading=self._reading_of(self.call, question.calls, question.threads, together, extra_s))
+            return Done(reading=self._reading_of(self.call, question.calls, question.lanes, together, extra_s))
         return super()._answer(worker, question, together)
 
-    def _reading_of(self, call: Call, calls: int, lanes: int, together: int, extra_s: float = 0.0) -> BatchReading:
+    def _reading_of(self, call: Call, calls: int, lanes: int, together: int, extra_s: float = 0.0) -> WorkerReading:
         """Draw a batch's reading: of each lane, how long it computes, waits and queues."""
         width = max(lanes, together)
         gain = call.threads if lanes > 1 else call.processes if together > 1 else 1.0
@@ -166,8 +158,8 @@ class SimulatedPool(FakePool):
             readings.append(self._thread(call, calls, lanes, start_ns, (wall, cpu, queue + turn)))
         self.clock.now_ns = max(reading.end_ns for reading in readings)
         cpu_ns = sum(reading.cpu_ns for reading in readings)
-        return BatchReading(
-            threads=tuple(readings),
+        return WorkerReading(
+            lanes=tuple(readings),
             process_cpu_ns=round(cpu_ns * (1 + call.helpers)),
             peak_rss_bytes=50_000_000,
             gil_enabled=True,
@@ -175,9 +167,9 @@ class SimulatedPool(FakePool):
 
     def _thread(
         self, call: Call, calls: int, lanes: int, start_ns: int, spent_s: tuple[float, float, float]
-    ) -> ThreadReading:
+    ) -> LaneReading:
         wall, cpu, queue = spent_s
-        return ThreadReading(
+        return LaneReading(
             calls=calls,
             start_ns=start_ns,
             end_ns=start_ns + max(1, round(wall * 1e9)),
@@ -207,13 +199,13 @@ class SimulatedPool(FakePool):
         whole = int(slices) + (self.chance.random() < slices - int(slices))
         return math.fsum(self.chance.expovariate(1.0) for _ in range(whole)) * SLICE_S * waiting
 
-    def _looks(self, reading: BatchReading, mean_s: float) -> GilTrace:
+    def _looks(self, reading: WorkerReading, mean_s: float) -> GilSamples:
         """Draw what a watcher sees; a thread that is pushed off its core goes on holding the GIL if it did."""
-        start_ns = min(thread.start_ns for thread in reading.threads)
-        end_ns = max(thread.end_ns for thread in reading.threads)
-        call, lanes = self.call, len(reading.threads)
+        start_ns = min(thread.start_ns for thread in reading.lanes)
+        end_ns = max(thread.end_ns for thread in reading.lanes)
+        call, lanes = self.call, len(reading.lanes)
         running = min(1.0, call.held * (call.threads if lanes > 1 else 1.0))
-        queued = sum(thread.run_queue_ns or 0 for thread in reading.threads) / lanes / (end_ns - start_ns)
+        queued = sum(thread.run_queue_ns or 0 for thread in reading.lanes) / lanes / (end_ns - start_ns)
         share = running * (1 - queued) + min(1.0, call.held / max(call.used, 1e-9)) * queued
         moments: list[int] = []
         now_ns = float(start_ns)
@@ -222,7 +214,7 @@ class SimulatedPool(FakePool):
             if now_ns > end_ns:
                 break
             moments.append(round(now_ns))
-        return GilTrace(
+        return GilSamples(
             method=GilMethod.MEMORY,
             at_ns=tuple(moments),
             held=tuple(self.chance.random() < share for _ in moments),
@@ -232,13 +224,13 @@ class SimulatedPool(FakePool):
 
 def probe(call: Call, weather: Weather, chance: random.Random, max_time_s: float = 5.0) -> WorkloadResult:
     """Probe a simulated call with everything that is real about a probe."""
-    pool = SimulatedPool(call, weather, chance)
+    pool = SimulatedGroup(call, weather, chance)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(host, "perf_counter_ns", pool.clock.read_ns)
-        patch.setattr(host, "throttled_s", lambda: None)
-        patch.setattr(host, "usable_cpus", lambda: CPUS)
-        real = cast("Pool", pool)
-        prober = Prober(pool=real, surveyor=Surveyor(real), progress=lambda _: None)
+        patch.setattr(clocks, "perf_counter_ns", pool.clock.read_ns)
+        patch.setattr(machine, "throttled_s", lambda: None)
+        patch.setattr(machine, "usable_cpus", lambda: CPUS)
+        real = cast("WorkerGroup", pool)
+        prober = ProbeRunner(group=real, surveyor=Surveyor(real), strategies=BUILT_IN, progress=lambda _: None)
         result = prober.probe(plan(max_time_s=max_time_s), keep=0, known_call_s=call.mean_s + call.first_s)
     assert result.status is Status.PROBED, result.reason
     return result
@@ -293,14 +285,14 @@ class Found:
     result: WorkloadResult
 
     @property
-    def strategy(self) -> Recommendation:
+    def strategy(self) -> str:
         """The answer that was given."""
         return self.result.verdict.strategy
 
     @property
     def silent(self) -> bool:
         """Whether none was."""
-        return self.strategy is Recommendation.INCONCLUSIVE
+        return self.strategy == INCONCLUSIVE
 
     @property
     def wrong(self) -> bool:
@@ -309,14 +301,15 @@ class Found:
 
     def caught(self) -> Iterator[tuple[str, bool]]:
         """Tell of each interval whether the truth lies in it."""
-        serial, call = self.result.serial, self.call
+        serial, call, parts = self.result.serial, self.call, self.result.strategies
         assert serial is not None
+        contrast = parts["processes"].over.get("threads")
         claims: tuple[tuple[str, Estimate | None, float], ...] = (
-            ("threads", self.result.threads.speedup, call.threads),
-            ("processes", self.result.processes.speedup, call.processes),
-            ("processes over threads", self.result.processes.over_threads, call.processes / call.threads),
+            ("threads", parts["threads"].speedup, call.threads),
+            ("processes", parts["processes"].speedup, call.processes),
+            ("processes over threads", contrast.ratio if contrast is not None else None, call.processes / call.threads),
             ("CPU utilization", serial.cpu_utilization, call.used),
-            ("GIL-held share", serial.gil_held_fraction, call.held),
+            ("GIL-held share", self.result.gil.held_fraction, call.held),
         )
         for name, estimate, truth in claims:
             if estimate is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -10,7 +11,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from pytest_gilprobe.model import SCHEMA_VERSION, Estimate, Report, WorkloadResult
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.report import SCHEMA_VERSION, Report
+from pytest_gilprobe.model.results import BadEnd, StrategyResult, Verdict, WorkloadResult
+from pytest_gilprobe.model.words import SERIAL, STRATEGY_NAME, Outcome
 
 TEXT = st.text(st.characters(), max_size=30) | st.sampled_from(
     [
@@ -27,6 +31,11 @@ TEXT = st.text(st.characters(), max_size=30) | st.sampled_from(
     ]
 )
 """Any text that a name or an error might be, lone surrogates included."""
+
+NAMES = st.sampled_from([SERIAL, "threads", "processes", "executor:elsewhere"]) | st.from_regex(
+    STRATEGY_NAME, fullmatch=True
+)
+"""Any name of a strategy."""
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -45,7 +54,9 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
     if hint in scalars:
         return scalars[hint]
     if get_origin(hint) is tuple:
-        return st.lists(of(get_args(hint)[0]), max_size=3).map(tuple)
+        return st.lists(of(get_args(hint)[0]), max_size=2).map(tuple)
+    if get_origin(hint) is Mapping:
+        return st.dictionaries(NAMES, of(get_args(hint)[1]), max_size=4)
     if get_origin(hint) in (types.UnionType, Union):
         return st.one_of([st.none() if part is type(None) else of(part) for part in get_args(hint)])
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -63,7 +74,27 @@ def records(kind: type[Any]) -> st.SearchStrategy[Any]:
     members = {field.name: of(hints[field.name]) for field in fields(kind)}
     if kind is Report:
         members["schema_version"] = st.just(SCHEMA_VERSION)
+    if kind in (Verdict, BadEnd):
+        members["strategy"] = NAMES
+    if kind is WorkloadResult:
+        members["strategies"] = st.builds(lambda base, others: {**base, **others}, bases(), parallel())
     return st.builds(kind, **members)
+
+
+def bases() -> st.SearchStrategy[dict[str, StrategyResult]]:
+    """Make any result of serial calls, or none: what ended well has its times."""
+    hints = get_type_hints(StrategyResult)
+    members = {field.name: of(hints[field.name]) for field in fields(StrategyResult)}
+    times = dict.fromkeys(("wall_s_per_call", "cpu_s_per_call", "cpu_utilization"), estimates())
+    counts = dict.fromkeys(("calls", "rounds"), of(int))
+    well = st.builds(StrategyResult, **{**members, **times, **counts, "outcome": st.just(Outcome.OK)})
+    badly = records(StrategyResult).filter(lambda part: part.outcome is not Outcome.OK)
+    return st.builds(lambda part: {SERIAL: part}, well | badly) | st.just({})
+
+
+def parallel() -> st.SearchStrategy[dict[str, StrategyResult]]:
+    """Make any results of other strategies."""
+    return st.dictionaries(NAMES.filter(lambda name: name != SERIAL), records(StrategyResult), max_size=3)
 
 
 def workloads() -> st.SearchStrategy[WorkloadResult]:
@@ -72,5 +103,5 @@ def workloads() -> st.SearchStrategy[WorkloadResult]:
 
 
 def reports() -> st.SearchStrategy[Report]:
-    """Make any report of up to three workloads."""
+    """Make any report of up to two workloads."""
     return records(Report)

@@ -13,7 +13,7 @@ from reports_fixture import rich_report
 
 import pytest_gilprobe
 from pytest_gilprobe.cli import main
-from pytest_gilprobe.serialize import to_json, write_atomic
+from pytest_gilprobe.model.report_json import to_json, write_atomic
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def other(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("form", "start"), [("terminal", "Python: "), ("markdown", "## "), ("html", "<!DOCTYPE html>")]
+    ("form", "start"), [("terminal", "CPython 3.13.0"), ("markdown", "## "), ("html", "<!DOCTYPE html>")]
 )
 def test_render(report: str, form: str, start: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``render`` draws a report on standard output in each form."""
@@ -42,8 +42,18 @@ def test_render(report: str, form: str, start: str, capsys: pytest.CaptureFixtur
     assert err == ""
 
 
+def test_advice_and_its_exit_status(report: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script can tell code to paste from the reason why there is none."""
+    found = rich_report().workloads
+    for workload in found:
+        status = main(["render", report, f"--advice={workload.nodeid}"])
+        said = capsys.readouterr().out
+        assert status == (1 if said.startswith("# no code: ") else 0)
+        assert said.startswith("# no code: ") or "results = " in said
+
+
 @pytest.mark.parametrize(
-    ("form", "part"), [("terminal", "threads*"), ("markdown", "**threads**"), ("html", "was processes")]
+    ("form", "part"), [("terminal", "threads 1.9x*"), ("markdown", "**threads**"), ("html", "was processes")]
 )
 def test_compare(report: str, other: str, form: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``compare`` draws a comparison in each form."""
@@ -52,7 +62,8 @@ def test_compare(report: str, other: str, form: str, part: str, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("name", "start"), [("x.md", "## "), ("x.html", "<!DOCTYPE html>"), ("x.HTM", "<!DOCTYPE"), ("x.txt", "Python: ")]
+    ("name", "start"),
+    [("x.md", "## "), ("x.html", "<!DOCTYPE html>"), ("x.HTM", "<!DOCTYPE"), ("x.txt", "CPython 3")],
 )
 def test_output_file(report: str, name: str, start: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``-o`` writes to a file, in the form that its suffix says."""
@@ -122,7 +133,7 @@ def test_module(report: str) -> None:
     """``python -m pytest_gilprobe`` is the same program."""
     done = run("render", report)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(b"Python: CPython 3.13.0")
+    assert done.stdout.startswith(b"CPython 3.13.0 (GIL on)")
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "html"])
@@ -171,5 +182,5 @@ def test_interrupt(report: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_path: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_gilprobe.serialize.read", interrupted)
+    monkeypatch.setattr("pytest_gilprobe.model.report_json.read", interrupted)
     assert main(["render", report]) == 130

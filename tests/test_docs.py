@@ -5,6 +5,8 @@ Its code runs, its consoles show what is really printed, its tables equal the co
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -18,18 +20,32 @@ import catalogues
 import pytest
 from reports_fixture import rich_report
 
-from pytest_gilprobe import cli, serialize
-from pytest_gilprobe.config import KEYWORDS
-from pytest_gilprobe.options import OPTIONS
+import pytest_gilprobe
+from pytest_gilprobe import cli, hookspecs
+from pytest_gilprobe.model import report_json
+from pytest_gilprobe.plugin.config import KEYWORDS
+from pytest_gilprobe.plugin.options import OPTIONS
+from pytest_gilprobe.strategies.contract import Strategy
+from pytest_gilprobe.strategies.registry import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-RUN = {"basics.md": True, "deciding.md": False, "textbook.md": False, "tutorial.md": True}
+RUN = {
+    "api.md": True,
+    "async.md": True,
+    "basics.md": True,
+    "deciding.md": False,
+    "executors.md": False,
+    "strategies.md": False,
+    "textbook.md": False,
+    "tutorial.md": True,
+}
 """The pages with code, and whether it takes longer than ten seconds."""
 
 sys.path.append(str(ROOT / "benchmarks"))
 import join  # noqa: E402 - a script's folder, found just above
+import questions  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +126,8 @@ def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     env = environment(tmp_path)
     folder = tmp_path / "reader"
     folder.mkdir()
-    (folder / "sample_workloads").symlink_to(ROOT / "sample_workloads")
+    if "sample_workloads/" in (DOCS / page).read_text("utf-8"):  # elsewhere ``pytest`` would collect them, too
+        (folder / "sample_workloads").symlink_to(ROOT / "sample_workloads")
     for number, block in enumerate(blocks(page), 1):
         if block.file:
             (folder / block.file).write_text(block.body, "utf-8")
@@ -130,7 +147,7 @@ def test_every_page_with_code_is_run() -> None:
         for path in DOCS.glob("*.md")
         if any(block.language in {"python", "console"} or block.command for block in blocks(path.name))
     }
-    assert with_code == set(RUN)
+    assert with_code == {*RUN, "questions.md"}
 
 
 def test_timing_is_not_part_of_a_shape() -> None:
@@ -180,6 +197,31 @@ def test_command_line_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) ->
     assert {flag for flag in flags if f"`{flag}" not in section and flag not in section} == set()
 
 
+def keys(value: object) -> Iterator[str]:
+    """List the keys of a JSON value and of all values in it, but not strategies' names."""
+    if isinstance(value, dict):
+        yield from (key for key in value if key not in BUILT_IN)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys(inner)
+
+
+def test_fields_are_those_of_the_report() -> None:
+    """docs/json.md names every key that a report of a probe has."""
+    page = (DOCS / "json.md").read_text("utf-8")
+    report = json.loads(report_json.to_json(rich_report()))
+    assert {key for key in keys(report) if f"`{key}`" not in page and f'"{key}"' not in page} == set()
+
+
+def test_names_are_those_of_the_package() -> None:
+    """docs/api.md names everything that is public, docs/strategies.md all that a strategy may say, and every hook."""
+    api, strategies = ((DOCS / page).read_text("utf-8") for page in ("api.md", "strategies.md"))
+    assert [name for name in pytest_gilprobe.__all__ if f"`{name}" not in api] == []
+    told = {name for name in vars(Strategy) if not name.startswith("_")} | {
+        name for name in vars(hookspecs) if name.startswith("pytest_")
+    }
+    assert {name for name in told if f"`{name}" not in strategies} == set()
+
+
 def test_pages_are_in_the_navigation() -> None:
     """Every page of the documentation can be reached from its menu, and the menu leads nowhere else."""
     pages = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
@@ -208,7 +250,7 @@ def test_measured_numbers_are_quoted(name: str) -> None:
     table = text.partition(f"<!-- {name} -->")[2].partition("<!-- end")[0]
     rows = re.findall(r"^\| (.*?) \| (.*)$", table, re.MULTILINE)
     told = {words: cells for words, cells in rows if words != "a call"}
-    assert set(told) == set(join.TOLD.values())
+    assert set(told) == set(join.DESCRIPTIONS.values())
     assert [words for words, cells in told.items() if not re.search(r"\d", cells)] == []
 
 
@@ -216,7 +258,7 @@ def test_reports_are_quoted_by_their_figures(tmp_path: Path) -> None:
     """What is quoted of a report is drawn from it: between the marks, and nowhere else."""
     folder = tmp_path / "py313"
     folder.mkdir()
-    serialize.write_atomic(folder / "gilprobe.json", serialize.to_json(rich_report()))
+    report_json.write_atomic(folder / "gilprobe.json", report_json.to_json(rich_report()))
     assert "CPython 3.13.0" in join.machine(tmp_path)
     text = "before\n<!-- machine -->\nold\n<!-- end of machine -->\nafter\n"
     assert join.quoted("machine", text, "new") == "before\n<!-- machine -->\nnew\n\n<!-- end of machine -->\nafter\n"
@@ -230,3 +272,34 @@ def test_columns_are_in_the_order_of_pythons(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [path.relative_to(tmp_path).as_posix() for path in join.found(tmp_path)] == names
+
+
+def test_answered_questions_are_those_of_the_script() -> None:
+    """Each question of ``benchmarks/questions.py`` is on the page, with its link, its test and one of its decisions."""
+    page = (ROOT / "docs" / "questions.md").read_text("utf-8")
+    sections = page.split("\n## ")[1:]
+    assert len(sections) == len(questions.QUESTIONS) == 10
+    for number, (section, asked) in enumerate(zip(sections, questions.QUESTIONS, strict=True), 1):
+        assert section.startswith(f"{number}. {asked.title}\n")
+        assert asked.asked in section
+        assert f"({asked.link})" in section
+        assert f"```python\n{asked.source}```" in section
+        assert any(
+            f"**Decision.** {text}" in section
+            for text in (*asked.decisions.values(), questions.OPEN, questions.EITHER_POOL)
+        )
+        compile(asked.source, asked.title, "exec")
+
+
+def test_code_of_answered_questions_runs(tmp_path: Path) -> None:
+    """Each test on that page passes, as far as what it imports is installed; the script probes them all."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    gilprobe\n", "utf-8")
+    (tmp_path / "conftest.py").write_text(
+        "import pytest\n\n\n@pytest.fixture\ndef gilprobe():\n    return lambda func, *args: func(*args)\n", "utf-8"
+    )
+    for number, asked in enumerate(questions.QUESTIONS):
+        needs = re.findall(r"^(?:import|from) (pandas|sklearn)", asked.source, re.MULTILINE)
+        if all(importlib.util.find_spec(name) for name in needs):
+            (tmp_path / f"test_{number}.py").write_text(asked.source, "utf-8")
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    assert " passed" in run(f"{sys.executable} -m pytest -q -p no:cacheprovider", tmp_path, env)

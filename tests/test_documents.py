@@ -13,11 +13,13 @@ import catalogues
 import pytest
 
 import pytest_gilprobe
-from pytest_gilprobe import serialize
-from pytest_gilprobe.model import Recommendation, Status
+from pytest_gilprobe.model import report_json
+from pytest_gilprobe.model.words import INCONCLUSIVE, Status
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 COMMANDS = re.findall(r"^```\n(python3 .*)\n```$", README.partition("## The two commands")[2], re.MULTILINE)
 BASH = shutil.which("bash") or "bash"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -26,14 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def test_map_of_rooms_is_that_of_the_package() -> None:
+def test_rooms_are_those_of_the_package() -> None:
+    """CONTRIBUTING.md has a row for each folder of the package, in the order in which imports may run."""
+    named = re.findall(r"^\| `(\w+)/` \|", CONTRIBUTING, re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    assert named == [name for layer in layers for name in layer.split(" | ") if (catalogues.PACKAGE / name).is_dir()]
+    assert sorted(named) == sorted(path.parent.name for path in catalogues.PACKAGE.glob("*/__init__.py"))
+
+
+def test_list_of_modules_is_that_of_the_package() -> None:
     """CONTRIBUTING.md lists every module with the first line of its docstring."""
-    catalogues.check("CONTRIBUTING.md", "rooms", catalogues.rooms())
+    catalogues.check("CONTRIBUTING.md", "modules", catalogues.modules())
 
 
-def test_every_room_has_a_first_line() -> None:
+def test_every_module_has_a_first_line() -> None:
     """Each module says in one line what it is for."""
-    bare = [line for line in catalogues.rooms().splitlines() if line.endswith("|  |")]
+    bare = [line for line in catalogues.modules().splitlines() if line.endswith("|  |")]
     assert bare == []
 
 
@@ -42,21 +53,22 @@ def test_numbers_in_the_method_are_those_of_the_code() -> None:
     catalogues.check("docs/method.md", "numbers", catalogues.numbers())
 
 
-@pytest.mark.parametrize("room", catalogues.METHOD_ROOMS)
-def test_every_number_that_decides_has_a_reason(room: str) -> None:
+@pytest.mark.parametrize("module", catalogues.METHOD_MODULES)
+def test_every_number_that_decides_has_a_reason(module: str) -> None:
     """A number without a word on what it is and why would stand in docs/method.md with nothing behind it."""
-    assert [name for name, _, why in catalogues.constants(room) if not why] == []
+    assert [name for name, _, why in catalogues.constants(module) if not why] == []
 
 
-def test_every_room_that_decides_is_in_the_method() -> None:
-    """The statistics, the thresholds, the judge and the schedule are among the rooms whose numbers are listed."""
+def test_every_module_that_decides_is_in_the_method() -> None:
+    """The statistics, the thresholds, the judge and the schedule are among the modules whose numbers are listed."""
     deciding = {f"stats/{path.stem}" for path in (catalogues.PACKAGE / "stats").glob("*.py")} - {"stats/__init__"}
-    assert deciding | {"thresholds", "judge", "measure", "cautions", "reasons"} <= set(catalogues.METHOD_ROOMS)
+    others = {"model/thresholds", "probing/schedule", "verdict/judge", "verdict/trust", "verdict/cautions"}
+    assert deciding | others <= set(catalogues.METHOD_MODULES)
 
 
 def test_readme_is_short() -> None:
-    """The README is 120 lines at most."""
-    assert len(README.splitlines()) <= 120
+    """The README is 100 lines at most."""
+    assert len(README.splitlines()) <= 100
 
 
 def test_readme_has_two_commands() -> None:
@@ -90,14 +102,22 @@ def test_readmes_example_runs(pytester: pytest.Pytester, monkeypatch: pytest.Mon
     pytester.makepyfile(test_readme=code)
     result = pytester.runpytest_subprocess("--gilprobe-report", "-p", "no:cacheprovider", timeout=60)
     result.assert_outcomes(passed=1)
-    only = serialize.read(pytester.path / "reports/gilprobe.json").workloads[0]
+    only = report_json.read(pytester.path / "reports/gilprobe.json").workloads[0]
     assert only.status is Status.PROBED
-    assert only.verdict.strategy in {Recommendation.THREADS, Recommendation.PROCESSES, Recommendation.INCONCLUSIVE}
+    assert only.verdict.strategy in {"threads", "processes", INCONCLUSIVE}
 
 
 def test_changelog_knows_this_version() -> None:
     """The version of the package has an entry in CHANGELOG.md."""
-    assert f"## [{pytest_gilprobe.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## [{pytest_gilprobe.__version__}]" in CHANGELOG
+
+
+def test_changelog_has_a_line_for_each_change() -> None:
+    """Every change is told on one line of at most 170 characters, under one of the usual headings."""
+    body = CHANGELOG.partition("## [Unreleased]")[2]
+    changes = [line for line in body.splitlines() if line and not line.startswith("#")]
+    assert [line for line in changes if not line.startswith("- ") or len(line) > 170] == []
+    assert set(re.findall(r"^### (\w+)$", body, re.MULTILINE)) <= {"Added", "Changed", "Deprecated", "Fixed", "Removed"}
 
 
 def links() -> Iterator[tuple[Path, str]]:

@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.fixture`: one call of a test is the workload, here and in workers."""
+"""`pytest_gilprobe.workers.fixture`: one call of a test is the workload, in pytest's process and in workers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_gilprobe import host, serialize
-from pytest_gilprobe.fixture import FixtureError, Gilprobe, Served
-from pytest_gilprobe.model import Outcome, Recommendation, Report, Status
+from pytest_gilprobe.model import report_json
+from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.words import INCONCLUSIVE, Outcome, Status
+from pytest_gilprobe.observe import interpreter
+from pytest_gilprobe.workers.fixture import FixtureError, Gilprobe, Served
 
 if TYPE_CHECKING:
     from pytest_gilprobe.workers.naming import Given
@@ -17,17 +19,10 @@ if TYPE_CHECKING:
 QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2")
 
 
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep other plugins out of the sessions."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_gilprobe.plugin")
-
-
 def probe(pytester: pytest.Pytester, *flags: str) -> tuple[pytest.RunResult, Report]:
     """Run a session and read its report."""
     result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-report", *flags, timeout=60)
-    return result, serialize.read(pytester.path / "reports" / "gilprobe.json")
+    return result, report_json.read(pytester.path / "reports" / "gilprobe.json")
 
 
 class TestCall:
@@ -63,12 +58,12 @@ class TestCall:
             Gilprobe("a::b")(wrong)
 
     def test_coroutine_function(self) -> None:
-        """A coroutine function would only be made, not run, so it is refused with what to do."""
+        """Without an event loop a coroutine would only be made, not run, so it is refused with what to do."""
 
         async def fetch() -> None:
             """Never run."""
 
-        with pytest.raises(FixtureError, match="wrap it in asyncio"):
+        with pytest.raises(FixtureError, match="outside of an event loop: await"):
             Gilprobe("a::b")(fetch)  # type: ignore[unused-coroutine]  # that is the mistake
 
     def test_serves_in_a_worker(self) -> None:
@@ -106,17 +101,17 @@ class TestSessions:
                     bodies.write("x")
             """
         )
-        result, report = probe(pytester)
+        result, report = probe(pytester, "--gilprobe-max-time=5")
         result.assert_outcomes(passed=1)
         (found,) = report.workloads
         assert found.status is Status.PROBED
-        assert found.verdict.strategy in {Recommendation.THREADS, Recommendation.INCONCLUSIVE}
+        assert found.verdict.strategy in {"threads", INCONCLUSIVE}
         assert found.serial is not None
-        assert found.serial.wall_s_per_call.value < 0.1
+        assert found.serial.call_s.value < 0.1
         assert found.callee is not None
         assert (found.callee.name, found.callee.parameters) == ("wait", ("seconds",))
         assert found.transfer is not None
-        assert found.processes.transfer_s_per_call == found.transfer.pipe_s
+        assert found.strategies["processes"].transfer_s_per_call == found.transfer.pipe_s
         assert (pytester.path / "bodies.txt").read_text() == "x"
 
     def test_nothing_needs_to_be_picklable(self, pytester: pytest.Pytester) -> None:
@@ -138,10 +133,10 @@ class TestSessions:
         )
         _, report = probe(pytester)
         (found,) = report.workloads
-        assert found.threads.outcome is Outcome.OK
-        assert found.processes.outcome is Outcome.SKIPPED
-        assert found.processes.error is not None
-        assert "its argument clients['main'].lock is a _thread.lock, which cannot be pickled" in found.processes.error
+        assert found.strategies["threads"].outcome is Outcome.OK
+        processes = found.strategies["processes"]
+        assert processes.outcome is Outcome.SKIPPED
+        assert "its argument clients['main'].lock is a _thread.lock, which cannot be pickled" in (processes.error or "")
 
     def test_result_of_a_long_call_is_moved_too(self, pytester: pytest.Pytester) -> None:
         """A result that cannot be pickled makes processes impossible, however few calls there is time for."""
@@ -158,10 +153,9 @@ class TestSessions:
             """
         )
         _, report = probe(pytester, "--gilprobe-max-time=3")
-        (found,) = report.workloads
-        assert found.processes.outcome is Outcome.SKIPPED
-        assert found.processes.error is not None
-        assert "its result is a _thread.lock, which cannot be pickled" in found.processes.error
+        processes = report.workloads[0].strategies["processes"]
+        assert processes.outcome is Outcome.SKIPPED
+        assert "its result is a _thread.lock, which cannot be pickled" in (processes.error or "")
 
     def test_set_up_by_another_fixture(self, pytester: pytest.Pytester) -> None:
         """Fixtures of the test are at hand, those known to be unsafe in threads too: only the call runs in threads."""
@@ -175,7 +169,7 @@ class TestSessions:
             """
         )
         _, report = probe(pytester)
-        assert report.workloads[0].threads.outcome is Outcome.OK
+        assert report.workloads[0].strategies["threads"].outcome is Outcome.OK
 
     def test_marker_applies(self, pytester: pytest.Pytester) -> None:
         """With the marker its keywords apply."""
@@ -190,7 +184,7 @@ class TestSessions:
         )
         result, report = probe(pytester)
         result.assert_outcomes(failed=1)
-        assert report.workloads[0].processes.outcome is Outcome.SKIPPED
+        assert report.workloads[0].strategies["processes"].outcome is Outcome.SKIPPED
 
     def test_never_called(self, pytester: pytest.Pytester) -> None:
         """A test that asks for the fixture and does not call it passes, and is not probed, with the reason."""
@@ -201,7 +195,7 @@ class TestSessions:
         assert "did not call it" in (report.workloads[0].reason or "")
 
     def test_calls_that_cannot_be_repeated(self, pytester: pytest.Pytester) -> None:
-        """They pass as they did and are not probed, each with its reason; what they expect is not passed over."""
+        """They pass and are not probed, each with its reason; an expectation that was not checked is a caution."""
         pytester.makepyfile(
             """
             import pytest
@@ -241,9 +235,11 @@ class TestSessions:
         strict.assert_outcomes(passed=2, failed=2)
 
     @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")
-    @pytest.mark.skipif(host.free_threaded_build(), reason="the allocator of free-threaded builds keeps what is freed")
+    @pytest.mark.skipif(
+        interpreter.free_threaded_build(), reason="the allocator of free-threaded builds keeps what is freed"
+    )
     def test_memory_is_the_workloads_own(self, pytester: pytest.Pytester) -> None:
-        """What an earlier test's data took is given back, and not told of a later test's workers."""
+        """What an earlier test's data took is given back, and not reported of a later test's workers."""
         pytester.makepyfile(
             """
             def test_large(gilprobe):
@@ -255,7 +251,7 @@ class TestSessions:
             """
         )
         _, report = probe(pytester, "--gilprobe-max-time=10")
-        large, small = (one.processes.rss_bytes_per_worker for one in report.workloads)
+        large, small = (one.strategies["processes"].rss_bytes_per_worker for one in report.workloads)
         assert large is not None
         assert small is not None
         assert small < large - 40 * 1024 * 1024

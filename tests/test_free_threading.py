@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from pytest_gilprobe import host, serialize
-from pytest_gilprobe.gil.switch import Culprits
-from pytest_gilprobe.model import Gil, Recommendation, Status
+from pytest_gilprobe.model import report_json
+from pytest_gilprobe.model.words import INCONCLUSIVE, Gil, Status
+from pytest_gilprobe.observe import interpreter
+from pytest_gilprobe.observe.gil_switch import SwitchedOnBy
 
 QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2", "--gilprobe-report")
 
-free_threaded = pytest.mark.skipif(not host.free_threaded_build(), reason="takes a free-threaded build of Python")
+free_threaded = pytest.mark.skipif(
+    not interpreter.free_threaded_build(), reason="takes a free-threaded build of Python"
+)
 
 COMPUTES = """
 import pytest
@@ -59,15 +62,15 @@ def gilful(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_culprit_is_read_out_of_the_warning() -> None:
     """Each module that CPython names in its warning is known, once; other warnings name nobody."""
-    culprits = Culprits(("first",))
+    culprits = SwitchedOnBy(("first",))
     for module in ("pkg._fast", "first", "pkg._fast"):
-        culprits.hear(
+        culprits.note(
             RuntimeWarning(
                 f"The global interpreter lock (GIL) has been enabled to load module '{module}', which has not "
                 "declared that it can run safely without the GIL."
             )
         )
-    culprits.hear(UserWarning("the GIL is fine, and 'module' is only a word"))
+    culprits.note(UserWarning("the GIL is fine, and 'module' is only a word"))
     assert culprits.names == ("first", "pkg._fast")
 
 
@@ -82,7 +85,7 @@ def test_module_that_switched_the_gil_on_is_named(pytester: pytest.Pytester, gil
     pytester.runpytest_subprocess(*QUICK, f"--gilprobe-start-method={method}", timeout=60).assert_outcomes(
         passed=1, warnings=1
     )
-    report = serialize.read(pytester.path / "reports/gilprobe.json")
+    report = report_json.read(pytester.path / "reports/gilprobe.json")
     assert report.environment.gil_enabled
     assert report.environment.gil_switched_on_by == (gilful,)
     (workload,) = report.workloads
@@ -96,7 +99,7 @@ def test_module_imported_by_a_call_is_named(pytester: pytest.Pytester, gilful: s
     pytester.makepyfile(IMPORTS_IN_A_CALL)
     result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-start-method=spawn", timeout=60)
     result.assert_outcomes(passed=1, warnings=1)
-    (workload,) = serialize.read(pytester.path / "reports/gilprobe.json").workloads
+    (workload,) = report_json.read(pytester.path / "reports/gilprobe.json").workloads
     (message,) = [each.message for each in workload.verdict.cautions if each.slug == "gil-switched-on"]
     assert gilful in message
 
@@ -112,14 +115,14 @@ def test_one_interpreter_is_two_columns(pytester: pytest.Pytester, gilful: str) 
     )
     result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-ab-gil", timeout=90)
     result.assert_outcomes(passed=1, skipped=1, warnings=1)
-    without = serialize.read(pytester.path / "reports/gilprobe-gil0.json")
-    with_ = serialize.read(pytester.path / "reports/gilprobe-gil1.json")
-    assert without.workloads == serialize.read(pytester.path / "reports/gilprobe.json").workloads
+    without = report_json.read(pytester.path / "reports/gilprobe-gil0.json")
+    with_ = report_json.read(pytester.path / "reports/gilprobe-gil1.json")
+    assert without.workloads == report_json.read(pytester.path / "reports/gilprobe.json").workloads
     assert (without.environment.gil_enabled, with_.environment.gil_enabled) == (False, True)
     assert without.workloads[0].verdict.gil is Gil.ABSENT
     assert with_.workloads[0].verdict.gil in {Gil.HELD, Gil.UNKNOWN}
-    assert with_.workloads[0].verdict.strategy in {Recommendation.PROCESSES, Recommendation.INCONCLUSIVE}
-    assert without.workloads[0].verdict.strategy in {Recommendation.THREADS, Recommendation.INCONCLUSIVE}
+    assert with_.workloads[0].verdict.strategy in {"processes", INCONCLUSIVE}
+    assert without.workloads[0].verdict.strategy in {"threads", INCONCLUSIVE}
     assert without.workloads[1].status is with_.workloads[1].status is Status.NOT_PROBED
     for suffix in ("md", "html"):
         assert "GIL on" in (pytester.path / f"reports/gilprobe-ab-gil.{suffix}").read_text("utf-8")
@@ -132,8 +135,8 @@ def test_command_line_that_fixes_the_gil_is_told(pytester: pytest.Pytester) -> N
     pytester.makepyfile(COMPUTES)
     command = [sys.executable, "-X", "gil=1", "-m", "pytest", *QUICK, "--gilprobe-ab-gil"]
     assert pytester.run(*command, timeout=60).ret == pytest.ExitCode.OK
-    (without,) = serialize.read(pytester.path / "reports/gilprobe-gil0.json").workloads
-    (with_,) = serialize.read(pytester.path / "reports/gilprobe-gil1.json").workloads
+    (without,) = report_json.read(pytester.path / "reports/gilprobe-gil0.json").workloads
+    (with_,) = report_json.read(pytester.path / "reports/gilprobe-gil1.json").workloads
     assert without.status is Status.NOT_PROBED
     assert "its GIL is on although it was started to have it off" in str(without.reason)
     assert with_.status is Status.PROBED
@@ -147,7 +150,7 @@ def test_start_method_that_hands_the_gil_on_is_refused(pytester: pytest.Pytester
     result.stderr.fnmatch_lines(["*--gilprobe-ab-gil*'fork'*allowed: 'spawn'*"])
 
 
-@pytest.mark.skipif(host.free_threaded_build(), reason="here it is allowed")
+@pytest.mark.skipif(interpreter.free_threaded_build(), reason="here it is allowed")
 def test_build_with_a_gil_has_no_two_columns(pytester: pytest.Pytester) -> None:
     """On a build that always has its GIL the flag is a usage error that says what it takes."""
     result = pytester.runpytest_subprocess("--gilprobe-ab-gil")

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,47 +19,50 @@ import goldens
 import pytest
 from comparison_fixture import CRUNCHING, free_threaded_report, precise_report
 from hypothesis import HealthCheck, given, settings
-from reports_fixture import HOSTILE_ERROR, HOSTILE_NODEID, rich_report
+from reports_fixture import HOSTILE_ERROR, HOSTILE_NODEID, rich_report, threads, with_parts
 from strategies import reports
 
-from pytest_gilprobe.compare import compare
-from pytest_gilprobe.model import Report
-from pytest_gilprobe.reporters import html
-from pytest_gilprobe.reporters.inert import inert, inert_lines
+from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.safe_text import safe_line, safe_lines
+from pytest_gilprobe.report import html
+from pytest_gilprobe.report.compare import compare
+from pytest_gilprobe.strategies.registry import BUILT_IN
 
 VOID = {"meta", "input", "br", "wbr"}
 OURS = {
-    "name",
-    "content",
-    "charset",
-    "http-equiv",
-    "lang",
-    "id",
-    "class",
-    "href",
-    "for",
-    "type",
-    "placeholder",
-    "hidden",
+    *(
+        "name",
+        "content",
+        "charset",
+        "http-equiv",
+        "lang",
+        "id",
+        "class",
+        "href",
+        "for",
+        "type",
+        "placeholder",
+        "hidden",
+    ),
+    *(
+        "autocomplete",
+        "scope",
+        "colspan",
+        "role",
+        "tabindex",
+        "width",
+        "height",
+        "x",
+        "y",
+        "x1",
+        "x2",
+        "y1",
+        "y2",
+        "dx",
+    ),
+    *("text-anchor", "viewbox", "d", "cx", "cy", "r", "patternunits", "patterntransform"),
 }
-OURS |= {
-    "autocomplete",
-    "scope",
-    "colspan",
-    "role",
-    "tabindex",
-    "width",
-    "height",
-    "x",
-    "y",
-    "x1",
-    "x2",
-    "y1",
-    "y2",
-    "dx",
-    "text-anchor",
-}
-OURS |= {"viewbox", "d", "cx", "cy", "r", "patternunits", "patterntransform"}
+"""The attributes that a page has, beside those that begin with ``aria-`` or ``data-``."""
 
 
 class Reader(HTMLParser):
@@ -107,12 +111,24 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> str:
     """Draw the fixed report."""
-    return html.draw(rich_report())
+    return html.draw(rich_report(), BUILT_IN)
 
 
 def comparison_page() -> str:
     """Draw a fixed comparison."""
-    return html.draw_comparison(compare([("py313.json", precise_report()), ("py313t.json", free_threaded_report())]))
+    return html.draw_comparison(
+        compare([("py313.json", precise_report()), ("py313t.json", free_threaded_report())]), BUILT_IN
+    )
+
+
+MORE = tuple(f"executor:{name}" for name in ("loky", "dask-cluster", "a", "mpi4py"))
+
+
+def many_strategies_page() -> str:
+    """Draw the fixed report with a workload that has strategies which are not known here."""
+    first, *others = rich_report().workloads
+    first = with_parts(first, **{name: threads(1.5) for name in MORE})
+    return html.draw(replace(rich_report(), workloads=(first, *others)), BUILT_IN)
 
 
 def test_golden(page: str) -> None:
@@ -125,20 +141,19 @@ def test_golden_comparison() -> None:
     goldens.check("comparison.html", comparison_page())
 
 
-@pytest.mark.parametrize("draw", [lambda: html.draw(rich_report()), comparison_page], ids=["report", "comparison"])
-def test_self_contained(draw: object) -> None:
+@pytest.mark.parametrize("kind", ["report", "comparison"])
+def test_self_contained(kind: str, page: str) -> None:
     """A page asks for nothing and runs nothing but its own script, which its policy knows by hash."""
-    assert callable(draw)
-    read = Reader(draw())
+    read = Reader(page if kind == "report" else comparison_page())
     names = {name for _, name, _ in read.attributes if not name.startswith(("aria-", "data-"))}
     assert names <= OURS, "no style, src or on... attributes"
     assert all(link.startswith("#") for link in read.values("href"))
     assert "url(" not in re.sub(r"url\(#[a-z-]+\)", "", read.assets["style"])
     assert "@import" not in read.assets["style"]
     policy = next(value for value in read.values("content") if value.startswith("default-src"))
-    for kind in ("style", "script"):
-        digest = base64.b64encode(hashlib.sha256(read.assets[kind].encode()).digest()).decode()
-        assert f"{kind}-src 'sha256-{digest}'" in policy
+    for asset in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(read.assets[asset].encode()).digest()).decode()
+        assert f"{asset}-src 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none'; ")
     assert read.tags["script"] == read.tags["style"] == 1
     assert (read.assets["script"] + read.assets["style"]).isascii(), "survives any output encoding"
@@ -148,15 +163,15 @@ def test_hostile_names_are_text(page: str) -> None:
     """Markup in a name or an error is shown, not acted on."""
     read = Reader(page)
     assert read.tags["img"] == 0
-    assert read.text.count(inert(HOSTILE_NODEID)) == 2
-    assert inert_lines(HOSTILE_ERROR)[0] in read.text
+    assert read.text.count(safe_line(HOSTILE_NODEID)) == 2
+    assert safe_lines(HOSTILE_ERROR)[0] in read.text
 
 
 def test_readable_without_a_script(page: str) -> None:
     """Every answer, reason and number is in the page as it comes; only the filter waits for the script."""
     read = Reader(page)
     for workload in rich_report().workloads:
-        assert " ".join(inert_lines(workload.reason or workload.verdict.reason)) in read.text
+        assert " ".join(safe_lines(workload.reason or workload.verdict.reason)) in read.text
     assert ("form", "hidden", "") in read.attributes
     assert read.tags["article"] == len(rich_report().workloads)
 
@@ -172,13 +187,14 @@ def test_accessible(page: str) -> None:
     assert {link.removeprefix("#") for link in read.values("href")} <= set(ids)
     assert set(read.values("for")) <= set(ids)
     pictures = page.count('<svg class="bar"') + page.count('<svg class="stack"')
+    pictures += page.count('<svg class="icicle"')
     assert page.count('role="img" aria-label="') == pictures > 20
 
 
 def test_pictures(page: str) -> None:
     """A bar has its interval and the marks of 1x, the workers and the ceiling; a stack its slices."""
     card = page.partition('<article id="w2"')[2].partition("</article>")[0]
-    threads = card.split("<tr>")[3]
+    threads = card.split("<tr ")[2]
     assert 'aria-label="threads: speed-up 1.01x [0.98, 1.04]"' in threads
     assert [threads.count(f'class="{name}"') for name in ("ci", "m-one", "m-workers", "m-ceiling")] == [3, 1, 1, 1]
     assert re.findall(r'class="a-[a-z]+"[^>]*>([^<]+)<', card.partition("</thead>")[0]) == [
@@ -186,12 +202,26 @@ def test_pictures(page: str) -> None:
         "2 workers",
         "ceiling 1.96x",
     ]
-    assert 'aria-label="threads: 49 % on the CPU, holding the GIL, 1 % on the CPU, without the GIL, ' in threads
+    said = "threads: 49 % on the CPU, holding the GIL, <1 % on the CPU, without the GIL, "
+    assert f'aria-label="{said}' in unescape(threads)
+
+
+def test_every_strategy_has_a_row_and_a_column() -> None:
+    """Each has its color, executors the same; a strategy that a workload lacks has an empty cell."""
+    page = many_strategies_page()
+    read = Reader(page)
+    header = page.partition("<thead>")[2].partition("</thead>")[0]
+    assert re.findall(r">([^<>]+)</th>", header)[5:-1] == ["threads", "processes", *MORE]
+    card = page.partition('<article id="w1"')[2].partition("</article>")[0]
+    assert re.findall(r'<tr class="([a-z]+)">', card) == ["blue", "green", "cyan", *["yellow"] * len(MORE)]
+    assert read.text.count(MORE[0]) == 1 + 2
+    second = page.partition('<tr id="r2"')[2].partition("</tr>")[0]
+    assert second.count('<td class="num"></td>') == len(MORE)
 
 
 def test_empty() -> None:
     """A report without workloads is a page that says so."""
-    read = Reader(html.draw(replace(rich_report(), workloads=())))
+    read = Reader(html.draw(replace(rich_report(), workloads=()), BUILT_IN))
     assert "no workloads" in read.text
     assert read.tags["table"] == 0
 
@@ -200,7 +230,7 @@ def test_empty() -> None:
 @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 def test_any_report_is_a_sound_page(report: Report) -> None:
     """Whatever a report holds, tags are balanced, no tag or attribute but ours appears, and UTF-8 holds it."""
-    page = html.draw(report)
+    page = html.draw(report, BUILT_IN)
     page.encode()
     read = Reader(page)
     assert {name for _, name, _ in read.attributes if not name.startswith(("aria-", "data-"))} <= OURS
@@ -210,7 +240,7 @@ def test_any_report_is_a_sound_page(report: Report) -> None:
 
 def test_jinja_is_loaded_late(pytester: pytest.Pytester) -> None:
     """Importing the drawing does not import Jinja2."""
-    code = "import sys, pytest_gilprobe.reporters.html; sys.exit('jinja2' in sys.modules)"
+    code = "import sys, pytest_gilprobe.report.html; sys.exit('jinja2' in sys.modules)"
     assert pytester.run(sys.executable, "-c", code).ret == 0
 
 
@@ -251,7 +281,7 @@ def test_browser_filter(tab: browser.Page, tmp_path: Path, page: str) -> None:
     """Typing keeps the workloads whose name or reason has all words, in the table and in the cards."""
     show(tab, tmp_path, page)
     assert len(tab.ask(VISIBLE)) == 9
-    assert filtered(tab, "GIL serialises") == ["r2"]
+    assert filtered(tab, "GIL turns") == ["r2"]
     assert tab.ask(CARDS) == ["w2"]
     assert tab.ask("document.getElementById('shown').textContent") == "1 of 9 workloads"
     assert len(filtered(tab, "")) == 9
@@ -261,7 +291,7 @@ def test_browser_filter(tab: browser.Page, tmp_path: Path, page: str) -> None:
 def test_browser_many(tab: browser.Page, tmp_path: Path) -> None:
     """Of more than 1,000 workloads the first 300 that match are shown, and all of them on request."""
     workloads = tuple(replace(rich_report().workloads[7], nodeid=f"test_{number:04}") for number in range(1001))
-    show(tab, tmp_path, html.draw(replace(rich_report(), workloads=workloads)))
+    show(tab, tmp_path, html.draw(replace(rich_report(), workloads=workloads), BUILT_IN))
     assert len(tab.ask(VISIBLE)) == len(tab.ask(CARDS)) == 300
     assert filtered(tab, "_0999") == ["r1000"]
     assert len(filtered(tab, "")) == 300
@@ -308,7 +338,7 @@ def test_browser_hostile_names(tab: browser.Page, tmp_path: Path, page: str) -> 
     show(tab, tmp_path, page)
     assert tab.ask("document.scripts.length") == 1
     assert tab.ask("document.images.length") == 0
-    assert tab.ask("document.querySelector('#w7 h3 .n').textContent") == inert(HOSTILE_NODEID)
+    assert tab.ask("document.querySelector('#w7 h3 .n').textContent") == safe_line(HOSTILE_NODEID)
     assert tab.problems == []
 
 
@@ -324,7 +354,7 @@ def test_browser_policy_holds(tab: browser.Page, tmp_path: Path, page: str) -> N
 def test_browser_widths(tab: browser.Page, tmp_path: Path, page: str, width: int, dark: bool) -> None:  # noqa: FBT001
     """On a phone and on a desk nothing sticks out sideways, and light differs from dark."""
     tab.look(width=width, height=900, dark=dark)
-    for drawn in (page, comparison_page()):
+    for drawn in (page, many_strategies_page(), comparison_page()):
         show(tab, tmp_path, drawn)
         assert tab.ask("document.documentElement.scrollWidth") <= width
         background = tab.ask("getComputedStyle(document.body).backgroundColor")
@@ -346,7 +376,7 @@ def test_browser_comparison(tab: browser.Page, tmp_path: Path) -> None:
 def test_browser_comparison_sort(tab: browser.Page, tmp_path: Path) -> None:
     """Each report's column sorts by its answers, however many columns there are."""
     found = [(f"{number}.json", precise_report()) for number in range(4)]
-    show(tab, tmp_path, html.draw_comparison(compare([*found, ("t.json", free_threaded_report())])))
+    show(tab, tmp_path, html.draw_comparison(compare([*found, ("t.json", free_threaded_report())]), BUILT_IN))
     for column in range(1, 6):
         tab.ask(f"document.querySelectorAll('#overview thead button')[{column}].click()")
         answers = tab.ask(
@@ -385,6 +415,6 @@ CONTRAST = """(() => {
 def test_browser_contrast(tab: browser.Page, tmp_path: Path, page: str, dark: bool) -> None:  # noqa: FBT001
     """All text stands out from its background, in light and in dark."""
     tab.look(width=1200, height=900, dark=dark)
-    for drawn in (page, comparison_page()):
+    for drawn in (page, many_strategies_page(), comparison_page()):
         show(tab, tmp_path, drawn)
         assert tab.ask(CONTRAST) == []

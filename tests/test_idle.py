@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilprobe import options
+from pytest_gilprobe.plugin import options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HEAVY = ("numpy", "tabulate", "psutil", "multiprocessing", "jinja2", "ctypes")
-LIGHT = {"pytest_gilprobe", "pytest_gilprobe.options", "pytest_gilprobe.plugin"}
+LIGHT = {"pytest_gilprobe", "pytest_gilprobe.hookspecs", "pytest_gilprobe.plugin", "pytest_gilprobe.plugin.options"}
 REPORT_MODULES = """
 import json, sys
 def pytest_unconfigure(config):
@@ -51,6 +51,15 @@ def test_a_session_without_a_marked_test_imports_nothing_but_the_hooks(
     assert not [name for name in plugins if "gilprobe" in name and name != "pytest_gilprobe.plugin"]
 
 
+def test_a_controller_of_pytest_xdist_imports_nothing_that_it_does_not_report(pytester: pytest.Pytester) -> None:
+    """With pytest-xdist, a controller to which no worker sends a result imports one module of this package more."""
+    pytest.importorskip("xdist")
+    pytester.makepyfile("def test_a(): pass")
+    modules, plugins, _ = _session(pytester, "-p", "xdist", "-n2")
+    assert {name for name in modules if name.startswith("pytest_gilprobe")} == LIGHT | {"pytest_gilprobe.plugin.xdist"}
+    assert "gilprobe-reporting" not in plugins
+
+
 def test_a_deselected_marked_test_costs_nothing(pytester: pytest.Pytester) -> None:
     """A marked test that is deselected starts nothing and imports nothing."""
     pytester.makepyfile(
@@ -77,9 +86,9 @@ def test_only_hooks_that_run_once_a_session_are_implemented() -> None:
     """The light half implements no hook that pytest calls for every test, file or report."""
     from pytest_gilprobe import plugin  # noqa: PLC0415 - after what it imports was looked at
 
-    once = {"addoption", "configure", "report_header", "sessionstart", "collection_modifyitems"}
+    once = {"addhooks", "addoption", "configure", "report_header", "sessionstart", "collection_modifyitems"}
     hooks = {name.removeprefix("pytest_") for name in vars(plugin) if name.startswith("pytest_")}
-    assert hooks - {"gilprobe"} == once
+    assert hooks == once | {"gilprobe_strategies"}
 
 
 def test_marks_are_found_wherever_they_are_put(pytester: pytest.Pytester) -> None:

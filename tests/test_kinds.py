@@ -1,7 +1,10 @@
-"""Every kind of test is probed in the way that it runs under pytest, or says why it is not."""
+"""Every kind of test is probed in the way that it runs under pytest, or the report says why it is not."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,8 +124,6 @@ class TestPlain:
             ("::test_method", OK),
             ("::test_of_testcase", OK),
             ("::test_subtest", OK),
-            ("::test_of_async_testcase", OK),
-            ("::test_bound", NO_THREADS),
             ("::test_subtests", OK),
             ("::test_unpicklable", OK),
             ("::test_own_folder", OK),
@@ -135,17 +136,24 @@ class TestPlain:
         """Each kind is measured in every strategy that can run it."""
         assert plain.outcomes(name) == outcomes, plain.one(name)
 
+    @pytest.mark.parametrize("name", ["::test_of_async_testcase", "::test_bound"])
+    def test_coroutine_of_testcase(self, plain: sessions.Session, name: str) -> None:
+        """A coroutine method is measured in tasks, set up in a loop or not; plain ones have no tasks."""
+        assert plain.outcomes(name, "tasks") == OK, plain.one(name)
+        assert plain.one(name)["event_loop"]["longest_block_s"] > 0
+        assert "tasks" not in plain.one("::test_of_testcase")["strategies"]
+        assert plain.one("::test_of_testcase")["event_loop"] is None
+
     @pytest.mark.parametrize(
         "name", ["::test_function", "::test_of_async_testcase", "::test_subtest", "::test_subtests"]
     )
     def test_time(self, plain: sessions.Session, name: str) -> None:
         """A call is not over before its waits are: no coroutine is made and left."""
-        assert plain.one(name)["serial"]["wall_s_per_call"]["value"] > 0.004
+        assert plain.one(name)["strategies"]["serial"]["wall_s_per_call"]["value"] > 0.004
 
     def test_reasons(self, plain: sessions.Session) -> None:
-        """What was not tried says why."""
-        assert "asyncSetUp" in plain.one("::test_bound")["threads"]["error"]
-        assert "capsys" in plain.one("::test_capsys")["threads"]["error"]
+        """The report says why a strategy was not tried."""
+        assert "capsys" in plain.one("::test_capsys")["strategies"]["threads"]["error"]
         assert "not today" in plain.one("::test_skipped")["reason"]
 
 
@@ -185,10 +193,7 @@ KINDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_async(kind: str, tmp_path: Path) -> None:
-    """A coroutine is run by its plugin when serial, on a loop of each thread's own in threads.
-
-    Unless async fixtures have a loop.
-    """
+    """A coroutine test is called in its plugin's loop; in threads each has its own, unless async fixtures have one."""
     plugin, mark, fixture, argument, ini = KINDS[kind]
     pytest.importorskip(plugin)
     source = ASYNC.format(imports=f"import {plugin}", mark=mark, fixture=fixture, arguments=argument)
@@ -196,19 +201,100 @@ def test_async(kind: str, tmp_path: Path) -> None:
         source += "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
     sessions.write(tmp_path, source, ini=ini)
     flags = ("-W", "ignore", *(("-p", "no:asyncio") if plugin == "anyio" else ("-p", "no:anyio")))
-    seen = sessions.run(tmp_path, *flags)
+    seen = sessions.run(tmp_path, *flags, "--gilprobe-strategies=tasks,threads,processes", alone=False)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    for name in ("::test_coroutine", "::test_method", "::test_fixture"):
+        assert seen.outcomes(name, "tasks") == OK, seen.one(name)
+        assert seen.one(name)["verdict"]["strategy"] in {"tasks", "inconclusive"}
     assert seen.outcomes("::test_coroutine") == OK, seen.one("::test_coroutine")
     assert seen.outcomes("::test_method") == OK
     assert seen.outcomes("::test_fixture") == NO_THREADS
-    assert "made" in seen.one("::test_fixture")["threads"]["error"]
+    assert "made" in seen.one("::test_fixture")["strategies"]["threads"]["error"]
     assert seen.outcomes("::test_sync") == OK
     for name in ("::test_coroutine", "::test_method", "::test_fixture"):
-        assert seen.one(name)["serial"]["wall_s_per_call"]["value"] > 0.004
+        assert seen.one(name)["strategies"]["serial"]["wall_s_per_call"]["value"] > 0.004
+
+
+LOOPS = """
+import asyncio
+import contextvars
+import pytest
+import pytest_asyncio
+from hypothesis import given, settings, strategies as st
+
+pytestmark = [pytest.mark.gilprobe, pytest.mark.asyncio(loop_scope="session")]
+CURRENT = contextvars.ContextVar("CURRENT")
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def server():
+    async def answer(reader, writer):
+        await reader.read(1)
+        await asyncio.sleep(0.005)
+        writer.write(b"x")
+        writer.close()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+async def fetch(port):
+    assert CURRENT.get() == "of the test"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"x")
+    assert await reader.read() == b"x"
+    writer.close()
+
+async def test_given(gilprobe, server):
+    CURRENT.set("of the test")
+    async with asyncio.TaskGroup():
+        await gilprobe(fetch, server)
+
+@pytest.mark.parametrize("delay", [0.005])
+async def test_server(server, delay, tmp_path):
+    CURRENT.set("of the test")
+    await fetch(server)
+
+def test_run(gilprobe):
+    async def main():
+        await gilprobe(asyncio.sleep, 0.005)
+    asyncio.run(main())
+
+BUSY = []
+
+async def test_one_at_a_time():
+    assert not BUSY
+    BUSY.append(1)
+    await asyncio.sleep(0.002)
+    BUSY.clear()
+
+@given(st.integers())
+@settings(max_examples=3)
+async def test_drawn(number):
+    await asyncio.sleep(0.001)
+
+async def test_forgotten(gilprobe):
+    gilprobe(fetch, 1).close()
+"""
+
+
+def test_tasks_share_what_the_users_own_would(tmp_path: Path) -> None:
+    """Tasks run in the test's loop, beside its server, in its context; what cannot be a task says why."""
+    pytest.importorskip("pytest_asyncio")
+    sessions.write(tmp_path, LOOPS)
+    seen = sessions.run(tmp_path, "-W", "ignore", "-p", "no:anyio", alone=False)
+    assert seen.exit_status == pytest.ExitCode.OK, seen.output
+    for name in ("::test_given", "::test_server[0.005]", "::test_run"):
+        assert seen.outcomes(name, "tasks") == OK, seen.one(name)
+        assert seen.one(name)["verdict"]["strategy"] in {"tasks", "inconclusive"}, seen.one(name)["verdict"]
+    assert seen.one("::test_given")["callee"]["awaited"]
+    alone = seen.one("::test_one_at_a_time")["strategies"]["tasks"]
+    assert alone["outcome"] == "failed"
+    assert "of 2 tasks at once failed" in alone["error"]
+    assert "assert not BUSY" in alone["error"]
+    assert "Hypothesis" in seen.one("::test_drawn")["strategies"]["tasks"]["error"]
+    assert "await" in seen.one("::test_forgotten")["reason"]
 
 
 def test_hypothesis(tmp_path: Path) -> None:
-    """A test of Hypothesis is one call with all its examples, the same in every worker."""
+    """A Hypothesis test is probed: one call runs all its examples, the same in every worker."""
     source = """
     import pytest
     from hypothesis import given, settings, strategies as st
@@ -220,13 +306,13 @@ def test_hypothesis(tmp_path: Path) -> None:
         assert isinstance(number, int)
     """
     sessions.write(tmp_path, source)
-    seen = sessions.run(tmp_path)
+    seen = sessions.run(tmp_path, "-p", "hypothesispytest", "--gilprobe-strategies=threads")
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert seen.one("::test_drawn")["status"] == "probed", seen.one("::test_drawn")
 
 
 def test_doctest(tmp_path: Path) -> None:
-    """A doctest is not probed, and says why."""
+    """A doctest is not probed, and the report says why."""
     sessions.write(tmp_path, '"""\n>>> 1 + 1\n2\n"""\n', name="module.py")
     seen = sessions.run(tmp_path, "--doctest-modules", "--gilprobe-all")
     assert seen.outcomes("module.py::module") == NOT
@@ -308,11 +394,11 @@ def test_other():
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layout(layout: str, tmp_path: Path) -> None:
-    """The worker collects the same node ids as the parent, whatever the layout, the ini file and the command line."""
+    """A worker collects the same node ids as the parent, whatever the layout, the ini file and the command line."""
     files, ini, flags = LAYOUTS[layout]
     for name, text in files.items():
         sessions.write(tmp_path, text + (BODY if name.endswith("test_it.py") else ""), name=name, ini=ini)
-    seen = sessions.run(tmp_path, *flags)
+    seen = sessions.run(tmp_path, *flags, alone=False)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert seen.workloads
     for nodeid, workload in seen.workloads.items():
@@ -323,15 +409,18 @@ def test_called_in_process_twice(tmp_path: Path) -> None:
     """``pytest.main()`` may be called from a script without a main guard, and again."""
     sessions.write(tmp_path, "VALUE = 1" + BODY)
     (tmp_path / "script.py").write_text(
-        "import pytest\nfor _ in range(2):\n    print('status', int(pytest.main(['-q', '--gilprobe-max-time=1', '-W', "
-        "'ignore'])))\n",
+        "import pytest\nfor _ in range(2):\n    print('status', int(pytest.main(['-q', '--gilprobe-max-time=0.5', "
+        "'-W', 'ignore'])))\n",
         encoding="utf-8",
     )
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=os.environ | sessions.ALONE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stdout.count("status 0") == 2, done.stdout + done.stderr
     assert done.stdout.count("::test_probed") == 2, done.stdout

@@ -1,11 +1,16 @@
-"""What a test's calls leave behind in a worker is found."""
+"""`pytest_gilprobe.workers.child.leftovers`: what a test's calls leave behind in a worker is found."""
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from pytest_gilprobe import host
-from pytest_gilprobe.workers import leftovers
+from pytest_gilprobe.observe import machine
+from pytest_gilprobe.workers.child import leftovers
 
 GIB = 2**30
 
@@ -26,6 +31,47 @@ def test_calls_that_eat_the_memory(
     """Calls that have kept more memory than is left are stopped before the machine runs out of it."""
     used = iter([GIB, GIB + kept])
     monkeypatch.setattr(leftovers, "_memory", lambda: next(used))
-    monkeypatch.setattr(host, "memory_left_bytes", lambda: left)
-    found = leftovers.Company.now().disturbs()
+    monkeypatch.setattr(machine, "memory_left_bytes", lambda: left)
+    found = leftovers.ResourceUse.now().disturbance()
     assert found is None if said is None else said in str(found)
+
+
+def test_state_is_restored_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test has changed is put back where that is possible, and the rest is named."""
+    before = leftovers.state()
+    with monkeypatch.context() as patch:
+        patch.setitem(os.environ, "LEFT_BEHIND", "1")
+        patch.syspath_prepend("left-behind")
+        patch.setattr("time.sleep", lambda _: None)
+        assert leftovers.restore(before) == ("the time module",)
+        assert "LEFT_BEHIND" not in os.environ
+        assert "left-behind" not in sys.path
+    assert leftovers.restore(before) == ()
+
+
+def test_what_a_fixture_puts_back_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what differs from the state before the set-up, and from that before the calls, is left behind."""
+    before = leftovers.state()
+    with monkeypatch.context() as patch:
+        patch.setattr("time.sleep", lambda _: None)
+        at_calls = leftovers.state()
+        patch.setattr("time.time", lambda: 0.0)
+        assert leftovers.still_changed(("the time module",), before, at_calls) == ("the time module",)
+    assert leftovers.still_changed(("the time module",), before, at_calls) == ()
+    assert leftovers.still_changed((), before) == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "outgrown"),
+    [
+        ({}, False),
+        ({"descriptors": 10_000}, True),
+        ({"memory": 2**40}, True),
+        ({"threads": frozenset(range(-99, 0))}, True),
+        ({"children": frozenset(range(-99, 0))}, True),
+    ],
+)
+def test_worker_that_has_grown_is_replaced(more: dict[str, Any], *, outgrown: bool) -> None:
+    """Far more threads, processes, descriptors or memory than at its start make a worker unfit for another test."""
+    start = leftovers.ResourceUse.now()
+    assert start.outgrown_by(replace(start, **more)) is outgrown

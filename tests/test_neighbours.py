@@ -9,11 +9,15 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 import sessions
+
+from pytest_gilprobe.plugin.config import Settings
+from pytest_gilprobe.plugin.xdist import Controller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,28 +38,47 @@ def test_three():
     pass
 """
 
+THREADS = "--gilprobe-strategies=threads"
+"""Where it does not matter what is tried: what a pool of processes costs need not be measured then."""
+NOTES = """
+def note(line):
+    with open("notes.txt", "a") as notes:
+        notes.write(line + "\\n")
+
+def pytest_gilprobe_result(item, result):
+    note(f"{item.name} {hasattr(item.config, 'workerinput')}")
+
+def pytest_gilprobe_report(config, report):
+    note(f"{len(report.workloads)} {hasattr(config, 'workerinput')}")
+"""
+
 
 class TestXdist:
     """pytest-xdist."""
 
     def test_one_worker(self, tmp_path: Path) -> None:
-        """With one worker marked tests are probed, and the controller's single report has the results."""
+        """With one worker marked tests are probed, and the controller's single report has the results.
+
+        The worker's hook sees each result, the controller's the report.
+        """
         pytest.importorskip("xdist")
+        sessions.write(tmp_path, NOTES, name="conftest.py")
         sessions.write(tmp_path, TWO)
-        seen = sessions.run(tmp_path, "-n1", f"--junitxml={tmp_path / 'junit.xml'}")
+        seen = sessions.run(tmp_path, "-n1", f"--junitxml={tmp_path / 'junit.xml'}", alone=False)
         assert seen.exit_status == pytest.ExitCode.OK, seen.output
         assert [seen.outcomes(f"::{name}") for name in ("test_one", "test_two")] == [("probed", "ok", "ok")] * 2, (
             seen.output
         )
         assert seen.output.count("2 workloads") == 1
-        properties = [one.get("name") for one in ET.parse(tmp_path / "junit.xml").iter("property")]  # noqa: S314
-        assert properties.count("gilprobe_strategy") == 2
+        given = [one.get("name") for one in ET.parse(tmp_path / "junit.xml").iter("property")]  # noqa: S314
+        assert [given.count(f"gilprobe_{name}") for name in ("strategy", "speedup_threads", "result")] == [2, 2, 0]
+        assert (tmp_path / "notes.txt").read_text().splitlines() == ["test_one True", "test_two True", "2 False"]
 
     def test_several_workers(self, tmp_path: Path) -> None:
         """With several workers marked tests run once and are not probed, which one line says."""
         pytest.importorskip("xdist")
         sessions.write(tmp_path, TWO)
-        seen = sessions.run(tmp_path, "-n2")
+        seen = sessions.run(tmp_path, "-p", "xdist", "-n2")
         assert seen.exit_status == pytest.ExitCode.OK, seen.output
         assert "3 passed" in seen.output
         assert [line for line in seen.output.splitlines() if line.startswith("gilprobe:")][-1].startswith(
@@ -63,13 +86,42 @@ class TestXdist:
         )
         assert seen.workloads == {}
 
+    @pytest.mark.parametrize(
+        ("flags", "status", "start"),
+        [
+            ((), pytest.ExitCode.OK, "gilprobe: 2 marked tests were not probed, nor any gate checked"),
+            (
+                ("--gilprobe-fail-on=inconclusive",),
+                pytest.ExitCode.TESTS_FAILED,
+                "ERROR: --gilprobe-fail-on=inconclusive: 2 marked tests were not probed, nor any gate checked",
+            ),
+        ],
+    )
+    def test_gates_that_several_workers_cannot_check(
+        self, pytester: pytest.Pytester, flags: tuple[str, ...], status: pytest.ExitCode, start: str
+    ) -> None:
+        """Where open answers are to fail, not measuring at all fails the session, and a line says what to do."""
+        config = pytester.parseconfig("-p", "no:asyncio", *flags)
+        controller = Controller(config, lambda: Settings.from_pytest(config))
+        if flags:
+            controller.start_reporting()
+        controller.pytest_testnodedown(SimpleNamespace(workeroutput={"gilprobe_not_probed": 2}))
+        session: Any = SimpleNamespace(config=config, exitstatus=pytest.ExitCode.OK)
+        controller.pytest_sessionfinish(session)
+        assert session.exitstatus is status
+        lines: list[str] = []
+        screen: Any = SimpleNamespace(verbosity=0, line=lambda line, **_: lines.append(line))
+        controller.pytest_terminal_summary(screen)
+        assert lines == [f"{start}: several pytest-xdist workers disturb each other; use -n 0 or -n 1"]
+
     def test_nothing_marked(self, tmp_path: Path) -> None:
         """Where no test is marked nothing is said."""
         pytest.importorskip("xdist")
         sessions.write(tmp_path, "def test_plain(): pass")
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *sessions.QUIET, "-n2"],
+            [sys.executable, "-m", "pytest", *sessions.QUIET, "-p", "xdist", "-n2"],
             cwd=tmp_path,
+            env=os.environ | sessions.ALONE,
             capture_output=True,
             text=True,
             timeout=60,
@@ -157,7 +209,7 @@ def test_timeout(tmp_path: Path) -> None:
     """pytest-timeout limits the test, not its probe, in the parent and in workers."""
     pytest.importorskip("pytest_timeout")
     sessions.write(tmp_path, "import time, pytest\n@pytest.mark.gilprobe\ndef test_slow():\n    time.sleep(0.3)\n")
-    seen = sessions.run(tmp_path, "--timeout=1", budget_s=4)
+    seen = sessions.run(tmp_path, "-p", "timeout", "--timeout=1", budget_s=4)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert seen.outcomes("::test_slow") == ("probed", "ok", "ok"), seen.output
 
@@ -169,7 +221,7 @@ def test_faulthandler_timeout(tmp_path: Path) -> None:
         "import time, pytest\n@pytest.mark.gilprobe\ndef test_slow():\n    time.sleep(0.2)\n",
         ini="faulthandler_timeout = 1\n",
     )
-    seen = sessions.run(tmp_path, budget_s=3)
+    seen = sessions.run(tmp_path, THREADS, budget_s=3)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert "Timeout" not in seen.output
 
@@ -188,7 +240,7 @@ def test_installed_together(module: str, flags: tuple[str, ...], tmp_path: Path)
     """Plugins that rerun, reorder, benchmark or patch leave the results as they are."""
     pytest.importorskip(module)
     sessions.write(tmp_path, TWO)
-    seen = sessions.run(tmp_path, *flags)
+    seen = sessions.run(tmp_path, *flags, alone=False)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert {workload["status"] for workload in seen.workloads.values()} == {"probed"}, seen.output
 
@@ -208,7 +260,7 @@ def test_plugin_that_owns_the_run(tmp_path: Path) -> None:
     """A plugin that runs the tests in its own way does so in pytest's own process; workers serve all the same."""
     sessions.write(tmp_path, OWN_LOOP, name="conftest.py")
     sessions.write(tmp_path, TWO)
-    seen = sessions.run(tmp_path)
+    seen = sessions.run(tmp_path, THREADS)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert "3 passed" in seen.output
     assert [seen.one(f"::{name}")["status"] for name in ("test_one", "test_two")] == ["probed"] * 2, seen.output
@@ -237,10 +289,10 @@ def test_plugin_that_runs_test_cases_itself(tmp_path: Path) -> None:
     """A test case that a plugin calls without pytest's help, as pytest-django does, is probed like any other."""
     sessions.write(tmp_path, OWN_CASES, name="conftest.py")
     sessions.write(tmp_path, CASE)
-    seen = sessions.run(tmp_path)
+    seen = sessions.run(tmp_path, THREADS)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert seen.one("::test_one")["status"] == "probed", seen.output
-    assert seen.one("::test_one")["serial"]["wall_s_per_call"]["value"] > 0.004
+    assert seen.one("::test_one")["strategies"]["serial"]["wall_s_per_call"]["value"] > 0.004
 
 
 def test_forked_worker_that_cannot_set_up(tmp_path: Path) -> None:
@@ -261,7 +313,7 @@ def test_forked_worker_that_cannot_set_up(tmp_path: Path) -> None:
     assert forked["status"] == "not_probed"
     assert "guarded twice" in forked["reason"]
     assert "--gilprobe-start-method=spawn" in forked["reason"]
-    spawned = sessions.run(tmp_path, "--gilprobe-start-method=spawn").one("::test_one")
+    spawned = sessions.run(tmp_path, THREADS, "--gilprobe-start-method=spawn").one("::test_one")
     assert spawned["status"] == "probed", spawned["reason"]
 
 
@@ -272,7 +324,8 @@ def test_nothing_of_the_users_is_touched(tmp_path: Path) -> None:
         "test_folder.pytestmark = [pytest.mark.gilprobe]\n"
     )
     sessions.write(tmp_path, source, ini="log_file = log.txt\nlog_file_level = INFO\n")
-    seen = sessions.run(tmp_path, f"--basetemp={tmp_path / 'temp'}", "--junitxml=junit.xml", "-p", "cacheprovider")
+    flags = (THREADS, f"--basetemp={tmp_path / 'temp'}", "--junitxml=junit.xml", "-p", "cacheprovider")
+    seen = sessions.run(tmp_path, *flags)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert seen.one("::test_folder")["status"] == "probed"
     assert sorted(path.name for path in (tmp_path / "temp").iterdir() if not path.is_symlink()) == ["test_folder0"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe.model import Estimate
-from pytest_gilprobe.reporters import numbers
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.estimate import Estimate
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -101,7 +101,6 @@ def test_speedup_with_interval() -> None:
     assert numbers.speedup(Estimate(value=1.94, low=1.88, high=1.99)) == "1.94x [1.88, 1.99]"
     assert numbers.speedup(None) == "n/a"
     assert numbers.interval(None) == ""
-    assert numbers.times_or(None) == "n/a"
 
 
 def test_count() -> None:

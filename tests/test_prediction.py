@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from reports_fixture import probed, processes, serial, threads, verdict
 
-from pytest_gilprobe.model import Bound, Gil, Recommendation, WorkloadResult
+from pytest_gilprobe.model.results import WorkloadResult
+from pytest_gilprobe.model.words import Bound, Gil
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAST_JUDGED = 6
@@ -34,7 +35,7 @@ PREDICTION = benchmark()
 
 def workload(predicted: float, *, queued: float = 0.0) -> WorkloadResult:
     """Make a result that advises processes with this speed-up."""
-    said = verdict(Bound.CPU, Gil.HELD, Recommendation.PROCESSES, predicted, "CPU-bound")
+    said = verdict(Bound.CPU, Gil.HELD, "processes", predicted, "CPU-bound")
     own = replace(serial(0.01, 0.98, 0.9), run_queue_share=queued)
     return probed(
         "a.py::test_a",

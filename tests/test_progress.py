@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.progress`: words behind the cursor that leave no trace."""
+"""`pytest_gilprobe.plugin.progress`: words behind the cursor that leave no trace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_gilprobe.progress import Progress
+from pytest_gilprobe.plugin.progress import Progress
 
 
 class Writer:

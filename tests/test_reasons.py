@@ -1,114 +1,156 @@
-"""`pytest_gilprobe.reasons`: one sentence for each verdict, with its numbers."""
+"""`pytest_gilprobe.verdict.reasons`: one sentence for each verdict, with its numbers."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from evidence import estimate, evidence, machine, measurement, told
+from evidence import costs, estimate, evidence, machine, measurement, tried
 
-from pytest_gilprobe import reasons
-from pytest_gilprobe.model import Bound, Evidence, Gil, Outcome, ProcessesResult, Recommendation, ThreadsResult
+from pytest_gilprobe.model.readings import Evidence
+from pytest_gilprobe.model.results import StrategyResult, Transfer, Verdict
+from pytest_gilprobe.model.words import INCONCLUSIVE, Bound, Gil, Outcome
+from pytest_gilprobe.strategies.registry import BUILT_IN
+from pytest_gilprobe.verdict import reasons
 
-SERIAL, THREADS, PROCESSES, INCONCLUSIVE = Recommendation
-HUNG = ThreadsResult(outcome=Outcome.HUNG, error="no answer within the time limit\nits threads then: ...")
-IO = evidence(2.0, 2.0, cpu_utilization=estimate(0.02), gil_held_fraction=estimate(0.01))
+SERIAL, THREADS, PROCESSES = "serial", "threads", "processes"
+HUNG = StrategyResult(outcome=Outcome.HUNG, error="no answer within the time limit\nits threads then: ...")
+CRASHED = StrategyResult(outcome=Outcome.CRASHED)
+IO = evidence(2.0, 2.0, cpu_utilization=estimate(0.02), held_fraction=estimate(0.01))
+MICRO = estimate(1e-6)
+RAISE = "a longer max_time or a quieter machine may settle it"
+
+
+def sentence(found: Evidence, bound: Bound, gil: Gil, strategy: str, why_open: reasons.Because | None = None) -> str:
+    """Say the reason of a verdict."""
+    verdict = Verdict(bound=bound, gil=gil, strategy=strategy, speedup=2.0, reason="")
+    return reasons.in_words(found, verdict, why_open).reason
 
 
 @pytest.mark.parametrize(
     ("found", "bound", "gil", "strategy", "words"),
     [
-        (evidence(), Bound.CPU, Gil.HELD, PROCESSES, "the GIL serialises the threads"),
+        (evidence(), Bound.CPU, Gil.HELD, PROCESSES, "the threads take turns: the GIL is held for 100 % of the time"),
         (
             evidence(cpu_utilization=estimate(0.01)),
-            *(Bound.IO, Gil.HELD, PROCESSES, "it holds the GIL for 100 % of the time, mostly while it waits"),
+            *(Bound.IO, Gil.HELD, PROCESSES, "a call holds the GIL for 100 % of the time, mostly while it waits"),
         ),
         (
-            evidence(1.3, 2.0, gil_held_fraction=estimate(0.7)),
+            evidence(1.3, 2.0, held_fraction=estimate(0.7)),
             *(Bound.CPU, Gil.PARTIAL, PROCESSES, "the GIL, held for 70 % of the time, holds the threads back"),
         ),
         (
-            evidence(0.8, 2.0, gil_held_fraction=estimate(0.5)),
+            evidence(0.8, 2.0, held_fraction=estimate(0.5)),
             *(Bound.CPU, Gil.PARTIAL, PROCESSES, "handing it over hold the threads back"),
         ),
         (
-            evidence(1.0, 2.0, gil_held_fraction=estimate(0.01)),
-            *(Bound.CPU, Gil.RELEASED, PROCESSES, "it is not the GIL that holds the threads back"),
+            evidence(1.0, 2.0, held_fraction=estimate(0.01)),
+            *(
+                Bound.CPU,
+                Gil.RELEASED,
+                PROCESSES,
+                "not the GIL but a lock, shared data or memory holds the threads back",
+            ),
         ),
         (
-            evidence(1.0, 2.0, gil_held_fraction=None),
+            evidence(1.0, 2.0, held_fraction=None),
             *(Bound.CPU, Gil.UNKNOWN, PROCESSES, "the threads hold each other back, by the GIL or a lock"),
         ),
         (
             evidence(HUNG, 2.0),
-            *(Bound.CPU, Gil.HELD, PROCESSES, "threads hung, 2 processes 2.0x; threads are out: no answer"),
+            *(Bound.CPU, Gil.HELD, PROCESSES, "threads hung, 2 processes give 2.0x; threads are out: no answer"),
         ),
         (
             evidence(None, 2.0),
-            *(Bound.CPU, Gil.HELD, PROCESSES, "threads not tried, 2 processes 2.0x; threads are out: not tried"),
+            *(Bound.CPU, Gil.HELD, PROCESSES, "threads not tried, 2 processes give 2.0x; threads are out: not tried"),
         ),
         (IO, Bound.IO, Gil.RELEASED, THREADS, "a waiting thread releases the GIL"),
         (
-            evidence(1.9, 1.9, gil_held_fraction=estimate(0.02)),
-            *(
-                Bound.CPU,
-                Gil.RELEASED,
-                THREADS,
-                "the GIL is held for 2 % of the time, so threads overlap, and threads cost less",
-            ),
+            evidence(1.9, 1.9, held_fraction=estimate(0.02)),
+            *(Bound.CPU, Gil.RELEASED, THREADS),
+            "the GIL is held for 2 % of the time, so threads overlap",
         ),
         (
-            evidence(1.9, None, gil_held_fraction=None),
+            evidence(1.9, None, held_fraction=None),
             *(Bound.CPU, Gil.ABSENT, THREADS, "no GIL stands in the way"),
         ),
         (
-            evidence(1.9, 1.9, gil_held_fraction=None),
-            *(Bound.CPU, Gil.UNKNOWN, THREADS, "the threads overlap, and cost less than processes"),
+            evidence(1.9, 1.9, held_fraction=None),
+            *(Bound.CPU, Gil.UNKNOWN, THREADS, "the threads overlap"),
         ),
         (
-            evidence(1.0, 2.0, wall_s_per_call=estimate(1e-6)),
-            *(Bound.CPU, Gil.HELD, SERIAL, "out 100 µs (process pool): keep it serial, or hand out 1001 calls or more"),
+            evidence(1.0, 2.0, wall_s_per_call=MICRO),
+            *(Bound.CPU, Gil.HELD, SERIAL),
+            "; dispatching a call takes 100 µs; keep it serial, or put 1100 calls into a task",
         ),
         (
-            evidence(2.0, 2.0, wall_s_per_call=estimate(1e-6)),
-            *(Bound.IO, Gil.RELEASED, SERIAL, "10 µs (thread pool) or 100 µs (process pool): keep it serial, or hand"),
+            evidence(2.0, 2.0, wall_s_per_call=MICRO),
+            *(
+                Bound.IO,
+                Gil.RELEASED,
+                SERIAL,
+                "dispatching a call takes 10 µs to threads, 100 µs to processes; keep it",
+            ),
         ),
         (
-            evidence(1.0, None, wall_s_per_call=estimate(1e-6)),
-            *(Bound.CPU, Gil.HELD, SERIAL, "larger tasks would not help, since threads give 1.0x and processes cannot"),
+            evidence(1.0, None, wall_s_per_call=MICRO),
+            *(Bound.CPU, Gil.HELD, SERIAL),
+            "larger tasks would not help, since 2 threads give 1.0x and processes cannot be used",
         ),
         (
-            evidence(1.0, estimate(1.2, 0.8, 1.6), wall_s_per_call=estimate(1e-6)),
-            *(Bound.CPU, Gil.HELD, SERIAL, "out 100 µs (process pool): keep it serial, or hand out 1001 calls or more"),
+            evidence(1.0, estimate(1.2, 0.8, 1.6), wall_s_per_call=MICRO),
+            *(Bound.CPU, Gil.HELD, SERIAL, "keep it serial, or put 1100 calls into a task"),
         ),
         (
-            evidence(1.0, ProcessesResult(outcome=Outcome.CRASHED), wall_s_per_call=estimate(1e-6)),
-            *(Bound.CPU, Gil.HELD, SERIAL, "would not help, since threads give 1.0x and processes crashed"),
+            evidence(1.0, CRASHED, wall_s_per_call=MICRO),
+            *(Bound.CPU, Gil.HELD, SERIAL, "would not help, since 2 threads give 1.0x and processes crashed"),
         ),
         (
-            evidence(1.0, 1.0, native_cpu_share=0.9),
-            *(Bound.CPU, Gil.RELEASED, SERIAL, "already parallel inside: its own threads use 90 % of another core"),
+            evidence(1.0, 1.0, extra_cores=0.9),
+            *(Bound.CPU, Gil.RELEASED, SERIAL, "its own threads already keep 90 % of a second core busy"),
         ),
         (
             evidence(1.0, None),
-            *(Bound.CPU, Gil.HELD, SERIAL, "the GIL serialises the threads, and processes are no way out"),
+            *(Bound.CPU, Gil.HELD, SERIAL, "the GIL serialises threads, and nothing else could be tried"),
         ),
-        (evidence(1.0, 1.0), Bound.CPU, Gil.RELEASED, SERIAL, "neither is worth it: none reaches 1.3x in a pool"),
+        (
+            evidence(1.0, 1.0),
+            Bound.CPU,
+            Gil.RELEASED,
+            SERIAL,
+            "no pool reaches 1.3x, the least that is worth its effort",
+        ),
     ],
 )
-def test_sentence_gives_the_cause(
-    found: Evidence, bound: Bound, gil: Gil, strategy: Recommendation, words: str
-) -> None:
+def test_sentence_gives_the_cause(found: Evidence, bound: Bound, gil: Gil, strategy: str, words: str) -> None:
     """Each way to a verdict has its own words for why."""
-    text = reasons.sentence(found, bound, gil, strategy, None)
+    text = sentence(found, bound, gil, strategy)
     assert words in text
     assert "\n" not in text
 
 
 def test_sentence_carries_the_numbers() -> None:
     """CPU share and both speed-ups stand in front of the cause."""
-    text = reasons.sentence(evidence(), Bound.CPU, Gil.HELD, PROCESSES, None)
     assert (
-        text == "CPU-bound (100 % of one core): 2 threads give 1.0x, 2 processes 2.0x; the GIL serialises the threads"
+        sentence(evidence(), Bound.CPU, Gil.HELD, PROCESSES)
+        == "CPU-bound (100 % of one core): 2 threads give 1.0x, 2 processes give 2.0x; the threads take turns: the "
+        "GIL is held for 100 % of the time"
     )
+
+
+def test_sentence_ends_with_what_it_costs() -> None:
+    """The clauses of each strategy about its own costs follow the cause."""
+    moved = Transfer(argument_bytes=2**20, result_bytes=0, pipe_s=0.005, parent_s=0.003, worker_s=0.002)
+    text = sentence(evidence(seen=measurement(transfer=moved)), Bound.CPU, Gil.HELD, PROCESSES)
+    assert "of the time; moving its data (1.0 MiB) to a process and back takes 5.0 ms a call" in text
+
+
+def test_sentence_without_other_strategies() -> None:
+    """Where nothing but serial calls exists for a workload, no speed-up is claimed."""
+    text = sentence(
+        evidence(strategies=()), Bound.CPU, Gil.HELD, INCONCLUSIVE, reasons.Because(why="there is nothing else")
+    )
+    assert text == "CPU-bound (100 % of one core): there is nothing else"
 
 
 @pytest.mark.parametrize(
@@ -122,63 +164,75 @@ def test_sentence_carries_the_numbers() -> None:
 )
 def test_every_bound_has_its_words(bound: Bound, words: str) -> None:
     """The sentence begins with the bound."""
-    assert reasons.sentence(evidence(), bound, Gil.HELD, PROCESSES, None).startswith(words)
+    assert sentence(evidence(), bound, Gil.HELD, PROCESSES).startswith(words)
 
 
-def test_inconclusive_says_why_not() -> None:
+def test_inconclusive_says_why_it_is_open() -> None:
     """Where nothing is advised, the sentence ends with the reason for that."""
-    text = reasons.sentence(evidence(), Bound.CPU, Gil.HELD, INCONCLUSIVE, "it may be either")
-    assert text.endswith("; it may be either")
-    assert "does not decide" in reasons.sentence(evidence(), Bound.CPU, Gil.HELD, INCONCLUSIVE, None)
+    why = reasons.Because(why="it may be either", advice="wait")
+    assert sentence(evidence(), Bound.CPU, Gil.HELD, INCONCLUSIVE, why).endswith("; it may be either; wait")
+    assert "does not decide" in sentence(evidence(), Bound.CPU, Gil.HELD, INCONCLUSIVE)
 
 
 def test_straddling_names_answers_and_intervals() -> None:
     """What is still open, how far the intervals reach, and what would settle it."""
-    text = reasons.straddles(evidence(estimate(1.1, 0.9, 1.4), 2.0), "serial or threads")
-    assert text.startswith("it may be serial or threads (in a pool: threads ")
-    assert text.endswith("; a longer max_time or a quieter machine may settle it")
+    found = evidence(estimate(1.1, 0.9, 1.4), 2.0)
+    assert (
+        reasons.straddles(found).said
+        == "a pool pays: threads 0.90x to 1.40x, processes 2.00x; max_time=2 is likely to settle it"
+    )
+    found = evidence(estimate(1.1, 0.9, 1.4), 1.2)
+    assert reasons.straddles(found).why == "in a pool: threads 0.90x to 1.40x, processes 1.20x"
 
 
 def test_straddling_names_the_budget_that_ran_out() -> None:
     """Where time was up, the reason says how much would do."""
-    late = "not within 5 s; max_time=9 would allow for one more round"
-    text = reasons.straddles(evidence(None, None, seen=measurement(out_of_time=late)), "anything")
-    assert text == f"it may be anything (in a pool: nothing measured); {late}"
+    late = "time was up after 5 s: max_time=9 allows for one more round"
+    seen = measurement(out_of_time=late, no_time_for=frozenset({"threads", "processes"}))
+    found = reasons.straddles(evidence(None, None, seen=seen))
+    assert found == reasons.Because(why="no pool's speed-up is known", advice=late)
+
+
+def test_dispatch_that_decides_is_given_for_each_strategy() -> None:
+    """Calls about as short as their dispatch: what both take, and what to do."""
+    text = reasons.dispatch_unknown(evidence(1.0, 2.0, wall_s_per_call=estimate(2e-4))).said
+    assert "dispatching a call takes 10 µs to threads, 100 µs to processes, which decides" in text
+    assert text.endswith("put several calls into each task")
+
+
+def test_quota_is_named_with_its_share() -> None:
+    """A CPU quota that hides the answer is told with the share of time that it took."""
+    text = reasons.held_back_by_quota(evidence(seen=measurement(throttled_share=0.12))).said
+    assert "a CPU quota stopped the probe for 12 % of its time" in text
 
 
 def test_nothing_to_compare_names_both_causes() -> None:
     """Each strategy that is out is named with the first line of its error."""
-    text = reasons.nothing_to_compare(evidence(HUNG, ProcessesResult(outcome=Outcome.CRASHED)))
+    text = reasons.nothing_to_compare(evidence(HUNG, CRASHED)).said
     assert "threads hung: no answer within the time limit" in text
     assert "processes crashed: no reason known" in text
     assert "its threads then" not in text
 
 
 def test_contradiction_gives_both_numbers() -> None:
-    """Evidence that disagrees is told with the share that was seen and the speed-up that was measured."""
-    text = reasons.threads_beat_ceiling(evidence(estimate(1.9, 1.8, 2.0), 2.0))
-    assert "held for 100 % of the time" in text
-    assert "1.90x" in text
+    """Evidence that contradicts itself is told with the share that was seen and the speed-up that was measured."""
+    text = reasons.ceiling_beaten(evidence(estimate(1.9, 1.8, 2.0), 2.0), BUILT_IN["threads"]).said
+    assert "held for 100 % of the time, yet threads gave 1.90x" in text
 
 
 def test_small_machine_is_told_with_what_it_gave() -> None:
-    """A machine that cannot tell says how many CPUs it has and what they gave."""
-    text = reasons.machine_too_small(evidence(on=machine(cpus=1)), estimate(0.98))
+    """A machine that cannot show it says how many CPUs it has and what they gave."""
+    text = reasons.machine_too_small(evidence(on=machine(cpus=1)), estimate(0.98)).said
     assert "with 1 usable CPU it gave a plain Python loop only 0.98x in 2 processes" in text
 
 
-def test_too_fast_and_too_few_say_what_would_settle_it() -> None:
-    """Both doubts end with what to do about them."""
-    for text in (reasons.too_fast(evidence(1.0, 2.5)), reasons.too_few_rounds(evidence())):
-        assert text.endswith("; a longer max_time or a quieter machine may settle it")
+@pytest.mark.parametrize("said", [reasons.too_fast, reasons.too_few_rounds])
+def test_what_would_settle_it_comes_last(said: Any) -> None:
+    """Rounds that are not believed yet end with what to do about them."""
+    assert said(evidence(1.0, 2.5)).advice == RAISE
 
 
-def test_hand_out_costs_that_are_unknown_are_not_told() -> None:
-    """Without a measured hand-out, serial advice does not claim one."""
-    bare = evidence(
-        ThreadsResult(**told(1.0)),
-        ProcessesResult(**told(1.0)),
-        on=machine(thread_task_s=None, process_task_s=None),
-        wall_s_per_call=estimate(1e-6),
-    )
-    assert "hand" not in reasons.sentence(bare, Bound.CPU, Gil.HELD, SERIAL, None)
+def test_dispatch_costs_that_are_unknown_are_not_told() -> None:
+    """Without a measured dispatch, serial advice does not claim one."""
+    bare = evidence(tried(1.0), tried(1.0), on=machine(costs=costs()), wall_s_per_call=MICRO)
+    assert "dispatch" not in sentence(bare, Bound.CPU, Gil.HELD, SERIAL)

@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.repeatable`: calls that only the first one is like."""
+"""`pytest_gilprobe.workers.repeatable`: calls that only the first one is like."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gilprobe import repeatable
+from pytest_gilprobe.workers import repeatable
 
 
 def letters() -> Any:

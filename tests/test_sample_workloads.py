@@ -25,8 +25,8 @@ from sample_workloads import expected, picture, server  # noqa: E402 - needs the
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FILES = ("test_textbook.py", "test_native_code.py", "test_in_between.py")
-STRATEGIES = {"serial", "threads", "processes"}
+FILES = ("test_textbook.py", "test_native_code.py", "test_in_between.py", "test_async.py")
+STRATEGIES = {"serial", "tasks", "threads", "processes"}
 PATIENCE_S = 10
 A_PROBE_OF_ALL_S = 300
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe.scan.journal import NOTED, STARTING, TOLD, UP, Journal, Window
+from pytest_gilprobe.scan.journal import DRAWN, IMPORTING, NOTED, READY, Journal, Window
 
 CLOCKS = (10, 30, 5, 6, 2)
 
@@ -73,26 +73,26 @@ def test_the_test_that_is_running_is_named(journal: Journal) -> None:
 
 
 def test_states_follow_each_other(journal: Journal) -> None:
-    """A journal waits, then tells an address, then is finished, with a last word of bounded length."""
+    """A journal waits, then has an address, then is finished, with a message of bounded length."""
     assert (journal.begun, journal.finished) == (False, False)
     journal.start(0x7FFF12345678)
     assert (journal.begun, journal.finished, journal.address) == (True, False, 0x7FFF12345678)
-    journal.finish("farewell")
-    assert (journal.begun, journal.finished, journal.farewell) == (True, True, "farewell")
+    journal.finish("message")
+    assert (journal.begun, journal.finished, journal.message) == (True, True, "message")
     journal.end(CLOCKS, "after it", "")
     journal.finish("x" * 10_000)
-    assert journal.farewell == "x" * 4096
+    assert journal.message == "x" * 4096
     assert [window.nodeid for window in journal.take()] == ["after it"]
 
 
-def test_a_watcher_tells_how_far_it_has_come(tmp_path: Path) -> None:
+def test_a_watcher_shows_how_far_it_has_come(tmp_path: Path) -> None:
     """What one side has reached, the other sees; a later stage includes the earlier ones, and may be taken back."""
     written, read = Journal.create(tmp_path / "journal"), Journal.open(tmp_path / "journal")
-    assert not written.has_reached(UP)
+    assert not written.has_reached(READY)
     read.reach(NOTED)
-    assert (written.has_reached(UP), written.has_reached(NOTED), written.has_reached(TOLD)) == (True, True, False)
-    read.reach(STARTING)
-    assert not written.has_reached(UP)
+    assert (written.has_reached(READY), written.has_reached(NOTED), written.has_reached(DRAWN)) == (True, True, False)
+    read.reach(IMPORTING)
+    assert not written.has_reached(READY)
 
 
 def _write(path: Path) -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from reports_fixture import HOSTILE_NODEID, rich_report
 from strategies import reports, workloads
 
-from pytest_gilprobe import serialize
-from pytest_gilprobe.model import SCHEMA_VERSION, Report, WorkloadResult
-from pytest_gilprobe.serialize import ReportError, from_json, read, to_json, write_atomic
+from pytest_gilprobe.model import report_json
+from pytest_gilprobe.model.report import SCHEMA_VERSION, Report
+from pytest_gilprobe.model.report_json import ReportError, from_json, read, to_json, write_atomic
+from pytest_gilprobe.model.results import WorkloadResult
 
 
 @given(reports())
@@ -32,10 +33,10 @@ def test_round_trip(report: Report) -> None:
 @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 def test_round_trip_of_a_workload(workload: WorkloadResult) -> None:
     """One workload travels as a single line of ASCII and is read back equal."""
-    text = serialize.workload_to_json(workload)
+    text = report_json.workload_to_json(workload)
     assert text.isascii()
     assert text.isprintable()
-    assert serialize.workload_from_json(text, "w") == workload
+    assert report_json.workload_from_json(text, "w") == workload
 
 
 def test_schema() -> None:
@@ -45,11 +46,28 @@ def test_schema() -> None:
     assert found["tool"] == {"name": "pytest-gilprobe", "version": "0.1.0"}
     assert {"python", "free_threaded_build", "gil_enabled", "scaling_ceiling"} <= found["environment"].keys()
     first = found["workloads"][0]
-    parts = {"nodeid", "status", "reason", "workers", "probe_time_s", "verdict", "serial", "threads", "processes"}
-    assert parts <= first.keys()
-    assert first["verdict"]["strategy"] == "threads"
-    assert first["reason"] is None
-    assert first["threads"]["speedup"] == {"value": 2.0, "low": 1.94, "high": 2.06, "confidence": 0.95}
+    parts = ["verdict", "strategies", "gil", "scaling", "event_loop", "callee", "transfer", "bad_ends"]
+    assert first.keys() == {"nodeid", "status", "reason", "workers", "probe_time_s", *parts}
+    assert (first["reason"], first["scaling"], first["gil"]["holders"]) == (None, None, None)
+    assert (first["verdict"]["strategy"], first["verdict"]["candidates"]) == ("threads", {"threads": 1.0})
+    assert list(first["strategies"]) == ["serial", "threads", "processes"]
+    assert first["strategies"]["serial"]["speedup"] is None
+    assert first["strategies"]["threads"]["speedup"] == {"value": 2.0, "low": 1.94, "high": 2.06, "confidence": 0.95}
+
+
+def test_a_line_for_each_record() -> None:
+    """A report under version control shows what changed: each record of a workload and each strategy has its line."""
+    found = [line.split(":")[0].strip(' "') for line in to_json(rich_report()).splitlines()]
+    start = found.index('{"nodeid')
+    assert found[start + 1 : start + 7] == ["verdict", "strategies", "serial", "threads", "processes", "gil"]
+
+
+def test_order_of_strategies() -> None:
+    """Strategies keep their order, the cheapest first."""
+    first, *others = rich_report().workloads
+    turned = replace(first, strategies=dict(reversed([*first.strategies.items()])))
+    report = from_json(to_json(replace(rich_report(), workloads=(turned, *others))), "r.json")
+    assert list(report.workloads[0].strategies) == ["processes", "threads", "serial"]
 
 
 def test_ascii_and_lone_surrogates() -> None:
@@ -69,7 +87,7 @@ def test_unknown_keys_are_ignored() -> None:
 def test_missing_key_with_a_default() -> None:
     """A key whose field has a default may be missing."""
     found = json.loads(to_json(rich_report()))
-    del found["workloads"][0]["serial"]["first_call_s"]
+    del found["workloads"][0]["strategies"]["serial"]["first_call_s"]
     serial = from_json(json.dumps(found), "r.json").workloads[0].serial
     assert serial is not None
     assert serial.first_call_s is None
@@ -81,10 +99,10 @@ def test_whole_numbers_are_numbers() -> None:
     assert from_json(text, "r.json") == rich_report()
 
 
-def damaged(change: str, value: Any) -> str:
-    """Set one place, given as a path such as ``workloads.0.nodeid``, in the fixed report's JSON."""
-    top = json.loads(to_json(rich_report()))
-    *path, last = (int(part) if part.isdigit() else part for part in change.split("."))
+def damage(top: Any, where: str | tuple[Any, ...], value: Any) -> str:
+    """Set or remove one place, given as a path such as ``workloads.0.nodeid``, in a JSON value; write it as text."""
+    parts = where.split(".") if isinstance(where, str) else where
+    *path, last = (int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
     at = top
     for part in path:
         at = at[part]
@@ -95,12 +113,29 @@ def damaged(change: str, value: Any) -> str:
     return json.dumps(top)
 
 
+def damaged(where: str | tuple[Any, ...], value: Any) -> str:
+    """Damage one place of the fixed report's JSON."""
+    return damage(json.loads(to_json(rich_report())), where, value)
+
+
 @pytest.mark.parametrize(
     ("change", "value", "message"),
     [
-        ("workloads.3.serial.calls", "x", 'workloads[3].serial.calls: found "x", allowed: a whole number'),
-        ("workloads.3.serial.calls", 1.5, "workloads[3].serial.calls: found 1.5, allowed: a whole number"),
-        ("workloads.3.serial.calls", True, "workloads[3].serial.calls: found true, allowed: a whole number"),
+        (
+            "workloads.3.strategies.serial.calls",
+            "x",
+            'workloads[3].strategies.serial.calls: found "x", allowed: a whole number',
+        ),
+        (
+            "workloads.3.strategies.serial.calls",
+            1.5,
+            "workloads[3].strategies.serial.calls: found 1.5, allowed: a whole number",
+        ),
+        (
+            "workloads.3.strategies.serial.calls",
+            True,
+            "workloads[3].strategies.serial.calls: found true, allowed: a whole number",
+        ),
         ("workloads.0.probe_time_s", True, "workloads[0].probe_time_s: found true, allowed: a number"),
         ("workloads.0.probe_time_s", 10**400, "workloads[0].probe_time_s: found 1000"),
         ("workloads.0.nodeid", None, "workloads[0].nodeid: found null, allowed: text"),
@@ -111,9 +146,19 @@ def damaged(change: str, value: Any) -> str:
         ("tool.version", 3, "tool.version: found 3, allowed: text"),
         ("workloads.0.verdict.bound", "gpu", 'workloads[0].verdict.bound: found "gpu", allowed: one of io, cpu, '),
         ("workloads.1.verdict.cautions.0.slug", 7, "workloads[1].verdict.cautions[0].slug: found 7, allowed: text"),
-        ("workloads.0.threads.speedup.low", 9, "workloads[0].threads.speedup: an estimate lies in its interval, "),
-        ("schema_version", 2, 'schema_version: found 2, allowed: 1; made by a newer pytest-gilprobe ("0.1.0"), '),
-        ("schema_version", 0, "schema_version: found 0, allowed: 1"),
+        (
+            "workloads.0.strategies.threads.speedup.low",
+            9,
+            "workloads[0].strategies.threads.speedup: an estimate lies in its interval, ",
+        ),
+        ("workloads.0.strategies", [], "workloads[0].strategies: found a list, allowed: an object"),
+        ("workloads.0.strategies.a\nb", {"outcome": "ok"}, "workloads[0]: a strategy's name looks like "),
+        ("workloads.0.strategies.a\nb", {}, 'workloads[0].strategies.a\\nb: the key "outcome" is missing'),
+        ("workloads.0.strategies.serial.cpu_utilization", None, "workloads[0]: serial calls that ended well have "),
+        ("workloads.0.verdict.candidates.threads", "x", 'workloads[0].verdict.candidates.threads: found "x", '),
+        ("schema_version", 3, 'schema_version: found 3, allowed: 1 or 2; made by a newer pytest-gilprobe ("0.1.0"), '),
+        ("schema_version", 0, "schema_version: found 0, allowed: 1 or 2"),
+        ("schema_version", "2", 'schema_version: found "2", allowed: a whole number'),
         ("schema_version", KeyError, 'the key "schema_version" is missing'),
     ],
 )
@@ -158,7 +203,7 @@ def test_not_finite_is_not_written(number: float) -> None:
     with pytest.raises(ReportError, match=r"workloads\[8\]\.probe_time_s: found -?(nan|inf), allowed: a finite number"):
         to_json(report)
     with pytest.raises(ReportError, match=r"^probe_time_s: found"):
-        serialize.workload_to_json(replace(first, probe_time_s=number))
+        report_json.workload_to_json(replace(first, probe_time_s=number))
 
 
 SCRAPS: st.SearchStrategy[Any] = st.sampled_from(
@@ -175,25 +220,15 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 PLACES = places(json.loads(to_json(rich_report())))
 
 
-@given(st.data())
-@settings(max_examples=700, deadline=None)
-def test_damaged_values(data: st.DataObject) -> None:
+@given(st.sampled_from(PLACES), SCRAPS)
+@settings(max_examples=14 * settings().max_examples)
+def test_damaged_values(path: tuple[Any, ...], scrap: Any) -> None:
     """A report with any of its values replaced or removed is read, or refused in one line with file and reason."""
-    top = json.loads(to_json(rich_report()))
-    *path, last = data.draw(st.sampled_from(PLACES))
-    scrap = data.draw(SCRAPS)
-    at = top
-    for part in path:
-        at = at[part]
-    if scrap is KeyError:
-        del at[last]
-    else:
-        at[last] = scrap
-    refused_in_one_line(json.dumps(top))
+    refused_in_one_line(damaged(path, scrap))
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=7 * settings().max_examples)
 def test_damaged_text(data: st.DataObject) -> None:
     """A report with a stretch of its text cut out or overwritten is read, or refused in one line."""
     text = to_json(rich_report())
@@ -220,7 +255,7 @@ def refused_in_one_line(text: str) -> None:
 def test_damaged_workload(text: str, message: str) -> None:
     """A damaged workload is refused as a damaged report is."""
     with pytest.raises(ReportError, match=f"^gw0: {message}"):
-        serialize.workload_from_json(text, "gw0")
+        report_json.workload_from_json(text, "gw0")
 
 
 # Files

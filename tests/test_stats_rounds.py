@@ -1,29 +1,29 @@
-"""`pytest_gilprobe.stats.rounds`: what is read from samples and rounds, against its definition."""
+"""`pytest_gilprobe.stats.rounds`: what is read from batches and rounds, against its definition."""
 
 from __future__ import annotations
 
 import pytest
-from evidence import PYTHON_LOOP, processes, reading, serial, thread, threads
+from evidence import PYTHON_LOOP, lane, processes, round_, serial, threads, worker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe.model import Round, Sample, Strategy, ThreadReading
+from pytest_gilprobe.model.readings import BatchReading, LaneReading, Round
 from pytest_gilprobe.stats import rounds
 
-# What a sample says
+# What a batch says
 
 
 def test_span_is_from_first_start_to_last_end() -> None:
     """A batch lasts from the first thread's start to the last one's end."""
-    sample = Sample(strategy=Strategy.THREADS, readings=(reading(thread(0.1, start_s=0.0), thread(0.1, start_s=0.05)),))
-    assert rounds.span_s(sample, less_queue=False) == pytest.approx(0.15)
+    batch = BatchReading(workers=(worker(lane(0.1, start_s=0.0), lane(0.1, start_s=0.05)),))
+    assert rounds.span_s(batch, less_queue=False) == pytest.approx(0.15)
 
 
 def test_queueing_is_taken_out_of_the_span() -> None:
     """Time for which a thread was kept off the CPU by others does not count, where that is asked for."""
-    sample = serial(0.2, cpu_s=0.1, queue_s=0.1)
-    assert rounds.span_s(sample, less_queue=True) == pytest.approx(0.1)
-    assert rounds.span_s(sample, less_queue=False) == pytest.approx(0.2)
+    batch = serial(0.2, cpu_s=0.1, queue_s=0.1)
+    assert rounds.span_s(batch, less_queue=True) == pytest.approx(0.1)
+    assert rounds.span_s(batch, less_queue=False) == pytest.approx(0.2)
 
 
 def test_span_is_never_less_than_cpu_time() -> None:
@@ -38,7 +38,7 @@ def test_time_per_call_counts_all_workers() -> None:
 
 
 READINGS = st.builds(
-    lambda wall, cpu, queue, calls: thread(wall, cpu_s=cpu, queue_s=queue, calls=calls),
+    lambda wall, cpu, queue, calls: lane(wall, cpu_s=cpu, queue_s=queue, calls=calls),
     st.floats(0, 10),
     st.floats(0, 10),
     st.none() | st.floats(0, 10),
@@ -47,20 +47,20 @@ READINGS = st.builds(
 
 
 @given(lanes=st.lists(READINGS, min_size=1, max_size=4))
-def test_shares_lie_between_0_and_1(lanes: list[ThreadReading]) -> None:
+def test_shares_lie_between_0_and_1(lanes: list[LaneReading]) -> None:
     """Whatever the clocks say, utilization and queueing are shares, and times are positive."""
-    sample = Sample(strategy=Strategy.THREADS, readings=(reading(*lanes),))
-    assert 0 <= rounds.cpu_utilization(sample) <= 1
-    queued = rounds.queue_share([sample])
+    batch = BatchReading(workers=(worker(*lanes),))
+    assert 0 <= rounds.cpu_utilization(batch) <= 1
+    queued = rounds.queue_share([batch])
     assert queued is None or 0 <= queued <= 1
-    assert rounds.native_cpu_share(sample) >= 0
-    assert rounds.span_s(sample, less_queue=True) > 0
-    assert rounds.lane_s_per_call(sample) > 0
-    assert rounds.cores_used(sample) >= 0
+    assert rounds.extra_cores(batch) >= 0
+    assert rounds.span_s(batch, less_queue=True) > 0
+    assert rounds.lane_s_per_call(batch) > 0
+    assert rounds.cores_used(batch) >= 0
 
 
 @pytest.mark.parametrize(
-    ("sample", "utilization"),
+    ("batch", "utilization"),
     [
         (serial(0.1, cpu_s=0.1), 1.0),
         (serial(0.1, cpu_s=0.0), 0.0),
@@ -70,16 +70,16 @@ def test_shares_lie_between_0_and_1(lanes: list[ThreadReading]) -> None:
         (serial(0.0, cpu_s=0.0), 0.0),
     ],
 )
-def test_utilization_is_cpu_time_of_time_not_queued(sample: Sample, utilization: float) -> None:
+def test_utilization_is_cpu_time_of_time_not_queued(batch: BatchReading, utilization: float) -> None:
     """CPU utilization is CPU time / (wall time - time in the run queue), 1 at the most."""
-    assert rounds.cpu_utilization(sample) == pytest.approx(utilization)
+    assert rounds.cpu_utilization(batch) == pytest.approx(utilization)
 
 
 def test_unknown_run_queue_stays_unknown() -> None:
     """Where one thread's run queue is not told, the batch's share is None, not a part of it."""
-    sample = Sample(strategy=Strategy.THREADS, readings=(reading(thread(0.1), thread(0.1, queue_s=None)),))
-    assert rounds.queue_share([sample]) is None
-    assert rounds.totals_s(sample)[2] is None
+    batch = BatchReading(workers=(worker(lane(0.1), lane(0.1, queue_s=None)),))
+    assert rounds.queue_share([batch]) is None
+    assert rounds.totals_s(batch)[2] is None
 
 
 def test_no_time_has_no_queue_share() -> None:
@@ -89,16 +89,16 @@ def test_no_time_has_no_queue_share() -> None:
 
 def test_native_threads_are_cpu_that_no_python_thread_used() -> None:
     """A process that burnt 0.15 s while its only thread burnt 0.1 s has half a core of native threads."""
-    sample = serial(0.1, native_s=0.05)
-    assert rounds.native_cpu_share(sample) == pytest.approx(0.5)
-    assert rounds.cores_used(sample) == pytest.approx(1.5)
+    batch = serial(0.1, native_s=0.05)
+    assert rounds.extra_cores(batch) == pytest.approx(0.5)
+    assert rounds.cores_used(batch) == pytest.approx(1.5)
 
 
 def test_a_call_that_has_another_thread_compute_computes() -> None:
     """A caller that waits for a thread of its own is CPU-bound and uses one core; it is not parallel inside."""
-    sample = serial(0.1, busy=0.01, native_s=0.099)
-    assert rounds.cpu_utilization(sample) == pytest.approx(1.0)
-    assert rounds.native_cpu_share(sample) == pytest.approx(0.0, abs=0.01)
+    batch = serial(0.1, busy=0.01, native_s=0.099)
+    assert rounds.cpu_utilization(batch) == pytest.approx(1.0)
+    assert rounds.extra_cores(batch) == pytest.approx(0.0, abs=0.01)
 
 
 # Quiet rounds
@@ -107,16 +107,16 @@ def test_a_call_that_has_another_thread_compute_computes() -> None:
 def test_round_without_disturbance_is_quiet() -> None:
     """Computing that queues nowhere and takes processes as long as one is quiet; so is waiting."""
     assert rounds.is_quiet(PYTHON_LOOP)
-    assert rounds.is_quiet(Round(serial=serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01)))
+    assert rounds.is_quiet(round_(serial(busy=0.01), threads=threads(0.1, 0.01), processes=processes(busy=0.01)))
 
 
 @pytest.mark.parametrize(
     "one",
     [
-        Round(serial=serial(queue_s=0.01), threads=threads()),
-        Round(serial=serial(), processes=processes(queue_s=0.02)),
-        Round(serial=serial(), processes=processes(0.12, cpu_s=0.12)),
-        Round(serial=serial(0.2, cpu_s=0.05), processes=processes(0.1, cpu_s=0.05)),
+        round_(serial(queue_s=0.01), threads=threads()),
+        round_(serial(), processes=processes(queue_s=0.02)),
+        round_(serial(), processes=processes(0.12, cpu_s=0.12)),
+        round_(serial(0.2, cpu_s=0.05), processes=processes(0.1, cpu_s=0.05)),
     ],
 )
 def test_disturbed_round_is_not_quiet(one: Round) -> None:
@@ -126,17 +126,17 @@ def test_disturbed_round_is_not_quiet(one: Round) -> None:
 
 def test_threads_stand_beside_the_others_where_they_are_alike() -> None:
     """Threads that take what serial calls take add two times; threads that hinder each other add none."""
-    alike = Round(serial=serial(), threads=threads(0.105), processes=processes())
+    alike = round_(serial(), threads=threads(0.105), processes=processes())
     assert rounds.like_serial_s(alike) == pytest.approx([0.1, 0.1, 0.1, 0.105, 0.105])
     assert rounds.like_serial_s(PYTHON_LOOP) == pytest.approx([0.1, 0.1, 0.1])
-    assert rounds.like_serial_s(Round(serial=serial())) == pytest.approx([0.1])
+    assert rounds.like_serial_s(round_(serial())) == pytest.approx([0.1])
 
 
 def test_unqueued_is_about_the_serial_batch() -> None:
     """A serial batch that had its CPU is unqueued, also where the system does not tell."""
-    assert rounds.is_unqueued(Round(serial=serial()))
-    assert rounds.is_unqueued(Round(serial=serial(queue_s=None)))
-    assert not rounds.is_unqueued(Round(serial=serial(queue_s=0.05)))
+    assert rounds.is_unqueued(round_(serial()))
+    assert rounds.is_unqueued(round_(serial(queue_s=None)))
+    assert not rounds.is_unqueued(round_(serial(queue_s=0.05)))
 
 
 def test_parallel_samples_share_one_definition() -> None:
@@ -150,7 +150,7 @@ def test_parallel_samples_share_one_definition() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "unseen"),
+    ("batch", "unseen"),
     [
         (serial(busy=0.0, native_s=0.06, idle=0.0), True),  # a helper has 30 % of two CPUs, others all the rest
         (serial(busy=0.0, native_s=0.06, idle=0.3), False),  # there was room for more
@@ -161,6 +161,6 @@ def test_parallel_samples_share_one_definition() -> None:
         (serial(busy=0.98, queue_s=None, idle=0.5), False),
     ],
 )
-def test_helpers_that_may_have_queued_are_known_by_crowded_cpus(sample: Sample, unseen: bool) -> None:  # noqa: FBT001 - a parameter
+def test_helpers_that_may_have_queued_are_known_by_crowded_cpus(batch: BatchReading, unseen: bool) -> None:  # noqa: FBT001 - a parameter
     """Where other threads computed for a call and nothing was left idle, how long they queued is unknown."""
-    assert rounds.may_queue_unseen([sample]) is unseen
+    assert rounds.may_queue_unseen([batch]) is unseen

@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.thresholds`: the words, and how far an interval leaves them open."""
+"""`pytest_gilprobe.model.thresholds`: the words, and how far an interval leaves them open."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from evidence import estimate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe.model import Gil
-from pytest_gilprobe.thresholds import gil_at, gil_words
+from pytest_gilprobe.model.thresholds import gil_at, gil_words
+from pytest_gilprobe.model.words import Gil
 
 RELEASED, PARTIAL, HELD = Gil.RELEASED, Gil.PARTIAL, Gil.HELD
 SHARES = st.floats(0, 1)

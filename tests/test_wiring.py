@@ -1,20 +1,30 @@
-"""`pytest_gilprobe.plugin` and `pytest_gilprobe.session`: real sessions with real workers, seen from outside."""
+"""`pytest_gilprobe.plugin` and `pytest_gilprobe.plugin.session`: real sessions with real workers, seen from outside."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import sessions
 
-from pytest_gilprobe import serialize
-from pytest_gilprobe.model import Recommendation, Report, Status
-from pytest_gilprobe.options import INSIDE_WORKER
+from pytest_gilprobe import INSIDE_WORKER
+from pytest_gilprobe.model import report_json
+from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.words import INCONCLUSIVE, Outcome, Status
 
+SKIPPED = """
+import pytest
+
+@pytest.mark.gilprobe(expect="threads")
+@pytest.mark.skip
+def test_skipped(): pass
+"""
 QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2")
 
 SLEEPS = """
@@ -27,11 +37,50 @@ def test_waits():
 """
 
 
-@pytest.fixture(autouse=True)
-def no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what else is installed out of the sessions: they start twice as fast."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_gilprobe.plugin")
+HOOKS = """
+import pytest_gilprobe
+
+def pytest_gilprobe_result(item, result):
+    assert isinstance(result, pytest_gilprobe.WorkloadResult)
+    print("RESULT", item.name, result.status, *(caution.slug for caution in result.verdict.cautions))
+
+def pytest_gilprobe_report(config, report):
+    assert isinstance(report, pytest_gilprobe.Report)
+    written = (config.rootpath / "out").exists()
+    print("REPORT", len(report.workloads), written)
+"""
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a session printed, and the folder that it ran in."""
+
+    folder: Path
+    stdout: pytest.LineMatcher
+
+    def report(self) -> Report:
+        return report_json.read(self.folder / "out" / "there" / "gilprobe.json")
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Run one session with a report, verbose, of a test that waits and one that is skipped; its conftest has hooks."""
+    folder = tmp_path_factory.mktemp("seen")
+    sessions.write(folder, SLEEPS + SKIPPED)
+    sessions.write(folder, HOOKS, name="conftest.py")
+    flags = ("--gilprobe-report", "--gilprobe-report-dir=out/there", "--gilprobe-max-time=3", "-v", "-s")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *QUICK, *flags, "--junit-xml=junit.xml", "-o", "junit_family=xunit1"],
+        cwd=folder,
+        env=os.environ | sessions.ALONE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
+    return Seen(folder=folder, stdout=pytest.LineMatcher(done.stdout.splitlines()))
 
 
 def run(pytester: pytest.Pytester, *flags: str) -> pytest.RunResult:
@@ -41,7 +90,7 @@ def run(pytester: pytest.Pytester, *flags: str) -> pytest.RunResult:
 
 def report_of(pytester: pytest.Pytester, folder: str = "reports") -> Report:
     """Read the report that a session left."""
-    return serialize.read(pytester.path / folder / "gilprobe.json")
+    return report_json.read(pytester.path / folder / "gilprobe.json")
 
 
 def test_marked_test_gets_one_line(pytester: pytest.Pytester) -> None:
@@ -68,30 +117,28 @@ def test_computes():
     result.assert_outcomes(passed=2)
     waits, computes = report_of(pytester).workloads
     assert {waits.status, computes.status} == {Status.PROBED}
-    assert waits.verdict.strategy in {Recommendation.THREADS, Recommendation.INCONCLUSIVE}
-    no_gil = {Recommendation.THREADS} if not getattr(sys, "_is_gil_enabled", lambda: True)() else set()
-    assert computes.verdict.strategy in {Recommendation.PROCESSES, Recommendation.INCONCLUSIVE} | no_gil
-    result.stdout.fnmatch_lines(["*= gilprobe =*", "*test_waits*", "*test_computes*"])
+    assert waits.verdict.strategy in {"threads", INCONCLUSIVE}
+    no_gil = set() if getattr(sys, "_is_gil_enabled", lambda: True)() else {"threads"}
+    assert computes.verdict.strategy in {"processes", INCONCLUSIVE} | no_gil
+    result.stdout.fnmatch_lines(["*= gilprobe: *", "*test_waits*", "*test_computes*"])
 
 
-def test_report_leaves_three_files(pytester: pytest.Pytester) -> None:
+def test_report_leaves_three_files_and_nothing_else(seen: Seen) -> None:
     """With the flag, JSON, Markdown and HTML are in the folder asked for, and the header names the flags."""
-    pytester.makepyfile(SLEEPS)
-    result = run(pytester, "--gilprobe-report", "--gilprobe-report-dir=out/there")
-    assert sorted(path.name for path in (pytester.path / "out/there").iterdir()) == [
+    assert sorted(path.name for path in (seen.folder / "out/there").iterdir()) == [
         "gilprobe.html",
         "gilprobe.json",
         "gilprobe.md",
     ]
-    assert report_of(pytester, "out/there").workloads[0].nodeid.endswith("::test_waits")
-    result.stdout.fnmatch_lines(["gilprobe: report, report-dir=out/there, workers=2, max-time=0.5"])
+    assert seen.report().workloads[0].nodeid.endswith("::test_waits")
+    seen.stdout.fnmatch_lines(["gilprobe: report, report-dir=out/there, workers=2, max-time=3"])
+    left = {path.name for path in seen.folder.iterdir()} - {"__pycache__"}
+    assert left == {"conftest.py", "junit.xml", "out", "pytest.ini", "test_it.py"}
 
 
-def test_verdict_stands_beside_passed(pytester: pytest.Pytester) -> None:
+def test_verdict_stands_beside_passed(seen: Seen) -> None:
     """Under ``-v`` the line of a probed test carries its verdict."""
-    pytester.makepyfile(SLEEPS)
-    result = run(pytester, "-v")
-    result.stdout.re_match_lines([r".*::test_waits PASSED \(.*(threads|inconclusive).*\)"])
+    seen.stdout.re_match_lines([r".*PASSED \(.*(threads|inconclusive).*\)"])
 
 
 def test_quiet_session_says_less(pytester: pytest.Pytester) -> None:
@@ -163,17 +210,6 @@ def test_it():
     assert len(set(calls)) >= 2
 
 
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_every_start_method_works(pytester: pytest.Pytester, method: str) -> None:
-    """Workers start by fork, forkserver or spawn, and the report says which."""
-    pytester.makepyfile(SLEEPS)
-    run(pytester, "--gilprobe-report", f"--gilprobe-start-method={method}").assert_outcomes(passed=1)
-    found = report_of(pytester)
-    assert found.environment.start_method == method
-    assert found.workloads[0].status is Status.PROBED
-    assert (found.workloads[0].processes.start_up_s or 0) > 0
-
-
 def test_fixtures_are_the_workers_own(pytester: pytest.Pytester) -> None:
     """Each worker sets fixtures up for itself, a module's once for all tests, and each thread has its ``tmp_path``."""
     pytester.makepyfile(
@@ -216,20 +252,17 @@ def test_disabled_plugin_runs_tests_once(pytester: pytest.Pytester) -> None:
 
 
 def test_all_probes_unmarked_tests(pytester: pytest.Pytester) -> None:
-    """``--gilprobe-all`` treats every test as marked."""
+    """``--gilprobe-all`` treats every test as marked; a doctest has no call to repeat, and its result says so."""
     pytester.makepyfile("import time\ndef test_unmarked(): time.sleep(0.02)")
-    run(pytester, "--gilprobe-all", "--gilprobe-report").assert_outcomes(passed=1)
-    assert report_of(pytester).workloads[0].status is Status.PROBED
-
-
-def test_what_is_not_a_function_is_not_probed(pytester: pytest.Pytester) -> None:
-    """A doctest under ``--gilprobe-all`` has no call to repeat, and is told so."""
     pytester.maketxtfile(test_doc=">>> 1 + 1\n2\n")
-    run(pytester, "--gilprobe-all", "--gilprobe-report", "--doctest-glob=*.txt").assert_outcomes(passed=1)
-    only = report_of(pytester).workloads[0]
-    assert only.status is Status.NOT_PROBED
-    assert only.reason is not None
-    assert "DoctestItem" in only.reason
+    flags = ("--gilprobe-all", "--gilprobe-report", "--gilprobe-strategies=threads", "--doctest-glob=*.txt")
+    run(pytester, *flags).assert_outcomes(passed=2)
+    found = {one.nodeid.rpartition("::")[2]: one for one in report_of(pytester).workloads}
+    assert {name: one.status for name, one in found.items()} == {
+        "test_unmarked": Status.PROBED,
+        "test_doc.txt": Status.NOT_PROBED,
+    }
+    assert "DoctestItem" in (found["test_doc.txt"].reason or "")
 
 
 def test_no_marked_test_and_report_says_so(pytester: pytest.Pytester) -> None:
@@ -287,30 +320,86 @@ def test_bad_flag_is_a_usage_error(pytester: pytest.Pytester) -> None:
 
 def test_unwritable_folder_keeps_the_results(pytester: pytest.Pytester) -> None:
     """A report folder that cannot be made costs the files, not the report on the screen; the exit status says so."""
-    pytester.makepyfile(SLEEPS)
+    pytester.makepyfile(SKIPPED)
     (pytester.path / "taken").write_text("a file")
     result = run(pytester, "--gilprobe-report", "--gilprobe-report-dir=taken")
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(skipped=1)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["*test_waits*", "ERROR: --gilprobe-report-dir: could not write to *"])
+    result.stdout.fnmatch_lines(["*test_skipped*", "ERROR: --gilprobe-report-dir: could not write to *"])
 
 
-def test_result_travels_in_user_properties(pytester: pytest.Pytester) -> None:
-    """JUnit XML carries the verdict in short properties and the whole result in one."""
-    pytester.makepyfile(SLEEPS)
-    run(pytester, "--junit-xml=junit.xml", "-o", "junit_family=xunit1").assert_outcomes(passed=1)
-    tree = ET.parse(pytester.path / "junit.xml")  # noqa: S314 - written by pytest, just now
-    found = {one.get("name"): one.get("value") for one in tree.iter("property")}
-    assert found["gilprobe_status"] == "probed"
-    assert found["gilprobe_strategy"] in {"threads", "inconclusive"}
-    assert json.loads(found["gilprobe"] or "")["nodeid"].endswith("::test_waits")
+def test_junit_xml_has_short_properties(seen: Seen) -> None:
+    """JUnit XML carries each verdict in a few words, and nothing of a test that was not probed but that."""
+    tree = ET.parse(seen.folder / "junit.xml")  # noqa: S314 - written by pytest, just now
+    waits, skipped = (
+        {one.get("name", ""): one.get("value", "") for one in case.iter("property")} for case in tree.iter("testcase")
+    )
+    assert waits["gilprobe_strategy"] in {"threads", INCONCLUSIVE}
+    assert float(waits["gilprobe_speedup_threads"]) > 1
+    assert float(waits["gilprobe_speedup_processes"]) > 1
+    assert set(waits) - {"gilprobe_cautions"} == {
+        "gilprobe_status",
+        "gilprobe_bound",
+        "gilprobe_gil",
+        "gilprobe_strategy",
+        "gilprobe_speedup_threads",
+        "gilprobe_speedup_processes",
+    }
+    assert max(map(len, waits.values())) < 200
+    assert skipped == {"gilprobe_status": "not_probed"}
+
+
+def test_hooks_see_results_and_the_report(seen: Seen) -> None:
+    """Each result as soon as it is there, gates applied, and the report before it is written."""
+    seen.stdout.fnmatch_lines(["*RESULT test_waits probed*", "*RESULT test_skipped not_probed*", "*REPORT 2 False"])
+    text = seen.stdout.str()
+    assert (text.count("RESULT"), text.count("REPORT")) == (2, 1)
+
+
+def test_report_hook_without_a_report_file(pytester: pytest.Pytester) -> None:
+    """A session that has probed something has a report for the hook, asked for or not; one that has not, has none."""
+    pytester.makeconftest(HOOKS)
+    pytester.makepyfile(SKIPPED)
+    run(pytester, "-s").stdout.fnmatch_lines(["*REPORT 1 *"])
+    pytester.makepyfile("def test_plain(): pass")
+    assert "REPORT" not in run(pytester, "-s").stdout.str()
+
+
+def test_paths_of_the_ini_file_do_not_depend_on_the_folder(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session started in a folder below writes its report beside the ini file, and reads its baseline from there."""
+    pytester.makeini("[pytest]\ngilprobe_report = true\ngilprobe_report_dir = out/there")
+    below = pytester.mkdir("below")
+    (below / "test_it.py").write_text(SKIPPED)
+    monkeypatch.chdir(below)
+    run(pytester).assert_outcomes(skipped=1)
+    assert report_of(pytester, "out/there").workloads[0].nodeid == "below/test_it.py::test_skipped"
+    pytester.makeini("[pytest]\ngilprobe_baseline = out/there/gilprobe.json")
+    result = run(pytester)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines([f"against {pytester.path}/out/there/gilprobe.json: 0 regressions*"])
+
+
+def test_strategies_of_the_session(pytester: pytest.Pytester) -> None:
+    """``--gilprobe-strategies`` says what is tried where a marker does not."""
+    pytester.makepyfile(SLEEPS + "\n@pytest.mark.gilprobe(strategies='processes')\ndef test_own(): time.sleep(0.02)\n")
+    run(pytester, "--gilprobe-report", "--gilprobe-strategies=threads").assert_outcomes(passed=2)
+    tried = [
+        [name for name, part in one.parallel.items() if part.outcome is not Outcome.SKIPPED]
+        for one in report_of(pytester).workloads
+    ]
+    assert tried == [["threads"], ["processes"]]
+    wrong = run(pytester, "--gilprobe-strategies=fibres")
+    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
+    wrong.stderr.fnmatch_lines(["*--gilprobe-strategies*found 'fibres', allowed: one or more of 'serial', 'tasks', *"])
 
 
 def test_deselected_tests_are_not_probed(pytester: pytest.Pytester) -> None:
     """What ``-k`` leaves out is not a workload."""
-    pytester.makepyfile(SLEEPS + "\n@pytest.mark.gilprobe\ndef test_other(): time.sleep(0.02)\n")
-    run(pytester, "-k", "waits", "--gilprobe-report").assert_outcomes(passed=1, deselected=1)
-    assert [one.nodeid.rpartition("::")[2] for one in report_of(pytester).workloads] == ["test_waits"]
+    pytester.makepyfile(SKIPPED + "\n@pytest.mark.gilprobe\ndef test_other(): pass\n")
+    run(pytester, "-k", "skipped", "--gilprobe-report").assert_outcomes(skipped=1, deselected=1)
+    assert [one.nodeid.rpartition("::")[2] for one in report_of(pytester).workloads] == ["test_skipped"]
 
 
 def test_session_inside_a_worker_never_probes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,18 +424,8 @@ def test_machine_with_one_cpu_says_what_it_cannot_tell(pytester: pytest.Pytester
     assert found.environment.cpus_usable == 1
     only = found.workloads[0]
     assert only.status is Status.PROBED
-    assert only.verdict.strategy is not Recommendation.SERIAL
+    assert only.verdict.strategy != "serial"
     assert "more-workers-than-cpus" in {caution.slug for caution in only.verdict.cautions}
-
-
-def test_nothing_is_left_beside_the_report(pytester: pytest.Pytester) -> None:
-    """A probed session leaves what it would without the plugin, and its report."""
-    pytester.makepyfile(SLEEPS)
-    before = set(pytester.path.iterdir())
-    run(pytester, "--gilprobe-report", "-p", "no:cacheprovider").assert_outcomes(passed=1)
-    new = {path.name for path in set(pytester.path.iterdir()) - before}
-    own = {"__pycache__", "stdout", "stderr", "runpytest-0", "runpytest-current"}
-    assert new - own == {"reports"}
 
 
 def test_script_without_a_guard_is_not_run_again(pytester: pytest.Pytester) -> None:
@@ -364,20 +443,26 @@ def test_script_without_a_guard_is_not_run_again(pytester: pytest.Pytester) -> N
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_parameters_whose_ids_are_escaped_are_found(pytester: pytest.Pytester, method: str) -> None:
-    """Ids drawn by a function, that pytest escapes, name the same tests in a worker, however it was started."""
+def test_every_start_method_works(pytester: pytest.Pytester, method: str) -> None:
+    """Workers start by fork, forkserver or spawn, and the report says which.
+
+    Ids drawn by a function, that pytest escapes, name the same tests in a worker, however it was started.
+    """
     pytester.makepyfile(
         """
         import time, pytest
         NAMES = ["gr\u00f6\u00dfe", "\x1b[31mred", "back\\slash", "plain"]
-        @pytest.mark.gilprobe(max_time=1)
+        @pytest.mark.gilprobe
         @pytest.mark.parametrize("name", NAMES, ids=lambda name: name)
         def test_it(name):
             time.sleep(0.01)
         """
     )
     run(pytester, "--gilprobe-report", f"--gilprobe-start-method={method}").assert_outcomes(passed=4)
-    assert [one.status for one in report_of(pytester).workloads] == [Status.PROBED] * 4
+    found = report_of(pytester)
+    assert found.environment.start_method == method
+    assert [one.status for one in found.workloads] == [Status.PROBED] * 4
+    assert (found.workloads[0].strategies["processes"].start_up_s or 0) > 0
 
 
 @pytest.mark.parametrize("method", [name for name in multiprocessing.get_all_start_methods() if name != "fork"])

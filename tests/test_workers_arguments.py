@@ -1,4 +1,4 @@
-"""`pytest_gilprobe.workers.arguments`: the parent's command line, as a worker runs it again."""
+"""`pytest_gilprobe.workers.parent.session_arguments`: the parent's command line, as a worker runs it again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_gilprobe.workers.arguments import spec_for
+from pytest_gilprobe.workers.parent.session_arguments import spec_for
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.workers.protocol import WorkerSpec
+    from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 FILE = "def test_one(): pass\ndef test_two(): pass\n"
 

@@ -1,7 +1,8 @@
-"""`pytest_gilprobe.workers.batch`: the timed loop, serial and threaded."""
+"""`pytest_gilprobe.workers.child.batch`: the timed loop, serial and threaded."""
 
 from __future__ import annotations
 
+import mmap
 import threading
 import weakref
 from contextlib import contextmanager, nullcontext
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilprobe import host
-from pytest_gilprobe.workers import batch, control
-from pytest_gilprobe.workers.batch import WorkloadError, describe, run_serial, run_threads
+from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.workers.child import batch, control
+from pytest_gilprobe.workers.child.batch import WorkloadError, describe, run_serial, run_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,21 +46,21 @@ class Result:
 
 @given(calls=st.integers(1, 300))
 def test_serial_batch_makes_just_its_calls(calls: int) -> None:
-    """A serial batch makes as many calls as asked for, in the calling thread, and says so."""
+    """A serial batch makes as many calls as asked for, in the calling thread, and its reading has their number."""
     count = Count()
     reading = run_serial(count, calls)
     assert count.calls == calls
     assert count.threads == {threading.get_ident()}
-    assert [one.calls for one in reading.threads] == [calls]
+    assert [one.calls for one in reading.lanes] == [calls]
 
 
 @given(calls=st.integers(1, 100), lanes=st.integers(2, 5))
 def test_threads_make_the_calls_of_each(calls: int, lanes: int) -> None:
-    """A threaded batch makes its calls in each of so many threads, none of them the caller's."""
+    """A threaded batch makes its calls in each lane, each in a thread of its own that is not the caller's."""
     counts = [Count() for _ in range(lanes)]
     reading = run_threads([nullcontext(count) for count in counts], calls)
     assert [count.calls for count in counts] == [calls] * lanes
-    assert [one.calls for one in reading.threads] == [calls] * lanes
+    assert [one.calls for one in reading.lanes] == [calls] * lanes
     assert all(len(count.threads) == 1 and threading.get_ident() not in count.threads for count in counts)
 
 
@@ -67,18 +68,30 @@ def test_threads_really_overlap() -> None:
     """Threads of a batch run at the same time: calls that wait for each other come to an end."""
     meet = threading.Barrier(3, timeout=ENOUGH_S)
     reading = run_threads([nullcontext(meet.wait)] * 3, 5)
-    starts, ends = [one.start_ns for one in reading.threads], [one.end_ns for one in reading.threads]
+    starts, ends = [one.start_ns for one in reading.lanes], [one.end_ns for one in reading.lanes]
     assert max(starts) < min(ends)
 
 
 def test_clocks_are_consistent() -> None:
     """A thread's end is after its start, a computing thread has CPU time, the process at least as much."""
     reading = run_serial(control.loop, 20)
-    only = reading.threads[0]
+    only = reading.lanes[0]
     assert only.end_ns > only.start_ns
     assert only.cpu_ns > 0
     assert reading.process_cpu_ns > 0
     assert only.run_queue_ns is None or only.run_queue_ns >= 0
+
+
+def test_page_faults_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch counts the page faults of its calls; where the system does not count them, there is no number."""
+
+    def touch() -> None:
+        with mmap.mmap(-1, 2**24) as memory:  # fresh pages in any case: an allocator may use old ones again
+            memory[0] = 1
+
+    assert (run_serial(touch, 2).page_faults or 0) >= 2
+    monkeypatch.setattr(machine, "page_faults", lambda: None)
+    assert run_serial(control.loop, 1).page_faults is None
 
 
 def test_queueing_beside_the_window_is_not_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +105,7 @@ def test_queueing_beside_the_window_is_not_within_it(monkeypatch: pytest.MonkeyP
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(host, "RunQueueClock", Reader)
+    monkeypatch.setattr(clocks, "RunQueueClock", Reader)
     monkeypatch.setattr(batch, "_perf_counter_ns", lambda: clock["now"])
     queueing = batch.Queueing()
     clock.update(now=1_000, queued=700)
@@ -103,7 +116,7 @@ def test_queueing_beside_the_window_is_not_within_it(monkeypatch: pytest.MonkeyP
 
 
 def test_result_of_a_call_is_of_no_interest() -> None:
-    """What a call returns is let go at once."""
+    """What a call returns is dropped before the next call."""
     made: list[weakref.ref[Result]] = []
 
     def call() -> Result:
@@ -120,15 +133,15 @@ def test_result_of_a_call_is_of_no_interest() -> None:
     "error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), pytest.fail.Exception("failed")]
 )
 def test_whatever_is_raised_is_a_finding(error: BaseException) -> None:
-    """A call that raises anything at all ends its batch with a `WorkloadError` that names it."""
+    """A call that raises anything ends its batch with a `WorkloadError` that names it."""
     with pytest.raises(WorkloadError, match=type(error).__name__):
         run_serial(Count(2, error), 3)
     with pytest.raises(WorkloadError, match=rf"in thread 2: (.|\n)*{type(error).__name__}"):
         run_threads([nullcontext(Count()), nullcontext(Count(2, error))], 3)
 
 
-def test_every_failed_thread_is_told() -> None:
-    """When several threads fail, each has its traceback."""
+def test_every_failed_thread_is_reported() -> None:
+    """When several threads fail, the error has the traceback of each."""
     with pytest.raises(WorkloadError) as found:
         run_threads([nullcontext(Count(1, ValueError(f"number {number}"))) for number in (1, 2)], 1)
     assert "in thread 1: " in str(found.value)
@@ -136,39 +149,39 @@ def test_every_failed_thread_is_told() -> None:
 
 
 def test_thread_that_fails_does_not_hold_up_the_others() -> None:
-    """The other threads make all their calls, and the batch comes back."""
+    """The other threads make all their calls, and the batch ends."""
     other = Count()
     with pytest.raises(WorkloadError):
         run_threads([nullcontext(Count(1, SystemExit())), nullcontext(other)], 50)
     assert other.calls == 50
 
 
-def test_opening_is_entered_and_left_in_its_own_thread() -> None:
-    """What prepares a thread's call runs in that thread, before the first call and after the last."""
+def test_lane_is_prepared_in_its_own_thread() -> None:
+    """What prepares a lane's call runs in the lane's thread, before the first call and after the last."""
     seen: list[tuple[str, int]] = []
 
     @contextmanager
-    def opening() -> Iterator[Count]:
+    def lane() -> Iterator[Count]:
         seen.append(("entered", threading.get_ident()))
         yield call
         seen.append(("left", threading.get_ident()))
 
     call = Count()
-    run_threads([opening()], 3)
+    run_threads([lane()], 3)
     assert [what for what, _ in seen] == ["entered", "left"]
     assert {ident for _, ident in seen} == call.threads
 
 
-def test_opening_that_fails_ends_the_batch() -> None:
-    """A thread that cannot be prepared is a finding, and nobody waits for it for ever."""
+def test_lane_that_cannot_be_prepared_ends_the_batch() -> None:
+    """A lane that cannot be prepared is a finding, and the other threads do not wait for it for ever."""
 
     @contextmanager
-    def opening() -> Iterator[Count]:
+    def lane() -> Iterator[Count]:
         raise OSError
         yield Count()
 
     with pytest.raises(WorkloadError, match="OSError"):
-        run_threads([opening(), nullcontext(Count())], 3)
+        run_threads([lane(), nullcontext(Count())], 3)
 
 
 # Texts
@@ -186,11 +199,11 @@ def test_description_shows_the_users_frames_only() -> None:
     with pytest.raises(WorkloadError) as found:
         run_serial(Count(1, ValueError("no")), 1)
     assert "test_workers_batch.py" in str(found.value)
-    assert "workers/batch.py" not in str(found.value)
+    assert "child/batch.py" not in str(found.value)
 
 
 def test_hostile_exception_is_still_described() -> None:
-    """An exception whose text cannot be had is named by its class."""
+    """An exception whose ``__str__`` fails is named by its class."""
 
     class HostileError(Exception):
         def __str__(self) -> str:
@@ -200,7 +213,7 @@ def test_hostile_exception_is_still_described() -> None:
 
 
 def test_long_traceback_is_cut_in_the_middle() -> None:
-    """Of a text without end, the beginning and the end travel, and how much was left out."""
+    """Of a very long text the beginning and the end are kept, with how much was left out."""
     text = describe(raised(ValueError("x" * 100_000)))
     assert len(text) < batch.LONGEST_TRACEBACK + 100
     assert "characters left out" in text

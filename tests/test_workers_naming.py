@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_gilprobe.model import Callee
+from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.workers import naming
 from pytest_gilprobe.workers.naming import Given
 
@@ -23,6 +23,10 @@ def twice(number: int) -> int:
 
 def many(first: int, *rest: int, scale: int = 1, **named: int) -> int:
     return (first + sum(rest) + sum(named.values())) * scale
+
+
+def optional(first: int, second: int = 2, third: int = 3) -> int:
+    return first + second + third
 
 
 class Shop:
@@ -74,6 +78,10 @@ def test_what_must_be_given_first() -> None:
         (
             Given(func=many, args=(1, 2, 3), kwargs={"scale": 2, "x": 1}),
             Callee(module=__name__, name="many", parameters=("first", "rest_1", "rest_2", "scale=", "x=")),
+        ),
+        (
+            Given(func=optional, args=(1,), kwargs={"third": 3}),
+            Callee(module=__name__, name="optional", parameters=("first", "third=")),
         ),
         (Given(func=len, args=("a",), kwargs={}), Callee(module="builtins", name="len", parameters=("obj",))),
         (

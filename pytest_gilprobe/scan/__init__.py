@@ -1,1 +1,1 @@
-"""A suite's one run, or any program's, watched from beside it: nothing is run again."""
+"""Scan a test suite during its one run, or watch any Python program, from a second process: nothing is run again."""

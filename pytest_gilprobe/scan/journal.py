@@ -1,11 +1,11 @@
-"""Memory that pytest writes and its watcher reads: which test called when, and on which clocks.
+"""Share memory between pytest and its watcher process: pytest writes each test call's clocks, the watcher reads them.
 
-A ring of bytes in a mapped file. What the rest may rely on:
+The memory is a ring buffer in a mapped file. Its guarantees:
 
-* Writing makes no system call, waits for nothing and keeps the GIL: it cannot slow a test down, whatever the watcher
-  does, and not even a test that closes all file descriptors stops it. A record for which there is no room is counted.
-* What a process wrote before it died is still there, with the name of the test that it was in.
-* One process writes and one reads. A record is copied before the position that tells of it is moved.
+* Writing makes no system call, waits for nothing and keeps the GIL. So it cannot slow a test down, whatever the watcher
+  does, and works even in a test that closes all file descriptors. A record that does not fit is counted as lost.
+* The records that a process wrote before it died remain, and so does the name of the test that was running.
+* One process writes and one reads. A record is copied in full before the position that makes it visible is moved.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RING_BYTES: Final = 1 << 22
-"""16,000 records of 250 bytes: 6 s of the fastest suite, and the watcher reads five times a second."""
+"""Size of the ring: 16,000 records of 250 bytes, 6 s of the fastest suite. The watcher reads five times a second."""
 
 _WORD: Final = struct.Struct("=Q")
-_WRITTEN, _READ, _LOST, _ADDRESS, _STATE, _STAGE, _NAME_LENGTH, _FAREWELL_LENGTH = range(0, 8 * _WORD.size, _WORD.size)
-_NAME: Final = 8 * _WORD.size
+_WORDS: Final = 9
+_PLACES: Final = range(0, _WORDS * _WORD.size, _WORD.size)
+_WRITTEN, _READ, _LOST, _ADDRESS, _THREAD, _STATE, _STAGE, _NAME_LENGTH, _MESSAGE_LENGTH = _PLACES
+_NAME: Final = _WORDS * _WORD.size
 _LONGEST_NAME: Final = 4096 - _NAME
-_FAREWELL: Final = 4096
+_MESSAGE: Final = 4096
 _HEADER_BYTES: Final = 2 * 4096
 _CLOCKS: Final = struct.Struct("=Iqqqqq")
 _UNKNOWN: Final = -1
 _WAITING, _WATCHED, _FINISHED = range(3)
-STARTING, UP, NOTED, TOLD = range(4)
-"""How far a watcher has come: it imports, waits for the first test, has written its last notes, has told what it found.
+IMPORTING, READY, NOTED, DRAWN = range(4)
+"""The watcher's stages: it imports, is ready for the first test, has written its last notes, has drawn the report.
 
-While it waits it may start anew, to import more."""
+Until the first test begins, the watcher may go back from ``READY`` to ``IMPORTING``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The call phase of one test: its moments and clocks, nanoseconds.
+    """The clocks of one test's call, in nanoseconds.
 
-    ``cpu_ns`` is that of the thread that ran the test, ``process_cpu_ns`` of all threads; ``run_queue_ns`` is how long
-    the former was runnable without running, ``None`` where the system does not tell.
+    ``cpu_ns`` is CPU time of the thread that ran the test, ``process_cpu_ns`` of all threads. ``run_queue_ns`` is how
+    long the test's thread was runnable without running, ``None`` if the system does not report that time.
     """
 
     nodeid: str
@@ -55,7 +57,7 @@ class Window:
 
 
 class Journal:
-    """One side's view of the ring."""
+    """The shared ring buffer of test calls: pytest writes records, its watcher process reads them."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -64,27 +66,27 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, ring_bytes: int = RING_BYTES) -> Self:
-        """Make the file, which must not exist, and map it."""
+        """Create the journal's file and map it. Raises `FileExistsError` if ``path`` exists."""
         with path.open("x+b") as file:
             file.truncate(_HEADER_BYTES + ring_bytes)
             return cls(mmap.mmap(file.fileno(), 0))
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map a file that another process made."""
+        """Map a journal's file that another process created."""
         with path.open("r+b") as file:
             return cls(mmap.mmap(file.fileno(), 0))
 
     # pytest's side
 
     def begin(self, nodeid: str) -> None:
-        """Name the test that is about to be called."""
+        """Record the node id of the test that is about to be called."""
         name = nodeid.encode("utf-8", "surrogatepass")[:_LONGEST_NAME]
         self._memory[_NAME : _NAME + len(name)] = name
         self._set(_NAME_LENGTH, len(name))
 
     def end(self, window: tuple[int, int, int, int, int | None], nodeid: str, fixtures: str) -> None:
-        """Record a call: start, end, CPU, process CPU and run queue; ``fixtures`` are names joined by spaces."""
+        """Record a call: ``window`` is start, end, CPU, process CPU and run queue; spaces separate ``fixtures``."""
         memory = self._memory
         text = f"{nodeid}\0{fixtures}".encode("utf-8", "surrogatepass")
         *clocks, queue = window
@@ -103,30 +105,34 @@ class Journal:
         _WORD.pack_into(memory, _WRITTEN, self._written)
         _WORD.pack_into(memory, _NAME_LENGTH, 0)
 
-    def start(self, address: int) -> None:
-        """Tell the watcher where the GIL state lies, 0 where it is not known: tests begin now."""
+    def start(self, address: int, thread: int = 0) -> None:
+        """Tell the watcher that tests begin; in pytest's memory the GIL state is at ``address``, 0 if unknown.
+
+        ``thread`` is the address of the state of the thread that runs the tests, 0 if that is not the main thread.
+        """
         self._set(_ADDRESS, address)
+        self._set(_THREAD, thread)
         self._set(_STATE, _WATCHED)
 
-    def finish(self, farewell: str = "") -> None:
-        """Tell the watcher that no more tests come, and what else it should know: at most 4096 bytes in ASCII."""
-        text = farewell.encode("ascii")[: _HEADER_BYTES - _FAREWELL]
-        self._memory[_FAREWELL : _FAREWELL + len(text)] = text
-        self._set(_FAREWELL_LENGTH, len(text))
+    def finish(self, message: str = "") -> None:
+        """Tell the watcher that no more tests follow; ``message``, in ASCII, is cut after 4096 bytes."""
+        text = message.encode("ascii")[: _HEADER_BYTES - _MESSAGE]
+        self._memory[_MESSAGE : _MESSAGE + len(text)] = text
+        self._set(_MESSAGE_LENGTH, len(text))
         self._set(_STATE, _FINISHED)
 
     def has_reached(self, stage: int) -> bool:
-        """Whether the watcher has come as far as `UP`, `NOTED` or `TOLD`."""
+        """Return whether the watcher has reached ``stage`` (`READY`, `NOTED` or `DRAWN`) or a later one."""
         return self._get(_STAGE) >= stage
 
     # The watcher's side
 
     def reach(self, stage: int) -> None:
-        """Say that the watcher is `UP`, has `NOTED` or has `TOLD`."""
+        """Record the watcher's ``stage``: `IMPORTING`, `READY`, `NOTED` or `DRAWN`."""
         self._set(_STAGE, stage)
 
     def take(self) -> Iterator[Window]:
-        """Give the records that are new, oldest first, and make room for others."""
+        """Yield the records not read yet, oldest first, and free the room of each after it was read."""
         written, at = self._get(_WRITTEN), self._get(_READ)
         while at < written:
             length, *clocks, queue = _CLOCKS.unpack(self._copy_out(at % self._size, _CLOCKS.size))
@@ -147,32 +153,37 @@ class Journal:
 
     @property
     def begun(self) -> bool:
-        """Whether tests have begun."""
+        """Whether pytest called `start`: the first test may have begun."""
         return self._get(_STATE) != _WAITING
 
     @property
     def finished(self) -> bool:
-        """Whether no more tests come."""
+        """Whether pytest called `finish`: no more tests follow."""
         return self._get(_STATE) == _FINISHED
 
     @property
-    def farewell(self) -> str:
-        """What the writer said when it finished."""
-        return self._memory[_FAREWELL : _FAREWELL + self._get(_FAREWELL_LENGTH)].decode("ascii")
+    def message(self) -> str:
+        """The message that pytest passed to `finish`; empty before."""
+        return self._memory[_MESSAGE : _MESSAGE + self._get(_MESSAGE_LENGTH)].decode("ascii")
 
     @property
     def address(self) -> int:
-        """Where the GIL state lies in the writer's memory; 0 is not known."""
+        """The address of the GIL state in pytest's memory; 0 if unknown."""
         return self._get(_ADDRESS)
 
     @property
+    def thread(self) -> int:
+        """The address of the state of the main thread, which runs the tests; 0 if unknown."""
+        return self._get(_THREAD)
+
+    @property
     def lost(self) -> int:
-        """How many records found no room."""
+        """How many records were lost because the ring was full."""
         return self._get(_LOST)
 
     @property
     def inside(self) -> str | None:
-        """The test that is being called; None between tests."""
+        """The node id of the test that is being called; ``None`` between tests."""
         length = self._get(_NAME_LENGTH)
         return bytes(self._memory[_NAME : _NAME + length]).decode("utf-8", "replace") if length else None
 

@@ -1,6 +1,6 @@
-"""Start a watcher beside this process, give it the right to look, and end it.
+"""Start a watcher (a child that samples this process's GIL), let it read this process's memory, and end it.
 
-A watcher is a child, and under Yama's default a child may not read its parent: the parent says that this one may.
+Under the default of Linux's Yama module a child may not read its parent's memory, so the parent permits it.
 """
 
 from __future__ import annotations
@@ -12,71 +12,77 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest_gilprobe
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.observe.tracing_permit import permit
+from pytest_gilprobe.scan.messages import WatcherSettings, to_text
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.scan.orders import Orders
+    from pytest_gilprobe.scan.journal import Journal
 
-FAREWELL_S: Final = 2.0
-"""How long a watcher may take to write its last notes, and to end when all is told."""
+NOTES_S: Final = 2.0
+"""How long a watcher may take to write its last notes, and again to exit once its work is done."""
+DRAWING_S: Final = 60.0
+"""How long a watcher may take, after its notes, to draw and write the report: 4.5 s for 10,000 long tests."""
 
-TELLING_S: Final = 60.0
-"""How long it may take to draw and write the report after that: 4.5 s were measured for 10,000 long tests."""
-
-_YAMA: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
-_PR_SET_PTRACER: Final = 0x59616D61
 _PACKAGE: Final = str(Path(pytest_gilprobe.__file__).parent.parent)
 _CODE: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
     "from pytest_gilprobe.scan.{0} import main; sys.exit(main(sys.argv[1:]))"
 )
-"""The package's folder comes last on the path.
-
-It may be site-packages, where nothing may replace the standard library.
+"""The package's folder comes last on the path: it may be site-packages, where nothing may replace the standard library.
 """
 
 
-def command(module: str, *arguments: str, python: str = sys.executable, alone: bool = True) -> list[str]:
-    """Give the command that runs ``main`` of a module of this room, ``alone``: without the site packages."""
-    return [python, "-I", *(["-S"] if alone else []), "-c", _CODE.format(module), _PACKAGE, *arguments]
+def command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
+    """Return the command that runs ``main`` of a module in `pytest_gilprobe.scan`, without site packages.
+
+    The command ignores Python's environment variables, so this process's settings for ``.pyc`` files become options.
+    """
+    options = ["-I", "-S"]
+    if sys.dont_write_bytecode:
+        options.append("-B")
+    if sys.pycache_prefix is not None:
+        options += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
+    return [python, *options, "-c", _CODE.format(module), _PACKAGE, *arguments]
 
 
-def start(orders: Orders) -> subprocess.Popen[bytes]:
-    """Start a watcher of this process; raises `OSError` where the system refuses."""
-    watcher = subprocess.Popen(  # noqa: S603 - our own module
-        command("watcher", orders.to_text()),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,  # a signal to the terminal's processes is not for it
-    )
-    allow(watcher.pid)
-    return watcher
+class WatcherProcess:
+    """Handle, in pytest's process, of the child process that watches it."""
 
+    def __init__(self, settings: WatcherSettings, journal: Journal) -> None:
+        """Start the watcher. Raises `OSError` if the process cannot be started."""
+        self._journal = journal
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command("watcher", to_text(settings)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # a signal to the terminal's processes is not for it
+        )
+        permit(self._process.pid)
 
-def allow(pid: int) -> None:
-    """Let one other process read this one's memory, where Yama would not; where that fails, the watcher says so."""
-    try:
-        restricted = _YAMA.read_text("ascii").strip() == "1"
-    except OSError:
-        return
-    if restricted:
-        with contextlib.suppress(ImportError, AttributeError, OSError):
-            import ctypes  # noqa: PLC0415 - absent where libffi is
+    def wake(self) -> None:
+        """Wake the watcher, so that it checks now whether the tests are over."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
 
-            ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0)
+    def has_reached(self, stage: int, patience_s: float) -> bool:
+        """Wait at most ``patience_s`` until the watcher has reached a stage of the journal; return whether it has.
 
+        The journal's memory is polled instead of a file descriptor, which a test may have closed.
+        """
+        until_ns = clocks.perf_counter_ns() + round(patience_s * 1e9)
+        while not self._journal.has_reached(stage):
+            if self._process.poll() is not None or clocks.perf_counter_ns() > until_ns:
+                return self._journal.has_reached(stage)
+            clocks.sleep(0.001)
+        return True
 
-def wake(watcher: subprocess.Popen[bytes]) -> None:
-    """Have a watcher look at once whether it is told to finish."""
-    if watcher.stdin is not None:
-        with contextlib.suppress(OSError):
-            watcher.stdin.close()
-
-
-def end(watcher: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of a watcher that has been told to finish; one that does not is killed."""
-    wake(watcher)
-    try:
-        watcher.wait(FAREWELL_S)
-    except subprocess.TimeoutExpired:
-        watcher.kill()
-        watcher.wait()
+    def end(self) -> int:
+        """Wait `NOTES_S` seconds for the watcher's end, kill it if it still runs, and return its exit status."""
+        self.wake()
+        try:
+            return self._process.wait(NOTES_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()

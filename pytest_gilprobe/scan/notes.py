@@ -1,61 +1,48 @@
-"""The notes of all watchers of one scan: read line by line, never all at once."""
+"""Sum up the watchers' notes: files with one line for each test and one for how the watching ended."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pytest_gilprobe.scan.reduce import Reduction, Scanned
-from pytest_gilprobe.scan.tally import ScannedCall
+from pytest_gilprobe.scan.messages import from_text
+from pytest_gilprobe.scan.samples import ScannedCall
+from pytest_gilprobe.scan.suite import ScanResult, SuiteTotals
 
 
-class Notes:
-    """A folder of notes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchEnd:
+    """How the watching of one pytest process ended.
 
-    def __init__(self, folder: Path) -> None:
-        """Find what is there; reading comes later."""
-        self._paths = sorted(folder.glob("*.notes"))
-        self._lasts: list[dict[str, Any]] = []
-        self._reasons: list[str] = []
+    ``died_in`` is the test that was running when pytest died, ``None`` if pytest did not die; ``lost`` is how many
+    tests left no record; ``unwatched`` is why the GIL was not watched, ``None`` if it was.
+    """
 
-    @property
-    def found(self) -> bool:
-        """Whether any watcher took notes."""
-        return bool(self._paths)
+    died_in: str | None = None
+    lost: int = 0
+    unwatched: str | None = None
 
-    def reduce(self, *, gil_absent: bool) -> Scanned:
-        """Read all notes and sum them up; ``gil_absent``: no GIL was there to be held."""
-        reduction = Reduction()
-        for call in self._calls():
-            reduction.add(call)
-        return reduction.result(
-            gil_absent=gil_absent,
-            unwatched=next((reason for reason in self._reasons), None),
-            lost=sum(last["lost"] for last in self._lasts),
-            died_in=next((last["inside"] or "between two tests" for last in self._lasts if last["died"]), None),
-        )
 
-    def _calls(self) -> Iterator[ScannedCall]:
-        for path in self._paths:
-            with path.open(encoding="ascii") as lines:
-                for line in lines:
-                    read = self._read(line)
-                    if read is not None:
-                        yield read
+def sum_up(folder: Path, *, gil_absent: bool) -> ScanResult | None:
+    """Return the sum of all notes in a folder; ``None`` if the folder has no notes.
 
-    def _read(self, line: str) -> ScannedCall | None:
-        """Read a test's line; keep what other lines say. A line that its writer did not finish is left out."""
-        if not line.endswith("\n"):
-            return None
-        if line.startswith('{"end"'):
-            last = json.loads(line)["end"]
-            self._lasts.append(last)
-            if last["unwatched"] is not None:
-                self._reasons.append(last["unwatched"])
-            return None
-        if line.startswith('{"unwatched"'):
-            self._reasons.append(json.loads(line)["unwatched"])
-            return None
-        return ScannedCall.from_line(line)
+    ``gil_absent`` is whether the tests ran without a GIL. A line that its writer did not finish is skipped.
+    """
+    paths = sorted(folder.glob("*.notes"))
+    totals = SuiteTotals()
+    ends = []
+    for path in paths:
+        with path.open(encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith('{"nodeid"') and line.endswith("\n"):
+                    totals.add(from_text(ScannedCall, line))
+                elif line.endswith("\n"):
+                    ends.append(from_text(WatchEnd, line))
+    if not paths:
+        return None
+    return totals.result(
+        gil_absent=gil_absent,
+        unwatched=next((end.unwatched for end in ends if end.unwatched is not None), None),
+        lost=sum(end.lost for end in ends),
+        died_in=next((end.died_in for end in ends if end.died_in is not None), None),
+    )

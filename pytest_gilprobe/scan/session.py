@@ -1,15 +1,14 @@
-"""``--gilprobe-scan``, pytest's side: clocks around each test's call, a watcher beside the process, one report.
+"""Run ``--gilprobe-scan`` in pytest's process: clock each test's call, start a watcher process, show one report.
 
-With pytest-xdist every worker is watched, and leaves its notes in the controller's folder; the controller reads them
-all. What a test pays is four clock readings and two of the run queue, outside its window, and a record in memory. What
-a session pays is kept small by having the watcher sum up, draw and write, and import what that needs while pytest
-collects: nothing of it is imported here, unless the watcher cannot.
+With pytest-xdist every worker is watched and leaves its notes in the controller's folder; the controller reads them.
+Each test costs six clock readings and, outside its window, two of the run queue and a record in memory. To keep a
+session cheap, the watcher sums up, draws and writes; it imports the modules for that while pytest collects. This
+process imports these modules only if the watcher fails or a hook takes the report.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sys
 import tempfile
@@ -20,262 +19,275 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_gilprobe import host
-from pytest_gilprobe.gil.locate import locate
-from pytest_gilprobe.scan import launch
-from pytest_gilprobe.scan.journal import NOTED, TOLD, UP, Journal
-from pytest_gilprobe.scan.orders import Farewell, Orders, Told
+from pytest_gilprobe.observe import clocks, interpreter, machine
+from pytest_gilprobe.observe.gil_address import locate
+from pytest_gilprobe.scan import launch, suite_file
+from pytest_gilprobe.scan.journal import DRAWN, NOTED, READY, Journal
+from pytest_gilprobe.scan.launch import WatcherProcess
+from pytest_gilprobe.scan.messages import DrawnReport, SessionEnd, WatcherSettings, from_text, to_text
+from pytest_gilprobe.scan.suite_clock import SuiteClock
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Generator
 
-    from pytest_gilprobe.config import Settings
+    from pytest_gilprobe.plugin.config import Settings
 
 MEAN_INTERVAL_S: Final = 0.001
-"""A look a millisecond: a call of 20 ms gets an interval of its own, and the watcher takes 3 to 5 % of another core."""
-
-CROWDED_INTERVAL_S: Final = 0.005
-"""Where watcher and tests must share cores: at a look a millisecond the watcher would take 3 to 5 % of them."""
-
+"""Mean pause between samples: a call of 20 ms gets enough of them. The watcher takes 3 to 5 % of another CPU."""
+SHARED_INTERVAL_S: Final = 0.005
+"""Mean pause if watcher and tests share CPUs: with `MEAN_INTERVAL_S` the watcher would take 3 to 5 % of them."""
 PATIENCE_S: Final = 0.3
-"""A watcher is up 0.1 s after it was started, which is before collection is over but for the smallest suites. They wait
-for it so long at most: the first tests would otherwise go unwatched."""
+"""Longest wait of the first test for the watcher, which is ready 0.1 s after its start. Only the smallest suites are
+collected sooner; without this wait their first tests would not be watched."""
 
 _INPUT: Final = "gilprobe_scan"
 _SITE_PACKAGES: Final = ("site-packages", "dist-packages")
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
-    """Scan this session: a worker of pytest-xdist leaves notes, any other process reports."""
+    """Register the plugins that scan this session: a worker of pytest-xdist leaves notes, any other process reports."""
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is None:
         folder = Path(tempfile.mkdtemp(prefix="gilprobe-scan-"))
-        report_folder = config.invocation_params.dir / settings.report_dir if settings.report else None
-        watched = ScanSession(folder, 1, report_folder)
+        report_folder = str(config.invocation_params.dir / settings.report_dir) if settings.report else None
+        watched = ScanSession(folder, 1, report_folder, holders=settings.holders)
         config.pluginmanager.register(ScanReport(watched, folder, report_folder), "gilprobe-scan-report")
         config.pluginmanager.register(watched, "gilprobe-scan")
+        config.pluginmanager.register(watched.suite, "gilprobe-scan-suite")
     elif _INPUT in given:
-        watched = ScanSession(Path(given[_INPUT]), int(given.get("workercount", 1)), None, silent=True)
+        processes = int(given.get("workercount", 1))
+        watched = ScanSession(Path(given[_INPUT]), processes, None, holders=settings.holders, silent=True)
         config.pluginmanager.register(watched, "gilprobe-scan")
 
 
 class ScanSession:
-    """One pytest process whose tests are watched."""
+    """Plugin that clocks the tests of one pytest process and runs its watcher."""
 
-    def __init__(self, folder: Path, processes: int, report_folder: Path | None, *, silent: bool = False) -> None:
-        """Prepare; nothing is started before the session is.
+    def __init__(
+        self, folder: Path, processes: int, report_folder: str | None, *, holders: bool, silent: bool = False
+    ) -> None:
+        """Prepare; the watcher is started by `pytest_sessionstart`.
 
         Args:
-            folder: where journal and notes are put.
-            processes: how many such pytest processes share the machine.
-            report_folder: where the watcher writes the report's files; None is nowhere.
-            silent: whether the watcher leaves it to others to tell of the scan.
+            folder: folder for the journal and the notes.
+            processes: how many pytest processes with a watcher share the machine.
+            report_folder: folder for the report's files, which the watcher writes; ``None`` writes none.
+            holders: whether the watcher finds out where in the code the GIL is held.
+            silent: whether the watcher only takes notes, because the controller of pytest-xdist reports.
         """
-        name = uuid.uuid4().hex[:12]
-        self._journal_path, self._notes_path = folder / f"{name}.journal", folder / f"{name}.notes"
-        # read in the order of their names, so that the rest comes after what the watcher noted
-        self._rest_path, self._told_path = folder / f"{name}.rest.notes", folder / f"{name}.told"
+        self._folder, self._name = folder, uuid.uuid4().hex[:12]
         self._report_folder = report_folder
-        self._silent = silent
-        crowded = host.usable_cpus() <= processes
-        self._mean_interval_s = CROWDED_INTERVAL_S if crowded else MEAN_INTERVAL_S
+        self._holders, self._silent = holders, silent
+        crowded = machine.usable_cpus() <= processes
+        self._mean_interval_s = SHARED_INTERVAL_S if crowded else MEAN_INTERVAL_S
         self._journal: Journal | None = None
-        self._watcher: subprocess.Popen[bytes] | None = None
-        self._refused: str | None = None
+        self._watcher: WatcherProcess | None = None
+        self._unwatched: str | None = None
         self._finished = False
         self._tracers: tuple[str, ...] = ()
         self._thread = threading.get_ident()
-        self._pid = host.getpid()
-        self._queue = host.RunQueueClock()
+        self._pid = interpreter.getpid()
+        self._queue = clocks.RunQueueClock()
+        self.suite = SuiteClock()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Start the watcher, so that it is up when collection is over; the controller of pytest-xdist runs no test."""
+        """Start the watcher, which gets ready during collection; not in pytest-xdist's controller: it runs no test."""
         if session.config.pluginmanager.has_plugin("dsession"):
             return
-        orders = Orders(
-            parent=self._pid,
-            journal=str(self._journal_path),
-            notes=str(self._notes_path),
-            told=str(self._told_path),
-            mean_interval_s=self._mean_interval_s,
-            silent=self._silent,
-            report_folder=str(self._report_folder) if self._report_folder is not None else None,
-            site_packages=tuple(path for path in sys.path if Path(path).name in _SITE_PACKAGES),
-            gil_enabled=host.gil_enabled(),
-            switch_interval_s=sys.getswitchinterval(),
-        )
         capture = session.config.pluginmanager.get_plugin("capturemanager")
-        seen = capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext()
+        uncaptured = capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext()
         try:
-            self._journal = Journal.create(self._journal_path)
-            with seen:  # the watcher of a pytest that died speaks where pytest would have
-                self._watcher = launch.start(orders)
+            self._journal = Journal.create(self._path("journal"))
+            with uncaptured:  # the watcher of a pytest that died writes where pytest would have
+                self._watcher = WatcherProcess(self._watcher_settings(), self._journal)
         except OSError as error:
-            self._journal, self._refused = None, f"the watcher could not be started: {error}"
+            self._journal, self._unwatched = None, f"the watcher could not be started: {error}"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Have the watcher look from the first test to the last."""
-        if self._journal is not None:
+        """Have the watcher sample the GIL from the first test to the last."""
+        if self._journal is not None and self._watcher is not None:
             location = locate()
-            self._refused = location.reason
-            self._journal.start(location.address or 0)
-            until_ns = host.perf_counter_ns() + round(PATIENCE_S * 1e9)
-            while not self._journal.has_reached(UP) and host.perf_counter_ns() < until_ns:
-                host.sleep(0.001)
-        self._tracers = host.tracers()
+            self._unwatched = location.reason
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            self._journal.start(location.address or 0, (location.thread_state or 0) if in_main_thread else 0)
+            self._watcher.has_reached(READY, PATIENCE_S)
+        self._tracers = interpreter.tracers()
         try:
             return (yield)
         finally:
+            self._write_times(session)
             self._finish(session.config)
             if self._silent:
-                self.told()
+                self.drawn_report()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Read the clocks around a test's call, and around nothing else."""
+        """Read the clocks just before and after a test's call, and record the call for the watcher."""
         journal = self._journal
-        if journal is None or host.getpid() != self._pid or threading.get_ident() != self._thread:
+        if journal is None or interpreter.getpid() != self._pid or threading.get_ident() != self._thread:
             return (yield)
         journal.begin(item.nodeid)
         queued_ns = self._queue.read_ns()
-        process_ns, cpu_ns, start_ns = host.process_time_ns(), host.thread_time_ns(), host.perf_counter_ns()
+        process_ns, cpu_ns, start_ns = clocks.process_time_ns(), clocks.thread_time_ns(), clocks.perf_counter_ns()
         try:
             return (yield)
         finally:
-            end_ns, cpu_end_ns, process_end_ns = host.perf_counter_ns(), host.thread_time_ns(), host.process_time_ns()
+            end_ns = clocks.perf_counter_ns()
+            cpu_ns, process_ns = clocks.thread_time_ns() - cpu_ns, clocks.process_time_ns() - process_ns
             queued_end_ns = self._queue.read_ns()
             queue_ns = None if queued_ns is None or queued_end_ns is None else queued_end_ns - queued_ns
-            clocks = (start_ns, end_ns, cpu_end_ns - cpu_ns, process_end_ns - process_ns, queue_ns)
-            journal.end(clocks, item.nodeid, " ".join(_fixtures(item)))
+            window = (start_ns, end_ns, cpu_ns, process_ns, queue_ns)
+            journal.end(window, item.nodeid, " ".join(_fixtures(item)))
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """See the watcher's end."""
+        """Wait until the watcher has ended, and kill it if it does not end in time."""
         self._finish(config)
         if self._watcher is not None:
             watcher, self._watcher = self._watcher, None
-            launch.end(watcher)
+            watcher.end()
 
-    def farewell(self, config: pytest.Config) -> Farewell:
-        """Say what only this process can know, for whoever draws the report."""
+    def session_end(self, config: pytest.Config) -> SessionEnd:
+        """Return the facts that only this process knows, for the process that draws the report."""
         width, encoding = 80, "utf-8"
         if config.pluginmanager.has_plugin("terminalreporter"):
             writer = config.get_terminal_writer()
             width = writer.fullwidth
             encoding = getattr(writer._file, "encoding", None) or encoding  # noqa: SLF001 - no public name tells
-        return Farewell(
+        return SessionEnd(
             width=width,
             encoding=encoding,
-            tracers=tuple(dict.fromkeys((*self._tracers, *host.tracers()))),
-            gil_enabled=host.gil_enabled(),
+            tracers=tuple(dict.fromkeys((*self._tracers, *interpreter.tracers()))),
+            gil_enabled=interpreter.gil_enabled(),
             switch_interval_s=sys.getswitchinterval(),
-            refused=self._refused,
+            unwatched=self._unwatched,
+            pytest_reports=bool(config.hook.pytest_gilprobe_report.get_hookimpls()),
         )
 
-    def told(self) -> Told | None:
-        """Wait for what the watcher tells; None where it tells nothing, and has taken notes or died."""
+    def drawn_report(self) -> DrawnReport | None:
+        """Wait for the report that the watcher draws; ``None`` if the watcher drew none, did not start or died."""
         if self._journal is None or self._watcher is None:
-            if self._refused is not None:
-                self._note_the_rest(self._refused)
+            if self._unwatched is not None:
+                self._note_the_rest(self._unwatched)
             return None
-        if not self._reached(NOTED, launch.FAREWELL_S):
+        if not self._watcher.has_reached(NOTED, launch.NOTES_S):
             watcher, self._watcher = self._watcher, None
-            launch.end(watcher)
-            self._refused = f"the watcher ended before the tests did, with status {watcher.returncode}"
-            self._note_the_rest(self._refused)
-        elif not self._silent and self._reached(TOLD, launch.TELLING_S):
+            self._unwatched = f"the watcher ended before the tests did, with status {watcher.end()}"
+            self._note_the_rest(self._unwatched)
+        elif not self._silent and self._watcher.has_reached(DRAWN, launch.DRAWING_S):
             with contextlib.suppress(OSError, ValueError):
-                return Told.from_text(self._told_path.read_text("ascii"))
+                return from_text(DrawnReport, self._path("drawing").read_text("ascii"))
         return None
 
+    def _path(self, kind: str) -> Path:
+        return self._folder / f"{self._name}.{kind}"
+
+    def _watcher_settings(self) -> WatcherSettings:
+        return WatcherSettings(
+            parent=self._pid,
+            journal=str(self._path("journal")),
+            notes=str(self._path("notes")),
+            drawing=str(self._path("drawing")),
+            mean_interval_s=self._mean_interval_s,
+            holders=self._holders,
+            silent=self._silent,
+            report_folder=self._report_folder,
+            site_packages=tuple(path for path in sys.path if Path(path).name in _SITE_PACKAGES),
+            gil_enabled=interpreter.gil_enabled(),
+            switch_interval_s=sys.getswitchinterval(),
+        )
+
+    def _write_times(self, session: pytest.Session) -> None:
+        """Write how long the suite's parts took, for the process that draws the report."""
+        times = self.suite.times(session.testscollected)
+        if times is not None:
+            with contextlib.suppress(OSError):
+                suite_file.write(self._folder / suite_file.NAME, times)
+
     def _finish(self, config: pytest.Config) -> None:
-        """Tell the watcher that the tests are over, and do not wait: what it does then takes no time of pytest's."""
+        """Let the watcher finish, and do not wait: what it does then takes none of pytest's time."""
         if self._finished:
             return
         self._finished = True
         if self._journal is not None:
-            self._journal.finish(self.farewell(config).to_text())
+            self._journal.finish(to_text(self.session_end(config)))
         if self._watcher is not None:
-            launch.wake(self._watcher)
+            self._watcher.wake()
 
-    def _reached(self, stage: int, patience_s: float) -> bool:
-        """Wait until the watcher has come as far as that; no descriptor is waited at, as a test may have closed any."""
-        until_ns = host.perf_counter_ns() + round(patience_s * 1e9)
-        while self._journal is not None and self._watcher is not None and not self._journal.has_reached(stage):
-            if self._watcher.poll() is not None or host.perf_counter_ns() > until_ns:
-                return self._journal.has_reached(stage)
-            host.sleep(0.001)
-        return True
+    def _note_the_rest(self, unwatched: str) -> None:
+        """Note why the GIL was not watched, and the tests that a watcher which ended early has not read."""
+        from pytest_gilprobe.scan.notes import WatchEnd  # noqa: PLC0415 - a watcher that lives reads all
+        from pytest_gilprobe.scan.samples import PendingSamples  # noqa: PLC0415
 
-    def _note_the_rest(self, refused: str) -> None:
-        """Note why the GIL was not watched, and the tests of which a watcher that ended early has read nothing."""
-        from pytest_gilprobe.scan.tally import Looks  # noqa: PLC0415 - a watcher that lives reads all
-
-        with contextlib.suppress(OSError), self._rest_path.open("w", encoding="ascii") as notes:
+        # notes are read in the order of their names: these come after what the watcher noted
+        with contextlib.suppress(OSError), self._path("rest.notes").open("w", encoding="ascii") as notes:
             for window in self._journal.take() if self._journal is not None else ():
-                notes.write(Looks().call(window).to_line() + "\n")
-            notes.write(json.dumps({"unwatched": refused}) + "\n")
+                notes.write(to_text(PendingSamples().take(window)) + "\n")
+            notes.write(to_text(WatchEnd(unwatched=unwatched)) + "\n")
 
 
 class ScanReport:
-    """The one report of a scan, shown by the process that the user started."""
+    """Plugin that shows a scan's one report, in the pytest process that the user started."""
 
-    def __init__(self, watched: ScanSession, folder: Path, report_folder: Path | None) -> None:
-        """Prepare; ``folder`` is this object's to remove at the end."""
+    def __init__(self, watched: ScanSession, folder: Path, report_folder: str | None) -> None:
+        """Prepare; ``folder`` is removed at the end; a ``report_folder`` of ``None`` writes no files of the report."""
         self._watched = watched
         self._folder = folder
         self._report_folder = report_folder
-        self._told: Told | None = None
+        self._drawn: DrawnReport | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker of pytest-xdist where its notes go."""
+        """Pass the folder for notes to a worker of pytest-xdist."""
         node.workerinput[_INPUT] = str(self._folder)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Have the scan told; a file that cannot be written makes a green session fail."""
-        self._told = self._watched.told() or self._tell(session.config)
-        if self._told is not None and self._told.unwritten is not None and session.exitstatus == pytest.ExitCode.OK:
+        """Keep the report for the terminal summary: the watcher's, or else one made here from the notes, if any.
+
+        If one of its files could not be written, a session that passed fails as a usage error.
+        """
+        self._drawn = self._watched.drawn_report() or self._report(session.config)
+        if self._drawn is not None and self._drawn.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
-    def _tell(self, config: pytest.Config) -> Told | None:
-        """Read all notes and tell what is in them, where no watcher does; None where there are none."""
-        from pytest_gilprobe.scan.notes import Notes  # noqa: PLC0415 - see this module's first lines
-        from pytest_gilprobe.scan.telling import tell  # noqa: PLC0415
+    def _report(self, config: pytest.Config) -> DrawnReport | None:
+        """Read all notes and report what is in them, where no watcher does; ``None`` where there are no notes."""
+        from pytest_gilprobe.scan import finish, notes  # noqa: PLC0415 - see this module's first lines
 
-        notes, farewell = Notes(self._folder), self._watched.farewell(config)
-        if not notes.found:
+        end = self._watched.session_end(config)
+        found = notes.sum_up(self._folder, gil_absent=not end.gil_enabled)
+        if found is None:
             return None
-        return tell(notes.reduce(gil_absent=not farewell.gil_enabled), farewell, self._report_folder)
+        report = finish.report_of(found, end, self._folder)
+        config.hook.pytest_gilprobe_report(config=config, report=report)
+        return finish.write_and_draw(report, end, self._report_folder)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what the scan found."""
-        if self._told is None:
+        """Show the scan's report, if there is one, and the files that could not be written."""
+        if self._drawn is None:
             return
         terminalreporter.section("gilprobe scan", sep="=", bold=True)
-        for text, style in self._told.segments:
-            terminalreporter.write(text, **style)
-        if self._told.unwritten is not None:
-            terminalreporter.line(f"ERROR: --gilprobe-report-dir: {self._told.unwritten}", red=True)
+        for piece in self._drawn.pieces:
+            terminalreporter.write(piece.text, **piece.style)
+        for problem in self._drawn.problems:
+            terminalreporter.line(f"ERROR: {problem}", red=True)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Remove journals and notes."""
+        """Remove the folder of journals and notes."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
     """Name the fixtures of a test; what ``parametrize`` gives directly is an argument, no fixture."""
-    given: set[str] = set()
+    given = {"request"}
     if hasattr(item, "callspec"):
         for mark in item.iter_markers("parametrize"):
             names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
             indirect = mark.kwargs.get("indirect", next(iter(mark.args[2:]), False))
             names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
             given.update(() if indirect is True else set(names) - set(indirect or ()))
-    given.add("request")
     names = getattr(item, "fixturenames", ())
     return [name for name in names if name not in given and not name.startswith("_xunit_")]

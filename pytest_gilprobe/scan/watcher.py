@@ -1,208 +1,214 @@
-"""The process beside pytest that watches its GIL, and outlives it only to say that it died.
+"""Run the watcher: the process beside pytest that samples pytest's GIL and takes notes.
 
-It reads pytest's memory and the journal, and writes its notes: a line for each test, and a last one. When the tests
-are over it tells what was found, unless it is silent. What it rests on:
+The watcher reads pytest's memory and the journal, and writes one line of notes for each test and a last one. Unless it
+is silent, it draws the report and writes the report's files when the tests are over; if pytest dies, it shows the
+report so far on standard error. How it works:
 
-* It is started with nothing but the standard library and this package: no site packages, no environment of pytest's
-  meaning, nothing of coverage's. It is up in about 60 ms. What drawing needs is looked for in pytest's site packages,
-  after all else, and imported before the tests begin; where that fails, pytest tells by itself.
-* Its standard input is a pipe whose other end pytest holds: pytest's end, whatever the reason, wakes it at once. That
-  is a hint only. A process that pytest left behind may hold that end too, and a test may close it; who the parent is
-  tells for sure, and is asked five times a second.
-* Nobody waits for it but pytest at its very end, and then for two seconds at most.
+* It starts with only the standard library and this package, so that it is ready in about 60 ms. The modules for drawing
+  are imported from pytest's site packages, before the tests begin; if that fails, pytest draws the report itself.
+* Its standard input is a pipe whose other end pytest holds, so the end of pytest wakes it. The pipe is only a hint: a
+  process that pytest left behind may hold the other end too, and a test may close it. So the watcher checks five times
+  a second whether pytest is still its parent.
+* Only pytest waits for the watcher: for a moment before the first test, and at the end of the session.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_gilprobe.gil.watch import Watcher, WatchError
-from pytest_gilprobe.scan import launch
-from pytest_gilprobe.scan.journal import NOTED, STARTING, TOLD, UP, Journal
-from pytest_gilprobe.scan.orders import Farewell, Orders
-from pytest_gilprobe.scan.reduce import Reduction
-from pytest_gilprobe.scan.tally import MOST_LOOKS, Looks
+from pytest_gilprobe.model.scans import BETWEEN_TESTS
+from pytest_gilprobe.observe.frame_reader import FrameReader
+from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
+from pytest_gilprobe.observe.held_stacks import HeldStacks
+from pytest_gilprobe.observe.source_code import is_tests_caller
+from pytest_gilprobe.scan import frame_reference
+from pytest_gilprobe.scan.journal import DRAWN, IMPORTING, NOTED, READY, Journal
+from pytest_gilprobe.scan.messages import DrawnReport, SessionEnd, WatcherSettings, from_text, to_text
+from pytest_gilprobe.scan.notes import WatchEnd
+from pytest_gilprobe.scan.samples import MOST_KEPT, PendingSamples
+from pytest_gilprobe.scan.suite import SuiteTotals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
 SLICE_S: Final = 0.2
-"""How often the journal is read, and the parent asked for."""
-
+"""Seconds between two readings of the journal, each with a check whether pytest is still the parent."""
+_WAITING_S: Final = 0.02
+"""How often to look whether tests have begun."""
+_COLLECTING: Final = 3
+"""After so many looks in vain pytest is collecting a suite that takes its time, and there is time to import."""
 _DYING_S: Final = 0.02
 """Between the moment at which a dying process loses its files and the one at which it is no longer the parent."""
 
-_IMPATIENT_S: Final = 0.02
-"""How often to look whether tests have begun."""
-
-_SETTLED: Final = 3
-"""After so many looks in vain pytest is collecting a suite that takes its time, and there is time to import."""
-
-_DRAWING: Final = (
-    "datetime",
-    "tabulate",
-    "pytest_gilprobe.host",
-    "pytest_gilprobe.reporters.inert",
-    "pytest_gilprobe.reporters.screen",
-    "pytest_gilprobe.reporters.scan_terminal",
-    "pytest_gilprobe.scan.telling",
-)
+_DRAWING: Final = ("datetime", "tabulate", "pytest_gilprobe.report.scan_terminal", "pytest_gilprobe.scan.finish")
 _WRITING: Final = (
     "jinja2",
-    "pytest_gilprobe.serialize",
-    "pytest_gilprobe.reporters.layout",
-    "pytest_gilprobe.reporters.markdown",
-    "pytest_gilprobe.reporters.html",
+    "pytest_gilprobe.model.report_json",
+    "pytest_gilprobe.strategies.registry",
+    "pytest_gilprobe.report.files",
 )
-"""What telling needs, in pieces of 1 to 20 ms: tests that begin meanwhile wait for the piece at hand."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastLine:
-    """How the watching ended. ``inside`` is the test that was running then; ``died``.
-
-    It was not pytest who ended it.
-    """
-
-    died: bool
-    inside: str | None
-    lost: int
-    unwatched: str | None
-    watcher_cpu_ns: int
-
-    def to_line(self) -> str:
-        """Write it as one line of JSON."""
-        return json.dumps({"end": asdict(self)})
+"""What reporting needs, in pieces of 1 to 20 ms: tests that begin meanwhile wait for the piece at hand."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Watch until pytest ends; ``argv`` is one argument, `Orders` as JSON."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest; its end is ours
-    orders = Orders.from_text(argv[0])
-    sys.path += [path for path in orders.site_packages if path not in sys.path]
-    journal = Journal.open(Path(orders.journal))
-    with Path(orders.notes).open("w", encoding="ascii") as notes:
-        watching = _Watching(orders, journal, notes)
-        last = watching.run()
-        notes.write(last.to_line() + "\n")
+    """Watch until pytest's tests are over or pytest dies; return 0. ``argv`` is `WatcherSettings`, as JSON."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, whose end ends the watcher
+    settings = from_text(WatcherSettings, argv[0])
+    sys.path += [path for path in settings.site_packages if path not in sys.path]
+    journal = Journal.open(Path(settings.journal))
+    with Path(settings.notes).open("w", encoding="ascii") as notes:
+        watch = _Watch(settings, journal, notes)
+        end = watch.run()
+        notes.write(to_text(end) + "\n")
     journal.reach(NOTED)
-    if not orders.silent and last.died:  # reports want site packages: the rest of this process's life is another's
-        speaker = launch.command("obituary", orders.to_text(), alone=False)
-        os.execv(speaker[0], speaker)  # noqa: S606 - our own module
-    if not orders.silent:
-        _tell(orders, Farewell.from_text(journal.farewell), watching.found, last)
-        journal.reach(TOLD)
+    if settings.silent:
+        return 0
+    if end.died_in is not None:
+        _report_death(settings, watch.totals, end)
+    elif not (session := from_text(SessionEnd, journal.message)).pytest_reports:
+        with contextlib.suppress(Exception):  # pytest then finds no drawing and reports by itself
+            drawn = _report(settings, session, watch.totals, end)
+            Path(settings.drawing).write_text(to_text(drawn), "ascii")
+    journal.reach(DRAWN)
     return 0
 
 
-def _tell(orders: Orders, farewell: Farewell, found: Reduction, last: LastLine) -> None:
-    """Sum up, draw and write, for pytest to show; where that fails, it finds nothing told and does it by itself."""
-    with contextlib.suppress(Exception):
-        from pytest_gilprobe.scan.telling import tell  # noqa: PLC0415 - what it needs is not found everywhere
+def _report(settings: WatcherSettings, session: SessionEnd, totals: SuiteTotals, end: WatchEnd) -> DrawnReport:
+    """Make the report, write its files where they are wanted, and draw it."""
+    from pytest_gilprobe.scan import finish  # noqa: PLC0415 - what it needs is not found everywhere
 
-        folder = Path(orders.report_folder) if orders.report_folder is not None else None
-        scanned = found.result(gil_absent=not farewell.gil_enabled, unwatched=last.unwatched, lost=last.lost)
-        Path(orders.told).write_text(tell(scanned, farewell, folder).to_text(), "ascii")
+    absent = not session.gil_enabled
+    found = totals.result(gil_absent=absent, unwatched=end.unwatched, lost=end.lost, died_in=end.died_in)
+    folder = Path(settings.notes).parent
+    return finish.write_and_draw(finish.report_of(found, session, folder), session, settings.report_folder)
 
 
-class _Watching:
-    """One watcher's work."""
+def _report_death(settings: WatcherSettings, totals: SuiteTotals, end: WatchEnd) -> None:
+    """Show on standard error that pytest died and what was seen until then, and remove what it left behind."""
+    from pytest_gilprobe.report import scan_layout  # noqa: PLC0415 - mostly nobody dies
 
-    def __init__(self, orders: Orders, journal: Journal, notes: TextIO) -> None:
-        self._orders = orders
+    sys.stderr.write(f"\n{scan_layout.died(end.died_in or '', settings.parent)}\n")
+    session = SessionEnd(gil_enabled=settings.gil_enabled, switch_interval_s=settings.switch_interval_s)
+    try:
+        drawn = _report(settings, session, totals, end)
+        sys.stderr.write("".join(piece.text for piece in drawn.pieces))
+        sys.stderr.writelines(f"gilprobe: {problem}\n" for problem in drawn.problems)
+    finally:
+        shutil.rmtree(Path(settings.notes).parent, ignore_errors=True)
+
+
+class _Watch:
+    """The watching of one pytest process."""
+
+    def __init__(self, settings: WatcherSettings, journal: Journal, notes: TextIO) -> None:
+        self._settings = settings
         self._journal = journal
         self._notes = notes
-        self.found = Reduction()
-        self._looks = Looks()
-        self._thinned = 1
+        self.totals = SuiteTotals()
+        self._samples = PendingSamples()
+        self._stacks: HeldStacks | None = None
         self._unwatched: str | None = None
         self._hint = sys.stdin.fileno()
 
-    def run(self) -> LastLine:
-        """Look and take notes until pytest has ended."""
-        over = False
-        self._journal.reach(UP)
-        waited = 0
-        while not over and not self._journal.begun:
-            over = self._wait(_IMPATIENT_S)
-            waited += 1
-            if waited == _SETTLED:
-                self._get_ready()
+    def run(self) -> WatchEnd:
+        """Sample and take notes until pytest has ended."""
+        if self._settings.holders:
+            self._stacks = stacks_of(self._settings.parent)
+        self._journal.reach(READY)
+        over = self._wait_for_tests()
         while not over and not self._journal.finished:
-            over = self._look(SLICE_S)
+            over = self._sample(SLICE_S)
             self._note()
         self._note()
-        return LastLine(
-            died=not self._journal.finished,
-            inside=self._journal.inside,
-            lost=self._journal.lost,
-            unwatched=self._unwatched or self._refused(),
-            watcher_cpu_ns=time.process_time_ns(),
-        )
+        if not self._journal.finished:
+            died_in = self._journal.inside or BETWEEN_TESTS
+            return WatchEnd(died_in=died_in, lost=self._journal.lost, unwatched=self._unwatched)
+        unwatched = self._unwatched or from_text(SessionEnd, self._journal.message).unwatched
+        return WatchEnd(lost=self._journal.lost, unwatched=unwatched)
 
-    def _get_ready(self) -> None:
-        """Import what telling needs, piece by piece; tests that begin wait for the piece at hand at most."""
-        needed = () if self._orders.silent else _DRAWING
-        for name in (*needed, *(_WRITING if needed and self._orders.report_folder is not None else ())):
-            self._journal.reach(STARTING)
+    def _wait_for_tests(self) -> bool:
+        """Wait until tests begin, and import meanwhile; return whether pytest has ended instead."""
+        over, waited = False, 0
+        while not over and not self._journal.begun:
+            over = self._wait(_WAITING_S)
+            waited += 1
+            if waited == _COLLECTING:
+                self._import()
+        return over
+
+    def _import(self) -> None:
+        """Import what reporting needs, piece by piece; tests that begin wait for the piece at hand at most."""
+        needed = () if self._settings.silent else _DRAWING
+        for name in (*needed, *(_WRITING if needed and self._settings.report_folder is not None else ())):
+            self._journal.reach(IMPORTING)
             if self._journal.begun:
                 break
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-            self._journal.reach(UP)
-        self._journal.reach(UP)
+            self._journal.reach(READY)
+        self._journal.reach(READY)
 
-    def _refused(self) -> str | None:
-        """Say why pytest did not want its GIL watched, if it had time to."""
-        return Farewell.from_text(self._journal.farewell).refused if self._journal.finished else None
-
-    def _look(self, for_s: float) -> bool:
-        """Look at the GIL for a while; tell whether pytest has ended."""
+    def _sample(self, for_s: float) -> bool:
+        """Sample the GIL for a while; return whether pytest has ended."""
         if not self._journal.address or self._unwatched is not None:
             return self._wait(for_s)
-        mean_s = self._orders.mean_interval_s * self._thinned
+        mean_s = self._settings.mean_interval_s * self._samples.thinned
+        pid, address = self._settings.parent, self._journal.address
         try:
-            with Watcher(self._orders.parent, self._journal.address, mean_interval_s=mean_s) as watcher:
-                hinted = watcher.wait(self._hint, for_s)
-        except WatchError as error:
+            watch = GilSampler(pid, address, mean_interval_s=mean_s, stacks=self._stacks)
+            if self._stacks is not None and self._journal.thread:
+                watch.watch_loop(self._journal.thread)
+            with watch as sampler:
+                hinted = sampler.sample_until(self._hint, for_s)
+        except SamplingError as error:
             over = self._wait(0)
-            self._unwatched = None if over else str(error)  # a pytest that is gone cannot be read either
+            self._unwatched = None if over else str(error)  # a pytest that has ended cannot be read either
             return over
-        self._looks.add(watcher.trace())
+        self._samples.add(sampler.samples())
         return self._over(hinted=hinted)
 
     def _wait(self, for_s: float) -> bool:
         return self._over(hinted=bool(select.select([self._hint], (), (), for_s)[0]))
 
     def _over(self, *, hinted: bool) -> bool:
-        """Tell whether pytest has ended; a hint that came from a test which closed the pipe is the last one."""
+        """Return whether pytest has ended; a hint from a test that closed the pipe is the last one."""
         if hinted and not self._journal.finished:
             time.sleep(_DYING_S)
             self._hint = os.pipe()[0]
-        return os.getppid() != self._orders.parent
+        return os.getppid() != self._settings.parent
 
     def _note(self) -> None:
-        """Write a line for each test that has ended, and bound the looks into one that goes on."""
+        """Write a line for each test that has ended, and limit the samples of one that goes on."""
         for window in self._journal.take():
-            call = self._looks.call(window)
-            self._notes.write(call.to_line() + "\n")
-            self.found.add(call)
-            self._thinned = 1
+            call = self._samples.take(window)
+            self._notes.write(to_text(call) + "\n")
+            self.totals.add(call)
         self._notes.flush()
-        if len(self._looks) > MOST_LOOKS:
-            self._looks.thin()
-            self._thinned *= 2
+        if len(self._samples) > MOST_KEPT:
+            self._samples.thin()
+
+
+def stacks_of(pid: int) -> HeldStacks | None:
+    """Return a reader of the stacks of a process of this same Python; ``None`` if it cannot be read, or is another."""
+    own = frame_reference.own_layout()
+    layout = frame_reference.layout_in(pid, own) if own is not None else None
+    if layout is None:
+        return None
+    try:
+        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    return HeldStacks(FrameReader(memory, layout, is_tests_caller))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""From samples to estimates: pure functions, each with its source."""
+"""Turn clock readings and GIL samples into estimates: pure functions whose docstrings cite their sources."""

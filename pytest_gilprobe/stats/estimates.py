@@ -1,4 +1,4 @@
-"""From a few noisy values to an estimate with an interval: pure functions on numbers, each with its source."""
+"""Estimate a value and its interval from a few noisy numbers: pure functions whose docstrings cite their sources."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from itertools import combinations, combinations_with_replacement, pairwise
 from statistics import NormalDist, fmean, median
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilprobe.model import Estimate
+from pytest_gilprobe.model.estimate import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIDENCE = 0.95
-"""Of every interval in a report: by convention."""
+"""The confidence of every interval in a report, by convention."""
 LEAST_NOISE = 0.03
-"""Standard deviation of the log of a 50 ms batch's time that is assumed at the least: what idle 2-core machines show.
-"""
+"""The least standard deviation assumed for the logarithm of a 50 ms batch's time, as seen on idle machines with 2
+CPUs."""
 PRIOR_WEIGHT = 4
-"""How many degrees of freedom the assumed noise counts for: about as many as the rounds of one probe."""
-HEAPS = 1.25
-"""Standard deviations between neighbouring values that show two heaps: of 9 normal values such a gap lies among the
-inner seven in 9 % of cases, of 12 in 3 %, of 20 in none of 1,000."""
+"""Degrees of freedom assigned to noise assumed before measuring: about the number of rounds of one probe."""
+CLUSTER_GAP = 1.25
+"""The least gap between neighbouring values, in standard deviations, that shows two clusters. By chance, the inner
+seven of 9 normal values have such a gap in 9 % of cases, the inner ones of 12 in 3 %, of 20 in none of 1,000."""
 _ROBUST_FROM = 5
-"""From so many rounds on a robust centre and deviation are used: fewer cannot tell an outlier."""
-_TELLS = 2
-"""So many degrees of freedom tell a calm machine from a restless one: two times alike are so by chance."""
+"""The number of values from which robust estimators are used: fewer values do not show which one is an outlier."""
+_TELLS_NOISE = 2
+"""Degrees of freedom needed to distinguish an idle machine from a busy one: two times may be alike by chance."""
 _MAD_TO_SD = 1.4826
-"""Standard deviation over median absolute deviation, of a normal distribution: 1 / its quantile at 0.75."""
+"""Standard deviation of a normal distribution over its median absolute deviation (MAD): 1 / its quantile at 0.75."""
 _PAIRS_SE = math.sqrt(math.pi / 3)
-"""Standard error of the median of all pairs' means over that of a mean, of a normal distribution with many values."""
+"""Standard error of the median of all pairs' means over that of the mean, for many values of a normal distribution."""
 
 
 class Noise(NamedTuple):
-    """How far equal things differ: a standard deviation, and how many degrees of freedom it is known with."""
+    """How much measurements of the same quantity differ: a standard deviation, and its degrees of freedom."""
 
     sd: float
     freedom: float = PRIOR_WEIGHT
 
     def beside(self, other: Noise) -> Noise:
-        """Return the noise of a sum whose other part has noise of its own.
+        """Return the noise of the sum of two independent values, one with this noise and one with the ``other`` noise.
 
-        *Source:* degrees of freedom of a sum of variances: Satterthwaite, Biometrics Bulletin 2(6), 1946; Welch 1947.
+        *Source:* degrees of freedom of a sum of variances: F. E. Satterthwaite, Biometrics Bulletin 2(6), 1946.
         """
         own, more = self.sd**2, other.sd**2
         freedom = (own + more) ** 2 / max(own**2 / self.freedom + more**2 / other.freedom, 1e-300)
@@ -49,10 +49,16 @@ class Noise(NamedTuple):
 
 
 def t_quantile(probability: float, freedom: float) -> float:
-    """Return a quantile of Student's t distribution, for 3 or more degrees of freedom, to 0.5 % or better.
+    """Return a quantile of Student's t distribution: exact for 1 and 2 degrees of freedom, to 0.5 % from 3 on.
 
-    *Source:* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
+    ``probability`` lies between 0 and 1. Raises `ValueError` if ``freedom`` is below 3 and neither 1 nor 2. *Source:*
+    Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5; the closed forms for 1 and 2 follow from 26.7.3
+    and 26.7.4.
     """
+    if freedom == 1:
+        return math.tan(math.pi * (probability - 0.5))
+    if freedom == 2:  # noqa: PLR2004 - two degrees of freedom
+        return (2 * probability - 1) / math.sqrt(2 * probability * (1 - probability))
     if freedom < 3:  # noqa: PLR2004 - the expansion's range
         msg = f"the expansion needs 3 degrees of freedom, found {freedom}"
         raise ValueError(msg)
@@ -67,19 +73,18 @@ def t_quantile(probability: float, freedom: float) -> float:
 
 
 def centre(values: Sequence[float], noise: Noise | float) -> Estimate:
-    """Estimate the centre of a few noisy values whose noise is roughly known beforehand.
+    """Estimate the centre of one or more noisy values of the same quantity, with a 95 % interval.
 
-    A plain number for ``noise`` is a standard deviation known with `PRIOR_WEIGHT` degrees of freedom.
+    ``noise`` is assumed before measuring; a plain number is a standard deviation with `PRIOR_WEIGHT` degrees of
+    freedom. The variance is the mean of the values' own variance and that of ``noise``, weighted by their degrees of
+    freedom. So a single value has an interval too, and two values that agree by chance do not count as exact. Fewer
+    than 5 values are described by their mean and standard deviation. From 5 values on, the centre is the median of the
+    means of all pairs, and the deviation leaves out the farthest fifth of the values: one disturbed value in five then
+    has little effect, at hardly any cost in precision (the plain median would cost a quarter).
 
-    The variance is a weighted mean of the values' own and of that of ``noise``, each counting by its degrees of
-    freedom, so that one value has an interval at all, and two that agree by luck do not
-    pass for exact. From 5 values on, the median of the means of all pairs and a deviation without the farthest fifth
-    stand for mean and standard deviation: one disturbed round in five then moves little, at hardly any cost in
-    precision (the plain median would cost a quarter).
-
-    Raises `ValueError` without values. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics and
-    Molecular Biology 3(1), 2004, section 3; centre and its standard error, asymptotically sqrt(pi/3) that of the mean:
-    J. L. Hodges, E. L. Lehmann, Annals of Mathematical Statistics 34, 1963.
+    Raises `ValueError` if ``values`` is empty. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics
+    and Molecular Biology 3(1), 2004, section 3; centre and its standard error, asymptotically sqrt(pi/3) that of the
+    mean: J. L. Hodges, E. L. Lehmann, Annals of Mathematical Statistics 34, 1963.
     """
     if not values:
         msg = "no values to estimate from"
@@ -90,25 +95,24 @@ def centre(values: Sequence[float], noise: Noise | float) -> Estimate:
         middle, widen = fmean(values), 1.0
         own = sum((value - middle) ** 2 for value in values)
     else:
-        middle, widen = _of_pairs(values), _PAIRS_SE
+        middle, widen = _hodges_lehmann(values), _PAIRS_SE
         own = _robust_sd(values) ** 2 * (number - 1)
     freedom = noise.freedom + number - 1
     spread = math.sqrt((noise.freedom * noise.sd**2 + own) / freedom)
     half = t_quantile((1 + CONFIDENCE) / 2, freedom) * spread * widen / math.sqrt(number)
-    lowest, highest = _between_heaps(values, spread)
+    lowest, highest = _median_of_clusters(values, spread)
     return Estimate(
         value=middle, low=min(middle - half, lowest), high=max(middle + half, highest), confidence=CONFIDENCE
     )
 
 
-def _between_heaps(values: Sequence[float], spread: float) -> tuple[float, float]:
-    """Return the two values between which the median of what they are drawn from lies, whatever its distribution.
+def _median_of_clusters(values: Sequence[float], spread: float) -> tuple[float, float]:
+    """Return a 95 % interval of the median, for any distribution, if the values form two clusters.
 
-    Needed where values come in two heaps, as those of calls with two durations do: the median then jumps from one to
-    the other, which no standard error tells. Heaps are apart by `HEAPS` times the standard deviation ``spread``, with
-    nothing between; where there are none, or fewer than 9 values, so that the farthest one would be among the two, the
-    value in the middle is returned twice. *Source:* order statistics, W. J. Conover, "Practical Nonparametric
-    Statistics", 1999, section 3.2.
+    Calls with two durations give such values: their median jumps from one cluster to the other, which no standard error
+    shows. Two clusters are separated by a gap of more than `CLUSTER_GAP` times the standard deviation ``spread``.
+    Without such a gap, or with fewer than 9 values, whose interval would reach to the farthest value, the median is
+    returned twice. *Source:* order statistics, W. J. Conover, "Practical Nonparametric Statistics", 1999, section 3.2.
     """
     number, ordered = len(values), sorted(values)
     rank, below = 0, 0.5**number  # the probability that no more than so many values lie below the median
@@ -116,33 +120,33 @@ def _between_heaps(values: Sequence[float], spread: float) -> tuple[float, float
         rank += 1
         below += math.comb(number, rank) * 0.5**number
     inner = ordered[rank - 1 : number - rank + 1] if rank >= 2 else []  # noqa: PLR2004 - not the farthest value
-    if not any(after - before > HEAPS * spread for before, after in pairwise(inner)):
+    if not any(after - before > CLUSTER_GAP * spread for before, after in pairwise(inner)):
         return median(ordered), median(ordered)
     return inner[0], inner[-1]
 
 
-def _of_pairs(values: Sequence[float]) -> float:
-    """Return the median of the means of all pairs, each value with itself included."""
+def _hodges_lehmann(values: Sequence[float]) -> float:
+    """Return the median of the means of all pairs of values, the pair of each value with itself included."""
     return median((one + other) / 2 for one, other in combinations_with_replacement(values, 2))
 
 
 def positive_centre(values: Sequence[float], noise: Noise | float) -> Estimate:
-    """Estimate the centre of positive values (times, ratios) on the scale of their logarithms.
+    """Estimate the centre of positive values (times, ratios) as `centre` does, on the scale of their logarithms.
 
-    ``noise`` is that of the logarithm: 0.03 is 3 %. Raises `ValueError` without values or with one that is not
-    positive.
+    ``noise`` is that of the logarithms: 0.03 is 3 %. Raises `ValueError` if there are no values or a value is not above
+    0.
     """
     logs = centre([math.log(value) for value in values], noise)
     return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
 
 
 def quotient(upper: Estimate, lower: Estimate) -> Estimate:
-    """Divide one positive estimate by another that was measured apart from it.
+    """Return the quotient of two positive estimates that were measured independently.
 
-    The distances to the ends, on the scale of logarithms, add as squares, each end of one with the opposite end of the
-    other. Raises `ValueError` where an end is not positive. *Source:* propagation of independent errors; for ends
-    that differ, A. Donner and G. Y. Zou, "Closed-form confidence intervals for functions", Statistical Methods in
-    Medical Research 21(4), 2012.
+    On the scale of logarithms, the half-widths of the two intervals are added in squares: the lower half of one with
+    the upper half of the other. Raises `ValueError` if an interval reaches 0. *Source:* propagation of independent
+    errors; for intervals that are not symmetric, A. Donner and G. Y. Zou, "Closed-form confidence intervals for
+    functions", Statistical Methods in Medical Research 21(4), 2012.
     """
     if min(upper.low, lower.low) <= 0:
         msg = f"both estimates must be positive, found {upper.low} and {lower.low}"
@@ -154,10 +158,10 @@ def quotient(upper: Estimate, lower: Estimate) -> Estimate:
 
 
 def kendall_tau(values: Sequence[float]) -> float:
-    """Return how steadily values rise in their order: 1 always, 0 no trend, -1 always fall. Ties count as neither.
+    """Return Kendall's tau of values in their order: 1 if they always rise, 0 without a trend, -1 if they always fall.
 
-    Raises `ValueError` for fewer than two values. *Source:* M. G. Kendall, "A new measure of rank correlation",
-    Biometrika 30, 1938; against time it is Mann's test for trend, Econometrica 13, 1945.
+    A tie counts as 0. Raises `ValueError` for fewer than two values. *Source:* M. G. Kendall, "A new measure of rank
+    correlation", Biometrika 30, 1938; for values in order of time this is Mann's test for trend, Econometrica 13, 1945.
     """
     pairs = len(values) * (len(values) - 1) // 2
     if not pairs:
@@ -167,11 +171,11 @@ def kendall_tau(values: Sequence[float]) -> float:
 
 
 def scatter(assumed: float, *groups: Sequence[float]) -> Noise:
-    """Return the noise of the logarithms within groups of positive values that should be alike.
+    """Return the noise of the logarithms of positive values, from groups of values that should be equal.
 
-    What was ``assumed`` beforehand counts as `PRIOR_WEIGHT` degrees of freedom beside the groups' own. Groups of 5 or
-    more are told without their farthest fifth, so that one disturbed value moves little. *Source:* pooled
-    variance, moderated as in `centre`.
+    ``assumed`` is a standard deviation of the logarithm assumed before measuring; its weight is `PRIOR_WEIGHT` degrees
+    of freedom, added to those of the groups. A group of 5 or more values counts without its farthest fifth, so that one
+    disturbed value has little effect. *Source:* pooled variance, moderated as in `centre`.
     """
     squares, freedom = PRIOR_WEIGHT * assumed**2, float(PRIOR_WEIGHT)
     for group in groups:
@@ -185,34 +189,34 @@ def scatter(assumed: float, *groups: Sequence[float]) -> Noise:
     return Noise(math.sqrt(squares / freedom), freedom)
 
 
-def noise_now(restless: float, groups: Sequence[Sequence[float]]) -> float:
-    """Return the standard deviation of the logarithm of a batch's time: between `LEAST_NOISE` and ``restless``.
+def noise_now(busy_sd: float, groups: Sequence[Sequence[float]]) -> float:
+    """Return the present standard deviation of the logarithm of a batch's time, from `LEAST_NOISE` to ``busy_sd``.
 
-    ``restless`` is what the machine has shown earlier; whether it is so now, the ``groups`` tell: each holds times that
-    should be alike. A machine's noise comes in spells, so two things are weighed against each other by how well they
-    explain how near these times lie to each other: an idle machine, and the restless one. Fewer than three times tell
-    nothing, and then the machine is taken to be restless.
+    ``busy_sd`` is the standard deviation that the machine showed before; noise comes in spells, so the present may be
+    calmer. Two hypotheses are weighted by how well they explain the scatter within ``groups``, each of times that
+    should be equal: an idle machine, and a machine as noisy as before. This needs three times in one group, or two
+    times in each of two groups; with fewer times, the machine counts as noisy as before.
 
-    *Source:* Bayes' rule for two normal distributions of unknown mean and equal prior weight; the mean's uncertainty
-    leaves one degree of freedom less to each group.
+    *Source:* Bayes' rule for two normal distributions of unknown mean and equal prior probability; estimating the mean
+    costs each group one degree of freedom.
     """
     logs = [[math.log(value) for value in group] for group in groups]
     freedom = sum(max(0, len(group) - 1) for group in logs)
-    if freedom < _TELLS or restless <= LEAST_NOISE:
-        return max(restless, LEAST_NOISE)
+    if freedom < _TELLS_NOISE or busy_sd <= LEAST_NOISE:
+        return max(busy_sd, LEAST_NOISE)
     squares = math.fsum((value - fmean(group)) ** 2 for group in logs if group for value in group)
     # likelihood of one standard deviation s: s ** -freedom * exp(-squares / (2 s^2)), in logarithms
-    idle, busy = (-freedom * math.log(sd) - squares / (2 * sd * sd) for sd in (LEAST_NOISE, restless))
+    idle, busy = (-freedom * math.log(sd) - squares / (2 * sd * sd) for sd in (LEAST_NOISE, busy_sd))
     weight = 1 / (1 + math.exp(min(busy - idle, 700.0)))
-    return math.sqrt(weight * LEAST_NOISE**2 + (1 - weight) * restless**2)
+    return math.sqrt(weight * LEAST_NOISE**2 + (1 - weight) * busy_sd**2)
 
 
 def _robust_sd(values: Sequence[float]) -> float:
-    """Return the standard deviation without the one value in five that lies farthest from the median.
+    """Return the standard deviation without the fifth of the values that lies farthest from the median.
 
-    But no less than the median absolute deviation tells: one of the two is small by chance more often than both. The
-    median absolute deviation alone is 0 for three equal values of five, as calls with two durations give them.
-    *Source:* small samples of the MAD: Croux and Rousseeuw, Computational Statistics, 1992.
+    The result is never below what the median absolute deviation (MAD) indicates, as one of the two is small by chance
+    more often than both. The MAD alone is 0 if three of five values are equal, as in calls with two durations.
+    *Source:* small samples of the MAD: C. Croux and P. J. Rousseeuw, Computational Statistics, 1992.
     """
     number, middle = len(values), median(values)
     apart = sorted(abs(value - middle) for value in values)
@@ -222,9 +226,9 @@ def _robust_sd(values: Sequence[float]) -> float:
 
 
 def slowest_of(lanes: int) -> float:
-    """Return how late the slowest of so many lanes is on average, in standard deviations of one; 0 for one lane.
+    """Return the mean delay of the slowest of so many lanes, in standard deviations of one lane; 0 for one lane.
 
-    *Source:* mean of the largest of N normal values, to 5 %: G. Blom, "Statistical Estimates and Transformed
-    Beta-Variables", 1958.
+    A lane is one thread or process of a strategy. *Source:* mean of the largest of N normal values, to 5 %: G. Blom,
+    "Statistical Estimates and Transformed Beta-Variables", 1958.
     """
     return NormalDist().inv_cdf((lanes - 0.375) / (lanes + 0.25))

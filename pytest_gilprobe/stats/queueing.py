@@ -1,144 +1,152 @@
-"""When a call queued for a core, as a watcher's looks show afterwards: which of them fell into the queue.
+"""Separate the time in which a thread queued for a CPU from the rest of a batch, by samples of its GIL.
 
-The kernel adds a stretch in the queue to a thread's ``run_delay`` when it is over. So where that has grown by d between
-two looks, the thread queued for d until some moment between the two. *Source:* ``sched_info_arrive`` in the kernel's
-``kernel/sched/stats.h``.
+The kernel adds a stretch in the run queue to a thread's ``run_delay`` when the stretch is over. So if ``run_delay`` has
+grown by d between two samples, the thread queued for d until some moment between the two samples. *Source:*
+``sched_info_arrive`` in the kernel's ``kernel/sched/stats.h``.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilprobe.model import GilTrace
+from pytest_gilprobe.model.readings import GilSamples
+from pytest_gilprobe.stats.gil_samples import SampledWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_gilprobe.model import Sample
+    from pytest_gilprobe.model.readings import BatchReading
 
 Span = tuple[int, int]
-"""From a moment to another, `time.perf_counter_ns`; the first belongs to it."""
+"""Start and end of a span, by `time.perf_counter_ns`; the start belongs to the span, the end does not."""
 
 
-class Unqueued(NamedTuple):
-    """A watched batch of one thread without the spans in which it queued for certain, and what was seen in those.
+class QueueSplit(NamedTuple):
+    """A sampled batch of one thread, split into the time in which it certainly queued for a CPU and the rest.
 
-    The moments of ``trace`` are those of a clock that stands still in these spans; the batch is from ``start_ns`` to
-    ``end_ns`` on it. It still holds the edges of the thread's stretches in the queue: ``edges_held_ns`` of them with
-    the GIL. The thread queued for ``queued_ns`` in all, for ``held_ns`` of that with the GIL; of ``unknown_ns`` more
-    nobody knows: there was no look in those stretches.
+    Attributes:
+        rest: The batch without the time of certain queueing: samples and ends are moments of a clock that stands still
+            in that time. The rest still contains the edges of each stretch in the run queue, between two samples.
+        rest_queued_held_ns: The queueing with the GIL held that ``rest`` still contains.
+        running_ns: The batch's time without any queueing.
+        queued_ns: All time in the run queue, at most the batch's length.
+        queued_unknown_ns: The part of ``queued_ns`` in which no sample shows whether the GIL was held.
+        queued_held_ns: The part of the other queueing in which the GIL was held.
+
     """
 
-    trace: GilTrace
-    start_ns: int
-    end_ns: int
+    rest: SampledWindow
+    rest_queued_held_ns: float
     running_ns: int
-    edges_held_ns: float
-    held_ns: float
-    unknown_ns: int
     queued_ns: int
-
-
-class Stretch(NamedTuple):
-    """A stretch in the queue of so many nanoseconds, which ended after one look and not after the next.
-
-    The thread queued in the span that is ``certain`` wherever the stretch ended; one that is shorter than the time
-    between the two looks has none. The rest, as long as the time between the looks, lies to both sides of it.
-    """
-
-    length_ns: int
-    before_ns: int
-    after_ns: int
+    queued_unknown_ns: int
+    queued_held_ns: float
 
     @property
-    def certain(self) -> Span:
-        """Return that span; an empty one ends before its start.
-
-        The look before its end belongs to what is left: to the edges belong two looks on average, the one before the
-        stretch ended and those from its start to the span, as to any other time so long.
-        """
-        return self.after_ns - self.length_ns, self.before_ns
-
-    def is_within(self, start_ns: int, end_ns: int) -> bool:
-        """Tell whether all of it lies between two moments for certain."""
-        return start_ns <= self.before_ns - self.length_ns and self.after_ns <= end_ns
+    def queued_known_ns(self) -> int:
+        """The part of ``queued_ns`` in which samples show whether the GIL was held."""
+        return self.queued_ns - self.queued_unknown_ns
 
 
-def unqueued(sample: Sample) -> Unqueued | None:
-    """Cut the time in the queue out of a watched batch of one thread; None where looks do not show when that was."""
-    threads = [thread for reading in sample.readings for thread in reading.threads]
-    if sample.trace is None or len(threads) != 1 or threads[0].run_queue_ns is None:
+def split_batch(batch: BatchReading) -> QueueSplit | None:
+    """Split a sampled batch of one thread; ``None`` if its samples or clocks do not show when the thread queued."""
+    if batch.gil is None or len(batch.lanes) != 1:
         return None
-    return without_queue(sample.trace, threads[0].start_ns, threads[0].end_ns, threads[0].run_queue_ns)
+    lane = batch.lanes[0]
+    if lane.run_queue_ns is None:
+        return None
+    return split(SampledWindow(batch.gil, lane.start_ns, lane.end_ns), lane.run_queue_ns)
 
 
-def without_queue(trace: GilTrace, start_ns: int, end_ns: int, told_ns: int) -> Unqueued | None:
-    """Cut out of the time between two moments when the watched thread queued for certain, of ``told_ns`` in all.
+def split(window: SampledWindow, queued_ns: int) -> QueueSplit | None:
+    """Split a window of one thread's time, in which it queued for ``queued_ns`` in all by its own clock.
 
-    A thread that queues can neither take the GIL nor give it back. So the look with which a certain span ends tells
-    whether the stretch was with the GIL, as do those within: the average, should other threads have passed it on. What
-    no look shows is unknown. None where looks do not tell how long the thread had queued.
+    The samples may begin before the window, so that a stretch of queueing which ended early in the window is seen. A
+    thread that queues can neither take the GIL nor release it. So the samples in a stretch show whether the GIL was
+    held for all of the stretch; their mean counts, in case other threads passed the GIL on. For a stretch without a
+    sample, this is unknown.
+
+    Returns:
+        ``None`` if the samples do not record how long the thread had queued.
+
     """
-    if not trace.queue_ns:
+    samples, start_ns, end_ns = window
+    if not samples.queue_ns:
         return None
     cut: list[Span] = []
     edges_held = held = 0.0
     unknown = known = 0
-    for one in _stretches(trace, start_ns, end_ns):
-        first, last = max(one.certain[0], start_ns, cut[-1][1] if cut else start_ns), min(one.certain[1], end_ns)
-        share = _held_share(trace, *one.certain) if one.certain[0] <= one.certain[1] else None
-        inside = one.is_within(start_ns, end_ns)
+    for length, before, after in _stretches(window):
+        # It queued for certain from (after - length) to before, wherever it ended; never, if that is not before.
+        first, last = max(after - length, start_ns, cut[-1][1] if cut else start_ns), min(before, end_ns)
+        share = _held_share(samples, after - length, before)
+        is_inside = start_ns <= before - length and after <= end_ns
         if share is not None and first < last:
+            # The sample at its end is left: so the edges have two samples on average, like any time of their length.
             cut.append((first, last))
-            length = one.length_ns if inside else last - first
-            held += length * share
-            edges_held += (length - (last - first)) * share
-            known += length
-        elif inside:
-            unknown += one.length_ns
-    unknown += max(0, told_ns - known - unknown)
-    queued_ns = min(known + unknown, end_ns - start_ns)
-    kept = [at for at, moment in enumerate(trace.at_ns) if start_ns <= moment <= end_ns and not _within(cut, moment)]
-    return Unqueued(
-        trace=GilTrace(
-            method=trace.method,
-            at_ns=tuple(trace.at_ns[at] - _before(cut, trace.at_ns[at]) for at in kept),
-            held=tuple(trace.held[at] for at in kept),
-            late_ns=tuple(trace.late_ns[at] for at in kept),
-            runnable=tuple(trace.runnable[at] for at in kept) if trace.runnable else (),
-            same_core=tuple(trace.same_core[at] for at in kept) if trace.same_core else (),
-        ),
-        start_ns=start_ns,
-        end_ns=end_ns - _before(cut, end_ns),
-        running_ns=end_ns - start_ns - queued_ns,
-        edges_held_ns=edges_held,
-        held_ns=held,
-        unknown_ns=min(unknown, queued_ns),
+            counted = length if is_inside else last - first
+            held += counted * share
+            edges_held += (counted - (last - first)) * share
+            known += counted
+        elif is_inside:
+            unknown += length
+    unknown += max(0, queued_ns - known - unknown)
+    queued_ns = min(known + unknown, window.duration_ns)
+    return QueueSplit(
+        rest=_without(window, cut),
+        rest_queued_held_ns=edges_held,
+        running_ns=window.duration_ns - queued_ns,
         queued_ns=queued_ns,
+        queued_unknown_ns=min(unknown, queued_ns),
+        queued_held_ns=held,
     )
 
 
-def _stretches(trace: GilTrace, start_ns: int, end_ns: int) -> Iterator[Stretch]:
-    """List when the watched thread queued, if some of it may have been between two moments, in order."""
-    for (before, after), (had, has) in zip(pairwise(trace.at_ns), pairwise(trace.queue_ns), strict=True):
+def _without(window: SampledWindow, cut: Sequence[Span]) -> SampledWindow:
+    """Return a window with spans cut out of its clock's time; ``holder``, ``switches`` and ``queue_ns`` are lost."""
+    samples = window.samples
+    kept = [at for at in window.inside if not _is_in(cut, samples.at_ns[at])]
+    lengths = list(accumulate((ended - begun for begun, ended in cut), initial=0))
+    rest = GilSamples(
+        method=samples.method,
+        at_ns=tuple(samples.at_ns[at] - _length_before(cut, lengths, samples.at_ns[at]) for at in kept),
+        held=tuple(samples.held[at] for at in kept),
+        late_ns=tuple(samples.late_ns[at] for at in kept),
+        runnable=tuple(samples.runnable[at] for at in kept) if samples.runnable else (),
+        same_core=tuple(samples.same_core[at] for at in kept) if samples.same_core else (),
+    )
+    return SampledWindow(rest, window.start_ns, window.end_ns - _length_before(cut, lengths, window.end_ns))
+
+
+def _stretches(window: SampledWindow) -> Iterator[tuple[int, int, int]]:
+    """Yield the length of each stretch in the run queue that may overlap the window, and two moments.
+
+    The stretch ended between these moments, which are those of two consecutive samples.
+    """
+    samples, start_ns, end_ns = window
+    for (before, after), (had, has) in zip(pairwise(samples.at_ns), pairwise(samples.queue_ns), strict=True):
         if has > had and after > start_ns and before < end_ns:
-            yield Stretch(has - had, before, after)
+            yield has - had, before, after
 
 
-def _held_share(trace: GilTrace, first_ns: int, last_ns: int) -> float | None:
-    """Return the share of the looks from one moment to another, both included, that found the GIL held."""
-    looks = range(bisect_left(trace.at_ns, first_ns), bisect_right(trace.at_ns, last_ns))
-    return sum(trace.held[at] for at in looks) / len(looks) if looks else None
+def _held_share(samples: GilSamples, first_ns: int, last_ns: int) -> float | None:
+    """Return the share of samples from one moment to another that found the GIL held; ``None`` without samples."""
+    inside = range(bisect_left(samples.at_ns, first_ns), bisect_right(samples.at_ns, last_ns))
+    return sum(samples.held[at] for at in inside) / len(inside) if inside else None
 
 
-def _within(spans: Sequence[Span], moment: int) -> bool:
-    """Tell whether a moment lies in one of some spans, whose starts and ends are both in order."""
+def _is_in(spans: Sequence[Span], moment: int) -> bool:
+    """Return whether a moment lies in one of the spans, whose starts and ends are both in order."""
     at = bisect_right(spans, moment, key=lambda span: span[0])
     return at > 0 and moment < spans[at - 1][1]
 
 
-def _before(spans: Sequence[Span], moment: int) -> int:
-    """Return how much of the spans lies before a moment, in nanoseconds."""
-    return sum(min(ended, moment) - begun for begun, ended in spans if begun < moment)
+def _length_before(spans: Sequence[Span], lengths: Sequence[int], moment: int) -> int:
+    """Return how much of the spans lies before a moment; ``lengths[i]`` is the length of the first ``i`` spans."""
+    at = bisect_left(spans, moment, key=lambda span: span[0])
+    if at == 0:
+        return 0
+    begun, ended = spans[at - 1]
+    return lengths[at - 1] + min(ended, moment) - begun

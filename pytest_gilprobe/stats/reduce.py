@@ -1,238 +1,298 @@
-"""From one probe's measurement to the three strategies' results."""
+"""Reduce one probe's measurement to a result for each strategy and one for the GIL."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilprobe.model import (
-    End,
-    Estimate,
-    Outcome,
-    ProcessesResult,
-    Sample,
-    SerialResult,
-    Strategy,
-    ThreadsResult,
-    TimeShares,
+from pytest_gilprobe.model.apart_readings import ApartReading
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.readings import End
+from pytest_gilprobe.model.results import Contrast, EventLoop, GilResult, StrategyResult, TimeShares
+from pytest_gilprobe.model.thresholds import EXTRA_CORES
+from pytest_gilprobe.model.words import SERIAL, Outcome
+from pytest_gilprobe.stats import (
+    dispatch,
+    estimates,
+    event_loop,
+    executors,
+    gil_result,
+    gil_share,
+    masking,
+    overlap,
+    rounds,
+    speedups,
+    time_shares,
 )
-from pytest_gilprobe.stats import doubt, estimates, pools, rounds, speedups, watched
-from pytest_gilprobe.thresholds import NATIVE_BUSY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pytest_gilprobe.model.machine import Machine
+    from pytest_gilprobe.model.readings import BatchReading, Measurement
+    from pytest_gilprobe.stats.estimates import Noise
+    from pytest_gilprobe.stats.masking import Pairs
+    from pytest_gilprobe.strategies.contract import Strategy
 
-    from pytest_gilprobe.model import Machine, Measurement
-
-UTILIZATION_NOISE = 0.02
-"""Standard deviation of a batch's CPU utilization that is assumed at the least: clocks are not read at one moment."""
-CEILING_SLACK = 1.1
-"""A measured thread speed-up may pass 1 / GIL-held fraction by this much before the ceiling takes over: both have
-errors."""
-
-Results = tuple[SerialResult, ThreadsResult, ProcessesResult]
+CEILING_SLACK = 1.05
+"""The factor by which a measured speed-up may exceed its ceiling before it is capped: both have errors."""
 
 
-def reduce(measurement: Measurement, machine: Machine) -> Results:
-    """Estimate everything that a report shows from the samples of all rounds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduced:
+    """The results of one probe: of each strategy, serial first, then the cheapest; of the GIL and the event loop."""
 
-    Raises `ValueError` without a complete serial batch.
+    results: Mapping[str, StrategyResult]
+    gil: GilResult
+    event_loop: EventLoop | None
+
+
+def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Strategy]) -> Reduced:
+    """Estimate everything that a report shows from the batches of all rounds.
+
+    ``strategies`` are the parallel strategies that exist for this workload, the cheapest first. Raises `ValueError` if
+    no round is complete.
     """
-    serial_samples = [one.serial for one in measurement.rounds]
-    less_queue = speedups.correctable(measurement, machine)
-    serial = _serial(measurement, serial_samples, less_queue=less_queue)
-    threads = _threads(measurement, machine, serial, less_queue=less_queue)
-    processes = _processes(measurement, machine, serial, less_queue=less_queue)
-    return serial, threads, processes
+    context = _Context.of(measurement, machine, strategies)
+    results = {SERIAL: context.serial}
+    for strategy in strategies:
+        results[strategy.name] = _parallel(strategy, context)
+    return Reduced(results=results, gil=context.gil, event_loop=context.event_loop)
 
 
-def _serial(measurement: Measurement, samples: Sequence[Sample], *, less_queue: bool) -> SerialResult:
-    per_call = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
-    cpu = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
-    utilization = estimates.centre([rounds.cpu_utilization(sample) for sample in samples], UTILIZATION_NOISE)
-    if rounds.may_queue_unseen(samples):
-        utilization = replace(utilization, high=1.0)
-    batches = [*samples, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
-    fraction = watched.while_running(watched.held_fraction(batches), [one for one in batches if one.trace is not None])
-    return SerialResult(
-        calls=sum(rounds.calls_in(sample) for sample in samples),
-        rounds=len(samples),
-        wall_s_per_call=estimates.positive_centre(per_call, estimates.LEAST_NOISE),
-        cpu_s_per_call=estimates.positive_centre(cpu, estimates.LEAST_NOISE),
-        cpu_utilization=_within(utilization, 0.0, 1.0),
-        gil_held_fraction=fraction,
-        gil_method=watched.method(batches) if fraction is not None else None,
-        longest_hold_s=watched.longest_hold_s([one.threads for one in measurement.rounds if one.threads is not None]),
-        run_queue_share=rounds.queue_share(samples),
-        native_cpu_share=sum(rounds.native_cpu_share(sample) for sample in samples) / len(samples),
-        first_call_s=measurement.first_call_s,
-        shares=_shares(samples, fraction, lanes=1),
+def pool_inputs(
+    strategy: Strategy, measurement: Measurement, machine: Machine, serial: StrategyResult, gil: GilResult
+) -> dispatch.PoolInputs:
+    """Return the inputs for predicting the speed-up in a strategy's executor."""
+    return dispatch.PoolInputs(
+        workers=measurement.workers,
+        serial=serial,
+        gil=gil,
+        gil_on=rounds.gil_was_on(measurement),
+        machine=machine,
+        costs=machine.costs.get(strategy.name),
+        transfer=dispatch.transfer_of(strategy, measurement),
     )
 
 
-def _threads(measurement: Measurement, machine: Machine, serial: SerialResult, *, less_queue: bool) -> ThreadsResult:
-    pairs = [(one.serial, one.threads) for one in measurement.rounds if one.threads is not None]
-    end = _end(measurement.threads_end, measurement, bool(pairs))
-    if end.outcome is not Outcome.OK:
-        return ThreadsResult(outcome=end.outcome, error=end.error, impossible=end.impossible)
-    samples = [sample for _, sample in pairs]
-    hidden = doubt.of(pairs, doubt.holding(serial, measurement), less_queue=less_queue)
-    ceiling = watched.ceiling(serial.gil_held_fraction)
-    noise = speedups.batch_noise(measurement, machine, less_queue=less_queue)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """The inputs that the results of all strategies have in common."""
 
-    lanes = speedups.lanes_of(pairs, less_queue=less_queue)
+    measurement: Measurement
+    machine: Machine
+    strategies: Sequence[Strategy]
+    less_queue: bool
+    noise: Noise
+    serial: StrategyResult
+    gil: GilResult
+    event_loop: EventLoop | None
 
-    def speedup_if(factors: Sequence[float] | None = None) -> Estimate:
-        found = speedups.estimated(pairs, noise, lanes, factors)
-        if ceiling is not None and speedups.is_busy(measurement):
-            found = speedups.capped(found, ceiling.high * CEILING_SLACK)
-        most = math.inf if ceiling is None else ceiling.high * CEILING_SLACK
-        return speedups.unbraked(speedups.in_room(found, measurement, machine), measurement, serial, most)
-
-    least, most = (speedup_if(factors) for factors in zip(*hidden, strict=True))
-    speedup = replace(speedup_if(), low=least.low, high=most.high)
-    in_pool, least_in_pool, most_in_pool = (
-        pools.of_threads(one, serial, machine, measurement.workers, gil=rounds.gil_was_on(measurement))
-        for one in (speedup, least, most)
-    )
-    fraction = watched.held_fraction(samples)
-    return ThreadsResult(
-        outcome=Outcome.OK,
-        speedup=speedup,
-        pool_speedup=in_pool,
-        pool_speedup_least=least_in_pool if _matters(hidden) else None,
-        pool_speedup_most=most_in_pool if _matters(hidden) else None,
-        wall_s_per_call=_per_call(samples, less_queue=less_queue),
-        cpu_s_per_call=_cpu_per_call(samples),
-        gil_held_fraction=fraction,
-        ceiling=ceiling.value if ceiling is not None else None,
-        hand_out_s_per_call=pools.hand_out_s(machine, Strategy.THREADS),
-        run_queue_share=rounds.queue_share(samples),
-        shares=_shares(samples, fraction, lanes=measurement.workers, serial=serial.shares),
-    )
-
-
-def _processes(
-    measurement: Measurement, machine: Machine, serial: SerialResult, *, less_queue: bool
-) -> ProcessesResult:
-    pairs = [(one.serial, one.processes) for one in measurement.rounds if one.processes is not None]
-    end = _end(measurement.processes_end, measurement, bool(pairs))
-    if end.outcome is not Outcome.OK:
-        return ProcessesResult(
-            outcome=end.outcome, error=end.error, start_up_s=measurement.start_up_s, impossible=end.impossible
+    @classmethod
+    def of(cls, measurement: Measurement, machine: Machine, strategies: Sequence[Strategy]) -> _Context:
+        less_queue = speedups.correctable(measurement, machine)
+        gil = gil_result.of(measurement, strategies)
+        return cls(
+            measurement=measurement,
+            machine=machine,
+            strategies=strategies,
+            less_queue=less_queue,
+            noise=speedups.batch_noise(measurement, machine, less_queue=less_queue),
+            serial=_serial(measurement, machine, gil, less_queue=less_queue),
+            gil=gil,
+            event_loop=event_loop.of(measurement),
         )
-    samples = [sample for _, sample in pairs]
-    lanes = speedups.lanes_of(pairs, less_queue=less_queue)
-    speedup = speedups.estimated(pairs, speedups.batch_noise(measurement, machine, less_queue=less_queue), lanes)
-    speedup = speedups.unbraked(speedups.in_room(speedup, measurement, machine), measurement, serial)
-    over, over_least, over_most = _over_threads(
-        measurement, machine, doubt.holding(serial, measurement), less_queue=less_queue
-    )
-    memory = [reading.peak_rss_bytes for sample in samples for reading in sample.readings]
-    return ProcessesResult(
-        outcome=Outcome.OK,
-        speedup=speedup,
-        over_threads=over,
-        over_threads_least=over_least,
-        over_threads_most=over_most,
-        pool_speedup=pools.of_processes(speedup, serial, machine, measurement.workers, measurement.transfer),
-        transfer_s_per_call=measurement.transfer.pipe_s if measurement.transfer is not None else None,
-        wall_s_per_call=_per_call(samples, less_queue=less_queue),
-        cpu_s_per_call=_cpu_per_call(samples),
-        start_up_s=measurement.start_up_s,
-        rss_bytes_per_worker=max((known for known in memory if known is not None), default=None),
-        hand_out_s_per_call=pools.hand_out_s(machine, Strategy.PROCESSES),
-        run_queue_share=rounds.queue_share(samples),
-        shares=_shares(samples, None, lanes=1),
+
+    def pairs(self, name: str) -> Pairs:
+        """Return a strategy's batches, each paired with the serial batch of the same round."""
+        return [(one.serial, one.batches[name]) for one in self.measurement.rounds if name in one.batches]
+
+
+# Serial calls and the GIL
+
+
+def _serial(measurement: Measurement, machine: Machine, gil: GilResult, *, less_queue: bool) -> StrategyResult:
+    batches = [one.serial for one in measurement.rounds]
+    utilization = time_shares.utilization(batches)
+    if rounds.may_queue_unseen(batches):
+        utilization = replace(utilization, high=1.0)
+    return replace(
+        _common(batches, less_queue=less_queue),
+        cpu_utilization=utilization,
+        first_call_s=measurement.first_call_s,
+        extra_cores=min(sum(map(rounds.extra_cores, batches)) / len(batches), max(0.0, machine.cpus - 1.0)),
+        shares=time_shares.of(batches, gil.held_fraction, lanes=1),
     )
 
 
-def _end(end: End, measurement: Measurement, tried: bool) -> End:  # noqa: FBT001 - private
-    """Turn *ok, but never tried* into *skipped*, with the reason."""
+# Parallel strategies
+
+
+def _parallel(strategy: Strategy, context: _Context) -> StrategyResult:
+    pairs = context.pairs(strategy.name)
+    end, start_up_s = _end(strategy.name, context.measurement, tried=bool(pairs)), None
+    own = context.measurement.apart.get(strategy.name, ApartReading())
+    if not strategy.one_process:
+        start_up_s = context.measurement.start_up_s if strategy.worker_main() is None else own.start_up_s
+    if end.outcome is not Outcome.OK:
+        ended = StrategyResult(outcome=end.outcome, error=end.error, impossible=end.impossible, start_up_s=start_up_s)
+        return replace(ended, extensions=own.extensions)
+    batches = [batch for _, batch in pairs]
+    gain = _gain(strategy, pairs, context)
+    executor = executors.of(pairs, gain.speedup, context.serial)
+    inputs = pool_inputs(strategy, context.measurement, context.machine, context.serial, context.gil)
+    inputs = replace(inputs, executor=executor)
+    in_pool, worst_in_pool, best_in_pool = (
+        None if one is None else strategy.in_pool(one, inputs) for one in (gain.speedup, gain.at_worst, gain.at_best)
+    )
+    found = replace(
+        _common(batches, less_queue=context.less_queue),
+        speedup=gain.speedup,
+        pool_speedup=in_pool,
+        pool_speedup_at_worst=worst_in_pool,
+        pool_speedup_at_best=best_in_pool,
+        over=_over_cheaper(strategy, context),
+        start_up_s=start_up_s,
+        dispatch_s_per_call=dispatch.dispatch_s(inputs.costs),
+        transfer_s_per_call=inputs.transfer.pipe_s if inputs.transfer is not None else None,
+        shares=_lane_shares(strategy, batches, context),
+        extensions=own.extensions,
+    )
+    return found if executor is None else executors.through(executor, found)
+
+
+def _end(name: str, measurement: Measurement, *, tried: bool) -> End:
+    """Return how a strategy ended: *skipped*, with the reason, if it is *ok* but was never tried."""
+    end = measurement.ends[name]
     if end.outcome is Outcome.OK and not tried:
         return End(outcome=Outcome.SKIPPED, error=measurement.out_of_time or "not tried")
     return end
 
 
-def _over_threads(
-    measurement: Measurement, machine: Machine, gil: doubt.Holding, *, less_queue: bool
-) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
-    """Compare processes with threads directly: as measured, at the least and at the most, where threads hide something.
+class _Gain(NamedTuple):
+    """A strategy's speed-up, and its bounds if what a busy machine hides counts against it or for it."""
 
-    None unless both were measured in some round, and mean what they say.
-    """
-    known = [
-        (one.serial, one.threads, one.processes)
-        for one in measurement.rounds
-        if one.threads is not None and one.processes is not None
-    ]
-    parallel_inside = rounds.width(measurement.rounds) > 1 + NATIVE_BUSY
-    if not known or (parallel_inside and speedups.is_busy(measurement)) or speedups.throttled(measurement):
-        return None, None, None
-    noise = speedups.batch_noise(measurement, machine, less_queue=less_queue)
-    in_threads = [(serial, threads) for serial, threads, _ in known]
-    in_processes = [(serial, processes) for serial, _, processes in known]
-    hidden = doubt.of(in_threads, gil, less_queue=less_queue)
-    lanes = speedups.lanes_of(in_threads, less_queue=less_queue)
-    lanes = lanes if lanes is speedups.lanes_of(in_processes, less_queue=less_queue) else speedups.Lanes.TOGETHER
-    pairs = [(threads, processes) for _, threads, processes in known]
-    least, most = (
-        speedups.estimated(pairs, noise, lanes, [1 / factor for factor in factors])
-        for factors in reversed(tuple(zip(*hidden, strict=True)))
+    speedup: Estimate
+    at_worst: Estimate | None = None
+    at_best: Estimate | None = None
+
+
+def _gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gain:
+    """Return a strategy's speed-up; the bounds are ``None`` where a busy machine hides nothing."""
+    if strategy.through_executor:
+        return _executors_gain(strategy, pairs, context)
+    if not strategy.one_process or strategy.one_thread or not context.less_queue:
+        lanes = speedups.lanes_of(pairs, less_queue=context.less_queue)
+        return _Gain(_limited(strategy, speedups.estimated(pairs, context.noise, lanes), context))
+    chosen = overlap.selected(pairs, context.measurement.bursts, strategy.name)
+    holding = masking.holding(context.gil, context.measurement, [batch for _, batch in pairs])
+    lanes = speedups.lanes_of(chosen, less_queue=True)
+    speedup, worst, best = (
+        _limited(strategy, one, context)
+        for one in (
+            speedups.estimated(chosen, context.noise, lanes),
+            overlap.certain(pairs, chosen, context.noise),
+            speedups.estimated(chosen, context.noise, lanes, masking.hidden(chosen, holding)),
+        )
     )
-    over = replace(speedups.estimated(pairs, noise, lanes), low=least.low, high=most.high)
-    return (over, least, most) if _matters(hidden) else (over, None, None)
+    queued = rounds.queue_share([batch for _, batch in chosen]) or 0.0
+    if queued > overlap.MOST_QUEUED:
+        best = _limited(strategy, replace(best, high=float(context.measurement.workers)), context)
+    speedup = replace(speedup, low=min(speedup.low, worst.low), high=max(speedup.high, best.high))
+    disturbed = queued > rounds.QUIET
+    return _Gain(speedup, worst, best) if disturbed else _Gain(speedup)
 
 
-def _matters(hidden: Sequence[tuple[float, float]]) -> bool:
-    """Tell whether a busy machine may have hidden anything in some round."""
-    return any(factors != (1.0, 1.0) for factors in hidden)
+def _executors_gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gain:
+    """Return the speed-up in a named executor; at worst, none of its workers' queueing was other programs' doing."""
+    lanes = speedups.Lanes.COUPLED if context.less_queue else speedups.Lanes.QUEUEING
+    found, raw = (
+        _limited(strategy, speedups.estimated(some, context.noise, lanes), context)
+        for some in (pairs, [(base, executors.with_queueing(batch)) for base, batch in pairs])
+    )
+    found = replace(found, low=min(found.low, raw.low))
+    disturbed = (rounds.queue_share([batch for _, batch in pairs]) or 0.0) > rounds.QUIET_BESIDE
+    return _Gain(found, raw, found) if disturbed else _Gain(found)
 
 
-def _per_call(samples: Sequence[Sample], *, less_queue: bool) -> Estimate:
-    values = [rounds.s_per_call(sample, less_queue=less_queue) for sample in samples]
-    return estimates.positive_centre(values, estimates.LEAST_NOISE)
+def _limited(strategy: Strategy, found: Estimate, context: _Context) -> Estimate:
+    """Return a speed-up within what the GIL, the CPUs, the number of workers and a quota allow.
 
-
-def _cpu_per_call(samples: Sequence[Sample]) -> Estimate:
-    values = [max(rounds.totals_s(sample)[1], 1e-9) / rounds.calls_in(sample) for sample in samples]
-    return estimates.positive_centre(values, estimates.LEAST_NOISE)
-
-
-def _within(estimate: Estimate, least: float, most: float) -> Estimate:
-    low, value, high = (min(most, max(least, one)) for one in (estimate.low, estimate.value, estimate.high))
-    return Estimate(value=value, low=low, high=high, confidence=estimate.confidence)
-
-
-def _shares(
-    samples: Sequence[Sample], fraction: Estimate | None, *, lanes: int, serial: TimeShares | None = None
-) -> TimeShares | None:
-    """Split the time of one thread (of ``lanes`` that share a GIL) into what it was spent on.
-
-    ``serial``, for threads: what one thread alone is blocked for is its own waiting; what it is blocked for beyond
-    that is put down to the GIL, up to the time for which another thread held it.
+    What contradicts the ceiling or the number of workers on a quiet machine is left for the judge to see.
     """
-    wall = cpu = queue = 0.0
-    for sample in samples:
-        sample_wall, sample_cpu, sample_queue = rounds.totals_s(sample)
-        wall, cpu, queue = wall + sample_wall, cpu + sample_cpu, queue + (sample_queue or 0.0)
-    if wall <= 0:
+    measurement, ceiling = context.measurement, strategy.ceiling(context.gil, context.event_loop)
+    workers = executors.at_once(context.pairs(strategy.name), context.measurement.workers)
+    most = math.inf if ceiling is None else ceiling.high * CEILING_SLACK
+    if speedups.is_busy(measurement) or found.low <= most * speedups.BEYOND_CEILING:
+        found = dispatch.capped(found, most)
+    if not speedups.beyond(found, workers):
+        found = dispatch.capped(found, workers)
+    within = speedups.within_room(found, measurement, context.machine)
+    return speedups.without_quota(within, measurement, context.serial, most)
+
+
+def _over_cheaper(strategy: Strategy, context: _Context) -> dict[str, Contrast]:
+    """Compare a strategy with each cheaper one tried in the same rounds; empty if the comparison would mislead."""
+    parallel_inside = rounds.width(context.measurement.rounds) > 1 + EXTRA_CORES
+    if (parallel_inside and speedups.is_busy(context.measurement)) or speedups.throttled(context.measurement):
+        return {}
+    found = {}
+    for cheaper in context.strategies[: context.strategies.index(strategy)]:
+        contrast = _contrast(cheaper, strategy, context)
+        if contrast is not None and context.measurement.ends[cheaper.name].outcome is Outcome.OK:
+            found[cheaper.name] = contrast
+    return found
+
+
+def _contrast(cheaper: Strategy, dearer: Strategy, context: _Context) -> Contrast | None:
+    both = [one for one in context.measurement.rounds if cheaper.name in one.batches and dearer.name in one.batches]
+    if not both:
         return None
-    told = rounds.queue_share(samples) is not None
-    total = max(wall, cpu + queue)
-    on_cpu, in_queue = cpu / total, queue / total
-    blocked = max(0.0, 1 - on_cpu - in_queue)
-    holding = None if fraction is None else min(fraction.value / lanes, on_cpu)
-    waiting = None
-    if serial is not None and fraction is not None:
-        own = serial.blocked * on_cpu / serial.cpu if serial.cpu > 0 else blocked
-        waiting = min(max(0.0, blocked - own), fraction.value)
-    return TimeShares(
-        cpu=on_cpu,
-        cpu_with_gil=holding,
-        cpu_without_gil=None if holding is None else on_cpu - holding,
-        gil_wait=waiting,
-        blocked=blocked,
-        run_queue=in_queue if told else None,
+    pairs = [(one.batches[cheaper.name], one.batches[dearer.name]) for one in both]
+    base, beside = ([(one.serial, one.batches[name]) for one in both] for name in (cheaper.name, dearer.name))
+    lanes = speedups.lanes_of(base, less_queue=context.less_queue)
+    if lanes is not speedups.lanes_of(beside, less_queue=context.less_queue):
+        lanes = speedups.Lanes.COUPLED
+    direct = speedups.estimated(pairs, context.noise, lanes)
+    one, other = (
+        _gain(cheaper, context.pairs(cheaper.name), context),
+        _gain(dearer, context.pairs(dearer.name), context),
     )
+    if (one.at_worst, other.at_worst) == (None, None):
+        return Contrast(ratio=direct)
+    at_worst = estimates.quotient(other.at_worst or other.speedup, one.at_best or one.speedup)
+    at_best = estimates.quotient(other.at_best or other.speedup, one.at_worst or one.speedup)
+    ratio = estimates.quotient(other.speedup, one.speedup)
+    ratio = replace(ratio, low=min(ratio.low, at_worst.low), high=max(ratio.high, at_best.high))
+    return Contrast(ratio=ratio, at_worst=at_worst, at_best=at_best)
+
+
+# What every strategy reports
+
+
+def _common(batches: Sequence[BatchReading], *, less_queue: bool) -> StrategyResult:
+    """Return the part of a result that is measured in the same way for every strategy."""
+    per_call = [rounds.s_per_call(batch, less_queue=less_queue) for batch in batches]
+    cpu = [max(rounds.totals_s(batch)[1], 1e-9) / rounds.calls_in(batch) for batch in batches]
+    workers = [worker for batch in batches for worker in batch.workers]
+    memory = [worker.peak_rss_bytes for worker in workers if worker.peak_rss_bytes is not None]
+    faults = [worker.page_faults for worker in workers]
+    calls = sum(map(rounds.calls_in, batches))
+    return StrategyResult(
+        outcome=Outcome.OK,
+        calls=calls,
+        rounds=len(batches),
+        wall_s_per_call=estimates.positive_centre(per_call, estimates.LEAST_NOISE),
+        cpu_s_per_call=estimates.positive_centre(cpu, estimates.LEAST_NOISE),
+        cpu_utilization=time_shares.utilization(batches),
+        run_queue_share=rounds.queue_share(batches),
+        page_faults_per_call=None if None in faults else sum(one or 0 for one in faults) / calls,
+        rss_bytes_per_worker=max(memory, default=None),
+    )
+
+
+def _lane_shares(strategy: Strategy, batches: Sequence[BatchReading], context: _Context) -> TimeShares | None:
+    if not strategy.one_process:
+        return time_shares.of(batches, None, lanes=1)
+    held = gil_share.held_fraction(batches)
+    return time_shares.of(batches, held, lanes=context.measurement.workers, serial=context.serial.shares)

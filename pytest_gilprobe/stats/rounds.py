@@ -1,4 +1,4 @@
-"""What samples and rounds tell by themselves: times per call, shares, whether a round was quiet. Pure functions."""
+"""Compute the figures of single batches and rounds: times per call, shares, whether a round was quiet."""
 
 from __future__ import annotations
 
@@ -8,160 +8,151 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_gilprobe.model import Measurement, Round, Sample
+    from pytest_gilprobe.model.readings import BatchReading, Measurement, Round
 
 QUIET = 0.05
-"""Run-queue share of a batch up to which no other program is taken to have disturbed it."""
+"""Run-queue share of a batch up to which other programs are assumed not to have disturbed the batch."""
 QUIET_BESIDE = 0.15
-"""The same for batches that use every CPU at once, which the watching parent and the system's first placing of threads
-also disturb: up to 0.1 on an idle machine of two. It is taken out, and errs by `NOISE_OF_QUEUEING` of it."""
+"""`QUIET` for batches that use every CPU, which the sampling parent and the system's first placing of threads also
+disturb: up to 0.1 on an idle machine of two CPUs. This queueing is taken out, with an error of `NOISE_OF_QUEUEING` of
+it."""
 AGREEMENT = 0.12
-"""How far times of calls that should be alike may differ in a quiet round: four times the least noise."""
+"""Largest relative difference in a quiet round between times that should be alike: four times the least noise."""
 OTHERS = 0.05
-"""Share of its time for which other threads of the process must compute to count: less is the clocks' grain."""
+"""Least share of a call's time for which other threads of the process must compute to count: the clocks' resolution."""
 CROWDED = 0.1
-"""CPUs are crowded when less than this share of their time is idle, and more than it other programs': the kernel counts
-CPU time in steps of 10 ms, about a tenth of a batch of 50 ms on two CPUs."""
+"""CPUs are crowded if less than this share of their time is idle, and more than this share is used by other programs:
+the kernel counts CPU time in steps of 10 ms, about a tenth of a batch of 50 ms on two CPUs."""
 WOKEN_LONGER = 2.0
-"""A thread that wakes up into the run queue is taken to stay there for so many times as long as one that was pushed off
-its CPU, at the most: a scheduler that shares fairly keeps it waiting no longer, and most let it go first."""
+"""A thread that wakes up into the run queue is assumed to stay there for at most this many times as long as a thread
+that was pushed off its CPU: a fair scheduler keeps it waiting no longer, and most let it run first."""
 COMPUTES_ALL = 0.8
-"""CPU utilization from which a thread's own CPU time measures one core."""
+"""CPU utilization above which a thread's own CPU time measures one core."""
 
 
-def calls_in(sample: Sample) -> int:
-    """Count a sample's calls over all threads and workers."""
-    return sum(thread.calls for reading in sample.readings for thread in reading.threads)
+def calls_in(batch: BatchReading) -> int:
+    """Return the number of a batch's calls, summed over all lanes (its threads or processes)."""
+    return sum(lane.calls for lane in batch.lanes)
 
 
-def span_s(sample: Sample, *, less_queue: bool, holding: float = 0.0) -> float:
-    """Return a batch's wall time in seconds: from the first start to the last end.
+def span_s(batch: BatchReading, *, less_queue: bool) -> float:
+    """Return a batch's wall time in seconds: from the first start to the last end of its lanes (threads, processes).
 
-    With ``less_queue``, each thread's end is moved forward by the time that it was runnable without running: the span
-    as it would be if nobody else wanted the CPUs. ``holding``, from 0 to 1, is the share of their CPU time for which
-    the other threads hold a lock that it needs: queueing during that time is not taken out. Never less than the
-    longest CPU time of a thread.
+    With ``less_queue``, each lane's end is moved earlier by the time for which it was runnable without running: the
+    result is the span as if no other program wanted the CPUs. The result is never less than the longest CPU time of a
+    lane.
     """
-    threads = [thread for reading in sample.readings for thread in reading.threads]
-    first = min(thread.start_ns for thread in threads)
-    busy = sum(thread.cpu_ns for thread in threads)
-    last = max(
-        thread.end_ns - max(0.0, (thread.run_queue_ns or 0) - holding * (busy - thread.cpu_ns))
-        if less_queue
-        else thread.end_ns
-        for thread in threads
-    )
-    return max(last - first, *(thread.cpu_ns for thread in threads), 1) / 1e9
+    lanes = batch.lanes
+    ends = [lane.end_ns - ((lane.run_queue_ns or 0) if less_queue else 0) for lane in lanes]
+    span_ns = max(ends) - min(lane.start_ns for lane in lanes)
+    return max(span_ns, *(lane.cpu_ns for lane in lanes), 1) / 1e9
 
 
-def s_per_call(sample: Sample, *, less_queue: bool) -> float:
-    """Return a batch's span per call, all threads' and workers' calls counted: the reciprocal of its throughput."""
-    return span_s(sample, less_queue=less_queue) / calls_in(sample)
+def s_per_call(batch: BatchReading, *, less_queue: bool) -> float:
+    """Return a batch's span in seconds divided by the calls of all its lanes: the reciprocal of its throughput."""
+    return span_s(batch, less_queue=less_queue) / calls_in(batch)
 
 
-def s_per_call_apart(sample: Sample) -> float:
-    """Return a batch's time per call as a pool has it whose lanes do not hinder each other, queueing taken out.
+def s_per_call_apart(batch: BatchReading) -> float:
+    """Return the time per call of an executor whose lanes do not hinder each other, queueing taken out.
 
-    A pool hands the next call to whoever is done, so its throughput is the sum of its lanes'; a batch, whose lanes have
-    equal numbers of calls, lasts as long as the slowest.
+    A lane is one thread or process. An executor gives the next call to a free lane, so its throughput is the sum of its
+    lanes' throughputs; a batch, whose lanes have equal numbers of calls, lasts as long as its slowest lane.
     """
-    threads = [thread for reading in sample.readings for thread in reading.threads]
-    return 1 / sum(thread.calls / lane_s for thread, lane_s in zip(threads, lanes_s(sample), strict=True))
+    return 1 / sum(lane.calls / lane_s for lane, lane_s in zip(batch.lanes, lanes_s(batch), strict=True))
 
 
-def totals_s(sample: Sample) -> tuple[float, float, float | None]:
-    """Return wall, CPU and run-queue seconds, each summed over all threads; the last is None where untold."""
-    threads = [thread for reading in sample.readings for thread in reading.threads]
-    wall = sum(thread.end_ns - thread.start_ns for thread in threads) / 1e9
-    cpu = sum(thread.cpu_ns for thread in threads) / 1e9
-    waits = [thread.run_queue_ns for thread in threads]
-    queue = None if None in waits else sum(wait or 0 for wait in waits) / 1e9
-    return wall, cpu, None if queue is None else min(queue, wall)
+def totals_s(batch: BatchReading) -> tuple[float, float, float | None]:
+    """Return wall, CPU and run-queue seconds, each summed over all lanes; run-queue is ``None`` if not fully known."""
+    wall = sum(lane.end_ns - lane.start_ns for lane in batch.lanes) / 1e9
+    cpu = sum(lane.cpu_ns for lane in batch.lanes) / 1e9
+    queued = [lane.run_queue_ns for lane in batch.lanes]
+    if None in queued:
+        return wall, cpu, None
+    return wall, cpu, min(sum(one or 0 for one in queued) / 1e9, wall)
 
 
-def cpu_utilization(sample: Sample) -> float:
-    """Return CPU time / (wall time - run-queue time), per thread: 0 waits, 1 computes, never above 1.
+def running_s(batch: BatchReading) -> tuple[float, float]:
+    """Return the seconds for which lanes did not queue for a CPU, and their CPU seconds, summed over all lanes."""
+    wall, cpu, queue = totals_s(batch)
+    return max(wall - (queue or 0.0), 1e-9), cpu
 
-    CPU time is the process's where other threads computed for the caller: a call that hands its work to a thread and
-    waits for it computes. A difference below `OTHERS` is the clocks' grain.
+
+def cpu_utilization(batch: BatchReading) -> float:
+    """Return CPU time / (wall time - run-queue time), per lane: 0 waits, 1 computes, never above 1.
+
+    If other threads computed for the caller, the CPU time is that of the process: a call that hands its work to a
+    thread and waits for the result computes. A difference below `OTHERS` is the clocks' resolution and is ignored.
     """
-    wall, cpu, queue = totals_s(sample)
-    running = max(wall - (queue or 0.0), cpu, 1e-9)
-    whole = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
+    unqueued, cpu = running_s(batch)
+    running, whole = max(unqueued, cpu), _process_cpu_s(batch)
     return min(1.0, (whole if whole - cpu > running * OTHERS else cpu) / running)
 
 
-def may_queue_unseen(samples: Sequence[Sample]) -> bool:
-    """Tell whether serial calls may have queued for a CPU where nobody saw it.
+def _process_cpu_s(batch: BatchReading) -> float:
+    return sum(worker.process_cpu_ns for worker in batch.workers) / 1e9
 
-    Only the thread that makes a call tells how long it queued, and not on every system. What computes in other threads
-    for it may queue unseen where other programs took their part of the CPUs and left next to nothing idle.
+
+def may_queue_unseen(batches: Sequence[BatchReading]) -> bool:
+    """Return whether serial calls may have queued for a CPU unseen by any clock.
+
+    Only the thread that makes a call records how long it queued, and not on every system. Its helper threads may queue
+    unseen if other programs use a part of the CPUs and next to nothing is left idle.
     """
-    wall, cpu, queue = (sum(parts) for parts in zip(*map(_known_s, samples), strict=True))
-    whole = sum(reading.process_cpu_ns for sample in samples for reading in sample.readings) / 1e9
-    untold = queue_share(samples) is None
-    if not untold and whole - cpu <= max(wall - queue, cpu) * OTHERS:
+    running, cpu = (sum(parts) for parts in zip(*map(running_s, batches), strict=True))
+    helpers_cpu = sum(map(_process_cpu_s, batches)) - cpu
+    if queue_share(batches) is not None and helpers_cpu <= max(running, cpu) * OTHERS:
         return False
-    readings = [reading for sample in samples for reading in sample.readings]
-    cpus, idle = sum(one.cpus_ns for one in readings), sum(one.cpus_idle_ns for one in readings)
-    own = sum(one.process_cpu_ns + one.children_cpu_ns for one in readings)
+    workers = [worker for batch in batches for worker in batch.workers]
+    cpus, idle = sum(one.cpus_ns for one in workers), sum(one.cpus_idle_ns for one in workers)
+    own = sum(one.process_cpu_ns + one.children_cpu_ns for one in workers)
     return cpus > 0 and idle < cpus * CROWDED and cpus - idle - own > cpus * CROWDED
 
 
-def _known_s(sample: Sample) -> tuple[float, float, float]:
-    wall, cpu, queue = totals_s(sample)
-    return wall, cpu, queue or 0.0
-
-
-def queue_share(samples: Sequence[Sample]) -> float | None:
-    """Return the share of wall time for which the samples' threads were runnable but not running."""
+def queue_share(batches: Sequence[BatchReading]) -> float | None:
+    """Return the share of wall time for which lanes were runnable but not running; ``None`` if unknown for a lane."""
     wall = queue = 0.0
-    for sample in samples:
-        sample_wall, _, sample_queue = totals_s(sample)
-        if sample_queue is None:
+    for batch in batches:
+        batch_wall, _, batch_queue = totals_s(batch)
+        if batch_queue is None:
             return None
-        wall, queue = wall + sample_wall, queue + sample_queue
+        wall, queue = wall + batch_wall, queue + batch_queue
     return queue / wall if wall else None
 
 
-def woken_share(samples: Sequence[Sample]) -> float:
-    """Return the largest share of the samples' queueing that began when a thread woke up; the rest, when it ran.
+def woken_share(batches: Sequence[BatchReading]) -> float:
+    """Return the largest share of the batches' queueing that may have begun when a thread woke up, from 0 to 1.
 
-    All of it where the system does not tell.
+    The rest of the queueing began when the thread was pushed off its CPU. The share is 1 if the system does not show
+    it.
     """
-    threads = [thread for sample in samples for reading in sample.readings for thread in reading.threads]
-    if any(thread.waits is None or thread.preemptions is None for thread in threads):
+    lanes = [lane for batch in batches for lane in batch.lanes]
+    if any(lane.waits is None or lane.preemptions is None for lane in lanes):
         return 1.0
-    woken = sum(thread.waits or 0 for thread in threads) * WOKEN_LONGER
-    pushed_off = sum(thread.preemptions or 0 for thread in threads)
+    woken = sum(lane.waits or 0 for lane in lanes) * WOKEN_LONGER
+    pushed_off = sum(lane.preemptions or 0 for lane in lanes)
     return woken / (woken + pushed_off) if woken + pushed_off else 1.0
 
 
-def native_cpu_share(sample: Sample) -> float:
-    """Return how many cores more than one a serial batch kept busy: 0 none, 1 one more.
+def extra_cores(batch: BatchReading) -> float:
+    """Return how many cores beyond the first a serial batch kept busy with threads of its own: 0 if none."""
+    return max(0.0, cores_used(batch) - 1.0)
 
-    Those are its own threads: native helpers, or a pool that the call starts. Never negative.
+
+def cores_used(batch: BatchReading) -> float:
+    """Return how many cores a serial batch used: above 1 if helper threads computed too, below 1 if it waited.
+
+    The result is the CPU time of the process, divided by the calling thread's own CPU time if that thread computed
+    nearly all the time (`COMPUTES_ALL`), else by its wall time less its time in the run queue. CPU time is preferred
+    because other programs on the machine do not blur it.
     """
-    return max(0.0, cores_used(sample) - 1.0)
+    running, cpu = running_s(batch)
+    return _process_cpu_s(batch) / (cpu if cpu > running * COMPUTES_ALL else running)
 
 
-def cores_used(sample: Sample) -> float:
-    """Return how many cores a serial batch kept busy, or would have: 1 computes, more has native helper threads.
-
-    What one core is, the calling thread tells by its own CPU time if it computes all the while, else by the time for
-    which it was not queueing: of the two clocks the first is not blurred by other programs.
-    """
-    wall, cpu, queue = totals_s(sample)
-    total = sum(reading.process_cpu_ns for reading in sample.readings) / 1e9
-    running = max(wall - (queue or 0.0), 1e-9)
-    return total / (cpu if cpu > running * COMPUTES_ALL else running)
-
-
-def children_share(sample: Sample) -> float:
-    """Return how many cores child processes of a serial batch kept busy: 0 none, 1 one all the time."""
-    wall, _, queue = totals_s(sample)
-    children = sum(reading.children_cpu_ns for reading in sample.readings) / 1e9
-    return children / max(wall - (queue or 0.0), 1e-9)
+def children_share(batch: BatchReading) -> float:
+    """Return how many cores the child processes of a serial batch kept busy: 0 if none, 1 if one all the time."""
+    return sum(worker.children_cpu_ns for worker in batch.workers) / 1e9 / running_s(batch)[0]
 
 
 def width(seen: Sequence[Round]) -> float:
@@ -174,70 +165,75 @@ def children_width(seen: Sequence[Round]) -> float:
     return median(children_share(one.serial) for one in seen)
 
 
-def lane_s_per_call(sample: Sample) -> float:
-    """Return the wall time of one call as the thread that makes it sees it, its time in the run queue taken out."""
-    wall, cpu, queue = totals_s(sample)
-    return max(wall - (queue or 0.0), cpu, 1e-9) / calls_in(sample)
+def lane_s_per_call(batch: BatchReading) -> float:
+    """Return the mean wall time of one call in its own thread, in seconds, less its time in the run queue."""
+    return max(running_s(batch)) / calls_in(batch)
 
 
-def lanes_s(sample: Sample) -> list[float]:
-    """Return the wall time of each thread's whole batch in seconds, its time in the run queue taken out."""
-    threads = [thread for reading in sample.readings for thread in reading.threads]
-    walls = [(thread.end_ns - thread.start_ns - (thread.run_queue_ns or 0)) / 1e9 for thread in threads]
-    return [max(wall, thread.cpu_ns / 1e9, 1e-9) for wall, thread in zip(walls, threads, strict=True)]
+def lanes_s(batch: BatchReading) -> list[float]:
+    """Return the wall time in seconds of each lane (thread or process) of a batch, less its time in the run queue."""
+    return [max(lane.end_ns - lane.start_ns - (lane.run_queue_ns or 0), lane.cpu_ns, 1) / 1e9 for lane in batch.lanes]
 
 
-def waits_per_call(sample: Sample) -> float | None:
-    """Return how often a call made its thread wait, in voluntary context switches; None where untold."""
-    waits = [thread.waits for reading in sample.readings for thread in reading.threads]
-    return None if None in waits else sum(wait or 0 for wait in waits) / calls_in(sample)
+def waits_per_call(batch: BatchReading) -> float | None:
+    """Return how often one call made its thread wait, in voluntary context switches; ``None`` if unknown."""
+    waits = [lane.waits for lane in batch.lanes]
+    return None if None in waits else sum(wait or 0 for wait in waits) / calls_in(batch)
 
 
 def gil_was_on(measurement: Measurement) -> bool:
-    """Tell whether the GIL was on when serial calls or threads ran: from the start, or since an import switched it on.
+    """Return whether the GIL was on while calls ran: from the start, or since an import switched it on.
 
-    No reading at all says what the start says.
+    If no reading shows the GIL on, its state at the start counts.
     """
-    samples = [sample for one in measurement.rounds for sample in (one.serial, one.threads) if sample is not None]
-    readings = [reading for sample in samples for reading in sample.readings]
-    return measurement.gil_on_at_start or any(reading.gil_enabled for reading in readings)
+    readings = (
+        worker.gil_enabled
+        for one in measurement.rounds
+        for batch in one.batches.values()
+        if batch is one.serial or not batch.apart
+        for worker in batch.workers
+    )
+    return measurement.gil_on_at_start or any(readings)
 
 
 def is_unqueued(one: Round) -> bool:
-    """Tell whether the serial batch of a round had the CPUs that it wanted."""
+    """Return whether the serial batch of a round hardly queued for a CPU; true if its queueing is unknown."""
     share = queue_share([one.serial])
     return share is None or share <= QUIET
 
 
 def is_quiet(one: Round) -> bool:
-    """Tell whether nothing is seen to have disturbed a round.
+    """Return whether no disturbance of a round is seen.
 
-    Three things must agree: no thread queued for more than `QUIET` of its time, or `QUIET_BESIDE` where all workers
-    ran at once; each process, which shares nothing with the others, took as long as the serial batch, or calls are not
-    alike; and no call was faster beside others than alone. A round that fails may just be a workload whose calls
-    hinder each other: so a disturbed round is no reason to drop it, but to want more.
+    Three conditions must hold. No batch queued for more than a share of its time: `QUIET` if serial, `QUIET_BESIDE` if
+    parallel. Each lane with a process of its own, which shares nothing with other lanes, took as long as the serial
+    batch. No call was faster beside others than alone. A workload whose calls hinder each other may also fail them: so
+    a disturbed round is kept, and is a reason for more rounds.
     """
     if not is_unqueued(one):
         return False
-    parallel = [sample for sample in (one.threads, one.processes) if sample is not None]
-    if any((queue_share([sample]) or 0.0) > QUIET_BESIDE for sample in parallel):
+    parallel = one.bare.values()
+    if any((queue_share([batch]) or 0.0) > QUIET_BESIDE for batch in parallel):
         return False
-    if one.processes is not None and not alike([*lanes_s(one.serial), *lanes_s(one.processes)]):
+    if any(batch.apart and not alike([*lanes_s(one.serial), *lanes_s(batch)]) for batch in parallel):
         return False
-    return all(lane_s_per_call(one.serial) <= lane_s_per_call(sample) * (1 + AGREEMENT) for sample in parallel)
+    return all(lane_s_per_call(one.serial) <= lane_s_per_call(batch) * (1 + AGREEMENT) for batch in parallel)
 
 
 def like_serial_s(one: Round) -> list[float]:
     """List the wall times of a round's batches that should be alike, in seconds, each less its time in the run queue.
 
-    The serial batch and those of processes, which share nothing, should; threads' stand beside them where they are,
-    since threads that hinder each other are no noise.
+    The serial batch and lanes (threads, processes) with processes of their own, which share nothing, should be alike.
+    Lanes that share a process are included only if they are alike too, since lanes that hinder each other are not
+    noise.
     """
-    apart = [*lanes_s(one.serial), *(lanes_s(one.processes) if one.processes is not None else [])]
-    together = [*apart, *(lanes_s(one.threads) if one.threads is not None else [])]
-    return together if alike(together) else apart
+    apart = lanes_s(one.serial)
+    shared: list[float] = []
+    for batch in one.bare.values():
+        (apart if batch.apart else shared).extend(lanes_s(batch))
+    return apart + shared if alike(apart + shared) else apart
 
 
 def alike(values: Sequence[float]) -> bool:
-    """Tell whether times differ by no more than `AGREEMENT`."""
+    """Return whether the largest of the times exceeds the smallest by at most the share `AGREEMENT`."""
     return max(values) <= min(values) * (1 + AGREEMENT)

@@ -1,1 +1,1 @@
-"""Worker processes: what they are told, what they run, and how the parent keeps them."""
+"""Worker processes, which call workloads, and the messages between them and pytest's own process."""

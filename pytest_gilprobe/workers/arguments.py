@@ -1,65 +1,237 @@
-"""The parent's session, as a worker must run it again."""
+"""Copy the arguments of a call in the same process, and find out whether a call has changed them.
+
+A copy is made by pickling, within limits of size and time, with exceptions for what every thread of a process shares
+anyway: functions, classes and modules are not copied, and a lock becomes a new, unlocked lock. What cannot be pickled
+otherwise, such as a socket, cannot be compared.
+"""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+import io
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pytest_gilprobe.observe import clocks
 
-    import pytest
+MOST_BYTES = 32 * 2**20
+"""Most bytes of one call's pickled arguments that are kept."""
+MOST_S = 0.25
+"""Most seconds for which one call's arguments are pickled."""
+_LOCKS: dict[type, Callable[[], object]] = {
+    type(threading.Lock()): threading.Lock,
+    type(threading.RLock()): threading.RLock,
+}
+_CONSTANT = (str, bytes, int, float, complex, bool, type(None), type, FunctionType, ModuleType, range)
+"""Types of arguments that no call can change."""
 
-    from pytest_gilprobe.workers.protocol import WorkerSpec
+
+class NotCopiedError(Exception):
+    """Raised if an argument cannot be copied; the text says why."""
 
 
-def spec_for(
-    config: pytest.Config, items: Sequence[pytest.Item], gil_switched_on_by: tuple[str, ...] = ()
-) -> WorkerSpec:
-    """Describe the session that a worker must run so that it collects just ``items``, under the same node ids.
+class _Limit:
+    """The bytes and the time that are left for pickling."""
 
-    ``folder`` is left empty; each worker gets its own.
+    def __init__(self) -> None:
+        self._bytes = MOST_BYTES
+        self._until_ns = clocks.perf_counter_ns() + round(MOST_S * 1e9)
+
+    def spend(self, number: int) -> None:
+        self._bytes -= number
+        if self._bytes < 0:
+            msg = f"it takes more than {MOST_BYTES // 2**20} MiB"
+            raise NotCopiedError(msg)
+        if clocks.perf_counter_ns() > self._until_ns:
+            msg = f"to copy it takes more than {MOST_S:g} s"
+            raise NotCopiedError(msg)
+
+
+class _Pieces:
+    """A file that keeps what is written to it, within a limit."""
+
+    def __init__(self, limit: _Limit) -> None:
+        self._limit = limit
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes | memoryview) -> int:
+        self._limit.spend(len(piece))
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def whole(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+def _shared(number: int) -> object:
+    """Stand for a shared object in a pickle; `_Unpickler` replaces it."""
+    raise NotImplementedError(number)
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles everything but the objects that it adds to ``shared``, by their `id`."""
+
+    def __init__(self, file: _Pieces, shared: dict[int, Any]) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._shared = shared
+
+    def reducer_override(self, thing: Any) -> Any:
+        if type(thing) in _LOCKS:
+            return _LOCKS[type(thing)], ()
+        if isinstance(thing, type | FunctionType | ModuleType):
+            if thing is _shared or any(thing is lock for lock in _LOCKS.values()):
+                return NotImplemented
+            self._shared[id(thing)] = thing
+            return _shared, (id(thing),)
+        if hasattr(type(thing), "__del__") and not isinstance(thing, io.IOBase):
+            msg = f"{type(thing).__qualname__} has a __del__, which a copy would run, too"
+            raise NotCopiedError(msg)
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads what `_Pickler` wrote in this process."""
+
+    def __init__(self, file: io.BytesIO, shared: Mapping[int, Any]) -> None:
+        super().__init__(file)
+        self._shared = shared
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self._shared.__getitem__ if (module, name) == (__name__, "_shared") else super().find_class(module, name)
+
+
+class _Kept(Protocol):
+    """The former state of one argument."""
+
+    single: bool
+
+    def changed(self) -> bool:
+        """Return whether the argument differs from its former state."""
+
+    def copied(self) -> Any:
+        """Return the argument as it was."""
+
+
+class _Constant:
+    """An argument that no call can change."""
+
+    single = False
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def changed(self) -> bool:
+        return False
+
+    def copied(self) -> Any:
+        return self._value
+
+
+class _Pickled:
+    """An argument that can be pickled."""
+
+    single = False
+
+    def __init__(self, value: Any, limit: _Limit) -> None:
+        self._value = value
+        self._shared: dict[int, Any] = {}
+        self._before = self._pickled(limit)
+
+    def _pickled(self, limit: _Limit) -> bytes:
+        pieces = _Pieces(limit)
+        _Pickler(pieces, self._shared).dump(self._value)
+        return pieces.whole()
+
+    def changed(self) -> bool:
+        """Return whether it pickles to other bytes now; an argument that has grown beyond the limits is changed."""
+        try:
+            return self._pickled(_Limit()) != self._before
+        except Exception:  # noqa: BLE001 - it could be pickled before
+            return True
+
+    def copied(self) -> Any:
+        return _Unpickler(io.BytesIO(self._before), self._shared).load()
+
+
+class _Position:
+    """An open file, whose state is the position in it."""
+
+    single = True
+
+    def __init__(self, file: io.IOBase) -> None:
+        self._file = file
+        self._before = file.tell()
+
+    def changed(self) -> bool:
+        try:
+            return self._file.tell() != self._before
+        except (OSError, ValueError):  # while a loop reads its lines, or after it was closed
+            return True
+
+    def copied(self) -> io.IOBase:
+        self._file.seek(self._before)
+        return self._file
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The state of some arguments at one moment.
+
+    ``unknown`` maps the name of each argument that cannot be compared to the reason; ``iterators`` are the names of
+    those among them that are iterators.
     """
-    from pytest_gilprobe.workers.protocol import WorkerSpec  # noqa: PLC0415 - not before the first probe
 
-    return WorkerSpec(
-        arguments=_before_dashes(config),
-        overrides=_overrides(config),
-        plugins=tuple(plugin for plugin in config.invocation_params.plugins or () if isinstance(plugin, str)),
-        working_dir=str(config.invocation_params.dir),
-        folder="",
-        nodeids=frozenset(item.nodeid for item in items),
-        files=frozenset(str(item.path) for item in items),
-        gil_switched_on_by=gil_switched_on_by,
-    )
+    _kept: dict[str, _Kept] = field(default_factory=dict)
+    _values: dict[str, Any] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    iterators: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, named: Mapping[str, Any]) -> Snapshot:
+        """Keep the state of these arguments, by name."""
+        made, limit = cls(_values=dict(named)), _Limit()
+        for name, value in named.items():
+            try:
+                made._kept[name] = _kept(value, limit)
+            except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
+                made.unknown[name] = _first_line(error)
+        made.iterators = tuple(name for name in made.unknown if isinstance(named[name], Iterator))
+        return made
+
+    def changed(self) -> tuple[str, ...]:
+        """Return the names of the arguments that differ from their state at that moment."""
+        return tuple(name for name, kept in self._kept.items() if kept.changed())
+
+    @property
+    def copies_at_once(self) -> bool:
+        """Whether several copies can exist at the same time: not of an open file, whose copy is the file itself."""
+        return not any(kept.single for kept in self._kept.values())
+
+    def copied(self) -> dict[str, Any]:
+        """Return the arguments as they were: new objects, but for those that cannot be compared.
+
+        Raises whatever the user's classes raise while they are unpickled.
+        """
+        return {name: self._kept[name].copied() if name in self._kept else self._values[name] for name in self._values}
 
 
-def _before_dashes(config: pytest.Config) -> tuple[str, ...]:
-    """Return the command line with a lone ``--`` taken out: the overrides behind it must still be read as flags."""
-    return tuple(os.fspath(argument) for argument in config.invocation_params.args if argument != "--")
+def _kept(value: Any, limit: _Limit) -> _Kept:
+    if isinstance(value, _CONSTANT):
+        return _Constant(value)
+    if isinstance(value, io.IOBase) and not isinstance(value, io.BytesIO | io.StringIO) and value.seekable():
+        return _Position(value)
+    return _Pickled(value, limit)
 
 
-def _overrides(config: pytest.Config) -> tuple[str, ...]:
-    """Choose the flags that keep a worker's session off the parent's files, screen and processes.
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
-    A flag is passed only where the plugin that knows it is there: others are usage errors.
-    """
-    known, plugins = config.option, config.pluginmanager
-    flags = ["--color=no"] if hasattr(known, "color") else []
-    if hasattr(known, "capture"):
-        flags.append("--capture=no")
-    if hasattr(known, "basetemp"):
-        flags.append("--basetemp={folder}/tmp")
-    if hasattr(known, "log_file"):
-        flags.append(f"--log-file={os.devnull}")
-    if plugins.hasplugin("cacheprovider"):
-        flags += ["-o", "cache_dir={folder}/cache"]
-    if plugins.hasplugin("xdist"):
-        flags += ["-n0", "--dist=no"]
-    if plugins.hasplugin("pytest_cov"):
-        flags.append("--no-cov")
-    if plugins.hasplugin("faulthandler"):
-        flags += ["-o", "faulthandler_timeout=0"]
-    if isinstance(seed := getattr(known, "randomly_seed", None), int):
-        flags.append(f"--randomly-seed={seed}")
-    return tuple(flags)
+
+def modules_imported() -> int:
+    """Return how many modules are imported now."""
+    return len(sys.modules)

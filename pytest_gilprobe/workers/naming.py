@@ -1,4 +1,4 @@
-"""Which function a call calls, and what it is given, as another module would write it."""
+"""Find how code in another module would name the function of a call, and the parameters that the call passes to it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,62 @@ import inspect
 import keyword
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
+from importlib import import_module
 from typing import Any
 
-from pytest_gilprobe.model import Callee
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.results import Callee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """A function with the arguments of one call, as the user gave them."""
+    """A function with the arguments of one call, as passed to the `gilprobe` fixture or to a `probe` method.
+
+    ``make`` returns new arguments for each further call; ``None`` if all calls have the same ones.
+    """
 
     func: Callable[..., Any]
     args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    make: Callable[[], object] | None = None
 
     def call(self) -> Any:
-        """Make one call."""
+        """Call the function once and return its result."""
         return self.func(*self.args, **self.kwargs)
 
 
-def callee(given: Given) -> Callee:
-    """Name the function that was given, and what one call of it is given.
+def resolved(text: str) -> Any:
+    """Import and return the object that ``MODULE:NAME`` names; the name may have dots.
 
-    A partial is the function inside it with all of its arguments; a method or an object that can be called is its
-    class's function, given the object first.
+    Raises `GilprobeError` if the text is malformed, the module cannot be imported or the object does not exist.
+    """
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        msg = f"found {text!r}, allowed: MODULE:FUNCTION, such as shop.images:resize"
+        raise GilprobeError(msg)
+    try:
+        return reduce(getattr, name.split("."), import_module(module))
+    except AttributeError as error:
+        msg = f"{text}: {error}"
+    except Exception as error:  # noqa: BLE001 - whatever the user's module raises when it is imported
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        msg = f"{text}: {module} cannot be imported: {kind}{error}"
+    raise GilprobeError(msg)
+
+
+def arguments_made(make: Callable[[], object]) -> tuple[Any, ...]:
+    """Return the positional arguments that ``make()`` returns: a tuple of them, or anything else as the only one."""
+    made = make()
+    return made if isinstance(made, tuple) else (made,)
+
+
+def callee(given: Given) -> Callee:
+    """Return the names of a call's function and parameters.
+
+    A `functools.partial` counts as the function inside it, called with the partial's and the call's arguments. A bound
+    method, or a callable object, counts as the function of its class, with the object as the first argument.
     """
     given = without_partials(given)
     target, owner = _target(given.func)
@@ -38,7 +69,8 @@ def callee(given: Given) -> Callee:
     parameters = _parameters(given)
     if owner is not None:
         own = type(owner).__name__.lower()
-        parameters = ("self" if own in parameters or keyword.iskeyword(own) else own, *parameters)
+        taken = keyword.iskeyword(own) or own in {one.rstrip("=") for one in parameters}
+        parameters = ("self" if taken else own, *parameters)
     return Callee(
         module="__main__" if module == "__mp_main__" else module,
         name="lambda" if "<lambda>" in known else known.rpartition("<locals>.")[2],
@@ -48,16 +80,16 @@ def callee(given: Given) -> Callee:
 
 
 def given_first(func: Any) -> object:
-    """Return what must be handed over before the arguments to call something elsewhere, or None.
+    """Return the object that a call in another process needs before its arguments; ``None`` for a plain function.
 
-    That is the object of a bound method, or an object that can be called itself.
+    That is the object to which a method is bound (or its class, for a class method), or the callable object itself.
     """
-    owner = owner_of(func)
+    owner = _bound_to(func)
     return owner if owner is not None else _target(func)[1]
 
 
 def without_partials(given: Given) -> Given:
-    """Return the same call without any partial."""
+    """Return the same call with every `functools.partial` replaced by its function and arguments."""
     func: Any = given.func
     args, kwargs = given.args, given.kwargs
     while isinstance(func, partial):
@@ -66,8 +98,8 @@ def without_partials(given: Given) -> Given:
 
 
 def _target(func: Any) -> tuple[Any, object]:
-    """Return what another module can name, and the object that it must be given first, or None."""
-    owner = owner_of(func)
+    """Return what another module can name, and the object that is its first argument, or ``None``."""
+    owner = _bound_to(func)
     if owner is None:
         named = hasattr(func, "__qualname__") or _leads_to(*_home(func), func)
         return (func, None) if named else (type(func).__call__, func)
@@ -77,8 +109,8 @@ def _target(func: Any) -> tuple[Any, object]:
 
 
 def _home(target: Any) -> tuple[str, str]:
-    """Return the module in which something is found, and its name there."""
-    owner = owner_of(target)
+    """Return the module in which something can be found, and its name there."""
+    owner = _bound_to(target)
     if isinstance(owner, type):
         return owner.__module__, f"{owner.__qualname__}.{target.__name__}"
     home = getattr(target, "__objclass__", target)
@@ -87,7 +119,7 @@ def _home(target: Any) -> tuple[str, str]:
 
 
 def _leads_to(module: str, name: str, target: object) -> bool:
-    """Tell whether a name in a module is that very thing: then any process finds it."""
+    """Return whether a name in a module refers to just that object, so that any process finds it."""
     try:
         found = reduce(getattr, name.split("."), sys.modules[module])
     except (KeyError, AttributeError):
@@ -96,25 +128,28 @@ def _leads_to(module: str, name: str, target: object) -> bool:
 
 
 def _parameters(given: Given) -> tuple[str, ...]:
-    """Name what a call is given, in order; a name with ``=`` behind it can only be given by name."""
+    """Name a call's arguments, in order; those that can be given by keyword only end in ``=``."""
     try:
-        known = inspect.signature(given.func).parameters
+        known = inspect.signature(given.func).parameters.values()
         bound = inspect.signature(given.func).bind(*given.args, **given.kwargs).arguments
     except (TypeError, ValueError):
         return (*(f"argument_{at}" for at in range(1, len(given.args) + 1)), *(f"{name}=" for name in given.kwargs))
     found: list[str] = []
-    for name, value in bound.items():
-        kind = known[name].kind
-        if kind is inspect.Parameter.VAR_POSITIONAL:
-            found += [f"{name}_{at}" for at in range(1, len(value) + 1)]
+    by_name = False
+    for parameter in known:
+        name, kind = parameter.name, parameter.kind
+        if name not in bound:  # left to its default: what comes after it cannot be given by position
+            by_name = True
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            found += [f"{name}_{at}" for at in range(1, len(bound[name]) + 1)]
         elif kind is inspect.Parameter.VAR_KEYWORD:
-            found += [f"{inner}=" for inner in value]
+            found += [f"{inner}=" for inner in bound[name]]
         else:
-            found.append(f"{name}=" if kind is inspect.Parameter.KEYWORD_ONLY else name)
+            found.append(f"{name}=" if by_name or kind is inspect.Parameter.KEYWORD_ONLY else name)
     return tuple(found)
 
 
-def owner_of(func: object) -> object:
-    """Return the object that a bound method travels with; a built-in function's is its module, which stays."""
+def _bound_to(func: object) -> object:
+    """Return the object of a bound method, else ``None``; a built-in function is bound to its module, which is none."""
     owner = getattr(func, "__self__", None)
     return None if inspect.ismodule(owner) else owner

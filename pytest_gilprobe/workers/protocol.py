@@ -1,67 +1,70 @@
-"""The messages between the parent and a worker, as plain data.
+"""The messages between the parent (pytest's own process) and a worker process: questions and answers as plain data.
 
-One question, one answer, in order. Every message is a frozen record of numbers, strings and such records,
-so nothing of the user's is ever pickled: the worker collects the same node id for itself. A worker that does
-not answer is killed, so no message needs an acknowledgement.
+Each question gets one answer, in the order of the questions; `Stop` and `WatchParent` get none. A message is a frozen
+record of numbers, strings and other records: no object of the user's is pickled, because the worker collects the same
+test for itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from pytest_gilprobe.model import BatchReading, Callee, GilTrace, Strategy, Transfer
+from pytest_gilprobe.model.call_readings import ArgumentsReading, LoopBlock
+from pytest_gilprobe.model.extension_imports import ExtensionImport
+from pytest_gilprobe.model.readings import GilSamples, WorkerReading
+from pytest_gilprobe.model.results import Callee, Transfer
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.observe.frame_layout import FrameLayout
+from pytest_gilprobe.workers.executor_costs import DispatchMeasured, ExecutorStarted, StartExecutor
+from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, ExtensionQuestion
+from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSpec:
-    """What a new worker is told: how to run the parent's pytest session over just the marked tests.
-
-    ``arguments`` is the parent's command line and ``overrides`` goes behind it; ``folder`` is this worker's own, for
-    its temporary files; ``nodeids`` are the marked tests and ``files`` the absolute paths they are collected from.
-    ``prune`` leaves every other file out of the collection. ``gil_switched_on_by`` names the modules that had
-    switched the GIL on in the parent: a forked worker has it on from the start. ``forked`` is how it began.
-    """
-
-    arguments: tuple[str, ...]
-    overrides: tuple[str, ...]
-    plugins: tuple[str, ...]
-    working_dir: str
-    folder: str
-    nodeids: frozenset[str]
-    files: frozenset[str]
-    prune: bool = True
-    forked: bool = False
-    gil_switched_on_by: tuple[str, ...] = ()
-
-
-# Questions, parent to worker.
+# Questions: from the parent to a worker.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Set this test up and hold it ready.
+    """Set a test up and get ready to call it.
 
-    ``keep`` is how many of its collectors, counted from the session, stay set up when it is closed.
+    ``keep`` is how many of the test's collectors (session, package, module ...), counted from the session, stay set up
+    after the test is closed. ``fresh`` makes its function-scoped fixtures anew for each call. ``lanes`` is in how many
+    of the interpreters that the worker hosts, if it does, to set the test up.
     """
 
     nodeid: str
     keep: int
+    fresh: bool = False
+    lanes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Run ``calls`` calls back to back in each of ``threads`` threads (1: in the main thread).
+    """Run one worker's part of a batch: ``calls`` calls back to back in each of ``lanes`` lanes, such as threads.
 
-    ``heartbeat`` has a sleeper measure the GIL meanwhile, in passes that are not timed. ``begin_ns``, for several
-    workers at once, is the moment of `time.perf_counter_ns` to begin at. ``keep_result``, for one call, keeps what it
-    returned until the next question: for `Ship`.
+    ``strategy`` is the name of the strategy that makes the calls. ``heartbeat`` makes the calls serially and measures
+    how often the GIL is held, by the delays of a thread that sleeps; ``time_blocks`` makes them serially and measures
+    how long each blocks the event loop that awaits it; the times of such batches do not count. ``keep_result`` keeps
+    the result of a batch of one call for `MeasureTransfer`, which must be asked next. ``begin_ns`` is the moment
+    of `time.perf_counter_ns` at which the workers of a batch begin together; with 0, a worker begins when it receives
+    the question. ``first_lane`` is the number of this worker's first lane among all.
     """
 
+    strategy: str
     calls: int
-    threads: int = 1
+    lanes: int = 1
+    first_lane: int = 0
     heartbeat: bool = False
+    time_blocks: bool = False
     keep_result: bool = False
     begin_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Make the arguments of ``calls`` calls, where each call has its own, for a `Batch` that begins at a moment."""
+
+    calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,46 +74,98 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Run a fixed pure-Python loop as if it were a workload, be a test open or not."""
+    """Run the control, a fixed pure-Python loop that shows what the machine can give; a test may be open or not."""
 
     calls: int
     begin_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandOut:
-    """Measure what a pool of ``workers`` costs per task, or only to import ``module`` in them; no test is open."""
+class MeasureDispatch:
+    """Measure what an executor of ``workers`` workers costs per task, while no test is open.
 
-    strategy: Strategy
+    If ``module`` is not ``None``, measure instead how long the executor's workers take to import that module.
+    """
+
+    strategy: str
     workers: int
     start_method: str
     module: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ship:
-    """Measure what it costs to move the data of one call of the open test.
+class MeasureTransfer:
+    """Measure the cost of moving the arguments and the result of one call of the open test, as ``strategy`` moves it.
 
-    Its result is the one that the question before had kept; where none was kept, a call is made for it.
+    The result is what the last `Batch` kept with ``keep_result``; else one more call is made.
     """
+
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchArguments:
+    """Keep what the arguments of the open test's call are now, before its first call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareArguments:
+    """Compare the arguments with what they were at `WatchArguments`; if they differ, time calls with copies of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchParent:
+    """Sample the GIL of the parent, process ``pid``, until the next question; this question gets no answer.
+
+    ``gil_address`` is the address of the parent's GIL, ``frames`` where it keeps its frames, as in `Ready`.
+    """
+
+    pid: int
+    gil_address: int
+    frames: FrameLayout | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndWatch:
+    """Answer with what `WatchParent` saw, if that was the question before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Tear down what is left, and end."""
+    """End the worker process. If a test is not open, tear down every fixture that is still set up first."""
 
 
-Question = Open | Batch | Close | Control | HandOut | Ship | Stop
+Question = (
+    Open
+    | Batch
+    | Stretch
+    | Prepare
+    | Close
+    | Control
+    | MeasureDispatch
+    | MeasureTransfer
+    | StartExecutor
+    | WatchArguments
+    | CompareArguments
+    | WatchParent
+    | EndWatch
+    | ExtensionQuestion
+    | Stop
+)
 
 
-# Answers, worker to parent.
+# Answers: from a worker to the parent.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The worker has collected. ``gil_address`` is where its GIL's ``locked`` lies, else ``gil_reason`` says why not.
+    """The worker process has collected its tests.
 
-    ``gil_switched_on_by`` names the modules whose import switched the GIL on, where that was warned of.
+    ``gil_address`` is the address of the ``locked`` field of the worker's GIL; if it is ``None``, ``gil_reason`` says
+    why. ``frames`` is where the worker keeps its Python frames; if it is ``None``, ``frames_reason`` says why.
+    ``gil_switched_on_by`` names the modules whose import switched the GIL on, if Python warned of that.
+    ``main_thread`` is the address of its main thread's state, ``None`` without ``frames``.
+    ``strategies`` are the names of the strategies that the worker knows; ``None`` if that was not reported.
     """
 
     pid: int
@@ -118,37 +173,59 @@ class Ready:
     gil_address: int | None
     gil_reason: str | None
     gil_enabled: bool
+    frames: FrameLayout | None = None
+    frames_reason: str | None = None
+    main_thread: int | None = None
     gil_switched_on_by: tuple[str, ...] = ()
+    strategies: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The test is set up. ``unsafe_in_threads`` says why threads must not run it, ``tracers`` what traces its code.
+    """The test is set up.
 
-    ``callee`` is the function that its calls call; ``given`` says that it came through the fixture, with its arguments.
+    ``refused`` maps the name of each strategy that must not be tried to the reason. ``tracers`` names the tools that
+    trace the worker's code. ``callee`` describes the function that is called; ``None`` if it cannot be called by
+    itself. ``given`` is whether the test passed the function and its arguments to the `gilprobe` fixture.
+    ``most_calls`` is for how many calls this worker may make arguments in advance, if each call has its own; ``None``
+    if all calls have the same. ``has_fixtures`` is whether fixtures could be made anew for each call, and are not.
+    ``awaited`` is whether the calls are awaited in an event loop, that of the worker's main thread; ``loop_hidden`` is
+    why its waits for events cannot be told from outside, ``None`` if they can. ``imports`` are the extension modules
+    that were imported in a subinterpreter; empty anywhere else.
     """
 
-    unsafe_in_threads: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
     tracers: tuple[str, ...] = ()
     callee: Callee | None = None
     given: bool = False
+    most_calls: int | None = None
+    has_fixtures: bool = False
+    awaited: bool = False
+    loop_hidden: str | None = None
+    imports: tuple[ExtensionImport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A batch ran to its end."""
+    """A batch of calls ran to its end.
 
-    reading: BatchReading
-    heartbeat: GilTrace | None = None
+    ``heartbeat`` is ``None`` unless the `Batch` asked for a heartbeat. ``blocks`` has the longest block of the event
+    loop in each call if the `Batch` asked for it and the loop can be watched, else it is ``None``.
+    """
+
+    reading: WorkerReading
+    heartbeat: GilSamples | None = None
+    blocks: tuple[LoopBlock, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """The test is torn down; ``error`` is what its tear-down raised.
+    """The test is torn down; ``error`` describes what failed in its tear-down, ``None`` if nothing did.
 
-    ``left`` names what its calls left behind that could disturb the next test: then this worker should be replaced.
-    It also should when ``spoilt``: a batch failed half-way, or the worker has grown too big. ``gil_switched_on_by``
-    is as in `Ready`, for the whole life of the worker.
+    ``left`` names the changes by the test's calls that could disturb the next test and could not be undone.
+    ``spoilt`` is whether a batch or the tear-down failed, or the worker has grown too big. If ``left`` is not empty or
+    ``spoilt`` is true, the worker should be replaced. ``gil_switched_on_by`` names the modules whose import switched
+    the GIL on during the whole life of the worker.
     """
 
     error: str | None = None
@@ -158,59 +235,66 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """Seconds that a task took which computes without the GIL: alone, and one of many in a pool.
-
-    Both are those of the middle round, and of the best one (``_least_s``). ``queued`` is the share of its time for
-    which the thread that ran them alone was kept from its core, ``others`` the share of the CPUs' time that other
-    programs took meanwhile.
-    """
-
-    alone_s: float
-    pooled_s: float
-    alone_least_s: float
-    pooled_least_s: float
-    queued: float
-    others: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOut:
-    """What a pool costs: per task, and to start and end one worker (0 for threads).
-
-    ``task_s`` is that of the best round, ``task_high_s`` of the middle one; ``task_cpu_s`` is the CPU time of both
-    sides. ``work`` is how long tasks took that compute. ``import_s`` is how long all of its workers
-    took to import the module that was asked for; ``None`` where they could not.
-    """
-
-    task_s: float
-    start_up_s: float
-    task_high_s: float | None = None
-    task_cpu_s: float | None = None
-    work: Work | None = None
-    import_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shipped:
-    """What moving the data costs, or ``refused``: why it cannot be moved."""
+class TransferMeasured:
+    """The cost of moving the data of one call, in ``transfer``, or why the data cannot be moved, in ``refused``."""
 
     transfer: Transfer | None = None
     refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The arguments are made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentsCompared:
+    """What calls did to their arguments, in ``reading``; ``None`` in the answer to `WatchArguments`."""
+
+    reading: ArgumentsReading | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentWatched:
+    """The samples of the parent's GIL; ``None`` if there was nothing to watch, or it could not be watched."""
+
+    samples: GilSamples | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The question could not be answered, or the workload raised: a text for the user, with its traceback."""
+    """The question could not be answered, or the workload raised; ``error`` is for the user, with any traceback.
+
+    ``outcome`` is how the strategy ended: an executor that the user named may also have hung, or lost its workers.
+    ``impossible``: the strategy can never run for this workload. ``imports`` is as in `Opened`.
+    """
 
     error: str
+    outcome: Outcome = Outcome.FAILED
+    impossible: bool = False
+    imports: tuple[ExtensionImport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unable:
-    """The machine did not give what the question needs; the worker is of no use any more, the workload not to blame."""
+    """The system refused a resource, such as a thread: the workload is not to blame, and the worker is of no use."""
 
     error: str
 
 
-Answer = Ready | Opened | Done | Closed | HandedOut | Shipped | Failed | Unable
+Answer = (
+    Ready
+    | Opened
+    | Done
+    | Stretched
+    | Closed
+    | DispatchMeasured
+    | TransferMeasured
+    | ArgumentsCompared
+    | ExecutorStarted
+    | Prepared
+    | ParentWatched
+    | ExtensionAnswer
+    | Failed
+    | Unable
+)

@@ -1,0 +1,1 @@
+"""The project's vocabulary: records, thresholds, text, JSON. It imports no other subpackage."""

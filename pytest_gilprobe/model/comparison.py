@@ -1,0 +1,105 @@
+"""The records of a comparison of reports: columns, rows and changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.results import WorkloadResult
+
+
+class CompareError(GilprobeError):
+    """Reports cannot be compared; the message is one line with the reason."""
+
+
+class ChangeKind(StrEnum):
+    """The kinds of difference between two results of one workload, the most important first.
+
+    ``moved`` is other advice, ``serial`` another time of a serial call. ``speedup`` is the measured speed-up of the
+    calls alone, ``executor`` the speed-up that an executor of the standard library is predicted to give.
+    """
+
+    MOVED = "moved"
+    OUTCOME = "outcome"
+    EXECUTOR = "executor"
+    SPEEDUP = "speedup"
+    BOUND = "bound"
+    GIL = "gil"
+    SERIAL = "serial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between two results of one workload.
+
+    Attributes:
+        strategy: the strategy whose outcome, speed-up or time changed; ``None`` for the other kinds of change.
+        before: the older result's value in short, such as a strategy, an outcome or ``1.94x``.
+        after: the newer result's value, in the same form.
+        message: a clause that describes the difference, with the confidence intervals of values that have them.
+        ratio: newer / older speed-up, or newer / older wall time of a serial call; ``None`` for the other kinds.
+        real: whether the confidence intervals support the change; only changed advice can be without that support.
+        worse: whether the change is a certain regression, which a gate on regressions reports.
+    """
+
+    kind: ChangeKind
+    strategy: str | None = None
+    before: str
+    after: str
+    message: str
+    ratio: Estimate | None = None
+    real: bool = True
+    worse: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One report; ``reference`` is the position of the column to compare it with, ``None`` for the first column."""
+
+    label: str
+    name: str
+    report: Report
+    reference: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One workload's result in one report, with its changes since the report that its column is compared with.
+
+    ``serial_ratio`` is the wall time of a serial call divided by that report's; ``None`` if it cannot be compared, for
+    instance because the reports are from different machines.
+    """
+
+    result: WorkloadResult
+    serial_ratio: Estimate | None = None
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One workload that at least two reports have: a cell for each column, ``None`` if a report lacks it."""
+
+    nodeid: str
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Several reports side by side; ``unshared`` has, for each column, the node ids that no other report has."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    unshared: tuple[tuple[str, ...], ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All changes, of all workloads in all reports."""
+        return tuple(change for row in self.rows for cell in row.cells if cell for change in cell.changes)
+
+    @property
+    def shared_by_all(self) -> int:
+        """The number of workloads that occur in every report."""
+        return sum(None not in row.cells for row in self.rows)

@@ -1,0 +1,32 @@
+"""A value with its confidence interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A value with its confidence interval.
+
+    Raises `ValueError` unless ``low <= value <= high``, all three are finite, and ``confidence`` lies between 0 and 1:
+    a failure inside the statistics cannot pass for a number.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless this is a finite value in its interval, with a confidence between 0 and 1."""
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):
+            msg = f"an estimate is finite, found {self.value!r} [{self.low!r}, {self.high!r}]"
+            raise ValueError(msg)
+        if not self.low <= self.value <= self.high:
+            msg = f"an estimate lies in its interval, found {self.value!r} [{self.low!r}, {self.high!r}]"
+            raise ValueError(msg)
+        if not 0 < self.confidence < 1:
+            msg = f"a confidence lies between 0 and 1, found {self.confidence!r}"
+            raise ValueError(msg)

@@ -1,0 +1,106 @@
+"""The records of an evidence file: raw readings of probes, kept so that they can be judged again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_gilprobe.model.codec import found
+from pytest_gilprobe.model.machine import Machine
+from pytest_gilprobe.model.readings import Measurement
+from pytest_gilprobe.model.report import Environment
+from pytest_gilprobe.model.results import BadEnd, Caution, WorkloadResult
+from pytest_gilprobe.model.settings import Plan
+from pytest_gilprobe.model.words import STRATEGY_NAME, Status
+
+EVIDENCE_VERSION = 1
+"""Version of the format of evidence files that is written. Fields that have a default may be added within a version."""
+EVIDENCE_FILE = "gilprobe-evidence.jsonl.gz"
+"""Name of the evidence file in the report folder."""
+
+MOST_WORKERS = 4096
+"""Greatest number of workers in a file that is read: far more than a session allows, and not so many that it harms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceHeader:
+    """The first line of an evidence file: the tool, Python and machine that made the readings, and when."""
+
+    tool_version: str
+    created: str
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRecord:
+    """One workload's line of an evidence file: everything that its verdict follows from.
+
+    Attributes:
+        nodeid: the test's node id, or ``module:function`` of a function without a test.
+        status: as in the report; ``reason`` says why there is no verdict, if there is none.
+        strategy: the answer that was reported, for comparison.
+        strategies: the names of the parallel strategies that existed for this workload, the cheapest first.
+        plan: the settings of the probe.
+        measurement: all raw readings; ``None`` if nothing was measured.
+        machine: what the survey had found; ``None`` if nothing was measured.
+        bad_ends: how strategies ended badly before it turned out that there is nothing to measure.
+        added: cautions in the report that do not follow from readings.
+    """
+
+    nodeid: str
+    status: Status
+    reason: str | None = None
+    probe_time_s: float
+    strategy: str
+    strategies: tuple[str, ...]
+    plan: Plan
+    measurement: Measurement | None = None
+    machine: Machine | None = None
+    bad_ends: tuple[BadEnd, ...] = ()
+    added: tuple[Caution, ...] = ()
+
+    @classmethod
+    def of(
+        cls, plan: Plan, result: WorkloadResult, measurement: Measurement | None = None, machine: Machine | None = None
+    ) -> EvidenceRecord:
+        """Return the record of a workload's probe, or of a workload that was not probed, from its result."""
+        return cls(
+            nodeid=result.nodeid,
+            status=result.status,
+            reason=result.reason,
+            probe_time_s=result.probe_time_s,
+            strategy=result.verdict.strategy,
+            strategies=tuple(result.parallel),
+            plan=plan,
+            measurement=measurement,
+            machine=machine,
+            bad_ends=result.bad_ends,
+            added=() if result.status is Status.PROBED else result.verdict.cautions,
+        )
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether there are readings from which a verdict follows."""
+        return self.measurement is not None and bool(self.measurement.rounds) and self.machine is not None
+
+    def impossible(self) -> str | None:
+        """Return what cannot be so in a record that was read: no session writes it; ``None`` if all is possible."""
+        for name in (*self.strategies, *self.plan.strategies):
+            if STRATEGY_NAME.fullmatch(name) is None:
+                return f"a strategy's name looks like {STRATEGY_NAME.pattern}, found {name!r}"
+        if self.status is Status.PROBED and not self.can_be_judged:
+            return "a workload that was probed has a machine and a measurement with rounds, found none"
+        return None if self.measurement is None else _impossible(self.measurement, self.strategies)
+
+
+def _impossible(seen: Measurement, strategies: tuple[str, ...]) -> str | None:
+    if not 0 < seen.workers <= MOST_WORKERS:
+        return f"measurement.workers: found {found(seen.workers)}, allowed: 1 to {MOST_WORKERS}"
+    for name in strategies if seen.rounds else ():
+        if name not in seen.ends:
+            return f"measurement.ends says how each parallel strategy ended, found nothing of {name}"
+    for number, one in enumerate(seen.rounds):
+        for name, batch in one.batches.items():
+            if not batch.lanes or any(lane.calls < 1 or lane.end_ns < lane.start_ns for lane in batch.lanes):
+                place = f"measurement.rounds[{number}].batches.{name}"
+                return f"{place}: a batch has lanes, each with calls that end, found none"
+    return None

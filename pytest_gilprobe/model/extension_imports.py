@@ -1,0 +1,96 @@
+"""The records of how extension modules fared when a subinterpreter with a GIL of its own imported them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+REFUSED: Final = re.compile(r"module ([\w.]+) does not support loading in subinterpreters")
+"""What CPython's `ImportError` says of such a module. *Source:* ``Python/import.c`` and ``Objects/moduleobject.c``,
+3.12 to 3.15."""
+OF_AN_IMPORT: Final = re.compile(r"\b(ImportError|ModuleNotFoundError|NotShareableError)\b")
+"""Errors of code that needs a module which did not load, whatever their text says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionImport:
+    """One import of an extension module (a module of native code) in a subinterpreter.
+
+    ``loads`` is whether it loaded. ``imported_by`` is the file and line of the first code outside of the module's own
+    package that asked for it, such as ``app.py:3``; ``None`` if no Python code did, or it was only tried.
+    """
+
+    name: str
+    loads: bool
+    imported_by: str | None = None
+
+    @property
+    def package(self) -> str:
+        """The name of the top-level package that the module belongs to."""
+        return self.name.partition(".")[0]
+
+
+def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
+    """Return the sentence on the module because of which ``error`` was raised, and who imported it.
+
+    That is the module that the error names; where the importer raised something else of an import, the last one that
+    did not load. ``None`` if the error has another cause, so far as is known.
+    """
+    refused = {one.name: one for one in imports if not one.loads}
+    named = REFUSED.findall(error)
+    if named:
+        alike = (
+            one for one in refused.values() if f".{one.name}".endswith(f".{named[-1]}")
+        )  # without its package, too
+        found = next(alike, ExtensionImport(name=named[-1], loads=False))
+    elif refused and OF_AN_IMPORT.search(error):
+        found = list(refused.values())[-1]
+    else:
+        return None
+    by = f" (imported by {found.imported_by})" if found.imported_by is not None else ""
+    return f"{found.name}{by} does not load in a subinterpreter with a GIL of its own"
+
+
+def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tuple[ExtensionImport, ...]:
+    """Return a table of extension modules: those that did not load as they were imported, and those that were tried.
+
+    ``loads`` has whether the modules load that were only tried, by their names.
+    """
+    refused = {one.name: one for one in imports if not one.loads}
+    others = {name: ExtensionImport(name=name, loads=fared) for name, fared in loads.items() if name not in refused}
+    return (*refused.values(), *sorted(others.values(), key=lambda one: (one.loads, one.name)))
+
+
+def others_text(table: Sequence[ExtensionImport], blamed: str) -> str:
+    """Return what to add to the sentence on the module that does not load: how the other packages fare.
+
+    ``blamed`` is the sentence, which begins with the module's name.
+    """
+    package = blamed.split(maxsplit=1)[0].partition(".")[0]
+    refused = list(dict.fromkeys(one.package for one in table if not one.loads and one.package != package))
+    if refused:
+        return f"; nor do modules of {', '.join(refused)}"
+    return f"; it would work but for {package}" if any(one.loads and one.package != package for one in table) else ""
+
+
+def package_lines(table: Sequence[ExtensionImport]) -> list[str]:
+    """Return a line for each package, such as ``numpy: 3 of 20 modules do not load (imported by app.py:3)``."""
+    packages: dict[str, list[ExtensionImport]] = {}
+    for one in table:
+        packages.setdefault(one.package, []).append(one)
+    return [_line(name, found) for name, found in packages.items()]
+
+
+def _line(package: str, found: Sequence[ExtensionImport]) -> str:
+    refused = [one for one in found if not one.loads]
+    count = f"all {len(found)}" if len(found) > 1 else "its only"
+    if not refused:
+        return f"{package}: {count} extension module{'s load' if len(found) > 1 else ' loads'}"
+    by = next((f" (imported by {one.imported_by})" for one in refused if one.imported_by is not None), "")
+    if len(found) == 1:
+        return f"{package}: its only extension module does not load{by}"
+    return f"{package}: {len(refused)} of {len(found)} extension modules do not load{by}"

@@ -1,0 +1,276 @@
+"""The records of raw measurements, before any statistics, and of the evidence for one verdict.
+
+From small to large: a `LaneReading` holds one thread's clocks; a `WorkerReading` all lanes of one worker process; a
+`BatchReading` one batch (a timed series of calls) of one strategy, from every worker that took part; a `Round` one
+batch of each strategy; a `Measurement` all rounds of one probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.apart_readings import ApartReading
+from pytest_gilprobe.model.call_readings import ArgumentsReading, LoopBlock
+from pytest_gilprobe.model.executors import ExecutorReading
+from pytest_gilprobe.model.ladder import Ladder
+from pytest_gilprobe.model.machine import DispatchCosts, Machine
+from pytest_gilprobe.model.results import Callee, EventLoop, GilResult, StrategyResult, Transfer
+from pytest_gilprobe.model.stacks import Stack
+from pytest_gilprobe.model.words import SERIAL, GilMethod, Outcome, Sleep
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.strategies.contract import Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReading:
+    """The clocks of one lane (a thread that makes calls) over its ``calls`` of a batch.
+
+    ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine. ``run_queue_ns``
+    is the time for which the thread was runnable but not running. ``waits`` and ``preemptions`` count its voluntary and
+    involuntary context switches. ``cpus`` are the CPUs on which the thread began and ended, if it was told where to
+    begin; else empty. ``None`` means that the system does not report the value.
+    """
+
+    calls: int
+    start_ns: int
+    end_ns: int
+    cpu_ns: int
+    run_queue_ns: int | None
+    waits: int | None = None
+    preemptions: int | None = None
+    cpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReading:
+    """One worker process's measurements of one batch: one reading for each lane (thread), and the whole process's.
+
+    ``children_cpu_ns`` is the CPU time of child processes that ended in the batch and were waited for; 0 if unknown.
+    ``cpus_ns`` is the time that all usable CPUs counted during the batch, in steps of a system tick, and
+    ``cpus_idle_ns`` their idle part of it. ``page_faults`` counts the process's minor faults, ``None`` if unknown.
+    ``executor`` has the tasks if the calls went through an executor that the user named; its lanes are then equal parts
+    of them.
+    """
+
+    lanes: tuple[LaneReading, ...]
+    process_cpu_ns: int
+    peak_rss_bytes: int | None
+    gil_enabled: bool
+    children_cpu_ns: int = 0
+    cpus_ns: int = 0
+    cpus_idle_ns: int = 0
+    page_faults: int | None = None
+    executor: ExecutorReading | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GilSamples:
+    """Samples of a worker's GIL: for each sample its moment, and whether the GIL was held.
+
+    Attributes:
+        at_ns: `time.perf_counter_ns` just after each sample, in order.
+        late_ns: how much later than intended each sample ended; of a heartbeat thread, without its wait for a core.
+        holder: an opaque number of the thread that held the GIL, or held it last; this and all below: empty if unknown.
+        switches: how often the GIL had passed from one thread to another.
+        runnable: whether the worker's main thread was on a core or waiting for one.
+        same_core: whether the sampler may have shared the main thread's core.
+        queue_ns: how long the main thread had waited for a core in total, without a wait still going on.
+        sleeps: what the main thread slept in.
+        stack: the position in ``stacks``, the different stacks, of the holder's stack; -1 if no stack was read.
+        loop_stack: the same of the main thread's stack, where that runs an event loop and did not wait for events.
+        torn: how many stacks were dropped: they had no frame, or the GIL passed to another thread as they were read.
+    """
+
+    method: GilMethod
+    at_ns: tuple[int, ...]
+    held: tuple[bool, ...]
+    late_ns: tuple[int, ...]
+    holder: tuple[int, ...] = ()
+    switches: tuple[int, ...] = ()
+    runnable: tuple[bool, ...] = ()
+    same_core: tuple[bool, ...] = ()
+    queue_ns: tuple[int, ...] = ()
+    sleeps: tuple[Sleep, ...] = ()
+    stack: tuple[int, ...] = ()
+    loop_stack: tuple[int, ...] = ()
+    stacks: tuple[Stack, ...] = ()
+    torn: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for columns of different lengths; only columns that may be unknown may be empty."""
+        columns = (self.holder, self.switches, self.runnable, self.same_core, self.queue_ns, self.sleeps)
+        known = [column for column in (*columns, self.stack, self.loop_stack) if column]
+        if any(len(column) != len(self.at_ns) for column in (self.held, self.late_ns, *known)):
+            msg = f"the columns of samples are as long as their {len(self.at_ns)} moments, found other lengths"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReading:
+    """One batch of one strategy: one reading from each worker that took part, and the samples of the GIL, if any.
+
+    ``apart`` is true if each lane (the caller of one share of the calls) had a process, and so a GIL, of its own.
+    """
+
+    workers: tuple[WorkerReading, ...]
+    gil: GilSamples | None = None
+    apart: bool = True
+
+    @property
+    def lanes(self) -> tuple[LaneReading, ...]:
+        """The readings of all lanes (threads) of all workers."""
+        return tuple(lane for worker in self.workers for lane in worker.lanes)
+
+    @property
+    def executors(self) -> tuple[ExecutorReading, ...]:
+        """The tasks of an executor that the user named; empty if calls were made without one."""
+        return tuple(worker.executor for worker in self.workers if worker.executor is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One batch of each strategy that was tried, all close together in time.
+
+    ``batches`` has them by the strategy's name; ``serial`` is always among the names.
+    """
+
+    batches: Mapping[str, BatchReading]
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a round without a batch of serial calls."""
+        if SERIAL not in self.batches:
+            msg = f"a round has a batch of {SERIAL} calls, found {sorted(self.batches)}"
+            raise ValueError(msg)
+
+    @property
+    def serial(self) -> BatchReading:
+        """The batch of serial calls."""
+        return self.batches[SERIAL]
+
+    @property
+    def parallel(self) -> Mapping[str, BatchReading]:
+        """The batches of all strategies except serial, by name."""
+        return {name: batch for name, batch in self.batches.items() if name != SERIAL}
+
+    @property
+    def bare(self) -> Mapping[str, BatchReading]:
+        """The batches of parallel strategies whose lanes made bare calls, not through an executor, by name."""
+        return {name: batch for name, batch in self.parallel.items() if not batch.executors}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a strategy ended, with a text for the user; ``impossible``: it can never run, or was not asked for."""
+
+    outcome: Outcome
+    error: str | None = None
+    impossible: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Everything that one probe measured of a workload.
+
+    Attributes:
+        workers: number of threads, processes ... that shared the calls of a parallel batch.
+        ends: one entry for each parallel strategy, ``ok`` unless something went wrong, and one for failed serial calls.
+        apart: what is known of the strategies that have workers of their own, by name.
+        gil_on_at_start: whether the GIL was enabled in the workers before any call.
+        gil_unwatched: why the GIL was not sampled in serial batches; ``None`` if it was. ``holders_unread`` is why the
+            stacks of the threads that held it were not read.
+        throttled_share: share of the rounds' time for which a CPU quota held threads back; ``None`` if unknown.
+        left_changed: the state that calls left changed in their worker processes, which were then replaced.
+        gil_switched_on_by: the modules whose import switched the GIL on.
+        out_of_time: a text for the user if the time was too short; ``no_time_for`` has the strategies not tried for it.
+        controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give then.
+        bursts: rounds of short batches of serial calls and the strategies of one process, made beside other programs.
+        normal_call_s: how long the call took in the test's own run, in pytest's process; ``None`` if unknown.
+        arguments: what calls did to their arguments; ``None`` if that was not looked at.
+        fresh: whether each call had arguments of its own; ``fresh_because`` is how calls with the same ones failed.
+        awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why
+            that loop's waits for events cannot be told from outside, ``None`` if they can.
+        loop_pass: the untimed calls whose blocks of the event loop were timed one by one; ``None`` if there were none.
+        ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
+    """
+
+    workers: int
+    rounds: tuple[Round, ...]
+    ends: Mapping[str, End]
+    first_call_s: float | None = None
+    start_up_s: float | None = None
+    apart: Mapping[str, ApartReading] = field(default_factory=dict)
+    gil_on_at_start: bool = True
+    gil_unwatched: str | None = None
+    holders_unread: str | None = None
+    throttled_share: float | None = None
+    tracers: tuple[str, ...] = ()
+    left_changed: tuple[str, ...] = ()
+    gil_switched_on_by: tuple[str, ...] = ()
+    out_of_time: str | None = None
+    no_time_for: frozenset[str] = frozenset()
+    controls: tuple[ControlRound, ...] = ()
+    bursts: tuple[Round, ...] = ()
+    heartbeat: BatchReading | None = None
+    callee: Callee | None = None
+    transfer: Transfer | None = None
+    normal_call_s: float | None = None
+    arguments: ArgumentsReading | None = None
+    fresh: bool = False
+    fresh_because: str | None = None
+    awaited: bool = False
+    loop_hidden: str | None = None
+    loop_pass: LoopPass | None = None
+    ladders: Mapping[str, Ladder] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopPass:
+    """Serial calls made to time blocks of the event loop: the longest block of each call, and samples of the GIL."""
+
+    blocks: tuple[LoopBlock, ...]
+    samples: GilSamples | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlRound:
+    """One round of a fixed pure-Python loop: ``alone`` in one worker, ``together`` in all workers at the same time."""
+
+    alone: BatchReading
+    together: BatchReading
+
+    def as_round(self) -> Round:
+        """Return a `Round` with ``alone`` as its serial batch and ``together`` as the batch named ``control``."""
+        return Round(batches={SERIAL: self.alone, "control": self.together})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that one verdict is based on.
+
+    ``strategies`` are the parallel strategies that exist for this workload, the cheapest first; ``results`` has the
+    result of each and of ``serial``, by name. ``event_loop`` is ``None`` for calls that are not awaited in one.
+    """
+
+    measurement: Measurement
+    machine: Machine
+    strategies: tuple[Strategy, ...]
+    results: Mapping[str, StrategyResult]
+    gil: GilResult
+    event_loop: EventLoop | None = None
+
+    @property
+    def serial(self) -> StrategyResult:
+        """The result of the serial calls."""
+        return self.results[SERIAL]
+
+    def at_once(self, name: str) -> float:
+        """Return how many calls at a time a strategy made: it cannot do more than so many times the work of one."""
+        executor = self.results[name].executor
+        return float(self.measurement.workers if executor is None else executor.at_once)
+
+    def costs_s(self, strategy: Strategy) -> DispatchCosts | None:
+        """Return the costs of a strategy's executor on this machine; ``None`` if they were not measured."""
+        return self.machine.costs.get(strategy.name)

@@ -1,0 +1,300 @@
+"""The records of one workload's results: its verdict, the results of each strategy, the GIL.
+
+All records are frozen, have slots and take keywords only. A field's name ends with its unit (``_s`` for seconds,
+``_bytes``) or denominator (``wall_s_per_call``). ``None`` means *could not be measured*; it never stands for zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.executors import ExecutorResult
+from pytest_gilprobe.model.extension_imports import ExtensionImport
+from pytest_gilprobe.model.holders import HeldStack, Holder
+from pytest_gilprobe.model.loop_time import Block, Blocker, LoopShares
+from pytest_gilprobe.model.scaling import Scaling
+from pytest_gilprobe.model.words import BROKEN, SERIAL, STRATEGY_NAME, Bound, Gil, GilMethod, Outcome, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution:
+    """A warning to read before acting on a verdict; ``docs/messages.md`` explains each ``slug``."""
+
+    slug: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer for one workload: the strategy advised, and the reason.
+
+    ``strategy`` is a strategy's name or ``inconclusive``. ``candidates`` maps each strategy that may be the best one to
+    its probability (sum 1; a single entry if the verdict is decided). ``speedup`` is the predicted speed-up over serial
+    calls of an executor with ``workers`` workers and the advised strategy (1.0 for ``serial``). ``speedup`` and
+    ``workers`` are ``None`` if the verdict is inconclusive. ``reason`` is the whole sentence; ``why`` is its part that
+    says why this is the answer, and ``advice`` the part that says what to do; both are empty in older reports.
+    """
+
+    bound: Bound
+    gil: Gil
+    strategy: str
+    candidates: Mapping[str, float] = field(default_factory=dict)
+    speedup: float | None
+    workers: int | None = None
+    reason: str
+    why: str = ""
+    advice: str = ""
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeShares:
+    """How the time of one lane (one thread, process ... of a strategy) was spent, as shares of its time.
+
+    ``cpu``, ``blocked`` and a known ``run_queue`` add up to 1. ``cpu_with_gil`` and ``cpu_without_gil`` are the parts
+    of ``cpu``, both ``None`` if the GIL could not be sampled. ``gil_wait`` is a part of ``blocked``.
+    """
+
+    cpu: float
+    cpu_with_gil: float | None
+    cpu_without_gil: float | None
+    gil_wait: float | None
+    blocked: float
+    run_queue: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """The speed of one strategy divided by that of another, compared in each round, without the noise of serial calls.
+
+    ``at_worst`` and ``at_best`` are that ratio if every effect that other programs' load may hide counts against the
+    first strategy, or in its favour; both are ``None`` if no such effect is possible.
+    """
+
+    ratio: Estimate
+    at_worst: Estimate | None = None
+    at_best: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyResult:
+    """The results of one strategy of one workload; serial calls have the same record.
+
+    Attributes:
+        outcome: how the strategy ended; ``error`` is a text for the user if the outcome is not ``ok``.
+        impossible: whether the strategy can never run for this workload, or the user did not ask for it.
+        calls: how many calls were timed, in ``rounds`` batches.
+        speedup: measured speed-up of the calls alone over serial calls; ``None`` for serial.
+        pool_speedup: predicted speed-up of an executor of the standard library, with its dispatch of calls and data.
+        pool_speedup_at_worst: ``pool_speedup`` if every effect that other programs' load may hide counts against this
+            strategy, and ``pool_speedup_at_best`` if in its favour; both ``None`` if no such effect is possible.
+        over: comparisons of this strategy's speed with that of each cheaper strategy tried, by the latter's name.
+        cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 only computes.
+        run_queue_share: share of a lane's time for which the lane was runnable and not running.
+        page_faults_per_call: minor page faults of the whole process.
+        start_up_s: time from asking for a worker process until that worker is ready to run tests.
+        rss_bytes_per_worker: peak resident memory of a worker process in a batch.
+        dispatch_s_per_call: time that dispatch by an executor adds to one call, for the worker that makes the call.
+        transfer_s_per_call: time to move one call's arguments and result between processes; ``None`` if not known.
+        first_call_s: wall time of the first call in a fresh worker; ``None`` unless the strategy is serial.
+        extra_cores: number of cores, beyond the first, that a call kept busy by threads of its own.
+        executor: what tasks cost in an executor that the user named; ``None`` for any other strategy.
+        extensions: extension modules of the workload that were tried in a subinterpreter; empty for other strategies.
+    """
+
+    outcome: Outcome
+    error: str | None = None
+    impossible: bool = False
+    calls: int | None = None
+    rounds: int | None = None
+    speedup: Estimate | None = None
+    pool_speedup: Estimate | None = None
+    pool_speedup_at_worst: Estimate | None = None
+    pool_speedup_at_best: Estimate | None = None
+    over: Mapping[str, Contrast] = field(default_factory=dict)
+    wall_s_per_call: Estimate | None = None
+    cpu_s_per_call: Estimate | None = None
+    cpu_utilization: Estimate | None = None
+    run_queue_share: float | None = None
+    page_faults_per_call: float | None = None
+    start_up_s: float | None = None
+    rss_bytes_per_worker: int | None = None
+    dispatch_s_per_call: float | None = None
+    transfer_s_per_call: float | None = None
+    first_call_s: float | None = None
+    extra_cores: float | None = None
+    shares: TimeShares | None = None
+    executor: ExecutorResult | None = None
+    extensions: tuple[ExtensionImport, ...] = ()
+
+    @property
+    def call_s(self) -> Estimate:
+        """Wall time of one call, in seconds. Raises `ValueError` if no call was timed."""
+        return _measured(self.wall_s_per_call, "wall_s_per_call")
+
+    @property
+    def call_cpu_s(self) -> Estimate:
+        """CPU time of one call, in seconds. Raises `ValueError` if no call was timed."""
+        return _measured(self.cpu_s_per_call, "cpu_s_per_call")
+
+    @property
+    def utilization(self) -> Estimate:
+        """CPU utilization of a lane (thread, process ...). Raises `ValueError` if no call was timed."""
+        return _measured(self.cpu_utilization, "cpu_utilization")
+
+    @property
+    def broken(self) -> bool:
+        """Whether this strategy was tried and failed, hung or crashed."""
+        return self.outcome in BROKEN
+
+
+def _measured(estimate: Estimate | None, name: str) -> Estimate:
+    if estimate is None:
+        msg = f"{name} was not measured"
+        raise ValueError(msg)
+    return estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GilResult:
+    """How long the GIL was held; ``None`` if unknown.
+
+    ``held_fraction`` is the share of the time of serial calls for which the GIL was held, ``longest_hold_s`` the
+    longest time for which one of several threads held it without a break. ``threads_ceiling`` is 1 / held_fraction: the
+    speed-up that no number of threads can exceed. ``holders`` are the places in the code that held the GIL in serial
+    calls, the largest share first, and ``stacks`` the stacks that did. ``longest_holder`` is the place of the longest
+    hold; its share is its part of that time.
+    """
+
+    held_fraction: Estimate | None = None
+    method: GilMethod | None = None
+    longest_hold_s: float | None = None
+    threads_ceiling: float | None = None
+    holders: tuple[Holder, ...] | None = None
+    stacks: tuple[HeldStack, ...] | None = None
+    longest_holder: Holder | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLoop:
+    """How serial calls blocked the event loop in which they ran; ``None`` if unknown.
+
+    ``blocked_fraction`` is the share of the calls' time, without queueing for a core, for which no other task of the
+    loop could run; ``tasks_ceiling`` is 1 / blocked_fraction. ``longest_block_s`` is the longest block seen,
+    ``repeated_block`` the longest that came again. ``blockers`` are the places in the code that block the loop, the
+    largest first; ``None`` if unknown. ``why_unknown`` says why a part could not be measured.
+    """
+
+    blocked_fraction: Estimate | None = None
+    longest_block_s: float | None = None
+    tasks_ceiling: float | None = None
+    blockers: tuple[Blocker, ...] | None = None
+    shares: LoopShares | None = None
+    repeated_block: Block | None = None
+    why_unknown: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callee:
+    """The function that a workload calls, by its module and its name in that module.
+
+    ``parameters`` are the names of the arguments of one call, with ``=`` appended if an argument must be passed by
+    keyword. ``importable`` is false for a lambda or a nested function, which no other process can import by name.
+    ``awaited`` is whether the function is a coroutine function, whose calls are awaited. ``is_test`` is whether it is
+    a test itself, which no program should import; its parameters are then the test's fixtures.
+    """
+
+    module: str
+    name: str
+    parameters: tuple[str, ...] = ()
+    importable: bool = True
+    awaited: bool = False
+    is_test: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """The time to move one call's arguments to another process and its result back, in seconds per call.
+
+    ``pipe_s`` is the whole round trip through a pipe, with pickling and unpickling. ``parent_s`` is the part of it that
+    keeps the dispatching process busy, and ``worker_s`` the worker's part, both without the cost of an empty message.
+    ``shared_parent_s`` and ``shared_worker_s`` are these two parts if NumPy arrays go through shared memory instead;
+    ``None`` if such arrays are less than nine tenths of the bytes.
+    """
+
+    argument_bytes: int
+    result_bytes: int
+    pipe_s: float
+    parent_s: float
+    worker_s: float
+    shared_parent_s: float | None = None
+    shared_worker_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadEnd:
+    """How one strategy failed, hung or crashed, for a workload of which nothing could be measured."""
+
+    strategy: str
+    outcome: Outcome
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadResult:
+    """One workload's entry in a report.
+
+    ``strategies`` has an entry for each strategy that exists for this workload: ``serial``, then the parallel ones, the
+    cheapest first. If nothing was measured, ``reason`` says why, the verdict is inconclusive, all strategies are
+    ``skipped``, and ``bad_ends`` lists the strategies that failed, hung or crashed. ``workers`` is the number of
+    threads, processes ... that were tried. ``callee`` and ``transfer`` describe the function called and the cost of
+    moving its arguments and result; ``None`` unless the test passed that function to the ``gilprobe`` fixture or API.
+    """
+
+    nodeid: str
+    status: Status
+    reason: str | None = None
+    workers: int
+    probe_time_s: float
+    verdict: Verdict
+    strategies: Mapping[str, StrategyResult]
+    gil: GilResult = field(default_factory=GilResult)
+    scaling: Mapping[str, Scaling] | None = None
+    event_loop: EventLoop | None = None
+    callee: Callee | None = None
+    transfer: Transfer | None = None
+    bad_ends: tuple[BadEnd, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for an invalid strategy name, or serial calls that ended ``ok`` without their values."""
+        for name in self._names():
+            if STRATEGY_NAME.fullmatch(name) is None:
+                msg = f"a strategy's name looks like {STRATEGY_NAME.pattern}, found {name!r}"
+                raise ValueError(msg)
+        base = self.serial
+        needed = ("calls", "rounds", "wall_s_per_call", "cpu_s_per_call", "cpu_utilization")
+        if base is not None and any(getattr(base, name) is None for name in needed):
+            msg = f"serial calls that ended well have {', '.join(needed)}, found null"
+            raise ValueError(msg)
+
+    def _names(self) -> Iterator[str]:
+        yield self.verdict.strategy
+        yield from self.verdict.candidates
+        for name, part in self.strategies.items():
+            yield name
+            yield from part.over
+        yield from self.scaling or ()
+        yield from (end.strategy for end in self.bad_ends)
+
+    @property
+    def serial(self) -> StrategyResult | None:
+        """The result of the serial calls; ``None`` unless they ended ``ok``."""
+        found = self.strategies.get(SERIAL)
+        return found if found is not None and found.outcome is Outcome.OK else None
+
+    @property
+    def parallel(self) -> Mapping[str, StrategyResult]:
+        """The results of every strategy except serial, by name, the cheapest first."""
+        return {name: part for name, part in self.strategies.items() if name != SERIAL}

@@ -1,0 +1,53 @@
+"""The records of how a strategy's throughput grows with the number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.words import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPoint:
+    """Throughput of one strategy, in calls per second, with ``workers`` workers.
+
+    ``rss_bytes`` is the peak resident memory of all their processes together; ``None`` if unknown.
+    """
+
+    workers: int
+    throughput: Estimate
+    rss_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How one strategy's throughput grows with its number of workers.
+
+    Attributes:
+        points: one for each number of workers that was measured, the fewest first; empty if ``error`` says why.
+        model: the model that fits the points (``linear``, ``usl`` or ``capped``); ``None`` if none does.
+        parameters: those of the model, each followed by its standard error under its name with ``_se``.
+        best_workers: the fewest workers whose throughput cannot be told from the highest one.
+        enough_workers: the fewest that give 90 % of the highest throughput.
+        limit: what limits the throughput, as a phrase; ``None`` if that is unknown.
+        open_because: why the readings decide nothing, as on a busy machine; then the three above are ``None``.
+        failed_at: the number of workers with which calls failed, hung or crashed (``outcome``); ``None`` if never.
+        error: how they failed, or why nothing was measured.
+    """
+
+    points: tuple[ScalingPoint, ...]
+    model: str | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    best_workers: int | None = None
+    enough_workers: int | None = None
+    limit: str | None = None
+    open_because: str | None = None
+    failed_at: int | None = None
+    outcome: Outcome | None = None
+    error: str | None = None
+
+    def at(self, workers: int | None) -> ScalingPoint | None:
+        """Return the point of so many workers; ``None`` if there is none."""
+        return next((point for point in self.points if point.workers == workers), None)

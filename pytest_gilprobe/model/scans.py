@@ -1,0 +1,147 @@
+"""The records of a scan: measurements of a whole test suite during one ordinary run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_gilprobe.model.estimate import Estimate
+
+BETWEEN_TESTS = "between two tests"
+"""The value of `Scan.died_in` if no test was running when a pytest process died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanGroup:
+    """The sums of several tests, each of them too short to report alone.
+
+    ``kind`` is ``file`` for the short tests of one file, ``fixture`` for the short tests that use one fixture; ``name``
+    is the name of that file or fixture. ``wall_s`` is the sum of the call times of all ``tests``.
+    """
+
+    kind: str
+    name: str
+    tests: int
+    wall_s: float
+    cpu_utilization: float
+    gil_held_fraction: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingFunction:
+    """A function that holds the GIL in the calls of a suite's tests.
+
+    A function of the project holds it for as long as it is the innermost one of the project: with all libraries that it
+    calls. A function of an installed package, for as long as it is the innermost one of any package, called by the
+    project's innermost function.
+
+    Attributes:
+        share: share of the time for which the GIL is held in all calls together.
+        function: the qualified name.
+        file: the file, relative to the working directory or to where packages are installed.
+        package: the installed package; ``None`` for a function of the project.
+        calls: number of tests' calls in which it was seen with the GIL.
+        line: the line of the function in which it was seen most often; ``code`` is the line's text, or the call's.
+        line_share: share of that line in the same time.
+    """
+
+    share: Estimate
+    function: str
+    file: str
+    package: str | None
+    calls: int
+    line: int | None
+    code: str | None
+    line_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanFinding:
+    """One remark of a scan about the test suite.
+
+    ``docs/messages.md`` explains each ``slug``; ``names`` are the node ids of the tests concerned, if any.
+    """
+
+    slug: str
+    message: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRun:
+    """A predicted run of the suite by ``pytest -n WORKERS``.
+
+    ``wall_s`` is from the start of pytest to the end of the last test; ``idle`` is the share of the workers' time, from
+    the first test to the last, in which a worker has nothing left to do.
+    """
+
+    workers: int
+    wall_s: float
+    idle: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongTest:
+    """A test that makes the end of a run with several workers wait; ``wall_s`` is its set-up, call and teardown."""
+
+    nodeid: str
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteWorkers:
+    """What ``pytest -n N`` of pytest-xdist would give for the scanned suite on this machine, predicted from its run.
+
+    Attributes:
+        wall_s: the serial run, from the start of pytest to the end of the last test, without time in the run queue.
+        start_s: the part of it before the session began, which each worker repeats.
+        collection_s: the part of it in which tests were collected, which each worker repeats.
+        fixtures_s: the part of it in fixtures of wider scope than one function: a worker has fixtures of its own.
+        cpu_s: CPU time of the serial run; a run that takes much less of it than ``wall_s`` waits.
+        cpus: how many CPUs the workers would share.
+        runs: the predicted runs, for increasing numbers of workers.
+        enough_workers: the smallest number that gives 90 % of the best speed; 1 is a run without pytest-xdist.
+        long_tests: the tests that run last, while other workers have nothing left to do, the longest first.
+    """
+
+    wall_s: float
+    start_s: float
+    collection_s: float
+    fixtures_s: float
+    cpu_s: float
+    cpus: float
+    runs: tuple[SuiteRun, ...]
+    enough_workers: int
+    long_tests: tuple[LongTest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """A scan's measurements of a test suite: the call phases of ``tests`` tests, without set-up and teardown.
+
+    Attributes:
+        tests_alone: number of tests that were long enough to be reported one by one; the other tests are summed up in
+            ``groups``, by file and by fixture.
+        wall_s: sum of the wall times of all call phases.
+        cpu_s: CPU time of the whole process in the call phases.
+        run_queue_s: time for which the tests waited for a CPU; ``None`` if unknown.
+        gil_held_fraction: share of the call phases' time for which the GIL was held; ``None`` if unknown.
+        unwatched: why the GIL was not sampled; ``None`` if it was.
+        lost: number of tests that left no record.
+        died_in: the test in which a pytest process died, or `BETWEEN_TESTS`; ``None`` if no process died.
+        suite_workers: what pytest-xdist would give; ``None`` if the session ran with it already, or not to its end.
+        functions: the functions that hold the GIL for longest; ``None`` if no stacks, or too few, were read.
+    """
+
+    tests: int
+    tests_alone: int
+    wall_s: float
+    cpu_s: float
+    run_queue_s: float | None = None
+    gil_held_fraction: Estimate | None = None
+    unwatched: str | None = None
+    lost: int = 0
+    died_in: str | None = None
+    findings: tuple[ScanFinding, ...] = ()
+    groups: tuple[ScanGroup, ...] = ()
+    suite_workers: SuiteWorkers | None = None
+    functions: tuple[HoldingFunction, ...] | None = None

@@ -1,0 +1,51 @@
+"""The records of how long each part of a test suite took in one serial run: start, tests, shared fixtures ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one part of a session took: wall time without the run queue's, and CPU time of all threads and children."""
+
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteTimes:
+    """One serial run of a suite, test by test in the order of the run.
+
+    Attributes:
+        start: from the start of the process until pytest's session began: imports, plugins and conftest files.
+        collection: the collection of the tests.
+        walls_s: for each test the wall time of set-up, call and teardown, without its fixtures of wider scope than
+            one function, and without the time in the run queue.
+        cpus_s: for each test the CPU time of all threads in the same span, and of child processes that ended.
+        needs: for each test an index into ``fixture_sets``.
+        fixture_sets: sets of indices into ``fixtures``.
+        fixtures: set-up and teardown, together, of each fixture of wider scope than one function.
+        names: the node ids of the longest tests, by the test's index.
+    """
+
+    start: Cost
+    collection: Cost
+    walls_s: Sequence[float]
+    cpus_s: Sequence[float]
+    needs: Sequence[int]
+    fixture_sets: tuple[tuple[int, ...], ...]
+    fixtures: tuple[Cost, ...]
+    names: Mapping[int, str]
+
+    @property
+    def wall_s(self) -> float:
+        """How long the serial run took, to the end of its last test."""
+        parts = (self.start, self.collection, *self.fixtures)
+        return sum(self.walls_s) + sum(part.wall_s for part in parts)
+
+    @property
+    def cpu_s(self) -> float:
+        """How much CPU time the serial run took, to the end of its last test."""
+        return sum(self.cpus_s) + sum(part.cpu_s for part in (self.start, self.collection, *self.fixtures))

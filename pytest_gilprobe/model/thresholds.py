@@ -1,0 +1,72 @@
+"""The limits that separate the words of a verdict (``io``, ``cpu``, ``held`` ...), for probes and for scans."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.words import Bound, Gil
+
+IO_BELOW: Final = 0.35
+"""CPU utilization below which a call is ``io``-bound: one core can serve almost three such calls (1 / 0.35)."""
+CPU_ABOVE: Final = 0.80
+"""CPU utilization above which a call is ``cpu``-bound: overlapping its waits on one core gives at most 1.25x (1 / 0.8),
+which is not worth the effort."""
+HELD_ABOVE: Final = 0.80
+"""GIL-held share of CPU time above which the GIL counts as ``held``: threads cannot exceed a speed-up of 1.25x."""
+RELEASED_BELOW: Final = 0.20
+"""GIL-held share of CPU time below which the GIL counts as ``released``: threads can reach a speed-up of 5x."""
+HARDLY_HELD: Final = 1e-6
+"""GIL-held share of the time below which the GIL's limit on the speed-up is too high to matter."""
+WORTH_IT: Final = 1.3
+"""The least predicted speed-up that makes an executor worth its complexity: a convention, well above noise."""
+CLOSE: Final = 1.15
+"""Ratio of speeds up to which the cheaper of two strategies is the better advice, although it is slower."""
+EXTRA_CORES: Final = 0.2
+"""Number of cores beyond the first from which a call counts as parallel inside: more than any clock's error."""
+THROTTLED: Final = 0.02
+"""Share of the rounds' time from which throttling by a CPU quota matters. If all of it fell into the batches of one
+strategy, about a fifth of that time, the strategy would seem 10 % too slow."""
+
+
+def bound_at(utilization: float) -> Bound:
+    """Return what a call with this CPU utilization is bound by: ``io``, ``mixed`` or ``cpu``."""
+    if utilization < IO_BELOW:
+        return Bound.IO
+    return Bound.CPU if utilization > CPU_ABOVE else Bound.MIXED
+
+
+def gil_at(held: Estimate | None, utilization: float) -> Gil:
+    """Return the word for the GIL's held share of the CPU time, or of all time if the call is ``io``-bound.
+
+    ``held`` is the held share of all time. The word is ``unknown`` if ``held`` is ``None``, or if its interval reaches
+    from ``released`` to ``held``. Otherwise the word is that of its value; `gil_words` returns all possible words.
+    """
+    if held is None or {Gil.RELEASED, Gil.HELD} <= set(gil_words(held, utilization, utilization)):
+        return Gil.UNKNOWN
+    return _word(held.value / _base(utilization))
+
+
+def gil_words(held: Estimate, used_low: float, used_high: float) -> tuple[Gil, ...]:
+    """List the words that a GIL-held share may have, at a CPU utilization from ``used_low`` to ``used_high``.
+
+    Below a utilization of `IO_BELOW` the word is that of the share of all time, from there on that of the share of CPU
+    time. If the utilization may lie on both sides of `IO_BELOW`, the words of both shares are possible.
+    """
+    bases = {_base(used_low), _base(used_high)}
+    if used_low < IO_BELOW <= used_high:
+        bases.add(IO_BELOW)
+    least, most = _word(held.low / max(bases)), _word(held.high / min(bases))
+    order = (Gil.RELEASED, Gil.PARTIAL, Gil.HELD)
+    return order[order.index(least) : order.index(most) + 1]
+
+
+def _base(utilization: float) -> float:
+    return 1.0 if utilization < IO_BELOW else utilization
+
+
+def _word(share: float) -> Gil:
+    """Return the word for one share, of which 1 is the whole: clocks that disagree may give more."""
+    if share > HELD_ABOVE:
+        return Gil.HELD
+    return Gil.RELEASED if share < RELEASED_BELOW else Gil.PARTIAL

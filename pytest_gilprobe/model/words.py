@@ -1,0 +1,107 @@
+"""The fixed words, as enums: what calls are bound by, the GIL's part, how strategies ended, a probe's next step."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, StrEnum
+
+SERIAL = "serial"
+"""Name of the strategy that makes one call after the other; every speed-up is relative to its calls."""
+EXECUTOR = "executor:"
+"""Beginning of the names of strategies that are executors that the user named."""
+STRATEGY_NAME = re.compile(r"[a-z][a-z0-9_-]*|executor:[a-z][a-z0-9_-]*")
+"""The pattern that the whole of a strategy's name must match."""
+INCONCLUSIVE = "inconclusive"
+"""The text in place of an advised strategy's name if the evidence does not decide."""
+NOT_ASKED = "not among the strategies asked for"
+"""The reason given for skipping a strategy that the setting ``strategies`` leaves out."""
+
+
+class CallKind(StrEnum):
+    """How a workload is called: as a plain function, or as a coroutine function, which is awaited in an event loop."""
+
+    PLAIN = "plain"
+    AWAITED = "awaited"
+
+
+class Bound(StrEnum):
+    """How a call spends its time: waiting (``io``), computing (``cpu``) or both (``mixed``)."""
+
+    IO = "io"
+    CPU = "cpu"
+    MIXED = "mixed"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Gil(StrEnum):
+    """Whether a workload's calls hold the GIL, release it, or do each in part; ``absent`` if the GIL is disabled."""
+
+    HELD = "held"
+    RELEASED = "released"
+    PARTIAL = "partial"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """How one strategy ended; a ``skipped`` strategy was not measured, and its ``error`` says why."""
+
+    OK = "ok"
+    FAILED = "failed"
+    HUNG = "hung"
+    CRASHED = "crashed"
+    SKIPPED = "skipped"
+
+
+BROKEN = frozenset({Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED})
+"""The outcomes of a strategy that was tried and failed, hung or crashed."""
+
+
+class Status(StrEnum):
+    """Whether a workload was measured; ``error`` means that this tool failed, not the test.
+
+    ``scanned`` means that pytest ran the test once while a scan measured it, and that no strategy was tried.
+    """
+
+    PROBED = "probed"
+    SCANNED = "scanned"
+    NOT_PROBED = "not_probed"
+    ERROR = "error"
+
+
+class GilMethod(StrEnum):
+    """How a GIL-held share was measured: by reading the worker's memory, or by the delays of a heartbeat thread."""
+
+    MEMORY = "memory"
+    HEARTBEAT = "heartbeat"
+
+
+class Sleep(StrEnum):
+    """What a thread slept in at one moment: waiting for events, for a lock (the GIL is one), or in any other call.
+
+    ``awake`` is a thread on a core, or one that waits for a core.
+    """
+
+    AWAKE = "awake"
+    EVENTS = "events"
+    LOCK = "lock"
+    CALL = "call"
+
+
+class FailOn(StrEnum):
+    """Findings that fail a test or the session only if the user asks for it; a failed expectation always does."""
+
+    UNSAFE = "unsafe"
+    HUNG = "hung"
+    INCONCLUSIVE = "inconclusive"
+    REGRESSION = "regression"
+    GIL_SWITCHED_ON = "gil-switched-on"
+
+
+class NextStep(Enum):
+    """What a probe should do next to settle the questions that its measurements leave open."""
+
+    STOP = "nothing is open, or nothing would settle it"
+    ROUND = "another round"
+    PROOF = "another round, in the time of a proof: something that was expected is contradicted or open"
+    CONTROL = "a control: could the machine have done better just now?"

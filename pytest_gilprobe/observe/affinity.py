@@ -1,0 +1,114 @@
+"""Place threads on CPUs: a measuring thread off the CPU of the thread that it measures, lanes on a CPU each.
+
+A sampler on the CPU of the sampled thread runs only while that thread does not, and so misses its activity.
+Moving the sampled thread would disturb that thread, so the sampler moves.
+
+Beside one busy program, a scheduler may leave both lanes of a batch on one of two CPUs for the whole batch: they are
+then never seen side by side. So each lane begins on a CPU of its own, and may go anywhere from then on.
+
+On Linux, affinity belongs to one thread: no other thread of the process moves.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+STAT_BYTES: Final = 512
+"""Number of bytes of ``/proc/PID/task/TID/stat`` to read: enough for the thread's name, state and CPU."""
+
+_STATE_FIELD: Final = 0
+_CPU_FIELD: Final = 36
+"""`state` and `processor` in proc(5), counted from the field after the name."""
+
+_RUNNABLE: Final = b"R"
+
+
+def parse_stat(stat: bytes) -> tuple[bool | None, int | None]:
+    """Return whether a thread is runnable and the number of its last CPU, from its ``/proc/PID/task/TID/stat``.
+
+    The thread's name, in parentheses, may contain parentheses and spaces. Both values are ``None`` if the text ends too
+    early, for instance because the thread has ended.
+    """
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    if len(fields) <= _CPU_FIELD:
+        return None, None
+    return fields[_STATE_FIELD] == _RUNNABLE, int(fields[_CPU_FIELD])
+
+
+class CpuAvoider:
+    """Keep the calling thread off another thread's CPU; create and use an avoider in one thread only."""
+
+    def __init__(self) -> None:
+        """Remember the CPUs on which the calling thread may run; nothing is changed yet."""
+        self._original = self._current = _affinity()
+
+    def avoid(self, cpu: int | None) -> bool | None:
+        """Exclude ``cpu`` from the calling thread's affinity, if another CPU remains.
+
+        Returns:
+            Whether the calling thread may have run on ``cpu`` until now; ``None`` if ``cpu`` is ``None`` or the system
+            does not report affinity.
+
+        """
+        if cpu is None or not self._current:
+            return None
+        if cpu not in self._current:
+            return False
+        others = self._original - {cpu}
+        if others and _set_affinity(others):
+            self._current = others
+        return True
+
+    def restore(self) -> None:
+        """Restore the calling thread's original affinity."""
+        if self._current != self._original:
+            _set_affinity(self._original)
+            self._current = self._original
+
+
+class StartingCpu:
+    """Start the calling thread on a CPU of its own, among those that it may use; use an object in one thread only."""
+
+    def __init__(self, lane: int) -> None:
+        """Choose the CPU of lane number ``lane`` (0 or more); lanes take turns if there are fewer CPUs."""
+        self._original = _affinity()
+        self._cpu = sorted(self._original)[lane % len(self._original)] if len(self._original) > 1 else None
+
+    def hold(self) -> None:
+        """Restrict the calling thread to its CPU, until `release`. Does nothing if the thread may use one CPU only."""
+        if self._cpu is not None:
+            _set_affinity(frozenset({self._cpu}))
+
+    def until_now(self) -> tuple[int, ...]:
+        """Return the CPU that was chosen and the one on which the calling thread runs now; empty if not known."""
+        if self._cpu is None:
+            return ()
+        try:
+            with open("/proc/thread-self/stat", "rb") as stat:  # noqa: PTH123 - in a thread that is measured
+                _, now = parse_stat(stat.read(STAT_BYTES))
+        except OSError:
+            return ()
+        return () if now is None else (self._cpu, now)
+
+    def release(self) -> None:
+        """Give the calling thread its CPUs back; it stays where it is until the system moves it."""
+        if self._cpu is not None:
+            _set_affinity(self._original)
+
+
+def _affinity() -> frozenset[int]:
+    """Return the CPUs that the calling thread may run on; none where the system does not report them."""
+    try:
+        return frozenset(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return frozenset()
+
+
+def _set_affinity(cpus: frozenset[int]) -> bool:
+    """Restrict the calling thread to ``cpus``; return whether the system did so."""
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError:
+        return False
+    return True

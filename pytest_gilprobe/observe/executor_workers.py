@@ -1,0 +1,87 @@
+"""Read what the workers of an executor use on this machine: their threads' clocks, and their processes' memory.
+
+Linux only; elsewhere nothing is found, and the values are unknown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_KIB = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkersUse:
+    """What an executor's workers have used so far.
+
+    ``cpu_ns`` and ``run_queue_ns`` are summed over their threads; ``run_queue_ns`` is the time for which these wanted
+    to run and did not. ``rss_bytes`` is the largest peak memory of a process; ``None`` without any process.
+    """
+
+    cpu_ns: int
+    run_queue_ns: int
+    processes: int
+    rss_bytes: int | None
+
+
+class ExecutorWorkers:
+    """The threads and processes that come into being after this object was made: those of an executor."""
+
+    def __init__(self) -> None:
+        """Note the threads and processes that exist already."""
+        self._threads = frozenset(_threads(os.getpid()))
+        self._processes = frozenset(_descendants(os.getpid()))
+
+    def use(self) -> WorkersUse | None:
+        """Return what they have used so far; ``None`` if the system does not report it."""
+        own = os.getpid()
+        found = _threads(own)
+        if not found:
+            return None
+        processes = [pid for pid in _descendants(own) if pid not in self._processes]
+        paths = [f"/proc/{own}/task/{tid}/schedstat" for tid in found if tid not in self._threads]
+        paths += [f"/proc/{pid}/task/{tid}/schedstat" for pid in processes for tid in _threads(pid)]
+        clocks = [_running_and_waiting_ns(path) for path in paths]
+        return WorkersUse(
+            cpu_ns=sum(running for running, _ in clocks),
+            run_queue_ns=sum(waiting for _, waiting in clocks),
+            processes=len(processes),
+            rss_bytes=max((peak for pid in processes if (peak := _peak_rss_bytes(pid)) is not None), default=None),
+        )
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208 - names are enough
+    except (OSError, ValueError):
+        return []
+
+
+def _descendants(pid: int) -> list[int]:
+    """List the ids of all processes that a process has started, and that those have started."""
+    found: list[int] = []
+    for tid in _threads(pid):
+        with contextlib.suppress(OSError, ValueError):
+            children = map(int, Path(f"/proc/{pid}/task/{tid}/children").read_text("ascii").split())
+            for child in children:
+                found += [child, *_descendants(child)]
+    return found
+
+
+def _running_and_waiting_ns(path: str) -> tuple[int, int]:
+    try:
+        running, waiting, _ = Path(path).read_text("ascii").split()
+        return int(running), int(waiting)
+    except (OSError, ValueError):
+        return 0, 0
+
+
+def _peak_rss_bytes(pid: int) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * _KIB
+    return None

@@ -1,0 +1,274 @@
+"""Read the Python frames of a thread of another process, by reading that process's memory while it runs.
+
+The process is not stopped, so what is read may be outdated or nonsense. So nothing that is read is believed: every
+address may be wrong, each object's type is checked, and sizes, lengths and depths are bounded. A wrong read ends in
+fewer frames, never in an exception.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pytest_gilprobe.observe.frame_layout import TAG_BITS, WORD, FrameLayout
+
+DEEPEST: Final = 100
+"""Most frames that are read of one stack, from the innermost one on."""
+
+ATTEMPTS: Final = 12
+"""Most readings of one stack: of ``yaml.safe_load``, nearly all of it calls, every second reading is a whole stack."""
+
+_BLOCK_BYTES: Final = 3072
+"""How much of the stack is read with the innermost frame: the frames of callers lie before it."""
+_LONGEST_TEXT: Final = 1000
+_LONGEST_TABLE: Final = 1 << 17
+_LONGEST_BYTECODE: Final = 1 << 20
+_ALWAYS_CHECKED: Final = 4
+"""Innermost frames whose code objects are recognised anew each time."""
+_CHECKED_EVERY: Final = 32
+"""Stacks after which the code object of any other frame is recognised anew."""
+_ADDRESSES: Final = range(1 << 12, 1 << 63)
+_ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
+_GENERATORS: Final = 0x20 | 0x80 | 0x200
+"""Flags of the code of generators, coroutines and asynchronous generators. *Source:* ``inspect.CO_GENERATOR`` ..."""
+_SHIMS: Final = frozenset({"<shim>", "__init__"})
+"""The files of frames that CPython (3.12, 3.13) puts between others, and that are no Python functions."""
+_WORD: Final = struct.Struct("@P")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCode:
+    """A code object's qualified name, file, first line and line table; ``is_end`` if callers of it are not read."""
+
+    function: str
+    file: str
+    first_line: int
+    lines: bytes
+    is_end: bool
+
+
+class RemoteFrame(NamedTuple):
+    """A frame: its code object, as a number for `FrameReader.code`, and its instruction's offset in bytes."""
+
+    code: int
+    instruction: int
+
+
+class _Known(NamedTuple):
+    """What was found at the address of a code object.
+
+    ``identity`` are the fields by which the same code object is recognised, ``number`` is ``None`` if it is no Python
+    function's. ``is_generator`` is whether it is a generator's or a coroutine's.
+    ``proofs`` are further pieces of memory, as pairs of address and content, that must not have changed.
+    """
+
+    identity: bytes
+    number: int | None
+    is_generator: bool
+    proofs: tuple[tuple[int, bytes], ...] = ()
+
+
+class FrameReader:
+    """Reads the frames of threads of one process; remembers the code objects that it has seen."""
+
+    def __init__(self, memory: int, layout: FrameLayout, is_end: Callable[[str], bool]) -> None:
+        """Read through ``memory``, a descriptor of ``/proc/PID/mem``, of a process with this layout.
+
+        ``is_end`` says whether the code of a file ends a stack: the callers of such code are not read.
+        """
+        self._memory = memory
+        self._layout = layout
+        self._is_end = is_end
+        self._known: dict[int, _Known] = {}
+        self._checked: dict[int, int] = {}
+        self._stacks_read = 0
+        self._codes: list[RemoteCode] = []
+        self._span = max(layout.frame_code, layout.frame_previous, layout.frame_instruction) + WORD
+        fields = [layout.code_name, layout.code_file, layout.code_lines, layout.code_first_line, layout.type_of]
+        fields.append(layout.code_flags)
+        self._no_code = (layout.none, 0)
+        self._identity = (min(fields), max(*fields, layout.code_version or 0) + WORD)
+
+    def __len__(self) -> int:
+        """Return how many code objects are remembered."""
+        return len(self._codes)
+
+    def forget(self) -> None:
+        """Forget all code objects: frames that were read before have no code any more."""
+        self._known.clear()
+        self._checked.clear()
+        self._codes.clear()
+
+    def code(self, number: int) -> RemoteCode:
+        """Return the code object with this number."""
+        return self._codes[number]
+
+    def stack(self, thread_state: int) -> tuple[RemoteFrame, ...]:
+        """Return the frames of the thread with this state, the innermost first; empty if it has none, or is gone.
+
+        Code that calls and returns every few hundred nanoseconds changes its frames while they are read, which breaks
+        off the way to the outermost frame. Then they are read anew, at most `ATTEMPTS` times: a broken stack would
+        belong to the wrong function, and leaving it out would favour code that calls little.
+        """
+        self._stacks_read += 1
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(OSError, struct.error):
+                address = self._word(thread_state + self._layout.thread_frame)
+                if self._layout.thread_hop is not None:
+                    address = self._word(address + self._layout.thread_hop)
+                found = self.frames_from(address) if address else ()
+                if found is not None:
+                    return found
+        return ()
+
+    def frames_from(self, address: int) -> tuple[RemoteFrame, ...] | None:
+        """Read the frame at an address and its callers once; return ``None`` if they changed meanwhile.
+
+        Raises `OSError` or `struct.error` if something that a frame points to is not mapped.
+        """
+        layout = self._layout
+        found: list[RemoteFrame] = []
+        start = max(_ADDRESSES.start, address - _BLOCK_BYTES)
+        block = self._block(start, address)
+        for _ in range(DEEPEST):
+            at = address - start
+            if not 0 <= at <= len(block) - self._span:
+                raw, at = self._read(address, self._span), 0
+            else:
+                raw = block
+            code = _WORD.unpack_from(raw, at + layout.frame_code)[0] & ~TAG_BITS
+            known = None if code in self._no_code else self._code_at(code, is_inner=len(found) < _ALWAYS_CHECKED)
+            if known is not None and known.number is not None:
+                instruction = _WORD.unpack_from(raw, at + layout.frame_instruction)[0]
+                offset = instruction - code - layout.code_bytecode
+                found.append(RemoteFrame(known.number, offset if -WORD <= offset < _LONGEST_BYTECODE else -1))
+                if self._codes[known.number].is_end:
+                    break
+            elif known is None and code not in self._no_code:
+                return None
+            address = _WORD.unpack_from(raw, at + layout.frame_previous)[0]
+            if not address:
+                # no thread begins in a generator: one that has no caller was suspended meanwhile
+                is_whole = bool(found) and not (known is not None and known.is_generator)
+                return tuple(found) if is_whole else None
+        return tuple(found)
+
+    def _block(self, start: int, address: int) -> bytes:
+        """Read the innermost frame together with what lies before it; empty if that is not mapped."""
+        if address not in _ADDRESSES:
+            return b""
+        try:
+            return os.pread(self._memory, address - start + self._span, start)
+        except OSError:
+            return b""
+
+    def _code_at(self, address: int, *, is_inner: bool) -> _Known | None:
+        """Return what is known of the code object at an address; ``None`` if no code object is there.
+
+        A code object may be freed and another one take its place: what is at the address is compared with what was read
+        there before. For the outer frames of a stack, whose code runs for long, that is done less often.
+        """
+        known, now = self._known.get(address), self._stacks_read
+        if known is not None and not is_inner and not known.proofs and now - self._checked[address] < _CHECKED_EVERY:
+            return known
+        low, high = self._identity
+        identity = self._read(address + low, high - low)
+        if (
+            known is None
+            or known.identity != identity
+            or any(self._read(at, len(content)) != content for at, content in known.proofs)
+        ):
+            self._known.pop(address, None)
+            known = self._examined(address, identity)
+            if known is None:
+                return None
+            self._known[address] = known
+        self._checked[address] = now
+        return known
+
+    def _examined(self, address: int, identity: bytes) -> _Known | None:
+        read = self._read_code(address, identity)
+        if read is None:
+            return None
+        low = self._identity[0]
+        (flags,) = struct.unpack_from("@I", identity, self._layout.code_flags - low)
+        is_generator = bool(flags & _GENERATORS)
+        if read.file in _SHIMS:
+            return _Known(identity, None, is_generator=False)
+        self._codes.append(read)
+        proofs: tuple[tuple[int, bytes], ...] = ()
+        if read.file.startswith("<"):
+            # Code made at run time may be followed by other code of the same size at the same addresses
+            layout = self._layout
+            name: int = _WORD.unpack_from(identity, layout.code_name - low)[0]
+            lines: int = _WORD.unpack_from(identity, layout.code_lines - low)[0]
+            size = layout.text_wide + min(len(read.function), _LONGEST_TEXT) * 4 - layout.text_state
+            places = ((name + layout.text_state, size), (lines + layout.bytes_start, len(read.lines)))
+            proofs = tuple((at, self._read_some(at, length)) for at, length in places)
+            if self._read_code(address, identity) != read:
+                return None  # the code was replaced while it was read
+        return _Known(identity, len(self._codes) - 1, is_generator=is_generator, proofs=proofs)
+
+    def _read_code(self, address: int, identity: bytes) -> RemoteCode | None:
+        layout, low = self._layout, self._identity[0]
+
+        def pointer(offset: int) -> int:
+            found: int = _WORD.unpack_from(identity, offset - low)[0]
+            return found
+
+        if pointer(layout.type_of) != layout.code_type:
+            return None
+        try:
+            function, file = self._text(pointer(layout.code_name)), self._text(pointer(layout.code_file))
+            lines = self._bytes(pointer(layout.code_lines))
+            if self._read(address + low, len(identity)) != identity:
+                return None
+        except (OSError, struct.error, UnicodeDecodeError):
+            return None
+        if function is None or file is None or lines is None:
+            return None
+        (first_line,) = struct.unpack_from("@i", identity, layout.code_first_line - low)
+        return RemoteCode(function, file, first_line, lines, self._is_end(file))
+
+    def _text(self, address: int) -> str | None:
+        """Read a text of at most `_LONGEST_TEXT` characters, of a longer one its start; ``None`` if it is no text."""
+        layout = self._layout
+        if self._word(address + layout.type_of) != layout.text_type:
+            return None
+        length = min(self._word(address + layout.text_length), _LONGEST_TEXT)
+        (state,) = struct.unpack("@I", self._read(address + layout.text_state, 4))
+        kind = (state >> layout.text_kind_shift) & 7
+        if kind not in _ENCODINGS:
+            return None
+        start = layout.text_ascii if state & layout.text_ascii_mask else layout.text_wide
+        return self._read(address + start, length * kind).decode(_ENCODINGS[kind], "backslashreplace")
+
+    def _bytes(self, address: int) -> bytes | None:
+        layout = self._layout
+        if self._word(address + layout.type_of) != layout.bytes_type:
+            return None
+        length = self._word(address + layout.bytes_length)
+        return self._read(address + layout.bytes_start, length) if length <= _LONGEST_TABLE else None
+
+    def _read_some(self, address: int, size: int) -> bytes:
+        """Read at most ``size`` bytes."""
+        return os.pread(self._memory, size, address)
+
+    def _word(self, address: int) -> int:
+        found: int = _WORD.unpack(self._read(address, WORD))[0]
+        return found
+
+    def _read(self, address: int, size: int) -> bytes:
+        """Read exactly ``size`` bytes; raise `OSError` or `struct.error` if they are not mapped."""
+        if address not in _ADDRESSES:
+            msg = "no address of a process"
+            raise OSError(msg)
+        found = os.pread(self._memory, size, address)
+        if len(found) != size:
+            msg = "the mapping ends"
+            raise OSError(msg)
+        return found

@@ -1,0 +1,76 @@
+"""Look at what the lanes (threads) of another process sleep in, now and then, while they make calls."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.observe import clocks, sleeps
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.words import Sleep
+
+MEAN_S = 0.005
+"""Mean seconds between two looks: some 30 in a stretch of 0.15 s."""
+LANES_PER_LOOK = 6
+"""Most lanes of one look, chosen by chance: 20 us each."""
+
+
+class LaneSleeps:
+    """Counts what threads that began after this object was made sleep in, from one moment to another.
+
+    A thread that waits for a lock of Python, or for the GIL, sleeps in a futex; one that waits for another process or a
+    device does not.
+    """
+
+    def __init__(self, pid: int, from_ns: int, until_ns: int) -> None:
+        """Watch the process ``pid`` between two moments of `time.perf_counter_ns`."""
+        self._folder = f"/proc/{pid}/task"
+        self._before = frozenset(self._threads())
+        self._from_ns = from_ns
+        self._until_ns = until_ns
+        self._random = random.Random()  # noqa: S311 - moments, not secrets
+        self.found: Counter[Sleep] = Counter()
+
+    def _threads(self) -> list[str]:
+        try:
+            return os.listdir(self._folder)  # noqa: PTH208 - names alone, quickly
+        except OSError:
+            return []
+
+    def sample_until(self, fd: int, timeout_s: float) -> bool:
+        """Look at random moments until ``fd`` can be read or ``timeout_s`` has passed; return whether it can."""
+        asked = select.poll()
+        asked.register(fd, select.POLLIN)
+        deadline_ns = clocks.perf_counter_ns() + round(timeout_s * 1e9)
+        while True:
+            left_s = max(0.0, (deadline_ns - clocks.perf_counter_ns()) / 1e9)
+            pause_s = min(left_s, self._random.expovariate(1 / MEAN_S))
+            if asked.poll(max(1, round(pause_s * 1000))):
+                return True
+            if clocks.perf_counter_ns() >= deadline_ns:
+                return False
+            if self._from_ns <= clocks.perf_counter_ns() <= self._until_ns:
+                self._look()
+
+    def _look(self) -> None:
+        lanes = [thread for thread in self._threads() if thread not in self._before]
+        for thread in self._random.sample(lanes, min(LANES_PER_LOOK, len(lanes))):
+            sleep = sleeps.parse(self._state(thread))
+            if sleep is not None:
+                self.found[sleep] += 1
+
+    def _state(self, thread: str) -> bytes:
+        try:
+            file = os.open(f"{self._folder}/{thread}/syscall", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        try:
+            return os.read(file, sleeps.BYTES)
+        except OSError:
+            return b""
+        finally:
+            os.close(file)

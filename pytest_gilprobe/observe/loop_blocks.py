@@ -1,0 +1,159 @@
+"""Time for how long calls block an event loop: by a wrapper around asyncio's selector, or an instrument of trio.
+
+A loop of asyncio that waits for events does so in its selector's ``select``, and trio calls its instruments around such
+a wait. Whatever a loop does between two waits, its own bookkeeping included, blocks every other task. A wait whose time
+limit is 0 ends such a block, too: the loop has looked for events then. This is for calls that are not timed otherwise.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from pytest_gilprobe.model.call_readings import LoopBlock
+from pytest_gilprobe.observe import clocks
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class _Clocks(NamedTuple):
+    """The clocks of the loop's thread at one moment; ``waits`` counts how often it gave its core up."""
+
+    wall_ns: int
+    cpu_ns: int
+    queue_ns: int | None
+    waits: int | None
+
+
+class BlockWatch(ABC):
+    """Record the longest block of each call, while this context manager is entered in the loop's thread.
+
+    Use `begin_call` before each call and `end_call` after it; `blocks` has one entry for each call.
+    """
+
+    def __init__(self) -> None:
+        """Prepare to watch a loop."""
+        self._queue: clocks.RunQueueClock
+        self._since = _Clocks(0, 0, None, None)
+        self._longest: LoopBlock | None = None
+        self._call_start_ns = 0
+        self.blocks: list[LoopBlock] = []
+
+    def __enter__(self) -> Self:
+        """Begin to watch the loop."""
+        self._queue = clocks.RunQueueClock()  # of the thread that enters: the loop's
+        self._begin_watching()
+        self._since = self._begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the loop as it was."""
+        self._end_watching()
+        self._queue.close()
+
+    @abstractmethod
+    def _begin_watching(self) -> None:
+        """Have the loop call `before_io_wait` before it waits for events, and `after_io_wait` afterwards."""
+
+    @abstractmethod
+    def _end_watching(self) -> None:
+        """Undo that."""
+
+    def before_io_wait(self, timeout: float | None) -> None:  # noqa: ARG002 - the name and arguments are trio's
+        """End a block: the loop looks for events."""
+        self._end_block()
+
+    def after_io_wait(self, timeout: float | None) -> None:  # noqa: ARG002 - as above
+        """Begin a block: the loop goes on."""
+        self._since = self._begin()
+
+    def begin_call(self) -> None:
+        """Count from now on for a new call."""
+        self._longest = None
+        self._since = self._begin()
+        self._call_start_ns = self._since.wall_ns
+
+    def end_call(self) -> None:
+        """End the block that goes on, and keep the longest one of this call."""
+        self._end_block()
+        if self._longest is not None:
+            ends_ns = clocks.perf_counter_ns()
+            self.blocks.append(replace(self._longest, call_start_ns=self._call_start_ns, call_end_ns=ends_ns))
+        self._since = self._begin()
+
+    def _begin(self) -> _Clocks:
+        """Read the wall clock last: a thread that is pushed off its core between two clocks adds to neither block."""
+        waits, queue, cpu = _waits(), self._queue.read_ns(), clocks.thread_time_ns()
+        return _Clocks(clocks.perf_counter_ns(), cpu, queue, waits)
+
+    def _end(self) -> _Clocks:
+        """Read the wall clock first, for the same reason."""
+        return _Clocks(clocks.perf_counter_ns(), clocks.thread_time_ns(), self._queue.read_ns(), _waits())
+
+    def _end_block(self) -> None:
+        now, since = self._end(), self._since
+        block = LoopBlock(
+            start_ns=since.wall_ns,
+            wall_ns=now.wall_ns - since.wall_ns,
+            cpu_ns=now.cpu_ns - since.cpu_ns,
+            queue_ns=None if now.queue_ns is None or since.queue_ns is None else now.queue_ns - since.queue_ns,
+            waits=None if now.waits is None or since.waits is None else now.waits - since.waits,
+        )
+        if self._longest is None or _own_ns(block) > _own_ns(self._longest):
+            self._longest = block
+
+
+class SelectorWatch(BlockWatch):
+    """Watch a loop of asyncio, by a wrapper around its selector's ``select``."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Prepare to watch ``loop``; raises `TypeError` if it has no selector of Python's own, as with uvloop.
+
+        Private access: ``_selector``, as there is no public name for a loop's selector.
+        """
+        super().__init__()
+        self._selector: Any = getattr(loop, "_selector", None)
+        if self._selector is None or not hasattr(self._selector, "__dict__"):
+            msg = f"{type(loop).__name__} does not wait in a selector of Python's own"
+            raise TypeError(msg)
+
+    def _begin_watching(self) -> None:
+        select = self._selector.select
+
+        def watched(timeout: float | None = None) -> Any:
+            self.before_io_wait(timeout)
+            try:
+                return select(timeout)
+            finally:
+                self.after_io_wait(timeout)
+
+        self._selector.select = watched
+
+    def _end_watching(self) -> None:
+        del self._selector.select
+
+
+class TrioWatch(BlockWatch):
+    """Watch the running loop of trio, as an instrument of it."""
+
+    def _begin_watching(self) -> None:
+        import trio  # noqa: PLC0415 - it runs, so it is installed
+
+        trio.lowlevel.add_instrument(self)  # type: ignore[arg-type]  # it need not inherit from `trio.abc.Instrument`
+
+    def _end_watching(self) -> None:
+        import trio  # noqa: PLC0415 - as above
+
+        trio.lowlevel.remove_instrument(self)  # type: ignore[arg-type]  # as above
+
+
+def _waits() -> int | None:
+    switches = clocks.context_switches()
+    return None if switches is None else switches[0]
+
+
+def _own_ns(block: LoopBlock) -> int:
+    """Return how long a block lasted without the time that its thread waited for a core."""
+    return block.wall_ns - (block.queue_ns or 0)

@@ -1,0 +1,193 @@
+"""Describe frames that were read from a process: whose code they execute, and its source text."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import sysconfig
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from pytest_gilprobe.model.stacks import Frame
+from pytest_gilprobe.observe.line_table import Position, position_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.stacks import Stack
+    from pytest_gilprobe.observe.frame_reader import FrameReader, RemoteFrame
+
+_A_PYTHONS: Final = re.compile(r"/lib(64)?/python3\.\d+t?/")
+"""In the path of a file of the standard library of any Python, which may not be the one that runs this."""
+_LONGEST_CODE: Final = 200
+_MOST_LINES: Final = 8
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120
+_HARNESS: Final = tuple(
+    f"{os.sep}{folder}{os.sep}{name}{os.sep}"
+    for folder in ("site-packages", "dist-packages")
+    for name in ("_pytest", "pytest", "pluggy", "pytest_asyncio", "pytest_gilprobe")
+)
+"""Packages that call a test; the frames of these are no part of what the test does."""
+_CALLERS: Final = ("/pluggy/_callers.py", "/_pytest/python.py", "/_pytest/unittest.py")
+"""The files of pytest whose frames lie just outside a test's own."""
+_GENERATED: Final = f"{os.sep}gilprobe-run-"
+"""In the path of a generated test, `pytest_gilprobe.probing.generated_test`."""
+_INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
+
+
+def is_plugins(file: str) -> bool:
+    """Return whether a file belongs to this package, whose frames are the outer end of what is measured."""
+    return file.startswith(_PACKAGE)
+
+
+@cache
+def is_own(file: str) -> bool:
+    """Return whether a file is the user's own: not made at run time, nor Python's, nor an installed package's."""
+    if file.startswith("<") or is_plugins(file) or any(folder in file for folder in _INSTALLED):
+        return False
+    return not file.startswith(_pythons_folders()) and _A_PYTHONS.search(file) is None
+
+
+@cache
+def package_of(file: str) -> str | None:
+    """Return the installed package that a file belongs to, such as ``pandas``; ``None`` if to none."""
+    for folder in _INSTALLED:
+        if folder in file:
+            return file.rpartition(folder)[2].partition(os.sep)[0].removesuffix(".py")
+    return None
+
+
+def is_tests_caller(file: str) -> bool:
+    """Return whether a file's code calls tests: its callers do not belong to the test."""
+    return is_plugins(file) or file.endswith(_CALLERS)
+
+
+def is_harness(file: str) -> bool:
+    """Return whether a file belongs to what calls a test: this package, pytest, pluggy, pytest-asyncio."""
+    return is_plugins(file) or _GENERATED in file or any(part in file for part in _HARNESS)
+
+
+@cache
+def _pythons_folders() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    folders = {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib")}
+    return tuple(folder + os.sep for folder in (*folders, paths["stdlib"], paths["platstdlib"]))
+
+
+@cache
+def short_file(file: str) -> str:
+    """Return a file's name for readers: relative to the working directory, Python's folder or where packages are."""
+    for folder in _INSTALLED:
+        if folder in file:
+            return file.rpartition(folder)[2]
+    for folder in (*_pythons_folders(), *_working_folder()):
+        if file.startswith(folder):
+            return file.removeprefix(folder)
+    return file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the files of a watched process lie: below ``root`` of this process, relative ones below ``folder``."""
+
+    root: str = ""
+    folder: str = ""
+
+    def path(self, file: str) -> str:
+        """Return the path by which this process opens a file that a code object of the watched process names."""
+        return self.root + os.path.join(self.folder, file)  # noqa: PTH118 - a text to open
+
+    def short(self, file: str) -> str:
+        """Return a file's name for readers, relative to the watched process's folder."""
+        if self.folder and file.startswith(self.folder + os.sep):
+            return short_file(file.removeprefix(self.folder + os.sep))
+        return short_file(file)
+
+
+HERE: Final = Place()
+"""Files of this process's own file system and folder."""
+
+
+def place_of(pid: int) -> Place:
+    """Return where the files of a process lie, which may be in a container; `HERE` if that cannot be read."""
+    try:
+        return Place(root=f"/proc/{pid}/root", folder=os.readlink(f"/proc/{pid}/cwd"))  # noqa: PTH115
+    except OSError:
+        return HERE
+
+
+def _working_folder() -> tuple[str, ...]:
+    try:
+        return (os.getcwd() + os.sep,)  # noqa: PTH109 - a text to compare
+    except OSError:
+        return ()
+
+
+class Describer:
+    """Describes the frames that one `FrameReader` has read; remembers each description."""
+
+    def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
+        """Describe frames of ``reader``, whose process may have ended and has its files at ``place``."""
+        self._reader = reader
+        self._place = place
+        self._described: dict[RemoteFrame, Frame | None] = {}
+
+    def forget(self) -> None:
+        """Forget all descriptions, and the source text that they were made of."""
+        self._described.clear()
+        linecache.clearcache()
+
+    def stack(self, frames: Sequence[RemoteFrame]) -> Stack:
+        """Return the description of a stack, without the frames of pytest, its plugins and this package."""
+        return tuple(found for frame in frames if (found := self._frame(frame)) is not None)
+
+    def _frame(self, frame: RemoteFrame) -> Frame | None:
+        if frame not in self._described:
+            self._described[frame] = self._describe(frame)
+        return self._described[frame]
+
+    def _describe(self, frame: RemoteFrame) -> Frame | None:
+        code = self._reader.code(frame.code)
+        if is_harness(code.file):
+            return None
+        at = position_at(code.lines, code.first_line, frame.instruction)
+        lines = [] if code.file.startswith("<") or at.line is None else linecache.getlines(self._place.path(code.file))
+        return Frame(
+            function=code.function,
+            file=self._place.short(code.file),
+            line=at.line or None,  # a module's first instruction is in line 0
+            code=source_text(lines, at),
+            statement=_line(lines, at.line),
+            own=is_own(code.file),
+            is_async=not code.function.endswith(">") and _is_async(lines, code.first_line),
+            package=package_of(code.file),
+        )
+
+
+def source_text(lines: Sequence[str], at: Position) -> str | None:
+    """Return the source text at a position, on one line; ``None`` if it has no columns or is not in these lines."""
+    if at.line is None or at.end_line is None or at.column is None or at.end_column is None:
+        return None
+    if not 1 <= at.line <= at.end_line <= len(lines) or at.end_line - at.line > _MOST_LINES:
+        return None
+    # Columns count bytes. The end is cut first: the start may be on the same line.
+    parts = [line.encode("utf-8", "surrogatepass") for line in lines[at.line - 1 : at.end_line]]
+    parts[-1] = parts[-1][: at.end_column]
+    parts[0] = parts[0][at.column :]
+    text = " ".join(part.decode("utf-8", "replace").strip() for part in parts).strip()
+    return text if 0 < len(text) <= _LONGEST_CODE else None
+
+
+def _is_async(lines: Sequence[str], first_line: int) -> bool:
+    """Return whether the function that begins at a line, with its decorators, is written as ``async def``."""
+    heads = (line.split() for line in lines[max(first_line - 1, 0) :][:_MOST_LINES])
+    found = next((words for words in heads if words[:1] in (["def"], ["class"]) or words[:2] == ["async", "def"]), [])
+    return found[:1] == ["async"]
+
+
+def _line(lines: Sequence[str], number: int | None) -> str | None:
+    if number is None or not 1 <= number <= len(lines):
+        return None
+    return lines[number - 1].strip()[:_LONGEST_CODE] or None

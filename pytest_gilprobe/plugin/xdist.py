@@ -1,0 +1,149 @@
+"""Support pytest-xdist: a single worker probes, the controller reports; several workers do not probe.
+
+Several workers would disturb each other's measurements. A result travels as JSON in an attribute of the test's report,
+which pytest serializes with the report. A controller to which no worker sends anything imports nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_gilprobe.model.report import Environment
+    from pytest_gilprobe.model.results import WorkloadResult
+    from pytest_gilprobe.plugin.config import Settings
+    from pytest_gilprobe.plugin.reporting import Reporting
+
+_RESULT = "gilprobe_result"
+"""The attribute of a report that carries a whole result."""
+_EVIDENCE = "gilprobe_evidence"
+_ENVIRONMENT = "gilprobe_environment"
+_NOT_PROBED = "gilprobe_not_probed"
+
+
+def is_distributed(config: pytest.Config) -> bool:
+    """Return whether this process is a pytest-xdist worker."""
+    return hasattr(config, "workerinput")
+
+
+def is_one_of_several(config: pytest.Config) -> bool:
+    """Return whether this process is one of several pytest-xdist workers, whose load would distort its measurements."""
+    given: dict[str, Any] = getattr(config, "workerinput", {})
+    return int(given.get("workercount", 1)) > 1
+
+
+def send_count(config: pytest.Config, marked: int) -> None:
+    """Send the controller how many tests would have been probed without other workers."""
+    config.workeroutput[_NOT_PROBED] = marked  # type: ignore[attr-defined]  # set by pytest-xdist
+
+
+def send_result(report: pytest.TestReport, result: WorkloadResult) -> None:
+    """Attach a result to the test's report, which pytest-xdist sends to the controller."""
+    from pytest_gilprobe.model import report_json  # noqa: PLC0415 - see this module's first lines
+
+    setattr(report, _RESULT, report_json.workload_to_json(result))
+
+
+def send_evidence(report: pytest.TestReport, packed: bytes) -> None:
+    """Attach the raw readings of a test's probe, packed, to the test's report."""
+    from pytest_gilprobe.plugin.evidence import as_text  # noqa: PLC0415 - only for those who keep it
+
+    setattr(report, _EVIDENCE, as_text(packed))
+
+
+def send_environment(config: pytest.Config, environment: Environment) -> None:
+    """Send the controller the environment in which the results were measured, as a report without workloads."""
+    from pytest_gilprobe.model import report_json  # noqa: PLC0415 - see this module's first lines
+    from pytest_gilprobe.probing.assembly import report_of  # noqa: PLC0415
+
+    config.workeroutput[_ENVIRONMENT] = report_json.to_json(report_of((), environment))  # type: ignore[attr-defined]  # set by pytest-xdist
+
+
+class Controller:
+    """Plugin that gathers the results of pytest-xdist's workers for the plugin that reports them."""
+
+    def __init__(self, config: pytest.Config, settings: Callable[[], Settings]) -> None:
+        """Prepare; ``settings`` reads the session's settings, which only a session that reports something needs."""
+        self._config = config
+        self._settings = settings
+        self._not_probed = 0
+        self._reporting: Reporting | None = None
+
+    def start_reporting(self) -> Reporting:
+        """Return the plugin that reports, which is made and registered when it is first needed.
+
+        Raises `pytest.UsageError` under ``--gilprobe-ab-gil``: workers can send one report, not two.
+        """
+        if self._reporting is None:
+            from pytest_gilprobe.plugin.config import refuse  # noqa: PLC0415 - see this module's first lines
+            from pytest_gilprobe.plugin.reporting import Reporting  # noqa: PLC0415
+
+            settings = self._settings()
+            if settings.ab_gil:
+                refuse("--gilprobe-ab-gil: not under pytest-xdist; use -n 0")
+            self._reporting = Reporting(self._config, settings)
+            self._config.pluginmanager.register(self._reporting, "gilprobe-reporting")
+        return self._reporting
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Move the result and the evidence from a test's report to the plugin that reports."""
+        text = vars(report).pop(_RESULT, None)
+        if text is not None:
+            from pytest_gilprobe.model import report_json  # noqa: PLC0415 - see this module's first lines
+
+            result = report_json.workload_from_json(text, f"{report.nodeid}: result from a pytest-xdist worker")
+            self.start_reporting().results[result.nodeid] = result
+        kept = vars(report).pop(_EVIDENCE, None)
+        if kept is not None:
+            from pytest_gilprobe.plugin.evidence import from_text  # noqa: PLC0415 - only for those who keep it
+
+            self.start_reporting().keep_evidence([from_text(kept)])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take the count and environment that a worker sent at its end; a worker that crashed sent neither."""
+        output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+        self._not_probed = max(self._not_probed, int(output.get(_NOT_PROBED, 0)))
+        if _ENVIRONMENT in output:
+            from pytest_gilprobe.model import report_json  # noqa: PLC0415 - see this module's first lines
+
+            found = report_json.from_json(output[_ENVIRONMENT], "a pytest-xdist worker")
+            self.start_reporting().environments = [found.environment]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Report; if several workers prevented probes, make the session fail if ``fail-on`` has ``inconclusive``."""
+        if self._reporting is not None:
+            if not self._not_probed:
+                self._reporting.finish(session)
+                return
+            session.config.pluginmanager.unregister(self._reporting)
+        if self._fails and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @property
+    def _fails(self) -> bool:
+        if not self._not_probed:
+            return False
+        from pytest_gilprobe.model.words import FailOn  # noqa: PLC0415 - see this module's first lines
+
+        return FailOn.INCONCLUSIVE in self._settings().fail_on
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print one line on why marked tests were not probed, if several workers prevented probes."""
+        if not self._not_probed or (terminalreporter.verbosity < -1 and not self._fails):
+            return
+        from pytest_gilprobe.model import numbers  # noqa: PLC0415 - see this module's first lines
+
+        tests = numbers.count(self._not_probed, "marked test was", "marked tests were")
+        start = "ERROR: --gilprobe-fail-on=inconclusive: " if self._fails else "gilprobe: "
+        terminalreporter.line(
+            f"{start}{tests} not probed, nor any gate checked: several pytest-xdist workers disturb each other; "
+            "use -n 0 or -n 1",
+            red=self._fails,
+        )

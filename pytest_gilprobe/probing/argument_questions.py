@@ -1,0 +1,37 @@
+"""Have a worker keep the arguments of a call, and compare them later: calls that differ compare no strategies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.readings import End
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.verdict import same_call
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.protocol import ArgumentsCompared
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.probing.budget import Budget
+    from pytest_gilprobe.probing.open_test import OpenTest
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+    from pytest_gilprobe.workers.protocol import CompareArguments, WatchArguments
+
+
+def ask_of_arguments(
+    test: OpenTest, group: WorkerGroup, budget: Budget, question: WatchArguments | CompareArguments
+) -> None:
+    """Have the arguments of the call kept, or compared; if calls with changed ones differ, end the other strategies.
+
+    The time that this takes is not the rounds'. A worker that is lost meanwhile is replaced, and nothing is known.
+    """
+    with budget.paused():
+        answer = group.ask(test.workers[0], question)
+        if isinstance(answer, Lost):
+            test.mend()
+    if not isinstance(answer, ArgumentsCompared) or answer.reading is None:
+        return
+    test.seen = replace(test.seen, arguments=answer.reading)
+    if same_call.differs(test.seen):
+        for strategy in test.going_ones():
+            test.end(strategy, End(outcome=Outcome.SKIPPED, error="not compared: its calls change their arguments"))

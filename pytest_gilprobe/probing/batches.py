@@ -1,0 +1,268 @@
+"""Run batches (timed series of calls) of each strategy and of the control loop; set how often to sample the GIL."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.readings import BatchReading, ControlRound, LoopPass, Round
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.probing.open_test import NotAgain, NotProbed, OpenTest, text_of
+from pytest_gilprobe.probing.pace import Pace
+from pytest_gilprobe.stats.rounds import gil_was_on
+from pytest_gilprobe.verdict import same_call
+from pytest_gilprobe.workers.executor_costs import ExecutorStarted, StartExecutor
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.protocol import Control, Done, Failed, Prepare, Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.probing.budget import Budget
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+    from pytest_gilprobe.workers.parent.worker import Worker
+    from pytest_gilprobe.workers.protocol import Answer, Batch
+
+SAMPLES_PER_BATCH = 300
+"""Intended number of GIL samples in a serial batch: gives a standard error of at most 0.03."""
+SAMPLING_S = (0.000_15, 0.005)
+"""Shortest and longest mean time between GIL samples, in seconds: the shortest costs about 10 % of another core."""
+SAMPLING_BESIDE_S = 0.001
+"""Mean seconds between GIL samples in a parallel batch, which may need every core: costs about 1.5 % of one core."""
+SAMPLING_PASS_S = 0.0005
+"""Mean seconds between samples while blocks of an event loop are timed one by one: 60 in a block of 30 ms."""
+HEARTBEAT_S = 0.2
+"""Least seconds of the pass in which a heartbeat thread measures how long the GIL is held: about 100 beats."""
+HEAD_START_NS = 3_000_000
+"""Nanoseconds from asking several workers until they all begin; `pytest_gilprobe.workers.child.batch` says why workers
+are given a moment to begin at."""
+PASS_CALLS = 8
+"""Least number of calls whose blocks of the event loop are timed one by one, if time allows."""
+LEAST_PASS_CALLS = 3
+"""Least number of such calls where time does not allow for more: so many tell a block that comes again."""
+MOST_PASS_CALLS = 500
+"""Most such calls: a longer block than all of theirs is rare."""
+CONTROL_S = 0.03
+"""Least seconds of a batch of the control loop, the fixed pure-Python loop that shows what the machine can give."""
+
+
+LIMIT_SHARE = 0.8
+"""Share of a batch's time-out after which an executor's task counts as lost: its worker can then still say so."""
+
+
+class Batches:
+    """Runs batches, heartbeats and controls in the workers in which a test is open."""
+
+    def __init__(
+        self, test: OpenTest, group: WorkerGroup, serial: Strategy, control_s: float, timeout_s: float
+    ) -> None:
+        """Prepare batches of ``test``; a call of the control (a fixed loop) takes about ``control_s`` seconds.
+
+        ``timeout_s`` is after how many seconds a batch counts as hung.
+        """
+        self._timeout_s = timeout_s
+        self._executors: dict[str, Worker] = {}
+        self._test = test
+        self._group = group
+        self._serial = serial
+        self._control_calls = max(1, math.ceil(CONTROL_S / control_s))
+
+    def calibrated(self, pace: Pace) -> Pace:
+        """Return the pace as measured by serial batches, which grow until one is long enough to time a call.
+
+        Raises `NotProbed` if the test cannot be called several times in a row.
+        """
+        calls = 1
+        while (wanted := pace.next_trial(calls)) is not None:
+            calls = wanted
+            (question,) = self._serial.questions(calls, 1)
+            answer = self._group.ask(self._test.workers[0], question)
+            if not isinstance(answer, Done):
+                raise not_again(self._test, in_a_row(calls), answer)
+            pace = pace.renewed(BatchReading(workers=(answer.reading,)))
+        return pace
+
+    def serial(self, pace: Pace, *, first: bool) -> tuple[BatchReading, Pace]:
+        """Run a serial batch; return it and the pace. Repeat the ``first`` batch with more calls if it was too short.
+
+        The first call of a test imports, compiles, connects or fills a cache, and may take far longer than later calls.
+        A batch sized by the first call alone may hold one call of microseconds. Raises `NotProbed` if the batch fails.
+        """
+        batch = self._serial_once(pace)
+        if not first or not pace.was_short(batch):
+            return batch, pace
+        pace = self.calibrated(pace.renewed(batch))
+        return self._serial_once(pace), pace
+
+    def _serial_once(self, pace: Pace) -> BatchReading:
+        mean_s = min(max(pace.batch_s / SAMPLES_PER_BATCH, SAMPLING_S[0]), SAMPLING_S[1])
+        (question,) = self._serial.questions(pace.calls, 1)
+        seen = self._test.seen
+        watch_loop = seen.awaited and seen.loop_hidden is None
+        answer, samples, why = self._group.ask_sampled(self._test.workers[0], question, mean_s, watch_loop=watch_loop)
+        if not isinstance(answer, Done):
+            raise not_again(self._test, in_a_row(pace.calls), answer)
+        sampled = samples is not None or any(one.serial.gil is not None for one in seen.rounds)
+        self._test.seen = replace(seen, gil_unwatched=None if sampled else why)
+        return BatchReading(workers=(answer.reading,), gil=samples)
+
+    def parallel(self, strategy: Strategy, pace: Pace, budget: Budget) -> BatchReading | None:
+        """Run one batch of a parallel strategy; return ``None`` if the batch failed, which ends the strategy."""
+        started_ns = clocks.perf_counter_ns()
+        if strategy.through_executor and (why := self._unstarted(strategy, budget)) is not None:
+            self._test.end_with(strategy, why, "starting it")
+            self._test.mend(distrusted=self._test.workers[0])
+            budget.give_back(started_ns)
+            return None
+        found = self._asked(strategy, strategy.questions(pace.calls, self._test.seen.workers))
+        if isinstance(found, BatchReading):
+            return found
+        self._test.end_with(strategy, found, f"a batch of {pace.calls} calls")
+        if not self._test.apart.leave(strategy):
+            in_first = strategy.one_process or strategy.through_executor
+            self._test.mend(distrusted=self._test.workers[0] if in_first else None)
+        budget.give_back(started_ns)  # what a strategy that hangs costs is not taken from the others' time
+        return None
+
+    def _unstarted(self, strategy: Strategy, budget: Budget) -> Answer | Lost | None:
+        """Start the executor of a strategy, unless it runs in the first worker; return what went wrong, or ``None``.
+
+        The time that this takes is the executor's, not the calls'.
+        """
+        worker = self._test.workers[0]
+        if self._executors.get(strategy.name) is worker:
+            return None
+        question = StartExecutor(
+            strategy=strategy.name, lanes=self._test.seen.workers, limit_s=self._timeout_s * LIMIT_SHARE
+        )
+        with budget.paused():
+            answer = self._group.ask(worker, question)
+        if not isinstance(answer, ExecutorStarted):
+            return answer
+        self._executors[strategy.name] = worker
+        return None
+
+    def _asked(self, strategy: Strategy, questions: Sequence[Batch]) -> BatchReading | Answer | Lost:
+        """Ask as many workers as there are questions; return the batch, or the first answer that is none."""
+        samples, workers, group = None, self._test.workers_of(strategy), self._test.apart.group(strategy)
+        if len(questions) == 1 and strategy.samples_gil:
+            worker = workers[0]
+            answer, samples, _ = group.ask_sampled(worker, questions[0], SAMPLING_BESIDE_S)
+            answers = [answer]
+        else:
+            unready = self._prepared(questions) if workers is self._test.workers else None
+            if unready is not None:
+                return unready
+            answers = group.ask_each(_begin_together(workers, questions))
+        readings = [answer.reading for answer in answers if isinstance(answer, Done)]
+        if len(readings) < len(answers):
+            return next(answer for answer in answers if not isinstance(answer, Done))
+        apart = not (strategy.one_process or strategy.through_executor)
+        return BatchReading(workers=tuple(readings), gil=samples, apart=apart)
+
+    def burst(self, pace: Pace, budget: Budget) -> Round | None:
+        """Run a burst: one short batch of serial calls and of each strategy of one process; ``None`` if one failed."""
+        short = pace.of_burst()
+        (question,) = self._serial.questions(short.calls, 1)
+        answer = self._group.ask(self._test.workers[0], question)
+        if not isinstance(answer, Done):
+            raise not_again(self._test, in_a_row(short.calls), answer)
+        got = {self._serial.name: BatchReading(workers=(answer.reading,))}
+        for strategy in self._test.going_ones():
+            several = strategy.one_process and not strategy.one_thread
+            if several and (batch := self.parallel(strategy, short, budget)) is not None:
+                got[strategy.name] = batch
+        return Round(batches=got) if len(got) > 1 else None
+
+    def _prepared(self, questions: Sequence[Batch]) -> Answer | Lost | None:
+        """Have workers make what each call has of its own, so that they can begin together; return what went wrong."""
+        if self._test.most_calls is None:
+            return None
+        asked = [(worker, Prepare(calls=one.calls)) for worker, one in zip(self._test.workers, questions, strict=False)]
+        return next((answer for answer in self._group.ask_each(asked) if not isinstance(answer, Prepared)), None)
+
+    def heartbeat(self, pace: Pace, budget: Budget) -> None:
+        """Measure the GIL's held share with a heartbeat thread, once and untimed, if the GIL could not be sampled."""
+        seen = self._test.seen
+        if seen.gil_unwatched is None or not gil_was_on(seen) or seen.heartbeat is not None or not seen.rounds:
+            return
+        calls = max(pace.calls, min(pace.most, math.ceil(HEARTBEAT_S / pace.call_s)))
+        if pace.call_s * calls > budget.left_s() / 2:
+            return
+        (question,) = self._serial.questions(calls, 1)
+        answer = self._group.ask(self._test.workers[0], replace(question, heartbeat=True))
+        if isinstance(answer, Done) and answer.heartbeat is not None:
+            heard = BatchReading(workers=(answer.reading,), gil=answer.heartbeat)
+            self._test.seen = replace(seen, heartbeat=heard)
+        elif isinstance(answer, Lost):
+            self._test.mend()
+
+    def loop_pass(self, pace: Pace, budget: Budget) -> None:
+        """Time each block of the event loop in serial calls, once, if calls are awaited in one."""
+        seen = self._test.seen
+        if not seen.awaited or seen.loop_pass is not None or not seen.rounds:
+            return
+        calls = max(PASS_CALLS, min(pace.calls, MOST_PASS_CALLS))
+        least = LEAST_PASS_CALLS if pace.call_s * LEAST_PASS_CALLS <= budget.total_s else 1
+        calls = min(calls, max(least, math.floor(budget.left_s() / pace.call_s)))
+        (question,) = self._serial.questions(calls, 1)
+        question = replace(question, time_blocks=True)
+        with budget.paused():
+            answer, samples, _ = self._group.ask_sampled(
+                self._test.workers[0], question, SAMPLING_PASS_S, watch_loop=seen.loop_hidden is None
+            )
+        if isinstance(answer, Done):
+            self._test.seen = replace(seen, loop_pass=LoopPass(blocks=answer.blocks or (), samples=samples))
+        elif isinstance(answer, Lost):
+            self._test.mend()
+        else:
+            self._test.seen = replace(seen, loop_pass=LoopPass(blocks=()))
+
+    def control(self) -> ControlRound | None:
+        """Run the control (a fixed Python loop) in one worker, then in all together; return ``None`` if that failed."""
+        workers = self._group.ready(self._test.seen.workers)
+        return None if isinstance(workers, Lost) else control_round(self._group, workers, self._control_calls)
+
+
+def control_round(group: WorkerGroup, workers: Sequence[Worker], calls: int) -> ControlRound | None:
+    """Run ``calls`` of the control loop in the first worker, then in all workers together; ``None`` if that failed."""
+    alone = group.ask(workers[0], Control(calls=calls))
+    if not isinstance(alone, Done):
+        return None
+    together = group.ask_all(workers, Control(calls=calls, begin_ns=shortly()))
+    readings = [answer.reading for answer in together if isinstance(answer, Done)]
+    if len(readings) < len(together):
+        return None
+    return ControlRound(alone=BatchReading(workers=(alone.reading,)), together=BatchReading(workers=tuple(readings)))
+
+
+def _begin_together(workers: Sequence[Worker], questions: Sequence[Batch]) -> list[tuple[Worker, Batch]]:
+    begin_ns = shortly() if len(questions) > 1 else 0
+    pairs = zip(workers[: len(questions)], questions, strict=True)
+    return [(worker, replace(one, begin_ns=begin_ns, first_lane=at)) for at, (worker, one) in enumerate(pairs)]
+
+
+def shortly() -> int:
+    """Return a moment of `time.perf_counter_ns`, far enough ahead for every worker to have been asked by then."""
+    return clocks.perf_counter_ns() + HEAD_START_NS
+
+
+def span_s(batch: BatchReading) -> float:
+    """Return a batch's wall time in seconds, from the first lane's (thread's) start to the last lane's end."""
+    return (max(lane.end_ns for lane in batch.lanes) - min(lane.start_ns for lane in batch.lanes)) / 1e9
+
+
+def in_a_row(calls: int) -> str:
+    """Return the phrase for so many calls back to back, such as ``3 times in a row``."""
+    return f"{calls} times in a row" if calls > 1 else "once more"
+
+
+def not_again(test: OpenTest, how: str, answer: Answer | Lost) -> NotProbed:
+    """Return the exception for a test that failed when called ``how``; if a worker was lost, also record that."""
+    if isinstance(answer, Lost):
+        test.end_serial(answer, f"called {how}")
+    changed = same_call.why_not_again(test.seen)
+    reason = f"it passed once, but not when called {how}: {text_of(answer)}{changed}"
+    return NotAgain(reason, text_of(answer)) if isinstance(answer, Failed) else NotProbed(reason)

@@ -1,0 +1,41 @@
+"""The wall time that one probe may take."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pytest_gilprobe.observe import clocks
+
+
+class Budget:
+    """Counts the wall time of a probe against a limit; time that the calls did not cause can be left out.
+
+    ``total_s``, the limit in seconds, may be raised while the probe runs.
+    """
+
+    def __init__(self, total_s: float) -> None:
+        """Start counting now."""
+        self.total_s = total_s
+        self._started_ns = clocks.perf_counter_ns()
+
+    def restart(self) -> None:
+        """Start counting again from now; time used before does not count."""
+        self._started_ns = clocks.perf_counter_ns()
+
+    def give_back(self, since_ns: int) -> None:
+        """Leave out the time from ``since_ns``, a moment of `time.perf_counter_ns`, until now."""
+        self._started_ns += clocks.perf_counter_ns() - since_ns
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time spent in the ``with`` block."""
+        paused_ns = clocks.perf_counter_ns()
+        try:
+            yield
+        finally:
+            self.give_back(paused_ns)
+
+    def left_s(self) -> float:
+        """Return the seconds that are left; negative if the limit was exceeded."""
+        return self.total_s - (clocks.perf_counter_ns() - self._started_ns) / 1e9

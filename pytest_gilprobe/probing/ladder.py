@@ -1,0 +1,258 @@
+"""Measure how one strategy's throughput grows: steps with 1, 2, 4 ... workers, up and down again, in little time.
+
+A step is one stretch: all lanes call back to back for a window, of which the first part does not count. The ladder ends
+where two doublings in a row gain less than 10 %, where calls fail, or where time is up. Then it goes down again, so
+that each number of workers is measured twice, at different times. What the readings say is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.model.ladder import Ladder, Step
+from pytest_gilprobe.model.numbers import seconds
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.observe.lane_sleeps import LaneSleeps
+from pytest_gilprobe.probing.budget import Budget
+from pytest_gilprobe.probing.open_test import NotProbed, text_of
+from pytest_gilprobe.probing.pace import Pace
+from pytest_gilprobe.stats import throughput
+from pytest_gilprobe.stats.rounds import cpu_utilization, lane_s_per_call
+from pytest_gilprobe.verdict import same_call
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.protocol import Done, Opened
+from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.settings import Plan
+    from pytest_gilprobe.probing.open_test import OpenTest
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.strategies.registry import Strategies
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+    from pytest_gilprobe.workers.parent.worker import Worker
+    from pytest_gilprobe.workers.protocol import Answer
+
+LADDER_S = 3.0
+"""Seconds that the ladder of one strategy may take, beside the time of the probe."""
+MARK_S = 0.002
+"""A lane notes the time after calls of about so many seconds: seldom enough to cost nothing."""
+SETTLE_S = 0.02
+"""Least seconds before calls count; at least 1.2 times as long as a lane needs for its first mark."""
+WINDOW_S = 0.12
+"""Least seconds for which calls count; at least 2.5 times as long as a lane needs from mark to mark."""
+MOST_WINDOW_S = 0.4
+"""Most seconds for which calls count, unless a lane needs longer for two and a half marks."""
+CALLS = 5
+"""Calls of one lane alone that a window should hold."""
+SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
+GAIN = 1.10
+"""Factor by which two doublings together must raise the throughput for the ladder to go on."""
+HANGS_S = 10.0
+"""Seconds beyond a step's expected end, and ten times its length, after which its calls count as hung."""
+LEAD_S, LEAD_PER_LANE_S = 0.005, 0.0004
+"""Seconds between asking for a step and its begin: for the workers to be asked, and their threads to start."""
+
+
+def measure_ladders(
+    test: OpenTest, group: WorkerGroup, strategies: Strategies, plan: Plan, cpus: int
+) -> dict[str, Ladder]:
+    """Measure a ladder of each strategy that has not ended, if the plan asks for it, in the workers of an open test.
+
+    Serial calls were measured before: they say how long a call takes. A strategy that cannot be measured gets a ladder
+    that says why.
+    """
+    if plan.scale is None or not test.seen.rounds or same_call.differs(test.seen):
+        return {}
+    serial = test.seen.rounds[-1].serial
+    pace = Pace(call_s=lane_s_per_call(serial), busy=cpu_utilization(serial), target_s=WINDOW_S)
+    climber = Climber(test, group, strategies.serial, cpus=cpus, timeout_s=plan.timeout_s)
+    found: dict[str, Ladder] = {}
+    with contextlib.suppress(NotProbed):  # a worker was lost, and there is no other: the rounds still count
+        for strategy in test.going_ones():
+            found[strategy.name] = climber.climb(strategy, pace, plan.scale)
+    return found
+
+
+class Times(NamedTuple):
+    """The seconds of a step until calls count, and those for which they count."""
+
+    settle_s: float
+    window_s: float
+
+
+class Climber:
+    """Measures ladders in the workers in which a test is open."""
+
+    def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, cpus: int, timeout_s: float) -> None:
+        """Prepare to measure; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
+        self._test = test
+        self._group = group
+        self._serial = serial
+        self._cpus = cpus
+        self._timeout_s = timeout_s
+
+    def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int] = ()) -> Ladder:
+        """Measure a strategy with so many workers, or up to where it gains no more if ``counts`` is empty.
+
+        Raises `NotProbed` if a worker was lost and the test cannot be set up in another one.
+        """
+        if why := self._why_not(strategy):
+            return Ladder(error=why)
+        ladder = _Climb(self, strategy, pace, counts or doublings(strategy.most_lanes(self._cpus, pace.busy)))
+        found = ladder.up_and_down(adaptive=not counts)
+        if found.failed_at is not None:
+            self._test.mend(distrusted=self._test.workers[0] if strategy.one_process else None)
+        return found
+
+    def _why_not(self, strategy: Strategy) -> str | None:
+        if self._test.seen.fresh:
+            return "each call has arguments of its own, which are made in advance for a known number of calls"
+        return None if strategy.scales else f"{strategy.name} cannot run for a set time"
+
+    # One step
+
+    def step(
+        self, strategy: Strategy, found: Sequence[Worker], workers: int, calls_per_mark: int, times: Times
+    ) -> Step | Answer | Lost:
+        """Make one step in the processes ``found``; return it, or the first answer that is none."""
+        settle_s, window_s = times
+        begin_ns = clocks.perf_counter_ns() + round((LEAD_S + LEAD_PER_LANE_S * workers) * 1e9)
+        settled_ns = begin_ns + round(settle_s * 1e9)
+        until_ns = settled_ns + round(window_s * 1e9)
+        asked = [
+            Stretch(
+                strategy=strategy.name,
+                lanes=workers // len(found),
+                first_lane=at,
+                begin_ns=begin_ns,
+                until_ns=until_ns,
+                calls_per_mark=calls_per_mark,
+            )
+            for at in range(len(found))
+        ]
+        timeout_s = min(self._timeout_s, HANGS_S + 10 * (settle_s + window_s))
+        watch = self._watch(strategy, found[0], settled_ns, until_ns)
+        if watch is not None:
+            answers = [self._group.ask(found[0], asked[0], timeout_s, watch)]
+        else:
+            answers = self._group.ask_each(list(zip(found, asked, strict=True)), timeout_s)
+        readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
+        if len(readings) < len(answers):
+            return next(answer for answer in answers if not isinstance(answer, Stretched))
+        return Step(
+            workers=workers,
+            begin_ns=begin_ns,
+            settled_ns=settled_ns,
+            until_ns=until_ns,
+            calls_per_mark=calls_per_mark,
+            readings=tuple(readings),
+            sleeps=dict(watch.found) if watch is not None else {},
+        )
+
+    @staticmethod
+    def _watch(strategy: Strategy, worker: Worker, from_ns: int, until_ns: int) -> LaneSleeps | None:
+        if worker.ready is None or not strategy.one_process or strategy.one_thread:
+            return None
+        return LaneSleeps(worker.ready.pid, from_ns, until_ns)
+
+    def workers(self, needed: int) -> list[Worker] | Answer | Lost:
+        """Return so many workers in which the test is open and has been called; open it in spare ones if needed.
+
+        If that fails, return the first answer that says so; no strategy ends.
+        """
+        test = self._test
+        alive = [worker for worker in (*test.workers, *test.spare) if worker.alive]
+        if len(alive) >= needed:
+            return alive[:needed]
+        found = self._group.ready(needed)
+        if isinstance(found, Lost):
+            return found
+        new = [worker for worker in found if worker not in alive][: needed - len(alive)]
+        opened = self._group.ask_all(new, test.opening)
+        test.spare += [worker for worker, answer in zip(new, opened, strict=True) if isinstance(answer, Opened)]
+        bad = next((answer for answer in opened if not isinstance(answer, Opened)), None)
+        if bad is not None:
+            return bad
+        (question,) = self._serial.questions(1, 1)
+        called = self._group.ask_all(new, question)
+        return next((answer for answer in called if not isinstance(answer, Done)), [*alive, *new])
+
+
+class _Climb:
+    """One strategy's ladder under way."""
+
+    def __init__(self, climber: Climber, strategy: Strategy, pace: Pace, counts: Sequence[int]) -> None:
+        self._climber = climber
+        self._strategy = strategy
+        self._counts = counts
+        self._call_s = pace.call_s
+        self._calls_per_mark = max(1, math.floor(MARK_S / pace.call_s))
+        self._budget = Budget(LADDER_S)
+        self._rates: dict[int, float] = {}
+        self._ladder = Ladder()
+
+    def up_and_down(self, *, adaptive: bool) -> Ladder:
+        """Go up, to the end or, if ``adaptive``, to where more workers gain nothing; then down while time allows."""
+        for workers in self._counts:
+            if not self._affordable(workers):
+                self._ladder = replace(self._ladder, complete=False)
+                break
+            if not self._step(workers) or (adaptive and self._is_flat(workers)):
+                break
+        if not self._ladder.steps and self._ladder.error is None:
+            why = f"one call takes {seconds(self._call_s)}, too long for a curve in {LADDER_S:g} s"
+            return replace(self._ladder, error=why)
+        if self._ladder.failed_at is None:
+            for workers in sorted(self._rates, reverse=True):
+                if self._affordable(workers) and not self._step(workers):
+                    break
+        return self._ladder
+
+    def _step(self, workers: int) -> bool:
+        """Make one step and keep it; return whether calls worked."""
+        with self._budget.paused():
+            found: Step | list[Worker] | Answer | Lost = self._climber.workers(self._strategy.workers_needed(workers))
+        if isinstance(found, list):
+            times = Times(self._settle_s(workers), self._window_s(workers))
+            found = self._climber.step(self._strategy, found, workers, self._calls_per_mark, times)
+        if isinstance(found, Step):
+            self._ladder = replace(self._ladder, steps=(*self._ladder.steps, found))
+            rate = throughput.calls_per_s(found)
+            if rate is not None:
+                self._rates[workers] = rate
+            return True
+        outcome = found.outcome if isinstance(found, Lost) else Outcome.FAILED
+        self._ladder = replace(self._ladder, failed_at=workers, outcome=outcome, error=text_of(found))
+        return False
+
+    def _is_flat(self, workers: int) -> bool:
+        lower = [rate for count, rate in self._rates.items() if count <= workers // 4]
+        return bool(lower) and self._rates.get(workers, math.inf) < GAIN * max(lower)
+
+    def _lap_s(self, workers: int) -> float:
+        """Return how long a lane needs for its mark at most, if throughput does not grow beyond what was seen."""
+        seen = [rate for count, rate in self._rates.items() if count <= workers]
+        alone_s = self._call_s * self._calls_per_mark
+        return max(alone_s, workers * self._calls_per_mark / max(seen)) if seen else alone_s
+
+    def _window_s(self, workers: int) -> float:
+        lap_s = self._lap_s(workers) * WINDOW_LAPS
+        return min(max(WINDOW_S, CALLS * self._call_s, lap_s), max(MOST_WINDOW_S, lap_s))
+
+    def _settle_s(self, workers: int) -> float:
+        return max(SETTLE_S, SETTLE_LAPS * self._lap_s(workers))
+
+    def _affordable(self, workers: int) -> bool:
+        needed_s = self._settle_s(workers) + self._window_s(workers) + self._lap_s(workers)
+        return needed_s <= self._budget.left_s()
+
+
+def doublings(most: int) -> tuple[int, ...]:
+    """Return 1, 2, 4 ... up to ``most``; at least 1 and 2."""
+    return tuple(2**power for power in range(max(2, most).bit_length()))

@@ -1,0 +1,58 @@
+"""Get the arguments of the call that ``gilprobe run`` makes, and check that the function accepts them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.workers.naming import resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def arguments_from(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Call the function that ``--args-from`` names; return the positional and the keyword arguments that it gives.
+
+    Raises `GilprobeError` if ``text`` does not name a function, or the function raises an exception.
+    """
+    source = resolved(text)
+    if not callable(source):
+        msg = f"--args-from={text}: found {type(source).__name__}, allowed: a function that returns the arguments"
+        raise GilprobeError(msg)
+    try:
+        value = source()
+    except Exception as error:
+        msg = f"--args-from={text} raised {type(error).__name__}: {error}"
+        raise GilprobeError(msg) from error
+    return arguments_of(value)
+
+
+def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Convert the return value of an ``--args-from`` function to positional and keyword arguments.
+
+    A tuple holds the positional arguments; a dict with strings as keys holds the keyword arguments. Any other value is
+    the only argument.
+    """
+    if isinstance(value, tuple):
+        return value, {}
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return (), value
+    return (value,), {}
+
+
+def fit(text: str, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """Check that ``function`` accepts these arguments; do nothing if its signature is unknown.
+
+    Raises `GilprobeError` saying which argument is missing or superfluous, and how arguments are given.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **keywords)
+    except TypeError as error:
+        msg = f"{text}{signature}: {error}; --args-from=MODULE:FUNCTION names a function that returns its arguments"
+        raise GilprobeError(msg) from None

@@ -1,0 +1,75 @@
+"""One call of each strategy in turn, for a call that is too long to be repeated: beside the test's own, normal run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_gilprobe.model.readings import Round
+from pytest_gilprobe.model.words import SERIAL
+from pytest_gilprobe.probing.batches import Batches
+from pytest_gilprobe.probing.budget import Budget
+from pytest_gilprobe.probing.open_test import NotProbed, OpenTest
+from pytest_gilprobe.probing.pace import BATCH_S, Pace
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import BatchReading
+    from pytest_gilprobe.model.settings import Plan
+    from pytest_gilprobe.probing.schedule import Job, Progress
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.strategies.registry import Strategies
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+
+
+LEAST_CALLS = 2
+"""Calls that must fit into the time of a probe, one after the other: one to warm up, one to measure."""
+
+
+def is_too_long(call_s: float, plan: Plan) -> bool:
+    """Return whether a call takes so long that it cannot be made twice in the time that its probe may take."""
+    return call_s * LEAST_CALLS > plan.max_time_s
+
+
+def measure(job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress) -> NoReturn:
+    """Raise `NotProbed` with the time that would do; ``test.seen`` has a single call of each strategy that fits.
+
+    One call is made in each lane (thread, process ...) of a strategy, the cheapest strategy first. The round in
+    ``test.seen`` has these batches and, as its serial one, the test's own run. Nothing is set up if no strategy fits.
+    """
+    call_s, plan = job.known_call_s, job.plan
+    needed = math.ceil(call_s * (2 + 2 * plan.workers))
+    if job.own_run is not None:
+        batches = Batches(test, group, strategies.serial, job.control_s, plan.timeout_s)
+        _try_each(job.own_run, job, test, batches, progress)
+    msg = f"one call takes {call_s:.1f} s, too long for max_time={plan.max_time_s:g}; max_time={needed} would do"
+    raise NotProbed(msg)
+
+
+def _try_each(own: BatchReading, job: Job, test: OpenTest, batches: Batches, progress: Progress) -> None:
+    pace, budget = Pace.of_first_call(own.lanes[0], BATCH_S), Budget(job.plan.max_time_s)
+
+    def fits(strategy: Strategy) -> bool:
+        if strategy.through_executor:  # its start makes several calls
+            return False
+        return pace.call_s * strategy.longest_factor(job.plan.workers, job.cpus, pace.busy) <= budget.left_s()
+
+    if not any(map(fits, test.going_ones())):
+        return
+    test.start()
+    test.set_up()
+    test.end_those_apart("a call that is too long to be repeated is not made in a worker of the strategy's own")
+    budget.restart()
+    got: dict[str, BatchReading] = {SERIAL: own}
+    try:
+        for strategy in filter(fits, test.going_ones()):
+            if not test.going(strategy):  # a worker that was lost may have ended it meanwhile
+                continue
+            progress(strategy.name, 1)
+            batch = batches.parallel(strategy, pace, budget)
+            if batch is not None:
+                got[strategy.name] = batch
+    except NotProbed:  # no worker can go on: what was tried until then counts
+        pass
+    test.seen = replace(test.seen, rounds=(Round(batches=got),))
+    test.tear_down()

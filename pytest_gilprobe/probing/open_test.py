@@ -1,0 +1,296 @@
+"""The workers in which a test is open: set the test up, reopen it if a worker is lost, tear it down at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model.apart_readings import ApartReading
+from pytest_gilprobe.model.readings import End, Measurement
+from pytest_gilprobe.model.words import NOT_ASKED, Outcome
+from pytest_gilprobe.probing.workers_apart import WorkersApart
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.protocol import Close, Closed, Failed, Open, Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.settings import Plan
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.strategies.registry import Strategies
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+    from pytest_gilprobe.workers.parent.worker import Worker
+    from pytest_gilprobe.workers.protocol import Answer
+
+
+class NotProbed(Exception):  # noqa: N818 - not an error: a finding
+    """Nothing could be measured: the text is the reason, ``seen`` is what is known nevertheless (``None``: nothing)."""
+
+    seen: Measurement | None = None
+
+
+class NotAgain(NotProbed):
+    """The test failed when it was called several times in a row in a worker; ``error`` is how."""
+
+    def __init__(self, reason: str, error: str) -> None:
+        """Keep the reason and the worker's error."""
+        super().__init__(reason)
+        self.error = error
+
+
+class OpenTest:
+    """One test that is set up (open) in several worker processes of a session.
+
+    ``seen`` is the measurement so far; the schedule adds its rounds. ``workers`` are the workers in use, and strategies
+    that need only one worker use the first. ``given`` is whether the test passed a function with its arguments to the
+    `gilprobe` fixture. The test stays open in spare workers, which are no longer in use: tearing it down there may
+    remove what workers in use still need, such as a file of a fixed name.
+    """
+
+    def __init__(self, plan: Plan, group: WorkerGroup, strategies: Strategies, keep: int) -> None:
+        """Prepare for a test; ``keep`` is how many of its collectors stay set up after the test."""
+        self._plan = plan
+        self._group = group
+        self._strategies = strategies
+        self.opening = Open(nodeid=plan.nodeid, keep=keep, fresh=plan.fresh)
+        self.workers: list[Worker] = []
+        self.apart = WorkersApart(group)
+        self.spare: list[Worker] = []
+        self.given = False
+        self.most_calls: int | None = None
+        """For how many calls a worker makes arguments in advance; ``None`` if all calls have the same arguments."""
+        self.may_be_fresh = False
+        """Whether the fixtures of the test could be made anew for each call, and are not."""
+        ends = {strategy.name: self._planned(strategy) for strategy in strategies.parallel}
+        self.seen = Measurement(workers=plan.workers, rounds=(), ends=ends)
+
+    def _planned(self, strategy: Strategy) -> End:
+        if strategy.name not in self._plan.strategies:
+            return End(outcome=Outcome.SKIPPED, error=NOT_ASKED, impossible=True)
+        if self._needs_several(strategy) and (why := self._group.hung_fixtures.together(self._plan.nodeid)):
+            return End(outcome=Outcome.SKIPPED, error=f"not set up in several processes at once: {why}")
+        return End(outcome=Outcome.OK)
+
+    def _needs_several(self, strategy: Strategy) -> bool:
+        return strategy.workers_needed(self._plan.workers) > 1
+
+    # Strategies that have not ended
+
+    def going(self, strategy: Strategy) -> bool:
+        """Return whether a parallel strategy was asked for and has not ended."""
+        return self.seen.ends[strategy.name].outcome is Outcome.OK
+
+    def going_ones(self) -> list[Strategy]:
+        """List the parallel strategies that were asked for and have not ended, the cheapest first."""
+        return [strategy for strategy in self._strategies.parallel if self.going(strategy)]
+
+    def end(self, strategy: Strategy, end: End) -> None:
+        """Record how a strategy ended."""
+        self.seen = replace(self.seen, ends={**self.seen.ends, strategy.name: end})
+
+    def end_with(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
+        """Record that a strategy ended with a worker's ``answer``; ``during`` says what was being done."""
+        if isinstance(answer, Failed) and answer.impossible:
+            self.end(strategy, End(outcome=Outcome.SKIPPED, error=answer.error, impossible=True))
+            return
+        outcome = answer.outcome if isinstance(answer, Lost | Failed) else Outcome.FAILED
+        self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
+
+    def end_serial(self, answer: Answer | Lost, during: str) -> None:
+        """Record that serial calls failed in a worker: the end of strategies of several processes, else of serial."""
+        several = [one for one in self.going_ones() if self._needs_several(one)]
+        for strategy in several or [self._strategies.serial]:
+            self.end_with(strategy, answer, during)
+
+    def end_those_in_several(self, answer: Answer | Lost, during: str) -> None:
+        """Record a worker's ``answer`` as the end of every strategy that needs several workers."""
+        for strategy in self.going_ones():
+            if self._needs_several(strategy):
+                self.end_with(strategy, answer, during)
+
+    def _workers_needed(self) -> int:
+        usual = (one for one in self.going_ones() if one.worker_main() is None)
+        return max((one.workers_needed(self._plan.workers) for one in usual), default=1)
+
+    # Set up
+
+    def start(self) -> list[Worker]:
+        """Start and return as many workers as the strategies need.
+
+        Raises `NotProbed` if the workers do not start, or the test's set-up is known to hang in a worker.
+        """
+        if why := self._group.hung_fixtures.alone(self._plan.nodeid):
+            msg = f"it passed, but was not set up again in a worker process: {why}"
+            raise NotProbed(msg)
+        return self._ready(self._workers_needed())
+
+    def _ready(self, count: int) -> list[Worker]:
+        found = self._group.ready(count)
+        if isinstance(found, Lost):
+            raise NotProbed(found.error)
+        return found
+
+    def set_up(self) -> None:
+        """Open the test in all workers needed, else in one; raise `NotProbed` if it cannot be opened in any."""
+        found = self.start()
+        answers = self._group.ask_all(found, self.opening)
+        self._remember_hangs(answers)
+        bad = next((answer for answer in answers if not isinstance(answer, Opened)), None)
+        if bad is not None and len(found) > 1:
+            found, answers = self._alone(found, answers, bad)
+        first = answers[0]
+        if not isinstance(first, Opened):
+            msg = f"it passed, but could not be set up again in a worker process: {text_of(first)}"
+            raise NotProbed(msg)
+        self.workers = found
+        self.given = first.given
+        known = [answer.most_calls for answer in answers if isinstance(answer, Opened) and answer.most_calls]
+        self.most_calls = min(known, default=None)
+        self.may_be_fresh = first.has_fixtures
+        for strategy in self.going_ones():
+            if (why := self._why_not(strategy, first)) is not None:
+                self.end(strategy, End(outcome=Outcome.SKIPPED, error=why, impossible=True))
+        self._note_facts(first)
+
+    def set_up_apart(self) -> None:
+        """Open the test in the worker of each strategy that has one of its own; a strategy ends where that fails."""
+        for strategy in self.going_ones():
+            if strategy.worker_main() is None:
+                continue
+            found = self.apart.opened(strategy, replace(self.opening, lanes=self._plan.workers), self.workers[0])
+            if found.bad is not None:
+                self.end_with(strategy, found.bad, found.during)
+            self.note_apart(strategy, start_up_s=found.start_up_s, extensions=found.extensions)
+
+    def note_apart(self, strategy: Strategy, **changes: Any) -> None:
+        """Note what is known of a strategy beside its batches; the names are fields of `ApartReading`."""
+        known = replace(self.seen.apart.get(strategy.name, ApartReading()), **changes)
+        self.seen = replace(self.seen, apart={**self.seen.apart, strategy.name: known})
+
+    def end_those_apart(self, why: str) -> None:
+        """End the strategies that have a worker of their own, which is not set up: they are skipped."""
+        for strategy in self.going_ones():
+            if strategy.worker_main() is not None:
+                self.end(strategy, End(outcome=Outcome.SKIPPED, error=why))
+
+    def workers_of(self, strategy: Strategy) -> list[Worker]:
+        """Return the workers in which a strategy's batches run; raise `KeyError` if its own worker is not set up."""
+        return self.workers if strategy.worker_main() is None else [self.apart.worker(strategy)]
+
+    def _why_not(self, strategy: Strategy, opened: Opened) -> str | None:
+        ready = self.workers[0].ready
+        if ready is not None and ready.strategies is not None and strategy.name not in ready.strategies:
+            return "workers do not know it: the conftest file that registers it is not loaded for this test"
+        return opened.refused.get(strategy.name)
+
+    def _note_facts(self, first: Opened) -> None:
+        start_ups = [worker.start_up_s for worker in self.workers if worker.start_up_s is not None]
+        ready = self.workers[0].ready
+        self.seen = replace(
+            self.seen,
+            start_up_s=max(start_ups, default=None),
+            tracers=first.tracers,
+            callee=first.callee,
+            fresh=self.most_calls is not None,
+            awaited=first.awaited,
+            loop_hidden=first.loop_hidden,
+            gil_on_at_start=ready.gil_enabled if ready is not None else True,
+            gil_switched_on_by=ready.gil_switched_on_by if ready is not None else (),
+        )
+
+    def _alone(
+        self, found: list[Worker], answers: list[Answer | Lost], bad: Answer | Lost
+    ) -> tuple[list[Worker], list[Answer | Lost]]:
+        """Go on in one worker, where the test is open: one that was not in the others' way.
+
+        Where there is none, another try is made in one worker alone, unless they hung: that would hang, too. If that
+        fails, the first try gives the reason: what it left in the worker may be all that the second one stumbled over.
+        """
+        several = "set-up in several processes at once"
+        one = f"set-up in one of {len(found)} processes at once"
+        self.end_those_in_several(bad, one if isinstance(bad, Lost) else several)
+        opened = [pair for pair in zip(found, answers, strict=True) if isinstance(pair[1], Opened)]
+        if opened:
+            self._group.ask_all([worker for worker, _ in opened[1:]], Close())
+            return [opened[0][0]], [opened[0][1]]
+        if all(map(_hung, answers)):
+            return found, answers
+        found = self._ready(1)
+        again = self._group.ask_all(found, self.opening)
+        return found, again if isinstance(again[0], Opened) else [bad]
+
+    def _remember_hangs(self, answers: Sequence[Answer | Lost]) -> None:
+        """Keep which fixtures hung: in every worker, or only while the test was open in another one."""
+        hung = [answer.error for answer in answers if isinstance(answer, Lost) and _hung(answer)]
+        together = any(isinstance(answer, Opened) for answer in answers)
+        for stacks in hung if together or len(hung) == len(answers) else ():
+            self._group.hung_fixtures.note(self._plan.nodeid, stacks, together=together)
+
+    # After a strategy has ended
+
+    def mend(self, *, distrusted: Worker | None = None) -> None:
+        """Have the test open in as many workers as the strategies that have not ended need, after a worker was lost.
+
+        The worker ``distrusted`` is not used again. If the test cannot be set up again, the strategies that need
+        several workers end, and the others go on in a worker in which the test is open. Raises `NotProbed` if there is
+        no such worker.
+        """
+        if distrusted is not None and distrusted.alive:
+            self._group.discard(distrusted)
+        alive = [worker for worker in (*self.workers, *self.spare) if worker.alive]
+        missing = self._workers_needed() - len(alive)
+        if missing > 0:
+            alive = self._reopened(alive, missing)
+        needed = self._workers_needed()
+        self.workers, self.spare = alive[:needed], alive[needed:]
+
+    def _reopened(self, alive: list[Worker], missing: int) -> list[Worker]:
+        """Open the test in further workers, behind those in which it is open."""
+        found = self._group.ready(len(alive) + missing)
+        bad: Answer | Lost | None = found if isinstance(found, Lost) else None
+        if not isinstance(found, Lost):
+            fresh = [worker for worker in found if worker not in alive][:missing]
+            answers = self._group.ask_all(fresh, self.opening)
+            alive += [worker for worker, answer in zip(fresh, answers, strict=True) if isinstance(answer, Opened)]
+            bad = next((answer for answer in answers if not isinstance(answer, Opened)), None)
+        if bad is not None:
+            if not alive:
+                msg = f"it could not be set up again after a worker was lost: {text_of(bad)}"
+                raise NotProbed(msg)
+            self.end_those_in_several(bad, "set-up after a worker was lost")
+        return alive
+
+    def keep_only(self, worker: Worker) -> None:
+        """Use only this worker from now on; the test stays open in the other workers, which become spare."""
+        self.spare += [one for one in self.workers if one is not worker]
+        self.workers = [worker]
+
+    # The end
+
+    def tear_down(self) -> None:
+        """Close the test in all workers; replace each worker that fails to close it or is not as it was before."""
+        self._tear_down_in(self._group, [*self.workers, *self.spare])
+        for group, worker in self.apart.open_ones():
+            self._tear_down_in(group, [worker])
+
+    def _tear_down_in(self, group: WorkerGroup, some: Sequence[Worker]) -> None:
+        workers = [worker for worker in some if worker.alive]
+        left, switched_on_by = set(self.seen.left_changed), dict.fromkeys(self.seen.gil_switched_on_by)
+        for worker, answer in zip(workers, group.ask_all(workers, Close()), strict=True):
+            if isinstance(answer, Closed):
+                switched_on_by.update(dict.fromkeys(answer.gil_switched_on_by))
+                left.update(answer.left)
+                if not (answer.left or answer.spoilt):
+                    continue
+            if worker.alive:
+                group.retire(worker)
+        self.seen = replace(self.seen, left_changed=tuple(sorted(left)), gil_switched_on_by=tuple(switched_on_by))
+
+
+def _hung(answer: Answer | Lost) -> bool:
+    return isinstance(answer, Lost) and answer.outcome is Outcome.HUNG
+
+
+def text_of(answer: Answer | Lost) -> str:
+    """Return the error in an unsuccessful answer, as the worker or the group of workers reports it."""
+    return answer.error if isinstance(answer, Failed | Lost) else f"unexpected answer {type(answer).__name__}"

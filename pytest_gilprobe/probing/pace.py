@@ -1,0 +1,77 @@
+"""How many calls fill a batch (a timed run of calls), and how long a batch lasts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.stats.rounds import lane_s_per_call, running_s
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import BatchReading, LaneReading
+
+BATCH_S = 0.05
+"""Intended seconds of a batch: the resolution of the run-queue clock is too coarse for shorter batches."""
+BURST_S = 0.004
+"""Intended seconds of a burst, a batch short enough to run undisturbed beside other programs: about as long as a
+scheduler leaves a thread on its CPU. *Source:* ``base_slice_ns`` of Linux, 2 to 4 ms on a few CPUs."""
+LONGEST_IN_BURST_S = 0.012
+"""Longest call, in seconds, for which bursts are worth making: hardly a longer one is undisturbed."""
+CALIBRATED_S = 0.01
+"""A batch of this many seconds is long enough to tell how long one call takes."""
+SHORT = 0.5
+"""A first batch shorter than this share of the intended time is measured again with more calls."""
+MOST_CALLS = 10_000_000
+"""Most calls in a batch: 10 million empty calls take about 0.2 s."""
+FASTER_STEPS = 20
+"""Each batch of a calibration has at most this many times as many calls as the batch before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The length of a call: ``call_s`` is seconds per call, ``busy`` the share of that time spent on a CPU.
+
+    ``calls`` is the number of calls that fill a batch of about ``target_s`` seconds, and not more than ``most``.
+    """
+
+    call_s: float
+    busy: float
+    target_s: float
+    most: int = MOST_CALLS
+
+    @classmethod
+    def of_first_call(cls, lane: LaneReading, target_s: float, most: int = MOST_CALLS) -> Pace:
+        """Return the pace according to the first call in a worker."""
+        call_s = max((lane.end_ns - lane.start_ns) / 1e9, 1e-9)
+        return cls(call_s=call_s, busy=lane.cpu_ns / 1e9 / call_s, target_s=target_s, most=most)
+
+    def renewed(self, batch: BatchReading) -> Pace:
+        """Return the pace according to a batch of serial calls, without the time that they queued for a CPU."""
+        call_s = lane_s_per_call(batch)
+        return replace(self, call_s=call_s, busy=running_s(batch)[1] / (call_s * batch.lanes[0].calls))
+
+    @property
+    def calls(self) -> int:
+        """Number of calls that fill a batch, 1 or more."""
+        return max(1, min(self.most, math.ceil(self.target_s / self.call_s)))
+
+    def of_burst(self) -> Pace:
+        """Return the same pace for batches of `BURST_S` seconds, or of one call if that is longer."""
+        return replace(self, target_s=BURST_S)
+
+    @property
+    def batch_s(self) -> float:
+        """Expected duration of a serial batch, in seconds."""
+        return self.calls * self.call_s
+
+    def next_trial(self, calls: int) -> int | None:
+        """Return how many calls to try after a trial of ``calls`` calls; ``None`` if no longer trial is needed."""
+        if self.call_s * calls >= CALIBRATED_S or calls >= self.most:
+            return None
+        wanted = min(calls * FASTER_STEPS, math.ceil(CALIBRATED_S * 1.2 / self.call_s))
+        return min(self.most, max(calls + 1, wanted))
+
+    def was_short(self, batch: BatchReading) -> bool:
+        """Return whether calls of a serial batch were so much faster than the pace that it filled too little time."""
+        return lane_s_per_call(batch) * self.calls < self.target_s * SHORT

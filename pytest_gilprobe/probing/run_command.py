@@ -1,0 +1,37 @@
+"""Run ``gilprobe run``: import what the command line names, and probe it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import values
+from pytest_gilprobe.probing import named_function
+from pytest_gilprobe.probing.function import Prober
+from pytest_gilprobe.workers.naming import resolved
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pytest_gilprobe.probing.probed import Probed
+
+
+def probed(arguments: argparse.Namespace) -> Probed:
+    """Probe the function that the command line names; raise `GilprobeError` for a value that is not allowed."""
+    listed = arguments.strategies
+    prober = Prober(
+        workers=arguments.workers,
+        max_time=arguments.max_time,
+        strategies=None if listed is None else values.check("--strategies", values.listed_strategies, listed),
+        timeout=arguments.timeout,
+        start_method=arguments.start_method,
+        evidence=arguments.evidence is not None,
+        scale=arguments.scale,
+        executors=values.check("--executor", values.executors, arguments.executor),
+    )
+    sys.path[:0] = [""] if "" not in sys.path else []
+    function = resolved(arguments.function)
+    args, keywords = named_function.arguments_from(arguments.args_from) if arguments.args_from else ((), {})
+    if callable(function):
+        named_function.fit(arguments.function, function, args, keywords)
+    return prober.probe(function, *args, **keywords)

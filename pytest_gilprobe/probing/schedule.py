@@ -1,0 +1,272 @@
+"""The schedule: open the test, warm up, calibrate, interleave rounds, sample the GIL, stop when settled.
+
+A round is one batch of each strategy with the same number of calls per lane (thread, process ...); the order rotates.
+After each round ``settled`` returns what is still wanted; another round is made only if wanted and if it fits into the
+time left. The first call runs in all workers simultaneously to warm them up. If one call fills a batch and the first
+call was no slower than later calls, it also counts as the first batch of the strategy that uses all workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.numbers import seconds
+from pytest_gilprobe.model.readings import BatchReading, Measurement, Round
+from pytest_gilprobe.model.words import NextStep, Outcome
+from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.probing import one_call
+from pytest_gilprobe.probing.argument_questions import ask_of_arguments
+from pytest_gilprobe.probing.batches import Batches, span_s
+from pytest_gilprobe.probing.budget import Budget
+from pytest_gilprobe.probing.ladder import measure_ladders
+from pytest_gilprobe.probing.moving_data import measure_moving
+from pytest_gilprobe.probing.open_test import NotAgain, NotProbed, OpenTest
+from pytest_gilprobe.probing.pace import BATCH_S, LONGEST_IN_BURST_S, MOST_CALLS, Pace
+from pytest_gilprobe.probing.warm_up import warm_up
+from pytest_gilprobe.stats.overlap import wanted
+from pytest_gilprobe.verdict import same_call
+from pytest_gilprobe.workers.protocol import CompareArguments, WatchArguments
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.settings import Plan
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.strategies.registry import Strategies
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+
+MOST_ROUNDS = 60
+"""Most rounds of a probe: further rounds narrow the interval by less than 1 % each."""
+BURSTS = 16
+"""Bursts after each round of a disturbed machine: about a quarter of a second."""
+MOST_BURSTS = 160
+"""Most bursts of a probe."""
+BATCHES_AT_LEAST = 8
+"""A batch is planned to last at most the probe's time divided by this, even if that is shorter than `BATCH_S`."""
+COLD = 1.1
+"""A first call that took more than this many times as long as later calls was warming up."""
+ROOM = 1.2
+"""Factor by which the ``max_time`` that is proposed to the user exceeds the predicted time."""
+
+Progress = Callable[[str, int], None]
+Settled = Callable[[Measurement], NextStep]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One test to measure.
+
+    ``keep`` is how many of the test's collectors stay set up afterwards, ``cpus`` the number of usable CPUs.
+    ``known_call_s`` is how long the test's call took when pytest ran it: an upper bound for later calls, whatever that
+    first call had to load. ``own_run`` has the clocks of that call, and samples of the GIL in pytest's process if it
+    was long. ``control_s`` is about how long a call of the control loop (fixed, pure Python) takes.
+    """
+
+    plan: Plan
+    keep: int
+    cpus: int
+    known_call_s: float
+    own_run: BatchReading | None = None
+    control_s: float = 0.001
+
+
+def measure(job: Job, group: WorkerGroup, strategies: Strategies, settled: Settled, progress: Progress) -> Measurement:
+    """Measure one test; ``settled`` returns what is still wanted, ``progress`` gets each batch's strategy and round.
+
+    Raises `NotProbed` with the reason if not even serial calls could be measured; of a call that is too long to be
+    repeated, its ``seen`` has one call of each strategy that fitted into the time.
+    """
+    test = OpenTest(job.plan, group, strategies, job.keep)
+    try:
+        if one_call.is_too_long(job.known_call_s, job.plan):
+            one_call.measure(job, test, group, strategies, progress)
+        return _Schedule(job, test, group, strategies, progress).run(settled)
+    except NotProbed as finding:
+        finding.seen = test.seen
+        if isinstance(finding, NotAgain) and test.may_be_fresh:
+            again = OpenTest(replace(job.plan, fresh=True), group, strategies, job.keep)
+            again.seen = replace(again.seen, fresh_because=finding.error)
+            with contextlib.suppress(NotProbed):
+                return _Schedule(job, again, group, strategies, progress).run(settled)
+        raise
+
+
+class _Schedule:
+    """One probe under way."""
+
+    def __init__(
+        self, job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress
+    ) -> None:
+        self._plan = job.plan
+        self._normal_call_s = job.known_call_s or None
+        self._cpus = job.cpus
+        self._test = test
+        self._group = group
+        self._strategies = strategies
+        self._progress = progress
+        self._budget = Budget(job.plan.max_time_s)
+        self._batches = Batches(test, group, strategies.serial, job.control_s, job.plan.timeout_s)
+
+    def run(self, settled: Settled) -> Measurement:
+        """Measure until ``settled`` wants nothing more, or time is up."""
+        test = self._test
+        test.start()
+        self._budget.restart()  # their start is the session's cost
+        test.set_up()
+        if any(end.outcome in {Outcome.HUNG, Outcome.CRASHED} for end in test.seen.ends.values()):
+            self._budget.restart()  # nor is it the test's what waiting for those cost
+        try:
+            ask_of_arguments(test, self._group, self._budget, WatchArguments())
+            first, cold = warm_up(test, self._group, self._strategies, self._budget)
+            target_s = min(BATCH_S, self._plan.max_time_s / BATCHES_AT_LEAST)
+            pace = Pace.of_first_call(first.lanes[0], target_s, self._most_calls())
+            self._note(first_call_s=pace.call_s, normal_call_s=self._normal_call_s)
+            ask_of_arguments(test, self._group, self._budget, CompareArguments())
+            with self._budget.paused():
+                measure_moving(test, self._group)
+                test.set_up_apart()
+            self._rounds(cold, self._batches.calibrated(pace), settled)
+            if test.seen.arguments is not None and test.seen.arguments.changed and not same_call.differs(test.seen):
+                ask_of_arguments(test, self._group, self._budget, CompareArguments())
+            self._note(ladders=measure_ladders(test, self._group, self._strategies, self._plan, self._cpus))
+        except Exception:
+            test.tear_down()
+            raise
+        test.tear_down()  # not after Ctrl-C: then the workers are killed, and nobody waits for their answers
+        if not test.seen.rounds:
+            raise NotProbed(test.seen.out_of_time or "no serial batch could be run")
+        return test.seen
+
+    def _most_calls(self) -> int:
+        """Return the most calls of a batch: fewer if each has arguments of its own, made in advance for all threads."""
+        most = self._test.most_calls
+        return MOST_CALLS if most is None else max(1, most // self._plan.workers)
+
+    def _note(self, **changes: object) -> None:
+        self._test.seen = replace(self._test.seen, **changes)  # type: ignore[arg-type]  # fields of the record
+
+    # Rounds
+
+    def _rounds(self, cold: Mapping[str, BatchReading], pace: Pace, settled: Settled) -> None:
+        throttled, since_ns = machine.throttled_s(), clocks.perf_counter_ns()
+        for number in range(MOST_ROUNDS):
+            if not self._affordable(number, pace):
+                return
+            try:
+                pace = self._round(number, cold, pace)
+                self._bursts(pace)
+            except NotProbed as finding:
+                if not self._test.seen.rounds:
+                    raise
+                self._note(out_of_time=str(finding))
+                return
+            self._batches.heartbeat(pace, self._budget)
+            self._batches.loop_pass(pace, self._budget)
+            self._note(throttled_share=_throttled_share(throttled, since_ns))
+            if self._test.seen.rounds and same_call.differs(self._test.seen):
+                return
+            next_step = settled(self._test.seen) if self._test.seen.rounds else NextStep.ROUND
+            if next_step is NextStep.CONTROL and self._control():
+                next_step = settled(self._test.seen)
+            if next_step is NextStep.STOP:
+                return
+            proving = next_step is NextStep.PROOF
+            usual = self._plan.max_time_s
+            self._budget.total_s = max(usual, self._plan.proof_time_s) if proving else usual
+
+    def _bursts(self, pace: Pace) -> None:
+        """Make bursts where other programs keep lanes of one process from running side by side."""
+        if pace.call_s > LONGEST_IN_BURST_S or not wanted(self._test.seen):
+            return
+        several = [one for one in self._test.going_ones() if one.one_process and not one.one_thread]
+        if not several:
+            return
+        for _ in range(BURSTS):
+            needed = pace.of_burst().batch_s * (1 + sum(self._factor(one, pace) for one in several))
+            if len(self._test.seen.bursts) >= MOST_BURSTS or self._budget.left_s() < needed:
+                return
+            burst = self._batches.burst(pace, self._budget)
+            if burst is None:
+                return
+            self._note(bursts=(*self._test.seen.bursts, burst))
+
+    def _control(self) -> bool:
+        """Run a round of the control loop; tell whether that worked."""
+        control = self._batches.control()
+        if control is not None:
+            self._note(controls=(*self._test.seen.controls, control))
+        return control is not None
+
+    def _affordable(self, number: int, pace: Pace) -> bool:
+        """Tell whether another round fits into the time left; the first serial batch may overrun it once."""
+        needed, left, total = self._round_s(pace), self._budget.left_s(), self._budget.total_s
+        if left >= needed or (number == 0 and left >= pace.batch_s):
+            return True
+        whole = math.ceil(total - left + needed * (1 if number else ROOM))
+        self._note(out_of_time=f"time was up after {total:g} s: max_time={whole} allows for one more round")
+        return False
+
+    def _round_s(self, pace: Pace) -> float:
+        """Predict a round's length, from what the last one took where there was one."""
+        if self._test.seen.rounds:
+            return sum(map(span_s, self._test.seen.rounds[-1].batches.values()))
+        return pace.batch_s * (1 + sum(self._factor(strategy, pace) for strategy in self._test.going_ones()))
+
+    def _factor(self, strategy: Strategy, pace: Pace) -> float:
+        return strategy.longest_factor(self._plan.workers, self._cpus, pace.busy)
+
+    def _round(self, number: int, cold: Mapping[str, BatchReading], pace: Pace) -> Pace:
+        """Run one batch of each strategy; the order rotates from round to round. Return the pace as known then."""
+        serial = self._strategies.serial
+        order = [serial, *self._test.going_ones()]
+        turn = number % len(order)
+        got: dict[str, BatchReading] = {}
+        for strategy in order[turn:] + order[:turn]:
+            if strategy is serial:
+                self._progress(strategy.name, number + 1)
+                batch, pace = self._batches.serial(pace, first=number == 0)
+            elif not self._test.going(strategy):
+                continue
+            elif number == 0 and _was_warm(cold.get(strategy.name), got.get(serial.name), pace):
+                batch = cold[strategy.name]
+            elif number == 0 and self._budget.left_s() < pace.batch_s * self._factor(strategy, pace):
+                self._no_time_for(strategy, pace)
+                continue
+            else:
+                self._progress(strategy.name, number + 1)
+                found = self._batches.parallel(strategy, pace, self._budget)
+                if found is None:
+                    continue
+                batch = found
+            got[strategy.name] = batch
+        names = [name for name in self._strategies.names if name in got]
+        if serial.name in got:
+            done = Round(batches={name: got[name] for name in names})
+            self._note(rounds=(*self._test.seen.rounds, done))
+        return pace
+
+    def _no_time_for(self, strategy: Strategy, pace: Pace) -> None:
+        factors = sum(self._factor(one, pace) for one in self._strategies.parallel if one.name in self._plan.strategies)
+        whole = math.ceil(pace.batch_s * (2 + factors) * ROOM)
+        self._note(
+            out_of_time=f"{strategy.name} did not fit into {self._budget.total_s:g} s, since one call takes "
+            f"{seconds(pace.call_s)}; max_time={whole} would do",
+            no_time_for=self._test.seen.no_time_for | {strategy.name},
+        )
+
+
+def _was_warm(cold: BatchReading | None, serial: BatchReading | None, pace: Pace) -> bool:
+    """Tell whether the warm-up may stand for a strategy's first batch."""
+    if cold is None or serial is None or pace.calls > 1:
+        return False
+    return span_s(cold) <= COLD * span_s(serial)
+
+
+def _throttled_share(before: float | None, since_ns: int) -> float | None:
+    """Return the share of the time since then for which a CPU quota held threads back, from 0 to 1."""
+    after = machine.throttled_s()
+    if before is None or after is None:
+        return None
+    return min(1.0, max(0.0, after - before) / max((clocks.perf_counter_ns() - since_ns) / 1e9, 1e-9))

@@ -1,0 +1,175 @@
+"""Survey the machine: what it gives and costs now, measured once a session for each number of workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.machine import DispatchCosts, Machine
+from pytest_gilprobe.observe import machine
+from pytest_gilprobe.probing.batches import CONTROL_S, control_round
+from pytest_gilprobe.stats import estimates, rounds
+from pytest_gilprobe.workers.executor_costs import DispatchMeasured
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.protocol import Control, Done, MeasureDispatch
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import ControlRound
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+
+LOST_OF_CPU = (1.0, 2.0, 4.0)
+"""Least, likely and greatest CPU loss of a worker per task, as multiples of the CPU time of an empty task. *Source:* on
+a quiet machine, 1.6 to 2 times as much in processes, 2 to 4 times in threads."""
+CONTROL_ROUNDS = 3
+"""Rounds of the control (a fixed pure-Python loop) in a survey: few, since each workload that nothing helps runs the
+control again beside its own rounds."""
+TRIAL_CALLS = 5
+"""Calls of the control loop (a fixed pure-Python loop) that measure how long one call takes."""
+
+
+class Surveyor:
+    """Keeps what is known of the machine; measures what is not yet known in the workers, between tests."""
+
+    def __init__(self, group: WorkerGroup) -> None:
+        """Prepare to survey through the session's workers."""
+        self._group = group
+        self._known: dict[int, Machine] = {}
+        self._imports: dict[tuple[str, str, int], float | None] = {}
+        self.cpus = machine.usable_cpus()
+        self.control_s = 0.001
+        """About how many seconds one call of the control loop (a fixed pure-Python loop) takes."""
+
+    def machine(self, workers: int) -> Machine:
+        """Return what is known for this number of workers; only the number of CPUs if there was no such survey."""
+        return self._known.get(workers, Machine(cpus=self.cpus))
+
+    def any_machine(self) -> Machine:
+        """Return what the session's first survey found; before it, a `Machine` that has only the number of CPUs."""
+        return next(iter(self._known.values()), Machine(cpus=self.cpus))
+
+    def import_s(self, strategy: Strategy, module: str, workers: int) -> float | None:
+        """Return the seconds that an executor's workers take to import a module; ``None`` if that cannot be measured.
+
+        Forked workers inherit imported modules, so they take 0. ``__main__`` is not imported for a measurement, since
+        running the user's script again may have effects.
+        """
+        if self._group.start_method == "fork":
+            return 0.0
+        if module == "__main__":
+            return None
+        key = (strategy.name, module, workers)
+        if key not in self._imports:
+            found = self._dispatch(strategy, workers, module)
+            self._imports[key] = found.import_s if found is not None else None
+        return self._imports[key]
+
+    def survey(self, workers: int, strategies: Sequence[Strategy]) -> None:
+        """Run the control (a fixed Python loop) and these executors, unless done for this number of workers."""
+        known = self._known.get(workers)
+        tried = known.costs if known is not None else {}
+        untried = [strategy for strategy in strategies if strategy.trial is not None and strategy.name not in tried]
+        if (known is not None and not untried) or isinstance(self._group.ready(workers), Lost):
+            return
+        known = known or self._control(workers)
+        for strategy in untried:
+            costs = costs_of(self._dispatch(strategy, workers), known.scaling, workers)
+            known = replace(known, costs={**known.costs, strategy.name: costs})
+        self._known[workers] = known
+
+    def _control(self, workers: int) -> Machine:
+        """Run the control loop alone and in all workers at once, in turn."""
+        found = Machine(cpus=self.cpus, start_method=self._group.start_method, page_fault_s=machine.page_fault_s())
+        controls = self._control_rounds(workers)
+        if not controls:
+            return found
+        less_queue = workers <= self.cpus
+        alone = [rounds.s_per_call(one.alone, less_queue=less_queue) for one in controls]
+        together = [rounds.s_per_call(one.together, less_queue=less_queue) for one in controls]
+        noise = max(estimates.LEAST_NOISE, _spread(alone, together))
+        gains = [single / beside for single, beside in zip(alone, together, strict=True)]
+        scaling = estimates.positive_centre(gains, noise)
+        return replace(found, scaling=scaling, scaling_workers=workers, noise=noise)
+
+    def _control_rounds(self, workers: int) -> list[ControlRound]:
+        found = self._group.ready(workers)
+        if isinstance(found, Lost):
+            return []
+        first = self._group.ask(found[0], Control(calls=TRIAL_CALLS))
+        if not isinstance(first, Done):
+            return []
+        self.control_s = max(first.reading.lanes[0].cpu_ns, 1) / TRIAL_CALLS / 1e9
+        calls = max(1, math.ceil(CONTROL_S / self.control_s))
+        done: list[ControlRound] = []
+        while len(done) < CONTROL_ROUNDS:
+            one = control_round(self._group, found, calls)
+            if one is None:
+                return []
+            done.append(one)
+        return done
+
+    def _dispatch(self, strategy: Strategy, workers: int, module: str | None = None) -> DispatchMeasured | None:
+        main = strategy.worker_main()
+        group = self._group if main is None else self._group.apart(strategy.name, main)
+        found = group.ready(1)
+        if isinstance(found, Lost):
+            return None
+        question = MeasureDispatch(
+            strategy=strategy.name, workers=workers, start_method=self._group.start_method, module=module
+        )
+        answer = group.ask(found[0], question)
+        return answer if isinstance(answer, DispatchMeasured) else None
+
+
+def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: int) -> DispatchCosts | None:
+    """Return the costs of an executor from a worker's measurement; ``None`` if the measurement failed."""
+    if found is None:
+        return None
+    return DispatchCosts(
+        task_s=found.task_s,
+        task_high_s=found.task_high_s if found.task_high_s is not None else found.task_s,
+        lost_s=lost_s(found, scaling),
+        start_up_s=found.start_up_s * workers if found.start_up_s else None,
+    )
+
+
+def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None:
+    """Return how many seconds longer a task takes its worker in an executor than alone; ``None`` if unknown.
+
+    Workers that lose nothing do ``scaling`` tasks in the time of one task alone. The value lies half-way from the best
+    round to the middle round, whose noise is on one side; the interval's ends allow for the uncertainty of ``scaling``.
+    If the thread that computed alone had to queue, or other programs used part of the CPUs in that time, they hinder an
+    executor more, which has more threads to wake. Then the CPU time of empty tasks gives the value, but no more than
+    was measured.
+    """
+    if found.work is None or scaling is None:
+        return None
+    work = found.work
+    least = max(0.0, scaling.low * work.pooled_least_s - work.alone_least_s)
+    most = max(0.0, scaling.high * work.pooled_s - work.alone_s)
+    best, middle = (
+        max(0.0, scaling.value * pooled - alone)
+        for pooled, alone in ((work.pooled_least_s, work.alone_least_s), (work.pooled_s, work.alone_s))
+    )
+    value = (best + middle) / 2
+    low, high = min(least, value), max(most, value)
+    if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and found.task_cpu_s is not None:
+        low, value, high = (
+            min(end, found.task_cpu_s * factor) for end, factor in zip((value, value, high), LOST_OF_CPU, strict=True)
+        )
+    return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
+
+
+def _spread(*groups: list[float]) -> float:
+    """Return the pooled standard deviation of the logarithms within groups of equal length."""
+    squares = freedom = 0.0
+    for group in groups:
+        logs = [math.log(value) for value in group]
+        if len(logs) > 1:
+            squares += sum((one - fmean(logs)) ** 2 for one in logs)
+            freedom += len(logs) - 1
+    return math.sqrt(squares / freedom) if freedom else 0.0

@@ -1,0 +1,103 @@
+"""The workers of strategies that have one of their own: open the test there, and discard a worker after a failure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.model.extension_imports import ExtensionImport, joined, others_text
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.extension_messages import (
+    ExtensionsListed,
+    ExtensionsTried,
+    ListExtensions,
+    TryExtensions,
+)
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.protocol import Batch, Done, Failed, Opened
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+    from pytest_gilprobe.workers.parent.worker import Worker
+    from pytest_gilprobe.workers.protocol import Answer, Open
+
+
+class Opening(NamedTuple):
+    """How opening a test in a strategy's own worker went; ``bad`` is what went wrong ``during`` which step, if any."""
+
+    bad: Answer | Lost | None = None
+    during: str = ""
+    start_up_s: float | None = None
+    extensions: tuple[ExtensionImport, ...] = ()
+
+
+class WorkersApart:
+    """The worker of each strategy that has one of its own, as far as a test is open in it.
+
+    A hung, crashed or failed worker is discarded, and the strategy has no other one until the next test.
+    """
+
+    def __init__(self, group: WorkerGroup) -> None:
+        """Prepare for a test; ``group`` has the session's usual workers."""
+        self._group = group
+        self._open: dict[str, tuple[WorkerGroup, Worker]] = {}
+
+    def opened(self, strategy: Strategy, question: Open, usual: Worker) -> Opening:
+        """Open the test in a strategy's worker, and make the first calls there.
+
+        ``usual`` is a worker in which the test is open and has been called: it knows what modules the test needs.
+        """
+        group, started_ns = self.group(strategy), clocks.perf_counter_ns()
+        found = group.ready(1)
+        if isinstance(found, Lost):
+            return Opening(found, "start")
+        (worker,) = found
+        answer = group.ask(worker, question)
+        if isinstance(answer, Failed) and answer.impossible:  # the worker is as good as before
+            return self._refused(group, worker, answer, usual)
+        self._open[strategy.name] = group, worker
+        if not isinstance(answer, Opened):
+            self.leave(strategy)
+            return Opening(answer, "set-up")
+        if worker.lanes_ready_s is None:
+            worker.lanes_ready_s = (clocks.perf_counter_ns() - started_ns) / 1e9
+        first = group.ask(worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
+        if not isinstance(first, Done):
+            bad = Opening(first, "its first call")
+            if isinstance(first, Failed) and first.impossible:
+                bad = self._refused(group, worker, first, usual)
+            self.leave(strategy)
+            return bad
+        return Opening(
+            start_up_s=worker.lanes_ready_s, extensions=tuple(one for one in answer.imports if not one.loads)
+        )
+
+    def _refused(self, group: WorkerGroup, worker: Worker, bad: Failed, usual: Worker) -> Opening:
+        """Find out of all extension modules that the test needs whether they load, since one did not."""
+        listed = self._group.ask(usual, ListExtensions(forked=self._group.start_method == "fork"))
+        files = listed.files if isinstance(listed, ExtensionsListed) else {}
+        tried = group.ask(worker, TryExtensions(files=files)) if files else None
+        loads = tried.loads if isinstance(tried, ExtensionsTried) else {}
+        table = joined(bad.imports, loads)
+        return Opening(replace(bad, error=bad.error + others_text(table, bad.error)), "set-up", extensions=table)
+
+    def group(self, strategy: Strategy) -> WorkerGroup:
+        """Return the group of the workers in which a strategy's batches run."""
+        main = strategy.worker_main()
+        return self._group if main is None else self._group.apart(strategy.name, main)
+
+    def worker(self, strategy: Strategy) -> Worker:
+        """Return a strategy's own worker, in which the test is open; raise `KeyError` if there is none."""
+        return self._open[strategy.name][1]
+
+    def leave(self, strategy: Strategy) -> bool:
+        """Discard a strategy's own worker, after a failure there; return whether the strategy has own workers."""
+        group, worker = self._open.pop(strategy.name, (self._group, None))
+        if worker is not None and worker.alive:
+            group.discard(worker)
+        return strategy.worker_main() is not None
+
+    def open_ones(self) -> list[tuple[WorkerGroup, Worker]]:
+        """List the workers in which the test is open, each with its group."""
+        return list(self._open.values())

@@ -1,0 +1,103 @@
+"""What the short report says of a workload: its figures, why this is the answer, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.safe_text import safe_line, safe_lines
+from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, Bound, Outcome, Status
+from pytest_gilprobe.report.views import BriefView
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.results import StrategyResult, Verdict, WorkloadResult
+    from pytest_gilprobe.report.views import Note
+
+LEAST_PROBABLE = 0.01
+"""The least probability of a strategy that is worth naming."""
+_BOUNDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting"}
+_SAID_ALREADY = frozenset(
+    {
+        "already-parallel",
+        "blocks-holding-gil",
+        "blocks-the-loop",
+        "busy-machine",
+        "children-compute",
+        "contended-without-gil",
+        "fresh-fixtures",
+        "gil-part-open",
+        "gil-unwatched",
+        "not-the-gil",
+        "shared-arguments",
+        "slow-first-call",
+        "stalls-threads",
+        "threads-slower",
+    }
+)
+"""Slugs of cautions on a single workload that the reason says already, or that change nothing in what to do."""
+
+
+def brief_view(result: WorkloadResult) -> BriefView:
+    """Lay out the short report of a workload that was measured, or not."""
+    verdict, measured = result.verdict, result.status is Status.PROBED and result.serial is not None
+    if not measured:
+        return BriefView(why=_first(result.reason or verdict.reason))
+    why = _first(verdict.why or verdict.reason)
+    _, odds = candidates(verdict)
+    return BriefView(
+        call=_call(result),
+        measured=", ".join(filter(None, (_call(result), _BOUNDS.get(verdict.bound)))),
+        others=_others(result),
+        why=f"{why}; odds {odds}" if odds else why,
+        advice=_first(verdict.advice),
+    )
+
+
+def is_brief(note: Note) -> bool:
+    """Return whether the short report has this note of a workload: what broke, and cautions that change what to do."""
+    return note.kind in BROKEN or note.kind == "skipped" or (note.kind == "caution" and note.slug not in _SAID_ALREADY)
+
+
+def candidates(verdict: Verdict) -> tuple[str, str]:
+    """Return the strategies that an open verdict leaves, joined by *or*, and their odds; empty if fewer than two."""
+    if verdict.strategy != INCONCLUSIVE:
+        return "", ""
+    left = [(name, share) for name, share in verdict.candidates.items() if LEAST_PROBABLE <= share <= 1]
+    left.sort(key=lambda pair: -pair[1])
+    if len(left) <= 1:
+        return "", ""
+    names = [safe_line(name) for name, _ in left]
+    odds = " : ".join(f"{share * 100:.0f}" for _, share in left)
+    return f"{', '.join(names[:-1])} or {names[-1]}", odds
+
+
+def _call(result: WorkloadResult) -> str:
+    call_s = None if result.serial is None else result.serial.wall_s_per_call
+    return "" if call_s is None else numbers.seconds(call_s.value)
+
+
+def _others(result: WorkloadResult) -> str:
+    """Say what a pool of each strategy that is not the answer gives; of an open verdict the reason says it."""
+    verdict = result.verdict
+    if verdict.strategy == INCONCLUSIVE and verdict.why:
+        return ""
+    told = {
+        safe_line(name): said
+        for name, part in result.parallel.items()
+        if name != verdict.strategy and (said := _gives(part, result.workers))
+    }
+    return ", ".join(f"{name} {said}" for name, said in told.items())
+
+
+def _gives(part: StrategyResult, workers: int) -> str:
+    if part.impossible and part.error == NOT_ASKED:
+        return ""
+    gain = part.pool_speedup or part.speedup
+    if part.outcome is Outcome.OK and gain is not None:
+        return numbers.about(min(gain.value, float(workers)))
+    return numbers.NOT_AVAILABLE if part.outcome is Outcome.OK else str(part.outcome)
+
+
+def _first(text: str) -> str:
+    lines = safe_lines(text)
+    return safe_line(lines[0]) if lines else ""

@@ -1,0 +1,193 @@
+"""Draw the short report for a terminal: for each workload a line with the answer, one with the reason, what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.safe_text import display_width
+from pytest_gilprobe.report import layout
+from pytest_gilprobe.report.brief import is_brief
+from pytest_gilprobe.report.gathered import gathered
+from pytest_gilprobe.report.screen import (
+    END,
+    GAP,
+    INDENT,
+    NOTE_STYLES,
+    Page,
+    Segment,
+    Style,
+    answer_style,
+    cut,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.report import Report
+    from pytest_gilprobe.report.views import Note, ReportView, WorkloadView
+    from pytest_gilprobe.strategies.registry import Strategies
+
+LEAST_WIDTH = 20
+MORE = "more: -v"
+ALWAYS = frozenset({"busy-machine"})
+"""Slugs of cautions that are told of several workloads, although not of a single one."""
+_WIDEST_ANSWER = 16
+"""Most columns of an answer that others are aligned with."""
+_LEAST_BESIDE = 30
+"""Least columns that must be left beside the answers; on a narrower page names stand right behind their answer."""
+
+
+def title(report: Report) -> str:
+    """Return the heading of the short report: the Python and the machine that it was made on."""
+    said = {fact.label: fact.value for fact in layout.facts(report)}
+    if "workers" in said:
+        said["workers"] = said["workers"].partition(" (")[0]
+    leads = {"Python": "", "CPUs": "CPUs: ", "workers": "workers: ", "load": "load: "}
+    known = [f"{lead}{said[label].replace('standard build, ', '')}" for label, lead in leads.items() if label in said]
+    return ", ".join(known)
+
+
+def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
+    """Draw a report without its `title`: the number of each answer, cautions of several workloads, the workloads.
+
+    Args:
+        report: the report to draw.
+        strategies: the registered strategies, which provide the colors.
+        width: width of the terminal in columns; a smaller width than 20 counts as 20.
+        encoding: encoding of the output; characters that this encoding lacks are replaced, mostly by visible escapes.
+    """
+    page = Page(width=max(width, LEAST_WIDTH), encoding=encoding)
+    of_several, view = _short(layout.report_view(report, strategies))
+    more = f" ({MORE})" if view.workloads and display_width(f"{view.summary} ({MORE})") <= page.width else ""
+    segments = [*styled(page.wrap(f"{view.summary}{more}"), {"bold": True})]
+    for note in of_several:
+        segments.extend(_note(note, page, indent=""))
+    names = _names(view.workloads, page)
+    longest = _answers_width(view.workloads, page)
+    for workload, name in zip(view.workloads, names, strict=True):
+        segments.extend(_workload(workload, name, longest, page))
+    return segments
+
+
+def draw_answers(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
+    """Draw only the first line of each workload: the answer, the name, and what fits of the figures; see `draw`."""
+    page, view = Page(width=max(width, LEAST_WIDTH), encoding=encoding), layout.report_view(report, strategies)
+    names, longest = _names(view.workloads, page), _answers_width(view.workloads, page)
+    segments: list[Segment] = []
+    for workload, name in zip(view.workloads, names, strict=True):
+        _, line = _first_line(workload, name, longest, page)
+        if not workload.probed:
+            line = f"{line}: {page.fit(workload.brief.why)}"
+        segments.extend(_painted(cut(line, page.width), workload, page))
+    return segments
+
+
+def _short(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
+    """Return the cautions of several workloads, and the report with only the notes of a short one."""
+    of_several, view = gathered(view)
+    kept = (
+        replace(workload, notes=tuple(note for note in workload.notes if is_brief(note))) for workload in view.workloads
+    )
+    return tuple(note for note in of_several if note.slug in ALWAYS or is_brief(note)), replace(
+        view, workloads=tuple(kept)
+    )
+
+
+def _answers_width(workloads: Sequence[WorkloadView], page: Page) -> int:
+    """Return the width of the column of answers; 0 where no column fits."""
+    fitting = [display_width(page.fit(one.answer.asked)) for one in workloads]
+    longest = max((width for width in fitting if width <= _WIDEST_ANSWER), default=0)
+    return longest if longest + GAP + _LEAST_BESIDE <= page.width else 0
+
+
+def _names(workloads: Sequence[WorkloadView], page: Page) -> list[str]:
+    """Return node ids if each fits beside its answer and figures, else their ends that tell them apart."""
+    full, longest = [page.fit(one.nodeid) for one in workloads], _answers_width(workloads, page)
+    whole = (
+        display_width(_lead(one, name, longest, page) + _figures(one, page))
+        for name, one in zip(full, workloads, strict=True)
+        if one.probed
+    )
+    return full if all(width <= page.width for width in whole) else unique_ends(full)
+
+
+def unique_ends(nodeids: Sequence[str]) -> list[str]:
+    """Return the shortest end of each node id that no other one has: the test, its class and file, its folders."""
+    parts = [_ends(nodeid) for nodeid in nodeids]
+    often = Counter(end for ends in parts for end in set(ends))
+    return [next((end for end in ends if often[end] == 1), ends[-1]) for ends in parts]
+
+
+def _ends(nodeid: str) -> list[str]:
+    path, between, inside = nodeid.partition("::")
+    if not between:
+        return [nodeid]
+    head, bracket, parameters = inside.partition("[")
+    steps = head.split("::")
+    ends = ["::".join(steps[at:]) + bracket + parameters for at in range(len(steps) - 1, -1, -1)]
+    folders = path.split("/")
+    return ends + [f"{'/'.join(folders[at:])}::{inside}" for at in range(len(folders) - 1, -1, -1)]
+
+
+def _figures(workload: WorkloadView, page: Page) -> str:
+    """Return what stands behind the name, if there is room: time of a call, bound, what other strategies give."""
+    said = "; ".join(filter(None, (workload.brief.measured, workload.brief.others)))
+    return page.fit(f": {said}" if said else "")
+
+
+def _lead(workload: WorkloadView, name: str, longest: int, page: Page) -> str:
+    """Return the answer, in a column as wide as the longest one, and the name."""
+    answer = page.fit(workload.answer.asked)
+    return answer + " " * max(longest - display_width(answer), 0) + " " * GAP + name
+
+
+def _first_line(workload: WorkloadView, name: str, longest: int, page: Page) -> tuple[tuple[str, ...], str]:
+    """Return what of the figures fits on the line of the answer, and that line; it may be too long without any."""
+    brief, lead = workload.brief, _lead(workload, name, longest, page)
+    clauses = [(brief.measured, brief.others), (brief.call, brief.others), (brief.measured,), (brief.call,)]
+    tried = [(shown, page.fit(": ".join(filter(None, (lead, "; ".join(filter(None, shown))))))) for shown in clauses]
+    return next((one for one in tried if display_width(one[1]) <= page.width), ((), lead))
+
+
+def _painted(line: str, workload: WorkloadView, page: Page) -> Iterator[Segment]:
+    """Color the answer with which a line begins."""
+    end = len(page.fit(workload.answer.asked))
+    yield (line[:end], answer_style(workload.answer.color))
+    yield (line[end:], {})
+    yield END
+
+
+def _workload(workload: WorkloadView, name: str, longest: int, page: Page) -> Iterator[Segment]:
+    brief = workload.brief
+    shown, line = _first_line(workload, name, longest, page)
+    figures = "; ".join(filter(None, (brief.measured, brief.others)))
+    rest = figures if not shown else "" if brief.others in shown else brief.others
+    reason = _reason((rest, brief.why, brief.advice), page)
+    joint = "; " if any(shown) else ": "
+    together = f"{line}{joint}{reason[0].strip()}" if len(reason) == 1 else ""
+    fits = together and display_width(together) <= page.width
+    first, *more = page.wrap(together if fits else line)
+    yield from _painted(first, workload, page)
+    yield from styled([*more, *([] if fits else reason)], {})
+    for note in workload.notes:
+        yield from _note(note, page, indent=INDENT)
+
+
+def _reason(parts: Sequence[str], page: Page) -> list[str]:
+    """Return the clauses in as few lines as they fit, none of them broken unless it is too long for a line itself."""
+    lines: list[str] = []
+    for part in filter(None, parts):
+        joined = f"{lines[-1]}; {part}" if lines else part
+        if lines and display_width(page.fit(joined)) + len(INDENT) > page.width:
+            lines.append(part)
+        else:
+            lines[-1:] = [joined]
+    return [line for part in lines for line in page.wrap(part, INDENT)]
+
+
+def _note(note: Note, page: Page, *, indent: str) -> Iterator[Segment]:
+    tail = f" [{note.slug}]" if note.slug else ""
+    marks: Style = NOTE_STYLES.get(note.kind, {})
+    return styled(page.wrap(f"{note.label}: {note.lines[0]}{tail}", indent), marks)

@@ -1,0 +1,200 @@
+"""Write many calls of one function as source text: its import, what the user must supply, variables and loops."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_gilprobe.model.results import Callee
+
+EXAMPLE_CALLS = 100
+"""Number of calls (or of batches, if one task makes several calls) in the code for a function without parameters."""
+INDENT = "    "
+GUARD = 'if __name__ == "__main__":  # a new process may import this file'
+"""The line that keeps a process or subinterpreter, which imports the file again, from starting processes of its own."""
+_NAMES = frozenset(
+    {"at", "batch", "batches", "call", "calls", "list", "pool", "range", "result", "results", "task", "tasks", "zip"}
+    | {"asyncio", "free", "group", "len", "limited", "loop", "main"}
+)
+"""What else the shown code names."""
+_STANDS_IN = "work"
+"""Name of a function that the user must write, if the name of the one that was called is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One argument in the shown code.
+
+    ``name`` is the variable for one call, ``given`` how the function is given it, ``many`` the list for all calls.
+    """
+
+    name: str
+    given: str
+    many: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSource:
+    """The source text of the parts that all code for one function has.
+
+    ``name`` is how the code names the function. ``imports`` is the line that imports it, ``notes`` are comments on what
+    the user must supply, and ``stub`` is a definition to fill in, if nothing can be imported; each may be empty.
+    """
+
+    name: str
+    variables: tuple[Variable, ...]
+    imports: tuple[str, ...]
+    notes: tuple[str, ...]
+    stub: tuple[str, ...]
+
+    @property
+    def last_name(self) -> str:
+        """The function's name without its class."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def arguments(self) -> str:
+        """One call's arguments, such as ``url, timeout=timeout``."""
+        return ", ".join(one.given for one in self.variables)
+
+    @property
+    def names(self) -> str:
+        """The variables of one call's arguments, such as ``url, timeout``."""
+        return ", ".join(one.name for one in self.variables)
+
+    @property
+    def lists(self) -> str:
+        """The lists with the arguments of all calls, such as ``url_list, timeout_list``."""
+        return ", ".join(one.many for one in self.variables)
+
+    @property
+    def for_each(self) -> str:
+        """The loop over all calls inside a comprehension, such as ``for url in url_list``."""
+        if not self.variables:
+            return f"for _ in range({EXAMPLE_CALLS})"
+        return f"for {self.names} in {self.lists if len(self.variables) == 1 else f'zip({self.lists})'}"
+
+    @property
+    def by_position(self) -> bool:
+        """Whether ``map`` can give the function all that it takes."""
+        return bool(self.variables) and all(one.given == one.name for one in self.variables)
+
+    def comprehension(self, submit: str = "") -> str:
+        """Return the source of a list comprehension that calls the function once for each set of arguments.
+
+        With ``submit``, such as ``pool.submit``, it calls ``submit(function, arguments...)`` instead.
+        """
+        if submit:
+            return f"[{submit}({', '.join(filter(None, [self.name, self.arguments]))}) {self.for_each}]"
+        return f"[{self.name}({self.arguments}) {self.for_each}]"
+
+
+def source_of(callee: Callee) -> CallSource:
+    """Return how code names a function and its arguments.
+
+    A test function, a lambda and a nested function are not imported: the code has a definition for the user to fill in.
+    """
+    if callee.is_test or not callee.importable:
+        name = _free_name(callee)
+        variables = _variables(callee.parameters, {name, f"{name}_batch", f"run_{name}", *_NAMES})
+        stub = _stub(callee, name, variables)
+        return CallSource(name=name, variables=variables, imports=(), notes=_supplied(variables), stub=stub)
+    first, last = callee.name.partition(".")[0], callee.name.rpartition(".")[2]
+    taken = {*callee.name.split("."), f"{last}_batch", f"run_{last}", *_NAMES}
+    variables = _variables(callee.parameters, taken)
+    imports: tuple[str, ...] = (f"from {callee.module} import {first}",)
+    notes = _supplied(variables)
+    if callee.module in {"__main__", "builtins"}:
+        imports = ()
+    if callee.module == "__main__":
+        notes = (f"# you supply {first}: the script that was probed defines it", *notes)
+    return CallSource(name=callee.name, variables=variables, imports=imports, notes=notes, stub=())
+
+
+def is_source(callee: Callee) -> bool:
+    """Return whether all names are names: a report is a file, and what it names is going to be run."""
+    names = [*callee.module.split("."), *(one.removesuffix("=") for one in callee.parameters)]
+    if callee.importable and not callee.is_test:
+        names += callee.name.split(".")
+    by_name = [one for one in callee.parameters if one.endswith("=")]
+    last = list(callee.parameters[len(callee.parameters) - len(by_name) :])
+    return by_name == last and len(set(by_name)) == len(by_name) and all(_is_name(name) for name in names)
+
+
+def program(
+    standard: Iterable[str], source: CallSource, helpers: Iterable[Sequence[str]], body: Iterable[str]
+) -> list[str]:
+    """Return the lines of a whole program: imports, what the user supplies, definitions, and what is to be done.
+
+    Args:
+        standard: lines that import from the standard library.
+        source: the function that the program calls.
+        helpers: definitions, each as its lines, which the program needs at its top level.
+        body: the lines that make the calls.
+    """
+    blocks = [block for block in (list(standard), list(source.imports)) if block]
+    imports = [line for at, block in enumerate(blocks) for line in (["", *block] if at else block)]
+    known = [*imports, *([""] if imports and source.notes else []), *source.notes]
+    defined = [list(block) for block in (source.stub, *helpers) if block]
+    if not defined:
+        return [*known, *([""] if known else []), *body]
+    found = known
+    for block in (*defined, list(body)):
+        found = [*found, *(["", ""] if found else []), *block]
+    return found
+
+
+def _supplied(variables: tuple[Variable, ...]) -> tuple[str, ...]:
+    """Return the line that says which variables the user must define."""
+    if not variables:
+        return ()
+    many = ", ".join(one.many for one in variables)
+    lists = "a list with the argument of each call" if len(variables) == 1 else "lists with the arguments of all calls"
+    return (f"# you supply {many}: {lists}",)
+
+
+def _stub(callee: Callee, name: str, variables: tuple[Variable, ...]) -> tuple[str, ...]:
+    """Return a definition with nothing in it, that says what is to be put there."""
+    positional = [one.name for one in variables if one.given == one.name]
+    named = [one.given.partition("=")[0] for one in variables if one.given != one.name]
+    taken = ", ".join([*positional, *(["*", *named] if named else [])])
+    own = callee.name if all(map(_is_name, callee.name.split("."))) else "it"
+    does = f"what {own} does" if callee.is_test or callee.name != "lambda" else "what the lambda returns"
+    shared = "" if callee.is_test else "; a pool's processes find functions at the top level only"
+    kind = "async def" if callee.awaited else "def"
+    return (f"{kind} {name}({taken}):", f"{INDENT}...  # you supply {does}{shared}")
+
+
+def _free_name(callee: Callee) -> str:
+    """Return a name for a function that the user must write: that of the test without ``test``, or of the function."""
+    name = callee.name.rpartition(".")[2]
+    if callee.is_test:
+        name = name.removeprefix("test").removesuffix("_test").strip("_")
+    return name if _is_name(name) and name not in _NAMES and not hasattr(builtins, name) else _STANDS_IN
+
+
+def _variables(parameters: Iterable[str], taken: set[str]) -> tuple[Variable, ...]:
+    """Name variables after the parameters, but never as anything else that the shown code names."""
+    found: list[Variable] = []
+    for parameter in parameters:
+        bare = parameter.rstrip("=")
+        name = _untaken(bare, taken)
+        many = _untaken(f"{bare.rstrip('_')}_list", taken | {name})
+        taken = taken | {name, many}
+        found.append(Variable(name=name, given=f"{bare}={name}" if parameter != bare else name, many=many))
+    return tuple(found)
+
+
+def _untaken(name: str, taken: set[str]) -> str:
+    while name in taken or keyword.iskeyword(name):
+        name += "_"
+    return name
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)

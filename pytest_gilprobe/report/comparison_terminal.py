@@ -1,0 +1,92 @@
+"""Draw comparisons for a terminal: the changes in words, cautions, the reports, and a table or a list of the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.safe_text import stacked_names
+from pytest_gilprobe.report import comparison_layout
+from pytest_gilprobe.report.screen import (
+    END,
+    GAP,
+    INDENT,
+    NOTE_STYLES,
+    Page,
+    Segment,
+    answer_style,
+    columns,
+    columns_at_once,
+    styled,
+    table,
+)
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.comparison import Comparison
+    from pytest_gilprobe.report.comparison_views import CellView, ComparisonView
+    from pytest_gilprobe.strategies.registry import Strategies
+
+_LEAST_WIDTH = 20
+_LEAST_NAME = 16
+_NAME_LINES = 2
+_LEAST_AT_ONCE = 3
+"""Reports that a table of a comparison has at least: with fewer, a list says more."""
+
+
+def draw(comparison: Comparison, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
+    """Draw a comparison: the changes in words, cautions, the reports, and a table (or a list, if no table fits)."""
+    view = comparison_layout.comparison_view(comparison, strategies)
+    page = Page(width=max(width, _LEAST_WIDTH), encoding=encoding)
+    segments = [*styled(page.wrap(view.summary), {"bold": True}), END]
+    for note in (*view.notes, *view.warnings):
+        tail = f" [{note.slug}]" if note.slug else ""
+        segments += styled(page.wrap(f"{note.label}: {note.lines[0]}{tail}"), NOTE_STYLES.get(note.kind, {}))
+    segments.append(END)
+    for column in view.columns:
+        against = f" (against {column.against})" if column.against else ""
+        said = ", ".join(fact.said for fact in column.facts)
+        segments += styled(page.wrap(f"{column.label}{against}: {said}"), {})
+    if view.facts:
+        said = ", ".join(fact.said for fact in view.facts)
+        segments += styled(page.wrap(f"all: {said}"), {})
+    segments += [END, *_cells(view, page)]
+    if view.marks:
+        segments += styled(page.wrap(view.marks), {})
+    return segments
+
+
+def _cells(view: ComparisonView, page: Page) -> Iterator[Segment]:
+    """Draw the cells as a table, or as several below each other where the page is narrow, or else as a list."""
+    height = 1 + max((len(cell.brief) for row in view.rows for cell in row.cells if cell), default=0)
+    rest = "\n" * (max(height, _NAME_LINES) - 1)
+    headers = [f"{page.fit(column.label)}{rest}" for column in view.columns]
+    rows = [[page.fit(_cell(cell, rest)) for cell in row.cells] for row in view.rows]
+    needed = columns(headers, rows)
+    at_once = columns_at_once(needed, page.width - _LEAST_NAME)
+    if at_once < min(_LEAST_AT_ONCE, len(headers)):
+        yield from _cells_listed(view, page)
+        return
+    for start in range(0, len(headers), at_once):
+        band = slice(start, start + at_once)
+        left = page.width - sum(needed[band]) - GAP * len(needed[band])
+        names = ["\n".join(name) for name in stacked_names([page.fit(row.nodeid) for row in view.rows], left)]
+        named = [(name, *row[band]) for name, row in zip(names, rows, strict=True)]
+        yield from table([f"workload{rest}", *headers[band]], named, [{}] * len(named), page.width)
+        yield END
+
+
+def _cell(cell: CellView | None, rest: str) -> str:
+    """Give a cell's lines, as many as ``rest`` has and one more."""
+    lines = [f"{cell.answer.asked}{cell.mark}", *cell.brief] if cell else ["-"]
+    return "\n".join(lines) + rest[len(lines) - 1 :]
+
+
+def _cells_listed(view: ComparisonView, page: Page) -> Iterator[Segment]:
+    for row in view.rows:
+        yield from styled(page.wrap(row.nodeid), {"bold": True})
+        for column, cell in zip(view.columns, row.cells, strict=True):
+            if cell:
+                said = ", ".join([f"{cell.answer.text}{cell.mark}", *cell.facts])
+                marks = answer_style(cell.answer.color) if cell.change else {}
+                yield from styled(page.wrap(f"{column.label}: {said}", INDENT), marks)
+        yield END

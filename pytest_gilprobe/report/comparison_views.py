@@ -1,0 +1,107 @@
+"""The records of a comparison of reports that every output format draws from: columns, rows, cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.report.views import AnswerView, Fact, Note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnView:
+    """One report of a comparison, with the facts that not all reports share.
+
+    ``against`` is the label of the report that this one is compared with, empty for the first report.
+    """
+
+    label: str
+    facts: tuple[Fact, ...]
+    against: str
+
+    def value(self, label: str) -> str:
+        """Return the value of the fact called ``label``, or an empty text if the column does not have that fact."""
+        return next((fact.value for fact in self.facts if fact.label == label), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedupView:
+    """One strategy's speed-up, without an executor's costs, and interval; or the outcome and an empty interval."""
+
+    strategy: str
+    value: str
+    interval: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellView:
+    """One workload in one report of a comparison.
+
+    ``speedups`` has this report's speed-up of each parallel strategy, but only of strategies that every report has that
+    probed this workload. ``serial`` is this report's wall time of a serial call divided by the reference report's, or
+    empty if there is none. ``change`` names the reference's advice if this report's advice differs from it, otherwise
+    it is empty; ``real`` is true if the intervals support that difference.
+    """
+
+    answer: AnswerView
+    speedups: tuple[SpeedupView, ...]
+    serial: str
+    serial_interval: str
+    change: str
+    real: bool
+
+    @property
+    def brief(self) -> tuple[str, ...]:
+        """One line for each speed-up, without its interval."""
+        return tuple(f"{one.strategy} {one.value}" for one in self.speedups)
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """One line for each speed-up, with its interval, and one for the serial time if it was compared."""
+        speedups = [f"{one.strategy} {one.value} {one.interval}".rstrip() for one in self.speedups]
+        serial = [f"serial time {self.serial} {self.serial_interval}"] if self.serial else []
+        return (*speedups, *serial)
+
+    @property
+    def mark(self) -> str:
+        """``*`` if the advice differs from the reference's, ``?`` if the intervals do not support that, else empty."""
+        return ("*" if self.real else "?") if self.change else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowView:
+    """One workload in all reports; a cell is ``None`` if that report does not have the workload."""
+
+    number: int
+    nodeid: str
+    cells: tuple[CellView | None, ...]
+
+    @property
+    def answer(self) -> str:
+        """``changed`` if the advice changed in any report, else ``same``: the HTML page filters rows by this word."""
+        return "changed" if any(cell and cell.change for cell in self.cells) else "same"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonView:
+    """A whole comparison, ready to draw.
+
+    ``notes`` describe the changes, ``warnings`` the cautions; ``facts`` are the facts that all reports share.
+    """
+
+    title: str
+    summary: str
+    marks: str
+    columns: tuple[ColumnView, ...]
+    facts: tuple[Fact, ...]
+    notes: tuple[Note, ...]
+    warnings: tuple[Note, ...]
+    rows: tuple[RowView, ...]
+    tool: str
+
+    @property
+    def fact_labels(self) -> tuple[str, ...]:
+        """The labels of the facts that not all reports share."""
+        return tuple(dict.fromkeys(fact.label for column in self.columns for fact in column.facts))

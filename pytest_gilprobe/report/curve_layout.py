@@ -1,0 +1,134 @@
+"""Lay out curves: how many workers are enough, what they cost, what limits them, in words and as points to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
+from pytest_gilprobe.report.curve_views import CurvePoint, CurveView
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.report import Environment
+    from pytest_gilprobe.model.results import WorkloadResult
+    from pytest_gilprobe.model.scaling import Scaling
+    from pytest_gilprobe.strategies.registry import Strategies
+
+_PLAIN = "gray"
+
+
+def curve_views(
+    result: WorkloadResult, strategies: Strategies, environment: Environment | None
+) -> tuple[CurveView, ...]:
+    """Lay out every strategy's curve; empty if none was asked for."""
+    return tuple(_view(name, curve, result, strategies, environment) for name, curve in (result.scaling or {}).items())
+
+
+def _view(
+    name: str, curve: Scaling, result: WorkloadResult, strategies: Strategies, environment: Environment | None
+) -> CurveView:
+    strategy = strategies.get(name)
+    one = curve.at(1)
+    alone = one.throughput.value if one is not None else None
+    return CurveView(
+        strategy=safe_line(name),
+        color=_PLAIN if strategy is None else strategy.color,
+        said="; ".join(_said(name, curve, result)),
+        points=tuple(
+            CurvePoint(
+                workers=point.workers,
+                rate=rate(point.throughput.value),
+                gain=numbers.about(point.throughput.value / alone) if alone else "",
+                value=point.throughput.value,
+                low=point.throughput.low,
+                high=point.throughput.high,
+                is_enough=point.workers == curve.enough_workers,
+            )
+            for point in curve.points
+            if point.throughput.low > 0
+        ),
+        law=_law(curve),
+        roofs=tuple(_roofs(alone, result, environment, one_process=strategy is not None and strategy.one_process)),
+    )
+
+
+def rate(per_s: float) -> str:
+    """Format a throughput in calls per second: ``0.52``, ``197``, ``12,300``."""
+    if per_s < 10:  # noqa: PLR2004 - two digits
+        return f"{per_s:.2g}" if per_s < 1 else f"{per_s:.1f}"
+    return f"{per_s:,.0f}" if per_s < 1e7 else f"{per_s:.1e}"  # noqa: PLR2004 - as wide as a column
+
+
+def _said(name: str, curve: Scaling, result: WorkloadResult) -> Iterator[str]:
+    """Say how many workers are enough and what limits them, or why that is open."""
+    safe = safe_line(name)
+    if curve.open_because is not None:
+        yield f"how many {safe} are enough is open: {safe_line(curve.open_because)}"
+    elif curve.enough_workers is not None:
+        yield _enough(safe, curve, result)
+        yield f"limit: {safe_line(curve.limit, limit=ERROR_LIMIT) if curve.limit else 'not known'}"
+    if curve.failed_at is not None:
+        why = safe_line(curve.error or "no reason known", limit=ERROR_LIMIT)
+        yield f"with {curve.failed_at} {safe} it {curve.outcome or 'failed'}: {why}"
+    elif curve.error is not None:
+        yield f"no curve of {safe}: {safe_line(curve.error, limit=ERROR_LIMIT)}"
+
+
+def _enough(name: str, curve: Scaling, result: WorkloadResult) -> str:
+    enough, best, one = curve.at(curve.enough_workers), curve.at(curve.best_workers), curve.at(1)
+    if enough is None:
+        return f"{name}: {curve.enough_workers} are enough"
+    gain = f", {numbers.about(enough.throughput.value / one.throughput.value)}" if one is not None else ""
+    if enough.workers == 1:
+        return f"{name}: more than one gain nothing ({rate(enough.throughput.value)} calls/s)"
+    figures = f"{rate(enough.throughput.value)} calls/s{gain}{_cost(name, enough.rss_bytes, result)}"
+    if enough is curve.points[-1] and len(curve.points) > 1 and curve.failed_at is None:
+        return f"{name}: {enough.workers}, the most that were tried, gain most ({figures})"
+    more = ""
+    if best is not None and best.workers > enough.workers:
+        more = f", {best.workers} give {rate(best.throughput.value)}"
+    return f"{name}: {enough.workers} are enough ({figures}){more}"
+
+
+def _cost(name: str, rss_bytes: int | None, result: WorkloadResult) -> str:
+    """Say what so many workers take to start and keep, where each is a process of its own."""
+    part = result.strategies.get(name)
+    if part is None or part.start_up_s is None or rss_bytes is None:
+        return ""
+    return f", {numbers.size(rss_bytes)} in all"
+
+
+def _law(curve: Scaling) -> str:
+    """Say which law fits, with its parameters and their standard errors."""
+    found = curve.parameters
+    match curve.model:
+        case "linear":
+            return f"each adds {_with_error(curve, 'per_worker')} calls/s"
+        case "capped":
+            each, roof = _with_error(curve, "per_worker"), _with_error(curve, "ceiling")
+            return f"each adds {each} calls/s, up to {roof}"
+        case "usl" if "contention" in found:
+            contention, coherency = _with_error(curve, "contention"), _with_error(curve, "coherency")
+            return f"Universal Scalability Law: contention {contention}, coherency {coherency}"
+    return ""
+
+
+def _with_error(curve: Scaling, name: str) -> str:
+    value, error = curve.parameters.get(name, 0.0), curve.parameters.get(f"{name}_se", 0.0)
+    return f"{value:.3g} \N{PLUS-MINUS SIGN} {error:.1g}"
+
+
+def _roofs(
+    alone: float | None, result: WorkloadResult, environment: Environment | None, *, one_process: bool
+) -> Iterator[tuple[str, float]]:
+    if alone is None:
+        return
+    if one_process and result.gil.threads_ceiling is not None and result.event_loop is None:
+        yield "the GIL", alone * result.gil.threads_ceiling
+    serial = result.serial
+    if environment is not None and serial is not None and serial.utilization.low > 0:
+        yield (
+            f"{numbers.count(environment.cpus_usable, 'CPU')}",
+            alone * environment.cpus_usable / serial.utilization.value,
+        )

@@ -1,0 +1,61 @@
+"""Draw curves for a terminal: a sentence and a small table for each strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.report.screen import END, INDENT, Page, Segment, answer_style, cut
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.report.curve_views import CurvePoint, CurveView
+
+_GAP = 2
+_TITLES = ("workers", "calls/s", "gain")
+
+
+def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
+    """Draw each curve's sentence and its table, which is broken into several if it is wider than the page."""
+    for curve in curves:
+        marks = answer_style(curve.color)
+        for line in page.wrap(curve.said, INDENT):
+            yield (line, {})
+            yield END
+        for points in _fitting(curve.points, page.width - len(INDENT) * 2):
+            for line, point_line in _table(points):
+                yield (cut(f"{INDENT * 2}{page.fit(line)}", page.width), marks if point_line else {})
+                yield END
+    if curves:
+        yield END
+
+
+def _cells(point: CurvePoint) -> tuple[str, str, str]:
+    mark = "*" if point.is_enough else ""
+    return f"{point.workers}{mark}", point.rate, point.gain
+
+
+def _width(point: CurvePoint) -> int:
+    return max(map(len, _cells(point))) + _GAP
+
+
+def _fitting(points: Sequence[CurvePoint], room: int) -> Iterator[Sequence[CurvePoint]]:
+    """Split points into groups whose table fits."""
+    left = room - max(map(len, _TITLES))
+    group: list[CurvePoint] = []
+    used = 0
+    for point in points:
+        if group and used + _width(point) > left:
+            yield group
+            group, used = [], 0
+        group.append(point)
+        used += _width(point)
+    if group:
+        yield group
+
+
+def _table(points: Sequence[CurvePoint]) -> Iterator[tuple[str, bool]]:
+    title_width = max(map(len, _TITLES))
+    columns = [(_cells(point), _width(point)) for point in points]
+    for row, title in enumerate(_TITLES):
+        line = f"{title:<{title_width}}" + "".join(f"{cells[row]:>{width}}" for cells, width in columns)
+        yield line.rstrip(), row == 0

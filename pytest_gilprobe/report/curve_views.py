@@ -1,0 +1,41 @@
+"""The records of curves, throughput over the number of workers, that every output format draws from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """One number of workers: its throughput in words, as a number with its interval, and as a multiple of one worker.
+
+    ``gain`` is empty if one worker was not measured. ``is_enough`` is whether this number is the one recommended.
+    """
+
+    workers: int
+    rate: str
+    gain: str
+    value: float
+    low: float
+    high: float
+    is_enough: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveView:
+    """How one strategy's throughput grows; ``said`` is what follows, ``law`` the fitted law in words, or empty.
+
+    ``roofs`` are the throughputs that the strategy cannot exceed, by what limits it: the GIL, the machine's CPUs.
+    """
+
+    strategy: str
+    color: str
+    said: str
+    points: tuple[CurvePoint, ...] = ()
+    law: str = ""
+    roofs: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def alone(self) -> float | None:
+        """The throughput of one worker, in calls per second; ``None`` if it was not measured."""
+        return next((point.value for point in self.points if point.workers == 1), None)

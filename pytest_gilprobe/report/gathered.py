@@ -1,0 +1,58 @@
+"""Gather cautions that concern several workloads of a report, so that each is said once, at the top."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.report.views import Note, ReportView, WorkloadView
+
+LEAST = 3
+"""Number of workloads from which a caution is gathered."""
+MOST_NAMES = 5
+"""Most workloads that a gathered caution names, if it does not concern most of them."""
+_IN_GENERAL = {
+    "busy-machine": "other programs kept the CPUs busy; the time for which calls waited for a CPU is not counted",
+    "changes-arguments": "the first call leaves later ones other work, so there is no verdict",
+    "expectation-unchecked": "what the marker expects could not be checked, so the test passes",
+    "fresh-fixtures": "called again with the same fixtures, the test fails: each call got fixtures of its own",
+    "gil-part-open": "whether the GIL is held, partly held or released is not decided",
+    "queueing-unseen": "this system does not tell how long a thread waits for a CPU: use an idle machine",
+    "shared-arguments": "calls change their arguments, and take the same time nevertheless",
+    "slow-first-call": "the first call took much longer than later ones: each new process pays that once",
+    "throttled": "the CPU quota stopped the probe for a part of its time: speed-ups read too low",
+    "uneven-calls": "calls do not all take the same time",
+}
+"""What cautions say of several workloads, without the numbers of one; of any other slug the first message is shown."""
+
+
+def gathered(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
+    """Return notes for the top of a report, and the report without the cautions that these notes replace."""
+    concerned: dict[str, list[WorkloadView]] = defaultdict(list)
+    messages: dict[str, Note] = {}
+    for workload in view.workloads:
+        for note in workload.notes:
+            if note.kind == "caution" and note.slug and workload not in concerned[note.slug]:
+                concerned[note.slug].append(workload)
+                messages.setdefault(note.slug, note)
+    several = {slug: found for slug, found in concerned.items() if len(found) >= LEAST}
+    notes = tuple(_note(messages[slug], found, len(view.workloads)) for slug, found in several.items())
+    kept = tuple(
+        replace(workload, notes=tuple(note for note in workload.notes if note.slug not in several))
+        for workload in view.workloads
+    )
+    return notes, replace(view, workloads=kept)
+
+
+def _note(first: Note, found: list[WorkloadView], total: int) -> Note:
+    """Return the note on the workloads ``found`` of ``total``, named by their tests if they are not all."""
+    said = _IN_GENERAL.get(first.slug, f"for example, {' '.join(first.lines)}")
+    if len(found) == total:
+        return replace(first, lines=(f"{said} (all {numbers.count(total, 'workload')})",))
+    if len(found) * 2 > total and len(found) > MOST_NAMES:
+        return replace(first, lines=(f"{said} ({len(found)} of {numbers.count(total, 'workload')})",))
+    names = [workload.nodeid.rpartition("::")[2] or workload.nodeid for workload in found]
+    more = len(names) - MOST_NAMES
+    listed = ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return replace(first, lines=(f"{said} ({len(found)} of {numbers.count(total, 'workload')}: {listed})",))

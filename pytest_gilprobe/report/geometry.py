@@ -1,0 +1,128 @@
+"""Compute the positions of bars, marks and slices in the HTML page's pictures, as percentages of a picture's width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.report import Environment
+from pytest_gilprobe.model.results import TimeShares, WorkloadResult
+from pytest_gilprobe.model.words import Outcome
+
+_HEADROOM = 1.12
+_LARGEST = 1e6
+SLICE_KINDS = {
+    "held": "on the CPU, holding the GIL",
+    "free": "on the CPU, without the GIL",
+    "cpu": "on the CPU, GIL unknown",
+    "wait": "waiting for the GIL",
+    "blocked": "blocked",
+    "queue": "in the run queue",
+    "events": "event loop: free",
+    "asleep": "event loop: asleep in a call",
+}
+"""Label of each kind of slice, in the order in which a bar shows the slices from left to right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A vertical line across the bars: ``kind`` is ``one``, ``workers`` or ``ceiling``; ``at`` is a percentage."""
+
+    kind: str
+    label: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The axis of one workload's speed-ups, from 0 to ``top``, and the marks on the axis."""
+
+    top: float
+    marks: tuple[Mark, ...]
+
+    def at(self, factor: float) -> float:
+        """Return a speed-up's position on the axis in percent; a speed-up beyond an end of the axis gets 0 or 100."""
+        return round(min(max(factor / self.top, 0.0), 1.0) * 100, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A speed-up as a bar from 0 to ``end``, and its interval from ``low`` to ``high``: percentages of the axis."""
+
+    end: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """One part of a strategy's time, such as waiting for the GIL, as a slice of a bar.
+
+    ``start`` and ``width`` are percentages of the bar; the slices together fill the bar. ``share`` is the text to show.
+    """
+
+    kind: str
+    label: str
+    share: str
+    start: float
+    width: float
+
+
+def scale_for(result: WorkloadResult, environment: Environment | None) -> Scale:
+    """Choose an axis with room for all speed-ups, and mark 1x, the worker count and the machine's ceiling on it.
+
+    The ceiling is the speed-up of the control, a fixed pure-Python loop. The axis has no such mark if ``environment``
+    is ``None``, or if the control was not measured with as many workers as the workload.
+    """
+    marks = [("one", "1x", 1.0)]
+    if result.workers:  # a scan tries none
+        marks.append(("workers", numbers.count(result.workers, "worker"), float(result.workers)))
+    if environment and environment.scaling_ceiling is not None and environment.ceiling_workers == result.workers:
+        marks.append(("ceiling", f"ceiling {numbers.times(environment.scaling_ceiling)}", environment.scaling_ceiling))
+    shown = [at for _, _, at in marks]
+    shown += [part.speedup.high for part in result.parallel.values() if part.speedup and part.outcome is Outcome.OK]
+    top = min(max(1.0, *shown) * _HEADROOM, _LARGEST)
+    scale = Scale(top=top, marks=())
+    return Scale(top=top, marks=tuple(Mark(kind=kind, label=label, at=scale.at(at)) for kind, label, at in marks))
+
+
+def bar(speedup: Estimate | None, scale: Scale) -> Bar:
+    """Return a speed-up's bar on the axis ``scale``; ``None`` stands for serial calls, whose speed-up is 1x."""
+    if speedup is None:
+        return Bar(end=scale.at(1), low=scale.at(1), high=scale.at(1))
+    return Bar(end=scale.at(speedup.value), low=scale.at(speedup.low), high=scale.at(speedup.high))
+
+
+def slices(shares: TimeShares | None) -> tuple[Slice, ...]:
+    """Lay out the shares of a strategy's time as slices, in the order of `SLICE_KINDS`; empty if unknown."""
+    return () if shares is None else laid_out(_parts(shares), SLICE_KINDS)
+
+
+def laid_out(shares: Mapping[str, float], labels: Mapping[str, str]) -> tuple[Slice, ...]:
+    """Lay out shares of a time, by their kind, as slices of one bar, in their order; empty if there are none."""
+    parts = {kind: share for kind, share in shares.items() if share > 0 and math.isfinite(share)}
+    total = sum(parts.values())
+    if not parts or not math.isfinite(total):
+        return ()
+    widths = [share / total * 100 for share in parts.values()]
+    starts = accumulate(widths, initial=0.0)
+    return tuple(
+        Slice(
+            kind=kind,
+            label=labels[kind],
+            share=numbers.percent(share),
+            start=round(start, 1),
+            width=round(width, 1),
+        )
+        for (kind, share), start, width in zip(parts.items(), starts, widths, strict=False)
+    )
+
+
+def _parts(shares: TimeShares) -> dict[str, float]:
+    wait, held, free = shares.gil_wait or 0.0, shares.cpu_with_gil, shares.cpu_without_gil
+    on_cpu = {"cpu": shares.cpu} if held is None or free is None else {"held": held, "free": free}
+    return {**on_cpu, "wait": wait, "blocked": shares.blocked - wait, "queue": shares.run_queue or 0.0}

@@ -1,0 +1,34 @@
+"""List the functions that hold the GIL in words: those of the project, and those of installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.model.scans import HoldingFunction
+from pytest_gilprobe.verdict.places import LONGEST_CODE
+
+OF_PROJECT: Final = "where the project's functions hold the GIL, with what they call"
+OF_PACKAGES: Final = "functions of installed packages that hold the GIL"
+
+
+def lists(found: Sequence[HoldingFunction]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield a title and lines for each of the two lists that has a function."""
+    for title, part in (
+        (OF_PROJECT, [one for one in found if one.package is None]),
+        (OF_PACKAGES, [one for one in found if one.package is not None]),
+    ):
+        if part:
+            yield title, tuple(map(_line, part))
+
+
+def _line(one: HoldingFunction) -> str:
+    said = f"{numbers.percent(one.share.value)} in {safe_line(one.function)} ({safe_line(one.file)})"
+    if one.line is None:
+        return said
+    code = f": {safe_line(one.code, limit=LONGEST_CODE)}" if one.code else ""
+    share = numbers.percent(one.line_share)
+    part = f"line {one.line}{code}" if one.line_share == one.share.value else f"{share} in line {one.line}{code}"
+    return f"{said}, {part}"

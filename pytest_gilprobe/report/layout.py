@@ -1,0 +1,289 @@
+"""The content of a report, for every output format: headings, rows, words and formatted numbers.
+
+Every text is safe to show on one line (see `pytest_gilprobe.model.safe_text`). The module of an output format only
+escapes that format's markup; it computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.report import Environment, Report
+from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
+from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
+from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, SERIAL, Bound, Gil, Outcome, Status
+from pytest_gilprobe.report import (
+    brief,
+    curve_layout,
+    holder_layout,
+    loop_layout,
+    scan_layout,
+    snippets,
+    workload_notes,
+)
+from pytest_gilprobe.report.geometry import Scale, bar, scale_for, slices
+from pytest_gilprobe.report.views import COLORS, AnswerView, Count, Fact, ReportView, StrategyView, WorkloadView
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.strategies.registry import Strategies
+
+SCANNED = "scanned"
+NOT_PROBED = "not probed"
+TOOL_ERROR = "error"
+_NO_STRATEGY = {
+    INCONCLUSIVE: ("yellow", "M4.7 5.6a3.3 3.3 0 1 1 5.2 2.7c-1.2.8-1.9 1.2-1.9 2.5M8 13.4v.4"),
+    SCANNED: ("gray", "M1.5 8c3.5-5.5 9.5-5.5 13 0c-3.5 5.5-9.5 5.5-13 0M8 8v.01"),
+    NOT_PROBED: ("gray", "M4 8h8"),
+    TOOL_ERROR: ("red", "M3.5 3.5l9 9M12.5 3.5l-9 9"),
+}
+"""Color and icon of the answers that are no strategy, in the order in which they are counted."""
+_UNKNOWN = ("gray", "M8 1.5L14.5 8L8 14.5L1.5 8z")
+"""Those of a strategy that is not registered here: the report is from elsewhere."""
+
+
+def report_view(report: Report, strategies: Strategies) -> ReportView:
+    """Turn a report into text that every output format can draw.
+
+    ``strategies`` provide colors, icons and code. An unregistered strategy gets a generic color and icon.
+    """
+    workloads = tuple(
+        workload_view(workload, strategies, report.environment, number)
+        for number, workload in enumerate(report.workloads, 1)
+    )
+    found = dict.fromkeys(part.name for workload in workloads for part in workload.parallel)
+    return ReportView(
+        title="GIL probe",
+        facts=facts(report),
+        total=numbers.count(len(workloads), "workload") if workloads else "no workloads",
+        problems=_problems(workloads),
+        counts=_counts(workloads, strategies),
+        columns=tuple(sorted(found, key=_order(strategies))),
+        workloads=workloads,
+        created=safe_line(report.created),
+        tool=f"pytest-gilprobe {safe_line(report.tool_version)}",
+        lead=scan_layout.headline(report.scan) if report.scan else "",
+        notes=tuple(scan_layout.notes(report.scan)) if report.scan else (),
+    )
+
+
+def workload_view(
+    result: WorkloadResult, strategies: Strategies, environment: Environment | None = None, number: int = 1
+) -> WorkloadView:
+    """Lay out the workload at position ``number`` of a report; without ``environment``, no ceiling is marked."""
+    verdict, serial, gil = result.verdict, result.serial, result.gil
+    measured = result.status in (Status.PROBED, Status.SCANNED) and serial is not None
+    scale = scale_for(result, environment) if measured else None
+    utilization, call_s = (serial.utilization, serial.call_s) if serial else (None, None)
+    held, ceiling_of_threads = gil.held_fraction, numbers.times(gil.threads_ceiling) if gil.threads_ceiling else None
+    return WorkloadView(
+        number=number,
+        nodeid=safe_line(result.nodeid),
+        answer=answer_view(result, strategies),
+        bound={Bound.IO: "I/O", Bound.CPU: "CPU"}.get(verdict.bound, str(verdict.bound)),
+        cpu=numbers.percent(utilization.value if utilization else None),
+        per_call=numbers.seconds(call_s.value if call_s else None),
+        gil=str(verdict.gil),
+        gil_share=numbers.percent(held.value) if held and verdict.gil is not Gil.ABSENT else "",
+        gil_extra=_known({"longest hold": _seconds(gil.longest_hold_s), "ceiling of threads": ceiling_of_threads}),
+        broken=measured and any(part.broken for part in result.parallel.values()),
+        notes=tuple(workload_notes.notes(result)) if measured else (workload_notes.why_not(result, answer(result)),),
+        strategies=tuple(_strategy_views(result, strategies, scale)) if scale else (),
+        code=_code(result, strategies) if measured and result.callee is not None else "",
+        scale=scale,
+        sort_keys=(_sort_key(utilization), _sort_key(call_s), _sort_key(held)),
+        where=holder_layout.where_view(result),
+        loop=loop_layout.loop_view(result),
+        brief=brief.brief_view(result),
+        curves=curve_layout.curve_views(result, strategies, environment) if measured else (),
+    )
+
+
+def answer(result: WorkloadResult) -> str:
+    """Return a workload's answer: a strategy, ``inconclusive``, ``scanned``, ``not probed`` or ``error``."""
+    if result.status is Status.PROBED:
+        return safe_line(result.verdict.strategy)
+    if result.status is Status.SCANNED:
+        return SCANNED
+    return NOT_PROBED if result.status is Status.NOT_PROBED else TOOL_ERROR
+
+
+def answer_speedup(result: WorkloadResult) -> str:
+    """Format the speed-up that the advice promises, such as ``1.9x``; empty if no parallel strategy is advised."""
+    promises = result.status is Status.PROBED and result.verdict.strategy not in (SERIAL, INCONCLUSIVE)
+    return numbers.about(result.verdict.speedup) if promises and result.verdict.speedup is not None else ""
+
+
+def answer_view(result: WorkloadResult, strategies: Strategies) -> AnswerView:
+    """Lay out a workload's answer: word, color, icon, and the speed-up that the advice promises."""
+    word = answer(result)
+    color, icon = _NO_STRATEGY.get(word) or _appearance(word, strategies)
+    left, odds = brief.candidates(result.verdict) if word == INCONCLUSIVE else ("", "")
+    gain, is_open = answer_speedup(result), word == INCONCLUSIVE
+    return AnswerView(word=word, color=color, icon=icon, speedup=gain, is_open=is_open, left=left, odds=odds)
+
+
+def build(environment: Environment) -> str:
+    """Describe how Python was built and whether its GIL is on: ``free-threaded build, GIL off``."""
+    kind = "free-threaded build" if environment.free_threaded_build else "standard build"
+    return f"{kind}, GIL {'on' if environment.gil_enabled else 'off'}"
+
+
+def python(environment: Environment) -> str:
+    """Return the implementation and the version of Python: ``CPython 3.13.0``."""
+    return f"{safe_line(environment.implementation)} {safe_line(environment.python)}"
+
+
+def cpus(machine: Environment) -> str:
+    """Describe the CPUs that the process may use: ``2 of 8 usable``, or ``8 usable`` if the process may use all."""
+    of_all = "" if machine.cpus_usable == machine.cpus_logical else f" of {machine.cpus_logical}"
+    return f"{machine.cpus_usable}{of_all} usable"
+
+
+def ceiling(machine: Environment) -> str:
+    """Format the speed-up of the control (a fixed pure-Python loop): ``1.96x in 2 processes``; ``n/a`` if unknown."""
+    if machine.scaling_ceiling is None:
+        return numbers.NOT_AVAILABLE
+    within = f" in {numbers.count(machine.ceiling_workers, 'process', 'processes')}" if machine.ceiling_workers else ""
+    return f"{numbers.times(machine.scaling_ceiling)}{within}"
+
+
+def no_speedup(outcome: Outcome) -> str:
+    """Return the text to show if a strategy has no speed-up: the outcome, or ``n/a`` if the outcome is ``ok``."""
+    return numbers.NOT_AVAILABLE if outcome is Outcome.OK else str(outcome)
+
+
+def left_out(number: int) -> str:
+    """Format the line that tells how many workloads a drawing of limited size leaves out."""
+    return f"{numbers.count(number, 'more workload')}: see the JSON report"
+
+
+# A report's head
+
+
+def facts(report: Report) -> tuple[Fact, ...]:
+    """Lay out what a report was made on: Python, machine, workers."""
+    machine = report.environment
+    load = machine.load_average_1min
+    found = {
+        "Python": f"{python(machine)} ({build(machine)})",
+        "CPUs": cpus(machine),
+        "workers": _workers(report.workloads),
+        "ceiling": ceiling(machine),
+        "start method": safe_line(machine.start_method),
+        "load": numbers.NOT_AVAILABLE if load is None else f"{load:.2f}",
+        "platform": safe_line(machine.platform),
+        "joined from": numbers.count(len(report.shards), "report") if report.shards else "",
+    }
+    return tuple(Fact(label=label, value=value) for label, value in found.items() if value)
+
+
+def _workers(workloads: Sequence[WorkloadResult]) -> str:
+    found = sorted({workload.workers for workload in workloads if workload.status is Status.PROBED})
+    if not found:
+        return ""
+    curves = any(workload.scaling for workload in workloads)
+    tried = str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    return tried if curves else f"{tried} (others not tried: --gilprobe-scale)"
+
+
+def _counts(workloads: Iterable[WorkloadView], strategies: Strategies) -> tuple[Count, ...]:
+    """Count the answers: strategies from the cheapest on, then what is no strategy."""
+    words = Counter(workload.answer.word for workload in workloads)
+    first = {workload.answer.word: workload.answer for workload in workloads}
+    return tuple(
+        Count(answer=replace(first[word], speedup=""), number=words[word])
+        for word in sorted(words, key=_order(strategies))
+    )
+
+
+def _order(strategies: Strategies) -> Callable[[str], int]:
+    """Return the sort key of words: registered strategies, others as they come, what is no strategy."""
+    known, others = strategies.names, tuple(_NO_STRATEGY)
+
+    def position(word: str) -> int:
+        if word in known:
+            return known.index(word)
+        return len(known) + (others.index(word) + 1 if word in others else 0)
+
+    return position
+
+
+def _problems(workloads: Iterable[WorkloadView]) -> str:
+    found = Counter(note.label for workload in workloads for note in workload.notes if note.kind in BROKEN)
+    return ", ".join(f"{number} {label}" for label, number in sorted(found.items()))
+
+
+# A workload's strategies
+
+
+def _appearance(name: str, strategies: Strategies) -> tuple[str, str]:
+    """Give a strategy's color and icon."""
+    strategy = strategies.get(name)
+    if strategy is None:
+        return _UNKNOWN
+    return strategy.color if strategy.color in COLORS else _UNKNOWN[0], strategy.icon
+
+
+def _strategy_views(result: WorkloadResult, strategies: Strategies, scale: Scale) -> Iterator[StrategyView]:
+    """Lay out serial and whatever else was asked for."""
+    serial = result.serial
+    if serial is not None:
+        yield _strategy_view(SERIAL, serial, _appearance(SERIAL, strategies), scale)
+    for name, part in result.parallel.items():
+        if workload_notes.asked_for(part):
+            yield _strategy_view(name, part, _appearance(name, strategies), scale)
+
+
+def _strategy_view(name: str, part: StrategyResult, appearance: tuple[str, str], scale: Scale) -> StrategyView:
+    is_base, speedup = name == SERIAL, part.speedup if part.outcome is Outcome.OK else None
+    value = "1x" if is_base else numbers.times(speedup.value) if speedup else no_speedup(part.outcome)
+    return StrategyView(
+        name=safe_line(name),
+        color=appearance[0],
+        icon=appearance[1],
+        outcome=str(part.outcome),
+        value=value,
+        interval="" if is_base else numbers.interval(speedup),
+        extra=_known(_extra(part)),
+        bar=bar(None if is_base else speedup, scale) if is_base or speedup else None,
+        slices=slices(part.shares),
+        sort_key=_sort_key(part.speedup),
+    )
+
+
+def _extra(part: StrategyResult) -> dict[str, str | None]:
+    pool, own = part.pool_speedup, part.extra_cores
+    return {
+        "in a pool": numbers.speedup(pool) if pool else None,
+        "calls per task": str(part.executor.calls_per_task) if part.executor else None,
+        "CPU per call": _seconds(part.cpu_s_per_call.value if part.cpu_s_per_call else None),
+        "first call": _seconds(part.first_call_s),
+        "own threads": f"{own:.2g} more cores" if own else None,
+        "dispatch": _seconds(part.dispatch_s_per_call),
+        "transfer": _seconds(part.transfer_s_per_call),
+        "start-up": _seconds(part.start_up_s),
+        "memory per worker": None if part.rss_bytes_per_worker is None else numbers.size(part.rss_bytes_per_worker),
+        "calls": None if part.calls is None else str(part.calls),
+        "rounds": None if part.rounds is None else str(part.rounds),
+    }
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else numbers.seconds(value)
+
+
+def _known(figures: Mapping[str, str | None]) -> str:
+    return ", ".join([f"{label} {value}" for label, value in figures.items() if value is not None])
+
+
+def _sort_key(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.value:.6g}"
+
+
+def _code(result: WorkloadResult, strategies: Strategies) -> str:
+    return "\n".join(safe_line(line, limit=ERROR_LIMIT) for line in snippets.code(result, strategies).text.splitlines())

@@ -1,0 +1,99 @@
+"""Lay out how calls block their event loop: in words, as a stripe of the loop's time, and by place in the code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.report import holder_layout
+from pytest_gilprobe.report.geometry import laid_out
+from pytest_gilprobe.report.loop_views import BlockerView, LoopView
+from pytest_gilprobe.report.views import Note
+from pytest_gilprobe.verdict import blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilprobe.model.loop_time import Blocker
+    from pytest_gilprobe.model.results import EventLoop, WorkloadResult
+
+_CEILING_TELLS: Final = 100.0
+"""A ceiling of tasks from here on limits nobody."""
+_LEAST_CAUSE: Final = 0.01
+"""The least share of a call's time that is worth a cause of its own."""
+_LEAST_BLOCKED: Final = 0.05
+"""The least share of a call's time for which the loop must be blocked before the places are worth a note."""
+_KINDS: Final = {
+    "events": "waiting for events, the loop free",
+    "cpu": "computing",
+    "asleep": "asleep in a call",
+    "wait": "waiting for the GIL",
+}
+
+
+def loop_view(result: WorkloadResult) -> LoopView:
+    """Lay out a workload's event loop; empty if its calls are not awaited in one."""
+    loop = result.event_loop
+    if loop is None:
+        return LoopView()
+    blocked, shares = loop.blocked_fraction, loop.shares
+    parts = (
+        {}
+        if shares is None
+        else {"events": shares.waiting, "cpu": shares.computing, "asleep": shares.blocking, "wait": shares.gil_wait}
+    )
+    told = blocked is not None and blocked.value >= _LEAST_BLOCKED
+    return LoopView(
+        blocked="" if blocked is None else f"blocked for {numbers.percent(blocked.value)}",
+        slices=laid_out(parts, _KINDS),
+        blockers=tuple(map(_view, (loop.blockers or ())[: holder_layout.MOST_IN_TABLES])) if told else (),
+        follows=blocking.what_follows(loop, result.workers) or "" if told else "",
+    )
+
+
+def notes(result: WorkloadResult) -> Iterator[Note]:
+    """Yield the note on the event loop, and the note that names what blocks it and the remedy; none without a loop."""
+    if result.event_loop is None:
+        return
+    yield Note(kind="loop", label="event loop", lines=(_in_words(result.event_loop),))
+    view = loop_view(result)
+    lines = [
+        f"{one.share} in {one.code}{f' at {one.where}' if one.where else ''}, {one.does}"
+        for one in view.blockers[: holder_layout.MOST_IN_NOTES]
+    ]
+    if lines:
+        lines += [view.follows] if view.follows else []
+        yield Note(kind="blocker", label="what blocks the event loop", lines=tuple(lines))
+
+
+def _view(blocker: Blocker) -> BlockerView:
+    return BlockerView(**asdict(holder_layout.view(blocker)), does=blocking.does(blocker))
+
+
+def _in_words(loop: EventLoop) -> str:
+    """Say for how long calls block the event loop that awaits them, and by what."""
+    said = []
+    if loop.blocked_fraction is not None:
+        said.append(f"blocked for {numbers.percent(loop.blocked_fraction.value)} of a call's time{_causes(loop)}")
+    if loop.tasks_ceiling is not None and loop.tasks_ceiling < _CEILING_TELLS:
+        said.append(f"tasks cannot exceed {numbers.times(loop.tasks_ceiling)}")
+    if loop.longest_block_s is not None:
+        said.append(f"longest block {numbers.seconds(loop.longest_block_s)}")
+    if loop.why_unknown is not None:
+        said.append(f"{'' if said else 'not measured: '}{safe_line(loop.why_unknown)}")
+    return "; ".join(said) or numbers.NOT_AVAILABLE
+
+
+def _causes(loop: EventLoop) -> str:
+    """List what blocks the loop, if it is more than one thing or none that computes: ``(computing 20 %, ...)``."""
+    if loop.shares is None:
+        return ""
+    causes = {
+        "computing": loop.shares.computing,
+        "in a call that sleeps": loop.shares.blocking,
+        "waiting for the GIL": loop.shares.gil_wait,
+    }
+    told = [f"{name} {numbers.percent(share)}" for name, share in causes.items() if share >= _LEAST_CAUSE]
+    return f" ({', '.join(told)})" if told else ""

@@ -1,0 +1,101 @@
+"""Join the reports of several shards (parts of one suite, probed on several hosts or in several jobs) into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.report import Environment, Report, Shard
+from pytest_gilprobe.model.results import WorkloadResult
+from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.model.words import Status
+
+
+class MergeError(GilprobeError):
+    """Reports do not belong together; the message names the first two that differ, and in what."""
+
+
+_SAME: Final[dict[str, Callable[[Report], object]]] = {
+    "Python": lambda report: f"{report.environment.implementation} {report.environment.python}",
+    "build": lambda report: report.environment.label,
+    "system": lambda report: f"{report.environment.system} {report.environment.machine}",
+    "version of pytest-gilprobe": lambda report: report.tool_version,
+}
+"""What shards of one suite have in common."""
+_CEILING: Final = frozenset({"scaling_ceiling", "ceiling_workers"})
+_MEASURED: Final = _CEILING | {"load_average_1min"}
+
+
+def merge(reports: Sequence[tuple[str, Report]]) -> Report:
+    """Return one report with each workload of several reports once, in their order.
+
+    A workload that is in several reports is taken from the one that probed it; if several did, from the newest. The
+    report's own environment is that of the first shard, without the values that differ between shards; ``shards`` keeps
+    the environment of each.
+
+    Args:
+        reports: at least two reports, each with a name to show (its file, say).
+
+    Raises:
+        MergeError: the reports are fewer than two, are scans, or differ in Python, build, system or tool version.
+    """
+    if len(reports) < 2:  # noqa: PLR2004 - two can be joined
+        msg = f"nothing to merge: found {len(reports)} report, needed: at least 2"
+        raise MergeError(msg)
+    for name, report in reports:
+        if report.scan is not None:
+            msg = f"{safe_line(name)}: found the report of a scan, allowed: reports of probes"
+            raise MergeError(msg)
+        _refuse_another_kind(reports[0], (name, report))
+    shards = tuple(shard for _, report in reports for shard in _shards(report))
+    return replace(
+        reports[0][1],
+        created=max(report.created for _, report in reports),
+        environment=_common([shard.environment for shard in shards]),
+        workloads=_each_once([report for _, report in reports]),
+        shards=shards,
+    )
+
+
+def _refuse_another_kind(first: tuple[str, Report], other: tuple[str, Report]) -> None:
+    for what, of in _SAME.items():
+        one, another = of(first[1]), of(other[1])
+        if one != another:
+            msg = (
+                f"{safe_line(other[0])}: {what}: found {safe_line(str(another))}, allowed: {safe_line(str(one))}, as "
+                f"in {safe_line(first[0])}; gilprobe compare sets such reports side by side"
+            )
+            raise MergeError(msg)
+
+
+def _shards(report: Report) -> tuple[Shard, ...]:
+    """Return the shards of a report that was merged before, or the report itself as one."""
+    nodeids = tuple(workload.nodeid for workload in report.workloads)
+    own = Shard(created=report.created, environment=report.environment, workloads=nodeids)
+    return report.shards or (own,)
+
+
+def _common(environments: Sequence[Environment]) -> Environment:
+    """Return the first environment, with ``None`` for what is measured and differs."""
+    first = environments[0]
+    differ = {name for name in _MEASURED if len({getattr(one, name) for one in environments}) > 1}
+    return replace(
+        first,
+        load_average_1min=None if "load_average_1min" in differ else first.load_average_1min,
+        scaling_ceiling=None if differ & _CEILING else first.scaling_ceiling,
+        ceiling_workers=None if differ & _CEILING else first.ceiling_workers,
+        gil_switched_on_by=tuple(dict.fromkeys(module for one in environments for module in one.gil_switched_on_by)),
+    )
+
+
+def _each_once(reports: Sequence[Report]) -> tuple[WorkloadResult, ...]:
+    kept: dict[str, tuple[bool, str, WorkloadResult]] = {}
+    for report in reports:
+        for workload in report.workloads:
+            found = (workload.status is Status.PROBED, report.created, workload)
+            before = kept.get(workload.nodeid)
+            if before is None or found[:2] >= before[:2]:
+                kept[workload.nodeid] = found
+    return tuple(workload for _, _, workload in kept.values())

@@ -1,0 +1,114 @@
+"""The content of a scan (one run of a whole test suite): summary sentence, cautions, findings, groups of tests."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.model.scans import BETWEEN_TESTS, Scan, ScanGroup
+from pytest_gilprobe.model.words import Gil
+from pytest_gilprobe.report import holding_functions, suite_layout
+from pytest_gilprobe.verdict.places import place
+from pytest_gilprobe.verdict.scan_findings import loop_blocked_s, worth_probing
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.results import WorkloadResult
+    from pytest_gilprobe.report.views import Note
+
+PROBE_THEM = "to probe what stands out, in pytest's rootdir"
+CROWDED = 0.1
+"""Share of the tests' time in the run queue above which `cautions` warns: other programs then lengthen the times."""
+
+MOST_FUNCTIONS = 10
+"""Most functions in each of the two lists of a report for a browser or a pull request; the JSON report has more."""
+
+
+def headline(scan: Scan) -> str:
+    """Sum up a scan in one sentence: the tests, their time, their CPU use, and the share for which the GIL was held."""
+    on_cpu_s = scan.wall_s - (scan.run_queue_s or 0.0)
+    busy = numbers.percent(scan.cpu_s / on_cpu_s if on_cpu_s > 0 else None)
+    said = f"{numbers.count(scan.tests, 'test')}, {scan.tests_alone} long enough to report one by one: "
+    said += f"{numbers.seconds(scan.wall_s)} in their calls, CPU {busy}"
+    held = scan.gil_held_fraction
+    return f"{said}, GIL held {numbers.percent(held.value)} of it {numbers.interval(held)}" if held else said
+
+
+def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
+    """Yield what a reader must know before trusting the numbers; ``tracers`` names the tools that traced the tests."""
+    if scan.died_in is not None:
+        yield f"a pytest process died {_place(scan.died_in)}"
+    if scan.unwatched is not None:
+        yield f"the GIL was not watched: {safe_line(scan.unwatched)}"
+    if scan.run_queue_s is not None and scan.wall_s > 0 and scan.run_queue_s > CROWDED * scan.wall_s:
+        kept = numbers.percent(scan.run_queue_s / scan.wall_s)
+        yield f"for {kept} of that time other programs kept the tests from a CPU; CPU is the share of the rest"
+    if scan.lost:
+        yield f"{numbers.count(scan.lost, 'test')} left no record, because the watcher did not get a CPU"
+    if tracers:
+        yield f"Python code was traced ({', '.join(map(safe_line, tracers))}): that slows it down, but not native code"
+
+
+def command(scan: Scan) -> tuple[str, ...]:
+    """Return the parts of the shell command that probes what the scan found worth it; empty if it found nothing.
+
+    A test whose name does not fit into one line of text as it is, or is too long, is left out.
+    """
+    names = [shlex.quote(name) for name in worth_probing(scan.findings) if safe_line(name) == name]
+    return ("pytest --gilprobe-all --gilprobe-report", *names) if names else ()
+
+
+def largest_holder(result: WorkloadResult) -> str | None:
+    """Say where a test holds the GIL for longest; ``None`` if it hardly holds it, or that is not known."""
+    if not result.gil.holders or result.verdict.gil not in (Gil.HELD, Gil.PARTIAL):
+        return None
+    first = result.gil.holders[0]
+    return f"{numbers.percent(first.share.value)} in {place(first)}"
+
+
+def largest_blocker(result: WorkloadResult) -> str | None:
+    """Say for how long a test blocks its event loop, and where most; ``None`` if it hardly does, or is not known."""
+    blocked_s = loop_blocked_s(result)
+    if blocked_s is None or result.serial is None or result.event_loop is None:
+        return None
+    first = result.event_loop.blockers[0] if result.event_loop.blockers else None
+    where = "" if first is None else f", {numbers.percent(first.share.value)} of that in {place(first)}"
+    return f"{numbers.seconds(blocked_s)} of {numbers.seconds(result.serial.call_s.value)}{where}"
+
+
+def died(where: str, pid: int) -> str:
+    """Format the line above the report of a scan whose pytest process died; ``where`` is a test or `BETWEEN_TESTS`."""
+    return f"gilprobe: pytest (process {pid}) died {_place(where)}; what was seen until then:"
+
+
+def _place(died_in: str) -> str:
+    return died_in if died_in == BETWEEN_TESTS else f"in {safe_line(died_in)}"
+
+
+def notes(scan: Scan) -> Iterator[Note]:
+    """Yield one note for each caution, each finding (with all its test names) and each file's group of short tests."""
+    from pytest_gilprobe.report.views import Note  # noqa: PLC0415 - 15 ms that a scan on a terminal has no use for
+
+    for caution in cautions(scan):
+        yield Note(kind="caution", label="caution", lines=(caution,))
+    for finding in scan.findings:
+        lines = (safe_line(finding.message), *map(safe_line, finding.names))
+        yield Note(kind="finding", label="found", lines=lines, slug=safe_line(finding.slug))
+    if parts := command(scan):
+        yield Note(kind="finding", label="next", lines=(PROBE_THEM, " ".join(parts)))
+    if scan.suite_workers is not None:
+        yield Note(kind="finding", label=suite_layout.LABEL, lines=tuple(suite_layout.lines(scan.suite_workers)))
+    for title, lines in holding_functions.lists(scan.functions or ()):
+        yield Note(kind="holder", label=title, lines=lines[:MOST_FUNCTIONS])
+    for group in scan.groups:
+        if group.kind == "file":
+            yield Note(kind="group", label="short tests", lines=(_group(group),))
+
+
+def _group(group: ScanGroup) -> str:
+    held = group.gil_held_fraction
+    share = f", GIL held {numbers.percent(held.value)}" if held else ""
+    took = f"{numbers.count(group.tests, 'test')} in {numbers.seconds(group.wall_s)}"
+    return f"{safe_line(group.name)}: {took}, CPU {numbers.percent(group.cpu_utilization)}{share}"

@@ -1,0 +1,132 @@
+"""Pieces of styled text for a terminal: lines and tables that fit the terminal's width and encoding.
+
+A drawing is a sequence of segments: pairs of a text and its markup. Each line end is a segment of its own.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_gilprobe.model.safe_text import display_width, encodable
+
+Style = dict[str, bool]
+"""Markup as keyword arguments of pytest's ``TerminalWriter.write``: ``{"green": True, "bold": True}``."""
+Segment = tuple[str, Style]
+"""A piece of text and its markup."""
+
+_ANSI = {"bold": 1, "light": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "purple": 35, "cyan": 36}
+GAP = 2
+"""Number of spaces between two columns of a table."""
+INDENT = "  "
+_LEAST_COLUMNS = 10
+_TIED = "\N{NO-BREAK SPACE}%"
+"""Keeps a per cent sign on its number's line."""
+NOTE_STYLES: dict[str, Style] = {  # by kind of note
+    "error": {"red": True, "bold": True},
+    "failed": {"red": True},
+    "hung": {"red": True},
+    "crashed": {"red": True},
+    "caution": {"yellow": True},
+    "warning": {"red": True},
+}
+END: Segment = ("\n", {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A terminal's ``width``, in characters, and its ``encoding``: the limits that a text must keep."""
+
+    width: int
+    encoding: str
+
+    def fit(self, said: str) -> str:
+        """Replace the characters that the page's encoding lacks, mostly by visible escapes."""
+        return encodable(said, self.encoding)
+
+    def wrap(self, said: str, indent: str = "") -> list[str]:
+        """Break a text into lines that fit the page; every line after the first is indented further."""
+        said = self.fit(said)
+        if display_width(said) + len(indent) <= self.width:
+            return [indent + said]
+        room = max(self.width * len(said) // max(display_width(said), 1), _LEAST_COLUMNS)  # fewer if wide ones
+        lines = textwrap.wrap(
+            said.replace(" %", _TIED),
+            room,
+            initial_indent=indent,
+            subsequent_indent=indent + INDENT,
+            break_on_hyphens=False,
+        )
+        return [line.replace(_TIED, " %") for line in lines] or [indent]
+
+
+def answer_style(color: str) -> Style:
+    """Return the markup of an answer's color, in bold; no markup for a color that the terminal lacks, such as gray."""
+    return {color: True, "bold": True} if color in _ANSI else {}
+
+
+def text(segments: Iterable[Segment], *, color: bool) -> str:
+    """Join segments into one text, with ANSI escapes for their markup if ``color``."""
+    return "".join(_paint(said, marks) if color else said for said, marks in segments)
+
+
+def styled(lines: Iterable[str], marks: Style) -> Iterator[Segment]:
+    """Yield each line with the same markup, followed by a line end."""
+    for line in lines:
+        yield (line, marks)
+        yield END
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Style], width: int) -> list[Segment]:
+    """Draw a table without wrapping; ``styles`` holds, for each row, the markup of the first line of its last cell.
+
+    Every row must have as many lines as the headers. Lines wider than ``width`` are cut.
+    """
+    from tabulate import tabulate  # noqa: PLC0415 only a session that draws a table pays for it
+
+    height = headers[-1].count("\n") + 1
+    rule = ["-" * needed for needed in columns(headers, rows)]
+    lines = tabulate([headers, rule, *rows], tablefmt="plain", disable_numparse=True).split("\n")
+    segments: list[Segment] = []
+    for number, line in enumerate(lines):
+        shown = cut(line.rstrip(), width)
+        at, within = divmod(number - height - 1, height)
+        cell = rows[at][-1].split("\n")[0].rstrip() if at >= 0 and within == 0 else ""
+        if cell and shown.endswith(cell):
+            segments += [(shown[: -len(cell)], {}), (cell, styles[at]), END]
+        else:
+            segments += [(shown, {"bold": True} if number < height else {}), END]
+    return segments
+
+
+def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the width that each column of a table needs, without the gaps between columns."""
+    cells = zip(headers, *rows, strict=True)
+    return [max(display_width(line) for cell in column for line in cell.split("\n")) for column in cells]
+
+
+def columns_at_once(needed: Sequence[int], room: int) -> int:
+    """Return how many columns each table gets at most if the columns are split evenly over tables that fit ``room``.
+
+    ``needed`` holds the columns' widths; ``room`` is the width beside the names. 0 if no split fits.
+    """
+    fitting = [
+        at_once
+        for at_once in range(1, len(needed) + 1)
+        if all(sum(needed[start : start + at_once]) + GAP * at_once <= room for start in range(0, len(needed), at_once))
+    ]
+    tables = -(-len(needed) // max(fitting, default=1))
+    return -(-len(needed) // tables) if fitting else 0
+
+
+def cut(line: str, width: int) -> str:
+    """Cut off the end of a line so that the line is at most ``width`` terminal columns wide."""
+    while display_width(line) > width:
+        line = line[:-1]
+    return line
+
+
+def _paint(said: str, marks: Style) -> str:
+    codes = [str(code) for name, code in _ANSI.items() if marks.get(name)]
+    return f"\x1b[{';'.join(codes)}m{said}\x1b[0m" if codes else said

@@ -1,0 +1,126 @@
+"""Generate the code that a user can paste to apply a verdict's advice."""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.safe_text import safe_lines
+from pytest_gilprobe.model.thresholds import WORTH_IT
+from pytest_gilprobe.model.words import INCONCLUSIVE, SERIAL, Status
+from pytest_gilprobe.report.call_source import is_source
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.report import Report
+    from pytest_gilprobe.model.results import Callee, WorkloadResult
+    from pytest_gilprobe.strategies.registry import Strategies
+
+DISPATCH_SHARE = 0.1
+"""Calls are grouped into tasks so that dispatching a task takes at most this share of the time of the task's calls."""
+MOST_CALLS = 1e9
+
+
+class AdviceError(GilprobeError):
+    """Raised if a report does not have the workload whose code was asked for; the message names workloads it has."""
+
+
+class Advice(NamedTuple):
+    """What follows from a workload's verdict: ``text`` is code to paste, or comments that say why there is no code."""
+
+    text: str
+    is_code: bool
+
+
+def of(report: Report, nodeid: str, strategies: Strategies) -> Advice:
+    """Return the code to paste for the workload ``nodeid`` of a report; see `code`.
+
+    Raises `AdviceError` if the report does not have that workload.
+    """
+    found = next((workload for workload in report.workloads if workload.nodeid == nodeid), None)
+    if found is None:
+        known = ", ".join(workload.nodeid for workload in report.workloads[:5]) or "none"
+        msg = f"no workload {nodeid!r} in the report; it has {len(report.workloads)}, such as: {known}"
+        raise AdviceError(msg)
+    return code(found, strategies)
+
+
+def code(result: WorkloadResult, strategies: Strategies) -> Advice:
+    """Return code to paste that follows the verdict's advice, or comments that say why there is no such code.
+
+    The code uses as many workers as the verdict says. If dispatching a call costs much compared with the call itself,
+    one task makes several calls (see `calls_per_task`).
+    """
+    callee, advised = result.callee, result.verdict.strategy
+    if result.status is not Status.PROBED or advised == INCONCLUSIVE:
+        return _no_code(result.reason or result.verdict.reason)
+    if callee is None:
+        return _no_code(
+            "the test is no function with a name; the fixture gilprobe(function, ...) probes one that has one"
+        )
+    if not is_source(callee):
+        return _no_code(
+            f"{callee.module}.{callee.name}({', '.join(callee.parameters)}) cannot be written as a call: its module, "
+            "name or keywords are no names in Python"
+        )
+    strategy = strategies.get(advised)
+    lines = (
+        None
+        if strategy is None
+        else strategy.code(callee, result.verdict.workers or result.workers, calls_per_task(result))
+    )
+    if lines is None:
+        return _no_code(f"there is none to paste for {advised}")
+    hints = [*_elsewhere(result.nodeid, callee), *(_serial_hint(result) if advised == SERIAL else [])]
+    return Advice("\n".join([*hints, *lines]).strip("\n"), is_code=True)
+
+
+def calls_per_task(result: WorkloadResult) -> int:
+    """Return how many calls one task of the advised strategy should make (see `DISPATCH_SHARE`); 1 if unknown."""
+    advised, serial = result.strategies.get(result.verdict.strategy), result.serial
+    if advised is None or advised.dispatch_s_per_call is None or serial is None:
+        return 1
+    if advised.executor is not None and advised.executor.efficient_calls is not None:
+        return max(1, advised.executor.efficient_calls)
+    return _calls_in(advised.dispatch_s_per_call / DISPATCH_SHARE, serial.call_s.value)
+
+
+def _calls_in(whole_s: float, call_s: float) -> int:
+    """Return how many calls fill a time, 1 or more; 1 also for what a report should not hold."""
+    if not 0 < call_s < math.inf or not 0 < whole_s / call_s < MOST_CALLS:
+        return 1
+    return math.ceil(whole_s / call_s)
+
+
+def _serial_hint(result: WorkloadResult) -> list[str]:
+    """Say from how many calls per task on a pool is worth a try, where only dispatch stands in the way."""
+    serial = result.serial
+    costs = [
+        part.dispatch_s_per_call
+        for part in result.parallel.values()
+        if part.dispatch_s_per_call is not None and part.speedup is not None and part.speedup.high >= WORTH_IT
+    ]
+    if serial is None or not costs or serial.call_s.value >= min(costs):
+        return []
+    fewest = _calls_in(max(costs) / DISPATCH_SHARE, serial.call_s.value)
+    return [f"# a pool is worth a try only with {fewest} calls or more per task"]
+
+
+def _elsewhere(nodeid: str, callee: Callee) -> list[str]:
+    """Say if a function is defined in its test's file, which programs do not import."""
+    file = nodeid.partition("::")[0]
+    defined_in_test = PurePosixPath(file).stem == callee.module.rpartition(".")[2] and file.endswith(".py")
+    if callee.is_test or not callee.importable or not defined_in_test:
+        return []
+    name = callee.name.partition(".")[0]
+    said = f"{name} is defined in a test file, {file}: move it, or run this where {callee.module} can be imported"
+    return _comments(said)
+
+
+def _no_code(why: str) -> Advice:
+    return Advice("\n".join(_comments(f"no code: {why}")), is_code=False)
+
+
+def _comments(text: str) -> list[str]:
+    return [f"# {line}".rstrip() for line in safe_lines(text) or [""]]

@@ -1,0 +1,93 @@
+"""Write the stacks that hold the GIL for viewers of flame graphs: collapsed stacks, and speedscope's file format.
+
+*Source:* the input of ``flamegraph.pl`` (https://github.com/brendangregg/FlameGraph), one line for each stack with the
+frames joined by ``;`` and a count; speedscope's ``file-format-schema.json`` (https://www.speedscope.app).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilprobe.model.holders import CodePlace, HeldStack
+    from pytest_gilprobe.model.report import Report
+    from pytest_gilprobe.model.results import WorkloadResult
+
+PARTS: Final = 10_000
+"""Counts are whole numbers: a hundredth of a percent of the time that a workload holds the GIL counts as 1."""
+SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
+
+
+def collapsed(report: Report) -> str:
+    """Return one line for each stack: the test, its functions from the outermost in, and a count out of `PARTS`.
+
+    Raises `GilprobeError` if the report has no stacks.
+    """
+    return "".join(
+        f"{';'.join([_name(workload.nodeid), *map(_label, stack.frames)])} {max(1, round(stack.share * PARTS))}\n"
+        for workload, stacks in with_stacks(report)
+        for stack in stacks
+    )
+
+
+def speedscope(report: Report) -> str:
+    """Return a file of speedscope, with a profile for each workload; weights are percent of the time with the GIL held.
+
+    Raises `GilprobeError` if the report has no stacks.
+    """
+    numbers: dict[CodePlace, int] = {}
+    profiles: list[dict[str, Any]] = []
+    for workload, stacks in with_stacks(report):
+        samples = [[numbers.setdefault(frame, len(numbers)) for frame in stack.frames] for stack in stacks]
+        weights = [round(stack.share * 100, 4) for stack in stacks]
+        profiles.append(
+            {
+                "type": "sampled",
+                "name": safe_line(workload.nodeid),
+                "unit": "none",
+                "startValue": 0,
+                "endValue": round(sum(weights), 4),
+                "samples": samples,
+                "weights": weights,
+            }
+        )
+    content = {
+        "$schema": SCHEMA,
+        "name": "GIL held",
+        "exporter": f"pytest-gilprobe {report.tool_version}",
+        "activeProfileIndex": 0,
+        "shared": {"frames": [_frame(place) for place in numbers]},
+        "profiles": profiles,
+    }
+    return json.dumps(content, indent=1)
+
+
+def with_stacks(report: Report) -> Iterator[tuple[WorkloadResult, tuple[HeldStack, ...]]]:
+    """Yield each workload that has stacks, with them. Raises `GilprobeError` if none has."""
+    found = [(workload, workload.gil.stacks) for workload in report.workloads if workload.gil.stacks]
+    if not found:
+        msg = "the report has no stacks that held the GIL: it was made without --gilprobe-holders, or nothing held it"
+        raise GilprobeError(msg)
+    for workload, stacks in found:
+        yield workload, stacks or ()
+
+
+def _frame(place: CodePlace) -> dict[str, Any]:
+    named = {"name": safe_line(place.function), "file": place.file and safe_line(place.file), "line": place.line}
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def _label(place: CodePlace) -> str:
+    line = "" if place.line is None else f":{place.line}"
+    return _name(f"{place.function} ({place.file}{line})" if place.file else place.function)
+
+
+def _name(text: str) -> str:
+    """Return a frame's name without the character that separates frames."""
+    return safe_line(text).replace(";", ",")

@@ -1,0 +1,140 @@
+"""Draw what `gilprobe watch` saw of a process: one line while it watches, a summary at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypedDict
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.safe_text import encodable, safe_line
+from pytest_gilprobe.model.scans import HoldingFunction
+from pytest_gilprobe.report import holding_functions
+from pytest_gilprobe.report.screen import INDENT, Page, table, text
+
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+_PLAIN_BARS: Final = " .:-=+*#@"
+_MOST_THREADS: Final = 30
+_LIVE_COLUMNS: Final = 10
+_MOST_LIVE: Final = 4
+_MOST_FUNCTIONS: Final = 5
+
+
+class Screen(TypedDict):
+    """The terminal's width, in columns, and its encoding: keyword arguments of `live_line` and `draw`."""
+
+    width: int
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedThread:
+    """One thread, with shares of the watched time: ``held`` is the share for which this thread held the GIL.
+
+    ``waiting`` is the share spent waiting for the GIL, ``off`` the rest of the thread's life. ``None`` means unknown. A
+    ``tid`` of ``None`` stands for all threads that ended or were too short to be told apart.
+    """
+
+    tid: int | None
+    name: str
+    held: float | None
+    cpu: float
+    run_queue: float
+    waiting: float | None
+    off: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedProcess:
+    """What was seen of a process in ``wall_s`` seconds.
+
+    Attributes:
+        held: share of the time for which the process's GIL was held; ``None`` if unknown.
+        unwatched: why the GIL was not watched, or was watched at first only; ``None`` if it was watched to the end.
+        curve: that share over time, in equal steps; ``None`` for a step in which the GIL was not seen.
+        cpu: CPU time of all threads, divided by ``wall_s``: 1 is one core.
+        thread_count: how many threads were seen, including threads that ended.
+        functions: the functions that held the GIL for longest; empty if that is not known.
+        threads: the threads, sorted by how long each held the GIL, the longest first.
+    """
+
+    pid: int
+    wall_s: float
+    held: Estimate | None
+    unwatched: str | None
+    curve: tuple[float | None, ...]
+    cpu: float
+    thread_count: int
+    threads: tuple[WatchedThread, ...]
+    functions: tuple[HoldingFunction, ...] = ()
+
+    @property
+    def waiting(self) -> float:
+        """Average number of threads that waited for the GIL."""
+        return sum(thread.waiting or 0.0 for thread in self.threads)
+
+
+def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> str:
+    """Draw one line shorter than ``width``: totals, the GIL over the last steps, and the top threads that fit."""
+    held = numbers.percent(seen.held.value if seen.held else None)
+    waits = f"{numbers.count(seen.thread_count, 'thread')}, {seen.waiting:.1f} waiting"
+    room = max(width - 1, 0)
+    line = f"gilprobe: {seen.wall_s:.0f} s  GIL {held}  {_busy(seen)}  {waits}"[:room]
+    holders = (f"{thread.tid} {safe_line(thread.name)} {numbers.percent(thread.held)}" for thread in seen.threads)
+    page = Page(width=max(width, 40), encoding=encoding)
+    places = (f"{numbers.percent(one.share.value)} {safe_line(one.function)}:{one.line}" for one in seen.functions[:1])
+    for piece in (
+        _bars(seen, encoding)[-_LIVE_COLUMNS:],
+        *map(page.fit, places),
+        *map(page.fit, islice(holders, _MOST_LIVE)),
+    ):
+        if piece and len(line) + len(piece) + 2 <= room:
+            line += f"  {piece}"
+    return line
+
+
+def draw(seen: WatchedProcess, *, width: int = 80, encoding: str = "utf-8") -> str:
+    """Draw the summary: totals in a sentence, the GIL-held share over time, and a table of threads."""
+    page = Page(width=max(width, 40), encoding=encoding)
+    lines = page.wrap(_headline(seen))
+    if seen.unwatched:
+        watched = "watched at first only" if seen.held else "not watched"
+        lines += page.wrap(f"the GIL was {watched}: {safe_line(seen.unwatched)}")
+    if any(point is not None for point in seen.curve):
+        step = page.fit(numbers.seconds(seen.wall_s / len(seen.curve)))
+        lines += [f"GIL held over time, {step} a column, from none to all:", _bars(seen, encoding)]
+    for title, said in holding_functions.lists(seen.functions):
+        lines += page.wrap(f"{title}:")
+        lines += [part for line in said[:_MOST_FUNCTIONS] for part in page.wrap(line, INDENT)]
+    drawn = "\n".join(lines) + "\n"
+    rows = [_row(thread, page) for thread in seen.threads[:_MOST_THREADS]]
+    if rows:
+        headers = ("thread", "GIL held", "waiting for it", "neither", "CPU", "run queue")
+        drawn += text(table(headers, rows, [{}] * len(rows), page.width), color=False)
+    if len(seen.threads) > _MOST_THREADS:
+        drawn += f"and {len(seen.threads) - _MOST_THREADS} more threads\n"
+    return drawn
+
+
+def _headline(seen: WatchedProcess) -> str:
+    held = "GIL not seen"
+    if seen.held is not None:
+        held = f"GIL held {numbers.percent(seen.held.value)} of the time {numbers.interval(seen.held)}"
+    waits = f"{seen.waiting:.1f} of {numbers.count(seen.thread_count, 'thread')} waiting for the GIL on average"
+    return f"gilprobe watch: process {seen.pid}, {numbers.seconds(seen.wall_s)}: {held}, {_busy(seen)}, {waits}"
+
+
+def _busy(seen: WatchedProcess) -> str:
+    return f"CPU {numbers.percent(seen.cpu)} of one core"
+
+
+def _bars(seen: WatchedProcess, encoding: str) -> str:
+    bars = _BARS if encodable(_BARS, encoding) == _BARS else _PLAIN_BARS
+    return "".join("?" if point is None else bars[round(point * (len(bars) - 1))] for point in seen.curve)
+
+
+def _row(thread: WatchedThread, page: Page) -> tuple[str, ...]:
+    name = safe_line(thread.name) if thread.tid is None else f"{thread.tid} {safe_line(thread.name)}"
+    shares = (thread.held, thread.waiting, thread.off, thread.cpu, thread.run_queue)
+    return (page.fit(name), *map(numbers.percent, shares))

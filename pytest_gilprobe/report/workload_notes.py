@@ -1,0 +1,115 @@
+"""The notes on a workload: the reason, an executor's costs, moving data, the event loop, failures, cautions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.error_text import TRACEBACK, summary
+from pytest_gilprobe.model.executors import ExecutorResult
+from pytest_gilprobe.model.extension_imports import package_lines
+from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
+from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line, safe_lines
+from pytest_gilprobe.model.words import NOT_ASKED, Outcome, Status
+from pytest_gilprobe.report import brief, holder_layout, loop_layout
+from pytest_gilprobe.report.views import Note
+
+_POOL_DIFFERS = 0.1
+"""Share of a speed-up that an executor must lose before that is worth a note."""
+_LIMIT_TELLS = 1000.0
+"""A limit to the speed-up by an executor's dispatch that is higher than this limits nobody."""
+
+
+def asked_for(part: StrategyResult) -> bool:
+    """Return whether the user's ``strategies=`` included a strategy; reports do not mention the others."""
+    return not (part.impossible and part.error == NOT_ASKED)
+
+
+def why_not(result: WorkloadResult, label: str) -> Note:
+    """Return the note that says why a workload has no measurements; ``label`` is the note's title."""
+    lines = _error_lines(result.reason or result.verdict.reason) or ("no reason was recorded",)
+    return Note(kind="reason", label=label, lines=lines)
+
+
+def _error_lines(text: str) -> tuple[str, ...]:
+    """Return the lines of an error text; of one with a traceback, the line that names the exception comes first."""
+    lines = safe_lines(text)
+    return (safe_line(summary(text), limit=ERROR_LIMIT), *lines) if TRACEBACK in text else lines
+
+
+def notes(result: WorkloadResult) -> Iterator[Note]:
+    """Yield all notes on a workload that was measured: the reason first, cautions last; for a scan only the reason."""
+    yield _reason(result)
+    yield from holder_layout.note(result)
+    if result.status is Status.SCANNED:  # that no strategy was tried is what a scan is
+        yield from loop_layout.notes(result)
+        return
+    pools = ", ".join(filter(None, (_pool(name, part) for name, part in result.parallel.items())))
+    if pools:
+        yield Note(kind="pool", label="in a pool", lines=(pools,))
+    if result.transfer is not None:
+        yield Note(kind="moving", label="moving its data", lines=(_moving(result),))
+    yield from loop_layout.notes(result)
+    for name, part in result.parallel.items():
+        if part.executor is not None:
+            yield Note(kind="pool", label=f"tasks in {safe_line(name)}", lines=(_tasks(part.executor),))
+    for name, part in result.parallel.items():
+        if part.outcome is not Outcome.OK and asked_for(part):
+            lines = _error_lines(part.error or "") or ("no further detail",)
+            yield Note(kind=str(part.outcome), label=f"{part.outcome} in {safe_line(name)}", lines=lines)
+        if part.extensions:
+            found = tuple(map(safe_line, package_lines(part.extensions)))
+            yield Note(kind="extensions", label=f"modules in {safe_line(name)}", lines=found)
+    for caution in result.verdict.cautions:
+        lines = safe_lines(caution.message) or (numbers.NOT_AVAILABLE,)
+        yield Note(kind="caution", label="caution", lines=lines, slug=safe_line(caution.slug))
+
+
+def _reason(result: WorkloadResult) -> Note:
+    """Give the reason; of an open verdict, what it may still be comes first."""
+    lines = safe_lines(result.verdict.reason) or (numbers.NOT_AVAILABLE,)
+    left, odds = brief.candidates(result.verdict)
+    if left:
+        lines = (f"{left} ({odds}); {lines[0]}", *lines[1:])
+    return Note(kind="reason", label="why", lines=lines)
+
+
+def _pool(name: str, part: StrategyResult) -> str:
+    """Give an executor's predicted speed-up where what it costs takes a visible part of it."""
+    if part.speedup is None or part.pool_speedup is None:
+        return ""
+    costs = part.pool_speedup.value < part.speedup.value * (1 - _POOL_DIFFERS)
+    return f"{safe_line(name)} {numbers.speedup(part.pool_speedup)}" if costs else ""
+
+
+def _tasks(found: ExecutorResult) -> str:
+    """Say what a task costs in a named executor, how large tasks should be, and what limits its speed-up."""
+    workers = "" if found.workers is None else f"{numbers.count(found.workers, 'worker')}, "
+    of_many, alone = numbers.seconds(found.task_s), numbers.seconds(found.round_trip_s)
+    start = f"{workers}start-up {numbers.seconds(found.start_up_s)}"
+    said = [f"{start}; an empty task takes {of_many} of many, {alone} alone"]
+    if found.data_s:
+        said.append(f"moving a call's data {numbers.seconds(found.data_s)}")
+    if found.efficient_calls is not None and found.efficient_calls > 1:
+        said.append(f"{numbers.count(found.efficient_calls, 'call')} per task reach 90 % of its best")
+    limits = [
+        f"{numbers.about(most)} with {numbers.count(calls, 'call')} per task"
+        for calls, most in ((1, found.most_single), (found.calls_per_task, found.most_chunked))
+        if most is not None and most < _LIMIT_TELLS
+    ]
+    if limits:
+        said.append(f"predicted: its dispatch limits any number of workers to {', '.join(limits)}")
+    return "; ".join(said)
+
+
+def _moving(result: WorkloadResult) -> str:
+    """Say what it costs to move a call's data, by each way that was measured."""
+    transfer = result.transfer
+    assert transfer is not None  # noqa: S101 - looked at by the caller
+    ways = f"{numbers.seconds(transfer.pipe_s)} through a pipe"
+    if transfer.shared_parent_s is not None and transfer.shared_worker_s is not None:
+        ways += f", {numbers.seconds(transfer.shared_parent_s + transfer.shared_worker_s)} through shared memory"
+    for name, part in result.parallel.items():
+        if part.transfer_s_per_call is not None and part.transfer_s_per_call != transfer.pipe_s:
+            ways += f", {numbers.seconds(part.transfer_s_per_call)} to {safe_line(name)}"
+    return f"{numbers.size(transfer.argument_bytes)} there, {numbers.size(transfer.result_bytes)} back: {ways}"

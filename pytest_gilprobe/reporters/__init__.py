@@ -1,1 +1,0 @@
-"""Drawings of reports and comparisons: what to say is in layout, each medium draws it."""

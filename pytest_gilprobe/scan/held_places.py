@@ -1,0 +1,120 @@
+"""Add up in which functions the tests of a scanned suite hold the GIL: the project's, and those of installed packages.
+
+A stack counts for the innermost function of the project, and also for the innermost function of an installed package,
+if the project's function called it. So each of the two lists adds up to at most the whole time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.scans import HoldingFunction
+from pytest_gilprobe.stats.gil_samples import MIN_SAMPLES, wilson
+from pytest_gilprobe.stats.holders import LEAST_SHARE, own_at, place_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_gilprobe.model.stacks import Stack
+    from pytest_gilprobe.stats.holders import Place
+
+MOST_PLACES: Final = 100
+"""Most places of one test's call that are kept: the largest ones."""
+MOST_FUNCTIONS: Final = 20
+"""Most functions of the project, and of packages, that a report lists: the largest ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPlace:
+    """A line of a function, or a call in it, with the number of ``samples`` that found it with the GIL."""
+
+    function: str
+    file: str
+    package: str | None
+    line: int | None
+    code: str | None
+    samples: int
+
+
+def count(stacks: Iterable[Stack]) -> tuple[HeldPlace, ...]:
+    """Count the places of the stacks of one test's call, those with most samples first."""
+    found = Counter(place for stack in stacks for place in _places(stack))
+    return tuple(
+        HeldPlace(
+            package=package,
+            function=place.function,
+            file=place.file,
+            line=place.line,
+            code=place.code,
+            samples=samples,
+        )
+        for (package, place), samples in found.most_common(MOST_PLACES)
+    )
+
+
+def _places(stack: Stack) -> Iterator[tuple[str | None, Place]]:
+    """Yield the place of a stack in the project, and the one in a package that the project called."""
+    own = own_at(stack) if any(frame.own for frame in stack) else None
+    if own is not None:
+        yield None, place_at(stack, own)
+    for at, frame in enumerate(stack[:own]):
+        if frame.package is not None:
+            yield frame.package, place_at(stack, at)
+            break
+
+
+@dataclass(slots=True)
+class _Function:
+    calls: int = 0
+    weight: int = 0
+    lines: Counter[tuple[int | None, str | None]] = field(default_factory=Counter)
+
+
+class HeldPlaces:
+    """Running totals of a suite's calls; they grow with the code that holds the GIL, not with the number of tests."""
+
+    def __init__(self) -> None:
+        self._functions: dict[tuple[str | None, str, str], _Function] = {}
+        self._weight = self._squares = 0
+
+    def add(self, places: Sequence[HeldPlace], samples: int, weight: int) -> None:
+        """Add a call with so many ``samples`` of stacks, each of which stands for ``weight`` times the usual time."""
+        self._weight += samples * weight
+        self._squares += samples * weight * weight
+        seen = set()
+        for place in places:
+            key = (place.package, place.file, place.function)
+            found = self._functions.setdefault(key, _Function())
+            found.calls += key not in seen
+            found.weight += place.samples * weight
+            found.lines[place.line, place.code] += place.samples * weight
+            seen.add(key)
+
+    def functions(self) -> tuple[HoldingFunction, ...] | None:
+        """Return the functions with the largest shares, first those of the project; ``None`` if samples are too few."""
+        if not self._squares or self._weight**2 / self._squares < MIN_SAMPLES:
+            return None
+        ordered = sorted(self._functions.items(), key=lambda item: (-item[1].weight, item[0][1:]))
+        told = [(key, found) for key, found in ordered if found.weight >= LEAST_SHARE * self._weight]
+        of_project = [self._told(key, found) for key, found in told if key[0] is None]
+        of_packages = [self._told(key, found) for key, found in told if key[0] is not None]
+        return (*of_project[:MOST_FUNCTIONS], *of_packages[:MOST_FUNCTIONS])
+
+    def _told(self, key: tuple[str | None, str, str], found: _Function) -> HoldingFunction:
+        package, file, function = key
+        ((line, code), weight), *_ = found.lines.most_common(1)
+        share = found.weight / self._weight
+        low, high = wilson(share, self._weight**2 / self._squares)
+        return HoldingFunction(
+            share=Estimate(value=share, low=min(low, share), high=max(high, share)),
+            function=function,
+            file=file,
+            package=package,
+            calls=found.calls,
+            line=line,
+            code=code,
+            line_share=weight / self._weight,
+        )

@@ -1,0 +1,92 @@
+"""Define the messages between pytest and its watcher: at the start, when the tests are over, and at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from pytest_gilprobe.model import codec
+
+Record = TypeVar("Record")
+
+
+def to_text(record: object) -> str:
+    """Return a record as one line of JSON in ASCII, without a line break."""
+    return json.dumps(codec.plain(record))
+
+
+def from_text(kind: type[Record], text: str) -> Record:
+    """Return the record of class ``kind`` that `to_text` wrote. Raises `ValueError` if the text was cut off."""
+    decode = codec.decoder(cast("Hashable", kind))
+    return cast("Record", decode(json.loads(text)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatcherSettings:
+    """Settings that pytest passes to its watcher on the command line.
+
+    Attributes:
+        parent: process number of pytest.
+        journal: path of the `Journal`.
+        notes: path of the file for the watcher's notes.
+        drawing: path of the file for the watcher's `DrawnReport`.
+        mean_interval_s: mean pause between two samples of the GIL.
+        holders: whether to find out where in the code the GIL is held.
+        silent: whether the watcher only takes notes and never draws a report, not even if pytest dies.
+        report_folder: folder for the report's files; ``None`` writes none.
+        site_packages: folders of the packages that drawing the report imports.
+        gil_enabled: whether pytest's GIL was enabled at the start, for the report of a pytest that died.
+        switch_interval_s: pytest's switch interval at the start.
+    """
+
+    parent: int
+    journal: str
+    notes: str
+    drawing: str
+    mean_interval_s: float
+    holders: bool
+    silent: bool
+    report_folder: str | None
+    site_packages: tuple[str, ...]
+    gil_enabled: bool
+    switch_interval_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnd:
+    """Facts that only pytest knows when the tests are over, for the process that draws the report.
+
+    Attributes:
+        width: columns of the terminal; ``encoding`` is the terminal's encoding.
+        tracers: names of the trace hooks, and the like, that changed the speed of the tests' Python code.
+        gil_enabled: whether the GIL is enabled.
+        switch_interval_s: the interpreter's switch interval.
+        unwatched: why pytest could not have its GIL watched; ``None`` if it could.
+        pytest_reports: whether pytest makes the report itself, because a hook ``pytest_gilprobe_report`` takes it.
+    """
+
+    width: int = 80
+    encoding: str = "ascii"
+    tracers: tuple[str, ...] = ()
+    gil_enabled: bool
+    switch_interval_s: float
+    unwatched: str | None = None
+    pytest_reports: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnText:
+    """A piece of text with its ``style``: markup keywords of pytest's terminal writer, such as ``{"green": True}``."""
+
+    text: str
+    style: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnReport:
+    """A scan's report for the terminal; ``problems`` has one line for each file that could not be written."""
+
+    pieces: tuple[DrawnText, ...]
+    problems: tuple[str, ...] = ()

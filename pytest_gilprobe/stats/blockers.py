@@ -1,0 +1,253 @@
+"""Estimate where in the code an event loop is blocked, from samples of the stack of the thread that runs the loop.
+
+The thread's clocks tell exactly how long it computed, and samples of what it sleeps in tell how long it slept in a call
+or waited for the GIL (see `pytest_gilprobe.stats.event_loop`). Each of these times is shared out among the samples that
+found the thread so. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques", 1977, 5A.9.
+
+A wait for the GIL is not due to the code that waits, so it counts for the code of the thread that held the GIL.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pytest_gilprobe.model.loop_time import Blocker, CallSite
+from pytest_gilprobe.model.stacks import Frame
+from pytest_gilprobe.model.words import Sleep
+from pytest_gilprobe.stats import holders, rounds
+from pytest_gilprobe.stats.gil_samples import MIN_SAMPLES, SampledWindow
+from pytest_gilprobe.stats.whole_stacks import WholeStacks
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.holders import Holder
+    from pytest_gilprobe.model.readings import BatchReading, GilSamples
+    from pytest_gilprobe.model.stacks import Stack
+
+MOST_BLOCKERS: Final = 20
+"""Most places that a report keeps."""
+MOST_BATCHES: Final = 12
+"""Most batches from which places are told, the last ones: their 3,600 samples show shares to within 0.02, and a batch
+takes a millisecond to count, after every round."""
+FEWEST_IN_A_BLOCK: Final = 5
+"""Samples of a block from which the place in which most of them were taken is named."""
+_DISPATCH: Final = {
+    "asyncio/events.py": "Handle._run",
+    "asyncio/base_events.py": "BaseEventLoop._run_once",
+    "trio/_core/_run.py": "unrolled_run",
+}
+"""The functions by which loops run what is ready, by file: their callers only keep the loop running."""
+LOOPS_OWN: Final = "the event loop's own code"
+"""The function that is named if only code of the loop's library was found."""
+_LOOP_FILES: Final = {"selectors.py": "asyncio", "asyncio": "asyncio", "trio": "trio", "outcome": "trio"}
+"""The library of a loop, by the first part of a file's name, as `pytest_gilprobe.observe.source_code.short_file` is."""
+
+
+class Kind(Enum):
+    """What the loop's thread did at a sample; `EVENTS` leaves the loop free, the others block it."""
+
+    EVENTS = "waiting for events"
+    COMPUTING = "computing"
+    BLOCKING = "asleep in a call"
+    GIL_WAIT = "waiting for the GIL"
+
+
+class _Found(NamedTuple):
+    """A sample that found the loop blocked: how, in which code, and whether the loop's thread held the GIL."""
+
+    kind: Kind
+    stack: Stack
+    holds: bool
+
+
+class Asleep(NamedTuple):
+    """Numbers of samples that found the thread asleep: waiting for events, in a call, or for the GIL."""
+
+    events: int
+    calls: int
+    gil: int
+
+    @property
+    def number(self) -> int:
+        """All samples that found the thread asleep."""
+        return sum(self)
+
+    @property
+    def blocked(self) -> int:
+        """The samples that found it asleep in what blocks the loop."""
+        return self.calls + self.gil
+
+    def share(self, number: int) -> float:
+        """Return which share of these samples so many are; 0 if there are none."""
+        return number / self.number if self.number else 0.0
+
+
+def asleep(windows: Iterable[SampledWindow]) -> Asleep:
+    """Count what the thread slept in."""
+    kinds = Counter(kind(window.samples, at) for window in windows for at in window.inside)
+    return Asleep(kinds[Kind.EVENTS], kinds[Kind.BLOCKING], kinds[Kind.GIL_WAIT])
+
+
+def kind(samples: GilSamples, at: int) -> Kind:
+    """Return what the loop's thread did at a sample; asleep for a lock while the GIL was held is a wait for the GIL."""
+    sleep = samples.sleeps[at]
+    if sleep is Sleep.EVENTS:
+        return Kind.EVENTS
+    if sleep is Sleep.AWAKE:
+        return Kind.COMPUTING
+    return Kind.GIL_WAIT if sleep is Sleep.LOCK and samples.held[at] else Kind.BLOCKING
+
+
+def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:
+    """Return the places in the code that blocked the loop in these batches, those with the largest share first.
+
+    Args:
+        batches: Batches of serial calls, with samples of what the loop's thread slept in.
+
+    Returns:
+        The places, with shares of the time for which the loop was blocked. ``None`` if too few samples found it so.
+
+    """
+    batches = batches[-MOST_BATCHES:]
+    windows = [
+        SampledWindow(batch.gil, lane.start_ns, lane.end_ns)
+        for batch in batches
+        for lane in batch.lanes
+        if batch.gil is not None and batch.gil.sleeps
+    ]
+    found = _all_found(windows)
+    if sum(map(len, found)) < MIN_SAMPLES:
+        return None
+    weights_ns = _weights_ns(batches, windows, found)
+    return _largest([[(one, weights_ns[one.kind]) for one in each] for each in found])
+
+
+class InLoops(NamedTuple):
+    """How many samples found a loop blocked, and where; ``blockers`` is ``None`` if they are too few."""
+
+    samples: int
+    blockers: tuple[Blocker, ...] | None
+
+
+def in_loops(window: SampledWindow) -> InLoops:
+    """Return the places in the code that blocked a loop in one call, of which a loop need not run all the time.
+
+    A sample counts if its stack has the frames by which a loop of asyncio or trio runs what is ready.
+    """
+    whole = WholeStacks(window.samples.stacks)
+    in_loop = tuple(any(map(_dispatches, stack)) for stack in window.samples.stacks)
+    found = [(one, 1.0) for one in _found(window, whole, in_loop)]
+    return InLoops(len(found), _largest([found]) if len(found) >= MIN_SAMPLES else None)
+
+
+def _largest(shown: Sequence[Sequence[tuple[_Found, float]]]) -> tuple[Blocker, ...] | None:
+    places = holders.by_place([[holders.Held(weight, one.stack) for one, weight in each] for each in shown])
+    told = sorted((one for one in places if one.share.value >= holders.LEAST_SHARE), key=lambda one: -one.share.value)
+    return tuple(_split(told[:MOST_BLOCKERS], [pair for each in shown for pair in each])) or None
+
+
+def _weights_ns(
+    batches: Sequence[BatchReading], windows: Sequence[SampledWindow], found: Iterable[Iterable[_Found]]
+) -> dict[Kind, float]:
+    """Return how much time, in nanoseconds, a sample of each kind stands for."""
+    times = [rounds.running_s(batch) for batch in batches]
+    computing_s = sum(cpu for _, cpu in times)
+    asleep_s = sum(max(0.0, running - cpu) for running, cpu in times)
+    counted = asleep(windows)
+    spent_s = {
+        Kind.COMPUTING: computing_s,
+        Kind.BLOCKING: asleep_s * counted.share(counted.calls),
+        Kind.GIL_WAIT: asleep_s * counted.share(counted.gil),
+    }
+    read = Counter(one.kind for each in found for one in each)
+    return {one: seconds * 1e9 / read[one] if read[one] else 0.0 for one, seconds in spent_s.items()}
+
+
+def _split(places: Iterable[Holder], samples: Sequence[tuple[_Found, float]]) -> Iterator[Blocker]:
+    """Split the share of each place by what the loop's thread did there, and find the call that leads there."""
+    total_ns = sum(weight for _, weight in samples)
+    parts: defaultdict[tuple[object, Kind, bool], float] = defaultdict(float)
+    calls: defaultdict[object, Counter[CallSite | None]] = defaultdict(Counter)
+    alike: defaultdict[tuple[int, Kind, bool], list[tuple[_Found, float]]] = defaultdict(list)
+    for one, weight in samples:
+        alike[id(one.stack), one.kind, one.holds].append((one, weight))
+    for group in alike.values():
+        first, at = group[0][0], holders.key(group[0][0].stack)
+        parts[at, first.kind, first.holds] += sum(weight for _, weight in group) / total_ns
+        calls[at][None if first.kind is Kind.GIL_WAIT else _call(first.stack)] += len(group)
+    for place in places:
+        at = holders.Place(place.function, place.file or "", place.line, place.code)
+        spent = {one: [parts[at, one, holds] for holds in (True, False)] for one in Kind if one is not Kind.EVENTS}
+        own = [*spent[Kind.COMPUTING], *spent[Kind.BLOCKING]]
+        yield Blocker(
+            share=place.share,
+            function=place.function,
+            file=place.file,
+            line=place.line,
+            code=place.code,
+            native=place.native,
+            library=place.library,
+            computing=sum(spent[Kind.COMPUTING]),
+            blocking=sum(spent[Kind.BLOCKING]),
+            gil_wait=sum(spent[Kind.GIL_WAIT]),
+            gil_held=sum(own[::2]) / sum(own) if sum(own) else None,
+            call=calls[at].most_common(1)[0][0],
+        )
+
+
+def _call(stack: Stack) -> CallSite | None:
+    """Return what the innermost coroutine of the user's calls; ``None`` without one, or if it is not known to call."""
+    found = next((frame for frame in stack if frame.own and frame.is_async), None)
+    if found is None or found.code is None or holders.callee(found.code) is None:
+        return None
+    return CallSite(function=found.function, file=found.file, line=found.line, code=found.code)
+
+
+def place_of_block(windows: Sequence[SampledWindow]) -> Blocker | None:
+    """Return the place in which most samples of some blocks were taken; ``None`` if there are too few."""
+    found = [(one, 1.0) for each in _all_found(windows) for one in each]
+    if len(found) < FEWEST_IN_A_BLOCK:
+        return None
+    place = holders.most_frequent([holders.Held(weight, one.stack) for one, weight in found])
+    return None if place is None else next(_split([place], found))
+
+
+def _all_found(windows: Sequence[SampledWindow]) -> list[list[_Found]]:
+    whole = WholeStacks(stack for window in windows for stack in window.samples.stacks)
+    return [list(_found(window, whole)) for window in windows]
+
+
+def _found(window: SampledWindow, whole: WholeStacks, in_loop: Sequence[bool] | None = None) -> Iterator[_Found]:
+    """Yield the samples that read the stack that blocked the loop, without time in which its thread queued.
+
+    ``in_loop`` is of each stack whether it counts if it is that of the loop's thread; with ``None``, all do.
+    """
+    samples = window.samples
+    if not samples.loop_stack:
+        return
+    queued = holders.in_queue(window)
+    inner = tuple(_in_loop(whole.of(stack)) for stack in samples.stacks)
+    for at in window.inside:
+        found = kind(samples, at)
+        number = samples.stack[at] if found is Kind.GIL_WAIT else samples.loop_stack[at]
+        if found is Kind.EVENTS or number < 0 or at in queued or not inner[number]:
+            continue
+        if in_loop is not None and not in_loop[samples.loop_stack[at]]:
+            continue
+        holds = samples.held[at] and samples.stack[at] == number and found is not Kind.GIL_WAIT
+        yield _Found(found, inner[number], holds)
+
+
+def _in_loop(stack: Stack) -> Stack:
+    """Cut off the frames that only keep a loop running, and put one in the place of all if there is nothing else."""
+    libraries = {_LOOP_FILES.get(frame.file.partition("/")[0]) for frame in stack}
+    if len(libraries) == 1 and (library := libraries.pop()) is not None:
+        return (Frame(function=LOOPS_OWN, file=library, line=None),)
+    end = next((at for at, frame in enumerate(stack) if _dispatches(frame)), len(stack))
+    return stack[:end] or stack[:1]
+
+
+def _dispatches(frame: Frame) -> bool:
+    return any(frame.file.endswith(file) and frame.function == function for file, function in _DISPATCH.items())

@@ -1,0 +1,126 @@
+"""Reduce a probe's batches to what they show of the event loop: for which share of the time calls block it, how long.
+
+The clocks of the loop's thread tell exactly how long it computed, queued for a core, and slept. Samples tell what it
+slept in: waiting for events leaves the loop free, anything else blocks it. So the samples' error counts only for the
+time asleep, and vanishes for calls that compute. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques",
+1977, 5A.9.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.loop_time import LoopShares
+from pytest_gilprobe.model.results import EventLoop
+from pytest_gilprobe.model.thresholds import HARDLY_HELD
+from pytest_gilprobe.model.words import Sleep
+from pytest_gilprobe.stats import blockers, estimates, loop_blocks, rounds
+from pytest_gilprobe.stats.gil_samples import MIN_SAMPLES, SampledWindow, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.readings import BatchReading, Measurement
+
+NOISE = (0.002, 0.08)
+"""Least standard deviation assumed for the share of a batch's time that a thread computes: the first for any share,
+since the clocks are not read at the same moment, and the second times s * (1 - s) of a share s, since both the waits
+and the computing vary (0.022 for a half)."""
+
+
+def of(measurement: Measurement) -> EventLoop | None:
+    """Return what serial calls did to the event loop that awaited them; ``None`` if they were not awaited in one."""
+    if not measurement.awaited:
+        return None
+    batches = [one.serial for one in measurement.rounds if one.serial.gil is not None and one.serial.gil.sleeps]
+    found = EventLoop() if not batches else _shares(batches)
+    seen = measurement.loop_pass
+    return EventLoop(
+        blocked_fraction=found.blocked_fraction,
+        tasks_ceiling=found.tasks_ceiling,
+        shares=found.shares,
+        blockers=blockers.blockers(batches),
+        longest_block_s=None if seen is None else loop_blocks.longest_s(seen),
+        repeated_block=None if seen is None else loop_blocks.repeated(seen),
+        why_unknown=_why_unknown(measurement, sampled=bool(batches), timed=seen is not None and bool(seen.blocks)),
+    )
+
+
+def of_call(window: SampledWindow) -> EventLoop | None:
+    """Return what samples of one call, in which a loop may have run, saw of it; ``None`` if they saw no loop.
+
+    The shares are of the whole call. Samples count of which it is known what the main thread slept in, and where it was
+    if that was not a wait for events.
+    """
+    samples = window.samples
+    if not samples.loop_stack or not samples.sleeps:
+        return None
+    waiting = sum(samples.sleeps[at] is Sleep.EVENTS for at in window.inside)
+    known = waiting + sum(samples.loop_stack[at] >= 0 for at in window.inside)
+    found = blockers.in_loops(window)
+    if known < MIN_SAMPLES or not (waiting or found.samples):
+        return None
+    blocked = found.samples / known
+    low, high = wilson(blocked, known)
+    return EventLoop(
+        blocked_fraction=Estimate(value=blocked, low=min(low, blocked), high=max(high, blocked)),
+        blockers=found.blockers,
+    )
+
+
+def _why_unknown(measurement: Measurement, *, sampled: bool, timed: bool) -> str | None:
+    if not sampled:
+        return (
+            measurement.loop_hidden
+            or measurement.gil_unwatched
+            or "the system does not tell what the loop's thread sleeps in"
+        )
+    if not timed and measurement.loop_pass is not None:
+        return "how long single blocks last is not known: the loop has no selector of Python's own"
+    return None
+
+
+def _shares(batches: Sequence[BatchReading]) -> EventLoop:
+    """Estimate for which share of the batches' time the loop was blocked, and by what."""
+    asleep = blockers.asleep(
+        SampledWindow(batch.gil, lane.start_ns, lane.end_ns)
+        for batch in batches
+        for lane in batch.lanes
+        if batch.gil is not None
+    )
+    shares = [_computing(batch) for batch in batches]
+    mean = fmean(shares)
+    busy = estimates.centre(shares, NOISE[0] + NOISE[1] * mean * (1 - mean))
+    blocked, (low, high) = asleep.share(asleep.blocked), (0.0, 1.0)
+    if asleep.number:
+        low, high = wilson(blocked, asleep.number)
+    value = _within(busy.value + (1 - busy.value) * blocked)
+    fraction = Estimate(
+        value=value,
+        low=min(value, _within(busy.low + (1 - busy.low) * low)),
+        high=max(value, _within(busy.high + (1 - busy.high) * high)),
+        confidence=busy.confidence,
+    )
+    computing = _within(busy.value)
+    return EventLoop(
+        blocked_fraction=fraction,
+        tasks_ceiling=1 / value if fraction.low >= HARDLY_HELD else None,
+        shares=LoopShares(
+            waiting=1 - value,
+            computing=computing,
+            blocking=(1 - computing) * asleep.share(asleep.calls),
+            gil_wait=(1 - computing) * asleep.share(asleep.gil),
+        ),
+    )
+
+
+def _computing(batch: BatchReading) -> float:
+    """Return the share of its time without queueing for which the loop's own thread computed."""
+    running, cpu = rounds.running_s(batch)
+    return cpu / max(running, cpu)
+
+
+def _within(share: float) -> float:
+    return min(1.0, max(0.0, share))

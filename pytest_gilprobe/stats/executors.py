@@ -1,0 +1,190 @@
+"""Estimate what tasks cost in an executor that the user named, and from which size on they pay off.
+
+Speed-ups are measured, not predicted: in each round, tasks of one call and of several calls are timed beside serial
+calls. A curve of the time per call over the calls per task, measured at the executor's start, tells the sizes: between
+its points, the time per call is interpolated along a straight line in logarithms.
+
+What cannot be measured is said as a prediction: with enough workers, the dispatch of tasks is all that limits the
+speed-up, to (calls per task x time of a call) / (time per empty task + calls per task x time to move a call's data).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.executors import ExecutorResult
+from pytest_gilprobe.model.thresholds import WORTH_IT
+from pytest_gilprobe.stats import estimates, rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.executors import ExecutorReading, TaskSeries
+    from pytest_gilprobe.model.readings import BatchReading
+    from pytest_gilprobe.model.results import StrategyResult
+    from pytest_gilprobe.stats.masking import Pairs
+
+EFFICIENT = 0.9
+"""Share of the greatest speed at which dispatch counts as negligible."""
+SEEN_HERE = 0.5
+"""Least share of the serial calls' CPU time that the executor's threads and processes here must have used, to be those
+that made the calls."""
+NEGLIGIBLE_S = 1e-4
+"""Seconds of CPU time per call below which it tells nothing of where calls ran."""
+
+
+def reading_of(batch: BatchReading) -> ExecutorReading | None:
+    """Return the tasks of a batch; ``None`` if its calls were made without an executor."""
+    return batch.executors[0] if batch.executors else None
+
+
+def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResult | None:
+    """Reduce a strategy's batches, each paired with the serial batch of its round; ``None`` without an executor.
+
+    ``speedup`` is that of its larger tasks, or of tasks of one call if larger ones gain nothing.
+    """
+    batches = [batch for _, batch in pairs]
+    readings = [reading for batch in batches if (reading := reading_of(batch)) is not None]
+    if not readings:
+        return None
+    start, call_s = readings[-1].start, serial.call_s.value
+    curve = _calibrated(start.curve, readings)
+    per_task = readings[-1].chunked.calls_per_task if readings[-1].chunked is not None else 1
+    moved_s = start.data_s or 0.0
+    return ExecutorResult(
+        factory=start.factory,
+        kind=start.kind,
+        workers=start.workers,
+        at_once=max(len(batch.lanes) for batch in batches),
+        start_up_s=start.start_up_s,
+        round_trip_s=start.round_trip_s,
+        task_s=start.task_s,
+        data_s=start.data_s,
+        calls_per_task=per_task,
+        single_speedup=single_speedup(speedup, readings),
+        chunk_speedup=speedup if per_task > 1 else None,
+        pays_from_calls=_size_for(curve, call_s / WORTH_IT),
+        pays_from_s=_pays_from_s(curve, call_s, start.task_s, moved_s),
+        efficient_calls=_size_for(curve, min(time for _, time in curve) / EFFICIENT) if curve else None,
+        most_single=_most(call_s, 1, start.task_s, moved_s),
+        most_chunked=_most(call_s, per_task, start.task_s, moved_s) if per_task > 1 else None,
+        on_this_machine=_on_this_machine(batches, serial),
+    )
+
+
+def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
+    """Complete the result of a named executor: the clocks and the memory of workers elsewhere are not known."""
+    single, chunked = executor.single_speedup, executor.chunk_speedup
+    wall_s, lost_s = found.call_s.value, None
+    if single is not None and chunked is not None:
+        lost_s = max(0.0, wall_s * (chunked.value / single.value - 1))
+    found = replace(
+        found,
+        executor=executor,
+        start_up_s=executor.start_up_s,
+        dispatch_s_per_call=max(executor.task_s, lost_s or 0.0),
+        transfer_s_per_call=executor.data_s or None,
+    )
+    if executor.on_this_machine:
+        return found
+    return replace(found, cpu_s_per_call=None, cpu_utilization=None, shares=None, rss_bytes_per_worker=None)
+
+
+def at_once(pairs: Pairs, workers: int) -> float:
+    """Return how many calls at a time batches made: ``workers``, but a named executor has workers of its own."""
+    named = [len(batch.lanes) for _, batch in pairs if batch.executors]
+    return float(max(named, default=workers))
+
+
+def with_queueing(batch: BatchReading) -> BatchReading:
+    """Return a batch as if its lanes had never queued for a CPU, so that no queueing is taken out of its time."""
+    workers = (
+        replace(worker, lanes=tuple(replace(lane, run_queue_ns=0) for lane in worker.lanes)) for worker in batch.workers
+    )
+    return replace(batch, workers=tuple(workers))
+
+
+def single_speedup(speedup: Estimate, readings: Sequence[ExecutorReading]) -> Estimate:
+    """Return the speed-up with tasks of one call: that of larger tasks, times how much slower single calls were."""
+    shares = [
+        one.chunked.s_per_call / one.single.s_per_call if one.chunked is not None else 1.0
+        for one in readings
+        if one.single.wall_ns > 0
+    ]
+    if not shares or all(share == 1.0 for share in shares):
+        return speedup
+    return estimates.quotient(speedup, _inverse(estimates.positive_centre(shares, estimates.LEAST_NOISE)))
+
+
+def _inverse(estimate: Estimate) -> Estimate:
+    return Estimate(
+        value=1 / estimate.value, low=1 / estimate.high, high=1 / estimate.low, confidence=estimate.confidence
+    )
+
+
+def _calibrated(curve: Sequence[TaskSeries], readings: Sequence[ExecutorReading]) -> list[tuple[int, float]]:
+    """Return the curve as pairs of calls per task and seconds per call, the smallest first.
+
+    The sizes that the rounds measured, too, count by the median of all; and larger tasks never take longer per call:
+    what says so is noise.
+    """
+    found: dict[int, list[float]] = {}
+    measured = [one.single for one in readings] + [one.chunked for one in readings if one.chunked is not None]
+    for series in (*curve, *measured):
+        found.setdefault(series.calls_per_task, []).append(series.s_per_call)
+    points = [(size, median(times)) for size, times in sorted(found.items())]
+    return [(size, min(time for other, time in points if other <= size)) for size, _ in points]
+
+
+def _size_for(curve: Sequence[tuple[int, float]], wanted_s: float) -> int | None:
+    """Return the fewest calls per task with which a call takes ``wanted_s`` seconds; ``None`` if it never does."""
+    before: tuple[int, float] | None = None
+    for size, time in curve:
+        if time <= wanted_s:
+            return size if before is None else _between(before, (size, time), wanted_s)
+        before = size, time
+    return None
+
+
+def _between(before: tuple[int, float], after: tuple[int, float], wanted_s: float) -> int:
+    part = math.log(before[1] / wanted_s) / math.log(before[1] / after[1])
+    return math.ceil(math.exp(math.log(before[0]) + part * math.log(after[0] / before[0])))
+
+
+def _pays_from_s(curve: Sequence[tuple[int, float]], call_s: float, task_s: float, moved_s: float) -> float | None:
+    """Return how long a call must take to be worth a task of its own.
+
+    A task of k short calls is like one call that takes k times as long, which the curve has measured. If one call is
+    long enough already, the time is predicted: of a call of x seconds, x / S + dispatch must be x / `WORTH_IT`.
+    """
+    if not curve:
+        return None
+    fewest = _size_for(curve, call_s / WORTH_IT)
+    if fewest is None:
+        return None
+    if fewest > 1:
+        return fewest * call_s
+    best_s = min(time for _, time in curve)
+    gain = call_s / max(best_s - moved_s, 1e-12)
+    if gain <= WORTH_IT:
+        return call_s
+    return min(call_s, WORTH_IT * (task_s + moved_s) / (1 - WORTH_IT / gain))
+
+
+def _most(call_s: float, calls_per_task: int, task_s: float, moved_s: float) -> float:
+    return calls_per_task * call_s / max(task_s + calls_per_task * moved_s, 1e-12)
+
+
+def _on_this_machine(batches: Sequence[BatchReading], serial: StrategyResult) -> bool:
+    """Tell whether the executor's workers are on this machine: their clocks count what the calls compute."""
+    expected = serial.call_cpu_s.value
+    if expected < NEGLIGIBLE_S:
+        return any(one.processes for batch in batches for one in batch.executors) or any(
+            one.start.shares_memory for batch in batches for one in batch.executors
+        )
+    cpu = sum(rounds.totals_s(batch)[1] for batch in batches)
+    return cpu >= SEEN_HERE * expected * sum(map(rounds.calls_in, batches))

@@ -1,0 +1,108 @@
+"""Find the longest time for which one thread held the GIL without a break, and where in the code it did."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.model.words import GilMethod
+from pytest_gilprobe.stats import holders, rounds
+from pytest_gilprobe.stats.gil_samples import SampledWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.holders import Holder
+    from pytest_gilprobe.model.readings import BatchReading, GilSamples
+
+
+LONGEST_CALL = 20.0
+"""How many times as long as a batch's mean call its longest call may be: calls that differ more belong apart."""
+
+
+class Hold(NamedTuple):
+    """A time for which one thread was seen to hold the GIL without a break: from one sample to another."""
+
+    first: int
+    last: int
+    duration_s: float
+
+
+def longest_hold(window: SampledWindow) -> Hold | None:
+    """Return the longest time for which one thread was seen to hold the GIL without a break.
+
+    This is the time from the first to the last of consecutive samples that found the GIL held, with no switch between
+    them; the hold was longer by up to two pauses between samples. A release between two samples is not seen if no other
+    thread took the GIL: a serial batch of Python code counts as one hold. So the number shows native code only if
+    another thread asked for the GIL all the while, since Python code then releases it within one switch interval.
+
+    Returns:
+        A hold of 0.0 seconds if no such two samples follow each other; ``None`` if no sample lies in the window.
+
+    """
+    samples, inside = window.samples, window.inside
+    if not inside:
+        return None
+    longest, since = Hold(inside[0], inside[0], 0.0), -1
+    for before, at in zip([-1, *inside], inside, strict=False):
+        if not samples.held[at]:
+            since = -1
+        elif since < 0 or _switched(samples, before, at):
+            since = at
+        if since >= 0 and (lasted_s := (samples.at_ns[at] - samples.at_ns[since]) * 1e-9) > longest.duration_s:
+            longest = Hold(since, at, lasted_s)
+    return longest
+
+
+def longest_hold_s(batches: Sequence[BatchReading]) -> float | None:
+    """Return the longest time that one thread held the GIL without a break, in seconds: the median over the batches.
+
+    A batch counts only if its GIL was sampled by reading memory and its threads hardly queued for a CPU: a thread that
+    queues with the GIL holds it for longer than its code does. ``None`` if no batch counts.
+    """
+    holds = [hold.duration_s for _, hold in _longest_holds(batches)]
+    return median(holds) if holds else None
+
+
+def longest_holder(batches: Sequence[BatchReading]) -> Holder | None:
+    """Return the place in the code of the longest holds of these batches, one of each; ``None`` if unknown.
+
+    Batches count as in `longest_hold_s`. The share is the place's part of the samples in these holds.
+    """
+    found = []
+    for batch, hold in _longest_holds(batches):
+        samples = batch.gil
+        if samples is not None and samples.stack and hold.duration_s > 0:
+            read = [samples.stacks[at] for at in samples.stack[hold.first : hold.last + 1] if at >= 0]
+            found += [holders.Held(weight_ns=1.0, stack=stack) for stack in read if stack]
+    return holders.most_frequent(found)
+
+
+def _longest_holds(batches: Sequence[BatchReading]) -> list[tuple[BatchReading, Hold]]:
+    found = []
+    for batch in batches:
+        if batch.gil is None or batch.gil.method is not GilMethod.MEMORY:
+            continue
+        if (rounds.queue_share([batch]) or 0.0) > rounds.QUIET:
+            continue
+        start_ns, end_ns = max(lane.start_ns for lane in batch.lanes), min(lane.end_ns for lane in batch.lanes)
+        hold = longest_hold(SampledWindow(batch.gil, start_ns, end_ns))
+        if hold is not None:
+            found.append((batch, _of_one_call(hold, batch)))
+    return found
+
+
+def _of_one_call(hold: Hold, batch: BatchReading) -> Hold:
+    """Shorten a hold to what one call can explain.
+
+    Between two calls Python code runs, which lets go of the GIL for a thread that waits; if none took it, none waited.
+    And a thread that queues for a CPU with the GIL does not hold it for that long by what its code does.
+    """
+    call_s = max((lane.end_ns - lane.start_ns) / max(1, lane.calls) for lane in batch.lanes) * 1e-9
+    queued_s = max(lane.run_queue_ns or 0 for lane in batch.lanes) * 1e-9
+    return hold._replace(duration_s=max(0.0, min(hold.duration_s - queued_s, call_s * LONGEST_CALL)))
+
+
+def _switched(samples: GilSamples, before: int, at: int) -> bool:
+    """Return whether the GIL is known to have passed to another thread between two samples."""
+    return any(column[before] != column[at] for column in (samples.holder, samples.switches) if column)

@@ -1,0 +1,39 @@
+"""Reduce the sampled batches of one probe to the result for the GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.results import GilResult
+from pytest_gilprobe.model.thresholds import HARDLY_HELD
+from pytest_gilprobe.stats import gil_holds, gil_share, holders, rounds
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import Measurement
+    from pytest_gilprobe.strategies.contract import Strategy
+
+
+def of(measurement: Measurement, strategies: Sequence[Strategy]) -> GilResult:
+    """Estimate how long the GIL was held and where, from serial batches, and its longest hold from those in threads."""
+    serial = [one.serial for one in measurement.rounds]
+    heard = [*serial, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
+    sampled = [batch for batch in heard if batch.gil is not None]
+    held = gil_share.while_running(gil_share.held_fraction(heard), sampled)
+    shared = [
+        one.batches[strategy.name]
+        for strategy in strategies
+        if strategy.one_process and not strategy.one_thread
+        for one in measurement.rounds
+        if strategy.name in one.batches
+    ]
+    places = holders.holders(serial, min(rounds.lane_s_per_call(batch) for batch in serial))
+    return GilResult(
+        held_fraction=held,
+        method=gil_share.method(heard) if held is not None else None,
+        longest_hold_s=gil_holds.longest_hold_s(shared),
+        longest_holder=gil_holds.longest_holder(shared),
+        holders=places,
+        stacks=holders.stacks(serial) if places is not None else None,
+        threads_ceiling=1 / held.value if held is not None and held.low >= HARDLY_HELD else None,
+    )

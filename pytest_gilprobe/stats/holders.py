@@ -1,0 +1,298 @@
+"""Estimate where in the code the GIL is held: the share of held time of each expression, from samples of stacks.
+
+A sample that finds the GIL held also reads the stack of the thread that holds it. Samples are taken at moments of a
+Poisson process (see `pytest_gilprobe.stats.gil_samples`), so the share of these samples in an expression estimates its
+share of the time for which the GIL is held. Each sample counts for the time that it stands for. A sample in a stretch
+in which the thread certainly waited for a CPU does not count: on an idle machine the thread would not have waited.
+
+A sample belongs to the innermost frame in the user's own files: to the expression, if that is a call or has called
+further Python functions; otherwise to the whole source line, whose parts take turns within nanoseconds.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.holders import CodePlace, HeldStack, Holder
+from pytest_gilprobe.stats.estimates import CONFIDENCE
+from pytest_gilprobe.stats.gil_samples import (
+    MIN_SAMPLES,
+    SampledWindow,
+    effective_number,
+    overdispersion,
+    time_weights,
+    wilson,
+)
+from pytest_gilprobe.stats.whole_stacks import WholeStacks
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import BatchReading
+    from pytest_gilprobe.model.stacks import Frame, Stack
+
+LEAST_CALL_S: Final = 2e-5
+"""Shortest call, in seconds, whose holders are told: of a shorter one, making the call is as much as what it does."""
+LEAST_SHARE: Final = 0.005
+"""Least share of the held time that a holder, or a stack, must have to be told: one sample in two hundred."""
+MOST_HOLDERS: Final = 30
+"""Most holders that a report keeps: more are below one share in a hundred each, mostly."""
+MOST_STACKS: Final = 60
+"""Most stacks that a report keeps: an icicle has no room for more."""
+MAX_UNREAD_SHARE: Final = 0.5
+"""The largest share of the stacks that may have been dropped: more leave too much open."""
+_EXPRESSIONS: Final = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
+MOSTLY: Final = 0.5
+"""A holder's native or library function is told if it was found in more than this share of the holder's samples."""
+
+
+class Held(NamedTuple):
+    """A sample that found the GIL held: how much time it stands for, in nanoseconds, and the holder's stack."""
+
+    weight_ns: float
+    stack: Stack
+
+
+class Place(NamedTuple):
+    """A place in the code: an expression, or a whole source line, of a function."""
+
+    function: str
+    file: str
+    line: int | None
+    code: str | None
+
+
+def held_samples(batches: Sequence[BatchReading]) -> list[list[Held]]:
+    """Return the samples of each batch that read a stack with frames of the workload, without time in a run queue."""
+    whole = WholeStacks(stack for batch in batches if batch.gil is not None for stack in batch.gil.stacks)
+    return [found for batch in batches if (found := _held(batch, whole))]
+
+
+def _held(batch: BatchReading, whole: WholeStacks) -> list[Held]:
+    samples = batch.gil
+    if samples is None or not samples.stack:
+        return []
+    start_ns, end_ns = min(lane.start_ns for lane in batch.lanes), max(lane.end_ns for lane in batch.lanes)
+    window = SampledWindow(samples, start_ns, end_ns)
+    inside = window.inside
+    if not inside or window.duration_ns <= 0:
+        return []
+    stacks = tuple(map(whole.of, samples.stacks))
+    weights = time_weights([samples.at_ns[at] for at in inside], start_ns, end_ns)
+    queued = in_queue(window) if len(batch.lanes) == 1 else frozenset()
+    return [
+        Held(weight_ns=weight * window.duration_ns, stack=stacks[samples.stack[at]])
+        for at, weight in zip(inside, weights, strict=True)
+        if samples.stack[at] >= 0 and stacks[samples.stack[at]] and at not in queued
+    ]
+
+
+def in_queue(window: SampledWindow) -> frozenset[int]:
+    """Return the samples at which the thread certainly waited for a CPU.
+
+    The kernel counts a wait when it is over. So if the count has grown by d at the next sample, all samples less than d
+    before that one were taken in the wait.
+    """
+    samples, found = window.samples, set()
+    if not samples.queue_ns:
+        return frozenset()
+    for at in window.inside[:-1]:
+        waited_ns = samples.queue_ns[at + 1] - samples.queue_ns[at]
+        before = at
+        while waited_ns and before >= window.inside.start and samples.at_ns[before] > samples.at_ns[at + 1] - waited_ns:
+            found.add(before)
+            before -= 1
+    return frozenset(found)
+
+
+def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...] | None:
+    """Return the places in the code that held the GIL in these batches, those with the largest share first.
+
+    Args:
+        batches: Batches of serial calls. In parallel ones, a holder that waits for a CPU would count too much.
+        call_s: Wall time of one call, in seconds.
+
+    Returns:
+        The holders, with shares of the time for which the GIL was held. ``None`` if calls are shorter than
+        `LEAST_CALL_S`, or too few samples read a stack.
+
+    """
+    shown = held_samples(batches)
+    found = [sample for batch in shown for sample in batch]
+    torn = sum(batch.gil.torn for batch in batches if batch.gil is not None)
+    if call_s < LEAST_CALL_S or not found or torn > (len(found) + torn) * MAX_UNREAD_SHARE:
+        return None
+    if effective_number([sample.weight_ns for sample in found], [1.0] * len(found)) < MIN_SAMPLES:
+        return None
+    return _largest(by_place(shown))
+
+
+def of_stacks(stacks: Sequence[Stack]) -> tuple[Holder, ...] | None:
+    """Return the places of stacks that were read at random moments of one time; ``None`` if they are too few."""
+    if len(stacks) < MIN_SAMPLES:
+        return None
+    return _largest(by_place([[Held(weight_ns=1.0, stack=stack) for stack in stacks]]))
+
+
+def _largest(found: Sequence[Holder]) -> tuple[Holder, ...]:
+    told = [one for one in found if one.share.value >= LEAST_SHARE]
+    return tuple(sorted(told, key=lambda one: -one.share.value)[:MOST_HOLDERS])
+
+
+class _Seen:
+    """The samples of one batch, added up by their stacks, each of which is one object."""
+
+    def __init__(self, samples: Sequence[Held]) -> None:
+        self.stacks = {id(sample.stack): sample.stack for sample in samples}
+        self.counts = Counter(id(sample.stack) for sample in samples)
+        self.total_ns = sum(sample.weight_ns for sample in samples)
+        self.number = effective_number([sample.weight_ns for sample in samples], [1.0] * len(samples))
+        self.keys = {at: key(stack) for at, stack in self.stacks.items()}
+        self.parts_ns: defaultdict[Place, float] = defaultdict(float)
+        for sample in samples:
+            self.parts_ns[self.keys[id(sample.stack)]] += sample.weight_ns
+
+
+def by_place(batches: Sequence[Sequence[Held]]) -> list[Holder]:
+    """Return every place of these samples, in no order."""
+    seen = [_Seen(batch) for batch in batches if batch]
+    calling = _calling_python(stack for one in seen for stack in one.stacks.values())
+    natives: defaultdict[Place, Counter[str | None]] = defaultdict(Counter)
+    libraries: defaultdict[Place, Counter[str | None]] = defaultdict(Counter)
+    for one in seen:
+        for at, stack in one.stacks.items():
+            natives[one.keys[at]][_native(stack, calling)] += one.counts[at]
+            libraries[one.keys[at]][_library(stack)] += one.counts[at]
+    return [
+        Holder(
+            share=_share(key, seen),
+            function=key.function,
+            file=key.file,
+            line=key.line,
+            code=key.code,
+            native=_most(natives[key]),
+            library=_most(libraries[key]),
+        )
+        for key in natives
+    ]
+
+
+def _share(key: Place, batches: Sequence[_Seen]) -> Estimate:
+    """Estimate the share of a place in the samples, with an interval that covers differences between batches."""
+    total_ns = sum(batch.total_ns for batch in batches)
+    value = min(1.0, sum(batch.parts_ns.get(key, 0.0) for batch in batches) / total_ns)
+    number = effective_number([batch.total_ns / total_ns for batch in batches], [batch.number for batch in batches])
+    each = [(batch.parts_ns.get(key, 0.0) / batch.total_ns, batch.number) for batch in batches]
+    low, high = wilson(value, number / overdispersion(each, value))
+    return Estimate(value=value, low=min(low, value), high=max(high, value), confidence=CONFIDENCE)
+
+
+def most_frequent(samples: Sequence[Held]) -> Holder | None:
+    """Return the place in which most of these samples were taken, with its share of them; ``None`` without samples."""
+    found = by_place([samples])
+    return max(found, key=lambda one: one.share.value) if found else None
+
+
+def stacks(batches: Sequence[BatchReading]) -> tuple[HeldStack, ...] | None:
+    """Return the stacks that held the GIL, with their shares of the held time; ``None`` if none was read.
+
+    Stacks are merged if they differ only within a source line. Those with the largest share come first.
+    """
+    weights: defaultdict[int, float] = defaultdict(float)
+    different: dict[int, Stack] = {}
+    for batch in held_samples(batches):
+        for sample in batch:
+            weights[id(sample.stack)] += sample.weight_ns
+            different[id(sample.stack)] = sample.stack
+    shares: defaultdict[tuple[CodePlace, ...], float] = defaultdict(float)
+    for at, stack in different.items():
+        shares[tuple(_place(frame) for frame in reversed(stack))] += weights[at]
+    total_ns = sum(shares.values())
+    if not total_ns:
+        return None
+    ordered = sorted(shares.items(), key=lambda pair: -pair[1])[:MOST_STACKS]
+    told = [HeldStack(share=min(1.0, part / total_ns), frames=frames) for frames, part in ordered]
+    return tuple(one for one in told if one.share >= LEAST_SHARE)
+
+
+def _place(frame: Frame) -> CodePlace:
+    return CodePlace(function=frame.function, file=frame.file, line=frame.line)
+
+
+def _most(names: Counter[str | None]) -> str | None:
+    (name, number), *_ = names.most_common(1)
+    return name if number > names.total() * MOSTLY else None
+
+
+def own_at(stack: Stack) -> int:
+    """Return the position of the innermost frame in the user's files, or of the outermost frame if there is none.
+
+    A comprehension or generator expression counts as part of the function in which it is written, if that called it.
+    """
+    at = next((at for at, frame in enumerate(stack) if frame.own), len(stack) - 1)
+    while at + 1 < len(stack) and _is_inside(stack[at], stack[at + 1]):
+        at += 1
+    return at
+
+
+def _is_inside(frame: Frame, caller: Frame) -> bool:
+    outer, _, name = frame.function.rpartition(".<locals>.")
+    return name in _EXPRESSIONS and (outer, frame.file) == (caller.function, caller.file)
+
+
+def key(stack: Stack) -> Place:
+    """Return the place in the code for which a sample with this stack counts: see this module's docstring."""
+    return place_at(stack, own_at(stack))
+
+
+def place_at(stack: Stack, at: int) -> Place:
+    """Return what the frame at a position of a stack executes: a call, or else its line."""
+    frame = stack[at]
+    code = frame.code if at > 0 or callee(frame.code) is not None else None
+    return Place(frame.function, frame.file, frame.line, code or frame.statement)
+
+
+def _library(stack: Stack) -> str | None:
+    """Return the library function that the user's code called: the frame just inside the user's innermost one."""
+    at = own_at(stack)
+    called = stack[at - 1] if at > 0 else None
+    return None if called is None or called.own or not stack[at].own else f"{called.file}: {called.function}"
+
+
+def _native(stack: Stack, calling: frozenset[tuple[Place, str | None]]) -> str | None:
+    """Return the name by which the innermost frame calls a function that is not written in Python, if it does."""
+    leaf = stack[0]
+    return None if _site(leaf) in calling else callee(leaf.code)
+
+
+def _calling_python(stacks: Iterable[Stack]) -> frozenset[tuple[Place, str | None]]:
+    """Return the places that were seen to call Python functions."""
+    return frozenset(_site(frame) for stack in stacks for frame in stack[1:])
+
+
+def _site(frame: Frame) -> tuple[Place, str | None]:
+    return Place(frame.function, frame.file, frame.line, None), frame.code
+
+
+@cache
+def callee(code: str | None) -> str | None:
+    """Return what an expression calls, as written, such as ``json.loads``; ``None`` if it is not a call by name."""
+    if code is None:
+        return None
+    try:
+        expression = ast.parse(code, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    if not isinstance(expression, ast.Call):
+        return None
+    names: list[str] = []
+    function: ast.expr = expression.func
+    while isinstance(function, ast.Attribute):
+        names.append(function.attr)
+        function = function.value
+    if isinstance(function, ast.Name):
+        names.append(function.id)
+    return ".".join(reversed(names)) or None

@@ -1,0 +1,89 @@
+"""Bound by how much a busy machine may make lanes that share a process look worse than they are.
+
+A lane is one thread of a strategy's batch. Time in the run queue is caused by other programs and is taken out. But a
+thread that waits for the GIL or a lock may wait for a holder that queues. What a thread that queues hides of its own
+waiting is bounded in `pytest_gilprobe.stats.overlap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.model.readings import BatchReading
+from pytest_gilprobe.stats import estimates, gil_share, rounds
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import Measurement
+    from pytest_gilprobe.model.results import GilResult
+
+Pairs = Sequence[tuple[BatchReading, BatchReading]]
+"""For each round, the batch that is the base and the batch that is compared with that base."""
+
+WAITS = 0.1
+"""Share of its time that a thread must wait for other threads to count as waiting for a lock of theirs. *Source:*
+threads that share a lock for 30 % of a call wait for 0.11 or more over some rounds, beside busy loops."""
+NOISE_OF_WAITING = 0.08
+"""Standard deviation of the share in `WAITS` from round to round, assumed before measuring: 0.04 to 0.1 was seen."""
+
+
+class Holding(NamedTuple):
+    """How calls hold the GIL: two shares from 0 to 1.
+
+    ``in_queue`` is the share of its time with the GIL for which a call queues for a CPU; ``together`` is the share of a
+    batch's time for which any lane (thread of the batch) holds the GIL.
+    """
+
+    in_queue: float
+    together: float
+
+
+def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchReading]) -> Holding:
+    """Return how calls hold the GIL; without GIL samples, assume that they hold it all the time.
+
+    ``batches`` are those of the strategy in question. Both shares are 0 if the GIL was off.
+    """
+    if not rounds.gil_was_on(measurement):
+        return Holding(in_queue=0.0, together=0.0)
+    seen, beside = gil.held_fraction, gil_share.held_fraction(batches)
+    alone = 1.0 if seen is None else seen.high
+    return Holding(
+        in_queue=gil_share.in_queue([one.serial for one in measurement.rounds]),
+        together=min(1.0, measurement.workers * alone) if beside is None else beside.value,
+    )
+
+
+def hidden(pairs: Pairs, gil: Holding) -> tuple[float, ...]:
+    """Return by which factor, at least 1, lanes (threads) may be better than each round shows on a busy machine.
+
+    If the holder of a lock or the GIL is kept from running for a share of its holding time, the wait is longer by that
+    share. For a lock this is the share of the time for which the holder wants to run and queues. For the GIL the share
+    may be larger, up to all queueing, since calls that return from the kernel with the GIL are pushed off there.
+    """
+    return tuple(_of_round(base, lanes, gil) for base, lanes in pairs)
+
+
+def wait_little(pairs: Pairs) -> bool:
+    """Return whether lanes certainly waited for each other for less than `WAITS` of their time, over all rounds."""
+    waited = [_waited(base, together) for base, together in pairs]
+    return estimates.centre(waited, NOISE_OF_WAITING).high < WAITS
+
+
+def _waited(base: BatchReading, lanes: BatchReading) -> float:
+    """Return the share of its time, less queueing, for which a lane waited beyond the waiting of a serial call."""
+    call_s = rounds.lane_s_per_call(lanes)
+    return max(0.0, _blocked_s(lanes) - _blocked_s(base)) / call_s
+
+
+def _blocked_s(batch: BatchReading) -> float:
+    """Return the seconds per call for which a lane neither computed nor queued."""
+    return rounds.lane_s_per_call(batch) - rounds.totals_s(batch)[1] / rounds.calls_in(batch)
+
+
+def _of_round(base: BatchReading, lanes: BatchReading, gil: Holding) -> float:
+    wall, cpu, queue = rounds.totals_s(lanes)
+    running, held_up = max(wall - (queue or 0.0), 1e-9), (queue or 0.0) / max(cpu + (queue or 0.0), 1e-9)
+    waited = _waited(base, lanes)
+    for_gil = min(waited, gil.together * wall / running)
+    spurious = for_gil * max(gil.in_queue, held_up) + (waited - for_gil) * held_up
+    return max(1.0, 1 / max(1 - spurious, 1e-12))

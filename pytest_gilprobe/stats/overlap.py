@@ -1,0 +1,161 @@
+"""What lanes of one process certainly gain beside other programs: select undisturbed batches, and bound the rest.
+
+Two lanes (threads) that were never on a CPU at the same moment do not show whether they hinder each other. If their
+time in the run queue is simply taken out, they seem to gain all that two CPUs can give. So:
+
+* *Select.* Of many short batches, those count whose lanes queued least. A selection by queueing, which other programs
+  cause, does not depend on how fast the calls were.
+* *As seen.* While a lane queues, the others do at most what they would do without it. So a batch with its queueing left
+  in shows no more than lanes reach side by side, or than a lone lane reaches, if lanes hinder each other that much.
+* *Account.* For long calls, which always meet a neighbour: in the time T(k) in which k of N lanes did not queue, they
+  did at most k times the calls X(1) of a lone lane. What they did beyond that they did side by side:
+  calls <= X(1) * sum(k * T(k), k < N) + X(N) * T(N), so X(N) / X(1) >= N - (U - calls / X(1)) / T(N), where U is the
+  time of all lanes without queueing, and T(N) at least the lanes' common time less the queueing of each. Lanes that
+  stayed on a CPU each, and never waited for each other, queue independently: then T(N) is on average the product of
+  their shares without queueing.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.stats import estimates, rounds
+from pytest_gilprobe.stats.estimates import Noise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.readings import BatchReading, Measurement, Round
+    from pytest_gilprobe.stats.masking import Pairs
+
+SELECTED = 0.2
+"""Share of the batches that count, those that queued least; all that were calm (`rounds.QUIET_BESIDE`), if more."""
+LEAST_SELECTED = 3
+"""Least number of batches that count: two may be lucky alike."""
+SIDE_BY_SIDE = 0.1
+"""Share of the batches' time for which lanes must have run side by side to be accounted: with less, the errors of the
+clocks are multiplied by more than 10."""
+WAITS_PER_CALL = 0.2
+"""Extra waits (voluntary context switches) of a call, beyond those of one thread alone, from which lanes may wait for
+each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at most 0.13."""
+WAITS_PER_CPU_S = 20.0
+"""The same for each second of CPU time: a handful in a batch happens by chance, however short its calls."""
+MOST_QUEUED = 0.5
+"""Share of their time for which the lanes of even the selected batches queued from which only the GIL and the number of
+workers bound the speed-up from above: how long a lane waited for one that queued is then not known."""
+LEAST_GAIN = 0.01
+"""The speed-up that lanes reach at least if nothing is known of it."""
+
+
+def wanted(measurement: Measurement) -> bool:
+    """Return whether bursts (short batches) are needed: no batch of the lanes of some process was calm."""
+    shared: dict[str, list[float]] = {}
+    for one in measurement.rounds:
+        for name, batch in one.parallel.items():
+            if not batch.apart:
+                shared.setdefault(name, []).append(_queued(batch))
+    return any(min(queued) > rounds.QUIET_BESIDE for queued in shared.values())
+
+
+def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
+    """Return the undisturbed ones of a strategy's batches, each with serial calls: of its bursts, if those are calm.
+
+    Serial bursts are selected for themselves. Bursts that all queued are not used: in so little time, the moment at
+    which each lane begins decides.
+    """
+    short = [(one.serial, one.batches[name]) for one in bursts if name in one.batches]
+    if len(short) < LEAST_SELECTED:
+        return _least_queued(pairs)
+    serial = sorted((base for base, _ in short), key=_queued)
+    found = list(zip(serial, (batch for _, batch in _least_queued(short)), strict=False))
+    return found if _mean_queue(found) <= rounds.QUIET_BESIDE else _least_queued(pairs)
+
+
+def certain(pairs: Pairs, chosen: Pairs, noise: Noise) -> Estimate:
+    """Return the speed-up that lanes of one process certainly reach: of lower bounds, the one that says most.
+
+    Lanes that are slower side by side than one alone may be below it: then it is at most 1. ``pairs`` are all rounds'
+    batches, each with its serial batch, ``chosen`` the `selected` ones. ``noise`` is that of one batch.
+    """
+    seen, accounted = _as_seen(chosen, noise), _accounted(pairs, noise)
+    return seen if accounted is None or accounted.low <= seen.low else accounted
+
+
+def _as_seen(chosen: Pairs, noise: Noise) -> Estimate:
+    ratios = [
+        rounds.s_per_call(base, less_queue=True) / rounds.s_per_call(batch, less_queue=False) for base, batch in chosen
+    ]
+    return estimates.positive_centre(ratios, Noise(noise.sd * math.sqrt(2), noise.freedom))
+
+
+def _accounted(pairs: Pairs, noise: Noise) -> Estimate | None:
+    """Return the bound by accounting, over all batches together; ``None`` if the lanes hardly ran side by side.
+
+    *Source:* its standard error is that of the jackknife: J. W. Tukey, Annals of Mathematical Statistics 29, 1958.
+    """
+    lanes = float(len(pairs[0][1].lanes))
+    found = [
+        (_unqueued_s(batch) - rounds.calls_in(batch) * rounds.lane_s_per_call(base), beside, batch)
+        for base, batch in pairs
+        if (beside := _side_by_side_s(base, batch)) > 0
+    ]
+    number, beside_s = len(found), math.fsum(beside for _, beside, _ in found)
+    whole_s = math.fsum(rounds.span_s(batch, less_queue=False) for _, _, batch in found)
+    if number < LEAST_SELECTED or beside_s < SIDE_BY_SIDE * whole_s:
+        return None
+    lost_s = math.fsum(lost for lost, _, _ in found)
+    without = [(lost_s - lost) / (beside_s - beside) for lost, beside, _ in found]
+    variance = (number - 1) / number * math.fsum((one - fmean(without)) ** 2 for one in without)
+    unqueued_s = math.fsum(_unqueued_s(batch) for _, _, batch in found)
+    assumed = noise.sd * math.sqrt(2 / number) * unqueued_s / beside_s
+    freedom = max(noise.freedom, number - 1)
+    half = estimates.t_quantile((1 + estimates.CONFIDENCE) / 2, freedom) * math.sqrt(max(variance, assumed**2))
+    middle = lanes - lost_s / beside_s
+    low, value, high = (min(lanes, max(LEAST_GAIN, end)) for end in (middle - half, middle, middle + half))
+    return Estimate(value=value, low=low, high=high, confidence=estimates.CONFIDENCE)
+
+
+def _least_queued(pairs: Pairs) -> Pairs:
+    ordered = sorted(pairs, key=lambda pair: _queued(pair[1]))
+    calm = sum(_queued(batch) <= rounds.QUIET_BESIDE for _, batch in ordered)
+    return ordered[: max(LEAST_SELECTED, calm, math.ceil(len(ordered) * SELECTED))]
+
+
+def _mean_queue(pairs: Pairs) -> float:
+    return fmean(_queued(batch) for _, batch in pairs)
+
+
+def _queued(batch: BatchReading) -> float:
+    return rounds.queue_share([batch]) or 0.0
+
+
+def _unqueued_s(batch: BatchReading) -> float:
+    return sum(lane.end_ns - lane.start_ns - (lane.run_queue_ns or 0) for lane in batch.lanes) / 1e9
+
+
+def _side_by_side_s(base: BatchReading, batch: BatchReading) -> float:
+    """Return for how long no lane of the batch queued, in seconds: at least, or on average where that is known."""
+    common_ns = min(lane.end_ns for lane in batch.lanes) - max(lane.start_ns for lane in batch.lanes)
+    least_ns = common_ns - sum(lane.run_queue_ns or 0 for lane in batch.lanes)
+    if not _apart(base, batch):
+        return least_ns / 1e9
+    shares = (max(0.0, 1 - (lane.run_queue_ns or 0) / max(lane.end_ns - lane.start_ns, 1)) for lane in batch.lanes)
+    return max(least_ns, common_ns * math.prod(shares)) / 1e9
+
+
+def _apart(base: BatchReading, batch: BatchReading) -> bool:
+    """Return whether lanes ended on the CPUs on which they began, one each, and hardly waited for each other.
+
+    A thread that waits for another may be woken on that one's CPU.
+    """
+    cpus = [lane.cpus for lane in batch.lanes]
+    if not all(cpus) or any(len(set(seen)) > 1 for seen in cpus) or len({seen[0] for seen in cpus}) < len(cpus):
+        return False
+    alone, together = rounds.waits_per_call(base), rounds.waits_per_call(batch)
+    if alone is None or together is None:
+        return False
+    by_chance = max(1.0, WAITS_PER_CPU_S * rounds.totals_s(batch)[1])
+    return together - alone <= WAITS_PER_CALL and (together - alone) * rounds.calls_in(batch) <= by_chance

@@ -1,0 +1,89 @@
+"""Estimate how throughput grows with the number of workers: its points, and how many workers are enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.scaling import ScalingPoint
+from pytest_gilprobe.stats import estimates, throughput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_gilprobe.model.ladder import Step
+
+NOISE = 0.05
+"""Standard deviation of the logarithm of one step's throughput that is assumed before measuring: slopes over windows
+of 0.12 s are within 1 to 6 % of each other on idle machines of two CPUs."""
+ENOUGH = 0.90
+"""Share of the highest throughput that *enough* workers give."""
+MOST_DISTURBED = 0.25
+"""Share of the steps that other programs may have held up before a curve is called open."""
+
+
+def points_of(steps: Iterable[Step]) -> tuple[ScalingPoint, ...]:
+    """Return one point for each number of workers, the fewest first; steps with too few calls are left out.
+
+    The noise is learnt from steps that have the same number of workers. So a number that was measured once has an
+    interval, too.
+    """
+    rates: dict[int, list[float]] = {}
+    memory: dict[int, int] = {}
+    for step in steps:
+        rate = throughput.calls_per_s(step)
+        if rate is not None:
+            rates.setdefault(step.workers, []).append(rate)
+            known = [reading.peak_rss_bytes for reading in step.readings if reading.peak_rss_bytes is not None]
+            if len(known) == len(step.readings):
+                memory[step.workers] = max(memory.get(step.workers, 0), sum(known))
+    noise = estimates.scatter(NOISE, *rates.values())
+    return tuple(
+        ScalingPoint(workers=workers, throughput=estimates.positive_centre(found, noise), rss_bytes=memory.get(workers))
+        for workers, found in sorted(rates.items())
+    )
+
+
+def highest(points: Sequence[ScalingPoint]) -> ScalingPoint:
+    """Return the point with the highest throughput; the fewest workers first. Raises `ValueError` if there is none."""
+    return max(points, key=lambda point: point.throughput.value)
+
+
+def best_workers(points: Sequence[ScalingPoint]) -> int | None:
+    """Return the fewest workers whose throughput cannot be told from the highest one; ``None`` without points."""
+    if not points:
+        return None
+    least = highest(points).throughput.low
+    return next(point.workers for point in points if point.throughput.value >= least)
+
+
+def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
+    """Return the fewest workers that give 90 % of the highest throughput; ``None`` if the intervals leave that open.
+
+    That is the first number whose interval reaches 90 %; on a flat curve it is the lowest. It is open if the first
+    number whose value is there comes later than the next one measured.
+    """
+    if not points:
+        return None
+    wanted = highest(points).throughput.value * ENOUGH
+    first = next(at for at, point in enumerate(points) if point.throughput.high >= wanted)
+    by_value = next(at for at, point in enumerate(points) if point.throughput.value >= wanted)
+    return points[first].workers if by_value <= first + 1 else None
+
+
+def retrograde(points: Sequence[ScalingPoint]) -> bool:
+    """Return whether throughput certainly falls again by a tenth or more beyond its highest point."""
+    return bool(points) and points[-1].throughput.high < highest(points).throughput.low * ENOUGH
+
+
+def speedup(points: Sequence[ScalingPoint], workers: int) -> float | None:
+    """Return the throughput of so many workers over that of one; ``None`` if either was not measured."""
+    found = {point.workers: point.throughput.value for point in points}
+    return found[workers] / found[1] if workers in found and 1 in found else None
+
+
+def held_up(steps: Sequence[Step]) -> float | None:
+    """Return the share of CPU time that other programs took, if they held too many steps up; else ``None``."""
+    late = [step for step in steps if throughput.disturbed(step)]
+    if not steps or len(late) <= MOST_DISTURBED * len(steps):
+        return None
+    return sum(map(throughput.others_share, late)) / len(late)

@@ -1,0 +1,68 @@
+"""Estimate the throughput of one step of a ladder: calls per second, from the moments at which calls were completed."""
+
+from __future__ import annotations
+
+from itertools import chain
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.stats.rounds import CROWDED, QUIET
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.ladder import Step
+
+FEWEST_MARKS = 3
+"""With fewer completed calls in a window, a slope says nothing."""
+LATEST_START = 0.5
+"""A lane that makes its first call later than this share of the window does not delay the window's start."""
+
+
+def calls_per_s(step: Step) -> float | None:
+    """Return a step's throughput in calls per second; ``None`` if too few calls were completed.
+
+    It is the least-squares slope of the number of completed calls over time, within the window from `Step.settled_ns`,
+    or from when every lane has made its first calls, to `Step.until_ns`. Calls of lanes in step are completed in
+    bursts: counting within a fixed window is off by up to one burst, a slope is not.
+    """
+    lanes = [lane for reading in step.readings for lane in reading.marks_ns]
+    firsts = [lane[0] for lane in lanes if lane]
+    latest = step.settled_ns + LATEST_START * (step.until_ns - step.settled_ns)
+    start = max([step.settled_ns, *(first for first in firsts if first <= latest)])
+    times = sorted(mark for mark in chain.from_iterable(lanes) if start <= mark <= step.until_ns)
+    if len(times) < FEWEST_MARKS or times[0] == times[-1]:
+        return None
+    seconds = [(time - times[0]) / 1e9 for time in times]
+    middle, centre = fmean(seconds), (len(seconds) - 1) / 2
+    squares = sum((second - middle) ** 2 for second in seconds)
+    slope = sum((second - middle) * (number - centre) for number, second in enumerate(seconds)) / squares
+    return slope * step.calls_per_mark if slope > 0 else None
+
+
+def span_s(step: Step) -> float:
+    """Return how long a step lasted, in seconds: until its last lane was done."""
+    ends = [lane[-1] for reading in step.readings for lane in reading.marks_ns if lane]
+    return (max(ends, default=step.until_ns) - step.begin_ns) / 1e9
+
+
+def cpus_used(step: Step) -> float:
+    """Return how many CPUs the step's worker processes kept busy, on average."""
+    return sum(reading.process_cpu_ns for reading in step.readings) / 1e9 / max(span_s(step), 1e-9)
+
+
+def others_share(step: Step) -> float:
+    """Return the share of all usable CPUs' time that other programs took, from 0 to 1; 0 if that is not reported."""
+    cpus = max((reading.cpus_ns for reading in step.readings), default=0)
+    idle = max((reading.cpus_idle_ns for reading in step.readings), default=0)
+    own = sum(reading.process_cpu_ns for reading in step.readings)
+    return min(1.0, max(0.0, cpus - idle - own) / cpus) if cpus else 0.0
+
+
+def queued_share(step: Step) -> float:
+    """Return the share of its time for which a lane waited for a CPU, on average; 0 if that is not reported."""
+    queued = sum(reading.queued_ns or 0 for reading in step.readings)
+    return queued / 1e9 / max(span_s(step) * step.workers, 1e-9)
+
+
+def disturbed(step: Step) -> bool:
+    """Return whether other programs held a step up: they took CPU time, and lanes waited for a CPU."""
+    return others_share(step) > CROWDED and queued_share(step) > QUIET

@@ -1,0 +1,72 @@
+"""Split the time of one lane (thread, process ...) into shares: computing, queueing, waiting for the GIL, blocked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.results import TimeShares
+from pytest_gilprobe.stats import estimates, rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.readings import BatchReading
+
+
+UTILIZATION_NOISE = 0.02
+"""Least standard deviation assumed for a batch's CPU utilization: its clocks are not read at the same moment."""
+
+
+def of(
+    batches: Sequence[BatchReading], held: Estimate | None, *, lanes: int, serial: TimeShares | None = None
+) -> TimeShares | None:
+    """Split the time of one lane (of ``lanes`` that share a GIL) into shares by what the time was spent on.
+
+    ``serial`` is for lanes that share a GIL: a lane is blocked by itself for as long as one call alone is. Any further
+    blocked time of the lane is attributed to the GIL, up to the time for which another lane held the GIL.
+    """
+    wall = cpu = queue = 0.0
+    for batch in batches:
+        batch_wall, batch_cpu, batch_queue = rounds.totals_s(batch)
+        wall, cpu, queue = wall + batch_wall, cpu + batch_cpu, queue + (batch_queue or 0.0)
+    if wall <= 0:
+        return None
+    total = max(wall, cpu + queue)
+    on_cpu, in_queue = cpu / total, queue / total
+    blocked = max(0.0, 1 - on_cpu - in_queue)
+    with_gil = None if held is None else min(held.value / lanes, on_cpu)
+    waiting = None
+    if serial is not None and held is not None:
+        waiting = min(_further_blocked(blocked, on_cpu, serial), held.value)
+    return TimeShares(
+        cpu=on_cpu,
+        cpu_with_gil=with_gil,
+        cpu_without_gil=None if with_gil is None else on_cpu - with_gil,
+        gil_wait=waiting,
+        blocked=blocked,
+        run_queue=None if rounds.queue_share(batches) is None else in_queue,
+    )
+
+
+def _further_blocked(blocked: float, on_cpu: float, serial: TimeShares) -> float:
+    """Return the blocked share of a lane's time beyond what the same calls wait for when they run alone."""
+    own = serial.blocked * on_cpu / serial.cpu if serial.cpu > 0 else blocked
+    return max(0.0, blocked - own)
+
+
+def other_wait(lanes: TimeShares | None, serial: TimeShares | None) -> float | None:
+    """Return the share of a lane's time in waits that neither the calls alone nor the GIL explain; ``None`` if unknown.
+
+    What is left is a lock, or the other side of what the calls wait for.
+    """
+    if lanes is None or serial is None or lanes.gil_wait is None:
+        return None
+    return max(0.0, _further_blocked(lanes.blocked, lanes.cpu, serial) - lanes.gil_wait)
+
+
+def utilization(batches: Sequence[BatchReading]) -> Estimate:
+    """Estimate the CPU utilization of a lane (thread, process ...), from 0 to 1."""
+    found = estimates.centre([rounds.cpu_utilization(batch) for batch in batches], UTILIZATION_NOISE)
+    low, value, high = (min(1.0, max(0.0, one)) for one in (found.low, found.value, found.high))
+    return Estimate(value=value, low=low, high=high, confidence=found.confidence)

@@ -1,0 +1,39 @@
+"""Complete stacks that lack their callers: a generator expression has no caller in the moment in which it yields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_gilprobe.model.stacks import Frame, Stack
+
+GENERATOR: Final = "<genexpr>"
+"""How the qualified name of a generator expression ends."""
+
+
+class _Line(NamedTuple):
+    function: str
+    file: str
+    line: int | None
+
+
+class WholeStacks:
+    """The stacks of some samples, by which such a stack is completed: with the callers that the same line had else."""
+
+    def __init__(self, stacks: Iterable[Stack]) -> None:
+        """Remember the callers of each generator expression, as they are seen first."""
+        self._whole: dict[_Line, Stack] = {}
+        for stack in stacks:
+            if len(stack) > 1 and stack[0].function.endswith(GENERATOR):
+                self._whole.setdefault(_line(stack[0]), stack)
+
+    def of(self, stack: Stack) -> Stack:
+        """Return a stack with its callers: the stack itself, unless it is a generator expression without any."""
+        lacks = len(stack) == 1 and stack[0].function.endswith(GENERATOR)
+        return self._whole.get(_line(stack[0]), stack) if lacks else stack
+
+
+def _line(frame: Frame) -> _Line:
+    return _Line(frame.function, frame.file, frame.line)

@@ -1,0 +1,50 @@
+"""Schedule tests on workers as pytest-xdist does by default (``--dist load``): which worker gets which tests, and when.
+
+*Source:* ``xdist.scheduler.load.LoadScheduling`` of pytest-xdist 3.8, methods ``schedule`` and ``check_schedule``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+LEAST_PENDING: Final = 2
+"""A worker always has the test that it runs and the next one, as long as there are tests that no worker has."""
+LONG_S: Final = 0.1
+"""A worker whose last test took this long gets no more tests until it has fewer than `LEAST_PENDING`."""
+
+
+class LoadSchedule:
+    """Tests 0, 1, 2 ... as they are handed to workers; a worker runs its tests in the order in which it got them."""
+
+    def __init__(self, tests: int, workers: int) -> None:
+        """Hand out the first tests: a quarter of an equal share to each worker, but at least two."""
+        self._next, self._tests, self._workers = 0, tests, workers
+        self._pending: list[deque[int]] = [deque() for _ in range(workers)]
+        if tests < LEAST_PENDING * workers:
+            for test in range(tests):
+                self._hand_out(test % workers, 1)
+        else:
+            for worker in range(workers):
+                self._hand_out(worker, max(tests // workers // 4, LEAST_PENDING))
+
+    def current(self, worker: int) -> int | None:
+        """Return the test that a worker runs; ``None`` if it has none."""
+        pending = self._pending[worker]
+        return pending[0] if pending else None
+
+    def complete(self, worker: int, duration_s: float) -> None:
+        """Take a worker's current test away, which took ``duration_s``, and hand out more tests to it if it has few."""
+        pending = self._pending[worker]
+        pending.popleft()
+        left = self._tests - self._next
+        if not left or len(pending) >= max(LEAST_PENDING, left // self._workers // 4):
+            return
+        if duration_s >= LONG_S and len(pending) >= LEAST_PENDING:
+            return
+        self._hand_out(worker, max(LEAST_PENDING, left // self._workers // 2) - len(pending))
+
+    def _hand_out(self, worker: int, tests: int) -> None:
+        until = min(self._tests, self._next + tests)
+        self._pending[worker].extend(range(self._next, until))
+        self._next = until

@@ -1,0 +1,232 @@
+"""Define what a strategy is: one object with everything that is special about one way to run many calls.
+
+Schedule, statistics, verdict, gates, reports and comparison loop over the existing strategies and do not refer to a
+strategy by its name. To add a strategy, subclass `Strategy` (or a strategy that is nearly the same), and return an
+instance from the hook ``pytest_gilprobe_strategies`` in a conftest file or a plugin.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.results import Caution
+from pytest_gilprobe.model.words import CallKind, Outcome
+from pytest_gilprobe.stats import dispatch
+from pytest_gilprobe.workers.child import transfer
+from pytest_gilprobe.workers.protocol import Batch, TransferMeasured
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.readings import Evidence, WorkerReading
+    from pytest_gilprobe.model.results import Callee, EventLoop, GilResult, Verdict
+    from pytest_gilprobe.model.words import Bound, Gil
+    from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.workers.child.workload import Workload
+    from pytest_gilprobe.workers.executor_costs import StartExecutor
+    from pytest_gilprobe.workers.naming import Given
+    from pytest_gilprobe.workers.stretch_messages import Stretch
+    from pytest_gilprobe.workers.worker_spec import WorkerMain
+
+
+MOST_LANES = 64
+"""Most threads or tasks of a curve, if the user names no numbers."""
+MOST_PROCESSES = 32
+"""Most worker processes of a curve, if the user names no numbers: each is a whole pytest session."""
+COMPUTES = 0.95
+"""CPU utilization of calls from which more lanes than CPUs are not worth trying, but for one step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchTrial:
+    """The tasks by which an executor is timed to learn what dispatching costs.
+
+    Each of ``rounds`` rounds has ``tasks`` tasks that compute for about ``work_s`` seconds. The loss to dispatching
+    grows with a task's length, so ``work_s`` is the length of calls for which an executor may or may not pay. See
+    `pytest_gilprobe.workers.child.dispatch`.
+    """
+
+    work_s: float
+    tasks: int
+    rounds: int
+
+
+class Strategy(ABC):
+    """One way to run many calls of one workload.
+
+    A strategy is used on two sides. In pytest's process, it plans batches (calls timed together) and words the results.
+    In a worker process, which loads strategies of its own from the same hook, `run` makes the calls. An instance has no
+    state. A lane is one thread, process or the like of a strategy.
+
+    Attributes:
+        name: The name in reports and in ``strategies=``, such as ``threads``; see `STRATEGY_NAME`.
+        rank: The order by cost, lowest first; of strategies that gain about the same, the lowest rank is advised.
+        by_default: Whether the strategy is tried if ``strategies=`` is not given.
+        one_process: Whether all lanes live in one process, so that they share its GIL, its locks and its memory.
+        one_thread: Whether all lanes live in one thread, so that they never compete for the GIL.
+        moves_data: Whether arguments and results are moved to and from other processes.
+        moves_by_itself: Whether `measure_transfer` measures what moving costs; else it is pickled through a pipe.
+        warmed_up_by_serial: Whether each lane makes its calls as serial does, in a worker of its own: then the first
+            call, made in all workers together, may count as the first batch. Set False if `run` does anything else.
+        samples_gil: Whether the worker's GIL is sampled during a batch that takes a single worker.
+        scales: Whether `stretch` is there, so that throughput can be measured with growing numbers of lanes.
+        trial: How the executor's dispatch cost is measured; ``None`` for a strategy whose dispatch costs nothing.
+        through_executor: Whether calls are made through the user's own executor: dispatch and moving of data are then
+            part of what is timed, and nothing is predicted.
+        bottleneck: What `ceiling` is of, in words that end with a verb: ``the GIL, which a call holds``.
+        lane_nouns: The noun for one lane, and its plural.
+        color: The color in terminal and page: ``blue``, ``green``, ``cyan``, ``purple`` or ``yellow``.
+        icon: The icon on the page: a path on a grid of 16 by 16, as in the ``d`` of an SVG path.
+    """
+
+    name: str
+    rank: ClassVar[int]
+    by_default: ClassVar[bool] = True
+    one_process: ClassVar[bool] = False
+    one_thread: ClassVar[bool] = False
+    moves_data: ClassVar[bool] = False
+    moves_by_itself: ClassVar[bool] = False
+    warmed_up_by_serial: ClassVar[bool] = False
+    samples_gil: ClassVar[bool] = False
+    scales: ClassVar[bool] = False
+    trial: ClassVar[DispatchTrial | None] = None
+    through_executor: ClassVar[bool] = False
+    bottleneck: ClassVar[str] = "a ceiling, which a call takes up"
+    lane_nouns: ClassVar[tuple[str, str]] = ("lane", "lanes")
+    color: ClassVar[str] = "purple"
+    icon: ClassVar[str] = "M8 1.5L14.5 8L8 14.5L1.5 8z"
+
+    # Can it be tried?
+
+    def exists_for(self, kind: CallKind) -> bool:
+        """Return whether there is such a strategy for calls of this kind; if not, reports do not mention it."""
+        return True
+
+    def default_for(self, kind: CallKind) -> bool:
+        """Return whether the strategy is tried for calls of this kind if ``strategies=`` is not given."""
+        return self.by_default and self.exists_for(kind)
+
+    def refuses(self, work: Workload) -> str | None:
+        """Return, in a worker, why the strategy cannot be tried for the test that is set up; ``None`` if it can."""
+        return None
+
+    def start(self, work: Workload, question: StartExecutor) -> None:
+        """Start what batches need, in a worker; it is kept in ``work.held`` and closed with the test.
+
+        Called before the first batch, and only if `through_executor` is true. Raises `GilprobeError`.
+        """
+        msg = f"{self.name} has nothing to start"
+        raise GilprobeError(msg)
+
+    # How a batch is run
+
+    def worker_main(self) -> WorkerMain | None:
+        """Return what a worker process of this strategy's own runs; ``None``: its batches run in the usual workers.
+
+        Such a worker answers `Open` with as many lanes as there are, and then every `Batch` of the strategy.
+        """
+        return None
+
+    @abstractmethod
+    def workers_needed(self, lanes: int) -> int:
+        """Return the number of worker processes that a batch of so many lanes (threads, processes) takes."""
+
+    @abstractmethod
+    def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
+        """Return the `Batch` to send to each worker of `workers_needed`, with ``calls`` calls in each lane."""
+
+    @abstractmethod
+    def run(self, work: Workload, question: Batch) -> WorkerReading:
+        """Make one worker's calls of a batch in that worker process, and return the readings of its clocks.
+
+        Raises `WorkloadError` with the text for the user if a call raises.
+        """
+
+    def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
+        """Return the largest expected duration of this strategy's batch, as a multiple of a serial batch's duration.
+
+        ``busy`` is the share of its time for which a call computes, from 0 to 1 (above 1 if a call has threads of its
+        own).
+        """
+        return max(1.0, busy * lanes / cpus)
+
+    # How its throughput grows
+
+    def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
+        """Call for a set time in one worker's lanes, in that worker process; ``None`` if that cannot be done.
+
+        Needed only if ``scales`` is true; see `pytest_gilprobe.workers.child.stretch`. Raises `WorkloadError` with the
+        text for the user if a call raises.
+        """
+        return None
+
+    def most_lanes(self, cpus: int, busy: float) -> int:
+        """Return the largest number of lanes worth trying if the user names none; ``busy`` is as in `longest_factor`.
+
+        More lanes than CPUs pay only for calls that wait. One doubling beyond the CPUs shows that it does not pay.
+        """
+        return min(2 * cpus, MOST_PROCESSES)
+
+    # What it costs beside the calls
+
+    def executor(self, workers: int, start_method: str) -> Executor | None:
+        """Return the executor that users would take, started in a worker process; ``None`` if there is none to try."""
+        return None
+
+    def measure_transfer(self, given: Given, result: object) -> TransferMeasured:
+        """Measure, in a worker, what moving a call's arguments and result costs, or say why they cannot be moved."""
+        return transfer.measure(given, result)
+
+    def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
+        """Return the speed-up that the strategy cannot exceed; ``None`` if nothing limits it.
+
+        ``gil`` and ``loop`` tell how serial calls use the GIL and the event loop that awaits them, if there is one.
+        """
+        return None
+
+    def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
+        """Return the speed-up to expect in the user's executor, predicted from ``speedup``, that of the bare calls."""
+        return dispatch.dispatched(speedup, inputs)
+
+    # How it is told
+
+    def lanes_text(self, workers: int) -> str:
+        """Return the phrase for so many lanes, such as ``2 threads``."""
+        singular, plural = self.lane_nouns
+        named = numbers.count(workers, singular, plural)
+        return named if plural == self.name else f"{named} of {self.name}"
+
+    def gain_text(self, workers: int, speedup: float) -> str:
+        """Return the phrase for the speed-up of so many lanes, such as ``2 threads give 1.9x``."""
+        return f"{self.lanes_text(workers)} give {numbers.about(min(speedup, float(workers)))}"
+
+    @abstractmethod
+    def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
+        """Return the reason why this strategy is advised: the second half of the verdict's sentence."""
+
+    def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
+        """Return one clause for each cost (start-up, data, memory) that matters for the verdict; empty by default."""
+        return ()
+
+    def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
+        """Return cautions special to this strategy, to be known before following the verdict; empty by default."""
+        return ()
+
+    def when_broken(self, outcome: Outcome) -> Caution:
+        """Return the caution to show if this strategy failed, hung or crashed."""
+        return Caution(
+            slug=f"fails-in-{self.name}",
+            message=f"in {self.name} it {outcome}: calls may not share what they use",
+        )
+
+    # What to paste
+
+    def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
+        """Return the lines of code that run many calls in this way; ``None``, the default, if there is no such code."""
+        return None

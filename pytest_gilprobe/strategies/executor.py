@@ -1,0 +1,197 @@
+"""The strategies ``executor:NAME``: the user's own executor, given real calls with their data.
+
+Nothing is predicted of it: it is started by the user's factory, and tasks are timed in the same rounds as serial calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.results import Caution
+from pytest_gilprobe.model.thresholds import WORTH_IT
+from pytest_gilprobe.model.words import EXECUTOR, STRATEGY_NAME
+from pytest_gilprobe.report import pool_snippets
+from pytest_gilprobe.strategies.contract import Strategy
+from pytest_gilprobe.workers.protocol import Batch
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.executors import ExecutorResult
+    from pytest_gilprobe.model.readings import Evidence, WorkerReading
+    from pytest_gilprobe.model.results import Callee, StrategyResult, Verdict
+    from pytest_gilprobe.model.words import Bound, Gil, Outcome
+    from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.workers.child.workload import Workload
+    from pytest_gilprobe.workers.executor_costs import StartExecutor
+
+
+UNKNOWN_FACTORY = "?:?"
+"""The factory of an executor of which only a report is known."""
+
+
+class ViaExecutor(Strategy):
+    """The strategy of an executor that the user named."""
+
+    rank = 60
+    moves_data = False  # what moving its data costs is measured with its tasks
+    through_executor = True
+    lane_nouns = ("worker", "workers")
+    color = "yellow"
+    icon = "M8 1.5v5M8 6.5L3 11M8 6.5l5 4.5M1.5 11h3v3h-3zM11.5 11h3v3h-3z"
+
+    def __init__(self, name: str, factory: str | Callable[[], Any], *, by_default: bool = True) -> None:
+        """Name an executor, and what makes it.
+
+        Args:
+            name: the name; the strategy is called ``executor:`` and this name.
+            factory: a function without arguments that returns an executor or a context manager of one, or
+                ``MODULE:FACTORY``, which is imported only where the executor is started.
+            by_default: whether it is tried if ``strategies=`` asks for nothing.
+
+        Raises:
+            GilprobeError: the name, or the text of the factory, is not allowed.
+        """
+        self.name = f"{EXECUTOR}{name}"
+        if STRATEGY_NAME.fullmatch(self.name) is None:
+            msg = f"an executor's name: found {name!r}, allowed: small letters, digits, - and _, a letter first"
+            raise GilprobeError(msg)
+        if isinstance(factory, str) and not all(factory.partition(":")):
+            msg = f"the factory of {self.name}: found {factory!r}, allowed: MODULE:FACTORY, such as shop.pools:make"
+            raise GilprobeError(msg)
+        self.factory = factory
+        self.default = by_default
+
+    @property
+    def factory_text(self) -> str:
+        """The factory as ``MODULE:FACTORY``."""
+        if isinstance(self.factory, str):
+            return self.factory
+        name = getattr(self.factory, "__qualname__", type(self.factory).__qualname__)
+        return f"{getattr(self.factory, '__module__', None) or 'builtins'}:{name}"
+
+    def default_for(self, kind: object) -> bool:
+        """Return whether the executor is tried if ``strategies=`` is not given."""
+        return self.default
+
+    def refuses(self, work: Workload) -> str | None:
+        """Return why the executor cannot have the call: it takes a plain function with its arguments."""
+        if work.is_coroutine:
+            return "an executor takes plain functions, and this test calls a coroutine function"
+        if work.given is None:
+            return "an executor is given a function, not a test: pass it by the fixture, gilprobe(function, ...)"
+        return None
+
+    def workers_needed(self, lanes: int) -> int:
+        """Return 1: the executor lives in one worker process, and has workers of its own."""
+        return 1
+
+    def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
+        """Return a single `Batch`, for the worker in which the executor runs."""
+        return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
+
+    def start(self, work: Workload, question: StartExecutor) -> None:
+        """Call the factory, and measure what the executor's tasks cost."""
+        from pytest_gilprobe.workers.child import executor_batch  # noqa: PLC0415 - only for who names an executor
+        from pytest_gilprobe.workers.naming import resolved  # noqa: PLC0415
+
+        factory = partial(_called, resolved, self.factory) if isinstance(self.factory, str) else self.factory
+        work.held[self.name] = executor_batch.start(work, factory, self.factory_text, question.lanes, question.limit_s)
+
+    def run(self, work: Workload, question: Batch) -> WorkerReading:
+        """Make the calls of a batch through the executor, and return the readings of its clocks."""
+        from pytest_gilprobe.workers.child import executor_batch  # noqa: PLC0415 - only for who names an executor
+
+        return executor_batch.run(work.held[self.name], question.calls, question.lanes)
+
+    def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
+        """Return the factor for an executor that makes one call at a time, and is given them twice: singly and not."""
+        return 2.0 * lanes
+
+    def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
+        """Return the speed-up with one call per task, which was measured."""
+        executor = inputs.executor
+        return speedup if executor is None or executor.single_speedup is None else executor.single_speedup
+
+    # How it is told
+
+    def lanes_text(self, workers: int) -> str:
+        """Return the executor's name: how many workers it has is its own affair."""
+        return self.name
+
+    def gain_text(self, workers: int, speedup: float) -> str:
+        """Return the phrase for its speed-up, such as ``executor:dask gives 1.9x``."""
+        return f"{self.name} gives {numbers.about(speedup)}"
+
+    def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
+        """Return why it is advised: what it was measured to give, and what of that dispatch takes."""
+        part = evidence.results[self.name]
+        if part.executor is None:
+            return "its tasks were faster than serial calls"
+        share = numbers.percent(min(1.0, part.executor.task_s / max(evidence.serial.call_s.value, 1e-12)))
+        return f"dispatching a task takes {numbers.seconds(part.executor.task_s)}, {share} of a call"
+
+    def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
+        """Return a clause on the size from which calls or tasks pay off in this executor."""
+        part = evidence.results[self.name]
+        return () if part.executor is None else (self._pays_off(part, part.executor, evidence.serial),)
+
+    def _pays_off(self, part: StrategyResult, found: ExecutorResult, serial: StrategyResult) -> str:
+        single, call_s = found.single_speedup, serial.call_s.value
+        if single is not None and single.low >= WORTH_IT:
+            said = f"{numbers.seconds(call_s)} a call is enough for {self.name}"
+            if found.pays_from_s is not None and found.pays_from_s < call_s:
+                said += f", which would pay off from {numbers.seconds(found.pays_from_s)} (predicted)"
+            return said
+        if part.speedup is not None and part.speedup.low < WORTH_IT <= part.speedup.high:
+            return f"from which size on {self.name} pays off is open"
+        if found.pays_from_calls is None or found.pays_from_s is None:
+            best = part.speedup.value if part.speedup is not None else 1.0
+            return f"{self.name} does not pay off with any number of calls per task: {numbers.about(best)} at best"
+        if found.pays_from_calls == 1:
+            return f"{self.name} is about worth it with one call per task"
+        return (
+            f"{self.name} pays off from {numbers.seconds(found.pays_from_s)} a call, or from "
+            f"{numbers.count(found.pays_from_calls, 'call')} per task"
+        )
+
+    def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
+        """Return the caution that larger tasks are needed, if the executor gains with those only."""
+        found = evidence.results[self.name].executor
+        if found is None or found.chunk_speedup is None or found.single_speedup is None:
+            return ()
+        if found.chunk_speedup.low < WORTH_IT or found.single_speedup.high >= found.chunk_speedup.low:
+            return ()
+        tasks, gain = numbers.count(found.calls_per_task, "call"), numbers.about(found.chunk_speedup.value)
+        message = (
+            f"{self.name} gives {gain} with {tasks} per task, {numbers.about(found.single_speedup.value)} with one: "
+            f"dispatching a task takes {numbers.seconds(found.task_s)}"
+        )
+        return (Caution(slug="larger-tasks", message=message),)
+
+    def when_broken(self, outcome: Outcome) -> Caution:
+        """Return the caution that the call does not work in this executor."""
+        return Caution(slug="fails-in-executor", message=f"in {self.name} it {outcome}: see the error below")
+
+    def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
+        """Return the lines that give the calls to the executor of this factory."""
+        parts = self.factory_text.replace(":", ".").split(".")
+        if callee.awaited or not all(part.isidentifier() for part in parts):
+            return None
+        return pool_snippets.named_executor(self.factory_text, callee, calls_per_task)
+
+
+def _called(resolved: Callable[[str], Any], text: str) -> Any:
+    return resolved(text)()
+
+
+def from_text(text: str) -> ViaExecutor:
+    """Return the strategy of ``NAME=MODULE:FACTORY``. Raises `GilprobeError` for any other text."""
+    name, equals, factory = text.partition("=")
+    if not equals:
+        msg = f"an executor: found {text!r}, allowed: NAME=MODULE:FACTORY, such as dask=shop.pools:make"
+        raise GilprobeError(msg)
+    return ViaExecutor(name.strip(), factory.strip())

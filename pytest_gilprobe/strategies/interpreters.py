@@ -1,0 +1,133 @@
+"""The strategy ``interpreters``: N subinterpreters of one process, each with a GIL of its own (CPython 3.14 and later).
+
+They share nothing that Python code can see, so they gain what processes gain. Starting one takes about as long as
+starting a process; handing data over does not leave the process, and costs less for bytes and text.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.results import Caution
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.report import async_snippets, pool_snippets
+from pytest_gilprobe.strategies.contract import DispatchTrial
+from pytest_gilprobe.strategies.processes import Processes
+from pytest_gilprobe.workers.child import dispatch, handing_over, interpreter_host
+from pytest_gilprobe.workers.protocol import Batch, TransferMeasured
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from pytest_gilprobe.model.readings import Evidence, WorkerReading
+    from pytest_gilprobe.model.results import Callee
+    from pytest_gilprobe.model.words import Bound, Gil
+    from pytest_gilprobe.workers.child.workload import Workload
+    from pytest_gilprobe.workers.naming import Given
+    from pytest_gilprobe.workers.worker_spec import WorkerMain
+
+NEEDED = "subinterpreters with a GIL of their own need CPython 3.14"
+"""Why the strategy is skipped on an earlier Python, on another implementation and on a free-threaded build."""
+FIRST_PYTHON = (3, 14)
+"""First version whose library has `concurrent.interpreters` and `InterpreterPoolExecutor`. *Source:* PEP 734."""
+
+
+class Interpreters(Processes):
+    """The strategy of N subinterpreters in one process that never forks.
+
+    Its rank is above that of processes: an interpreter takes as long to start and as much memory as a process, and most
+    extension modules do not load there. So it is the advice only where it gives more than processes.
+    """
+
+    name = "interpreters"
+    scales = False  # its lanes live in a worker of their own
+    rank = 45
+    by_default = False
+    trial = DispatchTrial(work_s=200e-6, tasks=24, rounds=9)
+    warmed_up_by_serial = False
+    moves_by_itself = True
+    lane_nouns = ("interpreter", "interpreters")
+    color = "yellow"
+    icon = "M1.5 2.5h13v11h-13zM8 2.5v11"
+
+    def refuses(self, work: Workload) -> str | None:
+        """Return that this Python has no such interpreters; ``None`` if it has them."""
+        is_cpython = sys.implementation.name == "cpython"
+        if is_cpython and sys.version_info >= FIRST_PYTHON and not sysconfig.get_config_var("Py_GIL_DISABLED"):
+            return None
+        return NEEDED
+
+    def worker_main(self) -> WorkerMain | None:
+        """Return what hosts the interpreters: no test is open in that process itself, and it never forks."""
+        return partial(interpreter_host.serve, self)
+
+    def workers_needed(self, lanes: int) -> int:
+        """Return 1: one process hosts all interpreters."""
+        return 1
+
+    def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
+        """Return a single `Batch` for the process that hosts the interpreters, of which each is a lane."""
+        return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
+
+    def run(self, work: Workload, question: Batch) -> WorkerReading:
+        """Make one interpreter's calls there; raise `ValueError` in a worker that hosts none, which gets all lanes."""
+        if question.lanes != 1:
+            msg = f"a batch of {question.lanes} interpreters reached a worker that hosts none"
+            raise ValueError(msg)
+        return super().run(work, question)
+
+    def executor(self, workers: int, start_method: str) -> Executor | None:
+        """Return a new interpreter pool, which finds modules where this process does."""
+        from concurrent import futures  # noqa: PLC0415 - CPython 3.14 and later
+
+        pool: type[Executor] = futures.InterpreterPoolExecutor  # type: ignore[attr-defined, unused-ignore]
+        return pool(workers, initializer=dispatch.use_path, initargs=(list(sys.path),))  # type: ignore[call-arg]
+
+    def measure_transfer(self, given: Given, result: object) -> TransferMeasured:
+        """Measure what handing the data over to an interpreter costs."""
+        return handing_over.measure(given, result)
+
+    def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
+        """Return why interpreters are advised: why threads fall short, and what they have over processes."""
+        why = super().why_advised(evidence, bound, gil)
+        processes = evidence.results.get("processes")
+        if processes is None or processes.outcome is not Outcome.OK or processes.pool_speedup is None:
+            return why
+        return f"{why}, and {self._over_processes(evidence)}"
+
+    def _over_processes(self, evidence: Evidence) -> str:
+        """Say what a call costs less here than in processes, beside its own time."""
+        here, there = (evidence.results[name] for name in (self.name, "processes"))
+        costs = [
+            (what, mine, theirs)
+            for what, mine, theirs in (
+                ("moving the data of a call", here.transfer_s_per_call, there.transfer_s_per_call),
+                ("dispatching a call", here.dispatch_s_per_call, there.dispatch_s_per_call),
+            )
+            if mine is not None and theirs is not None and mine < theirs
+        ]
+        if not costs:
+            return f"processes give only {numbers.about(there.pool_speedup.value if there.pool_speedup else 1.0)}"
+        what, mine, theirs = max(costs, key=lambda cost: cost[2] - cost[1])
+        return f"{what} takes {numbers.seconds(mine)} instead of {numbers.seconds(theirs)} for processes"
+
+    def cautions(self, evidence: Evidence, verdict: object) -> tuple[Caution, ...]:
+        """Return no cautions: those of processes are about other processes."""
+        return ()
+
+    def when_broken(self, outcome: Outcome) -> Caution:
+        """Return the caution that calls failed, hung or crashed in interpreters."""
+        return Caution(
+            slug=f"fails-in-{self.name}",
+            message=f"in {self.name} it {outcome}: not all that a process may do is allowed in them",
+        )
+
+    def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
+        """Return the lines of an interpreter pool, under the ``__main__`` guard that new interpreters need."""
+        if callee.awaited:
+            return async_snippets.in_executor("InterpreterPoolExecutor", callee, workers)
+        return pool_snippets.interpreter_pool(callee, workers, calls_per_task)

@@ -1,0 +1,143 @@
+"""The strategy ``tasks``: N calls of a coroutine function at once in one event loop, which runs in one thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.results import Caution
+from pytest_gilprobe.model.thresholds import HARDLY_HELD
+from pytest_gilprobe.model.words import CallKind, Outcome
+from pytest_gilprobe.report import async_snippets
+from pytest_gilprobe.strategies.contract import MOST_LANES, Strategy
+from pytest_gilprobe.verdict import blocking
+from pytest_gilprobe.workers.child import loops
+from pytest_gilprobe.workers.protocol import Batch
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.readings import Evidence, WorkerReading
+    from pytest_gilprobe.model.results import Callee, EventLoop, GilResult, Verdict
+    from pytest_gilprobe.model.words import Bound, Gil
+    from pytest_gilprobe.workers.child.workload import Workload
+    from pytest_gilprobe.workers.stretch_messages import Stretch
+
+
+class Tasks(Strategy):
+    """The strategy of N tasks in the event loop that runs the test: all share its fixtures, context and connections.
+
+    A task costs next to nothing to make, so the bare calls are what a task group gives, and no dispatch is predicted.
+    """
+
+    name = "tasks"
+    rank = 10
+    one_process = True
+    one_thread = True
+    samples_gil = False
+    scales = True
+    bottleneck = "the event loop, which a call blocks"
+    lane_nouns = ("task", "tasks")
+    color = "purple"
+    icon = "M8 2a6 6 0 1 0 6 6M8 8V4.5M8 8h2.5"
+
+    def exists_for(self, kind: CallKind) -> bool:
+        """Return whether calls are awaited: a plain function cannot be a task."""
+        return kind is CallKind.AWAITED
+
+    def refuses(self, work: Workload) -> str | None:
+        """Return why the test's event loop is not known; ``None`` if it is."""
+        if work.home is not None:
+            return None
+        if loops.is_drawn_coroutine(work.item):
+            return "Hypothesis calls it: one call is a series of examples, each in a run of the event loop of its own"
+        if work.is_coroutine:
+            return "its plugin runs it in an event loop that is neither asyncio's nor trio's"
+        return "the call is not awaited in an event loop"
+
+    def workers_needed(self, lanes: int) -> int:
+        """Return 1: all tasks live in one worker."""
+        return 1
+
+    def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
+        """Return a single `Batch` of all lanes (tasks), for the first worker."""
+        return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
+
+    def run(self, work: Workload, question: Batch) -> WorkerReading:
+        """Make the calls in new tasks of the test's own event loop, and return the readings of its thread's clocks."""
+        return work.tasks(question.calls, question.lanes)
+
+    def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
+        """Call for a set time in new tasks of the test's own event loop."""
+        return work.stretch_of_tasks(question)
+
+    def most_lanes(self, cpus: int, busy: float) -> int:
+        """Return `MOST_LANES`: tasks cost next to nothing, and the ladder ends where they gain nothing."""
+        return MOST_LANES
+
+    def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
+        """Return the factor for the worst case, in which every call blocks the loop for all of its time."""
+        return float(lanes)
+
+    def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
+        """Return 1 / f, the ceiling for calls that block the loop for a share f of their time; ``None`` if unknown."""
+        blocked = None if loop is None else loop.blocked_fraction
+        if blocked is None or blocked.low < HARDLY_HELD:
+            return None
+        return Estimate(
+            value=1 / blocked.value, low=1 / blocked.high, high=1 / blocked.low, confidence=blocked.confidence
+        )
+
+    def gain_text(self, workers: int, speedup: float) -> str:
+        """Return the phrase for the speed-up of so many tasks, such as ``2 tasks of one loop give 1.9x``."""
+        return f"{self.lanes_text(workers)} of one loop give {numbers.about(speedup)}"
+
+    def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
+        """Return why tasks are advised: their calls leave the loop free while they wait."""
+        loop = evidence.event_loop
+        if loop is None or loop.blocked_fraction is None:
+            return "a call that waits leaves the event loop to the others"
+        free = numbers.percent(1 - loop.blocked_fraction.value)
+        return f"a call leaves the event loop free for {free} of its time"
+
+    def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
+        """Return what to do about calls that are not awaited, where they keep tasks from being advised."""
+        loop = evidence.event_loop
+        if verdict.strategy == self.name or loop is None:
+            return ()
+        said = blocking.short_remedy(loop, evidence.measurement.workers)
+        return () if said is None else (said,)
+
+    def when_broken(self, outcome: Outcome) -> Caution:
+        """Return the caution that several calls at once do not work in one loop."""
+        return Caution(
+            slug=f"unsafe-in-{self.name}",
+            message=f"in {self.name} it {outcome}: do not make several calls at once before that is mended",
+        )
+
+    def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
+        """Return cautions that calls block the loop: asleep in a call that is not awaited, or waiting for the GIL."""
+        loop, workers = evidence.event_loop, evidence.measurement.workers
+        if loop is None or loop.shares is None:
+            return ()
+        found = []
+        if loop.shares.blocking >= blocking.WORTH_TELLING:
+            share, moves = numbers.percent(loop.shares.blocking), blocking.moves(loop, workers)
+            what = blocking.remedy(blocking.best(moves)) if moves else blocking.short_remedy(loop, workers)
+            message = (
+                f"it blocks the event loop: for {share} of its time a call sleeps in something not awaited, such as "
+                f"time.sleep or a blocking client; {what}"
+            )
+            found.append(Caution(slug="blocks-the-loop", message=message))
+        if loop.shares.gil_wait >= blocking.WORTH_TELLING:
+            share, where = numbers.percent(loop.shares.gil_wait), blocking.held_elsewhere(loop)
+            message = (
+                f"the event loop waits for the GIL for {share} of a call's time: other threads, such as those of "
+                f"asyncio.to_thread, compute in Python{where}; do that in a process pool, by loop.run_in_executor"
+            )
+            found.append(Caution(slug="loop-waits-for-gil", message=message))
+        return tuple(found)
+
+    def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
+        """Return the lines of a task group, with a semaphore that admits as many calls at once as were measured."""
+        return async_snippets.task_group(callee, workers)

@@ -1,0 +1,132 @@
+"""The strategy ``threads``: N threads of one process, which share its GIL, its locks and its memory."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.results import Caution
+from pytest_gilprobe.model.thresholds import HARDLY_HELD
+from pytest_gilprobe.model.words import Bound, CallKind, Gil
+from pytest_gilprobe.report import async_snippets, pool_snippets
+from pytest_gilprobe.stats import dispatch
+from pytest_gilprobe.strategies.contract import COMPUTES, MOST_LANES, DispatchTrial, Strategy
+from pytest_gilprobe.workers.child import batch, stretch, workload
+from pytest_gilprobe.workers.protocol import Batch
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.readings import Evidence, WorkerReading
+    from pytest_gilprobe.model.results import Callee, EventLoop, GilResult
+    from pytest_gilprobe.model.words import Outcome
+    from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.workers.child.workload import Workload
+    from pytest_gilprobe.workers.stretch_messages import Stretch
+
+MATTERS = 0.05
+"""Dispatch time as a share of a call's time from which the dispatch's own use of the GIL counts."""
+SLACK = 1.1
+"""Factor by which threads may exceed the limit that the calls' and the dispatch's use of the GIL sets: both have
+errors."""
+
+
+class Threads(Strategy):
+    """The strategy of N threads in one process."""
+
+    name = "threads"
+    rank = 20
+    one_process = True
+    samples_gil = True
+    scales = True
+    trial = DispatchTrial(work_s=60e-6, tasks=60, rounds=15)  # with fewer tasks not all threads take part
+    bottleneck = "the GIL, which a call holds"
+    lane_nouns = ("thread", "threads")
+    color = "green"
+    icon = "M1.5 4h13M1.5 8h13M1.5 12h13"
+
+    def default_for(self, kind: CallKind) -> bool:
+        """Return whether the call is a plain one: nobody would start a thread, with a loop, for each coroutine."""
+        return self.by_default and kind is CallKind.PLAIN
+
+    def refuses(self, work: Workload) -> str | None:
+        """Return which fixtures or event loop make a test unsafe in threads; ``None`` if none are known to."""
+        return workload.unsafe_in_threads(work)
+
+    def workers_needed(self, lanes: int) -> int:
+        """Return 1: all threads live in one worker."""
+        return 1
+
+    def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
+        """Return a single `Batch` of all lanes (threads), for the first worker."""
+        return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
+
+    def run(self, work: Workload, question: Batch) -> WorkerReading:
+        """Make the calls in new threads that start together, and return the readings of their clocks."""
+        return batch.run_threads([work.lane(number) for number in range(question.lanes)], question.calls)
+
+    def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
+        """Return the factor for the worst case, in which the GIL makes all lanes (threads) take turns."""
+        return max(1.0, busy * lanes)
+
+    def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
+        """Call for a set time in new threads that start together."""
+        return stretch.run_threads([work.lane(number) for number in range(question.lanes)], question)
+
+    def most_lanes(self, cpus: int, busy: float) -> int:
+        """Return `MOST_LANES` for calls that wait, else one step beyond the CPUs."""
+        return MOST_LANES if busy < COMPUTES else min(2 * cpus, MOST_LANES)
+
+    def executor(self, workers: int, start_method: str) -> Executor | None:
+        """Return a new thread pool."""
+        return ThreadPoolExecutor(workers)
+
+    def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
+        """Return 1 / f, the ceiling for calls that hold the GIL for a share f of their time.
+
+        ``None`` if f is unknown or next to 0.
+        """
+        held = gil.held_fraction
+        if held is None or held.low < HARDLY_HELD:
+            return None
+        return Estimate(value=1 / held.value, low=1 / held.high, high=1 / held.low, confidence=held.confidence)
+
+    def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
+        """Return the speed-up to expect in a `ThreadPoolExecutor`: dispatching takes the GIL from the calls."""
+        found = dispatch.dispatched(speedup, inputs)
+        held, call_s = inputs.gil.held_fraction, inputs.serial.call_s
+        if not inputs.gil_on or held is None or inputs.costs is None or inputs.task_s < call_s.value * MATTERS:
+            return found
+        turns = (
+            (call_s.value, held.value, inputs.task_s),
+            (call_s.low, held.high, inputs.task_high_s),
+            (call_s.high, held.low, inputs.task_s),
+        )
+        return dispatch.capped_each(
+            found, (SLACK * call / max(call * share + task, 1e-12) for call, share, task in turns)
+        )
+
+    def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
+        """Return why threads are advised: what lets their calls overlap."""
+        held = evidence.gil.held_fraction
+        if gil is Gil.ABSENT:
+            return "no GIL stands in the way"
+        if bound is Bound.IO:
+            return "a waiting thread releases the GIL"
+        if held is not None:
+            return f"the GIL is held for {numbers.percent(held.value)} of the time, so threads overlap"
+        return "the threads overlap"
+
+    def when_broken(self, outcome: Outcome) -> Caution:
+        """Return the caution that the code is not safe in threads, after it failed, hung or crashed in them."""
+        return Caution(
+            slug=f"unsafe-in-{self.name}",
+            message=f"in {self.name} it {outcome}: do not run it in {self.name} before that is mended",
+        )
+
+    def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
+        """Return the lines of a thread pool; a helper batches the calls, since its ``map`` ignores ``chunksize``."""
+        if callee.awaited:
+            return async_snippets.in_executor("ThreadPoolExecutor", callee, workers)
+        return pool_snippets.thread_pool(callee, workers, calls_per_task)

@@ -1,0 +1,158 @@
+"""Say which code blocks an event loop, and what to do about it: in words, as code, with the gain to expect."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.verdict import places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.loop_time import Blocker, CallSite
+    from pytest_gilprobe.model.results import EventLoop
+
+LETS_GO: Final = 0.2
+"""A call that holds the GIL for at most this part of its time can run beside the loop in a thread."""
+WORTH_TELLING: Final = 0.1
+"""Share of a call's time from which code that blocks the loop is worth a remedy: it limits tasks to 10x."""
+_LONGEST_CODE: Final = 70
+"""Most characters of code that a sentence quotes."""
+
+
+class Move(NamedTuple):
+    """A call that blocks the loop, and what moving it out of the loop would give.
+
+    ``where`` is the place of the call in words, ``code`` the code to write in its place. ``in_thread`` is whether a
+    thread is enough. ``share`` is the part of the calls' time that it blocks, ``gain`` the most that tasks then give,
+    ``None`` for a scan, which tries none.
+    """
+
+    where: str
+    code: str
+    in_thread: bool
+    share: float
+    gain: float | None
+
+
+def does(blocker: Blocker) -> str:
+    """Return what happens at a place for most of its time: it computes, sleeps, or holds the GIL in another thread."""
+    parts = {
+        "computing": blocker.computing,
+        "asleep": blocker.blocking,
+        "holding the GIL in another thread": blocker.gil_wait,
+    }
+    return max(parts, key=lambda name: parts[name])
+
+
+def moves(loop: EventLoop, workers: int) -> list[Move]:
+    """List the calls that would leave the loop free if they were awaited, the largest first.
+
+    The loop would then be blocked for the remaining share of the time only, and tasks gain at most one divided by that.
+    """
+    if loop.blocked_fraction is None or not loop.blockers:
+        return []
+    blocked = loop.blocked_fraction.value
+    shares: defaultdict[CallSite, float] = defaultdict(float)
+    held: defaultdict[CallSite, float] = defaultdict(float)
+    for one in loop.blockers:
+        if one.call is not None and one.gil_held is not None:
+            part = blocked * (one.computing + one.blocking)
+            shares[one.call] += part
+            held[one.call] += part * one.gil_held
+    found = []
+    for call, share in sorted(shares.items(), key=lambda pair: -pair[1]):
+        in_thread = held[call] <= share * LETS_GO
+        gain = 1 / max(blocked - share, 1 / workers) if workers else None
+        found.append(Move(_where(call), awaited(call.code, in_thread=in_thread), in_thread, share, gain))
+    return [one for one in found if one.share >= WORTH_TELLING]
+
+
+def remedy(move: Move) -> str:
+    """Say what to do with a call: ``query(1) at app.py:10 lets go of the GIL: with await asyncio.to_thread(...)``."""
+    gil = "lets go of the GIL" if move.in_thread else "holds the GIL, so a thread would not help"
+    pool = "" if move.in_thread else " and a process pool"
+    if move.gain is None:
+        return f"{move.where} {gil}: write {move.code}{' with a process pool' if pool else ''}"
+    return f"{move.where} {gil}: with {move.code}{pool}, tasks could give up to {numbers.about(move.gain)}"
+
+
+def best(moves: Sequence[Move]) -> Move:
+    """Return the call to move first: the largest one that may go to a thread, or else the largest one."""
+    return max(moves, key=lambda one: (one.in_thread, one.share))
+
+
+def short_remedy(loop: EventLoop, workers: int) -> str | None:
+    """Say in one clause what to write; ``None`` if calls hardly sleep in the loop, and none of them may go to a thread.
+
+    Where no call is known to move, that is advised of whatever sleeps: in a thread, unless it holds the GIL meanwhile.
+    """
+    found = moves(loop, workers)
+    first = best(found) if found else None
+    sleeps = loop.shares is not None and loop.shares.blocking >= WORTH_TELLING
+    if loop.blocked_fraction is None or loop.shares is None or not (sleeps or (first is not None and first.in_thread)):
+        return None
+    if first is not None:
+        pool = "" if first.in_thread else " and a process pool"
+        return f"with {first.code}{pool}, tasks could give up to {numbers.about(first.gain or 1.0)}"
+    rest = max(loop.blocked_fraction.value - loop.shares.blocking, 1 / workers)
+    asleep = [(one.blocking, one.gil_held or 0.0) for one in loop.blockers or ()]
+    holds = sum(part * held for part, held in asleep) > sum(part for part, _ in asleep) * LETS_GO
+    where = "a process pool, since they hold the GIL" if holds else "asyncio.to_thread"
+    return f"with its blocking calls in {where}, tasks could give up to {numbers.about(min(float(workers), 1 / rest))}"
+
+
+def what_follows(loop: EventLoop, workers: int) -> str | None:
+    """Say what to do about the largest call that blocks the loop; ``None`` if a caution does, or nothing is known."""
+    if workers and loop.shares is not None and loop.shares.blocking >= WORTH_TELLING:
+        return None  # `pytest_gilprobe.strategies.tasks` has the caution
+    return next(map(remedy, moves(loop, workers)), None)
+
+
+def held_elsewhere(loop: EventLoop) -> str:
+    """Return the code in another thread for whose GIL the loop waits most, as a phrase; empty if unknown."""
+    waits = [one for one in loop.blockers or () if one.gil_wait > one.computing + one.blocking]
+    return f", mostly in {places.place(waits[0])}" if waits else ""
+
+
+def in_block(place: Blocker | None) -> str:
+    """Format the place of a block as the end of a phrase, such as `` in query(1) at app.py:10``; empty if unknown."""
+    if place is None:
+        return ""
+    other = " (another thread, which held the GIL)" if place.gil_wait > place.computing + place.blocking else ""
+    called = place.call
+    if called is None or (called.file, called.line) == (place.file, place.line):
+        return f" in {places.place(place)}{other}"
+    return f" in {places.place(place)}, called by {_where(called)}{other}"
+
+
+def awaited(code: str, *, in_thread: bool) -> str:
+    """Return the code that makes a call outside of the loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``."""
+    try:
+        call = ast.parse(code, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        call = None
+    plain = isinstance(call, ast.Call) and not any(isinstance(one, ast.Await | ast.Yield) for one in ast.walk(call))
+    moved = "await asyncio.to_thread(...)" if in_thread else "await loop.run_in_executor(pool, ...)"
+    if not plain or not isinstance(call, ast.Call):
+        return moved
+    handed = [ast.unparse(one) for one in (call.func, *call.args)]
+    named = [ast.unparse(one) for one in call.keywords]
+    if in_thread:
+        written = f"await asyncio.to_thread({', '.join([*handed, *named])})"
+    elif named:
+        written = f"await loop.run_in_executor(pool, functools.partial({', '.join([*handed, *named])}))"
+    elif any(isinstance(one, ast.GeneratorExp | ast.Lambda | ast.Starred) for one in ast.walk(call)):
+        return moved  # no process can be given these
+    else:
+        written = f"await loop.run_in_executor(pool, {', '.join(handed)})"
+    return safe_line(written) if len(written) <= _LONGEST_CODE else moved
+
+
+def _where(call: CallSite) -> str:
+    line = "" if call.line is None else f":{call.line}"
+    return f"{safe_line(call.code, limit=places.LONGEST_CODE)} at {safe_line(call.file or '?')}{line}"

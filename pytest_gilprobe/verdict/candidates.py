@@ -1,0 +1,72 @@
+"""List the answers that the evidence leaves possible, each with its probability."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.words import INCONCLUSIVE, Outcome
+from pytest_gilprobe.verdict.rule import Interval, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.readings import Evidence
+
+DRAWS = 1000
+"""Number of random draws, each of all speed-ups: probabilities are then known to 0.03 (2 standard errors)."""
+LEAST = 0.01
+"""An answer with a lower probability than this is left out."""
+
+
+def intervals(evidence: Evidence) -> dict[str, Interval]:
+    """Return the interval of each strategy's speed-up in an executor, by the strategy's name, the cheapest first.
+
+    N workers cannot do more than N times the work of one worker, so no interval reaches above N. A strategy that there
+    was no time to try gets the interval from 0 to N. A strategy that was not asked for, cannot be tried or did not work
+    is left out.
+    """
+    found = {}
+    for strategy in evidence.strategies:
+        part, most = evidence.results[strategy.name], evidence.at_once(strategy.name)
+        if part.pool_speedup is not None:
+            found[strategy.name] = (min(part.pool_speedup.low, most), min(part.pool_speedup.high, most))
+        elif part.outcome is Outcome.SKIPPED and strategy.name in evidence.measurement.no_time_for:
+            found[strategy.name] = (0.0, most)
+    return found
+
+
+def left(evidence: Evidence, strategy: str) -> Mapping[str, float]:
+    """Return the answers that are still possible, with probabilities that add up to 1; empty if nothing is known.
+
+    If the verdict's ``strategy`` is not *inconclusive*, it is the only answer. Otherwise speed-ups are drawn
+    independently, each log-normal with its own spread above and below its value, and `rule` chooses a strategy for each
+    draw.
+    """
+    if strategy != INCONCLUSIVE:
+        return {strategy: 1.0}
+    chance, spans = random.Random(0), intervals(evidence)  # noqa: S311 - the same evidence, the same answer
+    votes = Counter(
+        rule({name: _draw(evidence.results[name].pool_speedup, span, chance) for name, span in spans.items()})
+        for _ in range(DRAWS if spans else 0)
+    )
+    kept = {name: number for name, number in votes.most_common() if number >= DRAWS * LEAST}
+    if len(kept) == 1:  # the intervals decide, and are not believed: then nothing is known
+        return {}
+    return {name: number / sum(kept.values()) for name, number in kept.items()}
+
+
+def _draw(estimate: Estimate | None, span: Interval, chance: random.Random) -> float:
+    """Draw a speed-up: from a uniform distribution where it was not measured."""
+    low, high = span
+    if estimate is None or estimate.low <= 0:
+        return chance.uniform(low, high)
+    reach = NormalDist().inv_cdf((1 + estimate.confidence) / 2)
+    standard = chance.gauss(0, 1)
+    end = estimate.high if standard > 0 else estimate.low
+    away = math.log(end / estimate.value) * abs(standard) / reach
+    return min(high, estimate.value * math.exp(min(away, math.log(max(high / estimate.value, 1.0)))))

@@ -1,0 +1,39 @@
+"""What the rule of each caution is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.thresholds import EXTRA_CORES
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import Evidence
+    from pytest_gilprobe.model.results import StrategyResult
+    from pytest_gilprobe.model.words import Bound, Gil
+    from pytest_gilprobe.strategies.contract import Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The input of each caution's rule: the evidence, and how the verdict classifies the bound and the GIL."""
+
+    evidence: Evidence
+    bound: Bound
+    gil: Gil
+    advised: Strategy | None = None
+
+    @property
+    def serial(self) -> StrategyResult:
+        """The results of serial calls."""
+        return self.evidence.serial
+
+    @property
+    def parallel_inside(self) -> bool:
+        """Whether threads that a call itself uses keep further cores busy."""
+        return (self.serial.extra_cores or 0.0) > EXTRA_CORES
+
+    def sharing(self) -> list[tuple[Strategy, StrategyResult]]:
+        """List the strategies whose lanes (threads ...) share one process, but no thread, with their results."""
+        shared = (one for one in self.evidence.strategies if one.one_process and not one.one_thread)
+        return [(one, self.evidence.results[one.name]) for one in shared]

@@ -1,0 +1,221 @@
+"""Cautions, which a reader should know before acting on a verdict: the slug, the message and the rule of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.results import Caution
+from pytest_gilprobe.model.thresholds import EXTRA_CORES, THROTTLED, gil_words
+from pytest_gilprobe.model.words import Bound, Gil
+from pytest_gilprobe.stats.estimates import kendall_tau
+from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call, may_queue_unseen
+from pytest_gilprobe.verdict import lane_cautions, same_call
+from pytest_gilprobe.verdict.case import Case
+from pytest_gilprobe.verdict.gil_gates import WANTED
+from pytest_gilprobe.verdict.places import mostly_in
+from pytest_gilprobe.verdict.reasons import own_threads
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import Evidence
+    from pytest_gilprobe.model.results import Verdict
+
+BLOCKS_HOLDING = 0.25
+"""A call is said to block while holding the GIL if its GIL-held share exceeds its CPU utilization by this much."""
+STALLS_S = 0.02
+"""Uninterrupted GIL hold, in seconds, from which a caution is given: four switch intervals."""
+BUSY = 0.10
+"""Share of their time that serial calls spend in the run queue from which other programs are said to disturb."""
+BUSY_BESIDE = 0.2
+"""`BUSY` for the lanes of parallel strategies, which use every CPU."""
+UNEVEN_ROUNDS = 6
+"""Least number of rounds that tell a trend from noise: two to compare at each end, two between."""
+DRIFT = 1.25
+"""Late calls that take more than this many times as long as early calls may show state that grows."""
+STEADY = 0.8
+"""Kendall's tau between round number and time per call from which a rise is a trend: 6 rounds in random order reach
+this value with a probability of 0.8 %, 10 rounds with 0.02 %."""
+UNEVEN = 1.5
+"""Calls differ if the middle third of the rounds' times spans more than this factor."""
+
+
+def of(evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
+    """Return the cautions that apply, the gravest first; ``verdict`` need not have its reason and cautions yet."""
+    advised = next((one for one in evidence.strategies if one.name == verdict.strategy), None)
+    case = Case(evidence=evidence, bound=verdict.bound, gil=verdict.gil, advised=advised)
+    parts = [(strategy, evidence.results[strategy.name]) for strategy in evidence.strategies]
+    return (
+        *same_call.cautions(evidence),
+        *(strategy.when_broken(part.outcome) for strategy, part in parts if part.broken),
+        *(Caution(slug=slug, message=message) for slug, rule in _RULES.items() for message in rule(case)),
+        *(caution for strategy, _ in parts for caution in strategy.cautions(evidence, verdict)),
+    )
+
+
+# The GIL
+
+
+def _blocks(case: Case) -> Iterator[str]:
+    held, used = case.evidence.gil.held_fraction, case.serial.utilization.value
+    if held is not None and held.low - used >= BLOCKS_HOLDING:
+        yield (
+            f"it blocks while holding the GIL: held for {numbers.percent(held.value)} of the time, computing for "
+            f"{numbers.percent(used)}; an extension that waits without releasing the GIL stops every other thread"
+            f"{mostly_in(case.evidence.gil.holders or ())}"
+        )
+
+
+def _stalls(case: Case) -> Iterator[str]:
+    hold_s = case.evidence.gil.longest_hold_s or 0.0
+    waits = [part.shares.gil_wait or 0.0 for _, part in case.sharing() if part.shares is not None]
+    if hold_s >= STALLS_S and max(waits, default=0.0) >= WANTED:
+        longest = numbers.seconds(hold_s)
+        where = mostly_in([case.evidence.gil.longest_holder])
+        yield f"native code holds the GIL without a break: it stalls every other thread for up to {longest}{where}"
+
+
+def _switched_on(case: Case) -> Iterator[str]:
+    seen = case.evidence.measurement
+    batches = (batch for one in seen.rounds for batch in one.batches.values())
+    if not any(worker.gil_enabled for batch in batches for worker in batch.workers):
+        return
+    if seen.gil_switched_on_by:
+        modules = ", ".join(seen.gil_switched_on_by)
+        yield (
+            f"the GIL was switched on to load {modules}, which does not declare itself safe without; "
+            "PYTHON_GIL=0 keeps it off"
+        )
+    elif not seen.gil_on_at_start:
+        yield "the GIL was switched on while this ran: something that it imported does not declare itself safe without"
+
+
+# What calls do beside computing in their own thread
+
+
+def _native(case: Case) -> Iterator[str]:
+    if case.parallel_inside:
+        yield f"it is parallel inside: {own_threads(case.serial.extra_cores or 0.0)} during serial calls"
+
+
+def _children(case: Case) -> Iterator[str]:
+    share = children_width(case.evidence.measurement.rounds)
+    if share > EXTRA_CORES:
+        yield (
+            f"its child processes compute: they use {numbers.percent(share)} of a core during serial calls, which "
+            "the bound does not count; no more calls at a time than there are cores can gain"
+        )
+
+
+# The machine
+
+
+def _workers(case: Case) -> Iterator[str]:
+    cpus, workers = case.evidence.machine.cpus, case.evidence.measurement.workers
+    if case.bound is not Bound.IO and workers > cpus:
+        usable = numbers.count(cpus, "usable CPU")
+        yield f"{workers} workers share {usable}: computing cannot gain more than {cpus}x here"
+
+
+def _busy(case: Case) -> Iterator[str]:
+    own = case.parallel_inside or case.evidence.measurement.workers > case.evidence.machine.cpus
+    queued = max((part.run_queue_share or 0.0 for part in case.evidence.results.values() if not own), default=0.0)
+    if ((case.serial.run_queue_share or 0.0) >= BUSY and not case.parallel_inside) or queued >= BUSY_BESIDE:
+        share = numbers.percent(max(queued, case.serial.run_queue_share or 0.0))
+        yield f"other programs kept the CPUs busy: calls waited for a CPU for up to {share} of their time"
+    elif may_queue_unseen([one.serial for one in case.evidence.measurement.rounds]):
+        yield (
+            "other programs kept the CPUs busy: how long the threads that compute for a call waited for a CPU is not "
+            "known"
+        )
+
+
+def _throttled(case: Case) -> Iterator[str]:
+    share = case.evidence.measurement.throttled_share
+    if share is not None and share >= THROTTLED:
+        stopped = numbers.percent(share)
+        yield f"this machine's CPU quota stopped the probe for {stopped} of its time: speed-ups read too low"
+
+
+def _traced(case: Case) -> Iterator[str]:
+    if tracers := case.evidence.measurement.tracers:
+        yield f"its Python code ran slower than usual: {', '.join(tracers)} is active in the worker"
+
+
+# The calls
+
+
+def _left_changed(case: Case) -> Iterator[str]:
+    if changed := case.evidence.measurement.left_changed:
+        yield f"its calls leave {', '.join(changed)} changed: later tests of the same session run with that"
+
+
+def _cold(case: Case) -> Iterator[str]:
+    yield from same_call.slow_first(case.evidence)
+
+
+def _uneven(case: Case) -> Iterator[str]:
+    times = [lane_s_per_call(one.serial) for one in case.evidence.measurement.rounds]
+    if len(times) < UNEVEN_ROUNDS:
+        return
+    third = len(times) // 3
+    early, late = median(times[:third]), median(times[-third:])
+    low, high = sorted(times)[third], sorted(times)[-third - 1]
+    if late > early * DRIFT and kendall_tau(times) >= STEADY:
+        yield (
+            f"calls took longer from round to round ({numbers.seconds(early)}, later {numbers.seconds(late)}): "
+            "something that they keep grows, or the machine slowed down"
+        )
+    elif high > low * UNEVEN:
+        yield (
+            f"calls differ: a batch's mean call took {numbers.seconds(low)} to {numbers.seconds(high)}; "
+            "probe the fast and the slow case separately"
+        )
+
+
+# What is not known
+
+
+def _queueing_unseen(case: Case) -> Iterator[str]:
+    if case.serial.run_queue_share is None:
+        yield "this system does not tell how long a thread waits for a CPU; it looks like waiting: use an idle machine"
+
+
+def _unwatched(case: Case) -> Iterator[str]:
+    why = case.evidence.measurement.gil_unwatched
+    if why is not None and case.gil is not Gil.ABSENT and case.evidence.gil.held_fraction is None:
+        yield f"how long the GIL was held could not be measured: {why}"
+
+
+def _part_open(case: Case) -> Iterator[str]:
+    held, used = case.evidence.gil.held_fraction, case.serial.utilization
+    if held is None or case.gil is Gil.ABSENT:
+        return
+    words = gil_words(held, used.low, used.high)
+    if len(words) > 1:
+        yield (
+            f"the GIL's part may be {' or '.join(words)}: it was held for {numbers.percent(held.low)} to "
+            f"{numbers.percent(held.high)} of the time, computing for {numbers.percent(used.low)} to "
+            f"{numbers.percent(used.high)}, which does not decide"
+        )
+
+
+_RULES: dict[str, Callable[[Case], Iterator[str]]] = {
+    "blocks-holding-gil": _blocks,
+    "stalls-threads": _stalls,
+    "gil-switched-on": _switched_on,
+    "already-parallel": _native,
+    "children-compute": _children,
+    **lane_cautions.RULES,
+    "more-workers-than-cpus": _workers,
+    "busy-machine": _busy,
+    "throttled": _throttled,
+    "traced": _traced,
+    "leaves-changed": _left_changed,
+    "slow-first-call": _cold,
+    "uneven-calls": _uneven,
+    "queueing-unseen": _queueing_unseen,
+    "gil-unwatched": _unwatched,
+    "gil-part-open": _part_open,
+}

@@ -1,0 +1,229 @@
+"""Find what changed between two results of one workload, and decide which changes are regressions.
+
+``gilprobe compare`` and ``--gilprobe-baseline`` both use this module. A measured value has changed if its two
+intervals, widened as for a gate (`pytest_gilprobe.verdict.margins`), do not overlap. With the same number of workers,
+these changes are regressions:
+
+- a strategy that was ok breaks;
+- the strategy that was advised cannot be tried any more, or its speed-up in an executor fell by `LEAST_LOSS` or more;
+- the GIL was released and is held, or calls changed between waiting and computing;
+- the advice certainly differs, and promises `LEAST_LOSS` less or comes with another of these regressions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.comparison import Change, ChangeKind
+from pytest_gilprobe.model.error_text import summary
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, Gil, Outcome, Status
+from pytest_gilprobe.verdict import expectations, margins
+from pytest_gilprobe.verdict.rule import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
+
+LEAST_DIFFERENCE = 0.05
+"""A ratio nearer to 1 than this is never called a difference: intervals of one run do not cover how runs differ."""
+LEAST_LOSS = 0.10
+"""Least share by which a speed-up must have fallen to be a regression."""
+_Measured = tuple[Estimate, Interval]
+"""An estimate with its interval at a gate's confidence."""
+
+
+def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = False) -> tuple[Change, ...]:
+    """List the changes from the result ``old`` to the result ``new`` of one workload, in the order of `ChangeKind`.
+
+    The result is empty unless both were probed. Speed-ups are compared only if both had the same number of workers;
+    otherwise no change counts as worse. Times in seconds are compared only if ``same_machine``.
+    """
+    if not Status.PROBED is new.status is old.status:
+        return ()
+    same_workers = new.workers == old.workers
+    found = [*_outcomes(new, old)]
+    if same_workers:
+        found += _speedups(new, old)
+    found += [*_bound(new, old), *_gil(new, old)]
+    found[:0] = _moved(new, old, lost=any(change.worse for change in found))
+    if same_machine:
+        found += _serial(new, old)
+    return tuple(found if same_workers else (replace(change, worse=False) for change in found))
+
+
+def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
+    """Return whether more rounds are wanted to decide on a regression (compare `expectations.ROUNDS_TO_FAIL`)."""
+    rounds = new.serial.rounds if new.serial else None
+    if rounds is None or new.workers != old.workers or not Status.PROBED is new.status is old.status:
+        return False
+    found = changes(new, old)
+    if any(change.worse for change in found):
+        return rounds not in expectations.ROUNDS_TO_FAIL
+    moved = next((change for change in found if change.kind is ChangeKind.MOVED), None)
+    if moved is not None:
+        return not moved.real
+    advised = [(after, before) for name, after, before in _pairs(new, old) if name == old.verdict.strategy]
+    return rounds < expectations.NEAR_ROUNDS and any(
+        _fell(after.pool_speedup, before.pool_speedup) for after, before in advised
+    )
+
+
+def ratio(after: Estimate | None, before: Estimate | None) -> Estimate | None:
+    """Return ``after / before`` for independent estimates; its interval holds all ratios of values in both intervals.
+
+    Two 95 % intervals thus give an interval that is wider than 95 % needs. ``None`` if an estimate is missing, its
+    interval reaches zero, or the ratio is out of range. *Source*: interval arithmetic; Cumming and Finch, "Inference by
+    eye", 2005.
+    """
+    if after is None or before is None or after.low <= 0 or before.low <= 0:
+        return None
+    try:
+        return Estimate(
+            value=after.value / before.value,
+            low=after.low / before.high,
+            high=after.high / before.low,
+            confidence=min(after.confidence, before.confidence),
+        )
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return None
+
+
+def _pairs(new: WorkloadResult, old: WorkloadResult) -> Iterator[tuple[str, StrategyResult, StrategyResult]]:
+    """Go over the strategies that both results have."""
+    before = old.parallel
+    return ((name, after, before[name]) for name, after in new.parallel.items() if name in before)
+
+
+def _moved(new: WorkloadResult, old: WorkloadResult, *, lost: bool) -> Iterator[Change]:
+    """Find other advice; it is worse if something else was lost too, or it promises less."""
+    after, before = new.verdict.strategy, old.verdict.strategy
+    part = new.strategies.get(before)
+    if after == before or INCONCLUSIVE in (after, before) or part is None or part.error == NOT_ASKED:
+        return
+    real = not margins.possible_strategies(new) & margins.possible_strategies(old)
+    gained = not lost and (new.verdict.speedup or 0.0) >= (old.verdict.speedup or 0.0) * (1 - LEAST_LOSS)
+    message = f"advice was {_advice(old)}, is {_advice(new)}"
+    yield Change(
+        kind=ChangeKind.MOVED, before=before, after=after, message=message, real=real, worse=real and not gained
+    )
+
+
+def _advice(result: WorkloadResult) -> str:
+    advised, gain = result.verdict.strategy, result.verdict.speedup
+    return advised if gain is None or advised == SERIAL else f"{advised} ({numbers.about(gain)})"
+
+
+def _outcomes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
+    for name, after, before in _pairs(new, old):
+        now, was = after.outcome, before.outcome
+        if Outcome.SKIPPED not in (now, was) and now is not was:
+            worse = now in BROKEN and was is Outcome.OK
+            message = f"in {name} it {'was ok' if worse else was}, now it {now if now in BROKEN else 'is ok'}"
+        elif was is Outcome.OK and after.impossible and after.error != NOT_ASKED and name == old.verdict.strategy:
+            worse = True
+            message = f"{name} was advised, now it cannot be tried: {summary(after.error or 'no reason known')}"
+        else:
+            continue
+        yield Change(
+            kind=ChangeKind.OUTCOME, strategy=name, before=str(was), after=str(now), message=message, worse=worse
+        )
+
+
+def _speedups(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
+    """Find at most one change in each strategy: an executor's if it is worse, else the bare calls', else an executor's.
+
+    Worse is only less speed-up of the strategy that was advised: nobody relied on the others.
+    """
+    for name, after, before in _pairs(new, old):
+        executor, bare = (_speedup(kind, name, after, before) for kind in (ChangeKind.EXECUTOR, ChangeKind.SPEEDUP))
+        if executor is not None and name == old.verdict.strategy and _fell(after.pool_speedup, before.pool_speedup):
+            yield replace(executor, worse=True)
+        elif found := bare or executor:
+            yield found
+
+
+def _speedup(kind: ChangeKind, name: str, after: StrategyResult, before: StrategyResult) -> Change | None:
+    is_bare = kind is ChangeKind.SPEEDUP
+    now, was = (_widened(part.speedup) if is_bare else _in_executor(part) for part in (after, before))
+    by = _apart(now, was)
+    if by is None or now is None or was is None:
+        return None
+    where = "" if is_bare else " in an executor"
+    return Change(
+        kind=kind,
+        strategy=name,
+        before=numbers.times(was[0].value),
+        after=numbers.times(now[0].value),
+        message=f"{name}{where} gave {numbers.speedup(was[0])}, now {numbers.speedup(now[0])}",
+        ratio=by,
+    )
+
+
+def _in_executor(part: StrategyResult) -> _Measured | None:
+    interval = margins.in_pool(part)
+    return None if part.pool_speedup is None or interval is None else (part.pool_speedup, interval)
+
+
+def _widened(estimate: Estimate | None) -> _Measured | None:
+    return None if estimate is None else (estimate, margins.widened(estimate))
+
+
+def _apart(now: _Measured | None, was: _Measured | None) -> Estimate | None:
+    """Return now / was where the wider intervals exclude each other and the values differ by `LEAST_DIFFERENCE`."""
+    if now is None or was is None:
+        return None
+    (after, (low, high)), (before, (low_before, high_before)) = now, was
+    found = ratio(after, before)
+    if found is None or found.value <= 0 or (low <= high_before and low_before <= high):
+        return None
+    return found if max(found.value, 1 / found.value) >= 1 + LEAST_DIFFERENCE else None
+
+
+def _fell(after: Estimate | None, before: Estimate | None) -> bool:
+    return after is not None and before is not None and after.value <= before.value * (1 - LEAST_LOSS)
+
+
+def _bound(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
+    """Find calls that for certain waited then and compute now, or the other way round.
+
+    What is neither is not compared: how much of its time a call computes depends on how fast a machine does it.
+    """
+    after, before = margins.possible_bounds(new), margins.possible_bounds(old)
+    if {after, before} == {frozenset({Bound.IO}), frozenset({Bound.CPU})}:
+        (now,), (was,) = after, before
+        message = f"calls were {was}-bound, are {now}-bound"
+        yield Change(kind=ChangeKind.BOUND, before=was, after=now, message=message, worse=True)
+
+
+def _gil(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
+    """Find a GIL that for certain was released and is held, or the other way round."""
+    after, before = margins.possible_gil(new), margins.possible_gil(old)
+    if {after, before} == {frozenset({Gil.RELEASED}), frozenset({Gil.HELD})}:
+        (now,), (was,) = after, before
+        message = f"GIL was {was}, is {now}"
+        yield Change(kind=ChangeKind.GIL, before=was, after=now, message=message, worse=now is Gil.HELD)
+
+
+def _serial(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
+    if new.serial is None or old.serial is None:
+        return
+    after, before = new.serial.call_s, old.serial.call_s
+    by = _apart(_widened(after), _widened(before))
+    if by is not None:
+        yield Change(
+            kind=ChangeKind.SERIAL,
+            strategy=SERIAL,
+            before=numbers.seconds(before.value),
+            after=numbers.seconds(after.value),
+            message=f"serial calls are {shift(by)} {'slower' if by.value > 1 else 'faster'}",
+            ratio=by,
+        )
+
+
+def shift(by: Estimate) -> str:
+    """Format how far a ratio of times is from 1, in either direction, as a factor, like speed-ups: ``1.38x``."""
+    return numbers.times(max(by.value, 1 / by.value))

@@ -1,0 +1,44 @@
+"""What a gate found: the reasons why it fails, with their text, and what it could not check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_gilprobe.model.results import Caution
+
+UNCHECKED = "expectation-unchecked"
+"""Slug of the caution for an expectation that was neither confirmed nor refuted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One reason why a gate fails: what was expected, what was found, the evidence for it, and what to do."""
+
+    expected: str
+    found: str
+    evidence: str
+    remedy: str
+
+    def headline(self) -> str:
+        """Format what was expected and what was found on one line."""
+        return f"expected {self.expected}; found {self.found}"
+
+    def text(self) -> str:
+        """Format the whole failure, with one labelled line for each field."""
+        rows = ("expected", self.expected), ("found", self.found), ("evidence", self.evidence), ("remedy", self.remedy)
+        return "\n".join(f"{label + ':':<10}{said}" for label, said in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gating:
+    """The outcome of a gate: its failures, and cautions for expectations that could not be checked."""
+
+    failures: tuple[Failure, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    wants_rounds: bool = False
+    """Whether more rounds are wanted: to confirm a failure, or to decide an expectation that is still open."""
+
+
+def unchecked(message: str) -> Caution:
+    """Return the caution for an expectation that was neither confirmed nor refuted; ``message`` says which, and why."""
+    return Caution(slug=UNCHECKED, message=message)

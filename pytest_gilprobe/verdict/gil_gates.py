@@ -1,0 +1,98 @@
+"""Gates on the GIL: the share of time that it may be held, the longest hold, and whether it is switched on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.words import FailOn
+from pytest_gilprobe.verdict import margins
+from pytest_gilprobe.verdict.gating import Failure
+from pytest_gilprobe.verdict.places import place
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.holders import Holder
+    from pytest_gilprobe.model.results import WorkloadResult
+    from pytest_gilprobe.model.settings import Expectation
+
+WANTED: Final = 0.1
+"""Share of their time for which threads must wait for the GIL before a long hold counts: Python code releases the GIL
+when another thread asks for it, and a release that no thread waits for leaves no trace."""
+SWITCHED_ON: Final = "gil-switched-on"
+"""Slug of the caution of a free-threaded build whose GIL an import switched on."""
+
+
+def failures(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
+    """Yield what the measurements exclude of a marker's limits on the GIL, and what the session forbids."""
+    held, most = result.gil.held_fraction, expectation.max_gil_held
+    if most is not None and held is not None and margins.widened_share(held)[0] > most:
+        largest = result.gil.holders[0] if result.gil.holders else None
+        yield Failure(
+            expected=f"max_gil_held={most:g}",
+            found=f"held for {numbers.percent(held.value)} of the time{_in(largest)}",
+            evidence=f"serial calls held the GIL for {numbers.percent(held.low)} to {numbers.percent(held.high)} of "
+            f"their time{_shares(result)}",
+            remedy="let that code release the GIL again, do less of it, or raise max_gil_held",
+        )
+    hold_s, longest_s = _hold_s(result), expectation.max_gil_hold_s
+    if longest_s is not None and hold_s is not None and hold_s > longest_s:
+        yield Failure(
+            expected=f"max_gil_hold={longest_s:g}",
+            found=f"a hold of {numbers.seconds(hold_s)}{_in(result.gil.longest_holder)}",
+            evidence=f"in threads that wait for the GIL, one of them held it for {numbers.seconds(hold_s)} without a "
+            "break (the median of the longest holds of all rounds)",
+            remedy="let that code release the GIL between its steps, or raise max_gil_hold",
+        )
+    if FailOn.GIL_SWITCHED_ON in fail_on:
+        for caution in result.verdict.cautions:
+            if caution.slug == SWITCHED_ON:
+                yield Failure(
+                    expected="the GIL off",
+                    found="the GIL switched on",
+                    evidence=caution.message,
+                    remedy="use a build of that module for free-threaded Python; --gilprobe-fail-on asked for this "
+                    "failure",
+                )
+
+
+def unchecked(expectation: Expectation, result: WorkloadResult) -> Iterator[str]:
+    """Yield, for each limit that is neither kept for certain nor exceeded for certain, why that is open."""
+    held, most = result.gil.held_fraction, expectation.max_gil_held
+    if most is not None and held is None:
+        yield "how long the GIL was held is not known"
+    elif most is not None and held is not None and held.value > most:
+        yield f"the GIL was held for {numbers.percent(held.value)} of the time, but less cannot be excluded"
+    if expectation.max_gil_hold_s is not None and _hold_s(result) is None:
+        yield "how long one thread holds the GIL without a break was not seen: no threads waited for it"
+
+
+def limits(expectation: Expectation) -> list[str]:
+    """List the marker's limits on the GIL as they are written in the marker."""
+    found = {"max_gil_held": expectation.max_gil_held, "max_gil_hold": expectation.max_gil_hold_s}
+    return [f"{keyword}={limit:g}" for keyword, limit in found.items() if limit is not None]
+
+
+def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
+    """Return whether more rounds may decide: the limit is exceeded, and not for certain."""
+    held, most = result.gil.held_fraction, expectation.max_gil_held
+    return most is not None and held is not None and held.value > most
+
+
+def _hold_s(result: WorkloadResult) -> float | None:
+    """Return the longest hold, if threads waited for the GIL for long enough to have it released by Python code.
+
+    Without such threads there is only an upper limit: a hold of 0 s is known where no two samples were in one hold.
+    """
+    hold_s = result.gil.longest_hold_s
+    waits = [part.shares.gil_wait or 0.0 for part in result.parallel.values() if part.shares is not None]
+    return hold_s if hold_s is not None and max(waits, default=0.0) >= WANTED else None
+
+
+def _in(holder: Holder | None) -> str:
+    return "" if holder is None else f", most of it in {place(holder)}"
+
+
+def _shares(result: WorkloadResult) -> str:
+    parts = [f"{numbers.percent(one.share.value)} of it in {place(one)}" for one in (result.gil.holders or ())[:3]]
+    return f": {', '.join(parts)}" if parts else ""

@@ -1,0 +1,76 @@
+"""Judge kept evidence again, by the code as it stands: from an evidence file to a report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe import __version__
+from pytest_gilprobe.model import evidence_file
+from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.results import StrategyResult
+from pytest_gilprobe.model.words import SERIAL, Outcome, Status
+from pytest_gilprobe.verdict import expectations
+from pytest_gilprobe.verdict.results import broken_off, evidence_of, result_of, unmeasured
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from pytest_gilprobe.model.evidence import EvidenceRecord
+    from pytest_gilprobe.model.results import Caution, WorkloadResult
+    from pytest_gilprobe.strategies.contract import Strategy
+
+NOT_KNOWN = "not known here: the plugin or conftest file that has it is needed to judge it again"
+"""The reason given for skipping a strategy of kept evidence that the reader does not have."""
+
+
+def report_again(path: str | os.PathLike[str], known: Mapping[str, Strategy]) -> Report:
+    """Return the report that a session would make now of the readings in an evidence file; see `judged_again`.
+
+    Raises:
+        ReportError: the file cannot be read, or does not hold valid evidence.
+    """
+    header = evidence_file.read_header(path)
+    again = {one.nodeid: judged_again(one, known) for one in evidence_file.read_records(path)}
+    return Report(
+        tool_version=__version__,
+        created=header.created,
+        environment=header.environment,
+        workloads=tuple(again.values()),
+    )
+
+
+def judged_again(record: EvidenceRecord, known: Mapping[str, Strategy]) -> WorkloadResult:
+    """Reduce and judge kept readings by the code as it stands; return the result that a session would report now.
+
+    ``known`` has the strategies of this process by name. A strategy that is not among them is left out of the judgement
+    and marked as skipped. What was not measured then gets the reason that was given then. A strategy that has come into
+    being since does not appear.
+    """
+    names = (SERIAL, *record.strategies)
+    result = _judged(record, names, tuple(known[name] for name in record.strategies if name in known))
+    missing = StrategyResult(outcome=Outcome.SKIPPED, error=NOT_KNOWN, impossible=True)
+    return replace(
+        result,
+        nodeid=record.nodeid,
+        probe_time_s=record.probe_time_s,
+        strategies={name: result.strategies.get(name, missing) for name in names},
+    )
+
+
+def _judged(record: EvidenceRecord, names: tuple[str, ...], strategies: tuple[Strategy, ...]) -> WorkloadResult:
+    measurement, machine = record.measurement, record.machine
+    if measurement is None or machine is None or not measurement.rounds or record.status is Status.NOT_PROBED:
+        nothing = unmeasured(record.plan, names, record.status, record.reason or "not measured")
+        return _with(record.added, replace(nothing, bad_ends=record.bad_ends))
+    try:
+        result = result_of(record.plan, evidence_of(measurement, machine, strategies))
+    except Exception as error:  # noqa: BLE001 - one workload's evidence does not keep the others from their verdicts
+        return broken_off(record.plan, names, error)
+    added = record.added if result.verdict.strategy == record.strategy else ()
+    return _with((*expectations.check(record.plan.expectation, result).cautions, *added), result)
+
+
+def _with(cautions: tuple[Caution, ...], result: WorkloadResult) -> WorkloadResult:
+    return replace(result, verdict=replace(result.verdict, cautions=(*result.verdict.cautions, *cautions)))

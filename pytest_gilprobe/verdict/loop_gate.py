@@ -1,0 +1,100 @@
+"""The gate on how long calls block their event loop: it fails only on time that is the code's own.
+
+Time for which the loop's thread waited for a core is not counted. A block must have come again, in several calls. What
+neighbours on a busy machine may add to computing is allowed for, and a wait for the GIL counts there only if it is not
+needed for the failure, since its holder may have waited for a core meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.stats.rounds import QUIET
+from pytest_gilprobe.verdict import blocking
+from pytest_gilprobe.verdict.gating import Failure, Gating, unchecked
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.loop_time import Block, Blocker
+    from pytest_gilprobe.model.results import WorkloadResult
+
+SLACK = 1.1
+"""Factor by which a block must exceed the limit: clocks, caches and clock rates vary by less on a quiet machine."""
+SLACK_WHEN_BUSY = 1.3
+"""The same beside other programs, which share caches, memory and perhaps the core's execution units: so much slower did
+a plain loop run beside busy loops, without its time in the run queue."""
+
+BUSY = "busy-machine"
+"""Slug of the caution that other programs kept the CPUs busy."""
+
+
+def check(limit_s: float | None, result: WorkloadResult) -> Gating:
+    """Compare the longest block of the event loop that came again with the limit, in seconds (``None``: no limit)."""
+    if limit_s is None:
+        return Gating()
+    loop = result.event_loop
+    if loop is None:
+        return _open(limit_s, "its calls are not awaited in an event loop")
+    block = loop.repeated_block
+    if block is None:
+        return _open(limit_s, loop.why_unknown or "too few calls were made to tell blocks that come again")
+    busy = _is_busy(result, block)
+    certain_s = block.computing_s / (SLACK_WHEN_BUSY if busy else SLACK)
+    certain_s += block.blocking_s / SLACK if block.queue_s is not None else 0.0
+    certain_s += 0.0 if busy else block.gil_wait_s / SLACK
+    if certain_s > limit_s:
+        return Gating(failures=(_failure(limit_s, block),))
+    if block.length_s > limit_s:
+        return _open(limit_s, f"a block of {numbers.seconds(block.length_s)} may be due to {_doubt(block, busy=busy)}")
+    return Gating()
+
+
+def _is_busy(result: WorkloadResult, block: Block) -> bool:
+    """Return whether other programs may have lengthened a block: of threads that hold the GIL a caution tells it."""
+    if any(caution.slug == BUSY for caution in result.verdict.cautions):
+        return True
+    queued = result.serial.run_queue_share if result.serial is not None else None
+    return (queued or 0.0) > QUIET or (block.queue_s or 0.0) > block.length_s * QUIET
+
+
+def _doubt(block: Block, *, busy: bool) -> str:
+    if block.queue_s is None:
+        return "waiting for a core, which this system does not report"
+    return "other programs, which kept the CPUs busy" if busy else "the clocks' errors"
+
+
+def _open(limit_s: float, why: str) -> Gating:
+    said = f"max_loop_block={limit_s:g} is not decided, so the test passes: {why}"
+    return Gating(cautions=(unchecked(said),))
+
+
+def _failure(limit_s: float, block: Block) -> Failure:
+    parts = {
+        f"{numbers.seconds(block.computing_s)} computing": block.computing_s,
+        f"{numbers.seconds(block.blocking_s)} asleep in a blocking call": block.blocking_s,
+        f"{numbers.seconds(block.gil_wait_s)} waiting for the GIL": block.gil_wait_s,
+    }
+    remedies = (
+        "compute in a process pool, by loop.run_in_executor, or give way with await asyncio.sleep(0)",
+        "await the call by asyncio.to_thread, or use an asynchronous client",
+        "do what the other threads compute in a process pool: they hold the GIL",
+    )
+    shares = list(parts.values())
+    told = ", ".join(text for text, seconds in parts.items() if seconds >= block.length_s / 100)
+    return Failure(
+        expected=f"max_loop_block={limit_s:g}",
+        found=f"a block of {numbers.seconds(block.length_s)}{blocking.in_block(block.place)}",
+        evidence=f"{numbers.count(block.calls, 'call')} or more blocked the event loop for so long at a time: {told}; "
+        "time in which the thread waited for a core is not counted",
+        remedy=_moved(block.place) or remedies[shares.index(max(shares))],
+    )
+
+
+def _moved(place: Blocker | None) -> str | None:
+    """Return the code that would leave the loop free; ``None`` if no call of the user's is known to block it."""
+    if place is None or place.call is None or place.gil_held is None:
+        return None
+    if place.gil_held <= blocking.LETS_GO:
+        return f"write {blocking.awaited(place.call.code, in_thread=True)}, or use an asynchronous client"
+    code = blocking.awaited(place.call.code, in_thread=False)
+    return f"write {code} with a process pool, or give way with await asyncio.sleep(0)"

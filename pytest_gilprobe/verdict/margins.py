@@ -1,0 +1,155 @@
+"""What measurements cannot exclude at a gate's confidence: wider intervals, and the answers that lie within them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.thresholds import CLOSE, CPU_ABOVE, IO_BELOW, WORTH_IT, bound_at, gil_words
+from pytest_gilprobe.model.words import SERIAL, Bound, Gil
+from pytest_gilprobe.verdict.rule import Interval, kept_in_pools
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
+
+WIDENING = 1.7
+"""How many times as wide as the reported 95 % interval a gate's interval is, on each side of the value.
+
+A report may be wrong one time in 40 on either side; a gate that runs in every build must be wrong less often. An
+estimate has at least 4 degrees of freedom (`stats.estimates.PRIOR_WEIGHT`). With 4, Student's t is 2.78 at 97.5 % and
+4.60 at 99.5 %: 1.66 times as far. With more, the factor is smaller (1.31 for the normal distribution), so the true
+value is missed on one side with a probability of 0.5 % or less. *Source:* tables of Student's distribution;
+``benchmarks/gate_rates.py`` counts.
+"""
+WIDENING_AT_EXTREMES = 1.44
+"""`WIDENING` for estimates at the extremes of what a busy machine may hide, whose noise is known better.
+
+The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with the 9 degrees of freedom (`stats.speedups`)
+after the first rounds at which a failure counts (`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py``
+simulates it.
+"""
+DISPATCH_FACTOR = 2.0
+"""Factor by which dispatching may cost more or less than measured: each session measures it once, and no interval
+contains what a busy machine adds."""
+_WIDEST = 1e100
+"""A report from elsewhere may have any numbers: this many times as far, and no power of it leaves the floats."""
+
+
+def widened(estimate: Estimate, at_worst: Estimate | None = None, at_best: Estimate | None = None) -> Interval:
+    """Return a gate's interval for a speed-up: in logarithms, `WIDENING` times as far from the value on each side.
+
+    ``at_worst`` and ``at_best`` are the estimates at the extremes of what a busy machine may hide, ``None`` if there
+    are none. The extremes themselves are bounds, not statistics, so only each estimate's statistical error is widened,
+    by `WIDENING_AT_EXTREMES`.
+    """
+    low = _widened_by(WIDENING, estimate) if at_worst is None else _widened_by(WIDENING_AT_EXTREMES, at_worst)
+    high = _widened_by(WIDENING, estimate) if at_best is None else _widened_by(WIDENING_AT_EXTREMES, at_best)
+    return low[0], high[1]
+
+
+def _widened_by(factor: float, estimate: Estimate) -> Interval:
+    if min(estimate.low, estimate.value) <= 0:
+        return widened_share(estimate)
+    down, up = min(estimate.value / estimate.low, _WIDEST), min(estimate.high / estimate.value, _WIDEST)
+    return estimate.value / down**factor, estimate.value * up**factor
+
+
+def widened_share(estimate: Estimate) -> Interval:
+    """Return a gate's interval for a share: both ends moved to `WIDENING` times their distance from the value.
+
+    The low end is at least 0. The high end is at most 1, unless the value itself is above 1.
+    """
+    low = estimate.value - (estimate.value - estimate.low) * WIDENING
+    high = estimate.value + (estimate.high - estimate.value) * WIDENING
+    return max(0.0, low), max(estimate.value, min(1.0, high)) if estimate.value <= 1 else high
+
+
+def in_pool(part: StrategyResult) -> Interval | None:
+    """Return a gate's interval for a strategy's speed-up in an executor; ``None`` if that speed-up is unknown."""
+    pool = part.pool_speedup
+    if pool is None:
+        return None
+    low, high = widened(pool, part.pool_speedup_at_worst, part.pool_speedup_at_best)
+    if part.speedup is None or pool.value <= 0:
+        return low, high
+    lost = max(0.0, part.speedup.value / pool.value - 1)
+    return low * (1 + lost) / (1 + lost * DISPATCH_FACTOR), high * (1 + lost) / (1 + lost / DISPATCH_FACTOR)
+
+
+def possible_strategies(result: WorkloadResult) -> frozenset[str]:
+    """Return the strategies that may turn out to be the answer anywhere within the intervals of the speed-ups.
+
+    A strategy whose speed-up in an executor is unknown is compared as if that speed-up were 0.
+    """
+    most, gains = float(result.workers), {}
+    for name, part in result.parallel.items():
+        low, high = in_pool(part) or (0.0, 0.0)
+        gains[name] = (min(low, most), min(high, most))
+    return frozenset(_answers(gains) - _excluded_directly(result))
+
+
+def _answers(gains: Mapping[str, Interval]) -> set[str]:
+    """List what `rule.rule` answers anywhere within the intervals, the cheapest strategy first.
+
+    A strategy is the answer somewhere if it is with its highest gain and the lowest of cheaper ones. What a dearer one
+    gains helps it over `WORTH_IT`, and out of the reach of the cheaper ones, as long as it is in its own reach.
+    """
+    lows = [low for low, _ in gains.values()]
+    found = {SERIAL} if all(low < WORTH_IT for low in lows) else set()
+    for at, (name, (_, high)) in enumerate(gains.items()):
+        reach = high * CLOSE
+        dearer = [min(other, reach) for _, other in list(gains.values())[at + 1 :]]
+        best = max(high, *dearer, 0.0)
+        if best >= WORTH_IT and all(low <= reach for low in lows) and all(low * CLOSE < best for low in lows[:at]):
+            found.add(name)
+    return found
+
+
+def _excluded_directly(result: WorkloadResult) -> set[str]:
+    """List what comparing strategies with each other excludes, where that holds for executors, too.
+
+    One that is out of a cheaper one's reach excludes that. One that is in it is excluded itself if it is the dearest:
+    else a still dearer one may be out of the cheaper one's reach, and in its own.
+    """
+    parts, excluded = result.parallel, set()
+    dearest = [name for name, part in parts.items() if part.pool_speedup is not None][-1:]
+    for name, part in parts.items():
+        for cheaper, contrast in part.over.items():
+            kept = kept_in_pools(parts[cheaper], part) if cheaper in parts else None
+            if kept is None or contrast.ratio.low <= 0:
+                continue
+            low, high = widened(contrast.ratio, contrast.at_worst, contrast.at_best)
+            if low * kept[0] > CLOSE:
+                excluded.add(cheaper)
+            elif high * kept[1] <= (CLOSE if [name] == dearest else 1.0):
+                excluded.add(name)
+    return excluded
+
+
+def possible_gil(result: WorkloadResult) -> frozenset[Gil]:
+    """Return every class (released, partial, held) that the GIL may have within a gate's interval of its held share.
+
+    The result is empty if the share or the serial calls' CPU utilization is unknown, or if there is no GIL.
+    """
+    held = result.gil.held_fraction
+    if result.serial is None or held is None or result.verdict.gil is Gil.ABSENT:
+        return frozenset()
+    low, high = widened_share(held)
+    used = widened_share(result.serial.utilization)
+    return frozenset(gil_words(replace(held, low=min(low, held.value), high=high), *used))
+
+
+def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:
+    """Return how calls may be classified by CPU utilization; every class if the utilization is unknown.
+
+    Where the system does not tell how long a thread queued for a CPU, calls may compute for longer than it seems.
+    """
+    if result.serial is None:
+        return frozenset(Bound) - {Bound.INCONCLUSIVE}
+    low, high = widened_share(result.serial.utilization)
+    high = 1.0 if result.serial.run_queue_share is None else high
+    edges = (low, high, *(edge for edge in (IO_BELOW, CPU_ABOVE) if low <= edge <= high))
+    return frozenset(bound_at(edge) for edge in edges)

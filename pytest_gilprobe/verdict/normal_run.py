@@ -1,0 +1,85 @@
+"""Tell what a test's own, normal run showed, where its call could not be probed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.readings import Measurement, Round
+from pytest_gilprobe.model.thresholds import HARDLY_HELD, bound_at, gil_at
+from pytest_gilprobe.model.words import SERIAL, Bound, Gil
+from pytest_gilprobe.stats import gil_result
+from pytest_gilprobe.stats.rounds import span_s
+from pytest_gilprobe.verdict import places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_gilprobe.model.readings import BatchReading
+    from pytest_gilprobe.model.results import GilResult, WorkloadResult
+
+LEAST_S = 0.1
+"""Least seconds of a single run that tell what it is bound by: a shorter one is mostly its imports and caches."""
+_WORDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting, half computing"}
+
+
+def told(result: WorkloadResult, run: BatchReading | None, seen: Measurement | None = None) -> WorkloadResult:
+    """Add to the result of a workload that was not probed what its test's own run showed, if that was long enough.
+
+    The bound, the GIL and its holders are those of the single ``run``. Wall and CPU time are those of the serial
+    strategy, which stays *skipped*, as does every strategy of which ``seen`` has a single call.
+    """
+    lane = None if run is None else run.lanes[0]
+    wall_s = 0.0 if lane is None else (lane.end_ns - lane.start_ns) / 1e9
+    if run is None or lane is None or wall_s < LEAST_S:
+        return result
+    awake_s = max(wall_s - (lane.run_queue_ns or 0) / 1e9, 1e-9)
+    used = lane.cpu_ns / 1e9 / awake_s
+    bound = bound_at(used)
+    gil_on = any(worker.gil_enabled for worker in run.workers)
+    one = Measurement(workers=1, rounds=(Round(batches={SERIAL: run}),), ends={}, gil_on_at_start=gil_on)
+    gil = gil_result.of(one, ())
+    held = gil_at(gil.held_fraction, used) if gil_on else Gil.ABSENT
+    said = f"the test's own run took {numbers.seconds(wall_s)} and was {_WORDS[bound]} "
+    said += f"({numbers.percent(min(used, 1.0))} of one core)"
+    batches = seen.rounds[0].parallel if seen is not None and seen.rounds else {}
+    tried = {name: span_s(batch, less_queue=False) for name, batch in batches.items()}
+    reason = "; ".join(filter(None, [result.reason, said, _held(gil), *_tried(tried, result.workers, wall_s)]))
+    times: dict[str, dict[str, Any]] = {name: {"wall_s_per_call": _single(took_s)} for name, took_s in tried.items()}
+    times[SERIAL] = {
+        "wall_s_per_call": _single(wall_s),
+        "cpu_s_per_call": _single(lane.cpu_ns / 1e9),
+        "cpu_utilization": _single(used),
+    }
+    return replace(
+        result,
+        reason=reason,
+        verdict=replace(result.verdict, bound=bound, gil=held, reason=reason),
+        gil=gil,
+        strategies={
+            name: replace(part, calls=1, **times[name]) if name in times else part
+            for name, part in result.strategies.items()
+        },
+    )
+
+
+def _held(gil: GilResult) -> str:
+    """Say for how much of the run the GIL was held, and where mostly; empty if that is not known."""
+    if gil.held_fraction is None:
+        return ""
+    share = numbers.percent(gil.held_fraction.value)
+    where = f", most of that in {places.place(gil.holders[0])}" if gil.holders else ""
+    return f"the GIL was held for {share} of it{where if gil.held_fraction.value >= HARDLY_HELD else ''}"
+
+
+def _tried(tried: Mapping[str, float], workers: int, wall_s: float) -> Iterator[str]:
+    """Say how long one call in each lane (thread, process ...) took, all at once."""
+    for name, took_s in tried.items():
+        yield f"{workers} calls at once in {name} took {numbers.seconds(took_s)} ({workers * wall_s / took_s:.1f}x)"
+
+
+def _single(value: float) -> Estimate:
+    """Return an estimate of a single run, of whose spread nothing is known."""
+    return Estimate(value=value, low=value, high=value)

@@ -1,0 +1,281 @@
+"""Format the reason of a verdict: what was measured, and why a strategy is advised or the answer is still open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.error_text import summary
+from pytest_gilprobe.model.thresholds import CLOSE, EXTRA_CORES, WORTH_IT
+from pytest_gilprobe.model.words import NOT_ASKED, SERIAL, Bound, Gil, Outcome
+from pytest_gilprobe.stats import dispatch
+from pytest_gilprobe.verdict import settling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.readings import Evidence
+    from pytest_gilprobe.model.results import StrategyResult, Verdict
+    from pytest_gilprobe.strategies.contract import Strategy
+
+WORTH_A_WORD = 1.03
+"""How many times as fast as the advised strategy another one must be before a reader asks why it is not advised."""
+WHOLE_CORE = 0.995
+"""Share of a core from which it counts as a whole one: from here on a percentage reads 100 %."""
+WORTH_DISPATCHING = 10
+"""A task should last this many times as long as its dispatch: dispatching then costs a tenth of the work."""
+_BOUNDS = {
+    Bound.IO: "I/O-bound",
+    Bound.CPU: "CPU-bound",
+    Bound.MIXED: "half waiting, half computing",
+    Bound.INCONCLUSIVE: "between two kinds",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Because:
+    """Why this is the answer, and what to do about it; ``advice`` may be empty."""
+
+    why: str
+    advice: str = ""
+
+    @property
+    def said(self) -> str:
+        """Both, as one clause."""
+        return "; ".join(filter(None, (self.why, self.advice)))
+
+
+def in_words(evidence: Evidence, verdict: Verdict, why_open: Because | None = None) -> Verdict:
+    """Return the verdict with its reason: bound, speed-ups, why a strategy is advised or none is, and what that costs.
+
+    ``verdict`` need not have its cautions yet. ``why_open`` is used if no strategy is advised; if it is ``None``, a
+    general phrase is.
+    """
+    used = numbers.percent(evidence.serial.utilization.value)
+    gave = ", ".join(_gave(strategy, part, evidence) for strategy, part in _parts(evidence))
+    found = _why(evidence, verdict) or why_open or Because(why="the evidence does not decide")
+    costs = [clause for strategy in evidence.strategies for clause in strategy.costs_text(evidence, verdict)]
+    advice = "; ".join([*filter(None, [found.advice]), *costs])
+    clauses = "; ".join(filter(None, [gave, found.why, advice]))
+    reason = f"{_BOUNDS[verdict.bound]} ({used} of one core): {clauses}"
+    return replace(verdict, reason=reason, why=found.why, advice=advice)
+
+
+def _parts(evidence: Evidence) -> Iterable[tuple[Strategy, StrategyResult]]:
+    """Pair the strategies that were asked for with their results."""
+    pairs = [(strategy, evidence.results[strategy.name]) for strategy in evidence.strategies]
+    return [(strategy, part) for strategy, part in pairs if part.error != NOT_ASKED]
+
+
+def _gave(strategy: Strategy, part: StrategyResult, evidence: Evidence) -> str:
+    if part.speedup is not None:
+        return strategy.gain_text(evidence.measurement.workers, part.speedup.value)
+    return f"{strategy.name} {'not tried' if part.outcome is Outcome.SKIPPED else part.outcome}"
+
+
+# Why a strategy is the advice
+
+
+def _why(evidence: Evidence, verdict: Verdict) -> Because | None:
+    if verdict.strategy == SERIAL:
+        return why_serial(evidence, verdict.gil)
+    advised = next((one for one in evidence.strategies if one.name == verdict.strategy), None)
+    if advised is None:
+        return None
+    why = advised.why_advised(evidence, verdict.bound, verdict.gil)
+    return Because(why=f"{why}{_although_slower(evidence, advised)}")
+
+
+def _although_slower(evidence: Evidence, advised: Strategy) -> str:
+    """Tell the rule of 15 % where it decides: another strategy has a higher speed-up than the one that is advised."""
+    pools = {one: part.pool_speedup for one, part in _parts(evidence) if part.pool_speedup is not None}
+    chosen = pools.get(advised)
+    if chosen is None:
+        return ""
+    gains = {one: min(pool.value, evidence.at_once(one.name)) for one, pool in pools.items()}
+    faster = [one for one, gain in gains.items() if gain > gains[advised] * WORTH_A_WORD]
+    better = max(faster, key=lambda one: pools[one].value, default=None)
+    within = f"{(CLOSE - 1) * 100:.0f} %"
+    return "" if better is None else f"; {better.name} cost more and are less than {within} faster"
+
+
+def why_serial(evidence: Evidence, gil: Gil) -> Because:
+    """Format why no parallel strategy is worth it."""
+    if all_break(evidence):
+        return Because(why=f"nothing else works: {_ends(evidence)}")
+    call_s, extra = evidence.serial.call_s.value, evidence.serial.extra_cores
+    costs = [cost.task_s for strategy in evidence.strategies if (cost := evidence.costs_s(strategy)) is not None]
+    if costs and (call_s / min(costs) < WORTH_IT or _dispatch_decides(evidence)):
+        return _too_short(evidence)
+    if extra is not None and extra > EXTRA_CORES:
+        return Because(why=own_threads(extra))
+    tried = [strategy for strategy, part in _parts(evidence) if part.speedup is not None]
+    if gil is Gil.HELD and tried and all(one.one_process and not one.one_thread for one in tried):
+        return Because(why=f"the GIL serialises {_listed(one.name for one in tried)}, and nothing else could be tried")
+    return Because(why=f"no pool reaches {numbers.about(WORTH_IT)}, the least that is worth its effort")
+
+
+def all_break(evidence: Evidence) -> bool:
+    """Return whether every strategy that was asked for was tried, and failed, hung or crashed."""
+    parts = [part for _, part in _parts(evidence)]
+    return bool(parts) and all(part.broken for part in parts)
+
+
+def _ends(evidence: Evidence) -> str:
+    """Say how each strategy ended: ``threads hung: no answer, processes crashed: no reason known``."""
+    return ", ".join(
+        f"{strategy.name} {part.outcome}: {summary(part.error or 'no reason known')}"
+        for strategy, part in _parts(evidence)
+    )
+
+
+def own_threads(extra: float) -> str:
+    """Say how many cores a call keeps busy by threads of its own, beside the first."""
+    if extra < WHOLE_CORE:
+        return f"its own threads already keep {numbers.percent(extra)} of a second core busy"
+    return f"its own threads already keep {1 + extra:.2g} cores busy"
+
+
+def _dispatch_decides(evidence: Evidence) -> bool:
+    """Tell whether bare calls gain in parallel, and would in an executor if dispatching them cost nothing."""
+    if evidence.measurement.transfer is not None:
+        return False
+    return any(part.speedup is not None and part.speedup.low >= WORTH_IT for _, part in _parts(evidence))
+
+
+def _too_short(evidence: Evidence) -> Because:
+    """Compare a short call with its dispatch, and say how many calls a task needs where larger tasks may gain."""
+    costs = _dispatch_s(evidence)
+    gaining = {
+        strategy: costs[strategy]
+        for strategy, part in _parts(evidence)
+        if strategy in costs and part.speedup is not None and part.speedup.high >= WORTH_IT
+    }
+    why = _dispatch_costs(gaining or costs)
+    if not gaining:
+        return Because(why=f"{why}; larger tasks would not help, since {_no_gain(evidence)}", advice="keep it serial")
+    fewest = numbers.calls(max(gaining.values()) * WORTH_DISPATCHING / evidence.serial.call_s.value)
+    return Because(why=why, advice=f"keep it serial, or put {fewest} into a task")
+
+
+def _dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
+    """Return what dispatching a call costs, where known: in a pool as surveyed, in a named executor as measured."""
+    known = {
+        strategy: evidence.results[strategy.name].dispatch_s_per_call
+        if strategy.through_executor
+        else dispatch.dispatch_s(evidence.costs_s(strategy))
+        for strategy in evidence.strategies
+    }
+    return {strategy: cost for strategy, cost in known.items() if cost is not None}
+
+
+def _dispatch_costs(costs: dict[Strategy, float]) -> str:
+    """Say what it takes to dispatch a call: ``dispatching a call takes 10 µs to threads, 380 µs to processes``."""
+    if len(costs) == 1:
+        return f"dispatching a call takes {numbers.seconds(*costs.values())}"
+    each = ", ".join(f"{numbers.seconds(cost)} to {strategy.name}" for strategy, cost in costs.items())
+    return f"dispatching a call takes {each}"
+
+
+def _no_gain(evidence: Evidence) -> str:
+    """Say of each strategy why bare calls, whatever an executor costs, gain nothing in it."""
+    words = {Outcome.SKIPPED: "cannot be used", Outcome.OK: "were not measured"}
+    return _listed(
+        strategy.gain_text(evidence.measurement.workers, part.speedup.value)
+        if part.speedup is not None
+        else f"{strategy.name} {words.get(part.outcome, str(part.outcome))}"
+        for strategy, part in _parts(evidence)
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Join words as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+# Why nothing is advised
+
+
+def straddles(evidence: Evidence) -> Because:
+    """Say what each executor would give, and what would settle between the answers that these intervals allow."""
+    return Because(why=_in_pools(evidence), advice=settling.remedy(evidence))
+
+
+def _in_pools(evidence: Evidence) -> str:
+    """Say what a pool gives, and whether it is worth it for certain: ``a pool pays: threads 1.4x to 1.8x``."""
+    pools = {one: part.pool_speedup for one, part in _parts(evidence) if part.pool_speedup is not None}
+    if not pools:
+        return "no pool's speed-up is known"
+    pays = any(pool.low >= WORTH_IT for pool in pools.values())
+    spans = [f"{strategy.name} {span(pool, int(evidence.at_once(strategy.name)))}" for strategy, pool in pools.items()]
+    untried = [f"{one.name} not tried" for one in evidence.strategies if one.name in evidence.measurement.no_time_for]
+    return f"{'a pool pays' if pays else 'in a pool'}: {', '.join([*spans, *untried])}"
+
+
+def span(pool: Estimate, workers: int) -> str:
+    """Format the interval of a speed-up in plain words: ``1.2x to 1.8x``; N workers cannot do more than N times."""
+    low, high = (numbers.times(min(end, float(workers))) for end in (pool.low, pool.high))
+    return low if low == high else f"{low} to {high}"
+
+
+def dispatch_unknown(evidence: Evidence) -> Because:
+    """Say that a call is about as short as its dispatch, whose cost is not known well enough to decide."""
+    costs = _dispatch_costs(_dispatch_s(evidence))
+    why = f"{_in_pools(evidence)}; {costs}, which decides and is known only roughly"
+    return Because(why=why, advice="put several calls into each task")
+
+
+def held_back_by_quota(evidence: Evidence) -> Because:
+    """Say that a CPU quota hides what computing in parallel would gain."""
+    share = numbers.percent(evidence.measurement.throttled_share)
+    why = f"a CPU quota stopped the probe for {share} of its time, so computing in parallel looks slower than it is"
+    return Because(why=why, advice="raise the quota")
+
+
+def nothing_to_compare(evidence: Evidence) -> Because:
+    """Say why no parallel strategy could be compared with serial calls."""
+    return Because(why=f"nothing to compare serial calls with ({_ends(evidence) or 'no other strategy exists'})")
+
+
+def too_few_rounds(evidence: Evidence) -> Because:
+    """Say that timings vary too much to decide after the rounds that were made."""
+    rounds = numbers.count(evidence.serial.rounds or 0, "round")
+    why = f"timings vary too much to decide after {rounds} (busy machine, or calls that differ)"
+    return Because(why=why, advice=_more_time(evidence))
+
+
+def too_fast(evidence: Evidence) -> Because:
+    """Say that workers gained more than their number allows, so the serial calls must have been disturbed."""
+    workers = evidence.measurement.workers
+    why = f"the serial calls were slowed down: {workers} workers seem to do more than {workers} times their work"
+    return Because(why=why, advice=_more_time(evidence))
+
+
+def _more_time(evidence: Evidence) -> str:
+    late = evidence.measurement.out_of_time
+    return late if late is not None else "a longer max_time or a quieter machine may settle it"
+
+
+def ceiling_beaten(evidence: Evidence, strategy: Strategy) -> Because:
+    """Say that a strategy's speed-up contradicts the measured GIL-held share."""
+    held, part = evidence.gil.held_fraction, evidence.results[strategy.name]
+    share = numbers.percent(None if held is None else held.value)
+    return Because(
+        why=f"the measurements contradict each other: the GIL was held for {share} of the time, yet {strategy.name} "
+        f"gave {numbers.speedup(part.speedup)}",
+        advice=_more_time(evidence),
+    )
+
+
+def machine_too_small(evidence: Evidence, scaling: Estimate) -> Because:
+    """Say that this machine, with this ``scaling`` of a loop, cannot show whether parallel computing helps."""
+    cpus = numbers.count(evidence.machine.cpus, "usable CPU")
+    workers = numbers.count(evidence.measurement.workers, "process", "processes")
+    return Because(
+        why=f"this machine cannot show it: with {cpus} it gave a plain Python loop only {numbers.times(scaling.value)} "
+        f"in {workers}",
+        advice="try on a machine with two idle CPUs or more",
+    )

@@ -1,0 +1,186 @@
+"""Decide whether the calls that were timed are the call that was meant: each call may change its arguments.
+
+A call that empties a list, sorts it in place or normalises a configuration leaves nothing to do for later calls with
+the same objects. If arguments have changed, calls with copies of the first call's arguments are timed beside calls with
+the changed ones: only a difference between these is evidence, since a slow first call alone may import or connect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.error_text import summary
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.results import Caution, EventLoop, GilResult
+from pytest_gilprobe.model.words import SERIAL
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.call_readings import ArgumentsReading
+    from pytest_gilprobe.model.readings import Evidence, Measurement
+
+CHANGES = "changes-arguments"
+"""Slug of the caution that calls change their arguments, so that later calls are not like the first."""
+FRESH = "fresh-fixtures"
+"""Slug of the caution that each call got fixtures of its own, since calls with the same ones fail."""
+KEEPS_PACE = "shared-arguments"
+"""Slug of the caution that calls change their arguments, but take the same time nevertheless."""
+APART = 1.5
+"""Each call with copies must take this many times as long as most calls with changed arguments, or the reverse."""
+ENOUGH = 3
+"""Trials from which `APART` is enough; with fewer, the times must differ by `FAR_APART`."""
+FAR_APART = 3.0
+"""Factor by which two single calls must differ: noise seldom makes one call three times as long as another."""
+ONE_DISTURBED_FROM = 5
+"""Number of calls from which the longest of the faster kind does not count: a busy machine may stop any single call."""
+HALF_DISTURBED_FROM = 15
+"""Number of calls from which the longer half of the faster kind does not count. If both kinds are alike, chance puts
+the faster 8 of 15 calls below all of 15 others once in 909 times, the faster 10 of 20 below 20 once in 4,588."""
+LEAST_S = 2e-6
+"""Least difference in seconds that counts: a call's first run after something else may take 1 to 2 µs longer."""
+USED_UP = 10.0
+"""A call that may use up an iterator must have taken this many times as long at first, here and in the test's run."""
+USED_UP_S = 0.001
+"""Least difference in seconds between these."""
+COLD = 3.0
+"""A first call that takes at least this many times as long as later calls is reported."""
+COLD_S = 0.001
+"""A first call is reported only if it takes at least this many seconds longer than later calls."""
+REMEDY = "gilprobe.fresh(func, make) gives each call new arguments"
+REMEDY_FOR_FIXTURES = "@pytest.mark.gilprobe(fresh=True) makes its fixtures anew for each call"
+REMEDY_FOR_AWAITED = "let the coroutine function make its own arguments"
+REMEDY_FOR_FRESH = "let make() return new objects each time"
+OF_FIXTURE = "fixture "
+"""What the name of an argument begins with if it is the value of a fixture."""
+
+
+def differs(seen: Measurement) -> bool:
+    """Return whether later calls take another time than the first, because of what calls did to their arguments."""
+    found = seen.arguments
+    if found is None or not found.used_s:
+        return False
+    if not found.fresh_s:
+        return _used_up(seen, found)
+    factor = APART if min(len(found.fresh_s), len(found.used_s)) >= ENOUGH else FAR_APART
+    return any(
+        min(slow) >= _undisturbed(fast) * factor and min(slow) - _undisturbed(fast) >= LEAST_S
+        for slow, fast in ((found.fresh_s, found.used_s), (found.used_s, found.fresh_s))
+    )
+
+
+def _undisturbed(times: tuple[float, ...]) -> float:
+    """Return the longest of these times that is taken to be the call's own."""
+    ordered = sorted(times)
+    if len(times) >= HALF_DISTURBED_FROM:
+        return ordered[(len(ordered) - 1) // 2]
+    return ordered[-2 if len(times) >= ONE_DISTURBED_FROM else -1]
+
+
+def _used_up(seen: Measurement, found: ArgumentsReading) -> bool:
+    """Return whether calls seem to have used up an iterator that cannot be compared: nothing else explains it."""
+    if not found.iterators or found.imported or seen.first_call_s is None or seen.normal_call_s is None:
+        return False
+    later_s, first_s = max(found.used_s), min(seen.first_call_s, seen.normal_call_s)
+    return first_s >= later_s * USED_UP and first_s - later_s >= USED_UP_S
+
+
+def why_no_verdict(seen: Measurement) -> str:
+    """Format why there is no verdict, for a measurement of calls that differ from the call that was meant."""
+    found = seen.arguments
+    later = numbers.seconds(min(found.used_s)) if found is not None and found.used_s else "another time"
+    if found is None or not found.fresh_s:
+        what = ", ".join(found.iterators) if found is not None else "an argument"
+        first = numbers.seconds(seen.first_call_s)
+        return f"no verdict: the first call, which took {first}, seems to use up {what}; later calls take {later}"
+    fresh = numbers.seconds(min(found.fresh_s))
+    return (
+        f"no verdict: a call takes {fresh}, but changes {_listed(found)}, and takes {later} when it is made again "
+        "with that"
+    )
+
+
+def remedy(seen: Measurement) -> str:
+    """Name what gives each call arguments as they were before the first one."""
+    found = seen.arguments
+    if seen.awaited:
+        return REMEDY_FOR_AWAITED
+    if seen.fresh:
+        return REMEDY_FOR_FRESH
+    fixtures = found is not None and found.changed and all(name.startswith(OF_FIXTURE) for name in found.changed)
+    return REMEDY_FOR_FIXTURES if fixtures else REMEDY
+
+
+def why_not_again(seen: Measurement) -> str:
+    """Say, where a call failed when it was repeated, that it may be for its changed arguments; empty if they did not.
+
+    For the end of a sentence.
+    """
+    found = seen.arguments
+    if found is None or not found.changed:
+        return ""
+    return f"\n(The first call changed {_listed(found)}; {remedy(seen)}.)"
+
+
+def cautions(evidence: Evidence) -> tuple[Caution, ...]:
+    """Return the caution that calls change their arguments, if they do, with or without a difference to their time."""
+    found = evidence.measurement.arguments
+    if (because := evidence.measurement.fresh_because) is not None:
+        said = f"called again with the same fixtures, it fails ({summary(because)}): each call got fixtures of its own"
+        return (Caution(slug=FRESH, message=said),)
+    if found is None:
+        return ()
+    if differs(evidence.measurement):
+        said = f"its first call leaves later ones other work; {remedy(evidence.measurement)}"
+        return (Caution(slug=CHANGES, message=said),)
+    together = any(one.one_process and evidence.results[one.name].speedup is not None for one in evidence.strategies)
+    if found.changed and found.fresh_s and together:
+        said = (
+            f"its calls change {_listed(found)}, which threads share; the verdict holds, since a call with a new copy "
+        )
+        return (Caution(slug=KEEPS_PACE, message=f"{said}takes about as long"),)
+    return ()
+
+
+def as_measured(evidence: Evidence) -> Evidence:
+    """Take out of evidence what says nothing of the call that was meant, where later calls differ from it.
+
+    What is left is the time of a call with new copies of its arguments.
+    """
+    found = evidence.measurement.arguments
+    if found is None or not differs(evidence.measurement):
+        return evidence
+    times = found.fresh_s or tuple(filter(None, (evidence.measurement.first_call_s,)))
+    call_s = Estimate(value=median(times), low=min(times), high=max(times))
+    unknown = replace(evidence.serial.utilization, low=0.0, high=1.0)
+    serial = replace(evidence.serial, wall_s_per_call=call_s, cpu_utilization=unknown)
+    loop = None if evidence.event_loop is None else EventLoop(why_unknown="later calls have other work than the first")
+    return replace(evidence, results={**evidence.results, SERIAL: serial}, gil=GilResult(), event_loop=loop)
+
+
+def slow_first(evidence: Evidence) -> Iterator[str]:
+    """Yield that the first call took much longer than later ones, unless those are known to have other work."""
+    first_s, later_s = evidence.serial.first_call_s, evidence.serial.call_s.value
+    if first_s is None or differs(evidence.measurement):
+        return
+    if first_s >= later_s * COLD and first_s - later_s >= COLD_S:
+        yield (
+            f"the first call took {numbers.seconds(first_s)}, later ones {numbers.seconds(later_s)}: each new process "
+            f"pays that once{_not_compared(evidence.measurement)}"
+        )
+
+
+def _not_compared(seen: Measurement) -> str:
+    """Say that a slow first call may have changed an argument that could not be compared; empty if all were."""
+    found = seen.arguments
+    if found is None or not found.unknown:
+        return ""
+    name, why = next(iter(found.unknown.items()))
+    return f", unless that call changed {name}, which could not be compared ({why})"
+
+
+def _listed(found: ArgumentsReading) -> str:
+    *others, last = found.changed
+    return f"{', '.join(others)} and {last}" if others else last

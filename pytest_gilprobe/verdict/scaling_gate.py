@@ -1,0 +1,109 @@
+"""The gate on how far throughput grows with the number of workers: it fails only on what the curves exclude."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.verdict import margins
+from pytest_gilprobe.verdict.gating import Failure, Gating, unchecked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilprobe.model.results import WorkloadResult
+    from pytest_gilprobe.model.scaling import Scaling, ScalingPoint
+    from pytest_gilprobe.model.settings import Expectation
+
+GROWTH = 1.10
+"""Factor by which each doubling of the workers must raise the throughput, by the contract of ``scales_to``."""
+
+
+class _Stop(NamedTuple):
+    """Where one strategy's throughput stops growing, and what shows it."""
+
+    workers: int
+    evidence: str
+
+
+def check(expectation: Expectation, result: WorkloadResult) -> Gating:
+    """Compare a workload's curves with ``scales_to``; one strategy that may scale so far is enough.
+
+    The test fails if each curve of an expected strategy (without ``expect``, each curve) certainly stops growing
+    earlier, or its calls fail earlier. What the curves leave open passes, with a caution.
+    """
+    wanted = expectation.scales_to
+    if wanted is None or result.serial is None:
+        return Gating()
+    curves = {
+        name: curve
+        for name, curve in (result.scaling or {}).items()
+        if not expectation.strategies or name in expectation.strategies
+    }
+    stops = {name: _stop(name, curve, wanted) for name, curve in curves.items()}
+    certain = [stop for stop in stops.values() if stop is not None]
+    if curves and len(certain) == len(curves):
+        return Gating(failures=(_failure(wanted, stops, result),))
+    if any(_reaches(curve, wanted) for name, curve in curves.items() if stops[name] is None):
+        return Gating()
+    why = next((why for curve in curves.values() if (why := _why_open(curve, wanted))), "there is no curve")
+    return Gating(cautions=(unchecked(f"scales_to={wanted} is not decided, so the test passes: {why}"),))
+
+
+def _stop(name: str, curve: Scaling, wanted: int) -> _Stop | None:
+    """Return where a curve certainly stops growing before ``wanted`` workers; ``None`` if that is not certain."""
+    if curve.open_because is None:
+        for fewer, more in pairwise(_up_to(curve, wanted)):
+            if _most_growth(fewer, more) < GROWTH ** math.log2(more.workers / fewer.workers):
+                rates = f"{fewer.throughput.value:.0f} and {more.throughput.value:.0f} calls a second"
+                return _Stop(fewer.workers, f"{fewer.workers} and {more.workers} {name} give {rates}")
+    if curve.failed_at is not None and curve.failed_at <= wanted:
+        below = [point.workers for point in curve.points if point.workers < curve.failed_at]
+        return _Stop(max(below, default=1), f"with {curve.failed_at} {name} it {curve.outcome}: {curve.error}")
+    return None
+
+
+def _up_to(curve: Scaling, wanted: int) -> list[ScalingPoint]:
+    return [point for point in curve.points if point.workers <= wanted]
+
+
+def _most_growth(fewer: ScalingPoint, more: ScalingPoint) -> float:
+    """Return the largest ratio of two throughputs that a gate's intervals leave."""
+    return margins.widened(more.throughput)[1] / max(margins.widened(fewer.throughput)[0], 1e-300)
+
+
+def _reaches(curve: Scaling, wanted: int) -> bool:
+    """Return whether the throughput is seen to grow as far as wanted."""
+    points = _up_to(curve, wanted)
+    return (
+        curve.open_because is None
+        and bool(points)
+        and points[-1].workers == wanted
+        and all(
+            more.throughput.value >= fewer.throughput.value * GROWTH ** math.log2(more.workers / fewer.workers)
+            for fewer, more in pairwise(points)
+        )
+    )
+
+
+def _why_open(curve: Scaling, wanted: int) -> str | None:
+    if curve.open_because is not None:
+        return curve.open_because
+    points = _up_to(curve, wanted)
+    if not points or points[-1].workers < wanted:
+        return curve.error or f"there was no time to try {wanted} workers"
+    return "the throughput seems to stop growing earlier, but its intervals do not exclude that it grows"
+
+
+def _failure(wanted: int, stops: dict[str, _Stop | None], result: WorkloadResult) -> Failure:
+    known: Iterator[tuple[str, _Stop]] = ((name, stop) for name, stop in stops.items() if stop is not None)
+    name, stop = max(known, key=lambda pair: pair[1].workers)
+    curve = (result.scaling or {})[name]
+    limit = f"; limit: {curve.limit}" if curve.limit else ""
+    return Failure(
+        expected=f"scales_to={wanted}",
+        found=f"throughput that grows up to {stop.workers} {name} only",
+        evidence=f"{stop.evidence}{limit}",
+        remedy=f"remove that limit, or set scales_to={stop.workers}",
+    )

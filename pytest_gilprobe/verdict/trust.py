@@ -1,0 +1,123 @@
+"""Decide when evidence is believed: after how many rounds, on a quiet and on a disturbed machine."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.thresholds import EXTRA_CORES, WORTH_IT
+from pytest_gilprobe.model.words import Bound, Outcome
+from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, children_width, is_quiet, is_unqueued, lanes_s
+from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, scaling_now
+from pytest_gilprobe.verdict import reasons
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import ControlRound, Evidence, Measurement, Round
+
+SCALING_TO_JUDGE = 0.7
+"""Share of an ideal machine's scaling that the control, a fixed pure-Python loop, must reach before *nothing helps* is
+believed of calls that compute."""
+EXPLAINS = 0.5
+"""A GIL held for this share of the time explains why lanes (threads ...) took longer than serial calls."""
+ROUNDS_WHEN_DISTURBED = 3
+"""Rounds that are needed if none of them was quiet: two rounds can be disturbed alike."""
+ROUNDS_TO_BELIEVE = 2
+"""Quiet rounds, each with a quiet control (a fixed pure-Python loop), that are needed to believe that nothing helps: a
+single round may have met a bad moment."""
+ROUNDS_WHEN_SURPRISING = 5
+"""Rounds that are needed for a finding that nothing seen explains, so that one outlier does not decide."""
+FALLS_SHORT = 0.75
+"""Share of what the GIL allows from which lanes (threads ...) of one process need an explanation if they reach less."""
+
+
+def disturbed(evidence: Evidence) -> reasons.Because | None:
+    """Return why the rounds so far are not enough, or ``None`` if they are.
+
+    One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed, and
+    `ROUNDS_WHEN_SURPRISING` if lanes of one process gain far less than the GIL allows. No number of
+    rounds is enough while workers seem to do more than their number allows: then the serial calls were disturbed.
+    """
+    results = evidence.results.items()
+    if any(part.speedup is not None and beyond(part.speedup, evidence.at_once(name)) for name, part in results):
+        return reasons.too_fast(evidence)
+    seen = evidence.measurement.rounds
+    if len(seen) < ROUNDS_WHEN_SURPRISING and _surprising(evidence):
+        return reasons.too_few_rounds(evidence)
+    if len(seen) >= ROUNDS_WHEN_DISTURBED or any(is_quiet(one) and _explained(one, evidence) for one in seen):
+        return None
+    return reasons.too_few_rounds(evidence)
+
+
+def _surprising(evidence: Evidence) -> bool:
+    """Tell whether lanes of one process gain far less than the GIL allows: a lock, shared data, or an outlier."""
+    most = float(evidence.measurement.workers)
+    for strategy in evidence.strategies:
+        part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
+        allowed = most if ceiling is None else min(most, ceiling.low)
+        known = ceiling is not None or evidence.gil.held_fraction is not None
+        several = strategy.one_process and not strategy.one_thread
+        if several and known and part.speedup is not None and part.speedup.value < allowed * FALLS_SHORT:
+            return True
+    return False
+
+
+def _explained(one: Round, evidence: Evidence) -> bool:
+    """Tell whether lanes of one process took what serial calls did, or longer since the GIL was held for long.
+
+    Lanes that are slower for no reason seen may have had the slow ones of calls that are not alike.
+    """
+    alone = max(lanes_s(one.serial))
+    shared = [max(lanes_s(batch)) for batch in one.bare.values() if not batch.apart]
+    if all(longest <= alone * (1 + AGREEMENT) for longest in shared):
+        return True
+    held = evidence.gil.held_fraction
+    return held is not None and held.value >= EXPLAINS
+
+
+def contradicts(evidence: Evidence) -> reasons.Because | None:
+    """Return a message if a strategy beat the ceiling that the GIL sets, else ``None``; disturbed ones are skipped."""
+    for strategy in evidence.strategies:
+        part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
+        quiet = (part.run_queue_share or 0.0) <= QUIET
+        if part.speedup is None or ceiling is None or not quiet:
+            continue
+        if part.speedup.low > max(1.0, ceiling.high) * BEYOND_CEILING:
+            return reasons.ceiling_beaten(evidence, strategy)
+    return None
+
+
+def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
+    """Return whether idle CPUs could make an executor worth it.
+
+    Waiting overlaps on any machine, unless calls wait for child processes that compute. A call that costs less than its
+    dispatch does not gain on any machine.
+    """
+    if bound is Bound.IO and children_width(evidence.measurement.rounds) <= EXTRA_CORES:
+        return False
+    call_s = evidence.serial.call_s.value
+    best_case = [
+        min(evidence.at_once(strategy.name), math.inf if costs is None else call_s / costs.task_s)
+        for strategy, costs in ((one, evidence.costs_s(one)) for one in evidence.strategies)
+        if evidence.results[strategy.name].outcome is Outcome.OK
+    ]
+    return max(best_case, default=0.0) >= WORTH_IT
+
+
+def controls_wanted(measurement: Measurement) -> int:
+    """Return how many controls (runs of a fixed pure-Python loop) are needed to believe that nothing helps."""
+    calm = all(map(is_unqueued, measurement.rounds)) and all(map(_is_calm, measurement.controls))
+    return ROUNDS_TO_BELIEVE if calm else ROUNDS_WHEN_DISTURBED
+
+
+def _is_calm(control: ControlRound) -> bool:
+    return is_quiet(control.as_round())
+
+
+def cannot_tell(evidence: Evidence) -> reasons.Because | None:
+    """Return why *nothing helps* may be the machine's fault; ``None`` if the control loop scaled or did not run."""
+    machine, workers = evidence.machine, evidence.measurement.workers
+    scaling = scaling_now(evidence.measurement, machine)
+    if scaling is None:
+        return None
+    ideal = min(workers, max(machine.cpus, 2))
+    return None if scaling.value >= ideal * SCALING_TO_JUDGE else reasons.machine_too_small(evidence, scaling)

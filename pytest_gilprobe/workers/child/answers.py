@@ -1,0 +1,225 @@
+"""Answer the questions of pytest's process: run a batch of an open test or of the control, measure executors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.observe import interpreter
+from pytest_gilprobe.observe.heartbeat import Heartbeat
+from pytest_gilprobe.workers.child import batch, control, dispatch, extensions, fresh, leftovers, workload
+from pytest_gilprobe.workers.child.argument_watch import ArgumentWatch
+from pytest_gilprobe.workers.child.executor_tasks import ExecutorError
+from pytest_gilprobe.workers.executor_costs import ExecutorStarted, StartExecutor
+from pytest_gilprobe.workers.extension_messages import ExtensionsListed, ListExtensions
+from pytest_gilprobe.workers.naming import Given
+from pytest_gilprobe.workers.protocol import (
+    Answer,
+    ArgumentsCompared,
+    Batch,
+    CompareArguments,
+    Control,
+    Done,
+    Failed,
+    MeasureTransfer,
+    Opened,
+    Prepare,
+    Prepared,
+    Unable,
+    WatchArguments,
+)
+from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.child.workload import Workload
+    from pytest_gilprobe.workers.protocol import MeasureDispatch
+
+
+def strategies_of(config: pytest.Config) -> dict[str, Strategy]:
+    """Return the strategies that the plugins and conftest files of this pytest session register, by name."""
+    found: list[Sequence[Strategy] | Strategy] = config.hook.pytest_gilprobe_strategies(config=config)
+    strategies = (one for some in found for one in (some if isinstance(some, Sequence) else (some,)))
+    return {strategy.name: strategy for strategy in strategies}
+
+
+def answer_of(action: Callable[[], Answer]) -> Answer:
+    """Return the answer of ``action``; if it raises, return `Unable` (the system refused a thread) or `Failed`."""
+    try:
+        return action()
+    except batch.NoThreadError as error:
+        return Unable(error=str(error))
+    except ExecutorError as error:
+        return Failed(error=str(error), outcome=error.outcome)
+    except GilprobeError as error:
+        return Failed(error=str(error))
+    except BaseException as error:  # noqa: BLE001 - the parent must know; pytest.fail and pytest.skip are no Exception
+        return Failed(error=batch.describe(error))
+
+
+def run_control(question: Control) -> Answer:
+    """Run one batch of the control, a fixed pure-Python loop, and return its times."""
+    return answer_of(lambda: Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns)))
+
+
+def measure_dispatch(strategies: Mapping[str, Strategy], question: MeasureDispatch) -> Answer:
+    """Measure the costs of a strategy's executor; return `Failed` if this worker does not know the strategy."""
+    return answer_of(lambda: dispatch.measure(_named(strategies, question.strategy), question))
+
+
+def _named(strategies: Mapping[str, Strategy], name: str) -> Strategy:
+    if name not in strategies:
+        msg = f"a worker process found the strategies {', '.join(strategies) or 'none'}, asked for {name!r}"
+        raise GilprobeError(msg)
+    return strategies[name]
+
+
+def _refusal(strategy: Strategy, work: Workload) -> str | None:
+    try:
+        return strategy.refuses(work)
+    except Exception as error:  # noqa: BLE001 - one strategy's fault is not the others'
+        return f"it could not be asked whether it can be tried: {batch.describe(error)}"
+
+
+class OpenTest:
+    """A test that is set up, with the strategies to call it: answers questions until the test is closed.
+
+    ``spoilt`` is whether a batch has failed, perhaps half-way, so that the worker process should be replaced.
+    """
+
+    def __init__(self, work: Workload, strategies: Mapping[str, Strategy], errors: list[str]) -> None:
+        """Open the test of ``work``; pytest's reports of failures are added to ``errors`` while its calls run."""
+        self._work = work
+        self._strategies = strategies
+        self._errors = errors
+        self._kept: list[Any] = []
+        self._watch: ArgumentWatch | None = None
+        self.spoilt = False
+        self._fresh = work.fresh
+        most_calls = fresh.most_calls(self._fresh) if self._fresh is not None else None
+        self.opened = Opened(
+            refused={name: why for name, one in strategies.items() if (why := _refusal(one, work)) is not None},
+            tracers=interpreter.tracers(),
+            callee=workload.callee(work),
+            given=work.given is not None,
+            most_calls=most_calls,
+            has_fixtures=self._fresh is None and workload.may_be_fresh(work),
+            awaited=work.home is not None,
+            loop_hidden=work.home.hidden() if work.home is not None else None,
+        )
+        self.state = leftovers.state()
+        """The state of this process before the test's calls."""
+        self._use = leftovers.ResourceUse.now()
+
+    def answer(self, question: object) -> Answer:
+        """Return the answer to one question about the open test; `Failed` for any other question."""
+        match question:
+            case Batch() | Stretch():
+                return self._checked(question)
+            case Prepare():
+                return answer_of(lambda: self._prepared(question.calls))
+            case Control():
+                return run_control(question)
+            case WatchArguments() | CompareArguments():
+                return self._of_arguments(question)
+            case _:
+                return answer_of(lambda: self._of_modules_and_data(question))
+
+    def _of_modules_and_data(self, question: object) -> Answer:
+        match question:
+            case MeasureTransfer() | StartExecutor() if self._work.given is not None:
+                return self._of_given(question)
+            case ListExtensions():
+                return ExtensionsListed(files=extensions.listed(forked=question.forked))
+            case _:
+                return Failed(error=f"a test is open, asked for {type(question).__name__}")
+
+    def _of_arguments(self, question: WatchArguments | CompareArguments) -> Answer:
+        watch = self._watch
+        if isinstance(question, WatchArguments) or watch is None:
+            return answer_of(self._watch_arguments)
+        answer = answer_of(lambda: ArgumentsCompared(reading=watch.compare()))
+        self.spoilt = self.spoilt or watch.failed or not isinstance(answer, ArgumentsCompared)
+        return answer
+
+    def _watch_arguments(self) -> Answer:
+        self._watch = ArgumentWatch(self._work)
+        return ArgumentsCompared()
+
+    def close(self) -> tuple[str, ...]:
+        """Undo changes that the test's calls made to this process; return the names of changes that must stay."""
+        if self._fresh is not None:
+            self._fresh.tear_down()
+        for held in self._work.held.values():
+            held.close()
+        return leftovers.restore(self.state)
+
+    def _checked(self, question: Batch | Stretch) -> Answer:
+        """Run a batch or a stretch; it has failed, too, if it left something that spoils readings."""
+        self._kept.clear()
+        answer = answer_of(lambda: self._run(question) if isinstance(question, Batch) else self._stretched(question))
+        if isinstance(answer, Done | Stretched):
+            why = "\n".join(self._errors) or self._use.disturbance()
+            answer = answer if why is None else Failed(error=why)
+        self.spoilt = self.spoilt or isinstance(answer, Failed)
+        return answer
+
+    def _of_given(self, question: MeasureTransfer | StartExecutor) -> Answer:
+        """Answer what can be asked of a function with its arguments only."""
+        if isinstance(question, MeasureTransfer):
+            return self._transfer(_named(self._strategies, question.strategy))
+        _named(self._strategies, question.strategy).start(self._work, question)
+        self._use = leftovers.ResourceUse.now()  # its threads and processes are no leftovers of calls
+        return ExecutorStarted()
+
+    def _stretched(self, question: Stretch) -> Answer:
+        strategy = _named(self._strategies, question.strategy)
+        reading = strategy.stretch(self._work, question) if self._fresh is None else None
+        if reading is None:
+            return Failed(error=f"{question.strategy} cannot run for a set time")
+        return Stretched(reading=reading)
+
+    def _transfer(self, strategy: Strategy) -> Answer:
+        given = self._work.given
+        assert given is not None  # noqa: S101 - asked for a given call only
+        if not isinstance(self._fresh, fresh.FixtureSets):
+            return strategy.measure_transfer(given, self._result())
+        try:
+            call = self._fresh.new()  # the values that the test was set up with are torn down
+            return strategy.measure_transfer(Given(func=call), call())
+        finally:
+            self._fresh.tear_down()
+
+    def _result(self) -> object:
+        return self._kept.pop() if self._kept else self._work.call()
+
+    def _prepared(self, calls: int) -> Answer:
+        if self._fresh is not None:
+            self._fresh.prepare(calls)
+        return Prepared()
+
+    def _run(self, question: Batch) -> Done:
+        """Run a batch; arguments that each call has of its own are made before and given back after."""
+        if self._fresh is None:
+            return self._timed(question)
+        try:
+            self._fresh.prepare(question.calls * question.lanes)
+            return self._timed(question)
+        finally:
+            self._fresh.tear_down()
+
+    def _timed(self, question: Batch) -> Done:
+        work = self._work
+        if question.heartbeat:
+            with Heartbeat() as heartbeat:
+                reading = work.serial(question.calls)
+            return Done(reading=reading, heartbeat=heartbeat.samples())
+        if question.time_blocks:
+            reading, blocks = work.watched(question.calls)
+            return Done(reading=reading, blocks=blocks)
+        if question.keep_result:
+            work = work.keeping(self._kept)
+        return Done(reading=_named(self._strategies, question.strategy).run(work, question))

@@ -1,0 +1,160 @@
+"""Find out whether calls change their arguments, and whether they therefore take another time than the first call."""
+
+from __future__ import annotations
+
+import inspect
+import unittest
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model.call_readings import ArgumentsReading
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers import given_arguments
+from pytest_gilprobe.workers.arguments import Snapshot, modules_imported
+from pytest_gilprobe.workers.child import workload
+from pytest_gilprobe.workers.child.calls import FreshCall
+from pytest_gilprobe.workers.given_arguments import replaced
+from pytest_gilprobe.workers.naming import without_partials
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.workers.child.calls import Call
+    from pytest_gilprobe.workers.child.workload import Workload
+
+LOT = 5
+"""Calls with copies of the first call's arguments that are prepared together, and as many with the arguments as calls
+left them."""
+LOTS = 4
+"""Most lots of calls; more than one is made only while it is open whether the two kinds of calls are alike."""
+TRIALS_S = 0.5
+"""Seconds of such calls after which no more are made."""
+ALIKE = 1.25
+"""The two kinds of calls are alike if their fastest calls differ by less than this factor: what disturbs a call can
+only make it longer."""
+CLEARLY = 3.0
+"""The two kinds of calls differ if each call of one takes this many times as long as each of the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The arguments of a workload's call by name, and how to make its call with others in their place."""
+
+    named: Mapping[str, Any]
+    call_with: Callable[[Mapping[str, Any]], Call]
+
+
+class ArgumentWatch:
+    """Compares the arguments of an open test's call with what they were before its first call."""
+
+    def __init__(self, work: Workload) -> None:
+        """Keep the state of the arguments of ``work`` now."""
+        self._call = work.call
+        self._arguments = arguments_of(work)
+        self._before = Snapshot.of(self._arguments.named if self._arguments is not None else {})
+        self._modules = modules_imported()
+        self.failed = False
+        """Whether a call with copies failed, perhaps half-way."""
+
+    def compare(self) -> ArgumentsReading:
+        """Return which arguments differ now; if any does, how long calls with them and with copies take."""
+        imported = modules_imported() > self._modules
+        changed = self._before.changed()
+        names = self._arguments.named if self._arguments is not None else {}
+        fresh_s: tuple[float, ...] = ()
+        used_s: tuple[float, ...] = ()
+        if changed:
+            try:
+                fresh_s, used_s = self._trials()
+            except BaseException:  # noqa: BLE001 - a copy may not do in the original's place; pytest.fail is no Exception
+                self.failed = True
+        elif self._before.iterators:
+            used_s = (_timed(self._call),)
+        return ArgumentsReading(
+            changed=tuple(_described(name, names[name]) for name in changed),
+            unknown={_described(name, names[name]): why for name, why in self._before.unknown.items()},
+            iterators=tuple(_described(name, names[name]) for name in self._before.iterators),
+            fresh_s=fresh_s,
+            used_s=used_s,
+            imported=imported,
+        )
+
+    def _trials(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Time calls with copies of the arguments as they were, and in turn with copies of them as they are.
+
+        Both are copies, so that neither has what pickling leaves out (caches, connections) nor another order in memory.
+        Only what has grown beyond the limits is not copied again.
+        """
+        assert self._arguments is not None  # noqa: S101 - something changed
+        started_ns, call_with, before = clocks.perf_counter_ns(), self._arguments.call_with, self._before
+        now = Snapshot.of(self._arguments.named)
+        grown = bool(set(now.unknown) - set(before.unknown))
+
+        def used() -> Call:
+            return self._call if grown else call_with(now.copied())
+
+        fresh_s, used_s = [_timed(call_with(before.copied()))], [_timed(used())]
+        wanted = min(LOT - 1, int(TRIALS_S / max(fresh_s[0] + used_s[0], 1e-9))) if before.copies_at_once else 0
+        for _ in range(LOTS):
+            lot = [(call_with(before.copied()), used()) for _ in range(wanted)]  # all copies first: the calls are warm
+            for at, (fresh, again) in enumerate(lot):
+                for times, call in [(fresh_s, fresh), (used_s, again)][:: 1 - at % 2 * 2]:  # each is the first in turn
+                    times.append(_timed(call))
+            left_s = TRIALS_S - (clocks.perf_counter_ns() - started_ns) / 1e9
+            wanted = min(LOT, int(left_s / max(fresh_s[-1] + used_s[-1], 1e-9))) if before.copies_at_once else 0
+            if wanted < LOT or _settled(fresh_s, used_s):
+                break
+        return tuple(fresh_s), tuple(used_s)
+
+
+def _settled(some_s: list[float], others_s: list[float]) -> bool:
+    """Return whether these calls are alike, or differ beyond doubt, so that more of them would tell nothing new."""
+    faster, slower = sorted((some_s, others_s), key=min)
+    return min(slower) < min(faster) * ALIKE or min(slower) >= max(faster) * CLEARLY
+
+
+def _timed(call: Call) -> float:
+    if isinstance(call, FreshCall):
+        (call,) = call.taken(1)
+    started_ns = clocks.perf_counter_ns()
+    call()
+    return (clocks.perf_counter_ns() - started_ns) / 1e9
+
+
+def _described(name: str, value: object) -> str:
+    kind = type(value).__qualname__
+    article = "an" if kind[0].lower() in "aeiou" else "a"
+    return f"{name} ({article} {kind})"
+
+
+# Arguments by name
+
+
+def arguments_of(work: Workload) -> Arguments | None:
+    """Return the arguments of a workload's call; ``None`` where its call cannot be made with others.
+
+    They are what the test passes to the `gilprobe` fixture, with the object of a bound method and the variables that a
+    nested function takes from around it; else the values of the test's fixtures, with the test's instance.
+    """
+    if work.given is not None:
+        given = without_partials(work.given)
+        home = work.home
+
+        def given_with(values: Mapping[str, Any]) -> Call:
+            call = replaced(given, values).call
+            return call if home is None else lambda: home.run(call)
+
+        return Arguments(named=given_arguments.named(given), call_with=given_with)
+    item = work.item
+    if isinstance(work.call, FreshCall):
+        return None  # its fixtures are made anew for each call
+    if work.coroutine is not None or isinstance(item.instance, unittest.TestCase):
+        return None
+    passed = {f"fixture {name}": value for name, value in workload.arguments(item).items()}
+    own = {"self": item.instance} if item.instance is not None and inspect.ismethod(item.obj) else {}
+
+    def call_with(values: Mapping[str, Any]) -> Call:
+        function = item.obj.__func__.__get__(values["self"]) if own else item.obj
+        fixtures = {name.removeprefix("fixture "): value for name, value in values.items() if name != "self"}
+        return lambda: function(**fixtures)
+
+    return Arguments(named={**passed, **own}, call_with=call_with)

@@ -1,0 +1,291 @@
+"""Run and time one batch of calls, serially or in threads: the only code whose own speed matters.
+
+Why the readings can be trusted:
+
+* The loop is ``for call in repeat(call, calls): call()`` in a function of its own: no counter, no attribute look-up and
+  no test inside (``benchmarks/loop_overhead.py``). New arguments are all made before the first clock is read.
+* The wall clock is read just inside the CPU clock, so CPU time never misses work that the wall time includes. The
+  run-queue clock is read outside both, because its system call releases the GIL.
+* Threads are started, and wait, before the first clock is read. Each waits for its own event and not at a barrier, so
+  a thread that ends early, whatever exception it raised, never leaves the others waiting.
+* Threads, and worker processes, begin at a moment that all of them know in advance, and sleep until then. If one
+  thread woke the others, it might lose its CPU to the first of them, and the second would start when the first is done.
+* Lanes sleep until then on a CPU each. Beside other programs they would often wake up on the same one and take turns.
+* Whatever a call raises, `SystemExit` and `KeyboardInterrupt` included, is caught in its thread and reported.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.model.readings import LaneReading, WorkerReading
+from pytest_gilprobe.observe import clocks, interpreter, machine
+from pytest_gilprobe.observe.affinity import StartingCpu
+from pytest_gilprobe.workers.child.calls import Call, in_advance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LaneContext = AbstractContextManager[Call]
+"""Context manager that prepares the call of one lane (one thread), such as its event loop, and cleans up at the end."""
+
+_perf_counter_ns = clocks.perf_counter_ns
+_thread_time_ns = clocks.thread_time_ns
+_Event = threading.Event
+
+HEAD_START_NS = 2_000_000
+"""Time between telling threads to begin and their begin: enough to wake all of them, little beside a batch of 50 ms."""
+LONGEST_TRACEBACK = 20_000
+"""Greatest number of characters of a traceback that are sent to the parent; the middle of a longer one is left out."""
+
+
+class WorkloadError(GilprobeError):
+    """Raised if the workload raised in a batch; the text contains the traceback of every thread that failed."""
+
+
+class NoThreadError(GilprobeError):
+    """Raised if the system refuses to start a thread; the workload is not to blame."""
+
+
+def _loop(calls: Iterable[Call]) -> tuple[int, int, int]:
+    """Make the calls; return start, end and CPU time in nanoseconds."""
+    cpu = _thread_time_ns()
+    start = _perf_counter_ns()
+    for call in calls:
+        call()
+    end = _perf_counter_ns()
+    return start, end, _thread_time_ns() - cpu
+
+
+def timed(
+    ready: Iterable[Call],
+    calls: int,
+    begin_ns: int = 0,
+    queueing: Queueing | None = None,
+    cpu: StartingCpu | None = None,
+) -> LaneReading:
+    """Make the ``calls`` calls in ``ready`` in this thread and return its clocks; exceptions of a call propagate.
+
+    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or immediately if that moment is past. If this thread
+    sleeps until then and wakes up late, the delay counts as wall time, and as run-queue time if it waited for a core.
+    If the moment was past, the delay counts only if ``queueing`` is passed, which this thread must have created before
+    it was told to begin; ``None`` makes a new one. ``queueing`` is closed in any case. The thread sleeps on ``cpu``, if
+    given, which is released before the first call.
+    """
+    since_begin = begin_ns > 0 and queueing is not None
+    queueing = queueing or Queueing()
+    try:
+        ahead_ns = begin_ns - _perf_counter_ns()
+        if ahead_ns > 0:
+            sleep_on(cpu, ahead_ns / 1e9)
+            since_begin = True
+        before = clocks.context_switches()
+        start, end, cpu_ns = _loop(ready)
+        after = clocks.context_switches()
+        queued = queueing.until_ns(end, since_ns=None if since_begin else start)
+        cpus = cpu.until_now() if cpu is not None and ahead_ns > 0 else ()
+    finally:
+        queueing.close()
+    return LaneReading(
+        calls=calls,
+        start_ns=begin_ns if since_begin else start,
+        end_ns=end,
+        cpu_ns=cpu_ns,
+        run_queue_ns=queued,
+        waits=None if before is None or after is None else after[0] - before[0],
+        preemptions=None if before is None or after is None else after[1] - before[1],
+        cpus=cpus,
+    )
+
+
+def sleep_on(cpu: StartingCpu | None, seconds: float) -> None:
+    """Sleep on a CPU of this thread's own, which is released afterwards; on any CPU if ``cpu`` is ``None``."""
+    if cpu is None:
+        clocks.sleep(seconds)
+        return
+    cpu.hold()
+    try:
+        clocks.sleep(seconds)
+    finally:
+        cpu.release()
+
+
+class Queueing:
+    """Measure how long a thread has been in the run queue, waiting for a core, since it created this object."""
+
+    def __init__(self) -> None:
+        """Read the run-queue clock of the thread that creates this object."""
+        self._clock = clocks.RunQueueClock()
+        self._before = self._clock.read_ns()
+        self._since_ns = _perf_counter_ns()
+
+    def until_ns(self, end_ns: int, *, since_ns: int | None = None) -> int | None:
+        """Return the nanoseconds in the run queue until ``end_ns``, a moment just past; None if not reported.
+
+        The time is counted from ``since_ns``, a moment soon after this object was created; None means the creation.
+        The run-queue clock cannot be read at exactly these two moments: it is read just before ``since_ns`` and just
+        after ``end_ns``. If one of these two gaps is long, the thread most likely waited in the run queue for all of
+        it, so the whole gap is subtracted.
+        """
+        asked_ns = _perf_counter_ns()
+        now = self._clock.read_ns()
+        if now is None or self._before is None:
+            return None
+        before = 0 if since_ns is None else max(0, since_ns - self._since_ns)
+        return max(0, now - self._before - before - max(0, asked_ns - end_ns))
+
+    def close(self) -> None:
+        """Close the file from which the run-queue clock is read."""
+        self._clock.close()
+
+
+def run_serial(call: Call, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
+    """Wait until `time.perf_counter_ns` reaches ``begin_ns`` (0: do not wait), then run one batch in this thread.
+
+    A thread that waits does so on a CPU chosen by the number of its ``lane``, so that lanes begin on different CPUs.
+    Raises `WorkloadError` if a call raises anything.
+    """
+    try:
+        ready = in_advance(call, calls)
+        machine.reset_peak_rss()
+        usage = Usage()
+        reading = timed(ready, calls, begin_ns, cpu=StartingCpu(lane) if begin_ns else None)
+        return usage.reading((reading,), in_this_thread_ns=reading.cpu_ns)
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
+        raise WorkloadError(describe(error)) from None
+
+
+def run_threads(lanes: Sequence[LaneContext], calls: int) -> WorkerReading:
+    """Run one batch with ``calls`` calls in each lane; every lane is a new thread, and all begin together.
+
+    Each lane's context is entered and left in the lane's thread, outside the timed part. Raises `WorkloadError` if a
+    call raises, and `NoThreadError` if the system refuses a thread: threads already started are then left waiting.
+    """
+    machine.reset_peak_rss()
+    threads = [_BatchThread(number, lane, calls) for number, lane in enumerate(lanes)]
+    start_lanes(threads)
+    usage = Usage()
+    begin_ns = _perf_counter_ns() + HEAD_START_NS
+    for thread in threads:
+        thread.begin(begin_ns)
+    end_lanes(threads)
+    return usage.reading(tuple(thread.reading for thread in threads if thread.reading is not None))
+
+
+class LaneThread(threading.Thread):
+    """A thread that prepares one lane and sets ``ready``, waits until it is told to begin, and keeps its ``error``."""
+
+    def __init__(self) -> None:
+        """Prepare the thread; it does not keep the process alive."""
+        super().__init__(name="gilprobe-lane", daemon=True)
+        self.ready = _Event()
+        self.error: str | None = None
+
+
+def start_lanes(threads: Sequence[LaneThread]) -> None:
+    """Start threads and wait until all are ready to begin, or have failed.
+
+    Raises `NoThreadError` if the system refuses a thread: threads already started are then left waiting.
+    """
+    for number, thread in enumerate(threads, 1):
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:  # `threading` has no exception of its own for it
+            msg = f"the system refused thread {number} of {len(threads)}: {error}"
+            raise NoThreadError(msg) from None
+    for thread in threads:
+        thread.ready.wait()
+
+
+def end_lanes(threads: Sequence[LaneThread]) -> None:
+    """Wait until all threads have ended. Raises `WorkloadError` with the error of each thread that failed."""
+    for thread in threads:
+        thread.join()
+    errors = [f"in thread {at}: {thread.error}" for at, thread in enumerate(threads, 1) if thread.error is not None]
+    if errors:
+        raise WorkloadError("\n".join(errors))
+
+
+class _BatchThread(LaneThread):
+    """A thread that prepares one lane, then waits until it is told when to begin."""
+
+    def __init__(self, number: int, lane: LaneContext, calls: int) -> None:
+        super().__init__()
+        self._number = number
+        self._lane = lane
+        self._calls = calls
+        self._begin_ns = 0
+        self._go = _Event()
+        self.reading: LaneReading | None = None
+
+    def begin(self, begin_ns: int) -> None:
+        self._begin_ns = begin_ns
+        self._go.set()
+
+    def run(self) -> None:
+        try:
+            with self._lane as call:
+                ready = in_advance(call, self._calls)
+                queueing = Queueing()
+                self.ready.set()
+                self._go.wait()
+                self.reading = timed(ready, self._calls, self._begin_ns, queueing, StartingCpu(self._number))
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
+            self.error = describe(error)
+        finally:
+            self.ready.set()
+
+
+class Usage:
+    """What the whole process, its children and all CPUs use from now on."""
+
+    def __init__(self) -> None:
+        """Read the clocks at the start of a batch."""
+        self._thread_ns = _thread_time_ns()
+        self._before_ns = _used_ns()
+        self._page_faults = machine.page_faults()
+
+    def reading(self, lanes: tuple[LaneReading, ...], in_this_thread_ns: int = 0) -> WorkerReading:
+        """Return the reading of a batch that has just ended.
+
+        What this thread has computed since the beginning, but for ``in_this_thread_ns`` of the calls, is the reading of
+        clocks, which is left out of the process's time: it is much beside calls of a few microseconds.
+        """
+        beside_ns = max(0, _thread_time_ns() - self._thread_ns - in_this_thread_ns)
+        page_faults = machine.page_faults()
+        own, children, cpus, idle = (now - then for now, then in zip(_used_ns(), self._before_ns, strict=True))
+        return WorkerReading(
+            lanes=lanes,
+            process_cpu_ns=max(0, own - beside_ns),
+            children_cpu_ns=children,
+            cpus_ns=max(0, cpus),
+            cpus_idle_ns=max(0, idle),
+            peak_rss_bytes=machine.peak_rss_bytes(),
+            gil_enabled=interpreter.gil_enabled(),
+            page_faults=None if page_faults is None else page_faults - (self._page_faults or 0),
+        )
+
+
+def _used_ns() -> tuple[int, int, int, int]:
+    """Return CPU times so far: of this process, of its ended children, of all CPUs, and how long those were idle."""
+    return clocks.process_time_ns(), clocks.children_time_ns(), *machine.cpus_time_ns()
+
+
+def describe(error: BaseException) -> str:
+    """Format an exception with its traceback, without this package's leading frames, even if ``__str__`` raises."""
+    try:
+        shown = error.__traceback__
+        while shown is not None and shown.tb_frame.f_globals.get("__name__", "").startswith("pytest_gilprobe."):
+            shown = shown.tb_next
+        text = "".join(traceback.format_exception(type(error), error, shown)).rstrip()
+    except BaseException as other:  # noqa: BLE001 - a hostile exception must not hide that there was one
+        text = f"{type(error).__name__} (its text could not be had: {type(other).__name__})"
+    if len(text) > LONGEST_TRACEBACK:
+        half = LONGEST_TRACEBACK // 2
+        text = f"{text[:half]}\n[... {len(text) - LONGEST_TRACEBACK} characters left out ...]\n{text[-half:]}"
+    return text

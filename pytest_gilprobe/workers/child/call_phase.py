@@ -1,0 +1,226 @@
+"""Replace a test's call phase in a worker process with a loop that serves batches of calls.
+
+Works for a function, a method, a coroutine, a `unittest.TestCase`, and a call made through the `gilprobe` fixture.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+import unittest
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from pytest_gilprobe.workers import fixture
+from pytest_gilprobe.workers.child import fresh, home_loop, loops, workload
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_gilprobe.workers.child.calls import Call
+    from pytest_gilprobe.workers.child.home_loop import HomeLoop
+    from pytest_gilprobe.workers.naming import Given
+
+Serve = Callable[[workload.Workload], None]
+"""Function that answers the parent's questions about one workload until the parent closes the test."""
+
+
+class Caller:
+    """Plugin that replaces the call phase of tests; it is registered last, so its hooks run before other plugins'."""
+
+    def __init__(self, serve: Serve) -> None:
+        """Pass each test's workload to ``serve``, which answers questions until the test is closed."""
+        self._serve = serve
+        self._function: Any = None
+        self._coroutine: _Coroutine | None = None
+        self._serving = False
+        self._captured: list[Given] | None = None
+        self.fresh = False
+        """Whether the fixtures of the test are made anew for each call."""
+        self.refused: str | None = None
+        """Why the fixtures of the last test could not be made anew."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Serve batches and return True; return None for a batch's own calls, which other plugins make."""
+        if self._serving:
+            return None
+        self._serving = True
+        try:
+            if fixture.asks_for(pyfuncitem):
+                self._run_to_fixture(pyfuncitem)
+            elif self._coroutine is None or not self._served_inside(pyfuncitem, self._coroutine):
+                self._serve(self._workload(pyfuncitem))
+        finally:
+            self._serving = False
+        return True
+
+    def _run_to_fixture(self, item: pytest.Function) -> None:
+        """Run a test's body until it calls the `gilprobe` fixture, which serves batches."""
+        try:
+            item.ihook.pytest_pyfunc_call(pyfuncitem=item)
+        except fixture.Served:
+            pass
+        except BaseExceptionGroup as group:  # the test ran a loop of its own, and awaited the call in a task group
+            if group.subgroup(fixture.Served) is None:
+                raise
+        else:
+            if self._coroutine is None or not self._coroutine.served:
+                msg = "the test asks for the gilprobe fixture but did not call it"
+                raise fixture.FixtureError(msg)
+        gc.collect()  # the exception that left the body refers to its frame, and so to its data, in a cycle
+
+    @staticmethod
+    def _served_inside(item: pytest.Function, coroutine: _Coroutine) -> bool:
+        """Have the test's plugin run the coroutine that serves; return whether it ran in a known event loop."""
+        item.ihook.pytest_pyfunc_call(pyfuncitem=item)
+        return coroutine.served
+
+    def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
+        """Serve batches of the call passed to the `gilprobe` fixture, then raise `Served` to leave the test's body."""
+        if self._captured is not None:
+            self._captured.append(given)
+            raise fixture.Served
+        work = workload.of_fixture(item, given)
+        if self.fresh and given.make is None:
+            work = replace(work, call=fresh.FixtureSets(item, lambda: self._given_anew(item)))
+        self._serve(work)
+        raise fixture.Served
+
+    def _given_anew(self, item: pytest.Function) -> Call:
+        """Run a test's body until it calls the `gilprobe` fixture; return the call that is passed to it."""
+        captured: list[Given] = []
+        self._captured = captured
+        try:
+            self._run_to_fixture(item)
+        finally:
+            self._captured = None
+        return workload.call_of(captured[0])
+
+    async def serve_awaited(self, item: pytest.Function, given: Given) -> NoReturn:
+        """Serve batches of the coroutine function passed to the `gilprobe` fixture, then raise `Served`."""
+        if self.fresh:
+            self._refuse_fresh(item, is_coroutine=True)
+        home = home_loop.of_this_task()
+        assert home is not None  # noqa: S101 - the fixture has looked
+        await home.serve(lambda: self._serve(workload.awaited_by_fixture(item, given, home)))
+        raise fixture.Served
+
+    def _workload(self, item: pytest.Function) -> workload.Workload:
+        hooks = item.ihook
+        is_coroutine = inspect.iscoroutinefunction(self._function) or loops.is_drawn_coroutine(item)
+        if self.fresh:
+            self._refuse_fresh(item, is_coroutine=is_coroutine)
+            return workload.Workload(item=item, call=fresh.FixtureSets(item, lambda: workload.plain(item).call))
+        if inspect.iscoroutinefunction(self._function):
+            return workload.coroutine(item, self._function, lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
+        if loops.is_drawn_coroutine(item):
+            return workload.Workload(item=item, call=lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
+        return workload.plain(item)
+
+    def _refuse_fresh(self, item: pytest.Function, *, is_coroutine: bool) -> None:
+        self.refused = fresh.why_not_fresh(item, is_coroutine=is_coroutine)
+        if self.refused is not None:
+            pytest.fail(self.refused, pytrace=False)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Put a function that serves in the place of a coroutine, or of a method of a `unittest.TestCase`.
+
+        A coroutine is replaced before its plugin takes it. Methods of a `unittest.TestCase` are called by ``unittest``,
+        not through `pytest_pyfunc_call`. Any other test function is kept as it is, for `pytest_pyfunc_call`.
+        """
+        function: Any = getattr(item, "obj", None)
+        self._function, self._coroutine = function, None
+        replacement: Any = None
+        if isinstance(item, pytest.Function):
+            is_case = isinstance(item.instance, unittest.TestCase)
+            if inspect.iscoroutinefunction(function):
+                if self.fresh:
+                    self._refuse_fresh(item, is_coroutine=True)
+                self._coroutine = _Coroutine(item, function, self._serve)
+                replacement = self._coroutine.replacement(is_case=is_case)
+            elif is_case:
+                replacement = self._of_testcase(item, function)
+        if replacement is None:
+            yield
+            return
+        item.obj = replacement  # type: ignore[attr-defined]  # a `pytest.Function`
+        in_case = isinstance(getattr(item, "instance", None), unittest.TestCase)
+        if in_case:  # pytest would, but pytest-django runs the test case itself
+            setattr(item.instance, item.name, replacement)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            item.obj = function  # type: ignore[attr-defined]
+            if in_case:
+                vars(item.instance).pop(item.name, None)  # type: ignore[attr-defined]
+
+    def _of_testcase(self, item: pytest.Function, method: Callable[[], Any]) -> Callable[[], None]:
+        def served() -> None:
+            item.obj = method
+            if self.fresh:
+                self._refuse_fresh(item, is_coroutine=False)
+            with workload.plain_subtests(item):
+                self._serve(workload.Workload(item=item, call=method))
+
+        return served
+
+
+class _Coroutine:
+    """A coroutine test, and what takes its place: ``served`` is whether batches were served inside its event loop."""
+
+    def __init__(self, item: pytest.Function, function: Callable[..., Any], serve: Serve) -> None:
+        self._item = item
+        self._function = function
+        self._serve = serve
+        self._tried = False
+        self.served = False
+
+    def replacement(self, *, is_case: bool) -> Callable[..., Any]:
+        """Return the coroutine function for the test's plugin to run in place of the test's own."""
+        inner = self._in_case if is_case else self._served_here
+        if fixture.asks_for(self._item):
+            inner = self._until_served
+
+        @functools.wraps(self._function)
+        async def replacement(**passed: Any) -> None:
+            await inner(**passed)
+
+        return replacement
+
+    async def _until_served(self, **passed: Any) -> None:
+        """Run the test's body; nothing sees the exception with which the fixture leaves it."""
+        try:
+            await self._function(**passed)
+        except fixture.Served:
+            self.served = True
+        except BaseExceptionGroup as group:
+            if group.subgroup(fixture.Served) is None:
+                raise
+            self.served = True
+
+    async def _served_here(self, **passed: Any) -> None:
+        """Serve batches at the first run; make one call of the test if that could not be done."""
+        home = None if self._tried else home_loop.of_this_task()
+        self._tried = True
+        if home is None:
+            await self._function(**passed)
+            return
+        await self._serve_in(home, passed)
+
+    async def _in_case(self) -> None:
+        home = home_loop.of_this_task()
+        assert home is not None  # noqa: S101 - `unittest` runs coroutines in asyncio only
+        self._item.obj = self._function
+        with workload.plain_subtests(self._item):
+            await self._serve_in(home, {})
+
+    async def _serve_in(self, home: HomeLoop, passed: dict[str, Any]) -> None:
+        self.served = True
+        work = workload.in_home_loop(self._item, self._function, passed, home)
+        await home.serve(lambda: self._serve(work))

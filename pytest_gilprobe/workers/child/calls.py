@@ -1,0 +1,58 @@
+"""What a batch calls: the same call each time, or a call that has new arguments each time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import repeat
+from typing import TypeVar, cast
+
+Call = Callable[[], object]
+C = TypeVar("C", bound=Callable[[], object])
+
+
+class FreshCall(ABC):
+    """A call that has new arguments each time; as a plain callable, it makes them within the call.
+
+    `prepare` makes arguments in advance, outside of what is timed; threads may share one object.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no arguments made in advance."""
+        self._ready: deque[Call] = deque()
+        self.alone: str | None = None
+        """Why only one set of arguments can exist at a time; ``None`` if several can."""
+
+    @abstractmethod
+    def new(self) -> Call:
+        """Return a call with new arguments. Raises whatever making them raises."""
+
+    def prepare(self, calls: int) -> None:
+        """Have the arguments of at least ``calls`` calls made; exceptions propagate."""
+        while len(self._ready) < calls:
+            self._ready.append(self.new())
+
+    def taken(self, calls: int) -> list[Call]:
+        """Return ``calls`` calls, those made in advance first; no other thread gets the same ones."""
+        found: list[Call] = []
+        while len(found) < calls:
+            try:
+                found.append(self._ready.popleft())
+            except IndexError:
+                found.append(self.new())
+        return found
+
+    def tear_down(self) -> None:
+        """Give back what the arguments made so far hold, after a batch; exceptions propagate."""
+        self._ready.clear()
+
+    def __call__(self) -> object:
+        """Make one call."""
+        (call,) = self.taken(1)
+        return call()
+
+
+def in_advance(call: C, calls: int) -> Iterable[C]:
+    """Return ``calls`` calls to make one after the other; arguments of a `FreshCall` are made now."""
+    return cast("list[C]", call.taken(calls)) if isinstance(call, FreshCall) else repeat(call, calls)

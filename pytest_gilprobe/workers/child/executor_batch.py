@@ -1,0 +1,235 @@
+"""Measure an executor that the user named: what its tasks cost, and batches of the call through it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model.executors import ExecutorReading, ExecutorStart, TaskSeries
+from pytest_gilprobe.model.readings import LaneReading, WorkerReading
+from pytest_gilprobe.observe import clocks, interpreter, machine
+from pytest_gilprobe.workers.child.batch import Usage
+from pytest_gilprobe.workers.child.calls import FreshCall
+from pytest_gilprobe.workers.child.executor_tasks import Calls, RunningExecutor, Task, task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_gilprobe.observe.executor_workers import WorkersUse
+    from pytest_gilprobe.workers.child.workload import Workload
+
+SERIES_S = 0.1
+"""Seconds of calls in one series of tasks: twice a serial batch, since its tasks come to an end one by one."""
+TASKS_A_WORKER = 4
+"""Tasks per worker in a series, if time allows: with one or two, some workers idle at its end."""
+LONGEST_SERIES_S = 0.4
+"""Seconds that `TASKS_A_WORKER` may make a series last."""
+ROUND_TRIPS = 7
+"""Empty tasks that are timed one by one; the median counts."""
+EMPTY_SERIES = 3
+"""Series of empty tasks; the fastest counts, since other programs only add to it."""
+MOST_TASKS = 4_000
+"""Most tasks of one series."""
+LONGEST_TASK_S = 0.2
+"""Seconds that the longest tasks of a curve may last: in larger tasks no dispatch matters any more."""
+GAINS = 0.95
+"""Calls in larger tasks gain if they take less than this share of the time."""
+EFFICIENT = 0.9
+"""Share of the greatest speed from which larger tasks are not worth it."""
+MOST_DATA = 64 * 2**20
+"""Bytes of arguments and results that one series of tasks may move."""
+
+
+@dataclass(slots=True)
+class Session:
+    """An executor that runs while a test is open, with what was measured at its start."""
+
+    running: RunningExecutor
+    calls: Calls
+    start: ExecutorStart
+    lanes: int
+    fresh: FreshCall | None
+
+    @property
+    def calls_per_task(self) -> int:
+        """The least number of calls per task that comes near to the greatest speed."""
+        best = min(point.s_per_call for point in self.start.curve)
+        return next(one.calls_per_task for one in self.start.curve if one.s_per_call * EFFICIENT <= best)
+
+    def close(self) -> None:
+        """End the executor."""
+        self.running.end()
+
+
+def start(work: Workload, factory: Callable[[], Any], named: str, lanes: int, limit_s: float) -> Session:
+    """Start an executor for the calls of ``work``, and measure what its tasks cost beside the calls.
+
+    ``lanes`` is how many calls are made at a time if the executor does not say how many workers it has. ``limit_s`` is
+    how many seconds a task may take. Raises `ExecutorError`; the executor is then ended.
+    """
+    started_ns = clocks.perf_counter_ns()
+    running = RunningExecutor(factory, named, limit_s)
+    try:
+        at_once = running.size() or lanes
+        running.timed([_empty()] * at_once)
+        start_up_s = (clocks.perf_counter_ns() - started_ns) / 1e9
+        running.refuse_remembered()
+        shares = running.shares_memory()
+        calls = Calls(work.call, copied=not shares)
+        running.timed(calls.single(at_once))  # its workers import what the call needs
+        trips = [running.timed([_empty()]).s_per_call for _ in range(ROUND_TRIPS)]
+        task_s = _fastest(running, _empty(), median(trips), at_once)
+        found = ExecutorStart(
+            factory=named,
+            kind=running.kind,
+            workers=running.size(),
+            start_up_s=start_up_s,
+            round_trip_s=median(trips),
+            task_s=task_s,
+            data_s=0.0 if shares else _data_s(running, work, task_s, at_once),
+            shares_memory=shares,
+            curve=_curve(running, calls, at_once),
+        )
+    except BaseException:
+        running.end()
+        raise
+    fresh = work.call if isinstance(work.call, FreshCall) else None
+    return Session(running=running, calls=calls, start=found, lanes=at_once, fresh=fresh)
+
+
+def _empty() -> Task:
+    return bool, (), {}
+
+
+def _fastest(running: RunningExecutor, task: Task, about_s: float, at_once: int, most: int = MOST_TASKS) -> float:
+    """Return the seconds per task of the fastest of several series; one task alone takes ``about_s`` seconds."""
+    tasks = min(most, max(8 * at_once, math.ceil(SERIES_S / EMPTY_SERIES / max(about_s, 1e-6))))
+    return min(running.timed([task] * tasks).s_per_call for _ in range(EMPTY_SERIES))
+
+
+def _data_s(running: RunningExecutor, work: Workload, task_s: float, at_once: int) -> float | None:
+    """Return the further seconds of a task that moves the arguments and the result of one call.
+
+    ``callable`` takes the arguments there and returns a bool; ``copy.copy`` brings the result back, too. ``None`` if
+    the arguments are new for each call.
+    """
+    if isinstance(work.call, FreshCall):
+        return None
+    _, args, kwargs = task_of(work.call)
+    result = work.call()
+    there = _moving_s(running, (callable, ((args, kwargs),), {}), at_once) if args or kwargs else task_s
+    one_way = _moving_s(running, (callable, (result,), {}), at_once)
+    both_ways = _moving_s(running, (copy.copy, (result,), {}), at_once)
+    return max(0.0, there - task_s) + max(0.0, both_ways - one_way)
+
+
+def _moving_s(running: RunningExecutor, task: Task, at_once: int) -> float:
+    about_s = running.timed([task] * at_once).s_per_call
+    return _fastest(running, task, about_s, at_once, most=max(2 * at_once, math.ceil(SERIES_S / max(about_s, 1e-6))))
+
+
+def _curve(running: RunningExecutor, calls: Calls, at_once: int) -> tuple[TaskSeries, ...]:
+    """Run the call with more and more calls per task, until that gains no more."""
+    found = [running.timed(calls.single(_tasks_for(at_once, at_once * 0.01)))]
+    if found[0].s_per_call * at_once < LONGEST_TASK_S:
+        found = [running.timed(calls.single(_tasks_for(at_once, found[0].s_per_call)))]
+    flat = 0
+    while flat < 2 and (size := found[-1].calls_per_task * 2) <= calls.most_per_task:  # noqa: PLR2004 - one may be chance
+        best = min(one.s_per_call for one in found)
+        tasks = min(_tasks_for(at_once, best * size), calls.most // size)
+        if best * size * at_once > LONGEST_TASK_S or tasks < at_once:
+            break
+        found.append(running.timed(calls.chunked(tasks, size), size))
+        flat = 0 if found[-1].s_per_call < best * GAINS else flat + 1
+    return tuple(found)
+
+
+def _tasks_for(at_once: int, task_s: float) -> int:
+    """Return how many tasks fill a series, of which one is done every ``task_s`` seconds."""
+    tasks = TASKS_A_WORKER * at_once
+    fill = math.ceil(SERIES_S / max(task_s, 1e-7))
+    if tasks * task_s > LONGEST_SERIES_S:
+        tasks = at_once
+    return min(MOST_TASKS, max(tasks, fill))
+
+
+# A batch
+
+
+def run(session: Session, calls: int, lanes: int) -> WorkerReading:
+    """Run a batch: tasks of one call, and of several calls if that makes calls faster.
+
+    ``calls`` and ``lanes`` say how many calls a batch of another strategy has; a batch of tasks has no more, unless
+    that would leave workers without a task. Raises `ExecutorError` if a task fails.
+    """
+    most = max(calls * lanes, session.lanes)
+    curve = {one.calls_per_task: one.s_per_call for one in session.start.curve}
+    per_task = session.calls_per_task
+    if session.fresh is not None:
+        per_task = max(1, min(per_task, most // session.lanes))
+        per_task = max(size for size in curve if size <= per_task)
+    machine.reset_peak_rss()
+    usage, before = Usage(), session.running.workers.use()
+    single_tasks = min(most, _tasks_for(session.lanes, curve[1]))
+    single = session.running.timed(session.calls.single(single_tasks))
+    chunked, start_ns = None, clocks.perf_counter_ns()
+    if per_task > 1:
+        tasks = _tasks_for(session.lanes, curve[per_task] * per_task)
+        prepared = session.calls.chunked(max(session.lanes, min(tasks, most // per_task)), per_task)
+        usage, before, start_ns = Usage(), session.running.workers.use(), clocks.perf_counter_ns()
+        chunked = session.running.timed(prepared, per_task)
+    after, timed = session.running.workers.use(), chunked or single
+    start_ns = start_ns if chunked is not None else clocks.perf_counter_ns() - single.wall_ns
+    lanes_read = _lanes(timed, start_ns, min(session.lanes, timed.tasks), before, after)
+    reading = usage.reading(lanes_read)
+    return _with_executor(reading, session, single, chunked, after)
+
+
+def _with_executor(
+    reading: WorkerReading,
+    session: Session,
+    single: TaskSeries,
+    chunked: TaskSeries | None,
+    after: WorkersUse | None,
+) -> WorkerReading:
+    executor = ExecutorReading(
+        start=session.start,
+        single=single,
+        chunked=chunked,
+        processes=0 if after is None else after.processes,
+        rss_bytes=None if after is None else after.rss_bytes,
+    )
+    return WorkerReading(
+        lanes=reading.lanes,
+        process_cpu_ns=reading.process_cpu_ns,
+        children_cpu_ns=reading.children_cpu_ns,
+        cpus_ns=reading.cpus_ns,
+        cpus_idle_ns=reading.cpus_idle_ns,
+        peak_rss_bytes=executor.rss_bytes if executor.processes else reading.peak_rss_bytes,
+        gil_enabled=interpreter.gil_enabled(),
+        executor=executor,
+    )
+
+
+def _lanes(
+    timed: TaskSeries, start_ns: int, lanes: int, before: WorkersUse | None, after: WorkersUse | None
+) -> tuple[LaneReading, ...]:
+    """Share a series out to lanes of equal length: which worker had which task is not known."""
+    cpu_ns, queue_ns = 0, None
+    if before is not None and after is not None:
+        cpu_ns = max(0, after.cpu_ns - before.cpu_ns) // lanes
+        queue_ns = max(0, after.run_queue_ns - before.run_queue_ns) // lanes
+    each, more = divmod(timed.calls, lanes)
+    return tuple(
+        LaneReading(
+            calls=each + (1 if number < more else 0),
+            start_ns=start_ns,
+            end_ns=start_ns + timed.wall_ns,
+            cpu_ns=min(cpu_ns, timed.wall_ns),
+            run_queue_ns=None if queue_ns is None else min(queue_ns, timed.wall_ns),
+        )
+        for number in range(lanes)
+    )

@@ -1,0 +1,238 @@
+"""Calls that have new arguments each time: from a user's function, or from fixtures that pytest makes anew.
+
+A set of fixtures is what one call of a test uses: all of its function-scoped fixtures, and for a test in a class its
+instance. Several sets exist at the same time, so that a batch finds its arguments made; each is torn down after the
+batch, as pytest would after the test.
+"""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.child.calls import FreshCall
+from pytest_gilprobe.workers.naming import Given, arguments_made
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_gilprobe.workers.child.calls import Call
+    from pytest_gilprobe.workers.child.home_loop import HomeLoop
+
+MOST_BYTES = 256 * 2**20
+"""Bytes that the arguments made in advance for one batch may take in one process."""
+MOST_S = 0.1
+"""Seconds that making the arguments for one batch may take in one process."""
+MOST_CALLS = 20_000
+"""Most calls whose arguments are made in advance."""
+ONE_AT_A_TIME = frozenset(
+    {
+        "capfd",
+        "capfdbinary",
+        "caplog",
+        "capsys",
+        "capsysbinary",
+        "capteesys",
+        "mocker",
+        "monkeypatch",
+        "pytester",
+        "recwarn",
+        "testdir",
+    }
+)
+"""Fixtures that change or read state of the whole process, so that only one value of them can be in use."""
+
+
+class MadeByUser(FreshCall):
+    """Calls a function with arguments that a user's function makes."""
+
+    def __init__(self, given: Given) -> None:
+        """Call the function of ``given`` with what its ``make`` returns."""
+        super().__init__()
+        self._func = given.func
+        self._make = given.make or (lambda: given.args)
+
+    def new(self) -> Call:
+        """Return a call with new arguments. Raises whatever ``make`` raises."""
+        return partial(self._func, *arguments_made(self._make))
+
+
+class MadeInLoop(MadeByUser):
+    """Calls a coroutine function with arguments that a user's function makes in the event loop of the test."""
+
+    def __init__(self, given: Given, home: HomeLoop) -> None:
+        """Call the function of ``given`` with what its ``make`` returns in the loop ``home``."""
+        super().__init__(given)
+        self._home = home
+
+    def prepare(self, calls: int) -> None:
+        """Have arguments made by the loop's own thread; called in the thread that answers questions."""
+
+        async def made() -> None:
+            super(MadeInLoop, self).prepare(calls)
+
+        self._home.run(made)
+
+
+def most_calls(call: FreshCall) -> int:
+    """Make the arguments of a call, and return for how many calls they may be made in advance; 1 or more."""
+    size = _size(lambda: call.prepare(1))
+    if call.alone is not None:
+        return 1
+    started_ns = clocks.perf_counter_ns()
+    try:
+        call.prepare(2)
+    except BaseException as error:  # noqa: BLE001 - whatever the user's fixtures raise; pytest.skip is no Exception
+        call.alone = f"its arguments cannot be made twice at the same time: {type(error).__name__}: {error}"
+        call.tear_down()
+        return 1
+    took_s = (clocks.perf_counter_ns() - started_ns) / 1e9
+    return max(1, min(MOST_CALLS, MOST_BYTES // max(size, 1), int(MOST_S / max(took_s, 1e-9))))
+
+
+def _size(make: Callable[[], object]) -> int:
+    """Return the bytes that ``make()`` allocates and keeps; 0 in a subinterpreter, which cannot trace memory."""
+    try:
+        import tracemalloc  # noqa: PLC0415 - does not load in subinterpreters
+    except ImportError:
+        make()
+        return 0
+    tracing = tracemalloc.is_tracing()
+    if not tracing:
+        tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        make()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        if not tracing:
+            tracemalloc.stop()
+
+
+# Fixtures
+
+
+@dataclass(slots=True)
+class _FixtureState:
+    """What pytest keeps of one set of fixtures: each definition's value and finalizers, and the test's own."""
+
+    definitions: list[tuple[Any, Any, list[Any]]]
+    of_item: dict[str, Any]
+
+
+class FixtureSets(FreshCall):
+    """Calls a test, or what the test gives to the `gilprobe` fixture, with function-scoped fixtures made anew.
+
+    Private access, as pytest has no public way to have more than one value of a fixture: of a `FixtureDef` its value
+    and finalizers, of the item its request, values, instance and stash, of the session the finalizers of `SetupState`.
+    """
+
+    def __init__(self, item: pytest.Function, bound: Callable[[], Call]) -> None:
+        """Prepare for a test that is set up; ``bound`` returns its call with the present values of its fixtures.
+
+        The fixtures that are set up already are torn down, as before another run of the test.
+        """
+        super().__init__()
+        if names := one_at_a_time(item):
+            self.alone = f"it uses {', '.join(names)}, of which only one can be in use at a time"
+        self._item: Any = item
+        self._bound = bound
+        everything = _definitions(self._item)
+        self._definitions = [one for one in everything if one.scope == "function"]
+        self._wider = [one for one in everything if one.scope != "function"]
+        self._finalizers: list[Callable[[], object]] = item.session._setupstate.stack[item][0]  # noqa: SLF001 - see above
+        own = self._finalizers[1:]  # the first one is the item's own
+        del self._finalizers[1:]
+        self._made: list[tuple[_FixtureState, list[Callable[[], object]]]] = [(self._state(), own)]
+        self._original = _FixtureState(
+            definitions=[(one, None, []) for one in self._definitions], of_item=self._state().of_item
+        )
+        self.tear_down()
+
+    def new(self) -> Call:
+        """Set the fixtures up once more and return the call with them. Raises what a fixture raises."""
+        marker = len(self._finalizers)
+        wider = [(one, len(one._finalizers)) for one in self._wider]  # noqa: SLF001 - see above
+        self._restore(_FixtureState(definitions=[(one, None, []) for one in self._definitions], of_item={}))
+        try:
+            self._item._initrequest()  # noqa: SLF001 - see above
+            self._item._request._fillfixtures()  # noqa: SLF001 - see above
+            if "caplog" in self._item.funcargs:
+                self._item.funcargs["caplog"].clear()  # pytest keeps one record of logs for a whole call phase
+            return self._bound()
+        finally:
+            own = self._finalizers[marker:]
+            del self._finalizers[marker:]
+            for one, number in wider:
+                del one._finalizers[number:]  # noqa: SLF001 - see above
+            self._made.append((self._state(), own))
+            self._restore(self._original)
+
+    def tear_down(self) -> None:
+        """Tear down every set that was made, the latest first; raise the first exception at the end."""
+        errors: list[BaseException] = []
+        self._ready.clear()
+        stash = self._item.stash._storage  # noqa: SLF001 - see above
+        kept = dict(stash)  # tear-downs, such as that of `tmp_path`, take out what they find there
+        while self._made:
+            state, finalizers = self._made.pop()
+            self._restore(state)
+            while finalizers:
+                try:
+                    finalizers.pop()()
+                except BaseException as error:  # noqa: BLE001 - whatever the user's fixtures raise
+                    errors.append(error)
+            stash.update(kept)
+        self._restore(self._original)
+        if errors:
+            raise errors[0]
+
+    def _state(self) -> _FixtureState:
+        kept = ("funcargs", "_request", "_instance", "_obj")
+        return _FixtureState(
+            definitions=[(one, one.cached_result, list(one._finalizers)) for one in self._definitions],  # noqa: SLF001 - see above
+            of_item={name: vars(self._item)[name] for name in kept if name in vars(self._item)},
+        )
+
+    def _restore(self, state: _FixtureState) -> None:
+        for definition, value, finalizers in state.definitions:
+            definition.cached_result = value
+            definition._finalizers[:] = finalizers  # noqa: SLF001 - see above
+        own = vars(self._item)
+        if self._item.cls is not None:  # pytest makes a new instance where there is none
+            own.pop("_instance", None)
+            own.pop("_obj", None)
+        own.update(state.of_item)
+
+
+def _definitions(item: Any) -> list[Any]:
+    """List the definitions of the fixtures that a test uses, also of those that it got by ``request``.
+
+    Private access: there is no public name for them.
+    """
+    named = [one for some in item._fixtureinfo.name2fixturedefs.values() for one in some]  # noqa: SLF001 - see above
+    asked_for = item._request._fixture_defs.values()  # noqa: SLF001 - see above
+    return list({id(one): one for one in (*named, *asked_for) if hasattr(one, "_finalizers")}.values())
+
+
+def has_fixtures(item: pytest.Function) -> bool:
+    """Return whether a test uses function-scoped fixtures, which another run of it would have anew."""
+    return any(one.scope == "function" for one in _definitions(item))
+
+
+def why_not_fresh(item: pytest.Function, *, is_coroutine: bool) -> str | None:
+    """Return why the fixtures of a test cannot be made anew for each call; ``None`` if they can."""
+    if isinstance(item.instance, unittest.TestCase):
+        return "fresh=True: not for a unittest.TestCase, whose setUp pytest does not run"
+    if is_coroutine:
+        return "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop"
+    return None
+
+
+def one_at_a_time(item: pytest.Function) -> list[str]:
+    """Return the fixtures of a test of which two values cannot be in use, in alphabetical order."""
+    return sorted(ONE_AT_A_TIME.intersection(item.fixturenames))

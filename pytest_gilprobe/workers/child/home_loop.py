@@ -1,0 +1,248 @@
+"""Serve a coroutine test from inside its event loop: the loop, its task and its context stay those of the test.
+
+A plugin such as pytest-asyncio runs a coroutine in the place of the test's function. This coroutine starts a thread
+that answers the parent's questions, and makes the calls of each batch itself, in its own task. So fixtures, context
+variables and background tasks of the test are what they are for the user's own calls, whatever the plugin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.observe.loop_blocks import SelectorWatch, TrioWatch
+from pytest_gilprobe.workers import event_loops
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from pytest_gilprobe.observe.loop_blocks import BlockWatch
+
+R = TypeVar("R")
+Job = Callable[[], Awaitable[object]]
+
+
+class LoopGoneError(GilprobeError):
+    """Raised if the task that makes the calls was cancelled, as by a time limit of the test's plugin."""
+
+
+class HomeLoop(ABC):
+    """The event loop that runs a test, and the test's task in it. Make one in that task; see `of_this_task`."""
+
+    def __init__(self) -> None:
+        """Remember the running loop."""
+        self._job: Job | None = None
+        self._answered = threading.Event()
+        self._gone = False
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        self._hidden: str | None = None
+
+    async def serve(self, answer_questions: Callable[[], None]) -> None:
+        """Run ``answer_questions`` in a new thread until it returns; make the calls that it passes to `run` here."""
+        errors: list[BaseException] = []
+
+        def target() -> None:
+            try:
+                answer_questions()
+            except BaseException as error:  # noqa: BLE001 - raised again below, in the test
+                errors.append(error)
+            finally:
+                self._job = None
+                self._wake()
+
+        thread = threading.Thread(target=target, name="gilprobe-server", daemon=True)
+        thread.start()
+        try:
+            while await self._next_job():
+                await self._run_job()
+        finally:
+            self._gone = True
+            self._answered.set()
+            thread.join()
+        if errors:
+            raise errors[0]
+
+    async def _next_job(self) -> bool:
+        await self._woken()
+        return self._job is not None
+
+    async def _run_job(self) -> None:
+        assert self._job is not None  # noqa: S101 - `_next_job` says so
+        await self._job()
+        self._answered.set()
+
+    def run(self, job: Callable[[], Awaitable[R]]) -> R:
+        """Await ``job()`` in the test's task and return its result; called in the thread that answers questions.
+
+        Raises what the job raises, and `LoopGoneError` if the test's task has ended.
+        """
+        results: list[R] = []
+        errors: list[BaseException] = []
+
+        async def caught() -> None:
+            try:
+                results.append(await job())
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+                errors.append(error)
+
+        self._answered.clear()
+        self._job = caught
+        if not self._gone:
+            self._wake()
+            self._answered.wait()
+        if errors:
+            raise errors[0]
+        if not results:
+            msg = "the task of the test was cancelled while it was probed"
+            raise LoopGoneError(msg)
+        return results[0]
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Have `_woken` return; called in another thread than the loop's."""
+
+    @abstractmethod
+    async def _woken(self) -> None:
+        """Wait for `_wake`."""
+
+    @abstractmethod
+    async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+        """Await all these coroutine functions at once, each in a task of its own; cancel all if one raises."""
+
+    @abstractmethod
+    async def give_way(self) -> None:
+        """Let the loop run whatever else is ready, and look for events once."""
+
+    @abstractmethod
+    def block_watch(self) -> BlockWatch | None:
+        """Return what times each block of this loop; ``None`` if there is nothing for such a loop."""
+
+    def hidden(self) -> str | None:
+        """Return why the loop's waits for events cannot be told by what the main thread sleeps in; ``None`` if so."""
+        return self._hidden if self._in_main_thread else "the event loop runs in another thread than the main one"
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> type[BaseException]:
+        """The exception that cancels a task of this loop."""
+
+
+class AsyncioLoop(HomeLoop):
+    """The running loop of asyncio."""
+
+    def __init__(self) -> None:
+        """Remember the running loop."""
+        super().__init__()
+        self.loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self._hidden = _hidden(self.loop)
+
+    def _wake(self) -> None:
+        self.loop.call_soon_threadsafe(self._event.set)
+
+    async def _woken(self) -> None:
+        await self._event.wait()
+        self._event.clear()
+
+    async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+        """Await all these coroutine functions at once in a task group."""
+        async with asyncio.TaskGroup() as group:
+            for lane in lanes:
+                group.create_task(lane())
+
+    async def give_way(self) -> None:
+        """Let the loop run whatever else is ready, and look for events once."""
+        await asyncio.sleep(0)
+
+    def block_watch(self) -> BlockWatch | None:
+        """Return a watch of the loop's selector; ``None`` if it has none of Python's own, as with uvloop."""
+        try:
+            return SelectorWatch(self.loop)
+        except TypeError:
+            return None
+
+    @property
+    def cancelled(self) -> type[BaseException]:
+        """The exception that cancels a task."""
+        return asyncio.CancelledError
+
+
+class TrioLoop(HomeLoop):
+    """The running loop of trio."""
+
+    def __init__(self) -> None:
+        """Remember the running loop."""
+        import trio  # noqa: PLC0415 - it runs, so it is installed
+
+        super().__init__()
+        self._trio = trio
+        self._token = trio.lowlevel.current_trio_token()
+        self._event = trio.Event()
+        self._hidden = _guest(trio)
+
+    def _wake(self) -> None:
+        self._token.run_sync_soon(self._set)
+
+    def _set(self) -> None:
+        self._event.set()
+
+    async def _woken(self) -> None:
+        await self._event.wait()
+        self._event = self._trio.Event()
+
+    async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+        """Await all these coroutine functions at once in a nursery."""
+        async with self._trio.open_nursery() as nursery:
+            for lane in lanes:
+                nursery.start_soon(lane)
+
+    async def give_way(self) -> None:
+        """Let the loop run whatever else is ready, and look for events once."""
+        await self._trio.lowlevel.checkpoint()
+
+    def block_watch(self) -> BlockWatch | None:
+        """Return an instrument of trio."""
+        return TrioWatch()
+
+    @property
+    def cancelled(self) -> type[BaseException]:
+        """The exception that cancels a task."""
+        return self._trio.Cancelled
+
+
+def _hidden(loop: asyncio.AbstractEventLoop) -> str | None:
+    """Return that a loop waits in something else than an epoll; ``None`` for the usual loops and uvloop's.
+
+    Private access: ``_selector``, as there is no public name for a loop's selector.
+    """
+    selector = getattr(loop, "_selector", None)
+    if selector is None or isinstance(selector, getattr(selectors, "EpollSelector", ())):
+        return None
+    return f"the event loop waits in a {type(selector).__name__}, not in an epoll"
+
+
+def _guest(trio: Any) -> str | None:
+    """Return that trio is a guest of another loop, as under anyio's plugin: another thread waits for its events.
+
+    Call this in trio's thread. Private access: ``is_guest``, as there is no public name for it; without it, the loop
+    counts as hidden.
+    """
+    runner = getattr(trio._core._run.GLOBAL_RUN_CONTEXT, "runner", None)  # noqa: SLF001 - see above
+    if getattr(runner, "is_guest", True):
+        return "trio runs as a guest, as under anyio's plugin, so another thread waits for its events"
+    return None
+
+
+def of_this_task() -> HomeLoop | None:
+    """Return the event loop that runs the current task; ``None`` if it is neither asyncio's nor trio's."""
+    match event_loops.running():
+        case "asyncio":
+            return AsyncioLoop()
+        case "trio":
+            return TrioLoop()
+    return None

@@ -1,0 +1,230 @@
+"""Find what a test's calls leave behind in a worker process: changed process state, running threads and processes.
+
+pytest tears fixtures down, but changes by the test's own code stay. A worker must time the next test as if it were the
+first, so the worker is replaced if a change is left that could make a difference.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import locale
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.observe import clocks, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+WATCHED_S = 0.03
+"""Seconds for which leftover threads and processes are watched: three ticks of a slow kernel clock (100 Hz)."""
+BUSY = 0.5
+"""Share of `WATCHED_S`, computing or queued for a core, from which a leftover thread or process disturbs timing."""
+MOST_THREADS = 32
+MOST_CHILDREN = 16
+MOST_DESCRIPTORS = 128
+MOST_MEMORY = 512 * 2**20
+"""How many more threads, processes, file descriptors and bytes of memory a worker may have than at its start; above
+any of these limits the worker is replaced."""
+
+_open = open
+
+
+# The state of the process
+
+
+def _functions(module: Any) -> Callable[[], tuple[Any, ...]]:
+    """Return what looks up all functions that a module has now."""
+    names = tuple(name for name, value in vars(module).items() if callable(value) and not isinstance(value, type))
+    return lambda: tuple(getattr(module, name, None) for name in names)
+
+
+def _signal_handlers() -> tuple[Any, ...]:
+    return tuple(signal.getsignal(number) for number in sorted(signal.valid_signals()))
+
+
+def _timers() -> tuple[bool, ...]:
+    kinds = [getattr(signal, f"ITIMER_{name}", None) for name in ("REAL", "VIRTUAL", "PROF")]
+    return tuple(signal.getitimer(kind)[0] > 0 for kind in kinds if kind is not None)
+
+
+def _standard_streams() -> tuple[Any, ...]:
+    stats = [os.fstat(fd) for fd in range(3)]
+    return (sys.stdin, sys.stdout, sys.stderr, *((stat.st_dev, stat.st_ino) for stat in stats))
+
+
+def _limits() -> tuple[Any, ...]:
+    import resource  # noqa: PLC0415 - not every platform has it
+
+    return tuple(resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_"))
+
+
+_PARTS: dict[str, Callable[[], Any]] = {
+    "the current folder": os.getcwd,
+    "environment variables": lambda: dict(os.environ),
+    "sys.path": lambda: tuple(sys.path),
+    "the locale": lambda: locale.setlocale(locale.LC_ALL),
+    "the switch interval": sys.getswitchinterval,
+    "the CPU affinity": lambda: os.sched_getaffinity(0),
+    "the priority": lambda: os.getpriority(os.PRIO_PROCESS, 0),
+    "resource limits": _limits,
+    "signal handlers": _signal_handlers,
+    "timers": _timers,
+    "standard streams": _standard_streams,
+    "tracing": lambda: (sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()),
+    "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 0),
+    "the recursion limit": sys.getrecursionlimit,
+    "warning filters": lambda: tuple(map(str, warnings.filters)),
+    "built-in functions": _functions(builtins),
+    "the time module": _functions(time),
+    "threading.Thread": lambda: (threading.Thread, threading.Lock),
+}
+"""What a test's code may change, by the name for the user, and how to read a value of it that can be compared."""
+
+
+def state() -> dict[str, Any]:
+    """Return the state of this process that tests may change, by name; a part that cannot be read is None."""
+    return {name: _quietly(read) for name, read in _PARTS.items()}
+
+
+def _quietly(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - a workload may have broken what is read
+        return None
+
+
+def restore(before: Mapping[str, Any]) -> tuple[str, ...]:
+    """Restore the parts of the state that differ from ``before``; return the names of parts that stay changed."""
+    now = state()
+    changed = [name for name, value in before.items() if now[name] != value]
+    return tuple(name for name in changed if not _restored(name, before[name]))
+
+
+def still_changed(names: tuple[str, ...], *before: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return those of these parts that differ now from each of these former states."""
+    if not names:
+        return ()
+    now = state()
+    return tuple(name for name in names if all(now[name] != former[name] for former in before))
+
+
+def _restored(name: str, value: Any) -> bool:
+    """Give one part its former value; return whether that worked."""
+    try:
+        if name == "sys.path":
+            sys.path[:] = value
+        elif name == "the current folder":
+            os.chdir(value)
+        elif name == "environment variables":
+            for variable in set(os.environ) - set(value):
+                del os.environ[variable]
+            os.environ.update(value)
+        else:
+            return False
+    except Exception:  # noqa: BLE001 - a workload may have broken what is restored
+        return False
+    return True
+
+
+# Threads, processes and memory
+
+
+def threads() -> dict[int, str]:
+    """Return the names of this process's Python threads, by native thread id."""
+    return {thread.native_id: thread.name for thread in threading.enumerate() if thread.native_id is not None}
+
+
+def children() -> frozenset[int]:
+    """Return the ids of this process's existing child processes; empty if the system does not list them."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError, ValueError):
+        for task in os.listdir("/proc/self/task"):  # noqa: PTH208 - names are enough, and this is per batch
+            with _open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+                found.update(map(int, file.read().split()))
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceUse:
+    """The threads, child processes, number of file descriptors and bytes of memory of this process at one moment."""
+
+    threads: frozenset[int]
+    children: frozenset[int]
+    descriptors: int
+    memory: int
+
+    @classmethod
+    def now(cls) -> ResourceUse:
+        """Return the present resource use of this process."""
+        return cls(threads=frozenset(threads()), children=children(), descriptors=_descriptors(), memory=_memory())
+
+    def outgrown_by(self, later: ResourceUse) -> bool:
+        """Return whether ``later`` exceeds this use by more than the limits, so that the worker must be replaced."""
+        return (
+            len(later.threads) - len(self.threads) > MOST_THREADS
+            or len(later.children) - len(self.children) > MOST_CHILDREN
+            or later.descriptors - self.descriptors > MOST_DESCRIPTORS
+            or later.memory - self.memory > MOST_MEMORY
+        )
+
+    def disturbance(self) -> str | None:
+        """Describe a leftover since this use that disturbs timing or may exhaust the memory; None without any."""
+        busy = self._left_computing()
+        if busy is not None:
+            return f"it left {busy} computing after its calls had returned, which disturbs all that is timed"
+        kept, left = _memory() - self.memory, machine.memory_left_bytes()
+        if left is None or kept <= max(left, MOST_MEMORY):
+            return None
+        return f"its calls kept {kept / 2**30:.1f} GiB of memory and {left / 2**30:.1f} GiB are left: no more are made"
+
+    def _left_computing(self) -> str | None:
+        """Name the threads and processes that are new and still computing; None if there are none.
+
+        Threads of native libraries do not count: many spin for some milliseconds before they sleep.
+        """
+        new = {
+            f"/proc/self/task/{number}/schedstat": f"thread {name!r}"
+            for number, name in threads().items()
+            if number not in self.threads
+        }
+        new |= {f"/proc/{number}/schedstat": f"process {number}" for number in children() - self.children}
+        if not new:
+            return None
+        before = {path: _wanted_ns(path) for path in new}
+        started = clocks.perf_counter_ns()
+        clocks.sleep(WATCHED_S)
+        most = (clocks.perf_counter_ns() - started) * BUSY
+        return ", ".join(name for path, name in new.items() if _wanted_ns(path) - before[path] >= most) or None
+
+
+def _wanted_ns(path: str) -> int:
+    """Return how long a thread has been on a core or waiting for one, from its ``schedstat``; 0 if it is gone."""
+    try:
+        running, waiting, _ = Path(path).read_text("ascii").split()
+        return int(running) + int(waiting)
+    except (OSError, ValueError):
+        return 0
+
+
+def _descriptors() -> int:
+    try:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only counted
+    except OSError:
+        return 0
+
+
+def _memory() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,88 @@
+"""Run coroutine tests in threads with an event loop for each thread, unless a part of the test belongs to one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import unittest
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    import pytest
+
+    from pytest_gilprobe.workers.child.batch import LaneContext
+    from pytest_gilprobe.workers.child.calls import Call
+
+    Start = Callable[[], Coroutine[Any, Any, object]]
+
+
+def lane(item: pytest.Function, start: Start) -> LaneContext:
+    """Return a context manager that gives a thread its own event loop and yields a call that runs ``start()`` there.
+
+    An anyio test gets a new loop of its back end for every call, as in anyio itself. Any other test keeps one
+    `asyncio.Runner` for all calls of a batch, as in pytest-asyncio and `unittest.IsolatedAsyncioTestCase`.
+    """
+    if "anyio_backend" in item.fixturenames:
+        return nullcontext(_anyio_call(item.funcargs["anyio_backend"], start))
+    return _on_own_runner(start)
+
+
+@contextmanager
+def _on_own_runner(start: Start) -> Iterator[Call]:
+    with asyncio.Runner() as runner:
+        runner.get_loop()  # created here, not in the first timed call
+        yield lambda: runner.run(start())
+
+
+def _anyio_call(backend: Any, start: Start) -> Call:
+    import anyio  # noqa: PLC0415 - installed, since the test uses its fixture
+
+    name, options = (backend, {}) if isinstance(backend, str) else backend
+    return lambda: anyio.run(start, backend=name, backend_options=options)
+
+
+def bound_to_one_loop(item: pytest.Function, *, is_coroutine: bool) -> str | None:
+    """Return why a test cannot use a separate event loop in each thread; None if it can, or is not a coroutine."""
+    if is_drawn_coroutine(item):
+        return "it is a coroutine that Hypothesis calls: all threads would share one event loop"
+    if not is_coroutine:
+        return None
+    found = _async_fixtures(item)
+    if found:
+        return f"its async fixtures ({', '.join(found)}) belong to one event loop, and each thread needs its own"
+    case, base = item.instance, unittest.IsolatedAsyncioTestCase
+    if isinstance(case, base):
+        plain = type(case).asyncSetUp is base.asyncSetUp and type(case).asyncTearDown is base.asyncTearDown
+        return (
+            None
+            if plain
+            else "its asyncSetUp or asyncTearDown belongs to one event loop, and each thread needs its own"
+        )
+    known = "anyio_backend" in item.fixturenames or item.get_closest_marker("asyncio") is not None
+    return None if known else "it is a coroutine run by a plugin other than pytest-asyncio and anyio"
+
+
+def is_drawn_coroutine(item: pytest.Function) -> bool:
+    """Return whether Hypothesis calls this test as a coroutine function, perhaps wrapped by a plugin in a plain one."""
+    inner: Any = getattr(getattr(item.obj, "hypothesis", None), "inner_test", None)
+    original = getattr(inner, "_anyio_original_func", inner)  # set by anyio on its wrapper
+    return original is not None and inspect.iscoroutinefunction(inspect.unwrap(original))
+
+
+def _async_fixtures(item: pytest.Function) -> list[str]:
+    """Return the names of the async fixtures that a test uses, directly or through other fixtures.
+
+    Private access: ``_fixtureinfo``, as there is no public name for a fixture's function.
+    """
+    definitions = item._fixtureinfo.name2fixturedefs  # noqa: SLF001 - see above
+    return sorted(
+        name for name in item.fixturenames if any(_is_async(one.func) for one in definitions.get(name, ())[-1:])
+    )
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    original = inspect.unwrap(function)
+    return inspect.iscoroutinefunction(original) or inspect.isasyncgenfunction(original)

@@ -1,0 +1,52 @@
+"""Sample the GIL of pytest's own process from an idle worker, while a marked test runs there for the first time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
+from pytest_gilprobe.workers.protocol import EndWatch, ParentWatched, WatchParent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    from pytest_gilprobe.model.readings import GilSamples
+    from pytest_gilprobe.workers.protocol import Answer, Question
+
+HEAD_S = 0.1
+"""Seconds that a call must last before it is watched: a shorter one is going to be probed."""
+MEAN_S = 0.005
+"""Mean seconds between samples: 200 a second cost about 1 % of another core."""
+LONGEST_S = 24 * 3600.0
+
+
+class ParentWatch:
+    """Watches pytest's process when it is asked to, until the next question."""
+
+    def __init__(self, channel: Connection, say: Callable[[Answer], None]) -> None:
+        """Watch until ``channel`` has another question; ``say`` sends an answer."""
+        self._channel = channel
+        self._say = say
+        self._seen: GilSamples | None = None
+
+    def takes(self, question: Question) -> bool:
+        """Do what a question about pytest's process asks for; return false for any other question."""
+        if isinstance(question, WatchParent):
+            self._seen = self._samples(question)
+        elif isinstance(question, EndWatch):
+            self._say(ParentWatched(samples=self._seen))
+            self._seen = None
+        else:
+            return False
+        return True
+
+    def _samples(self, asked: WatchParent) -> GilSamples | None:
+        if self._channel.poll(HEAD_S):
+            return None
+        try:
+            with GilSampler(asked.pid, asked.gil_address, mean_interval_s=MEAN_S, frames=asked.frames) as sampler:
+                sampler.sample_until(self._channel.fileno(), LONGEST_S)
+                return sampler.samples()
+        except SamplingError:
+            return None

@@ -1,0 +1,74 @@
+"""Measure the cost of moving NumPy arrays in shared memory: to fill the memory on one side, and map it on the other.
+
+An anonymous memory file (``memfd_create(2)``) is used. To the kernel it is the same as `multiprocessing.shared_memory`,
+pages of a file in memory, but it does not start a resource tracker process, which would disturb the timing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from typing import Any
+
+from pytest_gilprobe.observe import clocks
+
+LEAST_SHARE = 0.9
+"""Least share of arrays in the pickled bytes for shared memory to be tried: the rest must still be pickled."""
+LEAST_BYTES = 64 * 1024
+"""Least bytes of arrays for shared memory to be tried: a pipe holds 64 KiB (``pipe(7)``, capacity), enough for less."""
+PAGE = 4096
+_WITHIN = 3
+
+
+def arrays(thing: Any, depth: int = _WITHIN) -> tuple[Any, ...]:
+    """Return NumPy arrays in nested tuples, lists and dicts, to ``depth`` levels; empty if NumPy is not loaded."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or depth == 0:
+        return ()
+    if isinstance(thing, numpy.ndarray):
+        return (thing,) if not thing.dtype.hasobject else ()
+    inner = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list | tuple) else ()
+    return tuple(array for one in inner for array in arrays(one, depth - 1))
+
+
+def dominate(found: tuple[Any, ...], pickled_bytes: int) -> bool:
+    """Return whether arrays are large, and nearly all of the ``pickled_bytes`` that a call moves."""
+    size: int = sum(array.nbytes for array in found)
+    return size >= LEAST_BYTES and size >= pickled_bytes * LEAST_SHARE
+
+
+def measure(there: tuple[Any, ...], back: tuple[Any, ...]) -> tuple[float, float] | None:
+    """Return the seconds per call that sharing costs the parent and a worker; ``None`` without ``memfd_create``.
+
+    ``there`` are the arrays in the arguments, ``back`` the arrays in the result. The side that makes an array fills the
+    memory; the other side maps the memory and touches each page.
+    """
+    if not hasattr(os, "memfd_create"):
+        return None
+    fill_there, map_there = _share(there)
+    fill_back, map_back = _share(back)
+    return fill_there + map_back, map_there + fill_back
+
+
+def _share(found: tuple[Any, ...]) -> tuple[float, float]:
+    """Return the seconds to fill shared memory with arrays, and to map and touch it on the other side."""
+    times = [_share_one(array) for array in found if array.nbytes]
+    return sum(fill for fill, _ in times), sum(touch for _, touch in times)
+
+
+def _share_one(array: Any) -> tuple[float, float]:
+    numpy: Any = sys.modules["numpy"]
+    started = clocks.perf_counter_ns()
+    file = os.memfd_create("gilprobe")
+    try:
+        os.ftruncate(file, array.nbytes)
+        with mmap.mmap(file, array.nbytes) as memory:
+            numpy.copyto(numpy.ndarray(array.shape, array.dtype, memory), array)
+        filled = clocks.perf_counter_ns()
+        with mmap.mmap(file, array.nbytes) as memory:
+            int(numpy.frombuffer(memory, numpy.uint8)[::PAGE].max())
+        touched = clocks.perf_counter_ns()
+    finally:
+        os.close(file)
+    return (filled - started) / 1e9, (touched - filled) / 1e9

@@ -1,0 +1,169 @@
+"""Run one stretch: lanes that call back to back for a set time, and note the moments at which calls were completed.
+
+All lanes are started, and wait, before the stretch begins; a lane ends with the first mark beyond the end, so that no
+call is cut off. Between marks a lane makes a fixed number of calls in a loop of `itertools.repeat`, as a batch does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.ladder import StretchReading
+from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.workers.child.batch import (
+    LaneThread,
+    Queueing,
+    Usage,
+    WorkloadError,
+    describe,
+    end_lanes,
+    start_lanes,
+)
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.workers.child.batch import LaneContext
+    from pytest_gilprobe.workers.child.calls import Call
+    from pytest_gilprobe.workers.child.home_loop import HomeLoop
+    from pytest_gilprobe.workers.stretch_messages import Stretch
+
+_perf_counter_ns = clocks.perf_counter_ns
+_thread_time_ns = clocks.thread_time_ns
+_Event = threading.Event
+
+
+class _LaneFailedError(Exception):
+    """Ends all tasks of a stretch after a call in one of them failed."""
+
+
+def _marks(call: Call, question: Stretch) -> list[int]:
+    """Call until the end of the stretch; return the moments at which so many more calls were completed."""
+    marks: list[int] = []
+    while True:
+        for one in repeat(call, question.calls_per_mark):
+            one()
+        now = _perf_counter_ns()
+        marks.append(now)
+        if now >= question.until_ns:
+            return marks
+
+
+def run_serial(call: Call, question: Stretch) -> StretchReading:
+    """Run a stretch of one lane in this thread. Raises `WorkloadError` if a call raises anything."""
+    machine.reset_peak_rss()
+    _sleep_until(question.begin_ns)
+    usage, queueing = Usage(), Queueing()
+    try:
+        cpu = _thread_time_ns()
+        marks = _marks(call, question)
+        cpu = _thread_time_ns() - cpu
+        queued = queueing.until_ns(marks[-1])
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
+        raise WorkloadError(describe(error)) from None
+    finally:
+        queueing.close()
+    return _reading([marks], [queued], usage, cpu)
+
+
+def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReading:
+    """Run a stretch with a new thread for each lane.
+
+    Raises `WorkloadError` if a call raises, and `NoThreadError` if the system refuses a thread: threads already started
+    are then left waiting.
+    """
+    machine.reset_peak_rss()
+    threads = [_StretchThread(lane, question) for lane in lanes]
+    start_lanes(threads)
+    usage = Usage()
+    for thread in threads:
+        thread.go.set()
+    end_lanes(threads)
+    return _reading([thread.marks for thread in threads], [thread.queued_ns for thread in threads], usage)
+
+
+async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], question: Stretch) -> StretchReading:
+    """Run a stretch with a task of this loop for each lane. Raises `WorkloadError` if a call raises."""
+    machine.reset_peak_rss()
+    marks: list[list[int]] = []
+    failures: list[BaseException] = []
+
+    async def lane() -> None:
+        own: list[int] = []
+        marks.append(own)
+        try:
+            while not own or own[-1] < question.until_ns:
+                for _ in repeat(None, question.calls_per_mark):
+                    await call()
+                own.append(_perf_counter_ns())
+        except BaseException as error:
+            if failures and isinstance(error, home.cancelled):
+                raise
+            failures.append(error)
+            raise _LaneFailedError from None
+
+    _sleep_until(question.begin_ns)
+    usage, queueing = Usage(), Queueing()
+    try:
+        cpu = _thread_time_ns()
+        await home.together([lane] * question.lanes)
+        cpu = _thread_time_ns() - cpu
+        queued = queueing.until_ns(_perf_counter_ns())
+    except BaseException as error:  # noqa: BLE001 - as above
+        first = failures[0] if failures else error
+        msg = f"in one of {question.lanes} tasks at once: {describe(first)}"
+        raise WorkloadError(msg) from None
+    finally:
+        queueing.close()
+    return _reading(marks, [queued] * question.lanes, usage, cpu)
+
+
+def _sleep_until(moment_ns: int) -> None:
+    ahead_ns = moment_ns - _perf_counter_ns()
+    if ahead_ns > 0:
+        clocks.sleep(ahead_ns / 1e9)
+
+
+def _reading(
+    marks: Sequence[Sequence[int]], queued: Sequence[int | None], usage: Usage, in_this_thread_ns: int = 0
+) -> StretchReading:
+    whole = usage.reading((), in_this_thread_ns)
+    known = [one for one in queued if one is not None]
+    return StretchReading(
+        marks_ns=tuple(map(tuple, marks)),
+        queued_ns=sum(known) if len(known) == len(queued) else None,
+        process_cpu_ns=whole.process_cpu_ns + whole.children_cpu_ns,
+        cpus_ns=whole.cpus_ns,
+        cpus_idle_ns=whole.cpus_idle_ns,
+        peak_rss_bytes=whole.peak_rss_bytes,
+    )
+
+
+class _StretchThread(LaneThread):
+    """A thread that prepares one lane, waits until it is told to go, and makes its calls."""
+
+    def __init__(self, lane: LaneContext, question: Stretch) -> None:
+        super().__init__()
+        self._lane = lane
+        self._question = question
+        self.go = _Event()
+        self.marks: list[int] = []
+        self.queued_ns: int | None = None
+
+    def run(self) -> None:
+        try:
+            with self._lane as call:
+                self.ready.set()
+                self.go.wait()
+                _sleep_until(self._question.begin_ns)
+                queueing = Queueing()
+                try:
+                    self.marks = _marks(call, self._question)
+                    self.queued_ns = queueing.until_ns(self.marks[-1])
+                finally:
+                    queueing.close()
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
+            self.error = describe(error)
+        finally:
+            self.ready.set()

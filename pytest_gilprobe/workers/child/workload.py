@@ -1,0 +1,300 @@
+"""Make the call that a batch repeats from a test that is set up: for the main thread, threads, or tasks of a loop.
+
+Threads share what the user's own threads would share: fixture values, the test's instance, module and class state.
+Three things differ: each thread has its own ``tmp_path``, each thread runs coroutines on its own event loop, and a test
+that asks for a fixture known to be unsafe in threads is not run in threads. Calls that have new arguments each time are
+in `pytest_gilprobe.workers.child.fresh`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gilprobe.model.results import Callee
+from pytest_gilprobe.workers import naming
+from pytest_gilprobe.workers.child import async_batch, batch, loops, stretch
+from pytest_gilprobe.workers.child.calls import FreshCall
+from pytest_gilprobe.workers.child.fresh import ONE_AT_A_TIME, MadeByUser, MadeInLoop, has_fixtures, why_not_fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from pytest_gilprobe.model.call_readings import LoopBlock
+    from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.readings import WorkerReading
+    from pytest_gilprobe.workers.child.async_batch import AsyncCall
+    from pytest_gilprobe.workers.child.batch import LaneContext
+    from pytest_gilprobe.workers.child.calls import Call
+    from pytest_gilprobe.workers.child.home_loop import HomeLoop
+    from pytest_gilprobe.workers.naming import Given
+    from pytest_gilprobe.workers.stretch_messages import Stretch
+
+UNSAFE_IN_THREADS = ONE_AT_A_TIME | {"benchmark", "request"}
+"""Names of fixtures that change or read state of the whole process, or of pytest, without a lock."""
+
+ONE_CALL_ONLY = {
+    "benchmark": "pytest-benchmark's fixture `benchmark` can be used once only, and repeats the code itself"
+}
+"""Fixtures that make a test impossible to repeat, each with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A test that is set up, as calls that can be repeated.
+
+    ``call`` makes one call in the main thread, as pytest and its plugins would. ``coroutine`` is the test's coroutine
+    function as it was before a plugin wrapped it; ``None`` if the test is not a coroutine. ``given`` is the function
+    with the arguments that the test passed to the `gilprobe` fixture: then ``call`` makes that call, and threads share
+    the arguments. ``given`` is ``None`` if the test does not use the fixture. ``awaited`` makes one call in the event
+    loop ``home`` that runs the test; both are ``None`` unless the call is awaited in a loop that is known. ``held`` has
+    what strategies keep open for as long as the test is, by the strategy's name, such as an executor.
+    """
+
+    item: pytest.Function
+    call: Call
+    coroutine: Callable[..., Any] | None = None
+    given: Given | None = None
+    awaited: AsyncCall | None = None
+    home: HomeLoop | None = None
+    held: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fresh(self) -> FreshCall | None:
+        """The call, if each has arguments of its own; else ``None``."""
+        return next((one for one in (self.call, self.awaited) if isinstance(one, FreshCall)), None)
+
+    @property
+    def is_coroutine(self) -> bool:
+        """Whether the call is that of a coroutine function."""
+        return self.coroutine is not None or loops.is_drawn_coroutine(self.item)
+
+    def serial(self, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
+        """Make the calls one after the other, awaited calls in the test's own loop; return the readings of clocks.
+
+        ``begin_ns`` and ``lane`` are as in `pytest_gilprobe.workers.child.batch.run_serial`. Raises `WorkloadError`.
+        """
+        if self.home is None or self.awaited is None:
+            return batch.run_serial(self.call, calls, begin_ns, lane)
+        awaited = self.awaited
+        return self.home.run(lambda: async_batch.run_serial(awaited, calls, begin_ns, lane))
+
+    def tasks(self, calls: int, lanes: int) -> WorkerReading:
+        """Make ``calls`` calls in each of ``lanes`` tasks, all at once in the test's own loop.
+
+        Raises `ValueError` if there is no such loop, and `WorkloadError` if a call raises.
+        """
+        home, awaited = self.home, self.awaited
+        if home is None or awaited is None:
+            msg = "the call is not awaited in an event loop"
+            raise ValueError(msg)
+        return home.run(lambda: async_batch.run_tasks(home, awaited, calls, lanes))
+
+    def stretch_of_tasks(self, question: Stretch) -> StretchReading | None:
+        """Run a stretch with a task of the test's own loop for each lane; ``None`` if there is no such loop."""
+        home, awaited = self.home, self.awaited
+        if home is None or awaited is None:
+            return None
+        return home.run(lambda: stretch.run_tasks(home, awaited, question))
+
+    def stretch_of_one(self, question: Stretch) -> StretchReading:
+        """Run a stretch of one lane as `serial` makes calls. Raises `WorkloadError` if a call raises."""
+        if self.home is None or self.awaited is None:
+            return stretch.run_serial(self.call, question)
+        home, awaited = self.home, self.awaited
+        return home.run(lambda: stretch.run_tasks(home, awaited, question))
+
+    def watched(self, calls: int) -> tuple[WorkerReading, tuple[LoopBlock, ...] | None]:
+        """Make the calls one after the other; return the readings, and each call's longest block of the event loop.
+
+        The blocks are ``None`` if the loop cannot be watched. Raises `WorkloadError` if a call raises.
+        """
+        home, awaited = self.home, self.awaited
+        watch = home.block_watch() if home is not None else None
+        if home is None or awaited is None or watch is None:
+            return self.serial(calls), None
+        return home.run(lambda: async_batch.run_watched(home, watch, awaited, calls))
+
+    def keeping(self, results: list[Any]) -> Workload:
+        """Return the same workload, whose calls append their results to ``results``."""
+        call, awaited = self.call, self.awaited
+
+        async def kept() -> None:
+            assert awaited is not None  # noqa: S101 - used only then
+            results.append(await awaited())
+
+        return replace(self, call=lambda: results.append(call()), awaited=None if awaited is None else kept)
+
+    def lane(self, number: int) -> LaneContext:
+        """Return the context manager that prepares the call for thread ``number``, counted from 0."""
+        if self.given is not None and self.coroutine is not None:
+            return loops.lane(self.item, self.coroutine)
+        if self.given is not None or isinstance(self.call, FreshCall):
+            return nullcontext(self.call)
+        passed = _for_lane(arguments(self.item), number)
+        if self.coroutine is None:
+            return nullcontext(_bind(self.item.obj, passed))
+        return loops.lane(self.item, partial(self.coroutine, **passed))
+
+
+def argument_names(item: pytest.Function) -> tuple[str, ...]:
+    """Return the names of the fixtures that pytest passes to the test function itself.
+
+    Private access: ``_fixtureinfo``, as in pytest's own ``pytest_pyfunc_call``. There is no public name for it, and the
+    signature is not enough (defaults, ``mock.patch``).
+    """
+    return tuple(item._fixtureinfo.argnames)  # noqa: SLF001 - see above
+
+
+def arguments(item: pytest.Function) -> dict[str, Any]:
+    """Return the keyword arguments for a call of the test function.
+
+    They are the values of its fixtures, except for ``subtests``: pytest's own fixture would hide a failure of a subtest
+    and report every call.
+    """
+    passed = {name: item.funcargs[name] for name in argument_names(item)}
+    if "subtests" in passed:
+        passed["subtests"] = PlainSubtests()
+    return passed
+
+
+class PlainSubtests:
+    """Replace the fixture ``subtests`` in timed calls: a subtest that fails makes its call fail."""
+
+    def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:  # noqa: ARG002 - the fixture's signature
+        """Return a context that does nothing."""
+        return nullcontext()
+
+
+def of_fixture(item: pytest.Function, given: Given) -> Workload:
+    """Return the workload of a test that passes the function and arguments in ``given`` to the `gilprobe` fixture."""
+    call: Call = MadeByUser(given) if given.make is not None else call_of(given)
+    return Workload(item=item, call=call, given=given)
+
+
+def call_of(given: Given) -> Call:
+    """Return the call of a given function with its given arguments."""
+    bare = not given.args and not given.kwargs
+    return given.func if bare else partial(given.func, *given.args, **given.kwargs)
+
+
+def awaited_by_fixture(item: pytest.Function, given: Given, home: HomeLoop) -> Workload:
+    """Return the workload of a test that awaits the function in ``given``, passed to the `gilprobe` fixture."""
+    awaited: Any = partial(given.func, *given.args, **given.kwargs)
+    if given.make is not None:
+        awaited = MadeInLoop(given, home)
+    return Workload(
+        item=item, call=lambda: home.run(awaited), coroutine=awaited, given=given, awaited=awaited, home=home
+    )
+
+
+def in_home_loop(
+    item: pytest.Function, function: Callable[..., Any], passed: dict[str, Any], home: HomeLoop
+) -> Workload:
+    """Return the workload of a coroutine test in the event loop in which its plugin runs it.
+
+    ``passed`` are the keyword arguments with which the plugin calls the test's function.
+    """
+    if "subtests" in passed:
+        passed = passed | {"subtests": PlainSubtests()}
+    awaited: AsyncCall = partial(function, **passed)
+    return Workload(item=item, call=lambda: home.run(awaited), coroutine=function, awaited=awaited, home=home)
+
+
+def callee(workload: Workload) -> Callee | None:
+    """Describe the function that a workload calls, which is the test itself unless the test gave one to the fixture.
+
+    Return ``None`` if a test has no name as a function.
+    """
+    if workload.given is not None:
+        return replace(naming.callee(workload.given), awaited=workload.is_coroutine)
+    function = inspect.unwrap(workload.coroutine or workload.item.obj)
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        return None
+    return Callee(
+        module=getattr(workload.item.obj, "__module__", None) or "__main__",
+        name=name,
+        parameters=argument_names(workload.item),
+        awaited=workload.is_coroutine,
+        is_test=True,
+    )
+
+
+def plain(item: pytest.Function) -> Workload:
+    """Return the workload of a plain test function or method."""
+    return Workload(item=item, call=_bind(item.obj, arguments(item)))
+
+
+def coroutine(item: pytest.Function, function: Callable[..., Any], through_hooks: Call) -> Workload:
+    """Return the workload of a coroutine function that a plugin runs.
+
+    The plugin has either replaced the coroutine function by a plain function (pytest-asyncio), or runs it in its own
+    ``pytest_pyfunc_call`` (anyio): then ``through_hooks`` makes each call.
+    """
+    replaced = not inspect.iscoroutinefunction(item.obj)
+    call = _bind(item.obj, arguments(item)) if replaced else through_hooks
+    return Workload(item=item, call=call, coroutine=function)
+
+
+@contextmanager
+def plain_subtests(item: pytest.Function) -> Iterator[None]:
+    """Have a ``subTest`` of a `unittest.TestCase` let exceptions propagate instead of reporting them.
+
+    Private access, as a public name does not exist: ``_outcome``.
+    """
+    case: Any = item.instance
+    outcome, case._outcome = case._outcome, None  # noqa: SLF001 - see above
+    try:
+        yield
+    finally:
+        case._outcome = outcome  # noqa: SLF001 - see above
+
+
+def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:
+    return partial(function, **passed) if passed else function
+
+
+def _for_lane(passed: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return the arguments with a ``tmp_path`` of this lane's own."""
+    folder = passed.get("tmp_path")
+    if not isinstance(folder, Path):
+        return passed
+    own = folder / f"gilprobe-thread-{number}"
+    own.mkdir(exist_ok=True)
+    return passed | {"tmp_path": own}
+
+
+def unsafe_in_threads(workload: Workload) -> str | None:
+    """Return the reason why this test must not be run in threads, or None if it may be."""
+    if workload.fresh is not None and workload.fresh.alone is not None:
+        return workload.fresh.alone
+    if isinstance(workload.awaited, MadeInLoop):
+        return "the arguments of its calls are made in the test's own event loop, and threads have others"
+    if workload.given is not None:
+        return None
+    found = sorted(UNSAFE_IN_THREADS.intersection(argument_names(workload.item)))
+    if found:
+        return f"it uses {', '.join(found)}, which must not be used by several threads at once"
+    return loops.bound_to_one_loop(workload.item, is_coroutine=workload.coroutine is not None)
+
+
+def may_be_fresh(work: Workload) -> bool:
+    """Return whether each call of a test could have function-scoped fixtures of its own, and there are any."""
+    if not isinstance(work.item, pytest.Function):
+        return False
+    is_coroutine = work.coroutine is not None or loops.is_drawn_coroutine(work.item)
+    return why_not_fresh(work.item, is_coroutine=is_coroutine) is None and has_fixtures(work.item)
+
+
+def cannot_repeat(item: pytest.Item) -> str | None:
+    """Return the reason why a test that passed cannot be called repeatedly, or None if no reason is known."""
+    names = getattr(item, "fixturenames", ())
+    return next((why for name, why in ONE_CALL_ONLY.items() if name in names), None)

@@ -1,0 +1,204 @@
+"""The `gilprobe` fixture: makes one call of a test the workload, in pytest's own process and in worker processes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+import pytest
+
+from pytest_gilprobe.model.errors import GilprobeError
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers import event_loops, repeatable
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import LaneReading
+    from pytest_gilprobe.workers.naming import Given
+
+P = ParamSpec("P")
+R = TypeVar("R")
+CALLER = "gilprobe-caller"
+"""Name of the plugin that replaces a test's call phase; it is registered in worker processes only."""
+
+
+class FixtureError(GilprobeError):
+    """Raised if a test uses the `gilprobe` fixture in a way that does not name one workload."""
+
+
+class Served(BaseException):
+    """Raised in a worker process to leave a test's body after its workload was measured; the rest is not run.
+
+    It is not an `Exception`, so that an ``except Exception`` in the test does not catch it.
+    """
+
+
+class Gilprobe:
+    """The value of the `gilprobe` fixture: calls a function and returns its result; that call is the workload.
+
+    `fresh` does the same with a function that makes the arguments of each call.
+
+    In pytest's own process the call is made once. In a worker process the call is repeated for as long as pytest's
+    process asks for batches of calls, and the rest of the test's body is not run.
+    """
+
+    __slots__ = ("_nodeid", "_serve", "_serve_awaited", "awaited", "call_s", "run", "used", "why_not")
+
+    def __init__(
+        self,
+        nodeid: str,
+        serve: Callable[[Given], NoReturn] | None = None,
+        serve_awaited: Callable[[Given], Awaitable[NoReturn]] | None = None,
+    ) -> None:
+        """Make the value for one test.
+
+        In a worker process ``serve`` measures a call, ``serve_awaited`` one of a coroutine function; elsewhere both are
+        ``None``.
+        """
+        self._nodeid = nodeid
+        self._serve = serve
+        self._serve_awaited = serve_awaited
+        self.used = False
+        self.awaited = False
+        """Whether the call is that of a coroutine function, which the test awaits."""
+        self.call_s: float | None = None
+        """How long the call took, in seconds; ``None`` until the call has returned."""
+        self.run: LaneReading | None = None
+        """The clocks of the call; ``None`` until the call has returned."""
+        self.why_not: str | None = "it asks for the gilprobe fixture but did not call it: nothing names the workload"
+        """Why the call cannot be repeated; ``None`` if it can be repeated."""
+
+    def __call__(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call ``func(*args, **kwargs)`` and return its result; await the result of a coroutine function.
+
+        Raises `FixtureError` on a second use in one test, if ``func`` is not callable, and if ``func`` is a coroutine
+        function but no event loop of asyncio or trio runs here.
+        """
+        __tracebackhide__ = True
+        self._refuse(func)
+        self.used = True
+        if inspect.iscoroutinefunction(func):
+            from pytest_gilprobe.workers.naming import Given  # noqa: PLC0415 - not every session needs it
+
+            return self._awaited_later(Given(func=func, args=args, kwargs=kwargs))  # type: ignore[return-value]  # R is a coroutine
+        if self._serve is not None:
+            from pytest_gilprobe.workers.naming import Given  # noqa: PLC0415 - only workers need it
+
+            self._serve(Given(func=func, args=args, kwargs=kwargs))
+        return self._called(func, args, kwargs, repeatable.used_up(args, kwargs))
+
+    def fresh(self, func: Callable[..., R], make: Callable[[], object]) -> R:
+        """Call ``func`` with the arguments that ``make()`` returns, and return its result; only ``func`` is timed.
+
+        Await the result of a coroutine function; ``make`` is a plain function, called in the same event loop.
+
+        For each further call ``make`` is called again, so ``func`` may change its arguments or use them up. ``make``
+        returns a tuple of positional arguments; anything else counts as the only argument.
+
+        Raises `FixtureError` as for a plain call, and if ``make`` is not callable.
+        """
+        __tracebackhide__ = True
+        self._refuse(func)
+        if not callable(make):
+            found = f"gilprobe.fresh(func, make) found {make!r}, allowed: a function that returns the arguments"
+            msg = f"{self._nodeid}: {found}"
+            raise FixtureError(msg)
+        self.used = True
+        from pytest_gilprobe.workers.naming import Given, arguments_made  # noqa: PLC0415 - rarely needed
+
+        args = arguments_made(make)
+        if inspect.iscoroutinefunction(func):
+            return self._awaited_later(Given(func=func, args=args, make=make))  # type: ignore[return-value]  # as below
+        if self._serve is not None:
+            self._serve(Given(func=func, args=args, make=make))
+        return self._called(func, args, {}, None)
+
+    def _called(
+        self, func: Callable[..., R], args: tuple[Any, ...], kwargs: Mapping[str, Any], why_not: str | None
+    ) -> R:
+        """Make the test's own call; ``why_not`` is why that call cannot be repeated."""
+        __tracebackhide__ = True
+        self.why_not = why_not
+        from pytest_gilprobe.workers.normal_run import NormalRun  # noqa: PLC0415 - sessions without a call stay light
+
+        watched = NormalRun()
+        started = clocks.perf_counter_ns()
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as error:
+            self.why_not = f"its call raised {type(error).__name__}: a workload is a call that returns"
+            raise
+        finally:
+            run = watched.end()
+        self.run, self.call_s = run, (run.end_ns - started) / 1e9
+        self.why_not = self.why_not or repeatable.unfinished(result)
+        return result
+
+    def _awaited_later(self, given: Given) -> Coroutine[Any, Any, Any]:
+        self.awaited = True
+        self.why_not = "it did not await gilprobe(...), so its coroutine never ran"
+        return self._await(given)
+
+    async def _await(self, given: Given) -> Any:
+        __tracebackhide__ = True
+        if self._serve_awaited is not None:
+            await self._serve_awaited(given)
+        from pytest_gilprobe.workers.normal_run import NormalRun  # noqa: PLC0415 - sessions without a call stay light
+
+        self.why_not = None if given.make is not None else repeatable.used_up(given.args, given.kwargs)
+        watched = NormalRun()
+        try:
+            result = await given.call()
+        except BaseException as error:
+            self.why_not = f"its call raised {type(error).__name__}: a workload is a call that returns"
+            raise
+        finally:
+            run = watched.end()
+        self.run, self.call_s = run, (run.end_ns - run.start_ns) / 1e9
+        self.why_not = self.why_not or repeatable.unfinished(result)
+        return result
+
+    def _refuse(self, func: object) -> None:
+        __tracebackhide__ = True
+        if self.used:
+            found = "the gilprobe fixture was used a second time, allowed: one call; split the test"
+        elif not callable(func):
+            found = f"gilprobe(func, *args, **kwargs) found {func!r}, allowed: a callable; "
+            found += "pass the function, not its result"
+        elif inspect.iscoroutinefunction(func) and event_loops.running() is None:
+            found = f"gilprobe found the coroutine function {func!r} outside of an event loop: await gilprobe(...) in "
+            found += "a coroutine test"
+        else:
+            return
+        msg = f"{self._nodeid}: {found}"
+        raise FixtureError(msg)
+
+
+KEY = pytest.StashKey[Gilprobe]()
+"""Key under which the stash of a test's item keeps the value of the `gilprobe` fixture."""
+
+
+def provide(request: pytest.FixtureRequest) -> Gilprobe:
+    """Return a new value of the `gilprobe` fixture for the test that requests it."""
+    caller: Any = request.config.pluginmanager.get_plugin(CALLER)
+    item: Any = request.node
+    if caller is None:
+        made = Gilprobe(item.nodeid)
+    else:
+        made = Gilprobe(
+            item.nodeid,
+            lambda given: caller.serve_given(item, given),
+            lambda given: caller.serve_awaited(item, given),
+        )
+    item.stash[KEY] = made
+    return made
+
+
+def asks_for(item: pytest.Item) -> bool:
+    """Return whether a test requests the `gilprobe` fixture, directly or through another fixture."""
+    return "gilprobe" in getattr(item, "fixturenames", ())
+
+
+def of(item: pytest.Item) -> Gilprobe | None:
+    """Return a test's value of the `gilprobe` fixture; ``None`` if the fixture was not set up for this test."""
+    return item.stash.get(KEY, None)

@@ -1,0 +1,27 @@
+"""Read the clocks of a test's own, normal run in pytest's process: all that is known of a call too long to repeat."""
+
+from __future__ import annotations
+
+from pytest_gilprobe.model.readings import LaneReading
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.child.batch import Queueing
+
+
+class NormalRun:
+    """Watches one call in the thread that makes it, from when this object is made until `end`."""
+
+    def __init__(self) -> None:
+        """Start the clocks."""
+        self._queueing = Queueing()
+        self._cpu_ns = clocks.process_time_ns()
+        self._start_ns = clocks.perf_counter_ns()
+
+    def end(self) -> LaneReading:
+        """Stop the clocks and return them; CPU time is that of the whole process, which does nothing else meanwhile."""
+        end_ns = clocks.perf_counter_ns()
+        cpu_ns = clocks.process_time_ns() - self._cpu_ns
+        queued_ns = self._queueing.until_ns(end_ns, since_ns=self._start_ns)
+        self._queueing.close()
+        return LaneReading(
+            calls=1, start_ns=self._start_ns, end_ns=end_ns, cpu_ns=max(0, cpu_ns), run_queue_ns=queued_ns
+        )

@@ -1,0 +1,97 @@
+"""Find and remove the processes and temporary folders that worker processes and killed sessions leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from pytest_gilprobe import INSIDE_WORKER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PREFIX = "gilprobe-"
+LOCK = "lock"
+"""Name of the file in a session's temporary folder that stays locked while the session lives."""
+STALE_S = 600.0
+"""Age in seconds above which an unlocked folder is removed: the session of a new folder may be about to lock it."""
+
+
+def sweep(temporary: Path) -> None:
+    """Remove the temporary folders of killed sessions: the folders older than `STALE_S` that no process has locked."""
+    for lock in temporary.glob(f"{PREFIX}*/{LOCK}"):
+        with contextlib.suppress(OSError):
+            if time.time() - lock.stat().st_mtime > STALE_S and (descriptor := locked(lock)) is not None:
+                shutil.rmtree(lock.parent, ignore_errors=True)
+                os.close(descriptor)
+
+
+def locked(path: Path) -> int | None:
+    """Lock a file, after creating it if needed, and return its descriptor; closing the descriptor ends the lock.
+
+    Returns ``None`` if another process has locked the file, or if the system cannot open or lock it.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - not every platform has it
+
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+    except (ImportError, OSError):
+        return None
+    return descriptor
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """List the processes that a worker process has started, also the processes that have left its process group.
+
+    While the worker lives, these processes are its descendants, because it is their subreaper. If the worker has died,
+    they are found by the variable `INSIDE_WORKER` in their environment, which holds the worker's process id.
+    """
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return [process for process in _all_processes() if _worker_of(process) == str(pid)]
+
+
+def _all_processes() -> list[psutil.Process]:
+    """List this machine's processes; none where they are hidden, for which psutil raises IndexError."""
+    try:
+        return list(psutil.process_iter())
+    except (psutil.Error, OSError, IndexError):
+        return []
+
+
+def _worker_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(INSIDE_WORKER)
+    except (psutil.Error, OSError):
+        return None
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """Kill each of these processes that still runs."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it checks that the number is not another process's by now
+            process.kill()
+
+
+def kill_group(pid: int, *, certain: bool) -> None:
+    """Kill the process group that a worker process leads, if it leads a group.
+
+    ``certain`` says that it does, without a check: only a worker that is starting up may still be in the group of
+    this process.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # gone already, or a system without process groups
+        if certain or os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)

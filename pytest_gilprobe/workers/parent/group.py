@@ -1,0 +1,299 @@
+"""Start a session's worker processes, ask them questions, replace and end them.
+
+Callers rely on this:
+
+* Every question returns: with the worker's answer, or with `Lost` if the worker hung or died. A lost worker has been
+  killed with every process that it started; `WorkerGroup.ready` starts another worker in its place.
+* `WorkerGroup.close` leaves no process and no file behind. If this process dies, its workers do too: see
+  `pytest_gilprobe.workers.child.process.die_with_parent`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.model.readings import GilSamples
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
+from pytest_gilprobe.workers.child import server
+from pytest_gilprobe.workers.parent.cleanup import LOCK, PREFIX, locked, sweep
+from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
+from pytest_gilprobe.workers.parent.launch_environment import ready_to_start
+from pytest_gilprobe.workers.parent.worker import END_S, Lost, Watch, Worker
+from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop
+from pytest_gilprobe.workers.worker_spec import WorkerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.workers.worker_spec import WorkerMain
+
+RETIRE_S = 1.0
+"""Seconds to wait for a replaced worker to end; a slower worker tears its fixtures down while others are timed."""
+
+
+class WorkerGroup:
+    """The worker processes of one session."""
+
+    def __init__(
+        self,
+        *,
+        spec: WorkerSpec,
+        start_method: str | None,
+        timeout_s: float,
+        gil: bool | None = None,
+        hung_fixtures: HungFixtures | None = None,
+    ) -> None:
+        """Prepare to start worker processes, without starting any.
+
+        Args:
+            spec: the pytest session that each worker runs.
+            start_method: start method of `multiprocessing`; ``None`` means the default of this process.
+            timeout_s: seconds without an answer after which a worker is killed as hung, in start-up and per question.
+            gil: whether workers run with the GIL on or off, on a free-threaded build with ``spawn``; ``None`` leaves
+                that to Python.
+            hung_fixtures: record of the fixtures that hung; with ``None``, no hung fixture is remembered.
+        """
+        # `get_context(None)` would fix the default for good, and the user's own `set_start_method` would fail.
+        default = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+        self.start_method = start_method or default
+        self._context: Any = multiprocessing.get_context(self.start_method)
+        self.hung_fixtures = hung_fixtures or HungFixtures()
+        self._spec = spec
+        self._timeout_s = timeout_s
+        self._gil = gil
+        self._folder: Path | None = None
+        self._lock: int | None = None
+        self._started = 0
+        self._workers: list[Worker] = []
+        self._retired: list[Worker] = []
+        self._any_was_ready = False
+        self._given_up: Lost | None = None
+        self._main: WorkerMain = server.serve
+        self._family: dict[str, WorkerGroup] = {"": self}
+
+    def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
+        """Return the group called ``name`` of workers that run ``main``; it ends with this one."""
+        if name not in self._family:
+            new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
+            new._main, new._family = main, self._family
+            self._family[name] = new
+        return self._family[name]
+
+    # Start
+
+    def start(self, count: int) -> None:
+        """Start workers until there are ``count``, without waiting for them; replace the workers that have ended.
+
+        Does nothing more once no worker of this session could ever become ready. Raises `OSError` if the system refuses
+        processes, files or memory.
+        """
+        idle = [worker for worker in self._workers if worker.ready is not None]
+        for worker in [*self._retired, *idle]:
+            if not worker.running:
+                self.discard(worker)
+        while len(self._workers) < count and self._given_up is None:
+            self._workers.append(self._start_one())
+
+    def _start_one(self) -> Worker:
+        self._started += 1
+        folder = self._own_folder() / f"worker-{self._started}"
+        folder.mkdir()
+        channel, channel_end = self._context.Pipe(duplex=True)
+        lifeline_end, lifeline = self._context.Pipe(duplex=False)
+        spec = dataclasses.replace(
+            self._spec,
+            folder=str(folder),
+            forked=self.start_method == "fork",
+            overrides=tuple(flag.replace("{folder}", str(folder)) for flag in self._spec.overrides),
+        )
+        alive = [worker for group in self._family.values() for worker in group._workers]  # noqa: SLF001
+        ends = [end for worker in alive for end in (worker.channel, worker.lifeline)]
+        given = (channel_end, lifeline_end, (channel, lifeline, *ends) if spec.forked else (), spec)
+        process = self._context.Process(target=self._main, args=given, name=f"gilprobe-worker-{self._started}")
+        with ready_to_start(self._gil):
+            process.start()
+        channel_end.close()
+        lifeline_end.close()
+        return Worker(process, channel, lifeline, folder)
+
+    def _own_folder(self) -> Path:
+        """Make this session's temporary folder, and lock it for as long as this process lives."""
+        if self._folder is None:
+            sweep(Path(tempfile.gettempdir()))
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = locked(self._folder / LOCK)
+        return self._folder
+
+    def ready(self, count: int) -> list[Worker] | Lost:
+        """Return ``count`` workers that have collected their tests, or `Lost` with the reason if a worker cannot start.
+
+        Missing workers are started. At first workers collect only the files with tests to probe. If a conftest file or
+        plugin then fails, or selects other tests than in the parent, all workers are started again, once in a session,
+        and collect every file. If no worker ever becomes ready, no more are started: each would cost its time-out.
+        """
+        if self._given_up is not None:
+            return self._given_up
+        found = self._wait_for(count)
+        if self._spec.prune and self._needs_every_file(found):
+            self._spec = dataclasses.replace(self._spec, prune=False)
+            self._discard(self._workers)
+            found = self._wait_for(count)
+        if isinstance(found, Lost) and not self._any_was_ready:
+            self._given_up = found
+            self._discard(self._workers)
+        return found
+
+    def _needs_every_file(self, found: list[Worker] | Lost) -> bool:
+        if isinstance(found, Lost):
+            return found.outcome is not Outcome.HUNG
+        return any(worker.ready is not None and worker.ready.nodeids != self._spec.nodeids for worker in found)
+
+    def _wait_for(self, count: int) -> list[Worker] | Lost:
+        try:
+            self.start(count)
+        except OSError as error:
+            return Lost(outcome=Outcome.CRASHED, error=f"a worker process could not be started: {error}")
+        chosen = self._workers[:count]
+        for worker in chosen:
+            if worker.ready is None and (failure := self._wait_for_one(worker)) is not None:
+                return failure
+        return chosen
+
+    def _wait_for_one(self, worker: Worker) -> Lost | None:
+        answer = self._checked(self._receive(worker, self._deadline(self._timeout_s)))
+        if isinstance(answer, Ready):
+            worker.ready = answer
+            worker.start_up_s = (clocks.perf_counter_ns() - worker.started_ns) / 1e9
+            self._any_was_ready = True
+            return None
+        why, log = answer.error if isinstance(answer, Failed | Lost) else f"it answered {answer!r}", worker.log()
+        self.discard(worker)
+        outcome = answer.outcome if isinstance(answer, Lost) else Outcome.CRASHED
+        return Lost(outcome=outcome, error=f"a worker process could not start: {why}" + f"\n{log}" * (log not in why))
+
+    def _checked(self, answer: Answer | Lost) -> Answer | Lost:
+        """Refuse a worker whose GIL is not as asked for: ``-X gil`` on its command line overrides the environment."""
+        if not isinstance(answer, Ready) or self._gil in {None, answer.gil_enabled}:
+            return answer
+        on, wanted = ("on" if state else "off" for state in (answer.gil_enabled, self._gil))
+        return Failed(error=f"its GIL is {on} although it was started to have it {wanted}")
+
+    # Ask
+
+    def ask(
+        self, worker: Worker, question: Question, timeout_s: float | None = None, watch: Watch | None = None
+    ) -> Answer | Lost:
+        """Ask one worker, while ``watch`` looks at it, and return its answer, or `Lost`; see `ask_each`."""
+        worker.send(question)
+        return self._receive(worker, self._deadline(timeout_s or self._timeout_s), watch)
+
+    def ask_all(
+        self, workers: Sequence[Worker], question: Question, timeout_s: float | None = None
+    ) -> list[Answer | Lost]:
+        """Send all these workers the same question; return all answers in the workers' order, as `ask_each` does."""
+        return self.ask_each([(worker, question) for worker in workers], timeout_s)
+
+    def ask_each(self, asked: Sequence[tuple[Worker, Question]], timeout_s: float | None = None) -> list[Answer | Lost]:
+        """Send each worker its own question, then wait for all answers and return them in the same order.
+
+        A worker that does not answer in ``timeout_s`` seconds, or dies, is killed, and its answer is `Lost`; ``None``
+        means the time-out of the session.
+        """
+        for worker, question in asked:
+            worker.send(question)
+        deadline = self._deadline(timeout_s or self._timeout_s)
+        return [self._receive(worker, deadline) for worker, _ in asked]
+
+    def ask_sampled(
+        self, worker: Worker, question: Question, mean_interval_s: float, *, watch_loop: bool = False
+    ) -> tuple[Answer | Lost, GilSamples | None, str | None]:
+        """Ask one worker, and sample the state of its GIL (held or free) until it answers.
+
+        Returns the answer, the samples, and the reason if there are no samples; one of the last two is ``None``.
+        ``mean_interval_s`` is the mean time between samples, in seconds. With ``watch_loop`` a sample also says what
+        the worker's main thread sleeps in, and in which code.
+        """
+        ready = worker.ready
+        if ready is None or ready.gil_address is None:
+            return self.ask(worker, question), None, "the worker is not ready" if ready is None else ready.gil_reason
+        deadline = self._deadline(self._timeout_s)
+        try:
+            watch = GilSampler(ready.pid, ready.gil_address, mean_interval_s=mean_interval_s, frames=ready.frames)
+            with watch.watch_loop(ready.main_thread) if watch_loop else watch as sampler:
+                worker.send(question)
+                return self._receive(worker, deadline, sampler), sampler.samples(), None
+        except SamplingError as error:
+            return self.ask(worker, question), None, str(error)
+
+    def tell(self, question: Question) -> Worker | None:
+        """Send a question without an answer to a worker, which need not be ready yet; return the worker, if any."""
+        worker = next((one for one in self._workers if one.alive), None)
+        if worker is not None:
+            worker.send(question)
+        return worker
+
+    @staticmethod
+    def _deadline(timeout_s: float) -> int:
+        return clocks.perf_counter_ns() + round(timeout_s * 1e9)
+
+    def _receive(self, worker: Worker, deadline_ns: int, sampler: Watch | None = None) -> Answer | Lost:
+        """Wait for a worker's answer until the deadline; kill a worker that gives none."""
+        answer = worker.receive(deadline_ns, sampler)
+        if isinstance(answer, Lost):
+            self.discard(worker)
+        return answer
+
+    # End
+
+    def retire(self, worker: Worker) -> None:
+        """Tell a worker to tear its fixtures down and end; the next `start` replaces the worker."""
+        self._workers.remove(worker)
+        self._retired.append(worker)
+        worker.send(Stop())
+        worker.process.join(RETIRE_S)
+        if not worker.running:
+            self.discard(worker)
+
+    def discard(self, worker: Worker) -> None:
+        """Kill a worker and every process that it started, and remove the worker from the group."""
+        for workers in (self._workers, self._retired):
+            if worker in workers:
+                workers.remove(worker)
+        worker.end()
+
+    def _discard(self, workers: Sequence[Worker]) -> None:
+        for worker in tuple(workers):
+            self.discard(worker)
+
+    def close(self) -> None:
+        """Let idle workers tear fixtures down, for `END_S` at most; then kill every worker and remove all files."""
+        for group in [*self._family.values()][1:] if self._family[""] is self else ():
+            group.close()
+        idle = [worker for worker in self._workers if worker.ready is not None]
+        try:
+            for worker in idle:
+                worker.send(Stop())
+            deadline = self._deadline(END_S)
+            for worker in [*idle, *self._retired]:
+                worker.process.join(max(0.0, (deadline - clocks.perf_counter_ns()) / 1e9))
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Kill every worker without a tear-down, as after Ctrl-C, and remove all files."""
+        for group in [*self._family.values()][1:] if self._family[""] is self else ():
+            group.abandon()
+        self._discard([*self._workers, *self._retired])
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

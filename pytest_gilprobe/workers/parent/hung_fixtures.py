@@ -1,0 +1,74 @@
+"""Remember fixtures that hung while a worker process set a test up, so that later tests do not wait for them again.
+
+The worker's stacks show which fixture hung. A hang without stacks, or outside of any fixture, is not remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pytest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixture:
+    """A fixture: its name, the node id under which tests get this fixture by that name, and its function's name."""
+
+    name: str
+    place: str
+    function: str
+
+
+class HungFixtures:
+    """The fixtures of each test, and which of them hung: even in one worker process, or only in several together."""
+
+    def __init__(self, fixtures: Mapping[str, frozenset[Fixture]] | None = None) -> None:
+        """Keep the fixtures of each test by its node id; with ``None``, no hung fixture is ever remembered."""
+        self._fixtures = fixtures or {}
+        self._alone: dict[Fixture, str] = {}
+        self._together: dict[Fixture, str] = {}
+
+    def note(self, nodeid: str, stacks: str, *, together: bool) -> None:
+        """Remember the fixtures of a test that appear in ``stacks``, the stacks of a worker that hung in its set-up.
+
+        ``together`` says that the fixtures hung only while the same test was set up in another worker.
+        """
+        functions = set(re.findall(r"^  File \".*\", line \d+ in (\w+)$", stacks, re.MULTILINE))
+        known = self._together if together else self._alone
+        for fixture in self._fixtures.get(nodeid, ()):
+            if fixture.function in functions:
+                known.setdefault(fixture, nodeid)
+
+    def alone(self, nodeid: str) -> str | None:
+        """Describe the fixture of a test that hung even in a single worker; return ``None`` if no fixture did."""
+        return self._known(nodeid, self._alone)
+
+    def together(self, nodeid: str) -> str | None:
+        """Describe the fixture of a test that hung only in several workers together; ``None`` if no fixture did."""
+        return self._known(nodeid, self._together)
+
+    def _known(self, nodeid: str, known: Mapping[Fixture, str]) -> str | None:
+        found = sorted((one.name, known[one]) for one in self._fixtures.get(nodeid, ()) if one in known)
+        return f"its fixture {found[0][0]} hung there in the set-up of {found[0][1]}" if found else None
+
+
+def fixtures_of(items: Iterable[pytest.Item]) -> dict[str, frozenset[Fixture]]:
+    """Return the fixtures of each test, by the test's node id.
+
+    Private access: only ``_fixtureinfo`` says which of several fixtures with the same name a test gets.
+    """
+    return {item.nodeid: _of_one(getattr(item, "_fixtureinfo", None)) for item in items}
+
+
+def _of_one(info: Any) -> frozenset[Fixture]:
+    known = getattr(info, "name2fixturedefs", {})
+    return frozenset(
+        Fixture(name=name, place=found[-1].baseid, function=getattr(found[-1].func, "__name__", ""))
+        for name, found in known.items()
+        if found
+    )

@@ -1,0 +1,215 @@
+"""One worker process as the parent sees it: send questions, receive answers, end the worker, describe how it hung.
+
+Every wait is bounded, and checks at least four times a second that the worker is alive: the pipe does not close if a
+process that the workload left behind holds its other end. A workload may also write into that pipe, so an answer is
+put together from the pieces that arrive: waiting for the rest of an answer is bounded, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import psutil
+
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.child.process import STACK_SIGNAL
+from pytest_gilprobe.workers.exit_report import exit_text, users_frames
+from pytest_gilprobe.workers.parent import hung_gil
+from pytest_gilprobe.workers.parent.cleanup import descendants, kill, kill_group
+from pytest_gilprobe.workers.protocol import Answer, Question, Ready, Unable
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+ALIVE_CHECK_S = 0.25
+"""Longest interval in seconds between two checks that a silent worker is alive."""
+END_S = 5.0
+"""Seconds that an idle worker may take to tear its fixtures down at the end of the session, before it is killed."""
+STACKS_S = 1.0
+"""Seconds that a hung worker may take to write the stacks of its threads to its log."""
+LONGEST_LOG = 8_000
+"""Greatest number of characters of a lost worker's log that are reported, counted from the end."""
+
+_LENGTH: Final = struct.Struct("!i")
+"""The length in front of a message of up to 2 GiB. *Source:* ``Connection._send_bytes`` in ``multiprocessing``."""
+_LONGEST_ANSWER = 2**28
+"""Bytes. Real answers have some thousands; more is what a workload has written into the pipe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The answer for a worker that cannot be used again: it hung, it died, or the system refused what it needed."""
+
+    outcome: Outcome
+    error: str
+
+
+class Watch(Protocol):
+    """What looks at a worker process while its answer is awaited, such as `pytest_gilprobe.observe.gil_sampler`."""
+
+    def sample_until(self, fd: int, timeout_s: float) -> bool:
+        """Look at the worker until ``fd`` can be read or ``timeout_s`` has passed; return whether it can be read."""
+
+
+class Worker:
+    """One worker process with its pipes and folder. After `receive` has returned `Lost`, only `end` may be called."""
+
+    def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:
+        """Wrap a process that was just started; ``channel`` and ``lifeline`` are the parent's ends of its two pipes."""
+        self.process = process
+        self.channel = channel
+        self.lifeline = lifeline
+        self.folder = folder
+        self.started_ns = clocks.perf_counter_ns()
+        self.ready: Ready | None = None
+        self.start_up_s: float | None = None
+        self.lanes_ready_s: float | None = None
+        """Seconds until what a strategy hosts in a worker of its own was ready for the first test; ``None`` before."""
+        self._received = bytearray()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker can be asked: `end` has not been called."""
+        return not self.channel.closed
+
+    @property
+    def running(self) -> bool:
+        """Whether the process exists.
+
+        The system is asked, too: user code that waits for any child may have collected the worker's exit status.
+        """
+        return bool(self.process.is_alive()) and psutil.pid_exists(self.process.pid)
+
+    def send(self, question: Question) -> None:
+        """Send a question; if the worker is gone, nothing is raised here, and `receive` returns `Lost`."""
+        with contextlib.suppress(OSError, ValueError):
+            self.channel.send(question)
+
+    def receive(self, deadline_ns: int, sampler: Watch | None = None) -> Answer | Lost:
+        """Return the worker's next answer, or `Lost` if the worker dies, is unable, or does not answer in time.
+
+        ``deadline_ns`` is a moment of ``clocks.perf_counter_ns``; an answer that has arrived by then counts even if
+        it is read later. While this method waits, ``sampler`` samples the worker's GIL; ``None`` samples nothing.
+        """
+        while True:
+            left_s = max(0.0, (deadline_ns - clocks.perf_counter_ns()) / 1e9)
+            pause_s = min(left_s, ALIVE_CHECK_S)
+            try:
+                if sampler is not None:
+                    arrived = sampler.sample_until(self.channel.fileno(), pause_s)
+                else:
+                    arrived = self.channel.poll(pause_s)
+                answer = self._next_answer() if arrived else None
+                if isinstance(answer, Unable):
+                    return Lost(outcome=Outcome.SKIPPED, error=answer.error)
+                if answer is not None:
+                    return answer
+                if not arrived and not self.running and not self.channel.poll(0):
+                    return self._died(END_S)
+            except (EOFError, OSError):  # the other end is closed: the process is about to end
+                return self._died(END_S)
+            except Exception:  # noqa: BLE001 - whatever unpickling something else than an answer raises
+                return self._died(0.0)
+            if left_s <= 0:
+                return self._hung()
+
+    def _next_answer(self) -> Answer | None:
+        """Read what has arrived; return None until that is a whole answer.
+
+        Raises an exception of any type if it is no answer.
+        """
+        if os.name == "nt":  # `os.read` cannot read its pipes
+            message = self.channel.recv()
+        else:
+            whole = self._next_message()
+            if whole is None:
+                return None
+            message = pickle.loads(whole)  # noqa: S301 - from a process of ours
+        if not isinstance(message, Answer):
+            msg = f"{type(message).__name__} is no answer"
+            raise TypeError(msg)
+        return message
+
+    def _next_message(self) -> bytes | None:
+        part = os.read(self.channel.fileno(), 2**16)
+        if not part:
+            raise EOFError
+        self._received += part
+        if len(self._received) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._received)
+        if not 0 < length <= _LONGEST_ANSWER:
+            msg = f"an answer of {length} bytes"
+            raise ValueError(msg)
+        end = _LENGTH.size + length
+        if len(self._received) < end:
+            return None
+        message = bytes(self._received[_LENGTH.size : end])
+        del self._received[:end]
+        return message
+
+    # How it ended
+
+    def _hung(self) -> Lost:
+        gil = (
+            "" if self.ready is None else hung_gil.describe(self.process.pid, self.ready.gil_address, self.ready.frames)
+        )
+        stacks = self._stacks()
+        where = (f"; {gil}" if gil else "") + (f"; its threads then:\n{stacks}" if stacks else "")
+        return Lost(outcome=Outcome.HUNG, error=f"no answer within the time limit, so it was killed{where}")
+
+    def _died(self, wait_s: float) -> Lost:
+        self.process.join(wait_s)
+        code = self.process.exitcode
+        if code is not None:
+            how = exit_text(code)
+        elif self.running:
+            how = "it was killed, since something else than an answer arrived on its connection to pytest"
+        else:
+            how = "exit status unknown, since other code has collected it"
+        log = self.log()
+        return Lost(outcome=Outcome.CRASHED, error=f"the worker process ended: {how}" + (f"\n{log}" if log else ""))
+
+    def log(self) -> str:
+        """Return the end of the worker's log: output of its start-up, stacks of crashes; empty if it cannot be read."""
+        try:
+            text = (self.folder / "log.txt").read_text("utf-8", "backslashreplace").strip()
+        except OSError:
+            return ""
+        text = users_frames(text)
+        return text if len(text) <= LONGEST_LOG else "[...]\n" + text[-LONGEST_LOG:]
+
+    def _stacks(self) -> str:
+        """Have every thread's stack written to the log, and return it; works while native code holds the GIL."""
+        before = text = self.log()
+        if STACK_SIGNAL is None:
+            return text
+        with contextlib.suppress(OSError):
+            os.kill(self.process.pid, STACK_SIGNAL)
+        until_ns = clocks.perf_counter_ns() + round(STACKS_S * 1e9)
+        while clocks.perf_counter_ns() < until_ns:
+            clocks.sleep(0.02)
+            latest = self.log()
+            if latest == text != before:  # it has grown, and grows no more
+                break
+            text = latest
+        return text
+
+    def end(self) -> None:
+        """Kill the worker and every process that it started, close its pipes, and remove its folder."""
+        started = descendants(self.process.pid)
+        kill_group(self.process.pid, certain=self.ready is not None)
+        self.process.kill()
+        self.process.join(END_S)
+        kill(started)
+        self.channel.close()
+        self.lifeline.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

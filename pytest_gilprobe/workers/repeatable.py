@@ -1,0 +1,37 @@
+"""Find calls that cannot be repeated: an argument is used up, or the result is a coroutine or generator not run yet."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_ENDLESS = (itertools.count, itertools.cycle, itertools.repeat)
+_LAZY = (
+    (inspect.iscoroutine, "a coroutine, and runs none of it: wrap it in asyncio.run"),
+    (inspect.isasyncgen, "an asynchronous generator, and runs none of it: read it in a function of your own"),
+    (inspect.isgenerator, "a generator, and runs none of it: wrap it in a function that reads it to its end"),
+)
+
+
+def used_up(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """Describe the first argument that one call uses up, such as a generator; return ``None`` without such an argument.
+
+    Only finite iterators of built-in types and of `itertools` count: the function may rewind a file, for example.
+    """
+    numbered = [(f"argument {at}", value) for at, value in enumerate(args, 1)]
+    for name, value in (*numbered, *((f"argument {name!r}", value) for name, value in kwargs.items())):
+        known = type(value).__module__ in {"builtins", "itertools"} and isinstance(value, Iterator)
+        if known and not isinstance(value, _ENDLESS):
+            return (
+                f"its {name} is a {type(value).__name__}, which the first call uses up, so there is nothing to repeat: "
+                "give it a list, or make it inside the function"
+            )
+    return None
+
+
+def unfinished(result: object) -> str | None:
+    """Describe a result that is a coroutine or generator, and the remedy; return ``None`` for any other result."""
+    lazy = next((text for is_lazy, text in _LAZY if is_lazy(result)), None)
+    return None if lazy is None else f"its call just makes {lazy}"

@@ -1,0 +1,39 @@
+"""What a new worker process must know before its first question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """How a new worker process runs the pytest session of its parent again, with only the tests to probe.
+
+    ``arguments`` is the parent's command line, to which ``overrides`` are appended. ``plugins`` names the plugins that
+    were passed to ``pytest.main`` by name. ``folder`` is this worker's own folder for temporary files. ``nodeids`` are
+    the tests to probe, and ``files`` the absolute paths of their files; ``prune`` tells the worker to collect no other
+    file. ``forked`` is whether the worker is a fork of the parent. ``gil_switched_on_by`` names the modules whose
+    import had switched the GIL on in the parent. ``holders`` is whether to find out where in the code the GIL is held.
+    """
+
+    arguments: tuple[str, ...]
+    overrides: tuple[str, ...]
+    plugins: tuple[str, ...]
+    working_dir: str
+    folder: str
+    nodeids: frozenset[str]
+    files: frozenset[str]
+    prune: bool = True
+    forked: bool = False
+    gil_switched_on_by: tuple[str, ...] = ()
+    holders: bool = True
+
+
+WorkerMain = Callable[["Connection", "Connection", tuple[Any, ...], WorkerSpec], None]
+"""What a new worker process runs: a function of the channel to its parent, the lifeline, the parent's ends of both and
+the description of its session; see `pytest_gilprobe.workers.child.server.serve`."""

@@ -1,0 +1,192 @@
+"""Calls that change their arguments, in sessions with real workers: they get no verdict, and the reason is named."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from sessions import Session, run, write
+
+import pytest_gilprobe
+
+TESTS = """
+    import collections, functools, random, threading, warnings
+    import pytest
+
+
+    class Store:
+        def __init__(self):
+            self.lock, self.rows = threading.RLock(), list(range(30_000))
+
+        def drain(self):
+            with self.lock:
+                while self.rows:
+                    self.rows.pop()
+
+
+    @functools.lru_cache
+    def squares(number):
+        return sum(at * at for at in range(number))
+
+
+    def rotated(rows):
+        rows.rotate(3)
+        return sum(rows)
+
+
+    def first_import(rows):
+        import decimal, statistics, email.message
+        rows["calls"] = rows.get("calls", 0) + 1
+        return sum(range(5_000))
+
+
+    def take_some(rows):
+        return sum(sum(range(rows.pop() % 100)) for _ in range(100) if rows)
+
+
+    def shuffled():
+        return random.Random(0).sample(range(30_000), 30_000)
+
+
+    def test_sort(gilprobe):
+        rows = shuffled()
+        gilprobe(rows.sort)
+
+
+    def test_closure(gilprobe):
+        rows = shuffled()
+        gilprobe(lambda: rows.sort())
+
+
+    def test_object(gilprobe):
+        gilprobe(Store().drain)
+
+
+    def test_used_up_later(gilprobe):
+        gilprobe(take_some, list(range(20_000)))
+
+
+    def test_file(gilprobe, tmp_path):
+        (tmp_path / "rows").write_text("1,2,3\\n" * 30_000)
+        with open(tmp_path / "rows") as file:
+            gilprobe(lambda file: sum(len(line.split(",")) for line in file), file)
+
+
+    @pytest.fixture
+    def rows():
+        return shuffled()
+
+
+    @pytest.mark.gilprobe
+    def test_fixture(rows):
+        rows.sort()
+
+
+    @pytest.mark.gilprobe
+    def test_patched(monkeypatch):
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        warnings.filterwarnings("ignore", "no such warning")
+        sum(range(20_000))
+
+
+    def test_fails_again(gilprobe):
+        gilprobe([shuffled()].pop)
+
+
+    def test_steady(gilprobe):
+        gilprobe(rotated, collections.deque(range(20_000)))
+
+
+    def test_import(gilprobe):
+        gilprobe(first_import, {})
+
+
+    def test_cached(gilprobe):
+        gilprobe(squares, 200_000)
+
+
+    def test_unchanged(gilprobe):
+        gilprobe(sorted, shuffled())
+"""
+CHANGING = {
+    "test_sort": "its object (a list)",
+    "test_closure": "variable rows (a list)",
+    "test_object": "its object (a Store)",
+    "test_used_up_later": "argument rows (a list)",
+    "test_file": "argument file (a TextIOWrapper)",
+    "test_fixture": "fixture rows (a list)",
+}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Probe every kind of call in one session."""
+    folder = tmp_path_factory.mktemp("changing")
+    write(folder, TESTS)
+    return run(folder, budget_s=2.0)
+
+
+@pytest.mark.parametrize(("name", "what"), CHANGING.items())
+def test_no_verdict_on_a_call_that_changes_its_arguments(session: Session, name: str, what: str) -> None:
+    """Wherever the arguments come from, later calls with other work are found, and no strategy is advised."""
+    workload = session.one(name)
+    verdict = workload["verdict"]
+    assert verdict["strategy"] == verdict["bound"] == "inconclusive"
+    assert verdict["candidates"] == {}
+    assert what in verdict["reason"]
+    assert "fresh" in verdict["reason"]
+    assert [caution["slug"] for caution in verdict["cautions"]] == ["changes-arguments"]
+    assert workload["strategies"]["serial"]["wall_s_per_call"]["value"] > 1e-5
+
+
+@pytest.mark.parametrize("name", ["test_steady", "test_import", "test_cached", "test_unchanged"])
+def test_ordinary_first_calls_are_no_such_calls(session: Session, name: str) -> None:
+    """Imports, caches and changes that make no difference to the time are not mistaken for used-up arguments."""
+    verdict = session.one(name)["verdict"]
+    slugs = {caution["slug"] for caution in verdict["cautions"]}
+    assert "changes-arguments" not in slugs
+    tried = session.one(name)["strategies"]["threads"]["outcome"] == "ok"  # a busy machine may leave no time for them
+    assert ("shared-arguments" in slugs) == (tried and name in {"test_steady", "test_import"})
+
+
+def test_changes_that_pytest_undoes_are_not_left_behind(session: Session) -> None:
+    """What `monkeypatch` and the warning filters of pytest put back after the test disturbs no later test."""
+    slugs = {caution["slug"] for caution in session.one("test_patched")["verdict"]["cautions"]}
+    assert not slugs & {"leaves-changed", "shared-arguments"}
+
+
+def test_call_that_fails_again_names_what_changed(session: Session) -> None:
+    """If the second call fails because the first one used its argument up, that is said; its own fixtures mend it."""
+    workload = session.one("test_fails_again")
+    if workload["status"] == "probed":  # there was time left to try again
+        (said,) = (one["message"] for one in workload["verdict"]["cautions"] if one["slug"] == "fresh-fixtures")
+    else:
+        said = workload["reason"]
+        assert "changed its object (a list)" in said
+    assert "IndexError" in said
+
+
+def test_api_gives_workers_the_arguments_as_they_were() -> None:
+    """`probe` calls the function once itself: workers nevertheless begin with the arguments as they were."""
+    rows = random.Random(0).sample(range(60_000), 60_000)
+    found = pytest_gilprobe.Prober(max_time=3, start_method="fork").probe(rows.sort)
+    assert found.verdict.strategy == "inconclusive"
+    assert "changes-arguments" in {caution.slug for caution in found.verdict.cautions}
+
+
+async def drained(rows: list[int]) -> int:
+    """Use up a list, a part of it before each look at other tasks."""
+    total = 0
+    while rows:
+        await asyncio.sleep(0)
+        total += sum(rows.pop() for _ in range(min(len(rows), 50_000)))
+    return total
+
+
+def test_awaited_call_that_changes_its_argument_gets_no_verdict() -> None:
+    """Later calls of a coroutine function that used up its list have no work: they are no evidence."""
+    found = pytest_gilprobe.Prober(max_time=3, start_method="fork").probe(drained, list(range(200_000)))
+    assert found.verdict.strategy == "inconclusive"
+    (caution,) = (one for one in found.verdict.cautions if one.slug == "changes-arguments")
+    assert "make its own arguments" in caution.message + found.verdict.reason

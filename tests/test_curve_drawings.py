@@ -1,0 +1,148 @@
+"""Curves in the report: sentence and table in the terminal, table in Markdown, in whatever width and with any name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from reports_fixture import rich_report
+from test_stats_scaling import points
+
+from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.results import Callee
+from pytest_gilprobe.model.scaling import Scaling
+from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.report import curve_svg, html, markdown, snippets, terminal
+from pytest_gilprobe.report.curve_layout import curve_views, rate
+from pytest_gilprobe.report.curve_views import CurveView
+from pytest_gilprobe.strategies.registry import BUILT_IN
+
+ENOUGH = Scaling(
+    points=points(50, 100, 200, 201), enough_workers=4, best_workers=8, limit="the other side", model="capped",
+    parameters={"per_worker": 50.0, "per_worker_se": 0.1, "ceiling": 200.0, "ceiling_se": 0.2},
+)  # fmt: skip
+
+
+def report(curve: Scaling, name: str = "threads") -> Report:
+    """Make the fixed report whose first workload has a curve."""
+    found = rich_report()
+    first, *others = found.workloads
+    return replace(found, workloads=(replace(first, scaling={name: curve}), *others))
+
+
+def drawn(curve: Scaling, width: int = 80) -> str:
+    """Draw the report for a terminal."""
+    return terminal.text(terminal.draw(report(curve), BUILT_IN, width=width), color=False)
+
+
+def test_terminal_has_a_sentence_and_a_table() -> None:
+    """The number, the throughput there and the limit are said; the table marks the number."""
+    text = drawn(ENOUGH)
+    assert "  threads: 4 are enough (200 calls/s, 4.0x), 8 give 201; limit: the other side\n" in text
+    assert "    workers     1     2    4*     8\n    calls/s    50   100   200   201\n" in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_table_fits_the_width(width: int) -> None:
+    """A curve of many numbers is broken into several tables."""
+    many = replace(ENOUGH, points=points(*range(50, 62)))
+    assert max(map(len, drawn(many, width).splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("curve", "said"),
+    [
+        (
+            replace(ENOUGH, enough_workers=None, open_because="a busy machine"),
+            "how many threads are enough is open: a busy machine",
+        ),
+        (replace(ENOUGH, enough_workers=1), "threads: more than one gain nothing (50 calls/s); limit: the other side"),
+        (replace(ENOUGH, enough_workers=8), "threads: 8, the most that were tried, gain most (201 calls/s, 4.0x)"),
+        (Scaling(points=(), error="too long"), "no curve of threads: too long"),
+        (
+            replace(ENOUGH, failed_at=16, outcome=Outcome.HUNG, error="no answer"),
+            "with 16 threads it hung: no answer",
+        ),
+    ],
+)
+def test_what_is_said(curve: Scaling, said: str) -> None:
+    """An open curve, a flat one, one that still grows, none, and a failure are told apart."""
+    assert said in " ".join(drawn(curve, 400).split())
+
+
+def test_head_says_whether_other_numbers_were_tried() -> None:
+    """Without a curve, the head says that the number of workers was not tried, and how to."""
+    assert "workers: 2 (others not tried: --gilprobe-scale)" in drawn_without()
+    assert "workers: 2\n" in drawn(ENOUGH).replace("  ", "\n")
+
+
+def drawn_without() -> str:
+    """Draw the fixed report, which has no curve."""
+    return terminal.text(terminal.draw(rich_report(), BUILT_IN, width=200), color=False)
+
+
+def test_markdown_has_a_folded_table() -> None:
+    """The table's titles are the numbers of workers."""
+    text = markdown.draw(report(ENOUGH), BUILT_IN)
+    assert "<details><summary>How many workers</summary>" in text
+    assert "| workers | 1 | 2 | 4 &#42; | 8 |" in text
+
+
+@pytest.mark.parametrize("draw", [markdown.draw, html.draw])
+def test_hostile_words_act_as_text(draw: object) -> None:
+    """Names and errors from a report of elsewhere cannot become markup."""
+    hostile = replace(ENOUGH, limit="<script>alert(1)</script>")
+    assert callable(draw)
+    assert "<script>alert" not in draw(report(hostile, "threads"), BUILT_IN)
+
+
+def test_page_has_a_picture_with_every_point() -> None:
+    """The picture has a point for each number, a ring around the one that is enough, the ideal line and a label."""
+    page = html.draw(report(ENOUGH), BUILT_IN)
+    picture = page[page.index('<svg class="curve"') :]
+    picture = picture[: picture.index("</svg>")]
+    assert picture.count("<title>") >= 5
+    assert "<title>4 threads: 200 calls/s 4.0x</title>" in picture
+    assert picture.count('class="knee"') == 1
+    assert 'class="ideal"' in picture
+    assert 'aria-label="threads: 4 are enough' in picture
+
+
+def test_limit_is_level_in_the_picture() -> None:
+    """Doublings that gain rise by equal steps; those that gain nothing lie level."""
+    points_drawn = re.search(r'<polyline points="([^"]*)"', curve_svg.picture(views(ENOUGH)))
+    assert points_drawn is not None
+    heights = [float(pair.split(",")[1]) for pair in points_drawn[1].split()]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
+    assert heights[3] == pytest.approx(heights[2], abs=1)
+
+
+@pytest.mark.parametrize("rates", [(50.0,), (1e-3, 1e7), (5, 5, 5), (50, 40, 30, 1)])
+def test_any_curve_is_drawn(rates: tuple[float, ...]) -> None:
+    """One point is no picture; steep, flat and falling curves stay within the frame."""
+    picture = curve_svg.picture(views(replace(ENOUGH, points=points(*rates))))
+    assert bool(picture) == (len(rates) > 1)
+    assert all(0 <= float(y) <= 220 for y in re.findall(r' c?y[12]?="([^"]*)"', picture))
+
+
+def views(curve: Scaling) -> tuple[CurveView, ...]:
+    """Lay out a curve of the fixed report's first workload."""
+    found = report(curve)
+    return curve_views(found.workloads[0], BUILT_IN, found.environment)
+
+
+def test_code_to_paste_has_the_number_of_the_verdict() -> None:
+    """The pool is as large as the verdict says."""
+    workload = rich_report().workloads[0]
+    verdict = replace(workload.verdict, strategy="threads", workers=12)
+    wanted = replace(workload, verdict=verdict, callee=Callee(module="shop.images", name="resize"))
+    assert "max_workers=12" in snippets.code(wanted, BUILT_IN).text
+
+
+@pytest.mark.parametrize(
+    ("per_s", "text"), [(0.52, "0.52"), (4.96, "5.0"), (197.3, "197"), (12300.0, "12,300"), (2e8, "2.0e+08")]
+)
+def test_rate(per_s: float, text: str) -> None:
+    """Throughputs have two or three digits."""
+    assert rate(per_s) == text

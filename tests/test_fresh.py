@@ -1,0 +1,399 @@
+"""Calls that have new arguments each time: `gilprobe.fresh`, the marker's ``fresh=True``, and tests that need it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+import pytest
+from sessions import Session, is_late, run, write
+
+from pytest_gilprobe.workers.child import batch, fresh, home_loop, workload
+from pytest_gilprobe.workers.fixture import FixtureError, Gilprobe, Served
+from pytest_gilprobe.workers.naming import Given
+
+
+def drain(heap: list[int]) -> int:
+    found = len(heap)
+    heap.clear()
+    return found
+
+
+def made(size: int = 3) -> fresh.MadeByUser:
+    return fresh.MadeByUser(Given(func=drain, make=lambda: list(range(size))))
+
+
+# The fixture
+
+
+def test_fresh_calls_with_what_make_returns() -> None:
+    """A tuple is the positional arguments, anything else the only one; the call is the workload and is timed alone."""
+    gilprobe = Gilprobe("a::b")
+    assert gilprobe.fresh(divmod, lambda: (7, 2)) == (3, 1)
+    assert gilprobe.why_not is None
+    assert gilprobe.call_s is not None
+    assert Gilprobe("a::b").fresh(drain, lambda: [1, 2]) == 2
+
+
+@pytest.mark.parametrize("wrong", [[1, 2], None])
+def test_fresh_needs_a_function(wrong: Any) -> None:
+    """The arguments themselves, in place of a function that makes them, are refused."""
+    with pytest.raises(FixtureError, match="allowed: a function that returns the arguments"):
+        Gilprobe("a::b").fresh(drain, wrong)
+
+
+def test_fresh_is_one_use() -> None:
+    """It counts as the one use of the fixture."""
+    gilprobe = Gilprobe("a::b")
+    gilprobe.fresh(drain, lambda: [1])
+    with pytest.raises(FixtureError, match="a second time"):
+        gilprobe(len, "a")
+
+
+def test_fresh_hands_over_its_function_in_a_worker() -> None:
+    """In a worker the call, its first arguments and the function that makes more are served."""
+    seen: list[Given] = []
+
+    def serve(given: Given) -> NoReturn:
+        seen.append(given)
+        raise Served
+
+    def make() -> list[int]:
+        return [1]
+
+    with pytest.raises(Served):
+        Gilprobe("a::b", serve).fresh(drain, make)
+    assert (seen[0].func, seen[0].args, seen[0].make) == (drain, ([1],), make)
+
+
+def test_fresh_of_a_coroutine_function_is_awaited() -> None:
+    """It is awaited with what ``make`` returns, here and in a worker, where the function that makes more is served."""
+    seen: list[Given] = []
+
+    async def later(heap: list[int]) -> int:
+        await asyncio.sleep(0)
+        return drain(heap)
+
+    async def serve(given: Given) -> NoReturn:
+        await asyncio.sleep(0)
+        seen.append(given)
+        raise Served
+
+    async def main() -> None:
+        gilprobe = Gilprobe("a::b")
+        assert await cast("Any", gilprobe.fresh(later, lambda: [1, 2])) == 2
+        assert (gilprobe.awaited, gilprobe.why_not) == (True, None)
+        with pytest.raises(Served):
+            await cast("Any", Gilprobe("a::b", None, serve).fresh(later, lambda: [3]))
+
+    asyncio.run(main())
+    assert [given.args for given in seen] == [([3],)]
+
+
+# Calls
+
+
+def test_awaited_calls_have_arguments_made_in_their_loop() -> None:
+    """Serial calls and tasks get new arguments, made by the event loop's thread before the clocks begin."""
+    log: list[str] = []
+
+    def make() -> list[int]:
+        asyncio.get_running_loop()
+        log.append("made")
+        return [1]
+
+    async def later(heap: list[int]) -> None:
+        await asyncio.sleep(0)
+        log.append(f"called with {drain(heap)}")
+
+    async def main() -> None:
+        home = home_loop.of_this_task()
+        assert home is not None
+
+        def serve() -> None:
+            work = workload.awaited_by_fixture(cast("Any", None), Given(func=later, args=([],), make=make), home)
+            assert work.fresh is not None
+            work.fresh.prepare(2)
+            assert work.serial(2).lanes[0].calls == 2
+            work.fresh.prepare(4)
+            assert len(work.tasks(2, 2).lanes) == 2
+            assert "own event loop" in (workload.unsafe_in_threads(work) or "")
+
+        await home.serve(serve)
+
+    asyncio.run(main())
+    assert log == [*["made"] * 2, *["called with 1"] * 2, *["made"] * 4, *["called with 1"] * 4]
+
+
+def test_each_call_has_arguments_of_its_own() -> None:
+    """However a call is made, it finds its arguments as new; those made in advance come first."""
+    call = made()
+    call.prepare(2)
+    assert [one() for one in call.taken(3)] == [3, 3, 3]
+    assert (call(), call()) == (3, 3)
+
+
+def test_batch_makes_each_call_with_new_arguments() -> None:
+    """Serial calls and calls in threads get new arguments, whether they were made in advance or not."""
+    found: list[int] = []
+    call = fresh.MadeByUser(Given(func=lambda heap: found.append(drain(heap)), make=lambda: list(range(5))))
+    reading = batch.run_serial(call, 4)
+    assert (reading.lanes[0].calls, found) == (4, [5] * 4)
+    work = workload.Workload(item=cast("Any", None), call=call, given=Given(func=drain, args=([],)))
+    call.prepare(3)
+    reading = batch.run_threads([work.lane(0), work.lane(1)], 2)
+    assert ([lane.calls for lane in reading.lanes], found) == ([2, 2], [5] * 8)
+
+
+def test_making_is_not_timed() -> None:
+    """The clocks of a batch begin when all its arguments are made, in the thread that makes the calls."""
+    log: list[str] = []
+
+    def make() -> tuple[()]:
+        log.append(f"made in {threading.current_thread().name}")
+        return ()
+
+    call = fresh.MadeByUser(Given(func=lambda: log.append("called"), make=make))
+    batch.run_threads([workload.Workload(item=cast("Any", None), call=call, given=Given(func=drain)).lane(0)], 2)
+    assert log == ["made in gilprobe-lane"] * 2 + ["called"] * 2
+
+
+def test_failure_to_make_arguments_is_reported() -> None:
+    """An exception of the function that makes arguments is the batch's error, with its traceback."""
+    call = fresh.MadeByUser(Given(func=drain, make=lambda: 1 / 0))
+    with pytest.raises(batch.WorkloadError, match="ZeroDivisionError"):
+        batch.run_serial(call, 1)
+
+
+def test_few_large_arguments_are_made_in_advance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of calls of a batch is limited by the memory that their arguments take, and is never 0."""
+    assert fresh.most_calls(made()) > 100
+    monkeypatch.setattr(fresh, "MOST_BYTES", 100_000)
+    assert 1 <= fresh.most_calls(made(1000)) <= 12
+    assert fresh.most_calls(made(100_000)) == 1
+
+
+def test_arguments_of_which_only_one_set_can_exist() -> None:
+    """If arguments cannot be made a second time while the first ones exist, batches have one call, and threads none."""
+    free = [True]
+
+    def make() -> list[int]:
+        assert free[0], "in use"
+        free[0] = False
+        return [1]
+
+    call = fresh.MadeByUser(Given(func=drain, make=make))
+    assert fresh.most_calls(call) == 1
+    work = workload.Workload(item=cast("Any", SimpleNamespace()), call=call, given=Given(func=drain))
+    assert "in use" in (workload.unsafe_in_threads(work) or "")
+
+
+# Sessions
+
+TESTS = """
+    import asyncio, heapq, logging, sqlite3, time
+    import pytest
+
+    LOG = []
+
+
+    def drain(heap):
+        while heap:
+            heapq.heappop(heap)
+
+
+    def test_drain(gilprobe):
+        gilprobe.fresh(drain, lambda: (list(range(2000)),))
+
+
+    def test_wait(gilprobe):
+        gilprobe.fresh(lambda waits: time.sleep(waits.pop()), lambda: [0.01])
+
+
+    def test_same_object(gilprobe):
+        heap = list(range(50_000))
+        gilprobe.fresh(drain, lambda: (heap,))
+
+
+    @pytest.fixture(scope="module")
+    def once():
+        yield LOG
+        assert LOG.count("made") == LOG.count("gone")
+
+
+    @pytest.fixture
+    def counted(once):
+        once.append("made")
+        yield once
+        once.append("gone")
+
+
+    @pytest.fixture
+    def rows(counted):
+        return list(range(3000, 0, -1)) * 3
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    def test_rows(rows):
+        assert rows[0] == 3000
+        rows.sort()
+
+
+    @pytest.fixture
+    def db():
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.execute("create table t (x)")
+        yield connection
+        connection.close()
+
+
+    @pytest.mark.gilprobe
+    def test_count(db):
+        db.executemany("insert into t values (?)", [(at,) for at in range(1000)])
+        assert db.execute("select count(*) from t").fetchone() == (1000,)
+
+
+    @pytest.mark.gilprobe
+    def test_folder(tmp_path):
+        (tmp_path / "x").mkdir()
+
+
+    @pytest.mark.gilprobe
+    def test_log(caplog):
+        logging.getLogger().warning("once")
+        assert len(caplog.records) == 1
+
+
+    class TestInClass:
+        def setup_method(self):
+            self.rows = list(range(1000))
+
+        @pytest.mark.gilprobe
+        def test_method(self):
+            assert len(self.rows) == 1000
+            self.rows.clear()
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    def test_given(gilprobe, rows):
+        more = rows + [0]
+        gilprobe(more.sort)
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    def test_alone(monkeypatch, capsys):
+        monkeypatch.setenv("ALONE", "1")
+        print("x")
+        assert capsys.readouterr().out == "x\\n"
+
+
+    @pytest.mark.gilprobe
+    def test_module_state(tmp_path):
+        LOG.append("one more")
+        assert LOG.count("one more") == 1
+
+
+    async def later(heap):
+        drain(heap)
+        await asyncio.sleep(0.002)
+
+
+    @pytest.mark.gilprobe
+    @pytest.mark.anyio
+    async def test_later(gilprobe):
+        await gilprobe.fresh(later, lambda: list(range(500)))
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    @pytest.mark.anyio
+    async def test_coroutine(rows):
+        pass
+"""
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Probe every kind of test in one session."""
+    folder = tmp_path_factory.mktemp("fresh")
+    write(folder, TESTS)
+    return run(folder, "-p", "anyio.pytest_plugin")
+
+
+def slugs(workload: dict[str, Any]) -> set[str]:
+    return {caution["slug"] for caution in workload["verdict"]["cautions"]}
+
+
+@pytest.mark.parametrize("name", ["test_drain", "test_rows", "test_given"])
+def test_calls_that_change_their_arguments_are_measured_as_meant(session: Session, name: str) -> None:
+    """With new arguments each call takes its whole time, in every strategy that there was time for."""
+    workload = session.one(name)
+    assert workload["status"] == "probed", workload["reason"]
+    assert not slugs(workload) & {"changes-arguments", "fresh-fixtures"}
+    serial_s = workload["strategies"]["serial"]["wall_s_per_call"]["value"]
+    assert serial_s > 20e-6
+    assert workload["verdict"]["bound"] in {"cpu", "inconclusive"}
+    assert workload["strategies"]["processes"]["outcome"] in {"ok", "skipped"}
+
+
+def test_awaited_calls_get_new_arguments(session: Session) -> None:
+    """A coroutine function is awaited with new arguments each time, one call after the other and in tasks."""
+    workload = session.one("test_later[asyncio]")
+    assert workload["status"] == "probed", workload["reason"]
+    assert not slugs(workload) & {"changes-arguments", "fresh-fixtures"}
+    assert workload["verdict"]["strategy"] in {"tasks", "inconclusive"}
+    tasks = workload["strategies"]["tasks"]
+    assert tasks["outcome"] == "ok" or is_late(tasks)
+
+
+def test_waiting_with_new_arguments_gains_in_threads(session: Session) -> None:
+    """Threads take calls with arguments of their own, and wait at the same time."""
+    workload = session.one("test_wait")
+    assert workload["verdict"]["strategy"] in {"threads", "inconclusive"}
+    threads = workload["strategies"]["threads"]
+    assert threads["outcome"] == "ok" or is_late(threads)
+
+
+@pytest.mark.parametrize("name", ["test_count", "test_folder", "test_log", "test_method"])
+def test_tests_that_fail_again_get_new_fixtures(session: Session, name: str) -> None:
+    """A test that passes once, but not again with the same fixtures, is probed with new ones, and says why."""
+    workload = session.one(name)
+    assert workload["status"] == "probed", workload["reason"]
+    assert "fresh-fixtures" in slugs(workload)
+    (said,) = [one["message"] for one in workload["verdict"]["cautions"] if one["slug"] == "fresh-fixtures"]
+    assert "Error" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["test_log", "test_alone"])
+def test_fixtures_of_which_one_can_be_in_use(session: Session, name: str) -> None:
+    """Threads are skipped with the fixtures' names, the rest is measured."""
+    workload = session.one(name)
+    assert workload["status"] == "probed", workload["reason"]
+    threads = workload["strategies"]["threads"]
+    assert threads["outcome"] == "skipped"
+    assert "only one can be in use" in threads["error"]
+
+
+def test_what_new_fixtures_do_not_mend_keeps_its_reason(session: Session) -> None:
+    """A test that fails with new fixtures, too, is not probed, for the reason of the first try."""
+    workload = session.one("test_module_state")
+    assert workload["status"] == "not_probed"
+    assert "times in a row" in workload["reason"]
+
+
+def test_new_arguments_that_are_the_same_object(session: Session) -> None:
+    """If the function that makes arguments returns the same object each time, there is no verdict."""
+    verdict = session.one("test_same_object")["verdict"]
+    assert verdict["strategy"] == "inconclusive"
+    assert "let make() return new objects each time" in verdict["reason"]
+
+
+def test_coroutine_test_cannot_have_new_fixtures(session: Session) -> None:
+    """Its fixtures may belong to an event loop: it is not probed, and the reason is one sentence."""
+    workload = session.one("test_coroutine[asyncio]")
+    assert workload["status"] == "not_probed"
+    assert workload["reason"].endswith(
+        "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop"
+    )

@@ -1,0 +1,68 @@
+"""What blocks an event loop, in a session of its own: told by line and expression, and named by a failed gate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import sessions
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux"
+    or sys.implementation.name != "cpython"
+    or not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="needs Linux and a CPython with its GIL enabled",
+)
+SOURCE = """
+    import asyncio
+    import time
+    import pytest
+
+    async def sleeping():
+        query()
+
+    def query():
+        time.sleep(0.02)
+
+    @pytest.mark.gilprobe(strategies="tasks", max_loop_block=0.005)
+    def test_sleeping(gilprobe):
+        async def main():
+            await gilprobe(sleeping)
+        asyncio.run(main())
+
+    def count(length):
+        total = 0
+        for at in range(length):
+            total += at * at
+        return total
+
+    @pytest.mark.gilprobe(strategies="tasks")
+    def test_computing(gilprobe):
+        async def computing():
+            await asyncio.sleep(0)
+            count(100_000)
+        async def main():
+            await gilprobe(computing)
+        asyncio.run(main())
+"""
+
+
+def test_names_the_line_that_blocks(tmp_path: Path) -> None:
+    """A sleep and a loop are named with the coroutine's call that leads there; so does the gate that fails."""
+    sessions.write(tmp_path, SOURCE)
+    done = sessions.run(tmp_path)
+    loops = [done.one(name)["event_loop"] for name in ("::test_sleeping", "::test_computing")]
+    if any(loop is None or loop["blockers"] is None for loop in loops):
+        pytest.skip("too busy a machine: too few samples")
+    sleeping, computing = (loop["blockers"][0] for loop in loops)
+    assert (sleeping["function"], sleeping["code"], sleeping["file"]) == ("query", "time.sleep(0.02)", "test_it.py")
+    assert sleeping["blocking"] > 0.5 > sleeping["computing"]
+    assert (sleeping["call"]["code"], sleeping["call"]["function"]) == ("query()", "sleeping")
+    assert computing["function"] == "count"
+    assert computing["computing"] > 0.5 > computing["blocking"]
+    assert computing["call"]["code"] == "count(100_000)"
+    assert computing["gil_held"] > 0.5 > sleeping["gil_held"]
+    if done.exit_status and loops[0]["repeated_block"]["place"] is not None:
+        assert "time.sleep(0.02) at test_it.py:10, called by query() at test_it.py:7" in done.output
+        assert "await asyncio.to_thread(query)" in done.output

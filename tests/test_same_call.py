@@ -1,0 +1,143 @@
+"""`pytest_gilprobe.verdict.same_call`: whether the calls that were timed are the call that was meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from evidence import evidence, measurement
+
+from pytest_gilprobe.model.call_readings import ArgumentsReading
+from pytest_gilprobe.model.words import Bound, Gil, NextStep
+from pytest_gilprobe.verdict import candidates, same_call
+from pytest_gilprobe.verdict.judge import judge
+
+NAMES = ("argument heap (a list)",)
+DRAINED = ArgumentsReading(changed=NAMES, fresh_s=(0.070, 0.071, 0.075), used_s=(2e-7, 3e-7, 2e-7))
+
+
+def seen(reading: ArgumentsReading | None = DRAINED, **changes: Any) -> Any:
+    return measurement(arguments=reading, **changes)
+
+
+def reading(fresh: tuple[float, ...], used: tuple[float, ...], **changes: Any) -> ArgumentsReading:
+    return ArgumentsReading(changed=NAMES, fresh_s=fresh, used_s=used, **changes)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        DRAINED,
+        reading((0.010, 0.011, 0.012), (0.006, 0.005, 0.006)),
+        reading((0.010, 0.010, 0.010), (0.020, 0.025, 0.020)),
+        reading((2.0,), (0.1,)),
+        reading((0.010,) * 5, (0.001,) * 4 + (0.020,)),
+        reading((0.010,) * 20, (0.001,) * 11 + (0.020,) * 9),
+    ],
+)
+def test_changed_arguments_that_change_the_time(found: ArgumentsReading) -> None:
+    """If each call with copies takes longer than each call with changed arguments, or shorter, the calls differ."""
+    assert same_call.differs(seen(found))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        ArgumentsReading(),
+        ArgumentsReading(changed=NAMES),
+        reading((0.010, 0.011, 0.012), (0.010, 0.011, 0.012)),
+        reading((0.010, 0.011, 0.500), (0.009, 0.011, 0.012)),
+        reading((0.030, 0.031, 0.032), (0.009, 0.029, 0.012)),
+        reading((2e-6, 2e-6, 2e-6), (5e-7, 6e-7, 5e-7)),
+        reading((0.2,), (0.1,)),
+        reading((0.020,) * 4 + (0.010,), (0.010,) * 5),
+        reading((0.020,) * 5, (0.010,) * 3 + (0.020,) * 2),
+        reading((0.020,) * 19 + (0.010,), (0.010,) * 20),
+    ],
+)
+def test_same_call(found: ArgumentsReading | None) -> None:
+    """One slow call, a difference below the noise, or nothing known: then the calls count as alike."""
+    assert not same_call.differs(seen(found))
+
+
+def used_up(**changes: Any) -> ArgumentsReading:
+    usual: dict[str, Any] = {"unknown": {"argument rows (a Cursor)": "no"}, "iterators": ("argument rows (a Cursor)",)}
+    return ArgumentsReading(**{**usual, "used_s": (1e-6,), **changes})
+
+
+def test_iterator_that_is_used_up() -> None:
+    """An iterator that cannot be copied is used up if both first calls took far longer, and nothing was imported."""
+    assert same_call.differs(seen(used_up(), first_call_s=0.1, normal_call_s=0.1))
+
+
+@pytest.mark.parametrize(
+    ("found", "first_s", "normal_s"),
+    [
+        (used_up(), 0.1, None),
+        (used_up(), None, 0.1),
+        (used_up(), 0.1, 5e-6),
+        (used_up(), 5e-6, 0.1),
+        (used_up(), 5e-4, 5e-4),
+        (used_up(imported=True), 0.1, 0.1),
+        (used_up(iterators=()), 0.1, 0.1),
+        (used_up(used_s=(0.05,)), 0.1, 0.1),
+    ],
+)
+def test_slow_first_call_is_no_proof(found: ArgumentsReading, first_s: float | None, normal_s: float | None) -> None:
+    """A first call that imports, connects or fills a cache is slow, too: without an iterator that tells nothing."""
+    assert not same_call.differs(seen(found, first_call_s=first_s, normal_call_s=normal_s))
+
+
+def test_no_verdict_on_another_call() -> None:
+    """There is no verdict, no candidate and no further round; the reason and the caution say why, and what to do."""
+    found = same_call.as_measured(evidence(1.9, 2.0, seen=seen()))
+    judged = judge(found)
+    assert (judged.verdict.strategy, judged.next_step) == ("inconclusive", NextStep.STOP)
+    assert (judged.verdict.bound, judged.verdict.gil, judged.verdict.speedup) == (Bound.INCONCLUSIVE, Gil.UNKNOWN, None)
+    assert judged.verdict.reason == (
+        "no verdict: a call takes 70 ms, but changes argument heap (a list), and takes 200 ns when it is made again "
+        "with that; gilprobe.fresh(func, make) gives each call new arguments"
+    )
+    assert [caution.slug for caution in judged.verdict.cautions] == ["changes-arguments"]
+    assert found.gil.held_fraction is None
+    assert found.serial.call_s.value == 0.071
+    assert candidates.left(found, judged.verdict.strategy) == {}
+
+
+def test_verdict_on_an_iterator_that_is_used_up() -> None:
+    """What only seems to be so is not told as a fact."""
+    found = seen(used_up(), first_call_s=0.1, normal_call_s=0.1)
+    verdict = judge(same_call.as_measured(evidence(seen=found))).verdict
+    assert verdict.strategy == "inconclusive"
+    assert "seems to use up argument rows (a Cursor)" in verdict.reason
+
+
+def test_verdict_stands_if_the_time_does() -> None:
+    """A call that changes its arguments and takes the same time each time keeps its verdict, with a note."""
+    steady = reading((0.010, 0.011, 0.012), (0.010, 0.011, 0.012))
+    verdict = judge(evidence(1.9, 2.0, held_fraction=None, seen=seen(steady))).verdict
+    without = judge(evidence(1.9, 2.0, held_fraction=None, seen=seen(None))).verdict
+    assert verdict.strategy == without.strategy
+    assert [caution.slug for caution in verdict.cautions] == ["shared-arguments"]
+
+
+def test_fixtures_have_a_remedy_of_their_own() -> None:
+    """Of a marked test whose fixture is changed, the marker's keyword is named; a mixture needs the function."""
+    fixture = ArgumentsReading(changed=("fixture heap (a list)",))
+    mixed = ArgumentsReading(changed=("fixture heap (a list)", "self (a TestHeap)"))
+    assert "fresh=True" in same_call.remedy(seen(fixture))
+    assert "gilprobe.fresh" in same_call.remedy(seen(mixed))
+    assert "fixture heap (a list) and self (a TestHeap)" in same_call.why_not_again(seen(mixed))
+    assert same_call.why_not_again(seen(None)) == ""
+
+
+def test_slow_first_call_says_what_could_not_be_compared() -> None:
+    """If an argument could not be compared, a slow first call may be for it: nothing false is said."""
+    unknown = ArgumentsReading(unknown={"argument client (a Client)": "cannot pickle 'socket' object"})
+    verdict = judge(evidence(seen=seen(unknown), first_call_s=0.5)).verdict
+    (only,) = [caution for caution in verdict.cautions if caution.slug == "slow-first-call"]
+    assert only.message.endswith(
+        "pays that once, unless that call changed argument client (a Client), which could not be compared "
+        "(cannot pickle 'socket' object)"
+    )

@@ -1,0 +1,58 @@
+"""`pytest_gilprobe.verdict.settling`: what would settle an open verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from evidence import PYTHON_LOOP, estimate, evidence, measurement, tried
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.verdict.settling import narrowed, remedy, seconds_needed
+
+CLEAR = estimate(1.1, 0.9, 1.4)
+"""The interval reaches over 1.3, the value is far from it."""
+AT_THE_LIMIT = estimate(1.3, 1.1, 1.5)
+
+
+def test_time_is_told_from_how_intervals_shrink() -> None:
+    """An interval that must halve takes four times as many rounds."""
+    many = measurement(*[PYTHON_LOOP] * 5)
+    wide = evidence(estimate(1.1, 0.9, 1.45), None, seen=many, held_fraction=None)
+    wider = evidence(estimate(1.1, 0.9, 1.9), None, seen=many, held_fraction=None)
+    seconds, more = seconds_needed(wide), seconds_needed(wider)
+    assert seconds is not None
+    assert more is not None
+    assert more > seconds
+    assert remedy(wide) == f"max_time={seconds} is likely to settle it"
+
+
+def test_values_at_a_limit_of_the_rule_are_said_to_be_alike() -> None:
+    """A value at 1.3x is not settled by any time that is worth it: either answer will do."""
+    found = evidence(AT_THE_LIMIT, None, held_fraction=None)
+    assert seconds_needed(found) is None
+    assert remedy(found).endswith("either will do")
+
+
+def test_a_quieter_machine_is_named_where_other_programs_disturbed() -> None:
+    """Calls that queued for a CPU may be settled by a quieter machine, with or without more time."""
+    busy = replace(tried(CLEAR), run_queue_share=0.3)
+    assert remedy(evidence(busy, None, held_fraction=None)).startswith("a quieter machine, or max_time=")
+    at_limit = replace(tried(AT_THE_LIMIT), run_queue_share=0.3)
+    assert (
+        remedy(evidence(at_limit, None, held_fraction=None))
+        == "a quieter machine may settle it, more time alone hardly"
+    )
+
+
+def test_a_strategy_without_time_needs_its_time() -> None:
+    """If there was no time for a strategy, the time that it takes is what settles it."""
+    late = "processes did not fit into 5 s, since one call takes 4.0 s; max_time=23 would do"
+    seen = measurement(out_of_time=late, no_time_for=frozenset({"processes"}))
+    assert remedy(evidence(CLEAR, None, seen=seen)) == late
+
+
+def test_intervals_shrink_around_their_values() -> None:
+    """Half of the width is half on each side, and no end exceeds the number of workers."""
+    found = narrowed(evidence(Estimate(value=1.5, low=1.1, high=1.7), estimate(2.4, 1.9, 2.6)), 0.5)
+    assert found["threads"] == (1.3, 1.6)
+    assert found["processes"] == (2.0, 2.0)

@@ -1,0 +1,114 @@
+"""Every kind of code to paste is executed, for every kind of callable, by every strategy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import callables
+import pytest
+
+from pytest_gilprobe.model.results import Callee
+from pytest_gilprobe.report.call_source import EXAMPLE_CALLS, source_of
+from pytest_gilprobe.strategies.registry import BUILT_IN
+from pytest_gilprobe.workers import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+CALLS = 3
+RUNNER = """
+import pathlib, runpy, sys, traceback
+
+failed = False
+for path in sorted(pathlib.Path(__file__).parent.glob("code_*.py")):
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except BaseException:
+        failed = True
+        traceback.print_exc()
+        print(path.read_text(encoding="utf-8"), file=sys.stderr)
+sys.exit(failed)
+"""
+CHECK = """
+if __name__ == "__main__":
+    wanted = {wanted}
+    assert [repr(result) for result in results] == wanted, (results, wanted)
+"""
+TO_FILL_IN = {
+    "a lambda": Callee(module="callables", name="lambda", parameters=("number", "scale="), importable=False),
+    "a nested function": Callee(module="callables", name="inner", parameters=("rows",), importable=False),
+    "a nested class": Callee(module="callables", name="Inner.price", parameters=("inner",), importable=False),
+    "a test": Callee(module="test_shop", name="test_totals", is_test=True),
+    "a test called as code is": Callee(module="test_shop", name="test_main", is_test=True),
+    "a test with fixtures": Callee(module="test_shop", name="test_list", parameters=("shop", "tmp_path"), is_test=True),
+    "a test in a class": Callee(module="test_shop", name="TestShop.test_sell", parameters=("shop",), is_test=True),
+}
+"""Functions that no program can import: the user fills a definition in."""
+
+
+def source(kind: str) -> Callee:
+    """Name a kind of call as code in another module would."""
+    if kind in TO_FILL_IN:
+        return TO_FILL_IN[kind]
+    known = {**callables.PLAIN, **callables.AWAITED}
+    return replace(naming.callee(known[kind]), awaited=kind in callables.AWAITED)
+
+
+def programs(strategy: str, kinds: dict[str, Callee]) -> Iterator[str]:
+    """Give a program for each kind, with one and with several calls a task: what the user has, the code, a check."""
+    for kind, callee in kinds.items():
+        variables = source_of(callee).variables
+        names = "".join(f"{one.many}, " for one in variables)
+        own = f"[[None] * {CALLS}] * {len(variables)}" if kind in TO_FILL_IN else f"callables.lists({kind!r}, {CALLS})"
+        before = f"import callables\n{names} = {own}\n" if variables else "import callables\n"
+        if callee.module == "__main__" and kind not in TO_FILL_IN:
+            before += f"from callables import {callee.name.partition('.')[0]}\n"
+        result = "None" if kind in TO_FILL_IN else callables.result(kind)
+        for in_a_task in (1, 2):
+            lines = BUILT_IN[strategy].code(callee, 2, in_a_task)
+            assert lines is not None
+            code = "\n".join(lines).replace(f"range({EXAMPLE_CALLS})", f"range({CALLS})")
+            fewer = code.replace(f"[2] * {EXAMPLE_CALLS}", f"[2] * {CALLS}")  # tasks of two calls each
+            calls = CALLS if fewer == code else 2 * CALLS
+            yield f"{before}{fewer}\n{CHECK.format(wanted=repr([result] * calls))}"
+
+
+def run(folder: Path, strategy: str, kinds: dict[str, Callee]) -> None:
+    """Write the programs to files, and run each as a program's main file, all in one process."""
+    for at, program in enumerate(programs(strategy, kinds)):
+        (folder / f"code_{at:03}.py").write_text(program, encoding="utf-8")
+    (folder / "run.py").write_text(RUNNER, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(folder / "run.py")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("strategy", ["serial", "threads", "processes"])
+def test_plain_calls(strategy: str, tmp_path: Path) -> None:
+    """The code makes every call of a plain function, as it is pasted."""
+    kinds = {kind: source(kind) for kind in [*callables.PLAIN, *TO_FILL_IN]}
+    kinds["a function"] = replace(kinds["a function"], module="__main__")
+    run(tmp_path, strategy, kinds)
+
+
+@pytest.mark.parametrize("strategy", [name for name in BUILT_IN.names if name != "interpreters"])
+def test_awaited_calls(strategy: str, tmp_path: Path) -> None:
+    """The code awaits every call of a coroutine function, as it is pasted.
+
+    Subinterpreters cannot load NumPy, which these functions need; `test_async_snippets` runs the code for them.
+    """
+    to_fill_in = {kind: replace(callee, awaited=True) for kind, callee in TO_FILL_IN.items()}
+    run(tmp_path, strategy, {**{kind: source(kind) for kind in callables.AWAITED}, **to_fill_in})

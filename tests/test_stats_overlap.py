@@ -1,0 +1,107 @@
+"""`pytest_gilprobe.stats.overlap`: what lanes of one process certainly gain beside other programs."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from evidence import PLAIN, lane, machine, measurement, processes, round_, serial, threads, worker
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilprobe.model.readings import BatchReading, Round
+from pytest_gilprobe.stats import overlap
+from pytest_gilprobe.stats.estimates import Noise
+from pytest_gilprobe.stats.reduce import reduce
+
+CALL_S = 1e-6
+"""Of one call alone."""
+
+
+def beside(first_s: float, both_s: float, gain: float, noise: float = 1.0) -> tuple[BatchReading, BatchReading]:
+    """Make a serial batch and one of two lanes: each queued while the other ran, for ``first_s`` seconds.
+
+    For ``both_s`` seconds both ran side by side and did ``gain`` times the calls of a lone lane.
+    """
+    wall = 2 * first_s + both_s
+    calls = round((2 * first_s + both_s * gain) / CALL_S / 2)
+    one = lane(wall, cpu_s=wall - first_s, queue_s=first_s, calls=calls)
+    alone = lane(0.1, cpu_s=0.1, calls=round(0.1 / CALL_S / noise))
+    return BatchReading(workers=(worker(alone),)), BatchReading(workers=(worker(one, one),), apart=False)
+
+
+@given(
+    first_s=st.floats(0.001, 0.1),
+    both_s=st.floats(0.001, 0.1),
+    gain=st.floats(0.3, 2.0),
+    rounds=st.integers(3, 12),
+    seed=st.integers(0, 1000),
+)
+def test_the_bound_is_below_the_truth(first_s: float, both_s: float, gain: float, rounds: int, seed: int) -> None:
+    """Whatever share of the time the lanes ran side by side, their certain speed-up is not above the true one, or 1."""
+    chance = random.Random(seed)
+    pairs = [beside(first_s, both_s, gain, chance.lognormvariate(0, 0.01)) for _ in range(rounds)]
+    found = overlap.certain(pairs, pairs, Noise(0.03))
+    assert found.low <= max(1.0, gain) * 1.01
+
+
+@pytest.mark.parametrize(("gain", "least"), [(2.0, 1.75), (1.5, 1.25)])
+def test_lanes_that_ran_side_by_side_for_half_of_the_time_are_accounted_for(gain: float, least: float) -> None:
+    """Long calls meet their neighbour in every batch: what they did beyond a lone lane they did side by side."""
+    pairs = [beside(0.025, 0.05, gain) for _ in range(8)]
+    found = overlap.certain(pairs, pairs, Noise(0.02))
+    assert found.value == pytest.approx(gain, rel=0.01)
+    assert found.low > least
+
+
+@pytest.mark.parametrize(
+    ("cpus", "waits", "known"),
+    [(((0, 0), (1, 1)), 0, True), (((0, 0), (1, 0)), 0, False), (((0, 0), (1, 1)), 50, False), (((), ()), 0, False)],
+)
+def test_lanes_that_stay_on_a_cpu_each_run_side_by_side_by_chance(
+    cpus: tuple[tuple[int, ...], ...], waits: int, *, known: bool
+) -> None:
+    """Beside a busy program on each CPU, lanes that queue for half of their time are both on a CPU for a quarter."""
+    lanes = [replace(lane(0.2, cpu_s=0.1, queue_s=0.1, calls=100, waits=waits), cpus=where) for where in cpus]
+    base = BatchReading(workers=(worker(lane(0.1, cpu_s=0.1, calls=100, waits=0)),))
+    pairs = [(base, BatchReading(workers=(worker(*lanes),), apart=False))] * 8
+    found = overlap.certain(pairs, pairs, Noise(0.02))
+    assert (found.low > 1.75) is known
+
+
+def test_undisturbed_bursts_are_selected() -> None:
+    """Of short batches those count that queued least, and they replace batches that all queued."""
+    turns = (serial(0.1, cpu_s=0.1), threads(0.2, cpu_s=0.1, queue_s=0.1))
+    calm = Round(batches={"serial": serial(0.1, cpu_s=0.1), "threads": threads(0.1, cpu_s=0.1)})
+    disturbed = Round(batches={"serial": turns[0], "threads": turns[1]})
+    chosen = overlap.selected([turns] * 3, [disturbed] * 12 + [calm] * 4, "threads")
+    assert len(chosen) == 4
+    found = overlap.certain([turns] * 3, chosen, Noise(0.03))
+    assert found.value == pytest.approx(2.0, rel=0.01)
+    assert found.low > 1.8
+
+
+def test_calm_batches_need_no_bursts() -> None:
+    """Bursts are wanted only where all batches of the threads of one process queued."""
+    calm, queued = threads(0.1, cpu_s=0.1), threads(0.2, cpu_s=0.1, queue_s=0.1)
+    base, apart = serial(0.1, cpu_s=0.1), processes(0.2, cpu_s=0.1, queue_s=0.1)
+    assert not overlap.wanted(measurement(round_(base, threads=calm, processes=apart)))
+    assert not overlap.wanted(measurement(*(round_(base, threads=one) for one in (queued, calm))))
+    assert overlap.wanted(measurement(round_(base, threads=queued)))
+    assert not overlap.wanted(measurement(round_(base, processes=apart)))
+
+
+def test_bursts_settle_what_batches_leave_open() -> None:
+    """Beside a busy program, threads that gain 2x in undisturbed bursts are told so."""
+    turns = round_(
+        serial(0.1, cpu_s=0.1),
+        threads=threads(0.2, cpu_s=0.1, queue_s=0.1),
+        processes=processes(0.2, cpu_s=0.1, queue_s=0.1),
+    )
+    short = round_(serial(0.1, cpu_s=0.1), threads=threads(0.1, cpu_s=0.1))
+    found = reduce(measurement(*[turns] * 3, bursts=(short,) * 8), machine(), PLAIN).results
+    together, apart = found["threads"], found["processes"]
+    assert together.speedup is not None
+    assert together.speedup.low > 1.8
+    assert apart.over["threads"].ratio.high < 1.15
