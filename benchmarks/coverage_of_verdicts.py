@@ -78,10 +78,10 @@ def answers(found: Sequence[Found]) -> Iterator[str]:
         for weather in WEATHERS:
             own = [one for one in found if (one.call, one.weather) == (call, weather)]
             counts = Counter(one.strategy for one in own)
-            rounds = fmean(one.result.serial.rounds for one in own if one.result.serial is not None)
+            rounds = fmean(one.result.serial.rounds or 0 for one in own if one.result.serial is not None)
             words = ", ".join(f"{count} {word}" for word, count in counts.most_common())
             cells.append(f"{words}; {rounds:.1f} rounds")
-        right = " or ".join(sorted(call.tolerable, key=lambda word: word is not call.right))
+        right = " or ".join(sorted(call.tolerable, key=lambda word: word != call.right))
         yield f"| {call.name} | {right} | " + " | ".join(cells) + " |"
 
 

@@ -32,14 +32,15 @@ from xml.etree import ElementTree as ET
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pytest_gilprobe import host, serialize  # noqa: E402 - the checkout beside this file is what is measured
-from pytest_gilprobe.gating import FAILED_GATE  # noqa: E402
-from pytest_gilprobe.model import Recommendation  # noqa: E402
+from pytest_gilprobe.model import report_json  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe.model.words import INCONCLUSIVE  # noqa: E402
+from pytest_gilprobe.observe import machine  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe.plugin.gate_failures import FAILED_GATE  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilprobe.model import WorkloadResult
+    from pytest_gilprobe.model.results import WorkloadResult
 
 MOST_FAILING: Final = 0.01
 LEAST_CAUGHT: Final = 0.99
@@ -122,7 +123,7 @@ def session(work: str, marks: str, runs: int, max_time_s: float | None) -> list[
             sys.exit(f"the session of {work} came to nothing:\n{ended.stdout}\n{ended.stderr}")
         cases = ET.parse(Path(folder, "junit.xml")).iter("testcase")  # noqa: S314 - pytest has just written it
         failed = {case.get("name"): _is_gate(case) for case in cases}
-        found = serialize.read(Path(folder, "reports", "gilprobe.json")).workloads
+        found = report_json.read(Path(folder, "reports", "gilprobe.json")).workloads
     return [Probe(result=one, failed=failed[one.nodeid.rpartition("::")[2]]) for one in found]
 
 
@@ -144,13 +145,14 @@ def probes(work: str, marks: str, runs: int, max_time_s: float | None) -> list[P
 
 def gains(found: list[Probe]) -> list[float]:
     """List the speed-ups of pools of threads, where they were measured."""
-    return [one.result.threads.pool_speedup.value for one in found if one.result.threads.pool_speedup is not None]
+    in_pools = [one.result.strategies["threads"].pool_speedup for one in found]
+    return [speedup.value for speedup in in_pools if speedup is not None]
 
 
 def row(name: str, found: list[Probe]) -> tuple[str, float]:
     """Give the table's line and the share that the gate failed."""
     failed = sum(one.failed for one in found)
-    unclear = sum(one.result.verdict.strategy is Recommendation.INCONCLUSIVE for one in found)
+    unclear = sum(one.result.verdict.strategy == INCONCLUSIVE for one in found)
     known, took = gains(found), statistics.median(one.result.probe_time_s for one in found)
     middle = f"{statistics.median(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else "none"
     share = failed / len(found)
@@ -173,8 +175,8 @@ def main() -> None:
     asked = parser.parse_args()
     started = time.monotonic()
     print(
-        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, "
-        f"load {host.load_average_1min():.1f} before, {asked.busy} busy loops beside it, "
+        f"{platform.python_implementation()} {platform.python_version()}, {machine.usable_cpus()} CPUs, "
+        f"load {machine.load_average_1min():.1f} before, {asked.busy} busy loops beside it, "
         f"{'no max_time set' if asked.max_time is None else f'max_time={asked.max_time:g}'}\n"
     )
     print("| workload | probes | speed-up in threads: median (range) | a probe | inconclusive | gate failed | share |")

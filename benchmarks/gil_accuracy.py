@@ -1,11 +1,11 @@
-"""How close to the truth a GIL-held fraction comes: watcher, heartbeat and gilknocker side by side.
+"""Compare the GIL-held fraction of sampler, heartbeat and gilknocker with the truth.
 
 A child process runs mixtures with known held shares: a Python loop, which holds the GIL, in turn with hashing or
-sleeping, which release it. It times its own phases, so that the truth is what happened, not what was meant: a phase
-that a busy machine stretched counts as long as it was, and taking the GIL again counts as released.
+sleeping, which release it. It times its own phases, so that the truth is what happened, not what was intended: a phase
+that a busy machine stretched counts as long as it was, and waiting for the GIL counts as released.
 
     python benchmarks/gil_accuracy.py                   an otherwise idle machine, about two minutes
-    python benchmarks/gil_accuracy.py --busy 2          with two busy loops beside it; the slow-down is not measured
+    python benchmarks/gil_accuracy.py --busy 2          with two busy loops beside it; slow-down is not measured
     python benchmarks/gil_accuracy.py --python PYTHON   mixtures run by another Python; it needs no package installed
 
 gilknocker is compared where the mixtures' Python has it. Prints Markdown; ends every process that it starts.
@@ -31,33 +31,33 @@ from typing import TYPE_CHECKING, Any, Final, Self
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pytest_gilprobe.gil.heartbeat import Heartbeat  # noqa: E402 - the checkout beside this file is what is measured
-from pytest_gilprobe.gil.locate import locate  # noqa: E402
-from pytest_gilprobe.gil.watch import Watcher  # noqa: E402
-from pytest_gilprobe.stats.held import held_fraction  # noqa: E402
+from pytest_gilprobe.observe.gil_address import locate  # noqa: E402
+from pytest_gilprobe.observe.gil_sampler import GilSampler  # noqa: E402
+from pytest_gilprobe.observe.heartbeat import Heartbeat  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe.stats.gil_samples import SampledWindow, held_fraction  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_gilprobe.model import Estimate
+    from pytest_gilprobe.model.readings import GilSamples
 
 KINDS: Final = ("hash", "sleep")
 PERIODS_S: Final = (0.0005, 0.004, 0.03)
 SHARES: Final = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-METHODS: Final = ("watcher", "heartbeat", "gilknocker")
+METHODS: Final = ("sampler", "heartbeat", "gilknocker")
 MAX_SAMPLES: Final = 2000
 BARS: Final = {False: (0.01, 0.04), True: (0.03, 0.08)}
-"""Mean and maximum absolute error that the watcher must keep: on an idle machine, and on a busy one."""
+"""The sampler's greatest mean and maximum absolute error allowed, by whether the machine is busy."""
 
 SLOWDOWN_BAR: Final = 0.01
 SLOWDOWN_BATCH_S: Final = 0.05
-"""What a probe's batches last at the least, so the shortest that is watched."""
+"""The least length of a probe's batches."""
 
 SLOWDOWN_PAIRS: Final = 200
-"""So many pairs tell the median ratio to about half a percent where single batches differ by 3 %."""
+"""So many pairs give the median ratio to about half a percent where single batches differ by 3 %."""
 
-LOOKS_PER_BATCH: Final = 300
-"""What a probe means to look in a serial batch: of 50 ms, that is the densest watching there is."""
+SAMPLES_PER_BATCH: Final = 300
+"""How many samples a probe intends to take of a serial batch: in one of 50 ms they are densest."""
 
 TIE: Final = 0.02
 ANSWER_TIMEOUT_S: Final = 120.0
@@ -96,7 +96,7 @@ def answer(**found: Any) -> None:
 
 
 def has_gilknocker() -> str | None:
-    """Tell why this Python has no gilknocker to compare with, or None; tried in a process that it may crash."""
+    """Return why this Python has no gilknocker to compare with, else None; try it in a process that it may crash."""
     code = f"import gilknocker; knocker = gilknocker.KnockKnock({KNOCK_INTERVAL_US}); knocker.start(); knocker.stop()"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if not found.returncode:
@@ -115,7 +115,7 @@ def hash_rate(data: memoryview) -> float:
 
 
 def mixture(asked: dict[str, Any], data: memoryview, bytes_per_ns: float) -> dict[str, Any]:
-    """Hold and release in turn for a whole number of periods; tell start, end, and the held share as timed."""
+    """Hold and release in turn for a whole number of periods; return start, end, and the held share as timed."""
     clock, sleep, sha256 = time.perf_counter_ns, time.sleep, hashlib.sha256
     period_ns = asked["period_s"] * 1e9
     hold_ns, release_ns = round(period_ns * asked["share"]), round(period_ns * (1 - asked["share"]))
@@ -139,7 +139,7 @@ def mixture(asked: dict[str, Any], data: memoryview, bytes_per_ns: float) -> dic
 
 
 def fixed_work(turns: int) -> dict[str, Any]:
-    """Run a loop of so many turns; tell its wall time and its CPU time."""
+    """Run a loop of so many turns; return its wall time and its CPU time."""
     start_ns, begun_ns = time.perf_counter_ns(), time.thread_time_ns()
     for _ in range(turns):
         pass
@@ -154,7 +154,7 @@ def measured_inside(method: str) -> Iterator[dict[str, Any]]:
     if method == "heartbeat":
         with Heartbeat() as beat:
             yield found
-        found["estimate"] = lambda start_ns, end_ns: as_json(held_fraction(beat.trace(), start_ns, end_ns))
+        found["estimate"] = lambda start_ns, end_ns: estimated(beat.samples(), start_ns, end_ns)
     elif method == "gilknocker":
         import gilknocker  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415 - optional
 
@@ -168,14 +168,15 @@ def measured_inside(method: str) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def as_json(estimate: Estimate | None) -> dict[str, float] | None:
-    """Give an estimate as plain numbers."""
+def estimated(samples: GilSamples, start_ns: int, end_ns: int) -> dict[str, float] | None:
+    """Estimate the held share of a window, as plain numbers."""
+    estimate = held_fraction([SampledWindow(samples, start_ns, end_ns)])
     if estimate is None:
         return None
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-# In the parent: ask, watch, compare.
+# In the parent: ask, sample, compare.
 
 
 class Workload:
@@ -195,7 +196,7 @@ class Workload:
         self.hello = self.answer()
 
     def __enter__(self) -> Self:
-        """Lend it."""
+        """Return it."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -215,14 +216,14 @@ class Workload:
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def watched(self, mean_s: float = 0.0005, **wanted: Any) -> tuple[dict[str, Any], Watcher]:
-        """Ask for one mixture, and watch it from outside until it is over."""
+    def sampled(self, mean_s: float = 0.0005, **wanted: Any) -> tuple[dict[str, Any], GilSamples]:
+        """Ask for one mixture, and sample its GIL from outside until it is over."""
         pid, address = self.hello["pid"], self.hello["address"]
-        with Watcher(pid, address, mean_interval_s=mean_s, max_samples=MAX_SAMPLES) as watcher:
+        with GilSampler(pid, address, mean_interval_s=mean_s, max_samples=MAX_SAMPLES) as sampler:
             self.ask(**wanted)
-            if not watcher.wait(self.stdout.fileno(), ANSWER_TIMEOUT_S):
+            if not sampler.sample_until(self.stdout.fileno(), ANSWER_TIMEOUT_S):
                 sys.exit("gil_accuracy: no answer in time")
-        return self.answer(), watcher
+        return self.answer(), sampler.samples()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,9 +241,9 @@ class Row:
 
 def measure(workload: Workload, wanted: dict[str, Any]) -> Row:
     """Run one mixture with one method."""
-    if wanted["method"] == "watcher":
-        times, watcher = workload.watched(**wanted)
-        estimate = as_json(held_fraction(watcher.trace(), times["start_ns"], times["end_ns"]))
+    if wanted["method"] == "sampler":
+        times, samples = workload.sampled(**wanted)
+        estimate = estimated(samples, times["start_ns"], times["end_ns"])
     else:
         workload.ask(**wanted)
         times = workload.answer()
@@ -260,11 +261,11 @@ def measure(workload: Workload, wanted: dict[str, Any]) -> Row:
 
 
 def slowdown(workload: Workload) -> dict[str, tuple[float, float, float]]:
-    """Tell how much longer a fixed loop takes while it is watched, by its CPU time and by wall time.
+    """Return how much longer a fixed loop takes while its GIL is sampled, by its CPU time and by wall time.
 
-    The median over many pairs, one batch watched and one not, in turn first and second, with the interval of its
-    order statistics. A loop computes all the while, so CPU time is what it takes, less what other programs take from
-    it; wall time shows also whether the watcher took a core away.
+    The median over many pairs of one batch sampled and one not, in alternating order, with the interval of its order
+    statistics. A loop computes all the while, so CPU time is its cost without what other programs take from it; wall
+    time also shows whether the sampler took a CPU away.
     """
     turns = 1_000_000
     workload.ask(kind="loop", turns=turns)
@@ -272,19 +273,19 @@ def slowdown(workload: Workload) -> dict[str, tuple[float, float, float]]:
     ratios: dict[str, list[float]] = {"cpu_ns": [], "wall_ns": []}
     for pair in range(SLOWDOWN_PAIRS):
         found: dict[bool, dict[str, Any]] = {}
-        for watched in (bool(pair % 2), not pair % 2):
-            if watched:
-                found[watched], _ = workload.watched(SLOWDOWN_BATCH_S / LOOKS_PER_BATCH, kind="loop", turns=turns)
+        for sampled in (bool(pair % 2), not pair % 2):
+            if sampled:
+                found[sampled], _ = workload.sampled(SLOWDOWN_BATCH_S / SAMPLES_PER_BATCH, kind="loop", turns=turns)
             else:
                 workload.ask(kind="loop", turns=turns)
-                found[watched] = workload.answer()
+                found[sampled] = workload.answer()
         for clock, known in ratios.items():
             known.append(found[True][clock] / found[False][clock] - 1)
     return {clock: median_interval(known) for clock, known in ratios.items()}
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Give the median and its 95 % interval, whatever the values' distribution.
+    """Return the median and its 95 % interval, whatever the values' distribution.
 
     *Source:* order statistics; W. J. Conover, "Practical Nonparametric Statistics", 1999, section 3.2.
     """
@@ -296,10 +297,10 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 @contextlib.contextmanager
 def busy_loops(count: int) -> Iterator[None]:
-    """Keep ``count`` cores busy; the loops end by themselves after ten minutes, should this process be killed.
+    """Keep ``count`` CPUs busy; the loops end by themselves after ten minutes, should this process be killed.
 
-    Each has a session of its own, as a neighbour has: Linux shares cores out between sessions first, which is harder on
-    a watcher than loops beside it in the same session.
+    Each has a session of its own, as other programs have: Linux divides CPUs between sessions first, which is harder on
+    a sampler than loops in its own session.
     """
     loop = "import time\nend = time.monotonic() + 600\nwhile time.monotonic() < end: pass"
     loops = [subprocess.Popen([sys.executable, "-c", loop], start_new_session=True) for _ in range(count)]
@@ -316,7 +317,7 @@ def busy_loops(count: int) -> Iterator[None]:
 
 def table(rows: Sequence[Row], methods: Sequence[str]) -> Iterator[str]:
     """Draw one line for each mixture: what each method found minus what was true."""
-    yield "| mixture | period | share meant | " + " | ".join(f"{method} error (truth)" for method in methods) + " |"
+    yield "| mixture | period | intended share | " + " | ".join(f"{method} error (truth)" for method in methods) + " |"
     yield "|---|---|---|" + "---|" * len(methods)
     for kind in KINDS:
         for period_s in PERIODS_S:
@@ -348,15 +349,15 @@ def summary(rows: Sequence[Row], methods: Sequence[str]) -> Iterator[str]:
 
 
 def verdicts(rows: Sequence[Row], *, busy: bool, slower: dict[str, tuple[float, float, float]]) -> Iterator[str]:
-    """Hold the watcher's figures against the bars."""
-    sizes = [abs(row.error) for row in rows if row.method == "watcher" and row.error is not None]
+    """Compare the sampler's figures with what is allowed."""
+    sizes = [abs(row.error) for row in rows if row.method == "sampler" and row.error is not None]
     for name, value, bar in zip(("mean", "maximum"), (statistics.fmean(sizes), max(sizes)), BARS[busy], strict=True):
-        yield f"* watcher, {name} absolute error {value:.4f}, bar {bar}: {said(met=value <= bar)}"
+        yield f"* sampler, {name} absolute error {value:.4f}, bar {bar}: {said(met=value <= bar)}"
     for clock, (value, low, high) in slower.items():
         what = {"cpu_ns": "CPU", "wall_ns": "wall"}[clock]
-        held = f", bar {SLOWDOWN_BAR:.0%}: {said(met=value <= SLOWDOWN_BAR)}" if clock == "cpu_ns" else ""
+        allowed = f", bar {SLOWDOWN_BAR:.0%}: {said(met=value <= SLOWDOWN_BAR)}" if clock == "cpu_ns" else ""
         how = f"median of {SLOWDOWN_PAIRS} pairs"
-        yield f"* a loop watched takes {value:+.2%} [{low:+.2%}, {high:+.2%}] of {what} time more, {how}{held}"
+        yield f"* a sampled loop takes {value:+.2%} [{low:+.2%}, {high:+.2%}] of {what} time more, {how}{allowed}"
     pairs = list(against_gilknocker(rows))
     if pairs:
         beaten = sum(ours > theirs and max(ours, theirs) > TIE for ours, theirs in pairs)
@@ -365,16 +366,16 @@ def verdicts(rows: Sequence[Row], *, busy: bool, slower: dict[str, tuple[float, 
 
 
 def against_gilknocker(rows: Sequence[Row]) -> Iterator[tuple[float, float]]:
-    """Pair the watcher's and gilknocker's absolute errors, mixture by mixture."""
+    """Pair the sampler's and gilknocker's absolute errors, mixture by mixture."""
     theirs = {(row.kind, row.period_s, row.share): row.error for row in rows if row.method == "gilknocker"}
     for row in rows:
         other = theirs.get((row.kind, row.period_s, row.share))
-        if row.method == "watcher" and row.error is not None and other is not None:
+        if row.method == "sampler" and row.error is not None and other is not None:
             yield abs(row.error), abs(other)
 
 
 def said(*, met: bool) -> str:
-    """Say it."""
+    """Return the word for it."""
     return "met" if met else "**missed**"
 
 
@@ -382,7 +383,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure everything, print it."""
     with Workload(options.python) as workload:
         if workload.hello["address"] is None:
-            print(f"Nothing to watch: {workload.hello['reason']}")
+            print(f"Nothing to sample: {workload.hello['reason']}")
             return 0
         methods = [name for name in options.methods if name != "gilknocker" or not workload.hello["no_gilknocker"]]
         slower = {} if options.busy else slowdown(workload)
@@ -400,11 +401,11 @@ def run(options: argparse.Namespace) -> int:
                         "period_s": period_s,
                         "share": share,
                         "method": method,
-                        "window_s": options.window if method == "watcher" else options.window / 2,
+                        "window_s": options.window if method == "sampler" else options.window / 2,
                     },
                 ]
             ]
-        machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores"
+        machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} CPUs"
         print(f"{time.strftime('%Y-%m-%d')}, {machine}, mixtures")
         print(f"on Python {workload.hello['python']}; {options.busy} busy loops, {options.window} s a mixture;")
         print(f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after.")

@@ -3,7 +3,7 @@
 Usage: python benchmarks/join.py FOLDER [--describe]
 
 The table is also printed. With ``--describe`` the documents that quote these reports are brought up to date, between
-their marks: FOLDER/README.md, which tells the machine, docs/textbook.md and docs/free-threading.md.
+their marks: FOLDER/README.md, which describes the machine, docs/textbook.md and docs/free-threading.md.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe import serialize
 from pytest_gilprobe.cli import main
-from pytest_gilprobe.compare import label
-from pytest_gilprobe.reporters import layout, numbers
+from pytest_gilprobe.model import numbers, report_json
+from pytest_gilprobe.report import layout
+from pytest_gilprobe.strategies.registry import BUILT_IN
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.model import Report, WorkloadResult
+    from pytest_gilprobe.model.report import Report
+    from pytest_gilprobe.model.results import WorkloadResult
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTBOOK = "py313"
-"""The Python whose numbers the textbook tells."""
+"""The Python whose numbers the textbook gives."""
 THREADED = ("py313/gilprobe.json", "py313t/gilprobe-gil1.json", "py313t/gilprobe.json")
 """One version with its GIL, without the need for it, and without it."""
-TOLD = {
+DESCRIPTIONS = {
     "downloading_files": "wait for a server, read 256 KiB",
     "api_calls": "wait for a server, read a little",
     "image_processing": "turn a picture grey, pixel by pixel in Python",
@@ -39,7 +40,7 @@ TOLD = {
     "waiting_for_a_lock": "wait, holding a lock that threads share",
     "matrix_product": "a product of matrices that uses all cores already",
 }
-"""Sample workloads in a few words each."""
+"""The sample workloads in a few words each."""
 
 
 def order(path: Path) -> tuple[int, bool, bool]:
@@ -55,14 +56,14 @@ def found(folder: Path) -> list[Path]:
 
 
 def machine(folder: Path) -> str:
-    """Tell when, with what and on what machine the reports were made: no names of hosts or folders."""
+    """Say when, with what and on what machine the reports were made: no names of hosts or folders."""
     lines = [
         "| report | made (UTC) | Python | GIL | CPUs | load at the end | ceiling |",
         "|---|---|---|---|---|---|---|",
     ]
     platforms = set()
     for path in found(folder):
-        report = serialize.read(path)
+        report = report_json.read(path)
         here = report.environment
         platforms.add(f"{here.platform}, {here.machine}")
         load = "n/a" if here.load_average_1min is None else f"{here.load_average_1min:.1f}"
@@ -78,67 +79,53 @@ def machine(folder: Path) -> str:
 
 def textbook(folder: Path) -> str:
     """Draw the sample workloads of one Python as a table: what each does, what was measured, what to use."""
-    report = serialize.read(folder / TEXTBOOK / "gilprobe.json")
+    report = report_json.read(folder / TEXTBOOK / "gilprobe.json")
+    here, names = report.environment, layout.report_view(report, BUILT_IN).columns
     workers = max((workload.workers for workload in report.workloads), default=0)
     lines = [
-        (
-            f"With {report.environment.implementation} {report.environment.python}, {layout.cpus(report.environment)} "
-            f"CPUs, {workers} workers:"
-        ),
+        f"With {layout.python(here)}, {layout.cpus(here)} CPUs, {workers} workers:",
         "",
-        "| a call | takes | on a core | holds the GIL | threads | processes | use |",
-        "|---|---:|---:|---:|---:|---:|---|",
+        f"| a call | takes | on a core | holds the GIL | {' | '.join(names)} | use |",
+        f"|---|---:|---:|---:|{'---:|' * len(names)}---|",
     ]
-    for workload, told in _told(report):
-        view = layout.workload_view(workload)
-        threads, processes = (
-            _times(None if part.speedup is None else part.speedup.value)
-            for part in (workload.threads, workload.processes)
-        )
-        share = view.gil_share or "n/a"
-        lines.append(
-            f"| {told} | {view.per_call} | {view.cpu} | {share} | {threads} | {processes} | **{view.answer}** |"
-        )
+    for workload, words in _described(report):
+        view = layout.workload_view(workload, BUILT_IN)
+        speedups = " | ".join(_speedup(workload, name) for name in names)
+        share = view.gil_share or numbers.NOT_AVAILABLE
+        lines.append(f"| {words} | {view.per_call} | {view.cpu} | {share} | {speedups} | **{view.answer.word}** |")
     return "\n".join(lines)
 
 
 def threaded(folder: Path) -> str:
     """Draw what threads gain in one version of Python, with the GIL and without."""
-    reports = [serialize.read(folder / name) for name in THREADED]
-    names = [label(report.environment) for report in reports]
+    reports = [report_json.read(folder / name) for name in THREADED]
+    names = [report.environment.label for report in reports]
     lines = [
         f"| a call | {' | '.join(f'{name}: threads' for name in names)} | serial call, {names[2]} / {names[0]} |",
         "|---|---:|---:|---:|---:|",
     ]
     first, *others = reports
-    for workload, told in _told(first):
+    for workload, words in _described(first):
         same = [next((each for each in report.workloads if each.nodeid == workload.nodeid), None) for report in others]
-        cells = [_cell(each) for each in (workload, *same)]
-        lines.append(f"| {told} | {' | '.join(cells)} | {_ratio(same[-1], workload)} |")
+        cells = [_speedup(each, "threads") for each in (workload, *same)]
+        lines.append(f"| {words} | {' | '.join(cells)} | {_ratio(same[-1], workload)} |")
     return "\n".join(lines)
 
 
-def _told(report: Report) -> list[tuple[WorkloadResult, str]]:
+def _described(report: Report) -> list[tuple[WorkloadResult, str]]:
     by_name = {workload.nodeid.rpartition("::test_")[2]: workload for workload in report.workloads}
-    return [(by_name[name], told) for name, told in TOLD.items() if name in by_name]
+    return [(by_name[name], words) for name, words in DESCRIPTIONS.items() if name in by_name]
 
 
-def _times(value: float | None) -> str:
-    return numbers.NOT_AVAILABLE if value is None else numbers.times(value)
-
-
-def _cell(workload: WorkloadResult | None) -> str:
-    return (
-        numbers.NOT_AVAILABLE
-        if workload is None or workload.threads.speedup is None
-        else numbers.times(workload.threads.speedup.value)
-    )
+def _speedup(workload: WorkloadResult | None, strategy: str) -> str:
+    part = None if workload is None else workload.strategies.get(strategy)
+    return numbers.times(part.speedup.value if part is not None and part.speedup is not None else None)
 
 
 def _ratio(new: WorkloadResult | None, old: WorkloadResult) -> str:
     if new is None or new.serial is None or old.serial is None:
         return numbers.NOT_AVAILABLE
-    return f"{new.serial.wall_s_per_call.value / old.serial.wall_s_per_call.value:.2f}"
+    return f"{new.serial.call_s.value / old.serial.call_s.value:.2f}"
 
 
 QUOTES = {
@@ -165,7 +152,7 @@ def join(folder: Path, *, describe: bool) -> int:
         path = ROOT / document
         try:
             path.write_text(quoted(name, path.read_text("utf-8"), draw(folder)), "utf-8")
-        except serialize.ReportError as missing:  # that Python is not on this machine
+        except report_json.ReportError as missing:  # that Python is not on this machine
             print(f"{document} stays as it was: {missing}")
     return status
 

@@ -19,8 +19,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from reports_fixture import rich_report  # noqa: E402 the path comes first
 
-from pytest_gilprobe.reporters import html, layout, markdown, terminal  # noqa: E402
-from pytest_gilprobe.serialize import from_json, to_json  # noqa: E402
+from pytest_gilprobe.model.report_json import from_json, to_json  # noqa: E402
+from pytest_gilprobe.report import html, layout, markdown, terminal  # noqa: E402
+from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: E402
 
 
 def main(number: int) -> None:
@@ -41,10 +42,10 @@ def main(number: int) -> None:
 
     text = step("JSON written", lambda: to_json(report))
     assert step("JSON read", lambda: from_json(text, "x")) == report
-    view = step("laid out", lambda: layout.report_view(report))
-    step("terminal", lambda: terminal.text(terminal.draw(view, width=80), color=False))
-    step("Markdown, all", lambda: markdown.draw(view, limit=None))
-    step("HTML", lambda: html.draw(view))
+    view = step("laid out", lambda: layout.report_view(report, BUILT_IN))
+    step("terminal", lambda: terminal.text(terminal.draw_view(view, width=80), color=False))
+    step("Markdown, all", lambda: markdown.draw_view(view, limit=None))
+    step("HTML", lambda: html.draw_view(view))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{'in all':<20} {total:5.2f} s, peak {peak:.0f} MiB, {number} workloads, Python {sys.version.split()[0]}")
 

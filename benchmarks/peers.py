@@ -230,7 +230,7 @@ def timing(bench: Bench) -> None:
         "timeit": lambda: _timeit(bench),
         "pyperf": lambda: _pyperf(bench),
         "pytest-benchmark": lambda: _pytest_benchmark(bench),
-        "gilprobe": lambda: float(_gilprobe(bench, "loop")["serial"]["wall_s_per_call"]["value"]),
+        "gilprobe": lambda: float(_gilprobe(bench, "loop")["strategies"]["serial"]["wall_s_per_call"]["value"]),
     }
     found = _alternated(tools, bench.repeat)
     told = {name: runs for name, runs in found.items() if not isinstance(runs, str)}
@@ -329,7 +329,7 @@ def _speedup_cell(runs: Sequence[float] | str, known: float) -> str:
 
 
 def _threads_by_gilprobe(bench: Bench, work: str) -> float:
-    found = _gilprobe(bench, work)["threads"]["speedup"]
+    found = _gilprobe(bench, work)["strategies"]["threads"]["speedup"]
     if found is None:
         msg = "no speed-up was measured"
         raise RuntimeError(msg)

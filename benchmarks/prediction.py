@@ -30,8 +30,11 @@ from typing import TYPE_CHECKING, Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pytest_gilprobe import advice, host, probe, serialize  # noqa: E402 - the checkout beside this file is what is measured
-from pytest_gilprobe.model import Recommendation, WorkloadResult  # noqa: E402
+from pytest_gilprobe import Prober  # noqa: E402
+from pytest_gilprobe.model import report_json  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe.model.results import WorkloadResult  # noqa: E402
+from pytest_gilprobe.observe import machine  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe.report import snippets  # noqa: E402 - the checkout beside this file is what is measured
 from pytest_gilprobe.stats.rounds import QUIET  # noqa: E402
 
 if TYPE_CHECKING:
@@ -139,8 +142,8 @@ def in_a_pool(workload: WorkloadResult, strategy: str) -> Gain | None:
     advised = Advised(
         strategy=strategy,
         workers=workload.workers,
-        chunk=advice.chunk_of(workload),
-        call_s=workload.serial.wall_s_per_call.value,
+        chunk=snippets.calls_per_task(workload),
+        call_s=workload.serial.call_s.value,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "gain")
@@ -173,13 +176,13 @@ def probed(word: str, max_time_s: float) -> tuple[WorkloadResult, ...]:
         command = [sys.executable, "-m", "pytest", "sample_workloads", "-q", "-p", "no:cacheprovider", "-k", word]
         command += ["--gilprobe-report", f"--gilprobe-report-dir={folder}", f"--gilprobe-max-time={max_time_s:g}"]
         subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-        return serialize.read(Path(folder, "gilprobe.json")).workloads
+        return report_json.read(Path(folder, "gilprobe.json")).workloads
 
 
 def disturbed(workload: WorkloadResult, gain: Gain) -> str | None:
     """Say what shows that other programs were at work while one was probed or run in its pool, or None."""
-    parts = (workload.serial, workload.threads if pool_of(workload) == "threads" else workload.processes)
-    queued = max((part.run_queue_share or 0.0 for part in parts if part is not None), default=0.0)
+    parts = [workload.strategies[name] for name in ("serial", workload.verdict.strategy) if name in workload.strategies]
+    queued = max((part.run_queue_share or 0.0 for part in parts), default=0.0)
     if queued > QUIET:
         return f"the probe queued for {queued:.0%} of its time"
     if abs(2 - gain.control) > OFF:
@@ -205,8 +208,8 @@ def row(workload: WorkloadResult, gain: Gain | None) -> tuple[str, bool | None]:
 
 def pool_of(workload: WorkloadResult) -> str | None:
     """Return the kind of pool that was advised, if any was."""
-    known = {Recommendation.THREADS: "threads", Recommendation.PROCESSES: "processes"}
-    return None if workload.serial is None else known.get(workload.verdict.strategy)
+    advised = workload.verdict.strategy
+    return advised if workload.serial is not None and advised in {"threads", "processes"} else None
 
 
 def compared(word: str, max_time_s: float) -> Iterator[tuple[str, bool | None]]:
@@ -242,14 +245,15 @@ SHIPPED: Final[dict[str, tuple[Callable[[Any], Any], Any]]] = {
 def shipping_row(name: str) -> str:
     """Hold the prediction for a process pool that is handed its data against a real one."""
     func, data = SHIPPED[name]
-    found = probe(func, data, gilprobe_workers=2).result
-    if found.processes.pool_speedup is None or found.serial is None:
+    found = Prober(workers=2).probe(func, data).result
+    pool_speedup = found.strategies["processes"].pool_speedup
+    if pool_speedup is None or found.serial is None:
         return f"| {name} | {found.verdict.strategy} | | | |"
-    calls = max(4, math.ceil(BATCH_S / found.serial.wall_s_per_call.value))
+    calls = max(4, math.ceil(BATCH_S / found.serial.call_s.value))
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
         list(pool.map(func, [data] * 4))
         timed = [_shipped(pool, func, [data] * calls) for _ in range(ROUNDS)]
-    predicted = found.processes.pool_speedup.value
+    predicted = pool_speedup.value
     measured = min(serial for serial, _ in timed) / min(pooled for _, pooled in timed)
     return f"| {name} | {found.verdict.strategy} | {predicted:.2f} | {measured:.2f} | {predicted / measured - 1:+.0%} |"
 
@@ -270,8 +274,8 @@ def main() -> None:
     parser.add_argument("--max-time", type=float, default=5, metavar="S", help="budget of a probe (default: 5)")
     asked = parser.parse_args()
     print(
-        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, "
-        f"load {host.load_average_1min()}\n"
+        f"{platform.python_implementation()} {platform.python_version()}, {machine.usable_cpus()} CPUs, "
+        f"load {machine.load_average_1min()}\n"
     )
     print("| workload | advice | predicted | in a real pool | error | disturbed |")
     print("|---|---|---:|---:|---:|---|")

@@ -26,12 +26,12 @@ LONGEST_CALL_S = 0.06
 
 def floor_s(workload: dict[str, Any]) -> float | None:
     """Return the length of one batch of each strategy, from the report's own times per call."""
-    serial, workers = workload["serial"], workload["workers"]
-    if serial is None:
+    serial, *parallel = workload["strategies"].values()
+    if serial["outcome"] != "ok":
         return None
     calls = serial["calls"] / serial["rounds"]
-    parallel = [workload[name]["wall_s_per_call"] for name in ("threads", "processes")]
-    return float(calls * (serial["wall_s_per_call"]["value"] + sum(workers * one["value"] for one in parallel if one)))
+    times = [one["wall_s_per_call"]["value"] * workload["workers"] for one in parallel if one["wall_s_per_call"]]
+    return float(calls * (serial["wall_s_per_call"]["value"] + sum(times)))
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
                 if least is not None:
                     times[workload["nodeid"]].append(workload["probe_time_s"])
                     floors[workload["nodeid"]].append(least)
-                    calls[workload["nodeid"]] = workload["serial"]["wall_s_per_call"]["value"]
+                    calls[workload["nodeid"]] = workload["strategies"]["serial"]["wall_s_per_call"]["value"]
     print("| workload | per call | floor | probe, median | ratio |\n|---|---:|---:|---:|---:|")
     ratios, slow = [], []
     for nodeid, took in times.items():

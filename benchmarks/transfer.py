@@ -5,8 +5,8 @@
 
 Each figure is the median over rounds of one way: pickled, sent, read again by a real second process, which then
 answers with one byte; the pool's is what a call takes longer than one without data, in a `ProcessPoolExecutor` with
-one worker and one call at a time. Beside it stands what a probe estimates inside one process
-(``workers/shipping.py``), as a ratio to the Pipe's and to the pool's. Prints Markdown.
+one worker and one call at a time. Beside it is what a probe estimates inside one process
+(``workers/child/transfer.py``), as a ratio to the Pipe's and to the pool's. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ import numpy as np
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pytest_gilprobe import host  # noqa: E402 - the checkout beside this file is what is measured
-from pytest_gilprobe.reporters import numbers  # noqa: E402
-from pytest_gilprobe.workers import naming, sharing, shipping  # noqa: E402
+from pytest_gilprobe.model import numbers  # noqa: E402
+from pytest_gilprobe.observe import machine  # noqa: E402 - the checkout beside this file is what is measured
+from pytest_gilprobe.workers import naming  # noqa: E402
+from pytest_gilprobe.workers.child import shared_memory as array_sharing  # noqa: E402
+from pytest_gilprobe.workers.child import transfer  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +40,10 @@ if TYPE_CHECKING:
 SIZES: Final = (1024, 10 * 1024, 100 * 1024, 1024**2, 10 * 1024**2, 100 * 1024**2)
 ROUNDS: Final = 7
 LEAST_S: Final = 0.1
-"""Short ones go on for so long: what a pool takes more for 1 KiB is hundredths of what it takes."""
+"""Short measurements are repeated for so long: 1 KiB adds only hundredths to what a call in a pool takes."""
 ENOUGH_S: Final = 1.5
 TELLS_S: Final = 20e-6
-"""What is shorter is waking up the other side, more or less, and has no ratio."""
+"""What is shorter is mostly the time to wake the other side, and has no ratio."""
 KINDS: Final[dict[str, Callable[[int], Any]]] = {
     "bytes": bytes,
     "list of ints": lambda size: list(range(2**30, 2**30 + size // 5)),
@@ -92,7 +94,7 @@ class Other:
         return self._timed(lambda: self.queue.put(thing))
 
     def by_pool(self, thing: Any) -> float:
-        """Return the seconds by which a call in a pool takes longer that is handed a thing."""
+        """Return the seconds by which a call in a pool takes longer if it is given an object."""
         return self._call_s(thing) - self._call_s(())
 
     def _call_s(self, thing: Any) -> float:
@@ -144,11 +146,11 @@ def row(kind: str, size: int, other: Other) -> str:
     thing = KINDS[kind](size)
     pipe, queue, pool = (median(way, thing) for way in (other.by_pipe, other.by_queue, other.by_pool))
     shared = median(other.by_memory, thing) if kind == "array" else None
-    answer = shipping.measure(naming.Given(func=len, args=(thing,), kwargs={}), None)
-    nothing = shipping.measure(naming.Given(func=len, args=((),), kwargs={}), None)
+    answer = transfer.measure(naming.Given(func=len, args=(thing,), kwargs={}), None)
+    nothing = transfer.measure(naming.Given(func=len, args=((),), kwargs={}), None)
     estimated = answer.transfer.pipe_s if answer.transfer is not None else None
     more = estimated - nothing.transfer.pipe_s if estimated is not None and nothing.transfer is not None else None
-    inside = sharing.measure((thing,), ()) if kind == "array" else None
+    inside = array_sharing.measure((thing,), ()) if kind == "array" else None
     cells = [kind, numbers.size(size), *map(numbers.seconds, (pipe, queue, max(0.0, pool), shared))]
     inside_s = None if inside is None else sum(inside)
     ratios = [
@@ -164,8 +166,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=SIZES[-1], metavar="BYTES", help="leave larger ones out")
     most = parser.parse_args().most
     print(
-        f"{platform.python_implementation()} {platform.python_version()}, {host.usable_cpus()} CPUs, "
-        f"load {host.load_average_1min()}\n"
+        f"{platform.python_implementation()} {platform.python_version()}, {machine.usable_cpus()} CPUs, "
+        f"load {machine.load_average_1min()}\n"
     )
     print(
         "| object | size | Pipe | Queue | pool | shared memory "

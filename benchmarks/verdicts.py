@@ -29,7 +29,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COLUMNS = ("serial", "threads", "processes", "inconclusive")
+COLUMNS = ("serial", "tasks", "threads", "processes", "inconclusive")
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -1,0 +1,263 @@
+"""Compare the shares of the places that hold the GIL with the truth, and measure what finding them costs.
+
+A child process runs mixtures of functions in turn and times each one inside, so that the truth is what happened. A
+function that lets go of the GIL (``zlib.compress``) has a true share of 0: its time with the GIL is a few microseconds.
+
+    python benchmarks/holders.py                   an otherwise idle machine, about half a minute
+    python benchmarks/holders.py --busy 2          with two busy loops beside it; slow-down is not measured
+    python benchmarks/holders.py --python PYTHON   mixtures run by another Python; it needs no package installed
+
+Prints Markdown; ends every process that it starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pickle
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pytest_gilprobe.model.readings import BatchReading, GilSamples, LaneReading, WorkerReading  # noqa: E402
+from pytest_gilprobe.observe.frame_search import locate_frames  # noqa: E402
+from pytest_gilprobe.observe.gil_address import locate  # noqa: E402
+from pytest_gilprobe.observe.gil_sampler import GilSampler  # noqa: E402
+from pytest_gilprobe.stats.holders import holders  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RELEASES: Final = frozenset({"compress", "sha"})
+BATCH_S: Final = 0.4
+BATCHES: Final = 4
+MEAN_S: Final = 0.000_5
+SLOWDOWN_PAIRS: Final = 30
+BARS: Final = {False: (0.02, 0.05), True: (0.05, 0.08)}
+"""Greatest mean and maximum absolute error allowed, by whether the machine is busy."""
+
+
+# The child: functions, and mixtures of them
+
+
+def build() -> dict[str, list[Callable[[], object]]]:  # noqa: C901 - a list of functions
+    """Return the mixtures: functions that are called in turn, timed each by its name."""
+    import hashlib  # noqa: PLC0415 - the child's own
+    import random  # noqa: PLC0415
+    import re  # noqa: PLC0415
+    import zlib  # noqa: PLC0415
+
+    text = json.dumps([{"a": at, "b": str(at) * 3, "c": [at, at / 3]} for at in range(600)])
+    data, numbers = text.encode() * 20, [random.random() for _ in range(20_000)]
+
+    def loop(length: int) -> int:
+        total = 0
+        for at in range(length):
+            total += at * at
+        return total
+
+    def nine() -> int:
+        total = 0
+        for at in range(36_000):
+            total += at * at
+        return total
+
+    def one() -> int:
+        return loop(4_000)
+
+    def half() -> int:
+        return loop(20_000)
+
+    def other() -> int:
+        total = 0
+        for at in range(20_000):
+            total += at * at
+        return total
+
+    def recursion(depth: int = 40) -> int:
+        return recursion(depth - 1) if depth else other_inside()
+
+    def other_inside() -> int:
+        return len([at * at for at in range(20_000)])
+
+    def parse() -> object:
+        return json.loads(text)
+
+    def order() -> object:
+        return sorted(numbers)
+
+    def find() -> object:
+        return re.findall(r"(\d+)[^\d]+?(\d+)", text)
+
+    def compress() -> object:
+        return zlib.compress(data, 1)
+
+    def sha() -> object:
+        return hashlib.sha256(data).digest()
+
+    return {
+        "two loops, 0.9 and 0.1": [nine, one],
+        "two loops, 0.5 and 0.5": [half, other],
+        "C functions": [parse, order, find, other],
+        "C functions that release": [parse, compress, other, sha],
+        "recursion and comprehension": [recursion, nine],
+    }
+
+
+def child(mixture: str) -> None:
+    """Run batches of a mixture when asked, and tell how long each function took."""
+    functions = build()[mixture]
+    clock = time.perf_counter_ns
+    print(pickle.dumps((locate().address, locate_frames().layout)).hex(), flush=True)
+    for line in sys.stdin:
+        spent = dict.fromkeys((function.__name__ for function in functions), 0)
+        calls, start, cpu = 0, clock(), time.thread_time_ns()
+        while clock() - start < float(line) * 1e9:
+            for function in functions:
+                before = clock()
+                function()
+                spent[function.__name__] += clock() - before
+            calls += 1
+        end, cpu = clock(), time.thread_time_ns() - cpu
+        print(json.dumps({"spent": spent, "start": start, "end": end, "cpu": cpu, "calls": calls}), flush=True)
+
+
+# The watcher
+
+
+@contextlib.contextmanager
+def running(python: str, mixture: str) -> Iterator[tuple[subprocess.Popen[str], Any]]:
+    """Start a child, and end it in any case."""
+    process = subprocess.Popen(
+        [python, str(Path(__file__).resolve()), "--child", mixture],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHON_GIL": "1"} if python.endswith("t") else None,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, pickle.loads(bytes.fromhex(process.stdout.readline()))  # noqa: S301 - its own child
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def asked(process: subprocess.Popen[str], seconds: float, sampler: GilSampler | None) -> dict[str, Any]:
+    """Have the child run one batch, sampled or not."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{seconds}\n")
+    process.stdin.flush()
+    if sampler is not None:
+        assert sampler.sample_until(process.stdout.fileno(), 60)
+    found: dict[str, Any] = json.loads(process.stdout.readline())
+    return found
+
+
+def reading(found: dict[str, Any], samples: GilSamples) -> BatchReading:
+    """Return a batch as a probe has it."""
+    lane = LaneReading(
+        calls=found["calls"], start_ns=found["start"], end_ns=found["end"], cpu_ns=found["cpu"], run_queue_ns=None
+    )
+    worker = WorkerReading(lanes=(lane,), process_cpu_ns=found["cpu"], peak_rss_bytes=None, gil_enabled=True)
+    return BatchReading(workers=(worker,), gil=samples)
+
+
+def measured(python: str, mixture: str) -> tuple[dict[str, float], dict[str, float], float, int, int]:
+    """Return true and found shares by function, the watcher's CPU share, the stacks read and those dropped."""
+    spent: defaultdict[str, float] = defaultdict(float)
+    batches, watched_s, cpu_s = [], 0.0, 0.0
+    with running(python, mixture) as (process, (address, layout)):
+        if address is None or layout is None:
+            sys.exit(f"{python}: no GIL, or its frames are not found")
+        asked(process, 0.1, None)
+        for _ in range(BATCHES):
+            with GilSampler(process.pid, address, mean_interval_s=MEAN_S, frames=layout, max_samples=20_000) as sampler:
+                cpu = time.thread_time()
+                found = asked(process, BATCH_S, sampler)
+                cpu_s += time.thread_time() - cpu
+            watched_s += (found["end"] - found["start"]) / 1e9
+            for name, ns in found["spent"].items():
+                spent[name] += 0.0 if name in RELEASES else ns
+            batches.append(reading(found, sampler.samples()))
+    total = sum(spent.values())
+    shares: dict[str, float] = dict.fromkeys(spent, 0.0)
+    for one in holders(batches, BATCH_S) or ():
+        names = [part for part in one.function.split(".") if part in shares]
+        inner = {"loop": "half" if "half" in shares else "one", "other_inside": "recursion"}
+        last = one.function.replace(".<locals>.<listcomp>", "").rpartition(".")[2]
+        name = names[-1] if names else inner.get(last, last)
+        shares[name] = shares.get(name, 0.0) + one.share.value
+    read = sum(at >= 0 for batch in batches if batch.gil for at in batch.gil.stack)
+    torn = sum(batch.gil.torn for batch in batches if batch.gil)
+    return {name: ns / total for name, ns in spent.items()}, shares, cpu_s / watched_s, read, torn
+
+
+def slowdown(python: str) -> float:
+    """Return by how much sampling with stacks slows the child down: the median ratio of calls per CPU second."""
+    ratios = []
+    with running(python, "two loops, 0.5 and 0.5") as (process, (address, layout)):
+        for _ in range(SLOWDOWN_PAIRS):
+            alone = asked(process, 0.05, None)
+            with GilSampler(process.pid, address, mean_interval_s=MEAN_S, frames=layout) as sampler:
+                beside = asked(process, 0.05, sampler)
+            ratios.append((beside["cpu"] / beside["calls"]) / (alone["cpu"] / alone["calls"]))
+    return float(statistics.median(ratios)) - 1
+
+
+@contextlib.contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """Run busy loops beside the measurement."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def main() -> int:
+    """Print the table; 1 if an error is above its bar."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--python", default=sys.executable)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child)
+        return 0
+    errors: list[float] = []
+    print(
+        f"{arguments.python.rpartition('/')[2]}, watched by Python {platform.python_version()}, "
+        f"{arguments.busy} busy loops\n"
+    )
+    print("| mixture | true shares | found | largest error | stacks | dropped | watcher |")
+    print("|---|---|---|---|---|---|---|")
+    with busy(arguments.busy):
+        for mixture in build():
+            true, found, cpu, read, torn = measured(arguments.python, mixture)
+            each = [abs(found.get(name, 0.0) - share) for name, share in true.items()]
+            errors += each
+            said = [", ".join(f"{name} {shares.get(name, 0.0):.3f}" for name in true) for shares in (true, found)]
+            print(f"| {mixture} | {said[0]} | {said[1]} | {max(each):.3f} | {read} | {torn} | {cpu:.1%} |", flush=True)
+    mean, most = statistics.mean(errors), max(errors)
+    print(f"\nmean error {mean:.3f}, largest {most:.3f}")
+    if not arguments.busy:
+        print(f"slow-down {slowdown(arguments.python):+.1%}")
+    return int(mean > BARS[arguments.busy > 0][0] or most > BARS[arguments.busy > 0][1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
