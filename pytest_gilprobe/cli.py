@@ -111,6 +111,11 @@ def _add_run(commands: Any) -> None:
         metavar="MODULE:FUNCTION",
         help="a function that returns the arguments: a tuple, a dict of named ones, or the only one",
     )
+    command.add_argument(
+        "--fresh",
+        metavar="MODULE:MAKE",
+        help="a function that returns new arguments for each call, untimed: for calls that change them",
+    )
     default = "(default: threads,processes; for coroutines tasks,processes)"
     command.add_argument("--strategies", metavar="LIST", help=f"strategies to try, with commas between {default}")
     command.add_argument(

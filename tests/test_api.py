@@ -199,6 +199,23 @@ class TestNames:
         with pytest.raises(GilprobeError, match=said):
             named_function.arguments_from(text)
 
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("sys:path", "--fresh=sys:path: found list, allowed: a function that returns the arguments"),
+            ("builtins:chr", "--fresh=builtins:chr raised TypeError"),
+        ],
+    )
+    def test_no_source_of_fresh_arguments(self, text: str, said: str) -> None:
+        """What is no function, or raises, makes no arguments, and says why."""
+        with pytest.raises(GilprobeError, match=said):
+            named_function.fresh_from(text)
+
+    def test_source_of_fresh_arguments(self) -> None:
+        """A tuple is all arguments of a call, anything else, even a dict, is the only one."""
+        assert named_function.fresh_from("builtins:tuple") == (tuple, ())
+        assert named_function.fresh_from("builtins:dict") == (dict, ({},))
+
     def test_source_of_arguments(self) -> None:
         """A function's value is read as arguments are."""
         assert named_function.arguments_from("builtins:dict") == ((), {})
@@ -352,6 +369,21 @@ class TestRun:
         assert (outcomes["tasks"], outcomes["threads"]) == (Outcome.OK, Outcome.SKIPPED)
         assert found.verdict.strategy in {"tasks", "inconclusive"}
         assert found.callee == Callee(module="awaits", name="wait", parameters=("s",), awaited=True)
+
+    def test_fresh_arguments(self, tmp_path: Path) -> None:
+        """Each call has arguments of its own from ``--fresh``; ``--args-from`` beside it is refused, as is a misfit."""
+        source = "def drain(heap):\n    while True:\n        heap.pop()\n        if not heap:\n            return\n\n"
+        source += "def heap():\n    return list(range(2_000))\n\ndef two():\n    return 1, 2\n"
+        (tmp_path / "drains.py").write_text(source)
+        done = self.run(tmp_path, "drains:drain", "--fresh=drains:heap", "--workers=2", "--json=found.json")
+        assert done.returncode == 0, done.stderr  # a heap that had been drained would raise IndexError
+        (found,) = report_json.read(tmp_path / "found.json").workloads
+        assert found.status is Status.PROBED
+        for more, said in (("--args-from=drains:heap", "both give the arguments"), ("", "too many positional")):
+            fresh = "drains:heap" if more else "drains:two"
+            refused = self.run(tmp_path, "drains:drain", f"--fresh={fresh}", *filter(None, [more]))
+            assert refused.returncode == 2
+            assert said in refused.stderr
 
     def test_strategies(self, tmp_path: Path) -> None:
         """Only those that are listed are tried; one that does not exist is an error."""

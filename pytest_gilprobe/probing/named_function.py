@@ -17,16 +17,34 @@ def arguments_from(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
     Raises `GilprobeError` if ``text`` does not name a function, or the function raises an exception.
     """
-    source = resolved(text)
+    return arguments_of(_called("--args-from", text, source_from("--args-from", text)))
+
+
+def source_from(flag: str, text: str) -> Callable[..., Any]:
+    """Return the function that a flag names; raise `GilprobeError` if ``text`` does not name one."""
+    source: object = resolved(text)
     if not callable(source):
-        msg = f"--args-from={text}: found {type(source).__name__}, allowed: a function that returns the arguments"
+        msg = f"{flag}={text}: found {type(source).__name__}, allowed: a function that returns the arguments"
         raise GilprobeError(msg)
+    return source
+
+
+def fresh_from(text: str) -> tuple[Callable[[], Any], tuple[Any, ...]]:
+    """Return the function that ``--fresh`` names, and the positional arguments of one call that it makes.
+
+    Raises `GilprobeError` as `arguments_from` does.
+    """
+    make = source_from("--fresh", text)
+    made = _called("--fresh", text, make)
+    return make, made if isinstance(made, tuple) else (made,)
+
+
+def _called(flag: str, text: str, source: Callable[..., Any]) -> Any:
     try:
-        value = source()
+        return source()
     except Exception as error:
-        msg = f"--args-from={text} raised {type(error).__name__}: {error}"
+        msg = f"{flag}={text} raised {type(error).__name__}: {error}"
         raise GilprobeError(msg) from error
-    return arguments_of(value)
 
 
 def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -54,5 +72,6 @@ def fit(text: str, function: Callable[..., Any], args: tuple[Any, ...], keywords
     try:
         signature.bind(*args, **keywords)
     except TypeError as error:
-        msg = f"{text}{signature}: {error}; --args-from=MODULE:FUNCTION names a function that returns its arguments"
+        msg = f"{text}{signature}: {error}; --args-from=MODULE:FUNCTION names a function that returns its arguments, "
+        msg += "and --fresh=MODULE:MAKE one that returns new ones for each call"
         raise GilprobeError(msg) from None

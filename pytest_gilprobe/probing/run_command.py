@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model import values
+from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.probing import named_function
 from pytest_gilprobe.probing.function import Prober
 from pytest_gilprobe.workers.naming import resolved
@@ -31,7 +32,20 @@ def probed(arguments: argparse.Namespace) -> Probed:
     )
     sys.path[:0] = [""] if "" not in sys.path else []
     function = resolved(arguments.function)
+    if arguments.fresh:
+        return _fresh(prober, function, arguments)
     args, keywords = named_function.arguments_from(arguments.args_from) if arguments.args_from else ((), {})
     if callable(function):
         named_function.fit(arguments.function, function, args, keywords)
     return prober.probe(function, *args, **keywords)
+
+
+def _fresh(prober: Prober, function: Any, arguments: argparse.Namespace) -> Probed:
+    """Probe with new arguments for each call; raise `GilprobeError` if they cannot be had or do not fit."""
+    if arguments.args_from:
+        msg = "--fresh and --args-from both give the arguments, allowed: one of them"
+        raise GilprobeError(msg)
+    make, args = named_function.fresh_from(arguments.fresh)
+    if callable(function):
+        named_function.fit(arguments.function, function, args, {})
+    return prober.fresh(function, make)
