@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 import callables
 import pytest
+from reports_fixture import probed, processes, serial, threads, verdict
 
-from pytest_gilprobe.model.results import Callee
+from pytest_gilprobe.model.results import Callee, Caution
+from pytest_gilprobe.model.words import SERIAL, Bound, Gil
+from pytest_gilprobe.report import snippets
 from pytest_gilprobe.report.call_source import EXAMPLE_CALLS, source_of
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.workers import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 HERE = Path(__file__).parent
 CALLS = 3
@@ -60,15 +63,21 @@ def source(kind: str) -> Callee:
     return replace(naming.callee(known[kind]), awaited=kind in callables.AWAITED)
 
 
+def supplied(kind: str, callee: Callee) -> str:
+    """Write what the code says that the user supplies."""
+    variables = source_of(callee).variables
+    names = "".join(f"{one.many}, " for one in variables)
+    own = f"[[None] * {CALLS}] * {len(variables)}" if kind in TO_FILL_IN else f"callables.lists({kind!r}, {CALLS})"
+    before = f"import callables\n{names} = {own}\n" if variables else "import callables\n"
+    if callee.module == "__main__" and kind not in TO_FILL_IN:
+        before += f"from callables import {callee.name.partition('.')[0]}\n"
+    return before
+
+
 def programs(strategy: str, kinds: dict[str, Callee]) -> Iterator[str]:
     """Give a program for each kind, with one and with several calls a task: what the user has, the code, a check."""
     for kind, callee in kinds.items():
-        variables = source_of(callee).variables
-        names = "".join(f"{one.many}, " for one in variables)
-        own = f"[[None] * {CALLS}] * {len(variables)}" if kind in TO_FILL_IN else f"callables.lists({kind!r}, {CALLS})"
-        before = f"import callables\n{names} = {own}\n" if variables else "import callables\n"
-        if callee.module == "__main__" and kind not in TO_FILL_IN:
-            before += f"from callables import {callee.name.partition('.')[0]}\n"
+        before = supplied(kind, callee)
         result = "None" if kind in TO_FILL_IN else callables.result(kind)
         for in_a_task in (1, 2):
             lines = BUILT_IN[strategy].code(callee, 2, in_a_task)
@@ -80,8 +89,13 @@ def programs(strategy: str, kinds: dict[str, Callee]) -> Iterator[str]:
 
 
 def run(folder: Path, strategy: str, kinds: dict[str, Callee]) -> None:
-    """Write the programs to files, and run each as a program's main file, all in one process."""
-    for at, program in enumerate(programs(strategy, kinds)):
+    """Run the programs of a strategy."""
+    run_all(folder, programs(strategy, kinds))
+
+
+def run_all(folder: Path, texts: Iterable[str]) -> str:
+    """Write programs to files, run each as a program's main file, all in one process; return what it says of errors."""
+    for at, program in enumerate(texts):
         (folder / f"code_{at:03}.py").write_text(program, encoding="utf-8")
     (folder / "run.py").write_text(RUNNER, encoding="utf-8")
     done = subprocess.run(
@@ -94,6 +108,7 @@ def run(folder: Path, strategy: str, kinds: dict[str, Callee]) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
     )
     assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 @pytest.mark.parametrize("strategy", ["serial", "threads", "processes"])
@@ -112,3 +127,31 @@ def test_awaited_calls(strategy: str, tmp_path: Path) -> None:
     """
     to_fill_in = {kind: replace(callee, awaited=True) for kind, callee in TO_FILL_IN.items()}
     run(tmp_path, strategy, {**{kind: source(kind) for kind in callables.AWAITED}, **to_fill_in})
+
+
+def test_shared_memory(tmp_path: Path) -> None:
+    """The code with shared memory makes every call of a plain function, and leaves no shared memory behind."""
+    callees = {kind: source(kind) for kind in [*callables.PLAIN, *TO_FILL_IN]}
+    callees["a function"] = replace(callees["a function"], module="__main__")
+    texts = []
+    for kind, callee in callees.items():
+        lines = BUILT_IN["processes"].code_with_shared_memory(callee, 2)
+        assert lines is not None
+        code = "\n".join(lines).replace(f"range({EXAMPLE_CALLS})", f"range({CALLS})")
+        result = "None" if kind in TO_FILL_IN else callables.result(kind)
+        texts.append(f"{supplied(kind, callee)}\n{code}\n{CHECK.format(wanted=repr([result] * CALLS))}")
+    said = run_all(tmp_path, texts)
+    assert "leaked" not in said  # as the resource tracker of multiprocessing would say
+
+
+def test_shared_memory_where_it_pays() -> None:
+    """The code is given where shared memory alone makes a pool pay, with a line that says so; not otherwise."""
+    pays = Caution(slug=snippets.SHARED_MEMORY_HELPS, message="with its arrays in shared memory")
+    decided = verdict(Bound.CPU, Gil.HELD, SERIAL, None, "because")
+    found = probed("a::b", decided, serial(0.02, 0.98, 0.9), threads(1.0), processes(0.9))
+    found = replace(found, callee=source("large data"))
+    assert "SharedMemory" not in snippets.code(found, BUILT_IN).text
+    code = snippets.code(replace(found, verdict=replace(decided, cautions=(pays,))), BUILT_IN)
+    assert code.text.startswith("# with arrays in shared memory a pool pays")
+    assert code.is_code
+    assert "doubled(array)" in code.text

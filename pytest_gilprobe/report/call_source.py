@@ -19,7 +19,8 @@ GUARD = 'if __name__ == "__main__":  # a new process may import this file'
 """The line that keeps a process or subinterpreter, which imports the file again, from starting processes of its own."""
 _NAMES = frozenset(
     {"at", "batch", "batches", "call", "calls", "list", "pool", "range", "result", "results", "task", "tasks", "zip"}
-    | {"asyncio", "free", "group", "len", "limited", "loop", "main"}
+    | {"asyncio", "free", "group", "len", "limited", "loop", "main", "pickle", "pairwise", "accumulate"}
+    | {"to_shared_memory", "from_shared_memory", "name", "arguments"}
 )
 """What else the shown code names."""
 _STANDS_IN = "work"

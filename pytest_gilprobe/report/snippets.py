@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DISPATCH_SHARE = 0.1
 """Calls are grouped into tasks so that dispatching a task takes at most this share of the time of the task's calls."""
 MOST_CALLS = 1e9
+SHARED_MEMORY_HELPS = "shared-memory-helps"
+"""Slug of the caution that a strategy would pay if arrays were moved in shared memory."""
 
 
 class AdviceError(GilprobeError):
@@ -65,6 +67,8 @@ def code(result: WorkloadResult, strategies: Strategies) -> Advice:
             "name or keywords are no names in Python"
         )
     strategy = strategies.get(advised)
+    if advised == SERIAL and (shared := _with_shared_memory(result, callee, strategies)):
+        return Advice("\n".join([*_elsewhere(result.nodeid, callee), *shared]), is_code=True)
     lines = (
         None
         if strategy is None
@@ -91,6 +95,15 @@ def _calls_in(whole_s: float, call_s: float) -> int:
     if not 0 < call_s < math.inf or not 0 < whole_s / call_s < MOST_CALLS:
         return 1
     return math.ceil(whole_s / call_s)
+
+
+def _with_shared_memory(result: WorkloadResult, callee: Callee, strategies: Strategies) -> list[str] | None:
+    """Return code for a strategy that pays only if arrays are moved in shared memory; ``None`` if none does."""
+    if all(caution.slug != SHARED_MEMORY_HELPS for caution in result.verdict.cautions):
+        return None
+    found = (one.code_with_shared_memory(callee, result.workers) for one in strategies)
+    lines = next(filter(None, found), None)
+    return lines and ["# with arrays in shared memory a pool pays; without that, keep the calls serial", *lines]
 
 
 def _serial_hint(result: WorkloadResult) -> list[str]:

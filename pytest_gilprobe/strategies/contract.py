@@ -230,3 +230,7 @@ class Strategy(ABC):
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
         """Return the lines of code that run many calls in this way; ``None``, the default, if there is no such code."""
         return None
+
+    def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
+        """Return the lines that run many calls with arrays in shared memory; ``None``, the default, if none do."""
+        return None

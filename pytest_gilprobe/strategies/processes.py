@@ -12,7 +12,8 @@ from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.results import Caution
 from pytest_gilprobe.model.words import INCONCLUSIVE, Gil, Outcome
-from pytest_gilprobe.report import async_snippets, pool_snippets
+from pytest_gilprobe.report import async_snippets, pool_snippets, shared_snippets
+from pytest_gilprobe.report.snippets import SHARED_MEMORY_HELPS
 from pytest_gilprobe.stats import dispatch
 from pytest_gilprobe.strategies.contract import DispatchTrial, Strategy
 from pytest_gilprobe.verdict import judge
@@ -130,6 +131,10 @@ class Processes(Strategy):
             return async_snippets.in_executor("ProcessPoolExecutor", callee, workers)
         return pool_snippets.process_pool(callee, workers, calls_per_task)
 
+    def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
+        """Return the lines of a process pool that moves arrays in shared memory."""
+        return None if callee.awaited else shared_snippets.process_pool(callee, workers)
+
     # What processes cost, in words
 
     def _pays_off(self, evidence: Evidence, verdict: Verdict) -> str | None:
@@ -189,7 +194,7 @@ class Processes(Strategy):
             return None
         cost = numbers.seconds(transfer.shared_parent_s + transfer.shared_worker_s)
         return Caution(
-            slug="shared-memory-helps",
+            slug=SHARED_MEMORY_HELPS,
             message=f"with its arrays in multiprocessing.shared_memory ({cost} per call instead of "
             f"{numbers.seconds(transfer.pipe_s)}) processes would give {numbers.about(gain)}",
         )
