@@ -8,6 +8,7 @@ idle machine, takes its picture and puts what the terminal shows into ``docs/tut
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -21,7 +22,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 import browser  # noqa: E402 the path comes first
 import join  # noqa: E402
 
+from pytest_gilprobe import read_report  # noqa: E402
 from pytest_gilprobe.cli import main as gilprobe  # noqa: E402
+from pytest_gilprobe.report import brief_terminal, screen  # noqa: E402
+from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: E402
 
 SAMPLE = "py313"
 """The Python whose report is shown."""
@@ -29,7 +33,19 @@ TUTORIAL = ROOT / "docs/tutorial.md"
 IMAGES = ROOT / "docs/images"
 ANSWERS = ("threads", "processes", "threads")
 """What the tutorial's prose says of its three tests; a machine too busy to find that is no place for its picture."""
+COLUMNS = 80
+"""Width of the terminal that is shown."""
+COLORS = {
+    "green": "#8ae234",
+    "cyan": "#34e2e2",
+    "yellow": "#fce94f",
+    "red": "#ff6b6b",
+    "blue": "#8ab4f8",
+    "purple": "#d7a6ff",
+}
+"""What a dark terminal shows for the colors that are asked of it."""
 SIZES = {
+    "terminal": ("terminal", 740, 940, True, ""),
     "sample-light": ("sample", 1280, 1080, False, ""),
     "sample-why": ("sample", 1280, 1010, False, "#evidence"),
     "sample-dark": ("sample", 1280, 1010, True, "#evidence"),
@@ -50,6 +66,25 @@ def draw(folder: Path) -> None:
         sys.exit(1)
     if gilprobe(["compare", *reports, "-o", str(folder / "matrix.html")]):
         sys.exit(1)
+
+
+def draw_terminal(folder: Path) -> None:
+    """Draw what a terminal shows of the report that is shown, in its colors, as a page."""
+    report = read_report(ROOT / f"reports/{SAMPLE}/gilprobe.json")
+    title = f" gilprobe: {brief_terminal.title(report)} ".center(COLUMNS, "=")
+    segments = brief_terminal.draw(report, BUILT_IN, width=COLUMNS)
+    shown = "".join(_in_color(text, marks) for text, marks in [(title, {"bold": True}), screen.END, *segments])
+    style = "margin:0;padding:12px;background:#1d1f21;color:#d3d7cf;font:14px/1.3 monospace"
+    page = (
+        f'<!doctype html><meta charset="utf-8"><body style="{style}"><pre style="margin:0;font:inherit">{shown}</pre>'
+    )
+    (folder / "terminal.html").write_text(page, "utf-8")
+
+
+def _in_color(text: str, marks: screen.Style) -> str:
+    color = next((code for name, code in COLORS.items() if marks.get(name)), "inherit")
+    weight = "bold" if marks.get("bold") else "normal"
+    return f'<span style="color:{color};font-weight:{weight}">{html.escape(text)}</span>'
 
 
 def follow_the_tutorial(folder: Path) -> str:
@@ -110,6 +145,7 @@ def main(*, tutorial: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         draw(folder)
+        draw_terminal(folder)
         text = follow_the_tutorial(folder) if tutorial else None
         take(folder)
     if text is not None:
