@@ -104,10 +104,9 @@ CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
         (evidence(seen=measurement(gil_unwatched="no right to"), held_fraction=None), Bound.CPU, Gil.UNKNOWN)
     ],
     "gil-part-open": [
-        (evidence(held_fraction=estimate(0.85, 0.7, 1.0)), Bound.CPU, Gil.HELD),
         (evidence(held_fraction=estimate(0.5, 0.1, 0.9)), Bound.CPU, Gil.UNKNOWN),
         (
-            evidence(held_fraction=estimate(0.3), cpu_utilization=estimate(0.36, 0.3, 0.42)),
+            evidence(held_fraction=estimate(0.18), cpu_utilization=estimate(0.36, 0.3, 0.42)),
             Bound.INCONCLUSIVE,
             Gil.HELD,
         ),
@@ -153,6 +152,7 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="free"), held_fraction=None), Bound.CPU, Gil.ABSENT),
     ("gil-unwatched", evidence(seen=measurement(gil_unwatched="at times")), Bound.CPU, Gil.HELD),
     ("gil-part-open", evidence(held_fraction=estimate(0.9, 0.81, 0.95)), Bound.CPU, Gil.HELD),
+    ("gil-part-open", evidence(held_fraction=estimate(0.85, 0.7, 1.0)), Bound.CPU, Gil.HELD),
     ("gil-part-open", evidence(held_fraction=estimate(0.5, 0.1, 0.9)), Bound.CPU, Gil.ABSENT),
     ("gil-part-open", evidence(held_fraction=None), Bound.CPU, Gil.UNKNOWN),
 ]
@@ -165,6 +165,14 @@ def slugs(found: Evidence, bound: Bound, gil: Gil) -> list[str]:
 def cautions_of(found: Evidence, bound: Bound, gil: Gil) -> tuple[Caution, ...]:
     """List the cautions beside a verdict for processes."""
     return cautions.of(found, Verdict(bound=bound, gil=gil, strategy="processes", speedup=2.0, reason=""))
+
+
+@pytest.mark.parametrize(("strategy", "said"), [("threads", False), ("serial", True), ("inconclusive", True)])
+def test_open_gil_part_matters_unless_threads_pay(strategy: str, said: bool) -> None:  # noqa: FBT001
+    """Where threads are the answer, nobody needs to know whether the GIL or something else holds threads back."""
+    verdict = Verdict(bound=Bound.CPU, gil=Gil.UNKNOWN, strategy=strategy, speedup=None, reason="")
+    found = cautions.of(evidence(held_fraction=estimate(0.5, 0.1, 0.9)), verdict)
+    assert ("gil-part-open" in [one.slug for one in found]) is said
 
 
 def test_quiet_evidence_has_no_caution() -> None:

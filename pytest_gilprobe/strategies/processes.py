@@ -13,7 +13,6 @@ from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.results import Caution
 from pytest_gilprobe.model.words import INCONCLUSIVE, Gil, Outcome
 from pytest_gilprobe.report import async_snippets, pool_snippets, shared_snippets
-from pytest_gilprobe.report.snippets import SHARED_MEMORY_HELPS
 from pytest_gilprobe.stats import dispatch
 from pytest_gilprobe.strategies.contract import DispatchTrial, Strategy
 from pytest_gilprobe.verdict import judge
@@ -194,7 +193,7 @@ class Processes(Strategy):
             return None
         cost = numbers.seconds(transfer.shared_parent_s + transfer.shared_worker_s)
         return Caution(
-            slug=SHARED_MEMORY_HELPS,
+            slug="shared-memory-helps",
             message=f"with its arrays in multiprocessing.shared_memory ({cost} per call instead of "
             f"{numbers.seconds(transfer.pipe_s)}) processes would give {numbers.about(gain)}",
         )

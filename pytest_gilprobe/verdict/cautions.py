@@ -189,11 +189,12 @@ def _unwatched(case: Case) -> Iterator[str]:
 
 
 def _part_open(case: Case) -> Iterator[str]:
+    """Tell it only where it changes what a reader does: is the GIL, or something else, to be removed first?"""
     held, used = case.evidence.gil.held_fraction, case.serial.utilization
-    if held is None or case.gil is Gil.ABSENT:
+    if held is None or case.gil is Gil.ABSENT or (case.advised is not None and case.advised.one_process):
         return
     words = gil_words(held, used.low, used.high)
-    if len(words) > 1:
+    if len(words) > 1 and Gil.RELEASED in words:
         yield (
             f"the GIL's part may be {' or '.join(words)}: it was held for {numbers.percent(held.low)} to "
             f"{numbers.percent(held.high)} of the time, computing for {numbers.percent(used.low)} to "
