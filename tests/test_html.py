@@ -333,6 +333,62 @@ def test_browser_sort(tab: browser.Page, tmp_path: Path, page: str, column: str,
     assert tab.problems == []
 
 
+SHOWN = """[...document.querySelectorAll('#w2 .icicle > svg')]
+  .filter(one => one.getClientRects().length).map(one => one.querySelector('title').textContent.split(',')[0])"""
+
+
+def opened(tab: browser.Page, folder: Path, page: str) -> None:
+    """Show a page, open the second workload's picture of stacks, and wait until the script has taken it."""
+    show(tab, folder, page)
+    tab.ask(
+        "new Promise(done => { const it = document.querySelector('#w2 details.where'); "
+        "it.addEventListener('toggle', done, {once: true}); it.open = true; })"
+    )
+
+
+def test_browser_icicle_zoom(tab: browser.Page, tmp_path: Path, page: str) -> None:
+    """A press makes a function as wide as the picture, below its callers, without its neighbours; another undoes it."""
+    tab.look(width=1200, height=900)
+    opened(tab, tmp_path, page)
+    names = tab.ask(SHOWN)
+    assert names == ["test_orders", "loads", "total<b>|`"]
+    second = "document.querySelectorAll('#w2 .icicle > svg')[1]"
+    tab.ask(f"{second}.dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
+    assert tab.ask(SHOWN) == names[:2]
+    assert tab.ask(f"{second}.getAttribute('width')") == "100%"
+    assert tab.ask("document.querySelector('#w2 .tools output').textContent") == "loads, json/__init__.py: 61 %"
+    tab.ask("document.querySelector('#w2 .tools button').click()")
+    assert tab.ask(SHOWN) == names
+    assert tab.ask(f"{second}.getAttribute('width')") == "61%"
+    tab.ask(f"{second}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'Enter'}}))")
+    assert tab.ask(SHOWN) == names[:2]
+    assert tab.problems == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("JSON load", (1, "61 % of the time with the GIL held")),
+        ("tests/", (1, "100 % of the time with the GIL held")),
+        (".py", (3, "100 % of the time with the GIL held")),
+        ("<b>", (1, "30 % of the time with the GIL held")),
+        ("nowhere", (0, "nothing found")),
+        ("", (0, "")),
+    ],
+)
+def test_browser_icicle_search(
+    tab: browser.Page, tmp_path: Path, page: str, words: str, found: tuple[int, str]
+) -> None:
+    """Words find functions by name and file; what lies below another hit is counted once."""
+    opened(tab, tmp_path, page)
+    field = "document.querySelector('#w2 .tools input')"
+    tab.ask(f"{field}.value = {json.dumps(words)}")
+    tab.ask(f"{field}.dispatchEvent(new Event('input'))")
+    hits = tab.ask("document.querySelectorAll('#w2 .icicle > .hit').length")
+    assert (hits, tab.ask("document.querySelector('#w2 .tools output').textContent")) == found
+    assert tab.problems == []
+
+
 def test_browser_hostile_names(tab: browser.Page, tmp_path: Path, page: str) -> None:
     """Hostile names are text: nothing runs, nothing is fetched, nothing but our script is there."""
     show(tab, tmp_path, page)
@@ -356,6 +412,7 @@ def test_browser_widths(tab: browser.Page, tmp_path: Path, page: str, width: int
     tab.look(width=width, height=900, dark=dark)
     for drawn in (page, many_strategies_page(), comparison_page()):
         show(tab, tmp_path, drawn)
+        tab.ask("for (const one of document.querySelectorAll('details')) one.open = true")
         assert tab.ask("document.documentElement.scrollWidth") <= width
         background = tab.ask("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(20, 23, 26)") == dark

@@ -48,7 +48,7 @@ def _render(template: str, view: object, of_several: Sequence[Note] = ()) -> str
     """Fill one of the package's templates with a view, and with the cautions of several workloads."""
     from markupsafe import Markup  # noqa: PLC0415 comes with Jinja2: only who draws a page pays for it
 
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = _asset("page.css"), _asset("page.js") + _asset("icicle.js")
     return (
         _environment()
         .get_template(template)

@@ -21,7 +21,7 @@ _LEAST_LABELLED = 9
 _LEAST_ON_A_PHONE = 18
 """The same on a phone."""
 _HALF = 50
-_ROW = 19
+_ROW = 24
 """Height of a row of an icicle, in pixels."""
 _SHADES = 3
 _LOOP_ICON = "M3 8a5 5 0 1 1 1.6 3.7M3 13.2v-3.4h3.4"
@@ -106,17 +106,18 @@ def _stripe(name: str, parts: tuple[Slice, ...]) -> str:
 def icicle(where: WhereView) -> str:
     """Draw the stacks that held the GIL: each function below its caller, as wide as its share of that time."""
     cells = "".join(
-        f'<svg x="{cell.start}%" width="{cell.width}%" y="{cell.depth * _ROW}" height="{_ROW - 1}">'
+        f'<svg{_tiny(cell)} x="{cell.start}%" width="{cell.width}%" y="{cell.depth * _ROW}" height="{_ROW - 1}">'
         f'<rect class="i-{cell.depth % _SHADES}" width="100%" height="100%"/><title>{escape(cell.said)}</title>'
-        f"{_label(cell)}</svg>"
+        f'<text x="4" y="16">{escape(cell.label)}</text></svg>'
         for cell in where.icicle
     )
     said = escape("; ".join(cell.said for cell in where.icicle[:_MOST_SAID]))
     return f'<svg class="icicle" role="img" aria-label="{said}" height="{where.depth * _ROW}">{cells}</svg>'
 
 
-def _label(cell: IcicleCell) -> str:
-    return f'<text x="3" y="13">{escape(cell.label)}</text>' if cell.width >= _LEAST_NAMED else ""
+def _tiny(cell: IcicleCell) -> str:
+    """Hide a name that has no room, until the page's script makes its function wider."""
+    return "" if cell.width >= _LEAST_NAMED else ' class="tiny"'
 
 
 def _share(part: Slice) -> str:
