@@ -151,6 +151,7 @@ def test_budget_is_wall_time() -> None:
     found = run(group, rounds_until(10_000), max_time_s=5.0)
     took = (group.clock.now_ns - began) / 1e9
     assert 3.0 < took <= 5.0
+    assert found.allowed_s == 5.0
     assert found.out_of_time is not None
     assert found.out_of_time.startswith("time was up after 5 s: max_time=")
 

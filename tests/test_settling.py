@@ -26,6 +26,23 @@ def test_time_is_told_from_how_intervals_shrink() -> None:
     assert remedy(wide) == f"max_time={seconds} is likely to settle it"
 
 
+def test_no_less_time_is_told_than_was_allowed() -> None:
+    """What did not suffice does not settle it: the time is longer than the probe was allowed."""
+    wide = evidence(estimate(1.1, 0.9, 1.4), None, held_fraction=None)
+    short = seconds_needed(wide)
+    assert short is not None
+    late = evidence(estimate(1.1, 0.9, 1.4), None, seen=measurement(allowed_s=short + 0.5), held_fraction=None)
+    assert seconds_needed(late) == short + 1
+
+
+def test_bursts_take_time_as_rounds_do() -> None:
+    """More rounds are made with their bursts, so the time that these take counts."""
+    wide = evidence(estimate(1.1, 0.9, 1.4), None, seen=measurement(*[PYTHON_LOOP] * 5), held_fraction=None)
+    seen = measurement(*[PYTHON_LOOP] * 5, bursts=(PYTHON_LOOP,) * 50)
+    more = evidence(estimate(1.1, 0.9, 1.4), None, seen=seen, held_fraction=None)
+    assert (seconds_needed(more) or 0) > (seconds_needed(wide) or 0)
+
+
 def test_values_at_a_limit_of_the_rule_are_said_to_be_alike() -> None:
     """A value at 1.3x is not settled by any time that is worth it: either answer will do."""
     found = evidence(AT_THE_LIMIT, None, held_fraction=None)

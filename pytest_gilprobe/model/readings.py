@@ -185,6 +185,7 @@ class Measurement:
         left_changed: the state that calls left changed in their worker processes, which were then replaced.
         gil_switched_on_by: the modules whose import switched the GIL on.
         out_of_time: a text for the user if the time was too short; ``no_time_for`` has the strategies not tried for it.
+        allowed_s: the seconds that the probe was allowed, if that was too short; ``None`` if it was not.
         controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give then.
         bursts: rounds of short batches of serial calls and the strategies of one process, made beside other programs.
         normal_call_s: how long the call took in the test's own run, in pytest's process; ``None`` if unknown.
@@ -210,6 +211,7 @@ class Measurement:
     left_changed: tuple[str, ...] = ()
     gil_switched_on_by: tuple[str, ...] = ()
     out_of_time: str | None = None
+    allowed_s: float | None = None
     no_time_for: frozenset[str] = frozenset()
     controls: tuple[ControlRound, ...] = ()
     bursts: tuple[Round, ...] = ()

@@ -205,7 +205,8 @@ class _Schedule:
         if left >= needed or (number == 0 and left >= pace.batch_s):
             return True
         whole = math.ceil(total - left + needed * (1 if number else ROOM))
-        self._note(out_of_time=f"time was up after {total:g} s: max_time={whole} allows for one more round")
+        late = f"time was up after {total:g} s: max_time={whole} allows for one more round"
+        self._note(out_of_time=late, allowed_s=total)
         return False
 
     def _round_s(self, pace: Pace) -> float:

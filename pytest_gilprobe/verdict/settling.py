@@ -48,13 +48,14 @@ def seconds_needed(evidence: Evidence) -> int | None:
 
     The interval of a mean of n rounds is proportional to 1 / sqrt(n).
     """
-    rounds = evidence.measurement.rounds
+    seen = evidence.measurement
+    rounds = [*seen.rounds, *seen.bursts, *(one.as_round() for one in seen.controls)]
     spent_s = sum(span_s(batch, less_queue=False) for one in rounds for batch in one.batches.values())
     for part in NARROWER:
         if len(at_corners(narrowed(evidence, part))) == 1:
-            least_s = math.ceil(spent_s * BESIDE_ROUNDS) + 1
+            least_s = max(math.ceil(spent_s * BESIDE_ROUNDS), math.floor(seen.allowed_s or 0.0)) + 1
             needed_s = max(math.ceil(spent_s / part**2 * BESIDE_ROUNDS), least_s)
-            return needed_s if rounds and needed_s <= MOST_S else None
+            return needed_s if seen.rounds and needed_s <= MOST_S else None
     return None
 
 
