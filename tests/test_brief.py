@@ -13,12 +13,13 @@ from strategies import reports
 
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Report
-from pytest_gilprobe.model.results import Caution, WorkloadResult
+from pytest_gilprobe.model.results import Caution, StrategyResult, WorkloadResult
 from pytest_gilprobe.model.safe_text import display_width
-from pytest_gilprobe.model.words import INCONCLUSIVE
+from pytest_gilprobe.model.words import INCONCLUSIVE, Outcome
 from pytest_gilprobe.report import brief_terminal, terminal
 from pytest_gilprobe.report.brief_terminal import unique_ends
 from pytest_gilprobe.strategies.registry import BUILT_IN
+from pytest_gilprobe.verdict import same_call
 
 RESULTS = rich_report().workloads
 DOWNLOAD, CRUNCHING, SCRIPTING = RESULTS[:3]
@@ -124,6 +125,18 @@ def test_cautions_that_change_nothing_are_left_to_the_whole_report() -> None:
     )
     lines = lines_of(replace(DOWNLOAD, verdict=said))
     assert lines[2:] == ["  caution: its calls leave the locale changed [leaves-changed]"]
+
+
+def test_calls_that_change_their_arguments_take_three_lines() -> None:
+    """Why there is no verdict and what to do is said once; what was not tried for it is not listed."""
+    not_tried = StrategyResult(outcome=Outcome.SKIPPED, error=same_call.NOT_COMPARED)
+    caution = Caution(slug=same_call.CHANGES, message="its first call leaves later ones other work")
+    verdict = replace(
+        CRUNCHING.verdict, strategy=INCONCLUSIVE, why="no verdict: a call takes 19 ms", cautions=(caution,)
+    )
+    verdict = replace(verdict, advice=same_call.REMEDY)
+    found = with_parts(replace(CRUNCHING, verdict=verdict), threads=not_tried, processes=not_tried)
+    assert lines_of(found)[1:] == ["  no verdict: a call takes 19 ms", f"  {same_call.REMEDY}"]
 
 
 def test_names_are_told_apart() -> None:

@@ -96,7 +96,7 @@ def test_no_verdict_on_another_call() -> None:
     assert (judged.verdict.strategy, judged.next_step) == ("inconclusive", NextStep.STOP)
     assert (judged.verdict.bound, judged.verdict.gil, judged.verdict.speedup) == (Bound.INCONCLUSIVE, Gil.UNKNOWN, None)
     assert judged.verdict.reason == (
-        "no verdict: a call takes 70 ms, but changes argument heap (a list), and takes 200 ns when it is made again "
+        "no verdict: a call takes 71 ms, but changes argument heap (a list), and takes 200 ns when it is made again "
         "with that; gilprobe.fresh(func, make) gives each call new arguments"
     )
     assert [caution.slug for caution in judged.verdict.cautions] == ["changes-arguments"]

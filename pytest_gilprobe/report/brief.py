@@ -8,6 +8,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.safe_text import safe_line, safe_lines
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, Bound, Outcome, Status
 from pytest_gilprobe.report.views import BriefView
+from pytest_gilprobe.verdict.same_call import CHANGES, NOT_COMPARED
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.results import StrategyResult, Verdict, WorkloadResult
@@ -22,6 +23,7 @@ _SAID_ALREADY = frozenset(
         "blocks-holding-gil",
         "blocks-the-loop",
         "busy-machine",
+        CHANGES,
         "children-compute",
         "contended-without-gil",
         "fresh-fixtures",
@@ -55,7 +57,9 @@ def brief_view(result: WorkloadResult) -> BriefView:
 
 def is_brief(note: Note) -> bool:
     """Return whether the short report has this note of a workload: what broke, and cautions that change what to do."""
-    return note.kind in BROKEN or note.kind == "skipped" or (note.kind == "caution" and note.slug not in _SAID_ALREADY)
+    if note.kind == "skipped":
+        return not any(NOT_COMPARED in line for line in note.lines)
+    return note.kind in BROKEN or (note.kind == "caution" and note.slug not in _SAID_ALREADY)
 
 
 def candidates(verdict: Verdict) -> tuple[str, str]:

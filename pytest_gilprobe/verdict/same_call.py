@@ -49,6 +49,8 @@ COLD = 3.0
 """A first call that takes at least this many times as long as later calls is reported."""
 COLD_S = 0.001
 """A first call is reported only if it takes at least this many seconds longer than later calls."""
+NOT_COMPARED = "not compared: its calls change their arguments"
+"""Why no strategy was tried of calls that have other work than the first."""
 REMEDY = "gilprobe.fresh(func, make) gives each call new arguments"
 REMEDY_FOR_FIXTURES = "@pytest.mark.gilprobe(fresh=True) makes its fixtures anew for each call"
 REMEDY_FOR_AWAITED = "let the coroutine function make its own arguments"
@@ -95,7 +97,7 @@ def why_no_verdict(seen: Measurement) -> str:
         what = ", ".join(found.iterators) if found is not None else "an argument"
         first = numbers.seconds(seen.first_call_s)
         return f"no verdict: the first call, which took {first}, seems to use up {what}; later calls take {later}"
-    fresh = numbers.seconds(min(found.fresh_s))
+    fresh = numbers.seconds(median(found.fresh_s))
     return (
         f"no verdict: a call takes {fresh}, but changes {_listed(found)}, and takes {later} when it is made again "
         "with that"
