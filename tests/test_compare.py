@@ -84,7 +84,7 @@ def test_move_within_the_intervals() -> None:
     assert view.summary.endswith("0 moves to another strategy")
     cell = view.rows[1].cells[1]
     assert cell is not None
-    assert (cell.mark, cell.change) == ("?", "was processes; the intervals overlap")
+    assert (cell.mark, cell.change) == ("*?", "was processes; the intervals overlap")
 
 
 def test_inconclusive_is_not_a_move() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 MARKS = (
-    "* other advice than in the report that it is compared with; ? so it seems, but the intervals overlap, so it "
+    "* other advice than in the report that it is compared with; *? so it seems, but the intervals overlap, so it "
     "may be chance; behind the advice: the speed-up of a pool; below it: of the calls alone"
 )
 _CAUTIONS = {

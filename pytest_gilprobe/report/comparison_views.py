@@ -66,8 +66,8 @@ class CellView:
 
     @property
     def mark(self) -> str:
-        """``*`` if the advice differs from the reference's, ``?`` if the intervals do not support that, else empty."""
-        return ("*" if self.real else "?") if self.change else ""
+        """``*`` if the advice differs from the reference's, ``*?`` if the intervals do not support that, else empty."""
+        return ("*" if self.real else "*?") if self.change else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
