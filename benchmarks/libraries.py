@@ -1,13 +1,14 @@
 """Are verdicts right for what people do every day? Thirteen kinds of work, probed and run in real pools, in one go.
 
     python benchmarks/libraries.py                                idle, then beside one busy loop
-    python benchmarks/libraries.py --select pandas --busy 1       some of them, beside one busy loop only
+    python benchmarks/libraries.py --truth pools.json --busy      only in pools, kept in a file
+    python benchmarks/libraries.py --truth pools.json --busy 1    probes only, compared with that file
 
 Each call is first run serially, in a ``ThreadPoolExecutor`` and in a ``ProcessPoolExecutor`` (``truth.py``), then
 probed with default settings, under each condition. Wrong is an answer that the rule gives for no speed-ups within 10 %
-of those of the pools. Needs pandas, scikit-learn, requests, httpx, lxml, beautifulsoup4, PyYAML, Pillow, SQLAlchemy,
-pydantic, cryptography and Jinja2 beside the package. Prints Markdown; exit status 1 if an answer is wrong, or if more
-than 15 % are open.
+of those of the pools; where other programs disturbed these, nothing is graded. Needs pandas, scikit-learn, requests,
+httpx, lxml, beautifulsoup4, PyYAML, Pillow, SQLAlchemy, pydantic, cryptography and Jinja2 beside the package. Prints
+Markdown; exit status 1 if an answer is wrong, or if more than 15 % are open.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from replay import NEAR  # noqa: E402 - the checkout beside this file
+from record import write_truths  # noqa: E402 - the checkout beside this file
+from replay import NEAR  # noqa: E402
 from truth import SECONDS  # noqa: E402
 from verdicts import busy_loops, probe_all  # noqa: E402
 
@@ -41,21 +43,32 @@ POOLS: Final = ("threads", "processes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """One probe: what it answered, which answers the pools allow, and the numbers of both."""
+    """One probe: what it answered, which answers the pools allow, if known, and the numbers of both."""
 
     name: str
     condition: str
     said: str
-    right: frozenset[str]
+    right: frozenset[str] | None
     numbers: tuple[str, ...]
     reason: str
 
     @property
     def grade(self) -> str:
-        """Right, wrong or open."""
+        """Right, wrong or open; empty if the pools were disturbed."""
         if self.said == INCONCLUSIVE:
             return "open"
+        if self.right is None:
+            return ""
         return "right" if self.said in self.right else "**wrong**"
+
+
+def kept_truths(path: Path, select: str, seconds: float, *, measure: bool) -> dict[str, Any]:
+    """Return the truths in a file, after those of the selected calls were measured anew, if that is asked for."""
+    if measure:
+        fresh = truths(select, seconds)
+        write_truths(path, {"python": platform.python_version(), "cpus": os.cpu_count()}, fresh)
+    found: dict[str, Any] = json.loads(path.read_text("ascii"))["workloads"]
+    return found
 
 
 def truths(select: str, seconds: float) -> dict[str, Any]:
@@ -88,7 +101,7 @@ def graded(workload: Mapping[str, Any], truth: Mapping[str, Any], condition: str
         name=workload["nodeid"].partition("::")[2].removeprefix("test_work").strip("_[]"),
         condition=condition,
         said=verdict["strategy"] if workload["status"] == "probed" else str(workload["reason"]),
-        right=right_answers(truth),
+        right=None if truth["disturbed"] else right_answers(truth),
         numbers=tuple(numbers),
         reason=verdict["reason"],
     )
@@ -101,7 +114,7 @@ def table(found: Sequence[Probed]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for one in found:
         numbers = " | ".join(one.numbers)
-        right = " or ".join(sorted(one.right))
+        right = "unknown" if one.right is None else " or ".join(sorted(one.right))
         yield f"| {one.name} | {one.condition} | {one.said} | {right} | {one.grade} | {numbers} |"
     yield ""
     for condition in dict.fromkeys(one.condition for one in found):
@@ -109,7 +122,7 @@ def table(found: Sequence[Probed]) -> Iterator[str]:
         wrong, still_open = grades.count("**wrong**"), grades.count("open")
         yield f"* {condition}: {len(grades)} probes, {wrong} wrong, {still_open} open"
     for one in found:
-        if one.grade != "right":
+        if one.grade in {"open", "**wrong**"}:
             yield f"* {one.name}, {one.condition}: {one.reason}"
 
 
@@ -118,10 +131,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--select", default="test", metavar="EXPR", help="workloads, as for pytest -k (default: all)")
     parser.add_argument("--busy", type=int, nargs="*", default=[0, 1], help="busy loops beside the probes")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="keep what pools gave; without --busy, measure it")
     parser.add_argument("--truth-time", type=float, default=3, metavar="S", help="time of each in pools (default: 3)")
     asked = parser.parse_args()
     print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start\n")
-    pools = truths(asked.select, asked.truth_time)
+    if asked.truth is None:
+        pools = truths(asked.select, asked.truth_time)
+    else:
+        pools = kept_truths(asked.truth, asked.select, asked.truth_time, measure=not asked.busy)
     disturbed = [name for name, one in pools.items() if one["disturbed"]]
     found: list[Probed] = []
     for busy in asked.busy:

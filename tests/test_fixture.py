@@ -25,6 +25,21 @@ def probe(pytester: pytest.Pytester, *flags: str) -> tuple[pytest.RunResult, Rep
     return result, report_json.read(pytester.path / "reports" / "gilprobe.json")
 
 
+def test_call_loads_nothing_of_the_plugin(pytester: pytest.Pytester) -> None:
+    """What a call needs is loaded while the fixture is set up, so the test's own time is that of its own code."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it(gilprobe):
+            before = set(sys.modules)
+            gilprobe(len, "")
+            assert not [name for name in set(sys.modules) - before if name.startswith("pytest_gilprobe")]
+        """
+    )
+    pytester.runpytest_subprocess(*QUICK, "--gilprobe-disable", timeout=60).assert_outcomes(passed=1)
+
+
 class TestCall:
     """The fixture's value."""
 

@@ -119,7 +119,7 @@ class Gilprobe:
         """Make the test's own call; ``why_not`` is why that call cannot be repeated."""
         __tracebackhide__ = True
         self.why_not = why_not
-        from pytest_gilprobe.workers.normal_run import NormalRun  # noqa: PLC0415 - sessions without a call stay light
+        from pytest_gilprobe.workers.normal_run import NormalRun  # noqa: PLC0415 - loaded by `provide`
 
         watched = NormalRun()
         started = clocks.perf_counter_ns()
@@ -143,7 +143,7 @@ class Gilprobe:
         __tracebackhide__ = True
         if self._serve_awaited is not None:
             await self._serve_awaited(given)
-        from pytest_gilprobe.workers.normal_run import NormalRun  # noqa: PLC0415 - sessions without a call stay light
+        from pytest_gilprobe.workers.normal_run import NormalRun  # noqa: PLC0415 - loaded by `provide`
 
         self.why_not = None if given.make is not None else repeatable.used_up(given.args, given.kwargs)
         watched = NormalRun()
@@ -179,7 +179,12 @@ KEY = pytest.StashKey[Gilprobe]()
 
 
 def provide(request: pytest.FixtureRequest) -> Gilprobe:
-    """Return a new value of the `gilprobe` fixture for the test that requests it."""
+    """Return a new value of the `gilprobe` fixture for the test that requests it.
+
+    What its call needs is loaded now: a test's own time, as pytest and a scan tell it, is not that of imports here.
+    """
+    import pytest_gilprobe.workers.normal_run  # noqa: F401, PLC0415 - sessions without this fixture stay light
+
     caller: Any = request.config.pluginmanager.get_plugin(CALLER)
     item: Any = request.node
     if caller is None:
