@@ -213,7 +213,7 @@ def test_every_strategy_has_a_row_and_a_column() -> None:
     header = page.partition("<thead>")[2].partition("</thead>")[0]
     assert re.findall(r">([^<>]+)</th>", header)[5:-1] == ["threads", "processes", *MORE]
     card = page.partition('<article id="w1"')[2].partition("</article>")[0]
-    assert re.findall(r'<tr class="([a-z]+)">', card) == ["blue", "green", "cyan", *["yellow"] * len(MORE)]
+    assert re.findall(r'<tr class="([a-z]+)">', card) == ["blue", "green", "cyan", *["orange"] * len(MORE)]
     assert read.text.count(MORE[0]) == 1 + 2
     second = page.partition('<tr id="r2"')[2].partition("</tr>")[0]
     assert second.count('<td class="num"></td>') == len(MORE)

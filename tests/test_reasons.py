@@ -9,13 +9,14 @@ from evidence import costs, estimate, evidence, machine, measurement, tried
 
 from pytest_gilprobe.model.readings import Evidence
 from pytest_gilprobe.model.results import StrategyResult, Transfer, Verdict
-from pytest_gilprobe.model.words import INCONCLUSIVE, Bound, Gil, Outcome
+from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, Bound, Gil, Outcome
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import reasons
 
 SERIAL, THREADS, PROCESSES = "serial", "threads", "processes"
 HUNG = StrategyResult(outcome=Outcome.HUNG, error="no answer within the time limit\nits threads then: ...")
 CRASHED = StrategyResult(outcome=Outcome.CRASHED)
+NEVER = StrategyResult(outcome=Outcome.SKIPPED, error=NOT_ASKED, impossible=True)
 IO = evidence(2.0, 2.0, cpu_utilization=estimate(0.02), held_fraction=estimate(0.01))
 MICRO = estimate(1e-6)
 RAISE = "a longer max_time or a quieter machine may settle it"
@@ -63,6 +64,10 @@ def sentence(found: Evidence, bound: Bound, gil: Gil, strategy: str, why_open: r
         (
             evidence(None, 2.0),
             *(Bound.CPU, Gil.HELD, PROCESSES, "threads not tried, 2 processes give 2.0x; threads are out: not tried"),
+        ),
+        (
+            evidence(NEVER, 2.0),
+            *(Bound.CPU, Gil.HELD, PROCESSES, "2 processes give 2.0x; threads were not asked for"),
         ),
         (IO, Bound.IO, Gil.RELEASED, THREADS, "a waiting thread releases the GIL"),
         (

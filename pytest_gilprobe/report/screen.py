@@ -17,6 +17,8 @@ Segment = tuple[str, Style]
 """A piece of text and its markup."""
 
 _ANSI = {"bold": 1, "light": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "purple": 35, "cyan": 36}
+_NEAREST = {"pink": "purple", "orange": "cyan"}
+"""What a terminal shows for the page's colors that it lacks."""
 GAP = 2
 """Number of spaces between two columns of a table."""
 INDENT = "  "
@@ -62,8 +64,9 @@ class Page:
 
 
 def answer_style(color: str) -> Style:
-    """Return the markup of an answer's color, in bold; no markup for a color that the terminal lacks, such as gray."""
-    return {color: True, "bold": True} if color in _ANSI else {}
+    """Return the markup of an answer's color, or of the nearest that a terminal has, in bold; none for gray."""
+    shown = _NEAREST.get(color, color)
+    return {shown: True, "bold": True} if shown in _ANSI else {}
 
 
 def text(segments: Iterable[Segment], *, color: bool) -> str:

@@ -9,7 +9,7 @@ from pytest_gilprobe.report.geometry import Bar, Scale, Slice
 from pytest_gilprobe.report.holder_views import WhereView
 from pytest_gilprobe.report.loop_views import LoopView
 
-COLORS = frozenset({"blue", "green", "cyan", "purple", "yellow", "red", "gray"})
+COLORS = frozenset({"blue", "green", "cyan", "purple", "pink", "orange", "yellow", "red", "gray"})
 """Colors that an answer may have; each output format chooses its own shades."""
 _SPEAK_FOR_THEMSELVES = ("report", "Python")
 _NEUTRAL = ("reason", "pool", "moving", "holder", "loop", "blocker", "extensions")

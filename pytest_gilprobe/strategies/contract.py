@@ -81,7 +81,8 @@ class Strategy(ABC):
             part of what is timed, and nothing is predicted.
         bottleneck: What `ceiling` is of, in words that end with a verb: ``the GIL, which a call holds``.
         lane_nouns: The noun for one lane, and its plural.
-        color: The color in terminal and page: ``blue``, ``green``, ``cyan``, ``purple`` or ``yellow``.
+        color: The color in terminal and page: one of `report.views.COLORS`, of
+            which yellow, red and gray are for answers that are no strategy.
         icon: The icon on the page: a path on a grid of 16 by 16, as in the ``d`` of an SVG path.
     """
 

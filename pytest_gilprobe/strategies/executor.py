@@ -40,7 +40,7 @@ class ViaExecutor(Strategy):
     moves_data = False  # what moving its data costs is measured with its tasks
     through_executor = True
     lane_nouns = ("worker", "workers")
-    color = "yellow"
+    color = "orange"
     icon = "M8 1.5v5M8 6.5L3 11M8 6.5l5 4.5M1.5 11h3v3h-3zM11.5 11h3v3h-3z"
 
     def __init__(self, name: str, factory: str | Callable[[], Any], *, by_default: bool = True) -> None:

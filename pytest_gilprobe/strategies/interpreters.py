@@ -51,7 +51,7 @@ class Interpreters(Processes):
     warmed_up_by_serial = False
     moves_by_itself = True
     lane_nouns = ("interpreter", "interpreters")
-    color = "yellow"
+    color = "pink"
     icon = "M1.5 2.5h13v11h-13zM8 2.5v11"
 
     def refuses(self, work: Workload) -> str | None:

@@ -11,7 +11,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.results import Caution
-from pytest_gilprobe.model.words import INCONCLUSIVE, Gil, Outcome
+from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, Gil, Outcome
 from pytest_gilprobe.report import async_snippets, pool_snippets, shared_snippets
 from pytest_gilprobe.stats import dispatch
 from pytest_gilprobe.strategies.contract import DispatchTrial, Strategy
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_gilprobe.model.ladder import StretchReading
     from pytest_gilprobe.model.readings import Evidence, WorkerReading
-    from pytest_gilprobe.model.results import Callee, EventLoop, Transfer, Verdict
+    from pytest_gilprobe.model.results import Callee, EventLoop, StrategyResult, Transfer, Verdict
     from pytest_gilprobe.model.words import Bound
     from pytest_gilprobe.stats.dispatch import PoolInputs
     from pytest_gilprobe.workers.child.workload import Workload
@@ -104,8 +104,7 @@ class Processes(Strategy):
             return _why_not_in_the_loop(evidence.event_loop)
         threads = evidence.results.get("threads")
         if threads is None or threads.outcome is not Outcome.OK:
-            why = "not tried" if threads is None else summary(threads.error or str(threads.outcome))
-            return f"threads are out: {why}"
+            return _why_no_threads(threads)
         return _why_threads_fall_short(evidence, gil, threads.speedup)
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
@@ -243,6 +242,15 @@ def _why_not_in_the_loop(loop: EventLoop) -> str:
         "waiting for the GIL": shares.gil_wait,
     }
     return f"the loop is blocked for {blocked} of a call's time, mostly by {max(parts, key=parts.__getitem__)}"
+
+
+def _why_no_threads(threads: StrategyResult | None) -> str:
+    """Say that threads were not asked for or not tried, or how they ended."""
+    if threads is None:
+        return "threads were not tried"
+    if threads.error == NOT_ASKED:
+        return "threads were not asked for"
+    return f"threads are out: {summary(threads.error or str(threads.outcome))}"
 
 
 def _why_threads_fall_short(evidence: Evidence, gil: Gil, threads: Estimate | None) -> str:
