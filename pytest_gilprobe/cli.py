@@ -212,7 +212,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415 a subcommand loads what it needs
     from pytest_gilprobe.verdict import judge_again  # noqa: PLC0415
 
-    return _finished(judge_again.report_again(arguments.evidence, {one.name: one for one in BUILT_IN}), arguments)
+    return _finished(judge_again.report_again(arguments.evidence, BUILT_IN.get), arguments)
 
 
 def _finished(report: Report, arguments: argparse.Namespace) -> int:

@@ -58,6 +58,16 @@ def write(folder: Path, source: str, name: str = "test_it.py", ini: str = "") ->
     (folder / "pytest.ini").write_text(f"[pytest]\n{textwrap.dedent(ini)}", encoding="utf-8")
 
 
+def budget(seconds: float) -> float:
+    """Return the budget of a probe that takes so many seconds on an idle machine: more, the busier this one is."""
+    return round(seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), 2)
+
+
+def quick() -> tuple[str, ...]:
+    """Return the flags of a session whose probes have half a second each on an idle machine."""
+    return ("-p", "no:cacheprovider", f"--gilprobe-max-time={budget(0.5)}", "--gilprobe-workers=2")
+
+
 def command(*flags: str) -> list[str]:
     """Return the command line of a session with small budgets and a report."""
     limits = ["--gilprobe-report", "--gilprobe-workers=2"]
@@ -68,7 +78,12 @@ def run(folder: Path, *flags: str, budget_s: float = 1.0, alone: bool = True) ->
     """Run a session in ``folder``; ``alone`` says whether without the other plugins that are installed."""
     reports = folder / "gilprobe-reports"
     done = subprocess.run(
-        command(f"--gilprobe-max-time={budget_s}", f"--gilprobe-report-dir={reports}", "--gilprobe-timeout=10", *flags),
+        command(
+            f"--gilprobe-max-time={budget(budget_s)}",
+            f"--gilprobe-report-dir={reports}",
+            "--gilprobe-timeout=10",
+            *flags,
+        ),
         cwd=folder,
         env=os.environ | (ALONE if alone else {}),
         capture_output=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sessions
 
 import pytest_gilprobe
 from pytest_gilprobe import INSIDE_WORKER, GilprobeError, Prober, probe
@@ -342,7 +343,7 @@ class TestRun:
 
     def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (folder / "work.py").write_text(WORK)
-        return python("-m", "pytest_gilprobe", "run", *arguments, "--max-time=0.5", cwd=folder)
+        return python("-m", "pytest_gilprobe", "run", *arguments, f"--max-time={sessions.budget(0.5)}", cwd=folder)
 
     def test_report(self, tmp_path: Path) -> None:
         """It prints the report, writes JSON and evidence where asked; code to paste and verdict follow from those."""
@@ -355,7 +356,7 @@ class TestRun:
         assert (found.nodeid, found.callee.module, found.callee.name) == ("work:wait", "work", "wait")
         shown = python("-m", "pytest_gilprobe", "render", "found.json", "--advice=work:wait", cwd=tmp_path)
         assert "wait" in shown.stdout or shown.stdout.startswith("# no code: ")
-        again = judge_again.report_again(tmp_path / "found.jsonl.gz", {one.name: one for one in BUILT_IN})
+        again = judge_again.report_again(tmp_path / "found.jsonl.gz", BUILT_IN.get)
         assert again == report_json.read(tmp_path / "found.json")
 
     def test_coroutine_function(self, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 import evidence as made
 import pytest
+import sessions
 from fake_workers import Behaviour, FakeGroup, lost, plan
 from reports_fixture import rich_report
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import WorkloadResult
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
-KNOWN = {one.name: one for one in BUILT_IN}
 CPU = Behaviour(call_s=0.02, busy=1.0, gains={"threads": 1.0, "processes": 2.0})
 WAITS = Behaviour(call_s=0.02, busy=0.02, gains={"threads": 2.0, "processes": 2.0})
 NOTHING_HELPS = Behaviour(call_s=0.02, busy=1.0, gains={"threads": 1.0, "processes": 1.0})
@@ -171,7 +171,7 @@ class TestJudgedAgain:
         found, record = probe(FakeGroup(behaviour), expectation=expectation)
         assert found.status is Status.PROBED
         (read,) = evidence_file.read_records(write(tmp_path / "e.jsonl.gz", record))
-        again = judged_again(read, KNOWN)
+        again = judged_again(read, BUILT_IN.get)
         assert replace(again, verdict=found.verdict) == found
         extra = again.verdict.cautions[len(found.verdict.cautions) :]
         assert replace(again.verdict, cautions=found.verdict.cautions) == found.verdict
@@ -182,23 +182,23 @@ class TestJudgedAgain:
         found, record = probe(FakeGroup(refuses=lost()))
         (read,) = evidence_file.read_records(write(tmp_path / "e.jsonl.gz", record))
         assert found.status is Status.NOT_PROBED
-        assert judged_again(read, KNOWN) == found
+        assert judged_again(read, BUILT_IN.get) == found
 
     def test_error_of_this_tool(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Readings that the tool failed to judge are kept, and judged when the tool is mended."""
         with monkeypatch.context() as broken:
             broken.setattr(candidates, "left", lambda *_: 1 / 0)
             found, record = probe(FakeGroup(CPU))
-            assert judged_again(record, KNOWN).status is Status.ERROR
+            assert judged_again(record, BUILT_IN.get).status is Status.ERROR
         assert (found.status, record.status) == (Status.ERROR, Status.ERROR)
         assert "ZeroDivisionError" in (record.reason or "")
-        again = judged_again(record, KNOWN)
+        again = judged_again(record, BUILT_IN.get)
         assert (again.status, again.verdict.strategy) == (Status.PROBED, "processes")
 
     def test_strategy_that_is_not_known_here(self) -> None:
         """A strategy of a plugin that the reader lacks is left out, and the result says so."""
         _, record = probe(FakeGroup(WAITS))
-        again = judged_again(record, {name: one for name, one in KNOWN.items() if name != "threads"})
+        again = judged_again(record, lambda name: None if name == "threads" else BUILT_IN.get(name))
         assert list(again.strategies) == ["serial", "threads", "processes", "interpreters"]
         assert (again.strategies["threads"].outcome, again.verdict.strategy) == (Outcome.SKIPPED, "processes")
         assert again.strategies["threads"].error == judge_again.NOT_KNOWN
@@ -207,8 +207,8 @@ class TestJudgedAgain:
         """A caution that the session had added is there again if the answer is the same, and only then."""
         _, record = probe(FakeGroup(WAITS))
         record = replace(record, added=(Caution(slug="not-importable", message="x"),))
-        assert "not-importable" in {one.slug for one in judged_again(record, KNOWN).verdict.cautions}
-        other = judged_again(replace(record, strategy="serial"), KNOWN)
+        assert "not-importable" in {one.slug for one in judged_again(record, BUILT_IN.get).verdict.cautions}
+        other = judged_again(replace(record, strategy="serial"), BUILT_IN.get)
         assert "not-importable" not in {one.slug for one in other.verdict.cautions}
 
     def test_last_line_counts(self, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ class TestJudgedAgain:
         _, first = probe(FakeGroup(CPU))
         _, second = probe(FakeGroup(WAITS))
         path = write(tmp_path / "e.jsonl.gz", first, second)
-        (only,) = judge_again.report_again(path, KNOWN).workloads
+        (only,) = judge_again.report_again(path, BUILT_IN.get).workloads
         assert only.verdict.strategy == "threads"
 
 
@@ -429,12 +429,49 @@ def test_session_and_judge_agree(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "pytest_gilprobe.plugin")
     pytester.makepyfile(SUITE)
-    asked = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-report", "--gilprobe-evidence")
-    result = pytester.runpytest_subprocess(*asked, *flags, timeout=60)
+    asked = (
+        "-p",
+        "no:cacheprovider",
+        f"--gilprobe-max-time={sessions.budget(0.5)}",
+        "--gilprobe-report",
+        "--gilprobe-evidence",
+    )
+    result = pytester.runpytest_subprocess(*asked, *flags, timeout=120)
     result.stdout.fnmatch_lines(["gilprobe: the evidence is kept in reports/gilprobe-evidence.jsonl.gz"])
     session = report_json.read(pytester.path / "reports" / "gilprobe.json")
     assert [one.status for one in session.workloads] == [Status.PROBED, Status.PROBED, Status.NOT_PROBED]
-    again = judge_again.report_again(pytester.path / "reports" / "gilprobe-evidence.jsonl.gz", KNOWN)
+    again = judge_again.report_again(pytester.path / "reports" / "gilprobe-evidence.jsonl.gz", BUILT_IN.get)
+    assert again == session
+
+
+POOLS = """
+from concurrent.futures import ThreadPoolExecutor
+
+def pool():
+    return ThreadPoolExecutor(2)
+"""
+
+
+def test_executors_and_interpreters_are_judged_again(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the executor's factory nor a Python that has interpreters is needed to judge what was read."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_gilprobe.plugin")
+    pytester.makepyfile(pools=POOLS, test_it="def test_it(gilprobe):\n    gilprobe(sorted, list(range(10_000)))\n")
+    asked = ("--gilprobe-strategies=interpreters,executor:mine", "--gilprobe-executor=mine=pools:pool")
+    kept = (
+        "-p",
+        "no:cacheprovider",
+        "--gilprobe-all",
+        f"--gilprobe-max-time={sessions.budget(2.0)}",
+        "--gilprobe-evidence",
+    )
+    pytester.syspathinsert()
+    pytester.runpytest_subprocess(*asked, *kept, "--gilprobe-report", timeout=120).assert_outcomes(passed=1)
+    session = report_json.read(pytester.path / "reports" / "gilprobe.json")
+    assert {"interpreters", "executor:mine"} <= session.workloads[0].strategies.keys()
+    again = judge_again.report_again(pytester.path / "reports" / "gilprobe-evidence.jsonl.gz", BUILT_IN.get)
     assert again == session
 
 

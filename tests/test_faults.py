@@ -24,6 +24,7 @@ import pytest
 import sessions
 from faults import FAULTS, FOLLOWER, TIMEOUT_S, Fault
 
+from pytest_gilprobe.model.words import NOT_ASKED
 from pytest_gilprobe.workers.parent import cleanup
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Seen:
         parts += [
             f"{name} {part['outcome']}: {_short(part['error'])}"
             for name, part in said["strategies"].items()
-            if said["status"] == "probed" and part["outcome"] != "ok"
+            if said["status"] == "probed" and part["outcome"] != "ok" and part["error"] != NOT_ASKED
         ]
         parts += [
             _short(caution["message"]) for caution in said["verdict"]["cautions"] if caution["slug"] == "leaves-changed"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+import sessions
 
 from pytest_gilprobe.model import report_json
 from pytest_gilprobe.model.report import Report
@@ -16,12 +17,10 @@ from pytest_gilprobe.workers.fixture import FixtureError, Gilprobe, Served
 if TYPE_CHECKING:
     from pytest_gilprobe.workers.naming import Given
 
-QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2")
-
 
 def probe(pytester: pytest.Pytester, *flags: str) -> tuple[pytest.RunResult, Report]:
     """Run a session and read its report."""
-    result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-report", *flags, timeout=60)
+    result = pytester.runpytest_subprocess(*sessions.quick(), "--gilprobe-report", *flags, timeout=120)
     return result, report_json.read(pytester.path / "reports" / "gilprobe.json")
 
 
@@ -274,6 +273,6 @@ class TestSessions:
     def test_disabled(self, pytester: pytest.Pytester) -> None:
         """With ``--gilprobe-disable`` it just calls."""
         pytester.makepyfile("def test_it(gilprobe):\n    assert gilprobe(len, 'abc') == 3")
-        result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-disable", timeout=60)
+        result = pytester.runpytest_subprocess(*sessions.quick(), "--gilprobe-disable", timeout=120)
         result.assert_outcomes(passed=1)
         result.stdout.no_fnmatch_line("*workload*")

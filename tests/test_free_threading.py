@@ -9,13 +9,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import sessions
 
 from pytest_gilprobe.model import report_json
 from pytest_gilprobe.model.words import INCONCLUSIVE, Gil, Status
 from pytest_gilprobe.observe import interpreter
 from pytest_gilprobe.observe.gil_switch import SwitchedOnBy
-
-QUICK = ("-p", "no:cacheprovider", "--gilprobe-max-time=0.5", "--gilprobe-workers=2", "--gilprobe-report")
 
 free_threaded = pytest.mark.skipif(
     not interpreter.free_threaded_build(), reason="takes a free-threaded build of Python"
@@ -82,9 +81,9 @@ def test_module_that_switched_the_gil_on_is_named(pytester: pytest.Pytester, gil
     Beside the verdict and in the environment.
     """
     pytester.makepyfile(f"import {gilful}\n{COMPUTES}")
-    pytester.runpytest_subprocess(*QUICK, f"--gilprobe-start-method={method}", timeout=60).assert_outcomes(
-        passed=1, warnings=1
-    )
+    pytester.runpytest_subprocess(
+        *sessions.quick(), "--gilprobe-report", f"--gilprobe-start-method={method}", timeout=120
+    ).assert_outcomes(passed=1, warnings=1)
     report = report_json.read(pytester.path / "reports/gilprobe.json")
     assert report.environment.gil_enabled
     assert report.environment.gil_switched_on_by == (gilful,)
@@ -97,7 +96,9 @@ def test_module_that_switched_the_gil_on_is_named(pytester: pytest.Pytester, gil
 def test_module_imported_by_a_call_is_named(pytester: pytest.Pytester, gilful: str) -> None:
     """The import may as well be inside the call: then the GIL was off when the worker was ready."""
     pytester.makepyfile(IMPORTS_IN_A_CALL)
-    result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-start-method=spawn", timeout=60)
+    result = pytester.runpytest_subprocess(
+        *sessions.quick(), "--gilprobe-report", "--gilprobe-start-method=spawn", timeout=120
+    )
     result.assert_outcomes(passed=1, warnings=1)
     (workload,) = report_json.read(pytester.path / "reports/gilprobe.json").workloads
     (message,) = [each.message for each in workload.verdict.cautions if each.slug == "gil-switched-on"]
@@ -113,7 +114,7 @@ def test_one_interpreter_is_two_columns(pytester: pytest.Pytester, gilful: str) 
     pytester.makepyfile(
         f"import {gilful}\n{COMPUTES}\n@pytest.mark.gilprobe\n@pytest.mark.skip\ndef test_skipped(): pass\n"
     )
-    result = pytester.runpytest_subprocess(*QUICK, "--gilprobe-ab-gil", timeout=90)
+    result = pytester.runpytest_subprocess(*sessions.quick(), "--gilprobe-report", "--gilprobe-ab-gil", timeout=90)
     result.assert_outcomes(passed=1, skipped=1, warnings=1)
     without = report_json.read(pytester.path / "reports/gilprobe-gil0.json")
     with_ = report_json.read(pytester.path / "reports/gilprobe-gil1.json")
@@ -133,8 +134,17 @@ def test_one_interpreter_is_two_columns(pytester: pytest.Pytester, gilful: str) 
 def test_command_line_that_fixes_the_gil_is_told(pytester: pytest.Pytester) -> None:
     """``-X gil=1`` goes before what a worker is asked for: the half that cannot be had is not probed, and says so."""
     pytester.makepyfile(COMPUTES)
-    command = [sys.executable, "-X", "gil=1", "-m", "pytest", *QUICK, "--gilprobe-ab-gil"]
-    assert pytester.run(*command, timeout=60).ret == pytest.ExitCode.OK
+    command = [
+        sys.executable,
+        "-X",
+        "gil=1",
+        "-m",
+        "pytest",
+        *sessions.quick(),
+        "--gilprobe-report",
+        "--gilprobe-ab-gil",
+    ]
+    assert pytester.run(*command, timeout=120).ret == pytest.ExitCode.OK
     (without,) = report_json.read(pytester.path / "reports/gilprobe-gil0.json").workloads
     (with_,) = report_json.read(pytester.path / "reports/gilprobe-gil1.json").workloads
     assert without.status is Status.NOT_PROBED

@@ -15,7 +15,7 @@ from pytest_gilprobe.verdict.results import broken_off, evidence_of, result_of, 
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from pytest_gilprobe.model.evidence import EvidenceRecord
     from pytest_gilprobe.model.results import Caution, WorkloadResult
@@ -25,14 +25,14 @@ NOT_KNOWN = "not known here: the plugin or conftest file that has it is needed t
 """The reason given for skipping a strategy of kept evidence that the reader does not have."""
 
 
-def report_again(path: str | os.PathLike[str], known: Mapping[str, Strategy]) -> Report:
+def report_again(path: str | os.PathLike[str], find: Callable[[str], Strategy | None]) -> Report:
     """Return the report that a session would make now of the readings in an evidence file; see `judged_again`.
 
     Raises:
         ReportError: the file cannot be read, or does not hold valid evidence.
     """
     header = evidence_file.read_header(path)
-    again = {one.nodeid: judged_again(one, known) for one in evidence_file.read_records(path)}
+    again = {one.nodeid: judged_again(one, find) for one in evidence_file.read_records(path)}
     return Report(
         tool_version=__version__,
         created=header.created,
@@ -41,15 +41,16 @@ def report_again(path: str | os.PathLike[str], known: Mapping[str, Strategy]) ->
     )
 
 
-def judged_again(record: EvidenceRecord, known: Mapping[str, Strategy]) -> WorkloadResult:
+def judged_again(record: EvidenceRecord, find: Callable[[str], Strategy | None]) -> WorkloadResult:
     """Reduce and judge kept readings by the code as it stands; return the result that a session would report now.
 
-    ``known`` has the strategies of this process by name. A strategy that is not among them is left out of the judgement
-    and marked as skipped. What was not measured then gets the reason that was given then. A strategy that has come into
-    being since does not appear.
+    ``find`` returns a strategy of this process by its name, or ``None``. A strategy that is not found is left out of
+    the judgement and marked as skipped. What was not measured then gets the reason that was given then. A strategy that
+    has come into being since does not appear.
     """
     names = (SERIAL, *record.strategies)
-    result = _judged(record, names, tuple(known[name] for name in record.strategies if name in known))
+    found = tuple(strategy for name in record.strategies if (strategy := find(name)) is not None)
+    result = _judged(record, names, found)
     missing = StrategyResult(outcome=Outcome.SKIPPED, error=NOT_KNOWN, impossible=True)
     return replace(
         result,
