@@ -36,7 +36,7 @@ def test_call_loads_nothing_of_the_plugin(pytester: pytest.Pytester) -> None:
             assert not [name for name in set(sys.modules) - before if name.startswith("pytest_gilprobe")]
         """
     )
-    pytester.runpytest_subprocess(*QUICK, "--gilprobe-disable", timeout=60).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*sessions.quick(), "--gilprobe-disable", timeout=120).assert_outcomes(passed=1)
 
 
 class TestCall:
