@@ -241,3 +241,10 @@ def test_dispatch_costs_that_are_unknown_are_not_told() -> None:
     """Without a measured dispatch, serial advice does not claim one."""
     bare = evidence(tried(1.0), tried(1.0), on=machine(costs=costs()), wall_s_per_call=MICRO)
     assert "dispatch" not in sentence(bare, Bound.CPU, Gil.HELD, SERIAL)
+
+
+def test_what_pools_seem_to_give_is_said_where_it_is_not_relied_on() -> None:
+    """An answer that timings do not support yet still comes with the speed-ups that were seen, if there are any."""
+    said = reasons.too_few_rounds(evidence(estimate(0.9, 0.8, 1.1), estimate(1.9, 1.7, 2.0))).why
+    assert said.startswith("a pool seems to give threads 0.80x to 1.10x, processes 1.70x to 2.00x, but timings")
+    assert reasons.too_few_rounds(evidence(None, None)).why.startswith("timings vary too much to decide")

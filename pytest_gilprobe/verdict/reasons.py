@@ -206,13 +206,21 @@ def straddles(evidence: Evidence) -> Because:
 
 def _in_pools(evidence: Evidence) -> str:
     """Say what a pool gives, and whether it is worth it for certain: ``a pool pays: threads 1.4x to 1.8x``."""
-    pools = {one: part.pool_speedup for one, part in _parts(evidence) if part.pool_speedup is not None}
-    if not pools:
+    spans = _spans(evidence)
+    if not spans:
         return "no pool's speed-up is known"
-    pays = any(pool.low >= WORTH_IT for pool in pools.values())
-    spans = [f"{strategy.name} {span(pool, int(evidence.at_once(strategy.name)))}" for strategy, pool in pools.items()]
+    pays = any(part.pool_speedup.low >= WORTH_IT for _, part in _parts(evidence) if part.pool_speedup is not None)
     untried = [f"{one.name} not tried" for one in evidence.strategies if one.name in evidence.measurement.no_time_for]
     return f"{'a pool pays' if pays else 'in a pool'}: {', '.join([*spans, *untried])}"
+
+
+def _spans(evidence: Evidence) -> list[str]:
+    """Format the interval of the speed-up of each executor whose speed-up is known."""
+    return [
+        f"{strategy.name} {span(part.pool_speedup, int(evidence.at_once(strategy.name)))}"
+        for strategy, part in _parts(evidence)
+        if part.pool_speedup is not None
+    ]
 
 
 def span(pool: Estimate, workers: int) -> str:
@@ -241,9 +249,11 @@ def nothing_to_compare(evidence: Evidence) -> Because:
 
 
 def too_few_rounds(evidence: Evidence) -> Because:
-    """Say that timings vary too much to decide after the rounds that were made."""
+    """Say what each executor seems to give, and that timings vary too much to rely on that."""
     rounds = numbers.count(evidence.serial.rounds or 0, "round")
     why = f"timings vary too much to decide after {rounds} (busy machine, or calls that differ)"
+    if spans := _spans(evidence):
+        why = f"a pool seems to give {', '.join(spans)}, but {why}"
     return Because(why=why, advice=_more_time(evidence))
 
 
