@@ -197,7 +197,7 @@ def _gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gain:
     )
     queued = rounds.queue_share([batch for _, batch in chosen]) or 0.0
     if queued > overlap.MOST_QUEUED:
-        best = _limited(strategy, replace(best, high=float(context.measurement.workers)), context)
+        best = _limited(strategy, replace(best, high=max(best.high, float(context.measurement.workers))), context)
     speedup = replace(speedup, low=min(speedup.low, worst.low), high=max(speedup.high, best.high))
     disturbed = queued > rounds.QUIET
     return _Gain(speedup, worst, best) if disturbed else _Gain(speedup)

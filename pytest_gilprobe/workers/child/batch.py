@@ -11,6 +11,7 @@ Why the readings can be trusted:
 * Threads, and worker processes, begin at a moment that all of them know in advance, and sleep until then. If one
   thread woke the others, it might lose its CPU to the first of them, and the second would start when the first is done.
 * Lanes sleep until then on a CPU each. Beside other programs they would often wake up on the same one and take turns.
+* Calls have room for their frames, so that they take the same time in a worker's main thread and in threads (`room`).
 * Whatever a call raises, `SystemExit` and `KeyboardInterrupt` included, is caught in its thread and reported.
 """
 
@@ -27,6 +28,7 @@ from pytest_gilprobe.model.readings import LaneReading, WorkerReading
 from pytest_gilprobe.observe import clocks, interpreter, machine
 from pytest_gilprobe.observe.affinity import StartingCpu
 from pytest_gilprobe.workers.child.calls import Call, in_advance
+from pytest_gilprobe.workers.child.room import with_room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +54,7 @@ class NoThreadError(GilprobeError):
     """Raised if the system refuses to start a thread; the workload is not to blame."""
 
 
+@with_room
 def _loop(calls: Iterable[Call]) -> tuple[int, int, int]:
     """Make the calls; return start, end and CPU time in nanoseconds."""
     cpu = _thread_time_ns()

@@ -22,6 +22,7 @@ from pytest_gilprobe.workers.child.batch import (
     end_lanes,
     start_lanes,
 )
+from pytest_gilprobe.workers.child.room import with_room
 
 if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.batch import LaneContext
@@ -38,6 +39,7 @@ class _LaneFailedError(Exception):
     """Ends all tasks of a stretch after a call in one of them failed."""
 
 
+@with_room
 def _marks(call: Call, question: Stretch) -> list[int]:
     """Call until the end of the stretch; return the moments at which so many more calls were completed."""
     marks: list[int] = []
