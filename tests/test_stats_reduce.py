@@ -505,17 +505,17 @@ def test_a_pool_loses_from_what_its_workers_can_give() -> None:
 
 
 @given(
-    serial_s=st.floats(0.05, 1.0),
-    threads_s=st.floats(0.02, 1.0),
+    took_s=st.tuples(st.floats(0.05, 1.0), st.floats(0.02, 1.0)),
     busy=st.floats(0.02, 1.0),
     queued=st.tuples(st.floats(0.0, 0.95), st.floats(0.0, 0.95)),
     rounds=st.integers(1, 4),
     held=st.sampled_from([None, 0.02, 1.0]),
 )
 def test_no_queueing_breaks_an_estimate(
-    serial_s: float, threads_s: float, busy: float, queued: tuple[float, float], rounds: int, held: float | None
+    took_s: tuple[float, float], busy: float, queued: tuple[float, float], rounds: int, held: float | None
 ) -> None:
     """However long lanes queued, and however much more than they can threads seem to do, a value has its interval."""
+    serial_s, threads_s = took_s
     one = round_(
         serial(serial_s, busy * (1 - queued[0]), queue_s=serial_s * queued[0]),
         threads=threads(threads_s, busy * (1 - queued[1]), queue_s=threads_s * queued[1]),

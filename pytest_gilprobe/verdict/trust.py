@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.thresholds import EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import Bound, Outcome
-from pytest_gilprobe.stats.rounds import AGREEMENT, QUIET, children_width, is_quiet, is_unqueued, lanes_s
+from pytest_gilprobe.stats.rounds import AGREEMENT, children_width, is_quiet, is_unqueued, lanes_s
 from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, scaling_now
 from pytest_gilprobe.verdict import reasons
 
@@ -75,11 +75,13 @@ def _explained(one: Round, evidence: Evidence) -> bool:
 
 
 def contradicts(evidence: Evidence) -> reasons.Because | None:
-    """Return a message if a strategy beat the ceiling that the GIL sets, else ``None``; disturbed ones are skipped."""
+    """Return a message if a strategy beat the ceiling that the GIL sets for certain, else ``None``.
+
+    On a disturbed machine, too: what makes threads seem faster than that would make for a wrong answer there as well.
+    """
     for strategy in evidence.strategies:
         part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
-        quiet = (part.run_queue_share or 0.0) <= QUIET
-        if part.speedup is None or ceiling is None or not quiet:
+        if part.speedup is None or ceiling is None:
             continue
         if part.speedup.low > max(1.0, ceiling.high) * BEYOND_CEILING:
             return reasons.ceiling_beaten(evidence, strategy)
