@@ -1,13 +1,15 @@
 """How often is the gate on blocks of the event loop wrong, idle and beside busy loops, and how often are its peers?
 
-    python benchmarks/loop_gate.py [--probes 200] [--busy 0,2,4,suite]
+    python benchmarks/loop_gate.py [--probes 200] [--busy 0,2,4,suite] [--tally FILE]
 
 Two coroutines are probed, each so many times, with ``max_loop_block=0.02``: one blocks its loop for 30 ms in each call,
 the other for 5 ms. The gate must fail the first and pass the second. In the same run, under the same load, the same
 coroutines are run with asyncio's debug mode (``slow_callback_duration = 0.02``, any message counts as a failure), and
 beside a heartbeat task that wakes up every 10 ms and fails if it was late by more than 20 ms. Exit status 1 if the gate
 failed a clean coroutine, or missed more than 1 % of the other. What runs beside is a number of busy loops, or with
-``suite`` a ``pytest -n 2`` of another suite. Every process that this starts it also ends.
+``suite`` a ``pytest -n 2`` of another suite. With ``--tally FILE`` the counts of each run are added to those in the
+file, and the table and the exit status are of the sums, so that 200 probes can be cut into pieces; ``--probes 0``
+prints the sums alone. Every process that this starts it also ends.
 """
 
 from __future__ import annotations
@@ -204,27 +206,55 @@ def gate_fails(probes: int) -> dict[str, tuple[int, int]]:
     return found
 
 
+def counted(beside: str, probes: int) -> dict[str, list[int]]:
+    """Return per coroutine: runs, how often the gate failed it and left it open, how often each peer complained."""
+    found = {}
+    with suite_beside() if beside == "suite" else busy_loops(int(beside)):
+        gate = gate_fails(probes)
+        for name, seconds in BLOCKS_S.items():
+            debug = sum(debug_mode_complains(seconds) for _ in range(probes))
+            beats = sum(heartbeat_complains(seconds) for _ in range(probes))
+            found[name] = [probes, *gate[name], debug, beats]
+    return found
+
+
+def added(tally: Path | None, beside: str, found: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Add a run's counts to those of a file, under what ran beside; return the sums."""
+    if tally is None:
+        return found
+    sums = json.loads(tally.read_text("utf-8")) if tally.exists() else {}
+    before = sums.get(beside, {})
+    sums[beside] = {
+        name: [one + other for one, other in zip(counts, before.get(name, [0] * len(counts)), strict=True)]
+        for name, counts in found.items()
+    }
+    tally.write_text(json.dumps(sums), encoding="utf-8")
+    return dict(sums[beside])
+
+
+def is_bad(name: str, runs: int, failed: int) -> bool:
+    """Return whether the gate failed a clean coroutine, or missed more than 1 % of those that block."""
+    return failed > 0 if name == "clean" else failed < runs * 0.99
+
+
 def main() -> int:
     """Count, print a table, and say whether the gate is as good as it must be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--probes", type=int, default=200)
     parser.add_argument("--busy", default="0,2,4", help="numbers of busy loops beside the probes, or suite")
+    parser.add_argument("--tally", type=Path, help="a file whose counts this run adds to")
     options = parser.parse_args()
-    print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, {options.probes} probes of each\n")
-    print("| beside | a block of | gate fails | gate leaves open | debug mode complains | heartbeat complains |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, {options.probes} more probes of each\n")
+    print("| beside | a block of | runs | gate fails | gate leaves open | debug mode complains | heartbeat complains |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     bad = False
     for beside in options.busy.split(","):
         said = "`pytest -n 2`" if beside == "suite" else f"{beside} busy loops" if beside != "0" else "nothing"
-        with suite_beside() if beside == "suite" else busy_loops(int(beside)):
-            gate = gate_fails(options.probes)
-            for name, seconds in BLOCKS_S.items():
-                debug = sum(debug_mode_complains(seconds) for _ in range(options.probes))
-                beats = sum(heartbeat_complains(seconds) for _ in range(options.probes))
-                failed, left_open = gate[name]
-                cells = [said, f"{seconds * 1000:.0f} ms", failed, left_open, debug, beats]
-                print(f"| {' | '.join(map(str, cells))} |", flush=True)
-                bad |= failed > 0 if name == "clean" else failed < options.probes * 0.99
+        new = counted(beside, options.probes) if options.probes else {name: [0] * 5 for name in BLOCKS_S}
+        for name, counts in added(options.tally, beside, new).items():
+            cells = [said, f"{BLOCKS_S[name] * 1000:.0f} ms", *counts]
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
+            bad |= is_bad(name, counts[0], counts[1])
     return 1 if bad else 0
 
 

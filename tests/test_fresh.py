@@ -391,9 +391,10 @@ def test_new_arguments_that_are_the_same_object(session: Session) -> None:
 
 
 def test_coroutine_test_cannot_have_new_fixtures(session: Session) -> None:
-    """Its fixtures may belong to an event loop: it is not probed, and the reason is one sentence."""
+    """Its fixtures may belong to an event loop: it is not probed, and the reason says what to write instead."""
     workload = session.one("test_coroutine[asyncio]")
     assert workload["status"] == "not_probed"
     assert workload["reason"].endswith(
-        "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop"
+        "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop; "
+        "await gilprobe.fresh(func, make) gives each call new arguments"
     )

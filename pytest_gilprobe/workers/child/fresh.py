@@ -229,7 +229,10 @@ def why_not_fresh(item: pytest.Function, *, is_coroutine: bool) -> str | None:
     if isinstance(item.instance, unittest.TestCase):
         return "fresh=True: not for a unittest.TestCase, whose setUp pytest does not run"
     if is_coroutine:
-        return "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop"
+        return (
+            "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop; "
+            "await gilprobe.fresh(func, make) gives each call new arguments"
+        )
     return None
 
 
