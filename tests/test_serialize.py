@@ -46,9 +46,9 @@ def test_schema() -> None:
     assert found["tool"] == {"name": "pytest-gilprobe", "version": "0.1.0"}
     assert {"python", "free_threaded_build", "gil_enabled", "scaling_ceiling"} <= found["environment"].keys()
     first = found["workloads"][0]
-    parts = ["verdict", "strategies", "gil", "scaling", "event_loop", "callee", "transfer", "bad_ends"]
+    parts = ["verdict", "strategies", "gil", "scaling", "sharing", "event_loop", "callee", "transfer", "bad_ends"]
     assert first.keys() == {"nodeid", "status", "reason", "workers", "probe_time_s", *parts}
-    assert (first["reason"], first["scaling"], first["gil"]["holders"]) == (None, None, None)
+    assert (first["reason"], first["scaling"], first["sharing"], first["gil"]["holders"]) == (None,) * 4
     assert (first["verdict"]["strategy"], first["verdict"]["candidates"]) == ("threads", {"threads": 1.0})
     assert list(first["strategies"]) == ["serial", "threads", "processes"]
     assert first["strategies"]["serial"]["speedup"] is None

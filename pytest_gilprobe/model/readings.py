@@ -17,6 +17,7 @@ from pytest_gilprobe.model.executors import ExecutorReading
 from pytest_gilprobe.model.ladder import Ladder
 from pytest_gilprobe.model.machine import DispatchCosts, Machine
 from pytest_gilprobe.model.results import Callee, EventLoop, GilResult, StrategyResult, Transfer
+from pytest_gilprobe.model.sharing import SharingReading
 from pytest_gilprobe.model.stacks import Stack
 from pytest_gilprobe.model.words import SERIAL, GilMethod, Outcome, Sleep
 
@@ -195,6 +196,7 @@ class Measurement:
             that loop's waits for events cannot be told from outside, ``None`` if they can.
         loop_pass: the untimed calls whose blocks of the event loop were timed one by one; ``None`` if there were none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
+        sharing: timings with objects of their own for each thread; ``None`` unless threads fell short.
     """
 
     workers: int
@@ -226,6 +228,7 @@ class Measurement:
     loop_hidden: str | None = None
     loop_pass: LoopPass | None = None
     ladders: Mapping[str, Ladder] = field(default_factory=dict)
+    sharing: SharingReading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from pytest_gilprobe.model.extension_imports import ExtensionImport
 from pytest_gilprobe.model.holders import HeldStack, Holder
 from pytest_gilprobe.model.loop_time import Block, Blocker, LoopShares
 from pytest_gilprobe.model.scaling import Scaling
+from pytest_gilprobe.model.sharing import Sharing
 from pytest_gilprobe.model.words import BROKEN, SERIAL, STRATEGY_NAME, Bound, Gil, GilMethod, Outcome, Status
 
 
@@ -262,6 +263,7 @@ class WorkloadResult:
     strategies: Mapping[str, StrategyResult]
     gil: GilResult = field(default_factory=GilResult)
     scaling: Mapping[str, Scaling] | None = None
+    sharing: Sharing | None = None
     event_loop: EventLoop | None = None
     callee: Callee | None = None
     transfer: Transfer | None = None
@@ -280,11 +282,9 @@ class WorkloadResult:
             raise ValueError(msg)
 
     def _names(self) -> Iterator[str]:
-        yield self.verdict.strategy
-        yield from self.verdict.candidates
+        yield from (self.verdict.strategy, *self.verdict.candidates)
         for name, part in self.strategies.items():
-            yield name
-            yield from part.over
+            yield from (name, *part.over)
         yield from self.scaling or ()
         yield from (end.strategy for end in self.bad_ends)
 

@@ -26,6 +26,7 @@ from pytest_gilprobe.probing.ladder import measure_ladders
 from pytest_gilprobe.probing.moving_data import measure_moving
 from pytest_gilprobe.probing.open_test import NotAgain, NotProbed, OpenTest
 from pytest_gilprobe.probing.pace import BATCH_S, LONGEST_IN_BURST_S, MOST_CALLS, Pace
+from pytest_gilprobe.probing.sharing import sweep_sharing
 from pytest_gilprobe.probing.warm_up import warm_up
 from pytest_gilprobe.stats.overlap import wanted
 from pytest_gilprobe.verdict import same_call
@@ -130,6 +131,7 @@ class _Schedule:
             self._rounds(cold, self._batches.calibrated(pace), settled)
             if test.seen.arguments is not None and test.seen.arguments.changed and not same_call.differs(test.seen):
                 ask_of_arguments(test, self._group, self._budget, CompareArguments())
+            sweep_sharing(test, self._group, self._plan, self._cpus)
             self._note(ladders=measure_ladders(test, self._group, self._strategies, self._plan, self._cpus))
         except Exception:
             test.tear_down()

@@ -10,7 +10,7 @@ from pytest_gilprobe.model.readings import Evidence
 from pytest_gilprobe.model.results import StrategyResult, Verdict, WorkloadResult
 from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, Gil, Outcome, Status
 from pytest_gilprobe.stats.reduce import reduce
-from pytest_gilprobe.verdict import candidates, same_call, scaling
+from pytest_gilprobe.verdict import candidates, same_call, scaling, sharing
 from pytest_gilprobe.verdict.judge import judge
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def result_of(plan: Plan, evidence: Evidence) -> WorkloadResult:
         callee=evidence.measurement.callee,
         transfer=evidence.measurement.transfer,
     )
-    return scaling.with_curve(found, evidence) if evidence.measurement.ladders and alike else found
+    if not alike:
+        return found
+    if evidence.measurement.ladders:
+        found = scaling.with_curve(found, evidence)
+    return sharing.with_sharing(found, evidence)
 
 
 def unmeasured(plan: Plan, names: Iterable[str], status: Status, reason: str) -> WorkloadResult:

@@ -207,6 +207,17 @@ class Snapshot:
         return tuple(name for name, kept in self._kept.items() if kept.changed())
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """The names of the arguments of which a copy is an object of its own."""
+        return tuple(name for name, kept in self._kept.items() if isinstance(kept, _Pickled))
+
+    @property
+    def not_copied(self) -> dict[str, str]:
+        """The names of the arguments, but for constants, of which there is no copy of its own, with the reasons."""
+        files = {name: "an open file" for name, kept in self._kept.items() if kept.single}
+        return files | self.unknown
+
+    @property
     def copies_at_once(self) -> bool:
         """Whether several copies can exist at the same time: not of an open file, whose copy is the file itself."""
         return not any(kept.single for kept in self._kept.values())

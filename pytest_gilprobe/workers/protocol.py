@@ -18,7 +18,7 @@ from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe.frame_layout import FrameLayout
 from pytest_gilprobe.workers.executor_costs import DispatchMeasured, ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, ExtensionQuestion
-from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
+from pytest_gilprobe.workers.stretch_messages import StretchAnswer, StretchQuestion
 
 # Questions: from the parent to a worker.
 
@@ -138,7 +138,7 @@ class Stop:
 Question = (
     Open
     | Batch
-    | Stretch
+    | StretchQuestion
     | Prepare
     | Close
     | Control
@@ -286,7 +286,7 @@ Answer = (
     Ready
     | Opened
     | Done
-    | Stretched
+    | StretchAnswer
     | Closed
     | DispatchMeasured
     | TransferMeasured

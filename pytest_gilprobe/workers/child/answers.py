@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.observe import interpreter
 from pytest_gilprobe.observe.heartbeat import Heartbeat
-from pytest_gilprobe.workers.child import batch, control, dispatch, extensions, fresh, leftovers, workload
+from pytest_gilprobe.workers.child import batch, control, dispatch, extensions, fresh, leftovers, sharing, workload
 from pytest_gilprobe.workers.child.argument_watch import ArgumentWatch
 from pytest_gilprobe.workers.child.executor_tasks import ExecutorError
 from pytest_gilprobe.workers.executor_costs import ExecutorStarted, StartExecutor
@@ -29,7 +29,7 @@ from pytest_gilprobe.workers.protocol import (
     Unable,
     WatchArguments,
 )
-from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
+from pytest_gilprobe.workers.stretch_messages import SharingSwept, Stretch, Stretched, SweepSharing
 
 if TYPE_CHECKING:
     import pytest
@@ -117,7 +117,7 @@ class OpenTest:
     def answer(self, question: object) -> Answer:
         """Return the answer to one question about the open test; `Failed` for any other question."""
         match question:
-            case Batch() | Stretch():
+            case Batch() | Stretch() | SweepSharing():
                 return self._checked(question)
             case Prepare():
                 return answer_of(lambda: self._prepared(question.calls))
@@ -157,11 +157,11 @@ class OpenTest:
             held.close()
         return leftovers.restore(self.state)
 
-    def _checked(self, question: Batch | Stretch) -> Answer:
-        """Run a batch or a stretch; it has failed, too, if it left something that spoils readings."""
+    def _checked(self, question: Batch | Stretch | SweepSharing) -> Answer:
+        """Run a batch, a stretch or a sweep; it has failed, too, if it left something that spoils readings."""
         self._kept.clear()
-        answer = answer_of(lambda: self._run(question) if isinstance(question, Batch) else self._stretched(question))
-        if isinstance(answer, Done | Stretched):
+        answer = answer_of(lambda: self._run_any(question))
+        if isinstance(answer, Done | Stretched | SharingSwept):
             why = "\n".join(self._errors) or self._use.disturbance()
             answer = answer if why is None else Failed(error=why)
         self.spoilt = self.spoilt or isinstance(answer, Failed)
@@ -174,6 +174,15 @@ class OpenTest:
         _named(self._strategies, question.strategy).start(self._work, question)
         self._use = leftovers.ResourceUse.now()  # its threads and processes are no leftovers of calls
         return ExecutorStarted()
+
+    def _run_any(self, question: Batch | Stretch | SweepSharing) -> Answer:
+        match question:
+            case Batch():
+                return self._run(question)
+            case Stretch():
+                return self._stretched(question)
+            case SweepSharing():
+                return SharingSwept(reading=sharing.sweep(self._work, question))
 
     def _stretched(self, question: Stretch) -> Answer:
         strategy = _named(self._strategies, question.strategy)

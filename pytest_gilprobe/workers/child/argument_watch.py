@@ -70,9 +70,9 @@ class ArgumentWatch:
         elif self._before.iterators:
             used_s = (_timed(self._call),)
         return ArgumentsReading(
-            changed=tuple(_described(name, names[name]) for name in changed),
-            unknown={_described(name, names[name]): why for name, why in self._before.unknown.items()},
-            iterators=tuple(_described(name, names[name]) for name in self._before.iterators),
+            changed=tuple(described(name, names[name]) for name in changed),
+            unknown={described(name, names[name]): why for name, why in self._before.unknown.items()},
+            iterators=tuple(described(name, names[name]) for name in self._before.iterators),
             fresh_s=fresh_s,
             used_s=used_s,
             imported=imported,
@@ -120,7 +120,8 @@ def _timed(call: Call) -> float:
     return (clocks.perf_counter_ns() - started_ns) / 1e9
 
 
-def _described(name: str, value: object) -> str:
+def described(name: str, value: object) -> str:
+    """Return an argument's name with its type, such as ``argument rows (a list)``."""
     kind = type(value).__qualname__
     article = "an" if kind[0].lower() in "aeiou" else "a"
     return f"{name} ({article} {kind})"

@@ -1,0 +1,51 @@
+"""Ask a worker which of a call's objects cost speed because threads share them, where threads fall short."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.probing.open_test import NotProbed
+from pytest_gilprobe.stats import rounds, sharing
+from pytest_gilprobe.verdict import same_call
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.stretch_messages import SharingSwept, SweepSharing
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.settings import Plan
+    from pytest_gilprobe.probing.open_test import OpenTest
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+
+SWEEP_S = 1.5
+"""Most seconds of a sweep, beside the time of the probe, of which an open verdict has used all."""
+MOST_PART = 0.5
+"""Most seconds of a sweep as a part of the most that the probe may take."""
+LEAST_CALLS = 20
+"""A sweep is begun only if there is time for so many calls of each lane, one after the other."""
+BATCH_S = 0.015
+"""Seconds that the calls of one lane alone should take in one batch: short, as there are many batches in a round."""
+
+
+def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> None:
+    """Sweep the objects of a call that was given with its function, if its threads fall short; keep the reading.
+
+    A failed call, or a lost worker, leaves no reading: copies may not do in the place of the originals.
+    """
+    seen = test.seen
+    if not test.given or seen.fresh or not seen.rounds or same_call.differs(seen):
+        return
+    several = [one for one in test.going_ones() if one.one_process and not one.one_thread and one.scales]
+    gil_on = rounds.gil_was_on(seen)
+    if not any(sharing.falls_short(seen.rounds, one.name, plan.workers, cpus, gil_on=gil_on) for one in several):
+        return
+    most_s, call_s = min(SWEEP_S, MOST_PART * plan.max_time_s), rounds.lane_s_per_call(seen.rounds[-1].serial)
+    if most_s < LEAST_CALLS * plan.workers * call_s:
+        return
+    question = SweepSharing(lanes=plan.workers, calls=max(1, int(BATCH_S / call_s)), most_s=most_s)
+    answer = group.ask(test.workers[0], question, plan.timeout_s)
+    if isinstance(answer, SharingSwept):
+        test.seen = replace(test.seen, sharing=answer.reading)
+    elif isinstance(answer, Lost):
+        with contextlib.suppress(NotProbed):  # there is no other worker: the rounds still count
+            test.mend()

@@ -1,0 +1,76 @@
+"""Estimate what threads gain with objects of their own, and whether they fall short of what CPUs and GIL allow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, OwnCopy, Sharing
+from pytest_gilprobe.stats import estimates, rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.readings import Round
+    from pytest_gilprobe.model.sharing import SharingReading
+
+SHORT = 0.75
+"""Share of the speed-up that CPUs and GIL allow below which lanes fall short of it: far enough below that an object of
+their own may show."""
+WORTH_ASKING = 1.3
+"""Least speed-up that CPUs and GIL must allow for lanes to fall short of it: that from which a pool is worth it."""
+COSTS = 1.2
+"""Factor that lanes with an object of their own must gain, with the whole interval, for its sharing to cost speed."""
+FEWEST_ROUNDS = 4
+"""Fewest rounds from which sharing is judged."""
+NOISE = 0.05
+"""Standard deviation of the logarithm of a quotient of two batches of one round that is assumed before measuring."""
+
+
+def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_on: bool) -> bool:
+    """Tell whether the lanes of a strategy gain less than CPUs and GIL allow.
+
+    The calls' CPU time is the most for which they can hold the GIL, so the limit that it sets is at least 1 over it.
+    """
+    both = [(one.serial, one.batches[name]) for one in seen if name in one.batches]
+    if not both:
+        return False
+    used = max(0.001, median(rounds.cpu_utilization(serial) for serial, _ in both))
+    allowed = min(float(lanes), (1 if gil_on else cpus) / used)
+    gain = median(
+        rounds.s_per_call(serial, less_queue=False) / rounds.s_per_call(together, less_queue=False)
+        for serial, together in both
+    )
+    return allowed >= WORTH_ASKING and gain < SHORT * allowed
+
+
+def estimated(reading: SharingReading) -> Sharing:
+    """Estimate speed-ups from the rounds, each quotient within one round; none if there are too few rounds.
+
+    An object's sharing is costly only if lanes with one of their own gain `COSTS`, with the whole interval. `ALL` is
+    among the costly ones only where no single object is.
+    """
+    known = Sharing(lanes=reading.lanes, not_copied=reading.not_copied, not_tried=reading.not_tried)
+    if len(reading.rounds) < FEWEST_ROUNDS:
+        return known
+    names = [name for name in reading.rounds[0] if name not in {ALONE, SHARED}]
+    copies = sorted((_own_copy(reading, name) for name in names), key=lambda one: -one.gain.value)
+    clear = [one.name for one in copies if one.gain.low >= COSTS]
+    return replace(
+        known,
+        rounds=len(reading.rounds),
+        speedup=_speedup(reading, SHARED),
+        copies=tuple(copies),
+        costly=tuple(name for name in clear if name != ALL or len(clear) == 1),
+    )
+
+
+def _own_copy(reading: SharingReading, name: str) -> OwnCopy:
+    gain = estimates.positive_centre([one[SHARED] / one[name] for one in reading.rounds], NOISE)
+    return OwnCopy(name=name, speedup=_speedup(reading, name), gain=gain)
+
+
+def _speedup(reading: SharingReading, name: str) -> Estimate:
+    return estimates.positive_centre([reading.lanes * one[ALONE] / one[name] for one in reading.rounds], NOISE)

@@ -1,0 +1,46 @@
+"""Judge what threads share: the sentence that names an object whose sharing costs speed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.sharing import ALL
+from pytest_gilprobe.stats.sharing import estimated
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import Evidence
+    from pytest_gilprobe.model.results import WorkloadResult
+    from pytest_gilprobe.model.sharing import Sharing
+
+MOST_NAMED = 2
+"""Most objects that the sentence names; the report has all."""
+
+
+def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
+    """Add what lanes share to a result; the verdict's advice names what costs speed for certain."""
+    reading = evidence.measurement.sharing
+    if reading is None:
+        return result
+    found = estimated(reading)
+    nouns = [one.lane_nouns for one in evidence.strategies if one.one_process and not one.one_thread and one.scales]
+    clause = _clause(found, *(nouns[0] if nouns else ("lane", "lanes")))
+    if clause is None:
+        return replace(result, sharing=found)
+    verdict = result.verdict
+    advice = "; ".join(filter(None, (verdict.advice, clause)))
+    return replace(result, sharing=found, verdict=replace(verdict, reason=f"{verdict.reason}; {clause}", advice=advice))
+
+
+def _clause(found: Sharing, lane: str, lanes: str) -> str | None:
+    """Return the sentence about what costs speed; ``None`` if nothing does for certain."""
+    named = [one for name in found.costly[:MOST_NAMED] for one in found.copies if one.name == name]
+    if not named or found.speedup is None:
+        return None
+    best = named[0]
+    own = "copies of all its objects" if best.name == ALL else f"a copy of {' or '.join(one.name for one in named)}"
+    return (
+        f"with {own} for each {lane}, {lanes} gain {numbers.about(best.speedup.value)} "
+        f"instead of {numbers.about(found.speedup.value)}"
+    )
