@@ -1,7 +1,8 @@
 """Compare the shares of the places that hold the GIL with the truth, and measure what finding them costs.
 
-A child process runs mixtures of functions in turn and times each one inside, so that the truth is what happened. A
-function that lets go of the GIL (``zlib.compress``) has a true share of 0: its time with the GIL is a few microseconds.
+A child process runs mixtures of functions in turn and times each one inside, so that the truth is what happened: by the
+thread's CPU clock, as a wait for a CPU is nobody's share. A function that lets go of the GIL (``zlib.compress``) has a
+true share of 0: its time with the GIL is a few microseconds. A mixture whose packages are missing is left out.
 
     python benchmarks/holders.py                   an otherwise idle machine, about half a minute
     python benchmarks/holders.py --busy 2          with two busy loops beside it; slow-down is not measured
@@ -38,9 +39,10 @@ from pytest_gilprobe.stats.holders import holders  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-RELEASES: Final = frozenset({"compress", "sha"})
+RELEASES: Final = frozenset({"compress", "sha", "matrix"})
+PACKAGES: Final = "packages (numpy, lxml, orjson)"
 BATCH_S: Final = 0.4
-BATCHES: Final = 4
+BATCHES: Final = 8
 MEAN_S: Final = 0.000_5
 SLOWDOWN_PAIRS: Final = 30
 BARS: Final = {False: (0.02, 0.05), True: (0.05, 0.08)}
@@ -75,6 +77,15 @@ def build() -> dict[str, list[Callable[[], object]]]:  # noqa: C901 - a list of 
     def one() -> int:
         return loop(4_000)
 
+    def seven() -> int:
+        total = 0
+        for at in range(28_000):
+            total += at * at
+        return total
+
+    def three() -> int:
+        return loop(12_000)
+
     def half() -> int:
         return loop(20_000)
 
@@ -90,46 +101,85 @@ def build() -> dict[str, list[Callable[[], object]]]:  # noqa: C901 - a list of 
     def other_inside() -> int:
         return len([at * at for at in range(20_000)])
 
-    def parse() -> object:
-        return json.loads(text)
+    # they drop what they make themselves: to free it is part of their time
+    def parse() -> None:
+        json.loads(text)
 
-    def order() -> object:
-        return sorted(numbers)
+    def order() -> None:
+        sorted(numbers)
 
-    def find() -> object:
-        return re.findall(r"(\d+)[^\d]+?(\d+)", text)
+    def find() -> None:
+        re.findall(r"(\d+)[^\d]+?(\d+)", text)
 
-    def compress() -> object:
-        return zlib.compress(data, 1)
+    def compress() -> None:
+        zlib.compress(data, 1)
 
-    def sha() -> object:
-        return hashlib.sha256(data).digest()
+    def sha() -> None:
+        hashlib.sha256(data).digest()
 
-    return {
+    mixtures: dict[str, list[Callable[[], object]]] = {
         "two loops, 0.9 and 0.1": [nine, one],
+        "two loops, 0.7 and 0.3": [seven, three],
         "two loops, 0.5 and 0.5": [half, other],
         "C functions": [parse, order, find, other],
         "C functions that release": [parse, compress, other, sha],
         "recursion and comprehension": [recursion, nine],
     }
+    with contextlib.suppress(ImportError):
+        mixtures[PACKAGES] = [*packages(text, numbers), other]
+    return mixtures
+
+
+def packages(text: str, numbers: list[float]) -> list[Callable[[], object]]:
+    """Return calls of packages, of which ``matrix`` releases the GIL. Raises `ImportError` if they are not there."""
+    import numpy as np  # noqa: PLC0415
+    import orjson  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
+    from lxml import etree  # noqa: PLC0415
+
+    array = np.array(numbers * 5)
+    large = np.random.default_rng(1).random((150, 150))
+    tree = etree.fromstring("<all>" + '<a b="1"><c/></a>' * 2000 + "</all>")
+
+    def orjson_loads() -> None:
+        orjson.loads(text)
+
+    def numpy_list() -> None:
+        array.tolist()
+
+    def lxml_string() -> None:
+        for node in tree.iter():
+            node.get("b")
+
+    def matrix() -> None:
+        large.dot(large)
+
+    return [orjson_loads, numpy_list, lxml_string, matrix]
 
 
 def child(mixture: str) -> None:
     """Run batches of a mixture when asked, and tell how long each function took."""
-    functions = build()[mixture]
-    clock = time.perf_counter_ns
+    functions = build().get(mixture)
+    if functions is None:
+        return
+    clock, used = time.perf_counter_ns, time.thread_time_ns
     print(pickle.dumps((locate().address, locate_frames().layout)).hex(), flush=True)
     for line in sys.stdin:
         spent = dict.fromkeys((function.__name__ for function in functions), 0)
-        calls, start, cpu = 0, clock(), time.thread_time_ns()
+        calls, start, cpu, queued = 0, clock(), time.thread_time_ns(), queue_ns()
         while clock() - start < float(line) * 1e9:
             for function in functions:
-                before = clock()
+                before = used()
                 function()
-                spent[function.__name__] += clock() - before
+                spent[function.__name__] += used() - before
             calls += 1
         end, cpu = clock(), time.thread_time_ns() - cpu
-        print(json.dumps({"spent": spent, "start": start, "end": end, "cpu": cpu, "calls": calls}), flush=True)
+        found = {"start": start, "end": end, "cpu": cpu, "queued": queue_ns() - queued, "calls": calls}
+        print(json.dumps(found | {"spent": spent}), flush=True)
+
+
+def queue_ns() -> int:
+    """Return how long this thread has waited for a CPU, in nanoseconds."""
+    return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1])
 
 
 # The watcher
@@ -143,11 +193,12 @@ def running(python: str, mixture: str) -> Iterator[tuple[subprocess.Popen[str], 
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHON_GIL": "1"} if python.endswith("t") else None,
+        env=os.environ | {"PYTHON_GIL": "1"},  # of a free-threaded build
     )
     try:
         assert process.stdout is not None
-        yield process, pickle.loads(bytes.fromhex(process.stdout.readline()))  # noqa: S301 - its own child
+        line = process.stdout.readline()
+        yield process, pickle.loads(bytes.fromhex(line)) if line else None  # noqa: S301 - its own child
     finally:
         process.kill()
         process.communicate()
@@ -168,17 +219,27 @@ def asked(process: subprocess.Popen[str], seconds: float, sampler: GilSampler | 
 def reading(found: dict[str, Any], samples: GilSamples) -> BatchReading:
     """Return a batch as a probe has it."""
     lane = LaneReading(
-        calls=found["calls"], start_ns=found["start"], end_ns=found["end"], cpu_ns=found["cpu"], run_queue_ns=None
+        calls=found["calls"],
+        start_ns=found["start"],
+        end_ns=found["end"],
+        cpu_ns=found["cpu"],
+        run_queue_ns=found["queued"],
     )
     worker = WorkerReading(lanes=(lane,), process_cpu_ns=found["cpu"], peak_rss_bytes=None, gil_enabled=True)
     return BatchReading(workers=(worker,), gil=samples)
 
 
-def measured(python: str, mixture: str) -> tuple[dict[str, float], dict[str, float], float, int, int]:
-    """Return true and found shares by function, the watcher's CPU share, the stacks read and those dropped."""
+def measured(python: str, mixture: str) -> tuple[dict[str, float], dict[str, float], float, int, int] | None:
+    """Return true and found shares by function, the watcher's CPU share, the stacks read and those dropped.
+
+    ``None`` if this Python lacks a package of the mixture.
+    """
     spent: defaultdict[str, float] = defaultdict(float)
     batches, watched_s, cpu_s = [], 0.0, 0.0
-    with running(python, mixture) as (process, (address, layout)):
+    with running(python, mixture) as (process, where):
+        if where is None:
+            return None
+        address, layout = where
         if address is None or layout is None:
             sys.exit(f"{python}: no GIL, or its frames are not found")
         asked(process, 0.1, None)
@@ -195,7 +256,10 @@ def measured(python: str, mixture: str) -> tuple[dict[str, float], dict[str, flo
     shares: dict[str, float] = dict.fromkeys(spent, 0.0)
     for one in holders(batches, BATCH_S) or ():
         names = [part for part in one.function.split(".") if part in shares]
-        inner = {"loop": "half" if "half" in shares else "one", "other_inside": "recursion"}
+        inner = {
+            "loop": next((name for name in ("half", "three") if name in shares), "one"),
+            "other_inside": "recursion",
+        }
         last = one.function.replace(".<locals>.<listcomp>", "").rpartition(".")[2]
         name = names[-1] if names else inner.get(last, last)
         shares[name] = shares.get(name, 0.0) + one.share.value
@@ -246,8 +310,11 @@ def main() -> int:
     print("| mixture | true shares | found | largest error | stacks | dropped | watcher |")
     print("|---|---|---|---|---|---|---|")
     with busy(arguments.busy):
-        for mixture in build():
-            true, found, cpu, read, torn = measured(arguments.python, mixture)
+        for mixture in dict.fromkeys([*build(), PACKAGES]):
+            result = measured(arguments.python, mixture)
+            if result is None:
+                continue
+            true, found, cpu, read, torn = result
             each = [abs(found.get(name, 0.0) - share) for name, share in true.items()]
             errors += each
             said = [", ".join(f"{name} {shares.get(name, 0.0):.3f}" for name in true) for shares in (true, found)]

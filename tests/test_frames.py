@@ -26,6 +26,8 @@ HAS_GIL = (
     sys.platform == "linux" and sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 )
 needs_gil = pytest.mark.skipif(not HAS_GIL, reason="needs Linux and a CPython with its GIL enabled")
+CAN_HAVE_GIL = HAS_GIL or (sys.platform == "linux" and sys.version_info[:2] == (3, 13))
+needs_gil_in_child = pytest.mark.skipif(not CAN_HAVE_GIL, reason="needs Linux and a CPython whose GIL can be read")
 HEAD = f"""
 import pickle, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -50,7 +52,8 @@ def pipe() -> Iterator[int]:
 def _stacks_of(path: Path, work: str, pipe: int, different: int = 1) -> GilSamples:
     """Run a program, and sample its GIL with stacks until there are enough, and enough different ones."""
     path.write_text(HEAD + textwrap.dedent(work), encoding="utf-8")
-    process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
+    switched_on = os.environ | {"PYTHON_GIL": "1"}  # of a free-threaded build
+    process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True, env=switched_on)
     try:
         assert process.stdout is not None
         address, layout = pickle.loads(bytes.fromhex(process.stdout.readline()))  # noqa: S301 - its own
@@ -92,7 +95,7 @@ def test_a_python_that_keeps_something_elsewhere_gives_a_reason(monkeypatch: pyt
     assert "elsewhere than expected" in str(locate_frames().reason)
 
 
-@needs_gil
+@needs_gil_in_child
 def test_names_function_line_and_expression(tmp_path: Path, pipe: int) -> None:
     """A recursion, a generator, a lambda and a method with a name that is not ASCII are read as the source has them."""
     samples = _stacks_of(
@@ -123,7 +126,59 @@ def test_names_function_line_and_expression(tmp_path: Path, pipe: int) -> None:
     assert "sorted(range(k))" in leaves
 
 
-@needs_gil
+@needs_gil_in_child
+def test_names_what_decorators_c_functions_and_coroutines_call(tmp_path: Path, pipe: int) -> None:
+    """Python code below a C function, a wrapper, a closure, a coroutine and one that it awaits is in its place."""
+    samples = _stacks_of(
+        tmp_path / "layers.py",
+        """
+        import functools, itertools
+        def logged(function):
+            @functools.wraps(function)
+            def wrapper(*given):
+                return function(*given)
+            return wrapper
+        def heavy(n):
+            return sum([k for k in range(500)]) and n
+        @functools.lru_cache(maxsize=1)
+        def cached(n):
+            return sorted(range(n), key=heavy)
+        @logged
+        def decorated(n):
+            def nested(k):
+                return cached(k)
+            return nested(n)
+        async def leaf(n):
+            return decorated(n)
+        async def chain(n):
+            return await leaf(n)
+        def drive(coroutine):
+            try:
+                coroutine.send(None)
+            except StopIteration:
+                pass
+        for n in itertools.cycle(range(3000, 3007)):
+            drive(chain(n))
+        """,
+        pipe,
+    )
+    stacks = [samples.stacks[at] for at in samples.stack if at >= 0]
+    deepest = [frame for frame in max(stacks, key=len) if not frame.function.endswith("<listcomp>")]
+    assert [frame.function for frame in deepest] == [
+        "heavy",
+        "cached",
+        "decorated.<locals>.nested",
+        "decorated",
+        "logged.<locals>.wrapper",
+        "leaf",
+        "chain",
+        "drive",
+        "<module>",
+    ]
+    assert deepest[1].code == "sorted(range(n), key=heavy)"
+
+
+@needs_gil_in_child
 def test_a_freed_code_object_never_lends_its_name_to_the_next_one(tmp_path: Path, pipe: int) -> None:
     """Functions made at run time, at the same addresses, each time with another name, call a loop."""
     samples = _stacks_of(

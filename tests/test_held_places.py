@@ -93,7 +93,7 @@ def test_stacks_read_while_the_test_queued_for_a_processor_do_not_count() -> Non
     pending = PendingSamples()
     samples = _stacks(_samples(list(range(1000, 41_000, 1000))), (TEST,), (WORK, TEST))
     pending.add(replace(samples, queue_ns=(*[0] * 20, *[20_000] * 20)))
-    assert _taken(pending).stacks == 21
+    assert _taken(pending).stacks == 20
 
 
 def test_thinned_samples_stand_for_more_time_until_the_test_has_ended() -> None:

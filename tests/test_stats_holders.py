@@ -136,7 +136,7 @@ def test_batches_that_differ_widen_the_interval() -> None:
 
 
 def test_a_wait_for_a_cpu_does_not_count() -> None:
-    """Samples in a stretch of the run queue, which the kernel counts at its end, belong to no place."""
+    """Samples in a stretch of the run queue, or that may be, belong to no place: 19 are certain, 2 doubtful."""
     read = batch((LOOP, 50), (SORT, 50), queue=True)
     samples = read.gil
     assert samples is not None
@@ -144,7 +144,7 @@ def test_a_wait_for_a_cpu_does_not_count() -> None:
     waited_ns = samples.at_ns[middle] - samples.at_ns[middle - 20]
     queue_ns = tuple(waited_ns if at >= middle else 0 for at in range(len(samples.at_ns)))
     waiting = replace(read, gil=replace(samples, queue_ns=queue_ns))
-    assert len(holders.held_samples([read])[0]) - len(holders.held_samples([waiting])[0]) == 19
+    assert len(holders.held_samples([read])[0]) - len(holders.held_samples([waiting])[0]) == 21
 
 
 def test_stacks_are_merged_by_line_and_start_at_the_outermost_function() -> None:

@@ -18,7 +18,7 @@ from pytest_gilprobe.model.results import EventLoop
 from pytest_gilprobe.model.words import GilMethod
 from pytest_gilprobe.scan import held_places
 from pytest_gilprobe.scan.held_places import HeldPlace
-from pytest_gilprobe.stats import event_loop, gil_share, holders, queueing
+from pytest_gilprobe.stats import event_loop, gil_share, holders, queued_samples, queueing
 from pytest_gilprobe.stats.gil_samples import (
     LATE_NS,
     MAX_UNKNOWN_SHARE,
@@ -225,7 +225,8 @@ def _stacks(inside: GilSamples, window: Window, *, alone: bool) -> list[Stack]:
     """Return the stacks that were read in a call; of a single thread, without those read while it queued for a CPU."""
     if not inside.stack:
         return []
-    queued = holders.in_queue(SampledWindow(inside, window.start_ns, window.end_ns)) if alone else frozenset()
+    around = SampledWindow(inside, window.start_ns, window.end_ns)
+    queued = queued_samples.possible(around) if alone else frozenset()
     return [inside.stacks[number] for at, number in enumerate(inside.stack) if number >= 0 and at not in queued]
 
 

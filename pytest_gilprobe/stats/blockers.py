@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pytest_gilprobe.model.loop_time import Blocker, CallSite
 from pytest_gilprobe.model.stacks import Frame
 from pytest_gilprobe.model.words import Sleep
-from pytest_gilprobe.stats import holders, rounds
+from pytest_gilprobe.stats import holders, queued_samples, rounds
 from pytest_gilprobe.stats.gil_samples import MIN_SAMPLES, SampledWindow
 from pytest_gilprobe.stats.whole_stacks import WholeStacks
 
@@ -227,7 +227,7 @@ def _found(window: SampledWindow, whole: WholeStacks, in_loop: Sequence[bool] | 
     samples = window.samples
     if not samples.loop_stack:
         return
-    queued = holders.in_queue(window)
+    queued = queued_samples.certain(window)
     inner = tuple(_in_loop(whole.of(stack)) for stack in samples.stacks)
     for at in window.inside:
         found = kind(samples, at)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.holders import CodePlace, HeldStack, Holder
+from pytest_gilprobe.stats import queued_samples
 from pytest_gilprobe.stats.estimates import CONFIDENCE
 from pytest_gilprobe.stats.gil_samples import (
     MIN_SAMPLES,
@@ -82,30 +83,13 @@ def _held(batch: BatchReading, whole: WholeStacks) -> list[Held]:
         return []
     stacks = tuple(map(whole.of, samples.stacks))
     weights = time_weights([samples.at_ns[at] for at in inside], start_ns, end_ns)
-    queued = in_queue(window) if len(batch.lanes) == 1 else frozenset()
+    lane, *others = batch.lanes
+    queued = frozenset() if others else queued_samples.possible(window, lane.run_queue_ns)
     return [
         Held(weight_ns=weight * window.duration_ns, stack=stacks[samples.stack[at]])
         for at, weight in zip(inside, weights, strict=True)
         if samples.stack[at] >= 0 and stacks[samples.stack[at]] and at not in queued
     ]
-
-
-def in_queue(window: SampledWindow) -> frozenset[int]:
-    """Return the samples at which the thread certainly waited for a CPU.
-
-    The kernel counts a wait when it is over. So if the count has grown by d at the next sample, all samples less than d
-    before that one were taken in the wait.
-    """
-    samples, found = window.samples, set()
-    if not samples.queue_ns:
-        return frozenset()
-    for at in window.inside[:-1]:
-        waited_ns = samples.queue_ns[at + 1] - samples.queue_ns[at]
-        before = at
-        while waited_ns and before >= window.inside.start and samples.at_ns[before] > samples.at_ns[at + 1] - waited_ns:
-            found.add(before)
-            before -= 1
-    return frozenset(found)
 
 
 def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...] | None:

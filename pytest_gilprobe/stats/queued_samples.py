@@ -1,0 +1,68 @@
+"""Find the samples at which the sampled thread waited for a CPU, from how long it had waited in total by then.
+
+The kernel counts a wait when it is over, so a sample in a wait does not show it, and the next sample after the wait
+shows only how long it was. A wait of d that ended between two samples ended at any moment between them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilprobe.stats.gil_samples import SampledWindow
+
+LEAST_CHANCE: Final = 0.1
+"""Least probability that a sample was taken in a wait, for it to count as possibly taken in one. A thread that sleeps
+waits for some microseconds whenever it wakes up: that makes no sample before it a doubtful one."""
+
+
+def certain(window: SampledWindow) -> frozenset[int]:
+    """Return the samples at which the thread certainly waited: by less than d before the next sample."""
+    return frozenset(
+        at for first, gap_ns, waited_ns in _waits(window) for at in _since(window, first, waited_ns - gap_ns)
+    )
+
+
+def possible(window: SampledWindow, run_queue_ns: int | None = None) -> frozenset[int]:
+    """Return the samples at which the thread may have waited.
+
+    On a busy machine the sampler is starved as well: the next sample comes so late that few samples are certain to lie
+    in the wait. A thread is often pushed off its CPU at the end of a system call, so what is left in would all be
+    counted for the call.
+
+    Args:
+        window: The samples, and the time in question.
+        run_queue_ns: How long the thread waited in that time. What no sample shows is a wait at the end.
+
+    """
+    found = {
+        at
+        for first, gap_ns, waited_ns in _waits(window)
+        for at in _since(window, first, waited_ns - round(gap_ns * LEAST_CHANCE))
+    }
+    inside, queue_ns = window.inside, window.samples.queue_ns
+    if run_queue_ns is not None and queue_ns and inside:
+        found.update(_since(window, inside[-1], run_queue_ns - (queue_ns[inside[-1]] - queue_ns[inside[0]])))
+    return frozenset(found)
+
+
+def _waits(window: SampledWindow) -> Iterator[tuple[int, int, int]]:
+    """Yield of each wait the last sample before its end, the time to the next sample, and its length; both in ns."""
+    samples = window.samples
+    if not samples.queue_ns:
+        return
+    for at in window.inside[:-1]:
+        waited_ns = samples.queue_ns[at + 1] - samples.queue_ns[at]
+        if waited_ns:
+            yield at, samples.at_ns[at + 1] - samples.at_ns[at], waited_ns
+
+
+def _since(window: SampledWindow, last: int, length_ns: int) -> Iterator[int]:
+    """Yield the samples up to this one that were taken less than so long before it."""
+    at_ns = window.samples.at_ns
+    at = last
+    while at >= window.inside.start and at_ns[at] > at_ns[last] - length_ns:
+        yield at
+        at -= 1
