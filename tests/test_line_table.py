@@ -59,6 +59,12 @@ def test_a_position_outside_of_the_source_has_no_text(at: Position) -> None:
     assert source_text(["x = 1\n"], at) is None
 
 
+@pytest.mark.parametrize("at", [Position(1, 1, 8, 14), Position(1, 1, 4, 7)])
+def test_code_that_was_made_from_another_text_has_no_text(at: Position) -> None:
+    """A library that generates code may name a file whose columns are others: half a word is no expression."""
+    assert source_text(["x = roundtrip()\n"], at) is None
+
+
 def test_whose_a_file_is() -> None:
     """A test file is the user's own; the standard library, an installed package, generated code and pytest are not."""
     assert is_own("/home/me/shop/orders.py")

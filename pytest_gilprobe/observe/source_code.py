@@ -174,10 +174,18 @@ def source_text(lines: Sequence[str], at: Position) -> str | None:
         return None
     # Columns count bytes. The end is cut first: the start may be on the same line.
     parts = [line.encode("utf-8", "surrogatepass") for line in lines[at.line - 1 : at.end_line]]
+    if _splits_a_word(parts[0], at.column) or _splits_a_word(parts[-1], at.end_column):
+        return None  # the code was made from another text than this file's
     parts[-1] = parts[-1][: at.end_column]
     parts[0] = parts[0][at.column :]
     text = " ".join(part.decode("utf-8", "replace").strip() for part in parts).strip()
     return text if 0 < len(text) <= _LONGEST_CODE else None
+
+
+def _splits_a_word(line: bytes, column: int) -> bool:
+    """Return whether a column lies within a name or a number."""
+    around = line[max(column - 1, 0) : column + 1].decode("latin-1")
+    return column > 0 and len(around) == len("ab") and around.isascii() and around.replace("_", "a").isalnum()
 
 
 def _is_async(lines: Sequence[str], first_line: int) -> bool:
