@@ -45,7 +45,7 @@ COLORS = {
 }
 """What a dark terminal shows for the colors that are asked of it."""
 SIZES = {
-    "terminal": ("terminal", 740, 940, True, ""),
+    "terminal": ("terminal", 740, 200, True, ""),
     "sample-light": ("sample", 1280, 1080, False, ""),
     "sample-why": ("sample", 1280, 1010, False, "#evidence"),
     "sample-dark": ("sample", 1280, 1010, True, "#evidence"),
@@ -69,8 +69,8 @@ def draw(folder: Path) -> None:
 
 
 def draw_terminal(folder: Path) -> None:
-    """Draw what a terminal shows of the report that is shown, in its colors, as a page."""
-    report = read_report(ROOT / f"reports/{SAMPLE}/gilprobe.json")
+    """Draw what a terminal shows of the tutorial's report, in its colors, as a page."""
+    report = read_report(folder / "reports/gilprobe.json")
     title = f" gilprobe: {brief_terminal.title(report)} ".center(COLUMNS, "=")
     segments = brief_terminal.draw(report, BUILT_IN, width=COLUMNS)
     shown = "".join(_in_color(text, marks) for text, marks in [(title, {"bold": True}), screen.END, *segments])
@@ -145,8 +145,9 @@ def main(*, tutorial: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         draw(folder)
-        draw_terminal(folder)
         text = follow_the_tutorial(folder) if tutorial else None
+        if tutorial:
+            draw_terminal(folder)
         take(folder)
     if text is not None:
         TUTORIAL.write_text(text, "utf-8")
