@@ -1,6 +1,6 @@
 """Are verdicts right for what people do every day? Thirteen kinds of work, probed and run in real pools, in one go.
 
-    python benchmarks/libraries.py                                idle, then beside one busy loop
+    python benchmarks/libraries.py                                alone, then beside one busy loop
     python benchmarks/libraries.py --truth pools.json --busy      only in pools, kept in a file
     python benchmarks/libraries.py --truth pools.json --busy 1    probes only, compared with that file
 
@@ -142,7 +142,7 @@ def main() -> int:
     disturbed = [name for name, one in pools.items() if one["disturbed"]]
     found: list[Probed] = []
     for busy in asked.busy:
-        condition = f"beside {busy} busy loops" if busy else "idle"
+        condition = f"beside {busy} busy loops" if busy else "no busy loop"
         with busy_loops(busy), tempfile.TemporaryDirectory() as folder:
             probed = probe_all([TESTS], folder, ["-k", asked.select])
         found += [graded(one, pools[str(one["nodeid"])], condition) for one in probed]

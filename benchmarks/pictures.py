@@ -22,9 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import browser  # noqa: E402 the path comes first
 import join  # noqa: E402
 
-from pytest_gilprobe import read_report  # noqa: E402
 from pytest_gilprobe.cli import main as gilprobe  # noqa: E402
-from pytest_gilprobe.report import brief_terminal, screen  # noqa: E402
 from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: E402
 
 SAMPLE = "py313"
@@ -33,8 +31,8 @@ TUTORIAL = ROOT / "docs/tutorial.md"
 IMAGES = ROOT / "docs/images"
 ANSWERS = ("threads", "processes", "threads")
 """What the tutorial's prose says of its three tests; a machine too busy to find that is no place for its picture."""
-COLUMNS = 80
-"""Width of the terminal that is shown."""
+HEAD_LINES = 2
+"""Lines at the top of the short report that are bold: title, and number of each answer."""
 COLORS = {
     "green": "#8ae234",
     "cyan": "#34e2e2",
@@ -45,7 +43,7 @@ COLORS = {
 }
 """What a dark terminal shows for the colors that are asked of it."""
 SIZES = {
-    "terminal": ("terminal", 740, 200, True, ""),
+    "terminal": ("terminal", 740, 170, True, ""),
     "sample-light": ("sample", 1280, 1080, False, ""),
     "sample-why": ("sample", 1280, 1010, False, "#evidence"),
     "sample-dark": ("sample", 1280, 1010, True, "#evidence"),
@@ -68,12 +66,12 @@ def draw(folder: Path) -> None:
         sys.exit(1)
 
 
-def draw_terminal(folder: Path) -> None:
-    """Draw what a terminal shows of the tutorial's report, in its colors, as a page."""
-    report = read_report(folder / "reports/gilprobe.json")
-    title = f" gilprobe: {brief_terminal.title(report)} ".center(COLUMNS, "=")
-    segments = brief_terminal.draw(report, BUILT_IN, width=COLUMNS)
-    shown = "".join(_in_color(text, marks) for text, marks in [(title, {"bold": True}), screen.END, *segments])
+def draw_terminal(folder: Path, text: str) -> None:
+    """Draw what the tutorial's terminal shows, in the colors of a terminal, as a page."""
+    block = re.search(r"^\$ pytest --gilprobe-report\n(.*?)(?=^```$)", text, re.MULTILINE | re.DOTALL)
+    if block is None:
+        sys.exit(f"{TUTORIAL.name}: no block of pytest --gilprobe-report found")
+    shown = "\n".join(_in_color(line, bold=number < HEAD_LINES) for number, line in enumerate(block[1].splitlines()))
     style = "margin:0;padding:12px;background:#1d1f21;color:#d3d7cf;font:14px/1.3 monospace"
     page = (
         f'<!doctype html><meta charset="utf-8"><body style="{style}"><pre style="margin:0;font:inherit">{shown}</pre>'
@@ -81,10 +79,14 @@ def draw_terminal(folder: Path) -> None:
     (folder / "terminal.html").write_text(page, "utf-8")
 
 
-def _in_color(text: str, marks: screen.Style) -> str:
-    color = next((code for name, code in COLORS.items() if marks.get(name)), "inherit")
-    weight = "bold" if marks.get("bold") else "normal"
-    return f'<span style="color:{color};font-weight:{weight}">{html.escape(text)}</span>'
+def _in_color(line: str, *, bold: bool) -> str:
+    """Mark a line up as a terminal shows it: its answer, if it begins with one, in the strategy's color."""
+    answer = re.match(r"(serial|threads|processes)( [\d.]+x)?(?=  )", line)
+    if answer is None:
+        weight = "bold" if bold else "normal"
+        return f'<span style="font-weight:{weight}">{html.escape(line)}</span>'
+    color = COLORS[BUILT_IN[answer[1]].color]
+    return f'<b style="color:{color}">{answer[0]}</b>{html.escape(line[answer.end() :])}'
 
 
 def follow_the_tutorial(folder: Path) -> str:
@@ -146,8 +148,7 @@ def main(*, tutorial: bool) -> None:
         folder = Path(temporary)
         draw(folder)
         text = follow_the_tutorial(folder) if tutorial else None
-        if tutorial:
-            draw_terminal(folder)
+        draw_terminal(folder, text or TUTORIAL.read_text("utf-8"))
         take(folder)
     if text is not None:
         TUTORIAL.write_text(text, "utf-8")
