@@ -107,7 +107,7 @@ def main() -> int:
     counts = [int(count) for count in options.counts.split(",")]
     print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start\n")
     print(f"| one call | {' | '.join(f'{count} tasks' for count in counts)} | blocked | theory | advised |")
-    print(f"|---|{'---:|' * (len(counts) + 3)}---|")
+    print(f"|---|{'---:|' * (len(counts) + 2)}---|")
     wrong = 0
     command = [sys.executable, str(SERVER)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:

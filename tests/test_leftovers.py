@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gilprobe.observe import machine
+from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.workers.child import leftovers
 
 GIB = 2**30
@@ -34,6 +34,34 @@ def test_calls_that_eat_the_memory(
     monkeypatch.setattr(machine, "memory_left_bytes", lambda: left)
     found = leftovers.ResourceUse.now().disturbance()
     assert found is None if said is None else said in str(found)
+
+
+MS = 10**6
+
+
+@pytest.mark.parametrize(
+    ("readings", "computes"),
+    [
+        ([(0, 0), (30 * MS, 0)], True),
+        ([(0, 0), (0, 0)], False),
+        ([(0, 0), (10 * MS, 20 * MS), (20 * MS, 40 * MS)], True),
+        ([(0, 0), (0, 30 * MS), (MS, 31 * MS)], False),
+        ([(0, 0), *((0, number * 30 * MS) for number in range(1, leftovers.MOST_WATCHES + 1))], False),
+        ([(50 * MS, 0), (0, 0)], False),
+    ],
+    ids=["on a core", "asleep", "on a core in turn with others", "queued, then asleep", "never on a core", "gone"],
+)
+def test_threads_that_compute_on_are_told_from_those_that_queue(
+    readings: list[tuple[int, int]], *, computes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads of a pool that wait for a core only to go to sleep are no leftovers, however busy the machine."""
+    read = iter(readings)
+    now = iter(range(0, 10**12, 30 * MS))
+    monkeypatch.setattr(leftovers, "_run_and_queued_ns", lambda _: next(read))
+    monkeypatch.setattr(clocks, "sleep", lambda _: None)
+    monkeypatch.setattr(clocks, "perf_counter_ns", lambda: next(now))
+    assert leftovers._computing(["a thread"]) == ["a thread"] * computes
+    assert next(read, None) is None
 
 
 def test_state_is_restored_or_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,12 +23,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilprobe.observe import clocks, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 WATCHED_S = 0.03
-"""Seconds for which leftover threads and processes are watched: three ticks of a slow kernel clock (100 Hz)."""
+"""Seconds for which leftover threads and processes are watched at once: three ticks of a slow kernel clock (100 Hz)."""
 BUSY = 0.5
-"""Share of `WATCHED_S`, computing or queued for a core, from which a leftover thread or process disturbs timing."""
+"""Share of `WATCHED_S`, computing or queued for a core, below which a leftover thread or process rests. One that never
+rested and has computed for so long disturbs timing."""
+MOST_WATCHES = 20
+"""How often one is watched that queues for a core, and so has neither rested nor computed enough: on a busy machine a
+thread of a pool may have handed over its result, and need a core only to go to sleep."""
 MOST_THREADS = 32
 MOST_CHILDREN = 16
 MOST_DESCRIPTORS = 128
@@ -198,22 +202,33 @@ class ResourceUse:
             if number not in self.threads
         }
         new |= {f"/proc/{number}/schedstat": f"process {number}" for number in children() - self.children}
-        if not new:
-            return None
-        before = {path: _wanted_ns(path) for path in new}
-        started = clocks.perf_counter_ns()
+        return ", ".join(new[path] for path in _computing(new)) or None
+
+
+def _computing(paths: Iterable[str]) -> list[str]:
+    """Return those of these ``schedstat`` files whose threads compute on and on; watch while any of them may."""
+    started = {path: _run_and_queued_ns(path) for path in paths}
+    before, found = dict(started), []
+    for _ in range(MOST_WATCHES):
+        if not before:
+            break
+        begin = clocks.perf_counter_ns()
         clocks.sleep(WATCHED_S)
-        most = (clocks.perf_counter_ns() - started) * BUSY
-        return ", ".join(name for path, name in new.items() if _wanted_ns(path) - before[path] >= most) or None
+        most = (clocks.perf_counter_ns() - begin) * BUSY
+        now = {path: _run_and_queued_ns(path) for path in before}
+        busy = {path: read for path, read in now.items() if sum(read) - sum(before[path]) >= most}
+        found += [path for path, read in busy.items() if read[0] - started[path][0] >= WATCHED_S * 1e9 * BUSY]
+        before = {path: read for path, read in busy.items() if path not in found}
+    return found
 
 
-def _wanted_ns(path: str) -> int:
-    """Return how long a thread has been on a core or waiting for one, from its ``schedstat``; 0 if it is gone."""
+def _run_and_queued_ns(path: str) -> tuple[int, int]:
+    """Return how long a thread has been on a core, and waiting for one, by its ``schedstat``; zeros if it is gone."""
     try:
         running, waiting, _ = Path(path).read_text("ascii").split()
-        return int(running) + int(waiting)
+        return int(running), int(waiting)
     except (OSError, ValueError):
-        return 0
+        return 0, 0
 
 
 def _descriptors() -> int:
