@@ -28,6 +28,7 @@ from pytest_gilprobe.model.readings import BatchReading, GilSamples, LoopPass
 from pytest_gilprobe.model.report_json import ReportError
 from pytest_gilprobe.model.results import Callee, Caution, Transfer
 from pytest_gilprobe.model.settings import Expectation
+from pytest_gilprobe.model.sharing import SharingReading
 from pytest_gilprobe.model.stacks import Frame
 from pytest_gilprobe.model.words import GilMethod, Outcome, Sleep, Status
 from pytest_gilprobe.observe import clocks, machine
@@ -116,6 +117,12 @@ def full_record() -> EvidenceRecord:
         arguments=ArgumentsReading(),
         awaited=True,
         loop_hidden="why",
+        sharing=SharingReading(
+            lanes=2,
+            rounds=({"alone": 1e-3, "shared": 4e-3, "all of them": 1e-3},) * 4,
+            not_copied={"argument file (a TextIOWrapper)": "an open file"},
+            not_tried=("argument rows (a list)",),
+        ),
         ladders={
             "threads": Ladder(
                 steps=(
