@@ -306,7 +306,7 @@ def test_hypothesis(tmp_path: Path) -> None:
         assert isinstance(number, int)
     """
     sessions.write(tmp_path, source)
-    seen = sessions.run(tmp_path, "-p", "hypothesispytest", "--gilprobe-strategies=threads")
+    seen = sessions.run(tmp_path, "-p", "hypothesispytest", "--gilprobe-strategies=threads", budget_s=20)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
     assert seen.one("::test_drawn")["status"] == "probed", seen.one("::test_drawn")
 
