@@ -72,6 +72,12 @@ def test_threads_fall_short(wall_s: float, busy: float, *, gil_on: bool, expecte
     assert falls_short(rounds, "threads", 2, 2, gil_on=gil_on) is expected
 
 
+def test_waits_for_a_cpu_do_not_make_threads_fall_short() -> None:
+    """Threads that a busy machine held up for half of their time gain what CPUs allow."""
+    busy = made.threads(0.2, 0.5, queue_s=0.1)
+    assert not falls_short([made.round_(made.serial(0.1), threads=busy)] * 3, "threads", 2, 2, gil_on=False)
+
+
 def test_advice_names_the_object() -> None:
     """The verdict's advice and its whole sentence say what threads gain with a copy each."""
     sharing = reading(shared=2.2, everything=1.05, cache=1.05, rows=2.2)

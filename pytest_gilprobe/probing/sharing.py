@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.probing.open_test import NotProbed
 from pytest_gilprobe.stats import rounds, sharing
 from pytest_gilprobe.verdict import same_call
-from pytest_gilprobe.workers.parent.worker import Lost
-from pytest_gilprobe.workers.stretch_messages import SharingSwept, SweepSharing
+from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Plan
@@ -30,7 +29,8 @@ BATCH_S = 0.015
 def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> None:
     """Sweep the objects of a call that was given with its function, if its threads fall short; keep the reading.
 
-    A failed call, or a lost worker, leaves no reading: copies may not do in the place of the originals.
+    A failed call, or a lost worker, leaves no reading: copies may not do in the place of the originals. The worker is
+    replaced then, since what failed may have left something behind.
     """
     seen = test.seen
     if not test.given or seen.fresh or not seen.rounds or same_call.differs(seen):
@@ -46,6 +46,6 @@ def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> 
     answer = group.ask(test.workers[0], question, plan.timeout_s)
     if isinstance(answer, SharingSwept):
         test.seen = replace(test.seen, sharing=answer.reading)
-    elif isinstance(answer, Lost):
-        with contextlib.suppress(NotProbed):  # there is no other worker: the rounds still count
-            test.mend()
+        return
+    with contextlib.suppress(NotProbed):  # there is no other worker: the rounds still count
+        test.mend(distrusted=test.workers[0])

@@ -30,7 +30,7 @@ NOISE = 0.05
 
 
 def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_on: bool) -> bool:
-    """Tell whether the lanes of a strategy gain less than CPUs and GIL allow.
+    """Tell whether the lanes of a strategy gain less than CPUs and GIL allow; waits for a CPU are taken out.
 
     The calls' CPU time is the most for which they can hold the GIL, so the limit that it sets is at least 1 over it.
     """
@@ -40,7 +40,7 @@ def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_
     used = max(0.001, median(rounds.cpu_utilization(serial) for serial, _ in both))
     allowed = min(float(lanes), (1 if gil_on else cpus) / used)
     gain = median(
-        rounds.s_per_call(serial, less_queue=False) / rounds.s_per_call(together, less_queue=False)
+        rounds.s_per_call(serial, less_queue=True) / rounds.s_per_call(together, less_queue=True)
         for serial, together in both
     )
     return allowed >= WORTH_ASKING and gain < SHORT * allowed

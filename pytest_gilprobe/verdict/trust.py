@@ -77,7 +77,7 @@ def _explained(one: Round, evidence: Evidence) -> bool:
 def contradicts(evidence: Evidence) -> reasons.Because | None:
     """Return a message if a strategy beat the ceiling that the GIL sets for certain, else ``None``.
 
-    On a disturbed machine, too: what makes threads seem faster than that would make for a wrong answer there as well.
+    That holds on a busy machine, too: threads that cannot be so fast would be advised there just as wrongly.
     """
     for strategy in evidence.strategies:
         part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)

@@ -18,7 +18,9 @@ from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe.frame_layout import FrameLayout
 from pytest_gilprobe.workers.executor_costs import DispatchMeasured, ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, ExtensionQuestion
-from pytest_gilprobe.workers.stretch_messages import StretchAnswer, StretchQuestion
+from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
+from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
+from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
 # Questions: from the parent to a worker.
 
@@ -114,23 +116,6 @@ class CompareArguments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchParent:
-    """Sample the GIL of the parent, process ``pid``, until the next question; this question gets no answer.
-
-    ``gil_address`` is the address of the parent's GIL, ``frames`` where it keeps its frames, as in `Ready`.
-    """
-
-    pid: int
-    gil_address: int
-    frames: FrameLayout | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndWatch:
-    """Answer with what `WatchParent` saw, if that was the question before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """End the worker process. If a test is not open, tear down every fixture that is still set up first."""
 
@@ -138,7 +123,8 @@ class Stop:
 Question = (
     Open
     | Batch
-    | StretchQuestion
+    | Stretch
+    | SweepSharing
     | Prepare
     | Close
     | Control
@@ -255,13 +241,6 @@ class ArgumentsCompared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParentWatched:
-    """The samples of the parent's GIL; ``None`` if there was nothing to watch, or it could not be watched."""
-
-    samples: GilSamples | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The question could not be answered, or the workload raised; ``error`` is for the user, with any traceback.
 
@@ -286,7 +265,8 @@ Answer = (
     Ready
     | Opened
     | Done
-    | StretchAnswer
+    | Stretched
+    | SharingSwept
     | Closed
     | DispatchMeasured
     | TransferMeasured

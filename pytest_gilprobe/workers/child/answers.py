@@ -29,7 +29,8 @@ from pytest_gilprobe.workers.protocol import (
     Unable,
     WatchArguments,
 )
-from pytest_gilprobe.workers.stretch_messages import SharingSwept, Stretch, Stretched, SweepSharing
+from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
+from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
 if TYPE_CHECKING:
     import pytest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
-from pytest_gilprobe.workers.protocol import EndWatch, ParentWatched, WatchParent
+from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

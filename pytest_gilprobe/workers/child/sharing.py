@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import WorkerReading
     from pytest_gilprobe.workers.child.argument_watch import Arguments
     from pytest_gilprobe.workers.child.workload import Workload
-    from pytest_gilprobe.workers.stretch_messages import SweepSharing
+    from pytest_gilprobe.workers.sharing_messages import SweepSharing
 
 MOST_OBJECTS = 6
 """Most objects that are tried one by one: each costs a batch in each round."""

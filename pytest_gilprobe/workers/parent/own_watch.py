@@ -9,7 +9,7 @@ from pytest_gilprobe.observe.frame_search import locate_frames
 from pytest_gilprobe.observe.gil_address import locate
 from pytest_gilprobe.observe.tracing_permit import permit
 from pytest_gilprobe.workers.parent.worker import Lost
-from pytest_gilprobe.workers.protocol import EndWatch, ParentWatched, WatchParent
+from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import GilSamples

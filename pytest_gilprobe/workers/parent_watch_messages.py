@@ -1,0 +1,32 @@
+"""The questions that ask a worker process to watch the parent's GIL, and the answer; see `workers.protocol`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_gilprobe.model.readings import GilSamples
+from pytest_gilprobe.observe.frame_layout import FrameLayout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchParent:
+    """Sample the GIL of the parent, process ``pid``, until the next question; this question gets no answer.
+
+    ``gil_address`` is the address of the parent's GIL, ``frames`` where it keeps its frames, as in `protocol.Ready`.
+    """
+
+    pid: int
+    gil_address: int
+    frames: FrameLayout | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndWatch:
+    """Answer with what `WatchParent` saw, if that was the question before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentWatched:
+    """The samples of the parent's GIL; ``None`` if there was nothing to watch, or it could not be watched."""
+
+    samples: GilSamples | None = None

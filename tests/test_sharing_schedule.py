@@ -1,0 +1,72 @@
+"""`pytest_gilprobe.probing.sharing`: when a worker is asked what threads share, and what a failure of that costs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from fake_workers import WATCHED_NOT, Behaviour, FakeGroup, FakeWorker, failed, plan
+
+from pytest_gilprobe.model.readings import Measurement
+from pytest_gilprobe.model.sharing import SharingReading
+from pytest_gilprobe.model.words import NextStep
+from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.probing import schedule
+from pytest_gilprobe.probing.schedule import Job
+from pytest_gilprobe.strategies.registry import BUILT_IN
+from pytest_gilprobe.workers.parent.group import WorkerGroup
+from pytest_gilprobe.workers.protocol import MeasureTransfer, Open, Opened, TransferMeasured
+from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
+
+READING = SharingReading(lanes=2)
+
+
+def measured(threads: float, answer: Any) -> tuple[Measurement, FakeGroup, list[FakeWorker]]:
+    """Measure a given call that waits for 20 ms, whose threads gain so much; return also who was swept."""
+    group = FakeGroup(behaviour=Behaviour(busy=0.0, gains={"threads": threads, "processes": 2.0}))
+    swept: list[FakeWorker] = []
+
+    def script(worker: FakeWorker, question: Any, together: int) -> Any:
+        if isinstance(question, Open):
+            worker.is_open = True
+            return Opened(given=True)
+        if isinstance(question, MeasureTransfer):
+            return TransferMeasured()
+        if isinstance(question, SweepSharing):
+            assert together == 1
+            swept.append(worker)
+            return answer
+        return None
+
+    group.script = script
+    job = Job(plan=plan(), keep=0, cpus=2, known_call_s=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clocks, "perf_counter_ns", group.clock.read_ns)
+        patch.setattr(machine, "throttled_s", lambda: None)
+        found = schedule.measure(
+            job, cast("WorkerGroup", group), BUILT_IN, settled=lambda _: NextStep.STOP, progress=lambda *_: None
+        )
+    assert found.gil_unwatched == WATCHED_NOT
+    return found, group, swept
+
+
+def test_asked_where_threads_fall_short() -> None:
+    """Threads that take turns at what they wait for are asked about, and the worker is used again."""
+    found, group, (worker,) = measured(1.0, SharingSwept(reading=READING))
+    assert found.sharing == READING
+    assert worker in group.workers
+
+
+def test_not_asked_where_threads_gain() -> None:
+    """Threads that gain what they can have nothing to tell."""
+    found, _, swept = measured(2.0, SharingSwept(reading=READING))
+    assert found.sharing is None
+    assert swept == []
+
+
+def test_failed_sweep_replaces_the_worker() -> None:
+    """A call that fails with copies may have left something behind: its worker is not used again, the rounds count."""
+    found, group, (worker,) = measured(1.0, failed(FakeWorker(0), None, 1))
+    assert found.sharing is None
+    assert found.rounds
+    assert worker not in group.workers
