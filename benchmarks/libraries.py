@@ -3,6 +3,7 @@
     python benchmarks/libraries.py                                alone, then beside one busy loop
     python benchmarks/libraries.py --truth pools.json --busy      only in pools, kept in a file
     python benchmarks/libraries.py --truth pools.json --busy 1    probes only, compared with that file
+    python benchmarks/libraries.py --tests FILE                   the same for any marked tests
 
 Each call is first run serially, in a ``ThreadPoolExecutor`` and in a ``ProcessPoolExecutor`` (``truth.py``), then
 probed with default settings, under each condition. Wrong is an answer that the rule gives for no speed-ups within 10 %
@@ -62,20 +63,20 @@ class Probed:
         return "right" if self.said in self.right else "**wrong**"
 
 
-def kept_truths(path: Path, select: str, seconds: float, *, measure: bool) -> dict[str, Any]:
+def kept_truths(path: Path, tests: str, select: str, seconds: float, *, measure: bool) -> dict[str, Any]:
     """Return the truths in a file, after those of the selected calls were measured anew, if that is asked for."""
     if measure:
-        fresh = truths(select, seconds)
+        fresh = truths(tests, select, seconds)
         write_truths(path, {"python": platform.python_version(), "cpus": os.cpu_count()}, fresh)
     found: dict[str, Any] = json.loads(path.read_text("ascii"))["workloads"]
     return found
 
 
-def truths(select: str, seconds: float) -> dict[str, Any]:
-    """Run the selected calls in real pools; return what each gained there, by node id."""
+def truths(tests: str, select: str, seconds: float) -> dict[str, Any]:
+    """Run the selected calls of the tests in real pools; return what each gained there, by node id."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "truth.json")
-        command = [sys.executable, str(ROOT / "benchmarks" / "truth.py"), str(file), TESTS, "-k", select]
+        command = [sys.executable, str(ROOT / "benchmarks" / "truth.py"), str(file), tests, "-k", select]
         environment = {**os.environ, SECONDS: f"{seconds:g}", "PYTHONPATH": str(ROOT)}
         subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
         found: dict[str, Any] = json.loads(file.read_text("ascii"))["workloads"]
@@ -130,21 +131,22 @@ def main() -> int:
     """Run in pools, probe, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--select", default="test", metavar="EXPR", help="workloads, as for pytest -k (default: all)")
+    parser.add_argument("--tests", default=TESTS, metavar="FILE", help="marked tests of your own, in place of these")
     parser.add_argument("--busy", type=int, nargs="*", default=[0, 1], help="busy loops beside the probes")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="keep what pools gave; without --busy, measure it")
     parser.add_argument("--truth-time", type=float, default=3, metavar="S", help="time of each in pools (default: 3)")
     asked = parser.parse_args()
     print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start\n")
     if asked.truth is None:
-        pools = truths(asked.select, asked.truth_time)
+        pools = truths(asked.tests, asked.select, asked.truth_time)
     else:
-        pools = kept_truths(asked.truth, asked.select, asked.truth_time, measure=not asked.busy)
+        pools = kept_truths(asked.truth, asked.tests, asked.select, asked.truth_time, measure=not asked.busy)
     disturbed = [name for name, one in pools.items() if one["disturbed"]]
     found: list[Probed] = []
     for busy in asked.busy:
         condition = f"beside {busy} busy loops" if busy else "no busy loop"
         with busy_loops(busy), tempfile.TemporaryDirectory() as folder:
-            probed = probe_all([TESTS], folder, ["-k", asked.select])
+            probed = probe_all([asked.tests], folder, ["-k", asked.select])
         found += [graded(one, pools[str(one["nodeid"])], condition) for one in probed]
     print("\n".join(table(found)))
     print("".join(f"* the pools were disturbed by another program: {name}\n" for name in disturbed), end="")
