@@ -17,6 +17,8 @@ from typing import Final
 STAT_BYTES: Final = 512
 """Number of bytes of ``/proc/PID/task/TID/stat`` to read: enough for the thread's name, state and CPU."""
 
+_open = open  # a test may replace the built-in function
+
 _STATE_FIELD: Final = 0
 _CPU_FIELD: Final = 36
 """`state` and `processor` in proc(5), counted from the field after the name."""
@@ -85,7 +87,7 @@ class StartingCpu:
         if self._cpu is None:
             return ()
         try:
-            with open("/proc/thread-self/stat", "rb") as stat:  # noqa: PTH123 - in a thread that is measured
+            with _open("/proc/thread-self/stat", "rb") as stat:
                 _, now = parse_stat(stat.read(STAT_BYTES))
         except OSError:
             return ()

@@ -20,6 +20,7 @@ perf_counter_ns = partial(time.perf_counter_ns)
 thread_time_ns = partial(time.thread_time_ns)
 process_time_ns = partial(time.process_time_ns)
 sleep = partial(time.sleep)
+_open = open
 _os_open = partial(os.open)
 _os_pread = partial(os.pread) if hasattr(os, "pread") else None
 _os_close = partial(os.close)
@@ -95,7 +96,7 @@ def process_age_ns() -> int | None:
     *Source:* field 22 of ``proc_pid_stat(5)``, counted from boot.
     """
     try:
-        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - no pathlib needed
+        with _open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[_START_AFTER_NAME])
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, AttributeError):

@@ -98,8 +98,9 @@ class ProbeSession:
         self._calling = item
         watched = None
         if item in self._plans:
-            for runner in self._runners[:1]:
-                runner.watch()
+            with self._patches.undone():  # what the test's fixtures have replaced
+                for runner in self._runners[:1]:
+                    runner.watch()
             watched = NormalRun()
         try:
             yield
