@@ -143,6 +143,27 @@ def test_ini_key_without_a_value_asks_for_nothing(pytester: pytest.Pytester, ini
     assert not asked(configured(pytester))
 
 
+@pytest.mark.parametrize(
+    ("typed", "scale", "paths"),
+    [
+        (["--gilprobe-scale", "folder"], (), ["folder"]),
+        (["folder", "--gilprobe-scale"], (), ["folder"]),
+        (["--gilprobe-scale", "1,2,4", "folder"], (1, 2, 4), ["folder"]),
+        (["--gilprobe-scale", "off", "folder"], None, ["folder"]),
+        (["--gilprobe-scale", "auto", "folder"], (), ["folder"]),
+        (["--gilprobe-scale", "-q", "folder"], (), ["folder"]),
+    ],
+)
+def test_path_is_no_value_of_the_flag_before_it(
+    pytester: pytest.Pytester, typed: list[str], scale: tuple[int, ...] | None, paths: list[str]
+) -> None:
+    """A flag may stand without its value, whatever follows."""
+    pytester.mkdir("folder")
+    config = configured(pytester, *typed)
+    assert Settings.from_pytest(config).scale == scale
+    assert config.args == paths
+
+
 def test_switch_can_be_off_in_the_ini_file(pytester: pytest.Pytester) -> None:
     """A switch's ini key takes false, and then it is no change worth a header."""
     found = settings(pytester, ini="gilprobe_report = false")

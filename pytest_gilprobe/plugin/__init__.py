@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.declare(parser)
 
 
+def pytest_load_initial_conftests(args: list[str]) -> None:
+    """Tell a path from the value of the flag before it: the arguments are parsed again after this hook."""
+    options.separate_paths(args)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and read the options if any is set. Raises `pytest.UsageError` for an invalid value."""
     config.addinivalue_line("markers", options.MARKER_HELP)

@@ -7,6 +7,7 @@ values to `pytest_gilprobe.plugin.config`, which is imported only if an option i
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,7 +137,7 @@ OPTIONS = (
 )
 
 ALONE = {"scale": "auto"}
-"""The value of a flag that stands without one, by the option's name."""
+"""The value of a flag that stands without one, by the option's name; others are ``off``, and numbers with commas."""
 
 MARKER_HELP = (
     "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, "
@@ -158,6 +159,18 @@ def declare(parser: pytest.Parser) -> None:
         group.addoption(option.flag, dest=option.ini, default=None, help=option.help, **how)
         kind: Any = "string" if option.reads else "bool"
         parser.addini(option.ini, f"{option.help}; as {option.flag}", type=kind, default=None)
+
+
+def separate_paths(args: list[str]) -> None:
+    """Write out the value of each flag that stands without one before something that is no value, such as a path.
+
+    argparse would take the path for the value.
+    """
+    flags = {option.flag: ALONE[option.name] for option in OPTIONS if option.name in ALONE}
+    for at, (argument, following) in enumerate(pairwise(args)):
+        is_value = following in {"auto", "off"} or following.replace(",", "").isdecimal()
+        if argument in flags and not is_value:
+            args[at] = f"{argument}={flags[argument]}"
 
 
 def ini_value(config: pytest.Config, option: Option) -> Any:
