@@ -9,7 +9,10 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SESSION_S = 120
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_gilprobe.plugin"}
@@ -74,16 +77,15 @@ def command(*flags: str) -> list[str]:
     return [sys.executable, "-m", "pytest", *QUIET, *limits, *flags]
 
 
-def run(folder: Path, *flags: str, budget_s: float = 1.0, alone: bool = True) -> Session:
-    """Run a session in ``folder``; ``alone`` says whether without the other plugins that are installed."""
+def run(folder: Path, *flags: str, budget_s: float = 1.0, alone: bool = True, inside: Sequence[str] = ()) -> Session:
+    """Run a session in ``folder``; ``alone`` says whether without the other plugins that are installed.
+
+    ``inside`` is a command that runs it elsewhere, such as in a network namespace.
+    """
     reports = folder / "gilprobe-reports"
+    limits = (f"--gilprobe-max-time={budget(budget_s)}", f"--gilprobe-report-dir={reports}", "--gilprobe-timeout=10")
     done = subprocess.run(
-        command(
-            f"--gilprobe-max-time={budget(budget_s)}",
-            f"--gilprobe-report-dir={reports}",
-            "--gilprobe-timeout=10",
-            *flags,
-        ),
+        [*inside, *command(*limits, *flags)],
         cwd=folder,
         env=os.environ | (ALONE if alone else {}),
         capture_output=True,
