@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_gilprobe.model.executors import TaskSeries
 from pytest_gilprobe.model.ladder import StretchReading
+from pytest_gilprobe.model.pools import PoolRound
 from pytest_gilprobe.model.readings import LaneReading, WorkerReading
 from pytest_gilprobe.model.settings import Expectation, Plan
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.workers.executor_costs import DispatchMeasured
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 from pytest_gilprobe.workers.protocol import (
     ArgumentsCompared,
     Batch,
@@ -175,6 +178,9 @@ class FakeGroup:
         if scripted is None and isinstance(question, WatchArguments | CompareArguments):
             assert worker.is_open
             scripted = ArgumentsCompared()
+        elif scripted is None and isinstance(question, RunPools):
+            assert worker.is_open
+            scripted = self._pools(question)
         if scripted is not None:
             return scripted
         match question:
@@ -225,6 +231,19 @@ class FakeGroup:
         return Stretched(
             reading=StretchReading(marks_ns=tuple(marks), queued_ns=0, process_cpu_ns=0, peak_rss_bytes=50_000_000)
         )
+
+    def _pools(self, question: RunPools) -> PoolsRan:
+        """Run a round in executors: each task costs what dispatching one does."""
+        how, tasks = self.behaviour, question.calls * question.workers
+        alone_s = question.calls * how.call_s
+        pooled = {}
+        for name in question.strategies:
+            wall_s = tasks * (how.call_s / how.gains.get(name, question.workers) + TASK_S[name])
+            pooled[name] = TaskSeries(tasks=tasks, calls_per_task=1, wall_ns=round(wall_s * 1e9))
+            self.clock.pass_s(wall_s)
+        self.clock.pass_s(alone_s)
+        alone = TaskSeries(tasks=question.calls, calls_per_task=1, wall_ns=round(alone_s * 1e9))
+        return PoolsRan(round=PoolRound(alone=alone, pooled=pooled, cpus_ns=100, cpus_idle_ns=0, own_cpu_ns=100))
 
     def _reading(self, wall_s: float, calls: int, lanes: int, busy: float) -> WorkerReading:
         start = self.clock.now_ns

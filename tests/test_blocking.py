@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_gilprobe.model.estimate import Estimate
-from pytest_gilprobe.model.loop_time import Blocker, CallSite, LoopShares
-from pytest_gilprobe.model.results import EventLoop
+from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop, LoopShares
 from pytest_gilprobe.verdict import blocking
 
 QUERY = CallSite(function="handler", file="app.py", line=15, code="query(1)")

@@ -24,6 +24,8 @@ from pytest_gilprobe.model.evidence import EvidenceRecord
 from pytest_gilprobe.model.executors import ExecutorReading, ExecutorStart, TaskSeries
 from pytest_gilprobe.model.extension_imports import ExtensionImport
 from pytest_gilprobe.model.ladder import Ladder, Step, StretchReading
+from pytest_gilprobe.model.own_gils import GilLooks
+from pytest_gilprobe.model.pools import PoolRound
 from pytest_gilprobe.model.readings import BatchReading, GilSamples, LoopPass
 from pytest_gilprobe.model.report_json import ReportError
 from pytest_gilprobe.model.results import Callee, Caution, Transfer
@@ -101,8 +103,9 @@ def full_record() -> EvidenceRecord:
         queue_ns=(3,) * 400,
     )
     base = made.serial(gil=sampled, waits=3, preemptions=1)
+    looked_at = replace(made.processes(), own_gils=GilLooks(at_ns=(1, 2), held=(3, 1)))
     measured = made.measurement(
-        made.round_(base, threads=made.threads(), processes=through_executor(made.processes())),
+        made.round_(base, threads=made.threads(), processes=through_executor(made.processes()), interpreters=looked_at),
         first_call_s=0.1,
         start_up_s=0.2,
         apart={"interpreters": ApartReading(start_up_s=0.3, extensions=(ExtensionImport(name="a.b", loads=False),))},
@@ -123,6 +126,16 @@ def full_record() -> EvidenceRecord:
             not_copied={"argument file (a TextIOWrapper)": "an open file"},
             not_tried=("argument rows (a list)",),
         ),
+        pool_rounds=(
+            PoolRound(
+                alone=TaskSeries(tasks=4, calls_per_task=1, wall_ns=9),
+                pooled={"threads": TaskSeries(tasks=8, calls_per_task=1, wall_ns=7)},
+                cpus_ns=3,
+                cpus_idle_ns=2,
+                own_cpu_ns=1,
+            ),
+        ),
+        pools_ended="time was up",
         ladders={
             "threads": Ladder(
                 steps=(

@@ -390,7 +390,7 @@ def real_session(tmp_path_factory: pytest.TempPathFactory) -> sessions.Session:
     folder = tmp_path_factory.mktemp("interpreters")
     sessions.write(folder, SESSION)
     sessions.write(folder, "import psutil\n\ndef test_module():\n    psutil.pids()\n", "test_native.py")
-    return sessions.run(folder, "--gilprobe-all", "--gilprobe-strategies=interpreters", budget_s=2.0)
+    return sessions.run(folder, "-v", "--gilprobe-all", "--gilprobe-strategies=interpreters", budget_s=2.0)
 
 
 @needs_them
@@ -414,6 +414,14 @@ class TestRealInterpreters:
         found = session.one("test_loop")["strategies"]["interpreters"]
         assert found["calls"] > 0
         assert found["start_up_s"] > 0
+
+    def test_the_gil_of_each_is_watched(self, session: sessions.Session) -> None:
+        """Each interpreter holds a GIL of its own while it computes: they are held at the same time."""
+        found = session.one("test_loop")["strategies"]["interpreters"]["gils_held"]
+        assert len(found["shares"]) == 2
+        assert all(0 < share <= 1 for share in found["shares"])
+        assert 0 < found["at_once"] <= min(found["shares"]) + 0.2
+        assert "GILs in interpreters: one each, held for " in " ".join(session.output.split())
 
     def test_module_that_does_not_load_is_named(self, session: sessions.Session) -> None:
         """The reason names the module, and the line that imports it: in a call, and at the top of a file."""

@@ -570,17 +570,21 @@ def test_comparison_counts_what_both_pools_keep() -> None:
 
 
 def test_calls_as_short_as_their_hand_out_are_not_measured_for_ever() -> None:
-    """Where the cost of handing out decides, which a session measures once, three rounds are enough to say so."""
+    """Where the cost of handing out decides, which a session measures once, three rounds are enough to say so.
+
+    What could tell more are rounds in real executors; where there are none, nothing.
+    """
     short = round_(serial(calls=250), threads=threads(calls=250), processes=processes(calls=250))
 
-    def judged(rounds: int, lost: Estimate) -> Judgement:
+    def judged(rounds: int, lost: Estimate, pools_ended: str | None = None) -> Judgement:
         in_processes = DispatchCosts(task_s=1e-5, task_high_s=1e-5, lost_s=lost)
         on = machine(costs=costs(threads=1e-5, processes=in_processes))
-        return judge(reduced(measurement(*[short] * rounds), on))
+        return judge(reduced(measurement(*[short] * rounds, pools_ended=pools_ended), on))
 
     roughly = estimate(2e-4, 1e-4, 3e-4)
     assert judged(2, roughly).next_step is NextStep.ROUND
-    open_ = judged(3, roughly)
+    assert judged(3, roughly).next_step is NextStep.POOL
+    open_ = judged(3, roughly, "time was up")
     assert (open_.verdict.strategy, open_.next_step) == (INCONCLUSIVE, NextStep.STOP)
     assert "put several calls into each task" in open_.verdict.reason
     assert judged(3, estimate(2e-5)).verdict.strategy == PROCESSES

@@ -19,9 +19,9 @@ from reports_fixture import (
 )
 from strategies import reports
 
-from pytest_gilprobe.model.loop_time import Blocker, CallSite, LoopShares
+from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop, LoopShares
 from pytest_gilprobe.model.report import Report
-from pytest_gilprobe.model.results import EventLoop, StrategyResult, Transfer, WorkloadResult
+from pytest_gilprobe.model.results import StrategyResult, Transfer, WorkloadResult
 from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, SERIAL, CallKind, Outcome, Status
 from pytest_gilprobe.report import html, layout, markdown, terminal
 from pytest_gilprobe.report.geometry import slices

@@ -8,8 +8,8 @@ import pytest
 from reports_fixture import workloads
 
 from pytest_gilprobe.model.estimate import Estimate
-from pytest_gilprobe.model.loop_time import Block, Blocker, CallSite
-from pytest_gilprobe.model.results import Caution, EventLoop, WorkloadResult
+from pytest_gilprobe.model.loop_time import Block, Blocker, CallSite, EventLoop
+from pytest_gilprobe.model.results import Caution, WorkloadResult
 from pytest_gilprobe.model.settings import Expectation
 from pytest_gilprobe.verdict import expectations, loop_gate
 from pytest_gilprobe.verdict.gating import UNCHECKED

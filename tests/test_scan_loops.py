@@ -11,8 +11,8 @@ from test_scan_samples import _window
 from test_scan_suite import _call
 from test_stats_blockers import ASLEEP, FREE, SPAN_NS, samples
 
+from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.readings import GilSamples
-from pytest_gilprobe.model.results import EventLoop
 from pytest_gilprobe.report import scan_layout, workload_notes
 from pytest_gilprobe.scan.messages import from_text, to_text
 from pytest_gilprobe.scan.samples import PendingSamples, ScannedCall

@@ -19,7 +19,7 @@ from pytest_gilprobe.model.words import INCONCLUSIVE, Bound, Gil, Outcome
 from pytest_gilprobe.stats.dispatch import PoolInputs
 from pytest_gilprobe.strategies.processes import calls_to_pay_off
 from pytest_gilprobe.strategies.registry import BUILT_IN
-from pytest_gilprobe.verdict import judge
+from pytest_gilprobe.verdict import pool_costs
 
 MIB = 1024 * 1024
 PROCESSES = BUILT_IN["processes"]
@@ -57,7 +57,7 @@ def evidence(
         wall_s_per_call=estimate(call_s),
         cpu_s_per_call=estimate(call_s),
     )
-    pool = PROCESSES.in_pool(estimate(1.9), judge.pool_inputs(found, PROCESSES))
+    pool = PROCESSES.in_pool(estimate(1.9), pool_costs.pool_inputs(found, PROCESSES))
     in_processes = replace(found.results["processes"], pool_speedup=pool)
     return replace(found, results={**found.results, "processes": in_processes})
 
@@ -165,7 +165,7 @@ class TestMovingData:
     @given(st.floats(0, 0.1), st.floats(0, 0.1))
     def test_moving_never_helps(self, parent_s: float, worker_s: float) -> None:
         """A prediction with a transfer is never above the one without, and falls as either side's cost rises."""
-        inputs = judge.pool_inputs(evidence(), PROCESSES)
+        inputs = pool_costs.pool_inputs(evidence(), PROCESSES)
         once = replace(ARRAY, parent_s=parent_s, worker_s=worker_s)
         twice = replace(ARRAY, parent_s=parent_s * 2, worker_s=worker_s * 2)
         free, less, more = (self.predicted(inputs, transfer) for transfer in (None, once, twice))

@@ -1,9 +1,10 @@
-"""The records of how an event loop's thread spends its time: shares, and single blocks."""
+"""The records of how an event loop's thread spends its time: shares, single blocks, and what follows for a workload."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.holders import CodePlace, Holder
 
 
@@ -62,3 +63,22 @@ class Blocker(Holder):
     gil_wait: float
     gil_held: float | None = None
     call: CallSite | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLoop:
+    """How serial calls blocked the event loop in which they ran; ``None`` if unknown.
+
+    ``blocked_fraction`` is the share of the calls' time, without queueing for a core, for which no other task of the
+    loop could run; ``tasks_ceiling`` is 1 / blocked_fraction. ``longest_block_s`` is the longest block seen,
+    ``repeated_block`` the longest that came again. ``blockers`` are the places in the code that block the loop, the
+    largest first; ``None`` if unknown. ``why_unknown`` says why a part could not be measured.
+    """
+
+    blocked_fraction: Estimate | None = None
+    longest_block_s: float | None = None
+    tasks_ceiling: float | None = None
+    blockers: tuple[Blocker, ...] | None = None
+    shares: LoopShares | None = None
+    repeated_block: Block | None = None
+    why_unknown: str | None = None

@@ -15,8 +15,11 @@ from pytest_gilprobe.model.apart_readings import ApartReading
 from pytest_gilprobe.model.call_readings import ArgumentsReading, LoopBlock
 from pytest_gilprobe.model.executors import ExecutorReading
 from pytest_gilprobe.model.ladder import Ladder
+from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.machine import DispatchCosts, Machine
-from pytest_gilprobe.model.results import Callee, EventLoop, GilResult, StrategyResult, Transfer
+from pytest_gilprobe.model.own_gils import GilLooks
+from pytest_gilprobe.model.pools import PoolRound
+from pytest_gilprobe.model.results import Callee, GilResult, StrategyResult, Transfer
 from pytest_gilprobe.model.sharing import SharingReading
 from pytest_gilprobe.model.stacks import Stack
 from pytest_gilprobe.model.words import SERIAL, GilMethod, Outcome, Sleep
@@ -114,11 +117,13 @@ class BatchReading:
     """One batch of one strategy: one reading from each worker that took part, and the samples of the GIL, if any.
 
     ``apart`` is true if each lane (the caller of one share of the calls) had a process, and so a GIL, of its own.
+    ``own_gils`` are looks at the GILs of lanes that have one each in one process.
     """
 
     workers: tuple[WorkerReading, ...]
     gil: GilSamples | None = None
     apart: bool = True
+    own_gils: GilLooks | None = None
 
     @property
     def lanes(self) -> tuple[LaneReading, ...]:
@@ -197,6 +202,7 @@ class Measurement:
         loop_pass: the untimed calls whose blocks of the event loop were timed one by one; ``None`` if there were none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
         sharing: timings with objects of their own for each thread; ``None`` unless threads fell short.
+        pool_rounds: rounds in real executors, made where what these cost decides; ``pools_ended`` is why none followed.
     """
 
     workers: int
@@ -229,6 +235,8 @@ class Measurement:
     loop_pass: LoopPass | None = None
     ladders: Mapping[str, Ladder] = field(default_factory=dict)
     sharing: SharingReading | None = None
+    pool_rounds: tuple[PoolRound, ...] = ()
+    pools_ended: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.executors import ExecutorResult
 from pytest_gilprobe.model.extension_imports import ExtensionImport
 from pytest_gilprobe.model.holders import HeldStack, Holder
-from pytest_gilprobe.model.loop_time import Block, Blocker, LoopShares
+from pytest_gilprobe.model.loop_time import EventLoop
+from pytest_gilprobe.model.own_gils import GilsHeld
 from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.model.sharing import Sharing
 from pytest_gilprobe.model.words import BROKEN, SERIAL, STRATEGY_NAME, Bound, Gil, GilMethod, Outcome, Status
@@ -103,6 +104,8 @@ class StrategyResult:
         extra_cores: number of cores, beyond the first, that a call kept busy by threads of its own.
         executor: what tasks cost in an executor that the user named; ``None`` for any other strategy.
         extensions: extension modules of the workload that were tried in a subinterpreter; empty for other strategies.
+        pool_rounds: rounds in a real executor, by which ``pool_speedup`` was measured; 0 if that is predicted.
+        gils_held: how long the GIL of each subinterpreter was held; ``None`` for other strategies, or if unknown.
     """
 
     outcome: Outcome
@@ -129,6 +132,8 @@ class StrategyResult:
     shares: TimeShares | None = None
     executor: ExecutorResult | None = None
     extensions: tuple[ExtensionImport, ...] = ()
+    pool_rounds: int = 0
+    gils_held: GilsHeld | None = None
 
     @property
     def call_s(self) -> Estimate:
@@ -176,25 +181,6 @@ class GilResult:
     holders: tuple[Holder, ...] | None = None
     stacks: tuple[HeldStack, ...] | None = None
     longest_holder: Holder | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventLoop:
-    """How serial calls blocked the event loop in which they ran; ``None`` if unknown.
-
-    ``blocked_fraction`` is the share of the calls' time, without queueing for a core, for which no other task of the
-    loop could run; ``tasks_ceiling`` is 1 / blocked_fraction. ``longest_block_s`` is the longest block seen,
-    ``repeated_block`` the longest that came again. ``blockers`` are the places in the code that block the loop, the
-    largest first; ``None`` if unknown. ``why_unknown`` says why a part could not be measured.
-    """
-
-    blocked_fraction: Estimate | None = None
-    longest_block_s: float | None = None
-    tasks_ceiling: float | None = None
-    blockers: tuple[Blocker, ...] | None = None
-    shares: LoopShares | None = None
-    repeated_block: Block | None = None
-    why_unknown: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,3 +105,4 @@ class NextStep(Enum):
     ROUND = "another round"
     PROOF = "another round, in the time of a proof: something that was expected is contradicted or open"
     CONTROL = "a control: could the machine have done better just now?"
+    POOL = "a round in real executors: what dispatching or moving data costs decides"

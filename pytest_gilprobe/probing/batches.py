@@ -146,11 +146,15 @@ class Batches:
 
     def _asked(self, strategy: Strategy, questions: Sequence[Batch]) -> BatchReading | Answer | Lost:
         """Ask as many workers as there are questions; return the batch, or the first answer that is none."""
-        samples, workers, group = None, self._test.workers_of(strategy), self._test.apart.group(strategy)
+        samples, looks, workers, group = None, None, self._test.workers_of(strategy), self._test.apart.group(strategy)
         if len(questions) == 1 and strategy.samples_gil:
             worker = workers[0]
             answer, samples, _ = group.ask_sampled(worker, questions[0], SAMPLING_BESIDE_S)
             answers = [answer]
+        elif (own_gils := self._test.apart.own_gils(strategy, SAMPLING_BESIDE_S)) is not None:
+            with own_gils:
+                answers = [group.ask(workers[0], questions[0], watch=own_gils)]
+            looks = own_gils.looks()
         else:
             unready = self._prepared(questions) if workers is self._test.workers else None
             if unready is not None:
@@ -160,7 +164,7 @@ class Batches:
         if len(readings) < len(answers):
             return next(answer for answer in answers if not isinstance(answer, Done))
         apart = not (strategy.one_process or strategy.through_executor)
-        return BatchReading(workers=tuple(readings), gil=samples, apart=apart)
+        return BatchReading(workers=tuple(readings), gil=samples, apart=apart, own_gils=looks)
 
     def burst(self, pace: Pace, budget: Budget) -> Round | None:
         """Run a burst: one short batch of serial calls and of each strategy of one process; ``None`` if one failed."""

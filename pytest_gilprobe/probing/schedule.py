@@ -18,7 +18,7 @@ from pytest_gilprobe.model.numbers import seconds
 from pytest_gilprobe.model.readings import BatchReading, Measurement, Round
 from pytest_gilprobe.model.words import NextStep, Outcome
 from pytest_gilprobe.observe import clocks, machine
-from pytest_gilprobe.probing import one_call
+from pytest_gilprobe.probing import one_call, pools
 from pytest_gilprobe.probing.argument_questions import ask_of_arguments
 from pytest_gilprobe.probing.batches import Batches, span_s
 from pytest_gilprobe.probing.budget import Budget
@@ -172,6 +172,8 @@ class _Schedule:
             next_step = settled(self._test.seen) if self._test.seen.rounds else NextStep.ROUND
             if next_step is NextStep.CONTROL and self._control():
                 next_step = settled(self._test.seen)
+            if next_step is NextStep.POOL:
+                next_step = self._in_pools(pace, settled)
             if next_step is NextStep.STOP:
                 return
             proving = next_step is NextStep.PROOF
@@ -200,6 +202,13 @@ class _Schedule:
         if control is not None:
             self._note(controls=(*self._test.seen.controls, control))
         return control is not None
+
+    def _in_pools(self, pace: Pace, settled: Settled) -> NextStep:
+        """Make rounds in real executors for as long as they are wanted; return what is wanted then."""
+        question = pools.question_of(self._test, self._group, self._plan, pace)
+        while (step := settled(self._test.seen)) is NextStep.POOL:
+            pools.make_round(self._test, self._group, question, self._budget)
+        return step
 
     def _affordable(self, number: int, pace: Pace) -> bool:
         """Tell whether another round fits into the time left; the first serial batch may overrun it once."""

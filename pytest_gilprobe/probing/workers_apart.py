@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model.extension_imports import ExtensionImport, joined, others_text
 from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.observe.own_gils import OwnGils
 from pytest_gilprobe.workers.extension_messages import (
     ExtensionsListed,
     ExtensionsTried,
@@ -42,6 +43,7 @@ class WorkersApart:
         """Prepare for a test; ``group`` has the session's usual workers."""
         self._group = group
         self._open: dict[str, tuple[WorkerGroup, Worker]] = {}
+        self._gil_addresses: dict[str, tuple[int, ...]] = {}
 
     def opened(self, strategy: Strategy, question: Open, usual: Worker) -> Opening:
         """Open the test in a strategy's worker, and make the first calls there.
@@ -60,6 +62,7 @@ class WorkersApart:
         if not isinstance(answer, Opened):
             self.leave(strategy)
             return Opening(answer, "set-up")
+        self._gil_addresses[strategy.name] = answer.gil_addresses
         if worker.lanes_ready_s is None:
             worker.lanes_ready_s = (clocks.perf_counter_ns() - started_ns) / 1e9
         first = group.ask(worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
@@ -90,6 +93,12 @@ class WorkersApart:
     def worker(self, strategy: Strategy) -> Worker:
         """Return a strategy's own worker, in which the test is open; raise `KeyError` if there is none."""
         return self._open[strategy.name][1]
+
+    def own_gils(self, strategy: Strategy, mean_s: float) -> OwnGils | None:
+        """Return what looks at the GILs of a strategy's lanes, if each has its own in one process; else ``None``."""
+        addresses = self._gil_addresses.get(strategy.name, ())
+        pid = self.worker(strategy).process.pid if addresses else None
+        return None if pid is None else OwnGils(pid, addresses, mean_s=mean_s)
 
     def leave(self, strategy: Strategy) -> bool:
         """Discard a strategy's own worker, after a failure there; return whether the strategy has own workers."""

@@ -16,8 +16,8 @@ from pytest_gilprobe.verdict import blocking
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilprobe.model.loop_time import Blocker
-    from pytest_gilprobe.model.results import EventLoop, WorkloadResult
+    from pytest_gilprobe.model.loop_time import Blocker, EventLoop
+    from pytest_gilprobe.model.results import WorkloadResult
 
 _CEILING_TELLS: Final = 100.0
 """A ceiling of tasks from here on limits nobody."""

@@ -8,6 +8,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.error_text import TRACEBACK, summary
 from pytest_gilprobe.model.executors import ExecutorResult
 from pytest_gilprobe.model.extension_imports import package_lines
+from pytest_gilprobe.model.own_gils import GilsHeld
 from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
 from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line, safe_lines
 from pytest_gilprobe.model.words import NOT_ASKED, Outcome, Status
@@ -57,9 +58,7 @@ def notes(result: WorkloadResult) -> Iterator[Note]:
         if part.outcome is not Outcome.OK and asked_for(part):
             lines = _error_lines(part.error or "") or ("no further detail",)
             yield Note(kind=str(part.outcome), label=f"{part.outcome} in {safe_line(name)}", lines=lines)
-        if part.extensions:
-            found = tuple(map(safe_line, package_lines(part.extensions)))
-            yield Note(kind="extensions", label=f"modules in {safe_line(name)}", lines=found)
+        yield from _in_interpreters(safe_line(name), part)
     for caution in result.verdict.cautions:
         lines = safe_lines(caution.message) or (numbers.NOT_AVAILABLE,)
         yield Note(kind="caution", label="caution", lines=lines, slug=safe_line(caution.slug))
@@ -100,6 +99,21 @@ def _tasks(found: ExecutorResult) -> str:
     if limits:
         said.append(f"predicted: its dispatch limits any number of workers to {', '.join(limits)}")
     return "; ".join(said)
+
+
+def _in_interpreters(name: str, part: StrategyResult) -> Iterator[Note]:
+    """Yield the notes on what only subinterpreters have: modules that do not load there, and a GIL each."""
+    if part.extensions:
+        found = tuple(map(safe_line, package_lines(part.extensions)))
+        yield Note(kind="extensions", label=f"modules in {name}", lines=found)
+    if part.gils_held is not None:
+        yield Note(kind="pool", label=f"GILs in {name}", lines=(_gils(part.gils_held),))
+
+
+def _gils(found: GilsHeld) -> str:
+    """Say how long each GIL was held, and all of them at the same time."""
+    each = ", ".join(map(numbers.percent, found.shares))
+    return f"one each, held for {each} of the time; all at the same time for {numbers.percent(found.at_once)}"
 
 
 def _moving(result: WorkloadResult) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.holders import Holder
+from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.readings import GilSamples
-from pytest_gilprobe.model.results import EventLoop
 from pytest_gilprobe.model.words import GilMethod
 from pytest_gilprobe.scan import held_places
 from pytest_gilprobe.scan.held_places import HeldPlace

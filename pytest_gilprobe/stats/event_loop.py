@@ -12,8 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.estimate import Estimate
-from pytest_gilprobe.model.loop_time import LoopShares
-from pytest_gilprobe.model.results import EventLoop
+from pytest_gilprobe.model.loop_time import EventLoop, LoopShares
 from pytest_gilprobe.model.thresholds import HARDLY_HELD
 from pytest_gilprobe.model.words import Sleep
 from pytest_gilprobe.stats import blockers, estimates, loop_blocks, rounds

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model.apart_readings import ApartReading
 from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.readings import End
-from pytest_gilprobe.model.results import Contrast, EventLoop, GilResult, StrategyResult, TimeShares
+from pytest_gilprobe.model.results import Contrast, GilResult, StrategyResult, TimeShares
 from pytest_gilprobe.model.thresholds import EXTRA_CORES
 from pytest_gilprobe.model.words import SERIAL, Outcome
 from pytest_gilprobe.stats import (
@@ -22,6 +23,8 @@ from pytest_gilprobe.stats import (
     gil_share,
     masking,
     overlap,
+    own_gils,
+    pools,
     rounds,
     speedups,
     time_shares,
@@ -142,21 +145,21 @@ def _parallel(strategy: Strategy, context: _Context) -> StrategyResult:
     executor = executors.of(pairs, gain.speedup, context.serial)
     inputs = pool_inputs(strategy, context.measurement, context.machine, context.serial, context.gil)
     inputs = replace(inputs, executor=executor)
-    in_pool, worst_in_pool, best_in_pool = (
-        None if one is None else strategy.in_pool(one, inputs) for one in (gain.speedup, gain.at_worst, gain.at_best)
-    )
+    in_pool = pools.in_executor(strategy, (gain.speedup, gain.at_worst, gain.at_best), inputs, context.measurement)
     found = replace(
         _common(batches, less_queue=context.less_queue),
         speedup=gain.speedup,
-        pool_speedup=in_pool,
-        pool_speedup_at_worst=worst_in_pool,
-        pool_speedup_at_best=best_in_pool,
+        pool_speedup=in_pool.speedup,
+        pool_speedup_at_worst=in_pool.at_worst,
+        pool_speedup_at_best=in_pool.at_best,
+        pool_rounds=in_pool.rounds,
         over=_over_cheaper(strategy, context),
         start_up_s=start_up_s,
         dispatch_s_per_call=dispatch.dispatch_s(inputs.costs),
         transfer_s_per_call=inputs.transfer.pipe_s if inputs.transfer is not None else None,
         shares=_lane_shares(strategy, batches, context),
         extensions=own.extensions,
+        gils_held=own_gils.held(batches),
     )
     return found if executor is None else executors.through(executor, found)
 
@@ -178,7 +181,6 @@ class _Gain(NamedTuple):
 
 
 def _gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gain:
-    """Return a strategy's speed-up; the bounds are ``None`` where a busy machine hides nothing."""
     if strategy.through_executor:
         return _executors_gain(strategy, pairs, context)
     if not strategy.one_process or strategy.one_thread or not context.less_queue:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from pytest_gilprobe.model.estimate import Estimate
     from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.loop_time import EventLoop
     from pytest_gilprobe.model.readings import Evidence, WorkerReading
-    from pytest_gilprobe.model.results import Callee, EventLoop, GilResult, Verdict
+    from pytest_gilprobe.model.results import Callee, GilResult, Verdict
     from pytest_gilprobe.model.words import Bound, Gil
     from pytest_gilprobe.stats.dispatch import PoolInputs
     from pytest_gilprobe.workers.child.workload import Workload

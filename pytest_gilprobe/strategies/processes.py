@@ -15,7 +15,7 @@ from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, Gil, Outcome
 from pytest_gilprobe.report import async_snippets, pool_snippets, shared_snippets
 from pytest_gilprobe.stats import dispatch
 from pytest_gilprobe.strategies.contract import DispatchTrial, Strategy
-from pytest_gilprobe.verdict import judge
+from pytest_gilprobe.verdict import judge, pool_costs
 from pytest_gilprobe.verdict.lane_cautions import longer_wait
 from pytest_gilprobe.workers.child.process import executor_process
 from pytest_gilprobe.workers.protocol import Batch
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.loop_time import EventLoop
     from pytest_gilprobe.model.readings import Evidence, WorkerReading
-    from pytest_gilprobe.model.results import Callee, EventLoop, StrategyResult, Transfer, Verdict
+    from pytest_gilprobe.model.results import Callee, StrategyResult, Transfer, Verdict
     from pytest_gilprobe.model.words import Bound
     from pytest_gilprobe.stats.dispatch import PoolInputs
     from pytest_gilprobe.workers.child.workload import Workload
@@ -176,7 +177,7 @@ class Processes(Strategy):
         found = evidence.results[self.name]
         if found.speedup is None or found.pool_speedup is None:
             return None
-        inputs = judge.pool_inputs(evidence, self)
+        inputs = pool_costs.pool_inputs(evidence, self)
         gain = self.in_pool(found.speedup, replace(inputs, transfer=transfer)).value
         return gain if judge.advised_if(evidence, {self.name: gain}) == self.name else None
 

@@ -17,8 +17,9 @@ from pytest_gilprobe.workers.protocol import Batch
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.loop_time import EventLoop
     from pytest_gilprobe.model.readings import Evidence, WorkerReading
-    from pytest_gilprobe.model.results import Callee, EventLoop, GilResult, Verdict
+    from pytest_gilprobe.model.results import Callee, GilResult, Verdict
     from pytest_gilprobe.model.words import Bound, Gil
     from pytest_gilprobe.workers.child.workload import Workload
     from pytest_gilprobe.workers.stretch_messages import Stretch

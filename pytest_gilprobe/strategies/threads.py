@@ -18,8 +18,9 @@ from pytest_gilprobe.workers.protocol import Batch
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.ladder import StretchReading
+    from pytest_gilprobe.model.loop_time import EventLoop
     from pytest_gilprobe.model.readings import Evidence, WorkerReading
-    from pytest_gilprobe.model.results import Callee, EventLoop, GilResult
+    from pytest_gilprobe.model.results import Callee, GilResult
     from pytest_gilprobe.model.words import Outcome
     from pytest_gilprobe.stats.dispatch import PoolInputs
     from pytest_gilprobe.workers.child.workload import Workload

@@ -13,8 +13,7 @@ from pytest_gilprobe.verdict import places
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_gilprobe.model.loop_time import Blocker, CallSite
-    from pytest_gilprobe.model.results import EventLoop
+    from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop
 
 LETS_GO: Final = 0.2
 """A call that holds the GIL for at most this part of its time can run beside the loop in a thread."""

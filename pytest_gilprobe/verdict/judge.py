@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model.results import Verdict
 from pytest_gilprobe.model.thresholds import CLOSE, EXTRA_CORES, WORTH_IT, bound_at, gil_at
 from pytest_gilprobe.model.words import INCONCLUSIVE, SERIAL, Bound, Gil, NextStep, Outcome
-from pytest_gilprobe.stats import reduce
+from pytest_gilprobe.stats import pools
 from pytest_gilprobe.stats.rounds import cores_used, gil_was_on
 from pytest_gilprobe.stats.speedups import throttled
-from pytest_gilprobe.verdict import candidates, cautions, reasons, same_call, trust
+from pytest_gilprobe.verdict import candidates, cautions, pool_costs, reasons, same_call, trust
 from pytest_gilprobe.verdict.rule import Interval, at_corners, kept_in_pools, rule
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.estimate import Estimate
     from pytest_gilprobe.model.readings import Evidence
-    from pytest_gilprobe.stats.dispatch import PoolInputs
-    from pytest_gilprobe.strategies.contract import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +112,6 @@ def advised_if(evidence: Evidence, gains: Mapping[str, float]) -> str:
     return rule({name: min(merged[name], evidence.at_once(name)) for name in names})
 
 
-def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
-    """Collect the inputs from which a strategy's speed-up in an executor is predicted."""
-    return reduce.pool_inputs(strategy, evidence.measurement, evidence.machine, evidence.serial, evidence.gil)
-
-
 def choose(evidence: Evidence, bound: Bound) -> Choice:
     """Choose the cheapest strategy within 15 % of the best, or serial if none reaches 1.3x.
 
@@ -136,6 +129,13 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
         return Choice(strategy=strategy)
     if strategy == SERIAL and trust.needs_cpus(evidence, bound):
         return _believe_serial(evidence)
+    return _believed(evidence, strategy)
+
+
+def _believed(evidence: Evidence, strategy: str) -> Choice:
+    """Choose a strategy if it can be believed; else say what is wanted first."""
+    if pool_costs.data_decides(evidence, strategy) and pools.may_tell_more(evidence.measurement):
+        return _to_try_in_pools(evidence)
     if doubt := trust.disturbed(evidence) or trust.contradicts(evidence):
         return Choice(strategy=INCONCLUSIVE, why_not=doubt, next_step=NextStep.ROUND)
     return Choice(strategy=strategy)
@@ -148,46 +148,27 @@ def _without_comparison(evidence: Evidence) -> Choice:
     return Choice(strategy=INCONCLUSIVE, why_not=reasons.nothing_to_compare(evidence))
 
 
+def _to_try_in_pools(evidence: Evidence) -> Choice:
+    return Choice(strategy=INCONCLUSIVE, why_not=reasons.straddles(evidence), next_step=NextStep.POOL)
+
+
 def _undecided(evidence: Evidence, bound: Bound) -> Choice:
     """Say why the intervals decide nothing yet: of what a CPU quota holds back, many rounds more will not either."""
     rounds = len(evidence.measurement.rounds)
     if throttled(evidence.measurement) and trust.needs_cpus(evidence, bound):
         why_not, more = reasons.held_back_by_quota(evidence), rounds < trust.ROUNDS_WHEN_DISTURBED
-    elif rounds >= trust.ROUNDS_WHEN_DISTURBED and _dispatch_leaves_open(evidence):
-        why_not, more = reasons.dispatch_unknown(evidence), False
+    elif rounds >= trust.ROUNDS_WHEN_DISTURBED and (left := pool_costs.left_open(evidence)):
+        if pools.may_tell_more(evidence.measurement):
+            return _to_try_in_pools(evidence)
+        if any(part.pool_rounds for part in evidence.results.values()):
+            why_not, more = reasons.straddles(evidence), False
+        elif SERIAL in left:
+            why_not, more = reasons.dispatch_unknown(evidence), False
+        else:
+            why_not, more = reasons.straddles(evidence), True
     else:
         why_not, more = reasons.straddles(evidence), True
     return Choice(strategy=INCONCLUSIVE, why_not=why_not, next_step=NextStep.ROUND if more else NextStep.STOP)
-
-
-def _dispatch_leaves_open(evidence: Evidence) -> bool:
-    """Tell whether an executor is worth it or not by what dispatching costs alone, were the calls known exactly.
-
-    That is measured once a session: rounds more of the calls do not tell it better.
-    """
-    serial, held = evidence.serial, evidence.gil.held_fraction
-    exact = replace(
-        evidence,
-        results={
-            **evidence.results,
-            SERIAL: replace(
-                serial, wall_s_per_call=_exactly(serial.call_s), cpu_s_per_call=_exactly(serial.call_cpu_s)
-            ),
-        },
-        gil=replace(evidence.gil, held_fraction=_exactly(held) if held is not None else None),
-    )
-    ends = {}
-    for strategy in evidence.strategies:
-        speedup = evidence.results[strategy.name].speedup
-        if speedup is not None and evidence.costs_s(strategy) is not None:
-            pool = strategy.in_pool(_exactly(speedup), pool_inputs(exact, strategy))
-            ends[strategy.name] = (pool.low, pool.high)
-    found = at_corners(ends)
-    return len(found) > 1 and SERIAL in found
-
-
-def _exactly(estimate: Estimate) -> Estimate:
-    return replace(estimate, low=estimate.value, high=estimate.value)
 
 
 # Strategies against each other

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.estimate import Estimate
-from pytest_gilprobe.model.results import Caution, EventLoop, GilResult
+from pytest_gilprobe.model.loop_time import EventLoop
+from pytest_gilprobe.model.results import Caution, GilResult
 from pytest_gilprobe.model.words import SERIAL
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.model.words import Sleep
 from pytest_gilprobe.stats import scaling, scaling_laws, throughput
-from pytest_gilprobe.verdict.judge import pool_inputs
+from pytest_gilprobe.verdict.pool_costs import pool_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,6 +19,7 @@ from pytest_gilprobe.observe.frame_layout import FrameLayout
 from pytest_gilprobe.workers.executor_costs import DispatchMeasured, ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, ExtensionQuestion
 from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
+from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
 from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
@@ -125,6 +126,7 @@ Question = (
     | Batch
     | Stretch
     | SweepSharing
+    | RunPools
     | Prepare
     | Close
     | Control
@@ -177,7 +179,8 @@ class Opened:
     if all calls have the same. ``has_fixtures`` is whether fixtures could be made anew for each call, and are not.
     ``awaited`` is whether the calls are awaited in an event loop, that of the worker's main thread; ``loop_hidden`` is
     why its waits for events cannot be told from outside, ``None`` if they can. ``imports`` are the extension modules
-    that were imported in a subinterpreter; empty anywhere else.
+    that were imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are those of the ``locked`` fields of
+    the subinterpreters' GILs, one for each lane; empty anywhere else, or if one is not known.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -189,6 +192,7 @@ class Opened:
     awaited: bool = False
     loop_hidden: str | None = None
     imports: tuple[ExtensionImport, ...] = ()
+    gil_addresses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +271,7 @@ Answer = (
     | Done
     | Stretched
     | SharingSwept
+    | PoolsRan
     | Closed
     | DispatchMeasured
     | TransferMeasured

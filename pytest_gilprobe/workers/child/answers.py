@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.observe import interpreter
 from pytest_gilprobe.observe.heartbeat import Heartbeat
-from pytest_gilprobe.workers.child import batch, control, dispatch, extensions, fresh, leftovers, sharing, workload
+from pytest_gilprobe.workers.child import (
+    batch,
+    control,
+    dispatch,
+    extensions,
+    fresh,
+    leftovers,
+    pool_trial,
+    sharing,
+    workload,
+)
 from pytest_gilprobe.workers.child.argument_watch import ArgumentWatch
 from pytest_gilprobe.workers.child.executor_tasks import ExecutorError
 from pytest_gilprobe.workers.executor_costs import ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionsListed, ListExtensions
 from pytest_gilprobe.workers.naming import Given
+from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 from pytest_gilprobe.workers.protocol import (
     Answer,
     ArgumentsCompared,
@@ -126,6 +137,8 @@ class OpenTest:
                 return run_control(question)
             case WatchArguments() | CompareArguments():
                 return self._of_arguments(question)
+            case RunPools():
+                return self._pooled(question)
             case _:
                 return answer_of(lambda: self._of_modules_and_data(question))
 
@@ -175,6 +188,13 @@ class OpenTest:
         _named(self._strategies, question.strategy).start(self._work, question)
         self._use = leftovers.ResourceUse.now()  # its threads and processes are no leftovers of calls
         return ExecutorStarted()
+
+    def _pooled(self, question: RunPools) -> Answer:
+        """Make a round of calls through real executors."""
+        answer = answer_of(lambda: PoolsRan(round=pool_trial.run(self._work, self._strategies, question)))
+        self._use = leftovers.ResourceUse.now()  # their threads and processes are no leftovers of calls
+        self.spoilt = self.spoilt or isinstance(answer, Failed)
+        return answer
 
     def _run_any(self, question: Batch | Stretch | SweepSharing) -> Answer:
         match question:

@@ -54,7 +54,7 @@ NO_FAULTHANDLER = ("-p", "no:faulthandler")
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
 """Signal by which the host has the threads of one interpreter write their stacks: sent to one of these threads."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
-"""Why the GIL of the host's main interpreter is not sampled."""
+"""Why the GIL of the host's main interpreter is not sampled; those of its subinterpreters are."""
 
 
 def serve(
@@ -121,8 +121,7 @@ class Host:
                 return ExtensionsTried(loads=extensions.tried(question.files))
             case MeasureDispatch():
                 return dispatch.measure(self._strategy, question)
-            case _:
-                return Failed(error=f"subinterpreters are hosted here, asked for {type(question).__name__}")
+        return Failed(error=f"subinterpreters are hosted here, asked for {type(question).__name__}")
 
     # One test
 
@@ -143,7 +142,7 @@ class Host:
             self._open = chosen
         assert isinstance(first, Opened)  # noqa: S101 - looked at above
         self._fresh = first.most_calls is not None
-        return dataclasses.replace(first, imports=self._imports())
+        return dataclasses.replace(first, imports=self._imports(), gil_addresses=self._gil_addresses())
 
     def _at_least(self, count: int) -> list[_Interpreter] | Failed:
         """Return so many interpreters, of which those that were missing start at the same time."""
@@ -155,11 +154,16 @@ class Host:
             answer = one.receive()
             if not isinstance(answer, Ready):
                 return answer if isinstance(answer, Failed) else Failed(error=f"unexpected answer {answer!r}")
+            one.gil_address = answer.gil_address
             self._interpreters.append(one)
         return self._interpreters[:count]
 
     def _imports(self) -> tuple[ExtensionImport, ...]:
         return self._interpreters[0].imports if self._interpreters else ()
+
+    def _gil_addresses(self) -> tuple[int, ...]:
+        found = tuple(one.gil_address for one in self._open if one.gil_address is not None)
+        return found if len(found) == len(self._open) else ()
 
     def _judged(self, answer: Answer) -> Answer:
         """Say of an answer whether it is a module that does not load here that made it fail."""
@@ -227,6 +231,7 @@ class _Interpreter:
 
         self.channel, self._its_end = multiprocessing.Pipe(duplex=True)
         self.imports: tuple[ExtensionImport, ...] = ()
+        self.gil_address: int | None = None
         self._number = number
         self._interpreter = interpreters.create()
         pickled = pickle.dumps(_spec_of(spec, number))

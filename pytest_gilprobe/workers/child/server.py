@@ -25,6 +25,7 @@ from pytest_gilprobe.workers.child import answers, batch, leftovers, parent_watc
 from pytest_gilprobe.workers.child.call_phase import Caller
 from pytest_gilprobe.workers.child.collection import Collection, Placeholder
 from pytest_gilprobe.workers.child.process import CHANNEL_LOST, end
+from pytest_gilprobe.workers.child.room import with_room
 from pytest_gilprobe.workers.exit_report import users_part
 from pytest_gilprobe.workers.fixture import CALLER
 from pytest_gilprobe.workers.protocol import Close, Closed, Control, Failed, MeasureDispatch, Open, Ready, Stop
@@ -46,6 +47,7 @@ FORKED = (
 """Advice if a test cannot be set up again in a forked worker, for example because of pytest-django's database guard."""
 
 
+@with_room  # a coroutine calls functions from the loop's depth in the stack
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
     """Run a worker until its parent (pytest's process) tells it to stop or ends; see `process.worker_process`."""
     with process.worker_process(lifeline, parents_ends, spec) as log:

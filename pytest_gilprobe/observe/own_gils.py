@@ -1,0 +1,87 @@
+"""Look at several GILs of another process at random moments: one for each of its subinterpreters."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import struct
+from typing import TYPE_CHECKING, Final, Self
+
+from pytest_gilprobe.model.own_gils import GilLooks
+from pytest_gilprobe.observe import clocks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LOCKED: Final = struct.Struct("@i")
+_HELD: Final = 1
+_MOST_LOOKS: Final = 2_000
+"""Looks of one batch that are kept; when there are more, every second one is dropped, and pauses double."""
+
+
+class OwnGils:
+    """Looks at the GILs of a process's subinterpreters; a context manager that keeps its memory open.
+
+    A process that ends, or may not be read, is looked at no more: nothing is raised.
+    """
+
+    def __init__(self, pid: int, addresses: Sequence[int], *, mean_s: float) -> None:
+        """Prepare to look at the GILs whose ``locked`` ints are at these addresses, every ``mean_s`` seconds or so."""
+        self._pid = pid
+        self._addresses = addresses
+        self._mean_s = mean_s
+        self._memory: int | None = None
+        self._looks: list[tuple[int, int]] = []
+
+    def __enter__(self) -> Self:
+        """Open the process's memory."""
+        try:
+            self._memory = os.open(f"/proc/{self._pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._memory = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it; the looks stay available."""
+        self._close()
+
+    def sample_until(self, fd: int, timeout_s: float) -> bool:
+        """Look at the GILs until ``fd`` can be read or ``timeout_s`` has passed; return whether it can."""
+        poll = select.poll()  # `select.select` refuses high descriptors
+        poll.register(fd, select.POLLIN)
+        deadline_ns = clocks.perf_counter_ns() + round(timeout_s * 1e9)
+        while (left_s := (deadline_ns - clocks.perf_counter_ns()) / 1e9) > 0:
+            pause_s = left_s if self._memory is None else min(left_s, random.expovariate(1 / self._mean_s))
+            if poll.poll(pause_s * 1e3):
+                return True
+            self._look()
+        return bool(poll.poll(0))
+
+    def looks(self) -> GilLooks | None:
+        """Return all looks so far, in order; ``None`` if there were none."""
+        if not self._looks:
+            return None
+        at_ns, held = zip(*self._looks, strict=True)
+        return GilLooks(at_ns=at_ns, held=held)
+
+    def _look(self) -> None:
+        if self._memory is None:
+            return
+        held = 0
+        try:
+            for lane, address in enumerate(self._addresses):
+                (locked,) = _LOCKED.unpack(os.pread(self._memory, _LOCKED.size, address))
+                held |= (locked == _HELD) << lane
+        except (OSError, struct.error):
+            self._close()
+            return
+        self._looks.append((clocks.perf_counter_ns(), held))
+        if len(self._looks) >= _MOST_LOOKS:
+            del self._looks[::2]
+            self._mean_s *= 2
+
+    def _close(self) -> None:
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory = None

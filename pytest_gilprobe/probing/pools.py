@@ -1,0 +1,68 @@
+"""Ask a worker for rounds of calls through real executors, where what these cost decides the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.probing.batches import LIMIT_SHARE, span_s
+from pytest_gilprobe.probing.open_test import NotProbed, text_of
+from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import Measurement
+    from pytest_gilprobe.model.settings import Plan
+    from pytest_gilprobe.probing.budget import Budget
+    from pytest_gilprobe.probing.open_test import OpenTest
+    from pytest_gilprobe.probing.pace import Pace
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+
+FEWEST_CALLS = 4
+"""Calls for each worker in one series: fewer show only how an executor starts and ends a series."""
+LEAST_LIMIT_S = 5.0
+"""Seconds that a task may take to come back, at least."""
+MOST_TIMES = 20
+"""Factor by which a task may take longer to come back than the series of serial calls should."""
+
+
+def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> RunPools:
+    """Return the question for one round: in the executors of all strategies that are still tried and have one."""
+    strategies = tuple(one.name for one in test.going_ones() if one.trial is not None and one.worker_main() is None)
+    calls = max(FEWEST_CALLS, pace.calls)
+    return RunPools(
+        strategies=strategies,
+        calls=calls,
+        workers=plan.workers,
+        start_method=group.start_method,
+        limit_s=min(plan.timeout_s * LIMIT_SHARE, max(LEAST_LIMIT_S, MOST_TIMES * calls * pace.call_s)),
+    )
+
+
+def make_round(test: OpenTest, group: WorkerGroup, question: RunPools, budget: Budget) -> None:
+    """Make a round, and keep it in what the test has seen; or else keep why none is made, or it failed.
+
+    A failure leaves the verdict to what is predicted: a call may not work in an executor that is started beside its
+    test. The worker is then replaced, since what failed may have left something behind.
+    """
+    seen = test.seen
+    if not question.strategies:
+        test.seen = replace(seen, pools_ended="no executor can be tried")
+    elif budget.left_s() < _round_s(seen):
+        test.seen = replace(seen, pools_ended="time was up")
+    else:
+        answer = group.ask(test.workers[0], replace(question, number=len(seen.pool_rounds)))
+        if isinstance(answer, PoolsRan):
+            test.seen = replace(seen, pool_rounds=(*seen.pool_rounds, answer.round))
+            return
+        test.seen = replace(seen, pools_ended=text_of(answer))
+        with contextlib.suppress(NotProbed):  # there is no other worker: the rounds still count
+            test.mend(distrusted=test.workers[0])
+
+
+def _round_s(seen: Measurement) -> float:
+    """Return about how long a round takes: as long as the last one, or at first as one of bare calls."""
+    if not seen.pool_rounds:
+        return sum(map(span_s, seen.rounds[-1].batches.values()))
+    last = seen.pool_rounds[-1]
+    return (last.alone.wall_ns + sum(one.wall_ns for one in last.pooled.values())) / 1e9

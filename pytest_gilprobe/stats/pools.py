@@ -1,0 +1,75 @@
+"""Estimate speed-ups from calls that were made through real executors of the standard library.
+
+Such a speed-up needs no prediction: it is what a user's executor gives, what dispatch and moving data cost included. It
+is the ratio of two series of the same round, so a machine that gets slower or faster cancels out. Other programs do not
+cancel out: they take CPUs from an executor's workers more than from serial calls. So on a busy machine these rounds
+do not count.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.stats import dispatch, estimates
+from pytest_gilprobe.stats.rounds import CROWDED
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.readings import Measurement
+    from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.strategies.contract import Strategy
+
+FEWEST_ROUNDS = 6
+"""Rounds from which the speed-up that they show is believed: robust estimators need five, and one may start cold."""
+MOST_ROUNDS = 40
+"""Most rounds: more narrow the interval by less than 2 % each."""
+
+
+class InExecutor(NamedTuple):
+    """A speed-up in an executor: predicted, with bounds for what a busy machine hides, or measured in ``rounds``."""
+
+    speedup: Estimate
+    at_worst: Estimate | None = None
+    at_best: Estimate | None = None
+    rounds: int = 0
+
+
+def in_executor(
+    strategy: Strategy,
+    gains: tuple[Estimate, Estimate | None, Estimate | None],
+    inputs: PoolInputs,
+    measurement: Measurement,
+) -> InExecutor:
+    """Return what a strategy's executor gives: measured if it was, else predicted from ``gains`` of the bare calls."""
+    measured = speedup(measurement, strategy.name)
+    if measured is not None:
+        return InExecutor(measured, rounds=len(measurement.pool_rounds))
+    likely, worst, best = gains
+    at_worst, at_best = (None if one is None else strategy.in_pool(one, inputs) for one in (worst, best))
+    return InExecutor(strategy.in_pool(likely, inputs), at_worst, at_best)
+
+
+def speedup(measurement: Measurement, name: str) -> Estimate | None:
+    """Return a strategy's speed-up in a real executor; ``None`` if too few rounds, or other programs, tell nothing."""
+    ratios = [
+        one.alone.s_per_call / one.pooled[name].s_per_call for one in measurement.pool_rounds if name in one.pooled
+    ]
+    if len(ratios) < FEWEST_ROUNDS or is_crowded(measurement):
+        return None
+    found = estimates.positive_centre(ratios, estimates.LEAST_NOISE)
+    return dispatch.capped(found, float(measurement.workers))
+
+
+def is_crowded(measurement: Measurement) -> bool:
+    """Return whether other programs used more than a tenth of the CPUs while the rounds ran."""
+    counted = sum(one.cpus_ns for one in measurement.pool_rounds)
+    others = sum(one.cpus_ns - one.cpus_idle_ns - one.own_cpu_ns for one in measurement.pool_rounds)
+    return others > CROWDED * counted
+
+
+def may_tell_more(measurement: Measurement) -> bool:
+    """Return whether another round could be made, and would count."""
+    made = len(measurement.pool_rounds)
+    if measurement.pools_ended is not None or made >= MOST_ROUNDS:
+        return False
+    return made < FEWEST_ROUNDS or not is_crowded(measurement)

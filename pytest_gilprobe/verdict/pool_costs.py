@@ -1,0 +1,68 @@
+"""What executors cost, as far as a verdict hangs on it: predicted costs, and data that is moved, leave it open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.words import SERIAL
+from pytest_gilprobe.stats import reduce
+from pytest_gilprobe.verdict.rule import at_corners
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.estimate import Estimate
+    from pytest_gilprobe.model.readings import Evidence
+    from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.strategies.contract import Strategy
+
+MOVES_MUCH = 0.1
+"""Share of a call's time from which moving its data decides: calls of which it took a third were predicted 1.4x where
+real executors gave 0.6x."""
+
+
+def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
+    """Collect the inputs from which a strategy's speed-up in an executor is predicted."""
+    return reduce.pool_inputs(strategy, evidence.measurement, evidence.machine, evidence.serial, evidence.gil)
+
+
+def left_open(evidence: Evidence) -> set[str]:
+    """Return the answers that what executors cost leaves open, were the calls known exactly; empty if it is one.
+
+    What dispatch costs is measured once a session, and what real executors give in rounds of their own: rounds more of
+    the calls do not tell it better.
+    """
+    serial, held = evidence.serial, evidence.gil.held_fraction
+    exact = replace(
+        evidence,
+        results={
+            **evidence.results,
+            SERIAL: replace(
+                serial, wall_s_per_call=_exactly(serial.call_s), cpu_s_per_call=_exactly(serial.call_cpu_s)
+            ),
+        },
+        gil=replace(evidence.gil, held_fraction=_exactly(held) if held is not None else None),
+    )
+    ends = {}
+    for strategy in evidence.strategies:
+        part = evidence.results[strategy.name]
+        if part.pool_rounds and part.pool_speedup is not None:
+            ends[strategy.name] = (part.pool_speedup.low, part.pool_speedup.high)
+        elif part.speedup is not None and evidence.costs_s(strategy) is not None:
+            pool = strategy.in_pool(_exactly(part.speedup), pool_inputs(exact, strategy))
+            ends[strategy.name] = (pool.low, pool.high)
+    found = at_corners(ends)
+    return found if len(found) > 1 else set()
+
+
+def _exactly(estimate: Estimate) -> Estimate:
+    return replace(estimate, low=estimate.value, high=estimate.value)
+
+
+def data_decides(evidence: Evidence, name: str) -> bool:
+    """Tell whether a strategy moves so much data that only a real executor shows what it gives, and none has yet.
+
+    The CPU time of pickling is known, but not how it and the calls slow each other down.
+    """
+    part, call_s = evidence.results[name], evidence.serial.call_s.value
+    moved_s = part.transfer_s_per_call or 0.0
+    return not part.pool_rounds and part.executor is None and moved_s > call_s * MOVES_MUCH

@@ -1,0 +1,135 @@
+"""Make the calls of an open test through real executors of the standard library, in turn with serial calls.
+
+That is what a user would do. It is done where what dispatching and moving data cost decides, since they are predicted
+from other tasks, and differ with what a call leaves in caches and how it wakes the next.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.executors import TaskSeries
+from pytest_gilprobe.model.pools import PoolRound
+from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.observe.executor_workers import ExecutorWorkers
+from pytest_gilprobe.workers.child import workload
+from pytest_gilprobe.workers.child.executor_tasks import Calls, ExecutorError, RunningExecutor, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.child.calls import Call
+    from pytest_gilprobe.workers.child.workload import Workload
+    from pytest_gilprobe.workers.pool_messages import RunPools
+
+HELD_AS = "pools"
+"""The name under which an open test holds its trial."""
+
+_inherited: Call | None = None
+"""The call, where forked workers of an executor find it: a test cannot be pickled."""
+
+
+def inherited() -> object:
+    """Make the call that a forked worker has inherited."""
+    assert _inherited is not None  # noqa: S101 - set before the executor forks
+    return _inherited()
+
+
+class PoolTrial:
+    """The executors of some strategies, which run while a test is open."""
+
+    def __init__(self, work: Workload, strategies: Sequence[Strategy], question: RunPools) -> None:
+        """Start the executors, and have each of their workers make a first call.
+
+        Raises `ExecutorError` if an executor cannot have the call, or the call fails there.
+        """
+        self._work = work
+        self._workers = ExecutorWorkers()
+        self._running: dict[str, RunningExecutor] = {}
+        self._calls: dict[str, Calls | None] = {}
+        try:
+            for strategy in strategies:
+                self._calls[strategy.name] = _calls(work, strategy, question.start_method)
+                named = f"its pool of {strategy.lane_nouns[1]}"
+                factory = partial(_executor, strategy, question)
+                self._running[strategy.name] = RunningExecutor(factory, named, question.limit_s)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
+                for name, running in self._running.items():
+                    running.timed(self._tasks(name, 2 * question.workers))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the executors."""
+        for running in self._running.values():
+            running.end()
+
+    def round(self, question: RunPools) -> PoolRound:
+        """Make one round; raise `ExecutorError` if a task fails."""
+        cpus, own = machine.cpus_time_ns(), self._cpu_ns()
+        order: list[str | None] = [None, *self._running]
+        turn = question.number % len(order)
+        pooled: dict[str, TaskSeries] = {}
+        for name in order[turn:] + order[:turn]:
+            if name is None:
+                (lane,) = self._work.serial(question.calls).lanes
+                alone = TaskSeries(tasks=lane.calls, calls_per_task=1, wall_ns=lane.end_ns - lane.start_ns)
+            else:
+                tasks = self._tasks(name, question.calls * question.workers)
+                pooled[name] = self._running[name].timed(tasks)
+        counted, idle = (now - then for now, then in zip(machine.cpus_time_ns(), cpus, strict=True))
+        return PoolRound(
+            alone=alone, pooled=pooled, cpus_ns=counted, cpus_idle_ns=idle, own_cpu_ns=self._cpu_ns() - own
+        )
+
+    def _tasks(self, name: str, number: int) -> list[Task]:
+        calls = self._calls[name]
+        return [(inherited, (), {})] * number if calls is None else calls.single(number)
+
+    def _cpu_ns(self) -> int:
+        """Return the CPU time of this thread and of the executors' threads and processes."""
+        use = self._workers.use()
+        return clocks.thread_time_ns() + (0 if use is None else use.cpu_ns)
+
+
+def _executor(strategy: Strategy, question: RunPools) -> Executor:
+    found = strategy.executor(question.workers, question.start_method)
+    if found is None:
+        msg = f"{strategy.name} has no executor to try"
+        raise ExecutorError(msg)
+    return found
+
+
+def _calls(work: Workload, strategy: Strategy, start_method: str) -> Calls | None:
+    """Return the calls that are submitted; ``None`` if forked workers inherit the call.
+
+    Raises `ExecutorError` if other processes can have neither: a test's fixtures may be a connection, which processes
+    must not share.
+    """
+    if work.fresh is not None:
+        msg = "each call has arguments of its own"
+        raise ExecutorError(msg)
+    if strategy.one_process or work.given is not None:
+        return Calls(work.call, copied=False)
+    global _inherited  # noqa: PLW0603 - what a fork inherits is what the module has then
+    called = workload.callee(work)
+    if start_method != "fork" or called is None or called.parameters:
+        msg = "the test, or its fixtures, cannot be given to a pool's process"
+        raise ExecutorError(msg)
+    _inherited = work.call
+    return None
+
+
+def run(work: Workload, strategies: Mapping[str, Strategy], question: RunPools) -> PoolRound:
+    """Answer one question: the first starts the executors."""
+    trial = work.held.get(HELD_AS)
+    if trial is None:
+        trial = work.held[HELD_AS] = PoolTrial(work, [strategies[name] for name in question.strategies], question)
+    found: PoolRound = trial.round(question)
+    return found
