@@ -86,9 +86,9 @@ def test_only_hooks_that_run_once_a_session_are_implemented() -> None:
     """The light half implements no hook that pytest calls for every test, file or report."""
     from pytest_gilprobe import plugin  # noqa: PLC0415 - after what it imports was looked at
 
-    once = {"addhooks", "addoption", "configure", "report_header", "sessionstart", "collection_modifyitems"}
+    once = {"addhooks", "addoption", "load_initial_conftests", "configure", "report_header", "sessionstart"}
     hooks = {name.removeprefix("pytest_") for name in vars(plugin) if name.startswith("pytest_")}
-    assert hooks == once | {"gilprobe_strategies"}
+    assert hooks == once | {"collection_modifyitems", "gilprobe_strategies"}
 
 
 def test_marks_are_found_wherever_they_are_put(pytester: pytest.Pytester) -> None:

@@ -105,9 +105,18 @@ def _empty() -> Task:
 
 
 def _fastest(running: RunningExecutor, task: Task, about_s: float, at_once: int, most: int = MOST_TASKS) -> float:
-    """Return the seconds per task of the fastest of several series; one task alone takes ``about_s`` seconds."""
+    """Return the seconds per task of the fastest of several series; one task alone takes ``about_s`` seconds.
+
+    One series is enough where it lasts so long that chance hardly matters.
+    """
     tasks = min(most, max(8 * at_once, math.ceil(SERIES_S / EMPTY_SERIES / max(about_s, 1e-6))))
-    return min(running.timed([task] * tasks).s_per_call for _ in range(EMPTY_SERIES))
+    least = math.inf
+    for _ in range(EMPTY_SERIES):
+        timed = running.timed([task] * tasks)
+        least = min(least, timed.s_per_call)
+        if timed.wall_ns >= LONGEST_SERIES_S * 1e9:
+            break
+    return least
 
 
 def _data_s(running: RunningExecutor, work: Workload, task_s: float, at_once: int) -> float | None:
@@ -127,7 +136,10 @@ def _data_s(running: RunningExecutor, work: Workload, task_s: float, at_once: in
 
 
 def _moving_s(running: RunningExecutor, task: Task, at_once: int) -> float:
-    about_s = running.timed([task] * at_once).s_per_call
+    first = running.timed([task] * at_once)
+    about_s = first.s_per_call
+    if first.wall_ns >= LONGEST_SERIES_S * 1e9:  # such as over a slow network
+        return about_s
     return _fastest(running, task, about_s, at_once, most=max(2 * at_once, math.ceil(SERIES_S / max(about_s, 1e-6))))
 
 
