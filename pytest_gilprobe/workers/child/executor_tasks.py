@@ -36,6 +36,8 @@ MOST_FRESH = 1_000
 """The same if each call has new arguments."""
 _UNPICKLED = ("pickle", "can't get attribute", "cannot get attribute")
 """What messages of exceptions say if a function, an argument or a result cannot be moved."""
+_UNSHARED = "NotShareableError"
+"""Name of the exception by which executors of subinterpreters say the same."""
 _WORKER_LOST = ("KilledWorker", "CommClosedError", "TerminatedWorkerError", "CancelledError")
 """Names of exceptions by which executors outside of the standard library say that they have lost a worker."""
 
@@ -142,7 +144,8 @@ class RunningExecutor:
             return ExecutorError(text, Outcome.CRASHED)
         if isinstance(error, ImportError):
             return ExecutorError(f"{self._named}: its workers cannot import what the call needs: {said}")
-        if isinstance(error, pickle.PickleError) or any(word in str(error).lower() for word in _UNPICKLED):
+        unpickled = isinstance(error, pickle.PickleError) or any(word in str(error).lower() for word in _UNPICKLED)
+        if unpickled or _UNSHARED in named:
             text = f"{self._named}: the function, its arguments or its result cannot be moved to its workers: {said}"
             return ExecutorError(text)
         return ExecutorError(f"in {self._named} the call raised\n{batch.describe(error)}")
