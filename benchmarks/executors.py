@@ -50,9 +50,9 @@ SERIES_S: Final = 0.1
 """Seconds of serial work in one series of a real run."""
 BYTES: Final = 1 << 20
 BLOCK: Final = bytes(BYTES)
-SHORT: Final = {"threads": 8 << 10, "dask": 128 << 10}
+SHORT: Final = {"dask": 128 << 10}
 """Bytes that a probed call hashes, by executor: short enough for a task of its own not to pay off."""
-OTHERS: Final = 32 << 10
+OTHERS: Final = 64 << 10
 EFFICIENT: Final = 0.9
 MOST_CALLS: Final = 1024
 

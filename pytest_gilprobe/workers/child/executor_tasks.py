@@ -1,7 +1,7 @@
 """Run an executor that the user named: start it, give it tasks, tell how it failed, end it.
 
-A task of several calls is ``list(map(operator.call, functions))``, so that the executor's workers, which may be on
-other machines, need nothing but the standard library and the function itself.
+A task of several calls is ``list(map(function, arguments))``, or of ``operator.call`` and whole calls, so that the
+executor's workers, which may be on other machines, need nothing but the standard library and the function itself.
 """
 
 from __future__ import annotations
@@ -224,14 +224,28 @@ class Calls:
         return [task_of(call) for call in self._some(tasks)]
 
     def chunked(self, tasks: int, calls_per_task: int) -> list[Task]:
-        """Return tasks of several calls."""
+        """Return tasks of several calls.
+
+        Positional arguments travel as lists of them, as with ``executor.map`` and its ``chunksize``: a call of its own
+        for each would cost as much as a call of some microseconds.
+        """
         if isinstance(self._call, FreshCall):
             return [_chunk(self._some(calls_per_task)) for _ in range(tasks)]
+        function, args, kwargs = task_of(self._call)
+        if args and not kwargs:
+            columns = zip(*self._arguments(calls_per_task), strict=True)
+            lists = [list(column) for column in columns]
+            return [(list, (map(function, *lists),), {}) for _ in range(tasks)]
         calls = self._copies(calls_per_task)
         return [_chunk(calls) for _ in range(tasks)]
 
     def _some(self, number: int) -> list[Call]:
         return self._call.taken(number) if isinstance(self._call, FreshCall) else [self._call] * number
+
+    def _arguments(self, number: int) -> list[tuple[Any, ...]]:
+        if self._pickled is None:
+            return [task_of(self._call)[1]] * number
+        return [pickle.loads(self._pickled)[0] for _ in range(number)]  # noqa: S301 - pickled above
 
     def _copies(self, number: int) -> list[Call]:
         if self._pickled is None:
