@@ -107,6 +107,14 @@ def test_larger_tasks_need_only_the_standard_library() -> None:
     assert moved(args)[0].__reduce__()[1][0] is operator.call
 
 
+def test_positional_arguments_travel_as_lists() -> None:
+    """A task maps the function over them, each task with an iterator of its own."""
+    first, second = Calls(partial(divmod, 7, 2), copied=True).chunked(2, 3)
+    for function, args, _ in (first, second):
+        assert moved(args)[0].__reduce__()[1][0] is divmod
+        assert function(*args) == [(3, 1)] * 3
+
+
 def test_each_call_of_a_task_has_its_data_moved() -> None:
     """Arguments are copied: an object that is pickled twice in one message would be moved once."""
     text = "x" * 10_000

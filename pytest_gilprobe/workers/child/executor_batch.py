@@ -25,15 +25,16 @@ SERIES_S = 0.1
 """Seconds of calls in one series of tasks: twice a serial batch, since its tasks come to an end one by one."""
 TASKS_A_WORKER = 4
 """Tasks per worker in a series, if time allows: with one or two, some workers idle at its end."""
-LONGEST_SERIES_S = 0.4
-"""Seconds that `TASKS_A_WORKER` may make a series last."""
+LONGEST_SERIES_S = 1.2
+"""Seconds that `TASKS_A_WORKER` may make a series last. With one task a worker, the 20 ms in which a scheduler of Dask
+answers hide what tasks of 50 ms gain."""
 ROUND_TRIPS = 7
 """Empty tasks that are timed one by one; the median counts."""
 EMPTY_SERIES = 3
 """Series of empty tasks; the fastest counts, since other programs only add to it."""
 MOST_TASKS = 4_000
 """Most tasks of one series."""
-LONGEST_TASK_S = 0.2
+LONGEST_TASK_S = 0.5
 """Seconds that the longest tasks of a curve may last: in larger tasks no dispatch matters any more."""
 GAINS = 0.95
 """Calls in larger tasks gain if they take less than this share of the time."""
