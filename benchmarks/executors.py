@@ -16,7 +16,6 @@ where they are installed. Prints Markdown; exit status 1 if a prediction is wron
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import os
 import platform
@@ -36,6 +35,8 @@ from typing import TYPE_CHECKING, Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from executor_calls import BYTES, digest, many  # noqa: E402 - beside this file
+
 from pytest_gilprobe import Prober  # noqa: E402 - the checkout beside this file is what is measured
 from pytest_gilprobe.model import numbers  # noqa: E402
 from pytest_gilprobe.model.thresholds import WORTH_IT  # noqa: E402
@@ -48,29 +49,11 @@ WORKERS: Final = 2
 ROUNDS: Final = 7
 SERIES_S: Final = 0.1
 """Seconds of serial work in one series of a real run."""
-BYTES: Final = 1 << 20
-BLOCK: Final = bytes(BYTES)
 SHORT: Final = {"dask": 128 << 10}
 """Bytes that a probed call hashes, by executor: short enough for a task of its own not to pay off."""
 OTHERS: Final = 64 << 10
 EFFICIENT: Final = 0.9
 MOST_CALLS: Final = 1024
-
-
-def digest(size: int) -> bytes:
-    """Hash so many bytes, which lets go of the GIL from 2 KiB on."""
-    found = hashlib.sha256()
-    whole, rest = divmod(size, BYTES)
-    for _ in range(whole):
-        found.update(BLOCK)
-    found.update(memoryview(BLOCK)[:rest])
-    return found.digest()
-
-
-def many(count: int, size: int) -> None:
-    """Make calls, in one task."""
-    for _ in range(count):
-        digest(size)
 
 
 # The executors: factories that the probe and the real runs share

@@ -11,15 +11,13 @@ included. Prints Markdown.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,9 +25,10 @@ from typing import TYPE_CHECKING, Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import executor_calls as calls  # noqa: E402 - beside this file
+
 from pytest_gilprobe import Prober  # noqa: E402 - the checkout beside this file is what is measured
 from pytest_gilprobe.model import numbers  # noqa: E402
-from sample_workloads import picture  # noqa: E402
 
 if TYPE_CHECKING:
     from pytest_gilprobe import StrategyResult
@@ -44,68 +43,6 @@ EXECUTORS: Final = {
 }
 """The module that an executor needs, and its factory, by its name."""
 COLUMNS: Final = ("threads", "tasks", "processes", "interpreters", "executor:loky", "executor:dask")
-
-
-def download(port: int, path: str) -> int:
-    """Fetch a path from the late server; return how many bytes came."""
-    with closing(HTTPConnection("127.0.0.1", port)) as connection:
-        connection.request("GET", path)
-        return len(connection.getresponse().read())
-
-
-async def download_awaited(port: int, path: str) -> int:
-    """Fetch the same as a coroutine."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-    found = len(await reader.read())
-    writer.close()
-    return found
-
-
-def grey() -> int:
-    """Turn the picture grey, pixel by pixel."""
-    image = picture.from_png(picture.PATH.read_bytes())
-    pixels = bytearray()
-    for at in range(0, len(image.pixels), 3):
-        red, green, blue = image.pixels[at : at + 3]
-        pixels.append((red * 299 + green * 587 + blue * 114) // 1000)
-    return len(pixels)
-
-
-async def grey_awaited() -> int:
-    """Do the same in a coroutine, which awaits nothing."""
-    return grey()
-
-
-def crunch(laps: int) -> int:
-    """Add squares."""
-    return sum(lap * lap for lap in range(laps))
-
-
-async def crunch_awaited(laps: int) -> int:
-    """Do the same in a coroutine, which awaits nothing."""
-    return crunch(laps)
-
-
-def script(text: str) -> int:
-    """Read a few settings."""
-    return int(dict(line.split(" = ") for line in text.splitlines())["pages"])
-
-
-async def script_awaited(text: str) -> int:
-    """Do the same in a coroutine, which awaits nothing."""
-    return script(text)
-
-
-def with_data(data: bytes) -> bytes:
-    """Compute for some milliseconds, and give back what was given."""
-    crunch(50_000)
-    return data[:-1] + b"."
-
-
-async def with_data_awaited(data: bytes) -> bytes:
-    """Do the same in a coroutine, which awaits nothing."""
-    return with_data(data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +61,15 @@ def scenarios(port: int) -> Iterator[Scenario]:
         ("download 256 KiB, 30 ms away", "/file?wait_ms=30"),
         ("API call, 25 ms away", "/users/7?wait_ms=25"),
     ):
-        yield Scenario(name=name, plain=download, awaited=download_awaited, arguments=(port, path))
-    yield Scenario(name="picture, pixel by pixel", plain=grey, awaited=grey_awaited)
-    yield Scenario(name="sum of squares", plain=crunch, awaited=crunch_awaited, arguments=(200_000,))
-    yield Scenario(name="read a few settings", plain=script, awaited=script_awaited, arguments=(SETTINGS,))
+        yield Scenario(name=name, plain=calls.download, awaited=calls.download_awaited, arguments=(port, path))
+    yield Scenario(name="picture, pixel by pixel", plain=calls.grey, awaited=calls.grey_awaited)
+    yield Scenario(name="sum of squares", plain=calls.crunch, awaited=calls.crunch_awaited, arguments=(200_000,))
+    yield Scenario(name="read a few settings", plain=calls.script, awaited=calls.script_awaited, arguments=(SETTINGS,))
     for size in MOVED:
         yield Scenario(
             name=f"compute, {numbers.size(size)} there and back",
-            plain=with_data,
-            awaited=with_data_awaited,
+            plain=calls.with_data,
+            awaited=calls.with_data_awaited,
             arguments=(bytes(size),),
         )
 
