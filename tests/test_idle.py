@@ -82,6 +82,13 @@ def test_a_session_without_a_marked_test_prints_nothing(pytester: pytest.Pyteste
     assert "gilprobe" not in "\n".join(line for line in result.outlines if not line.startswith("plugins:"))
 
 
+def test_a_script_that_probes_can_be_imported_in_a_subinterpreter() -> None:
+    """What `Prober` imports has no extension module that does not load there."""
+    code = "import sys; from pytest_gilprobe import Prober; print({'psutil', 'numpy'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_only_hooks_that_run_once_a_session_are_implemented() -> None:
     """The light half implements no hook that pytest calls for every test, file or report."""
     from pytest_gilprobe import plugin  # noqa: PLC0415 - after what it imports was looked at

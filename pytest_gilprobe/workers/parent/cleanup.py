@@ -1,4 +1,8 @@
-"""Find and remove the processes and temporary folders that worker processes and killed sessions leave behind."""
+"""Find and remove the processes and temporary folders that worker processes and killed sessions leave behind.
+
+psutil is imported where it is needed: it does not load in a subinterpreter, and a script that imports this package to
+probe its own functions is imported there.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import psutil
-
 from pytest_gilprobe import INSIDE_WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import psutil
 
 PREFIX = "gilprobe-"
 LOCK = "lock"
@@ -58,6 +62,8 @@ def descendants(pid: int) -> list[psutil.Process]:
     While the worker lives, these processes are its descendants, because it is their subreaper. If the worker has died,
     they are found by the variable `INSIDE_WORKER` in their environment, which holds the worker's process id.
     """
+    import psutil  # noqa: PLC0415 - see the module
+
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:
@@ -66,6 +72,8 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 def _all_processes() -> list[psutil.Process]:
     """List this machine's processes; none where they are hidden, for which psutil raises IndexError."""
+    import psutil  # noqa: PLC0415 - see the module
+
     try:
         return list(psutil.process_iter())
     except (psutil.Error, OSError, IndexError):
@@ -73,6 +81,8 @@ def _all_processes() -> list[psutil.Process]:
 
 
 def _worker_of(process: psutil.Process) -> str | None:
+    import psutil  # noqa: PLC0415 - see the module
+
     try:
         return process.environ().get(INSIDE_WORKER)
     except (psutil.Error, OSError):
@@ -81,9 +91,18 @@ def _worker_of(process: psutil.Process) -> str | None:
 
 def kill(processes: Sequence[psutil.Process]) -> None:
     """Kill each of these processes that still runs."""
+    import psutil  # noqa: PLC0415 - see the module
+
     for process in processes:
         with contextlib.suppress(psutil.Error):  # it checks that the number is not another process's by now
             process.kill()
+
+
+def exists(pid: int) -> bool:
+    """Return whether there is a process of this number."""
+    import psutil  # noqa: PLC0415 - see the module
+
+    return bool(psutil.pid_exists(pid))
 
 
 def kill_group(pid: int, *, certain: bool) -> None:

@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import psutil
-
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.workers.child.process import STACK_SIGNAL
 from pytest_gilprobe.workers.exit_report import exit_text, users_frames
 from pytest_gilprobe.workers.parent import hung_gil
-from pytest_gilprobe.workers.parent.cleanup import descendants, kill, kill_group
+from pytest_gilprobe.workers.parent.cleanup import descendants, exists, kill, kill_group
 from pytest_gilprobe.workers.protocol import Answer, Question, Ready, Unable
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ class Worker:
 
         The system is asked, too: user code that waits for any child may have collected the worker's exit status.
         """
-        return bool(self.process.is_alive()) and psutil.pid_exists(self.process.pid)
+        return bool(self.process.is_alive()) and exists(self.process.pid)
 
     def send(self, question: Question) -> None:
         """Send a question; if the worker is gone, nothing is raised here, and `receive` returns `Lost`."""
