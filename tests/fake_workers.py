@@ -233,12 +233,12 @@ class FakeGroup:
         )
 
     def _pools(self, question: RunPools) -> PoolsRan:
-        """Run a round in executors: each task costs what dispatching one does."""
+        """Run a round in executors: bare calls, or what dispatching them takes if that is longer."""
         how, tasks = self.behaviour, question.calls * question.workers
         alone_s = question.calls * how.call_s
         pooled = {}
         for name in question.strategies:
-            wall_s = tasks * (how.call_s / how.gains.get(name, question.workers) + TASK_S[name])
+            wall_s = tasks * max(how.call_s / how.gains.get(name, question.workers), TASK_S[name])
             pooled[name] = TaskSeries(tasks=tasks, calls_per_task=1, wall_ns=round(wall_s * 1e9))
             self.clock.pass_s(wall_s)
         self.clock.pass_s(alone_s)

@@ -17,6 +17,8 @@ import pytest
 from fake_workers import TASK_S, FakeGroup, plan
 
 from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.executors import TaskSeries
+from pytest_gilprobe.model.pools import PoolRound
 from pytest_gilprobe.model.readings import GilSamples, LaneReading, WorkerReading
 from pytest_gilprobe.model.results import WorkloadResult
 from pytest_gilprobe.model.words import INCONCLUSIVE, GilMethod, Status
@@ -25,6 +27,7 @@ from pytest_gilprobe.probing.prober import ProbeRunner
 from pytest_gilprobe.probing.survey import Surveyor
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict.rule import rule
+from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 from pytest_gilprobe.workers.protocol import Batch, Control, Done
 
 if TYPE_CHECKING:
@@ -133,6 +136,28 @@ class SimulatedGroup(FakeGroup):
             worker.calls += question.calls
             return Done(reading=self._reading_of(self.call, question.calls, question.lanes, together, extra_s))
         return super()._answer(worker, question, together)
+
+    def _pools(self, question: RunPools) -> PoolsRan:
+        """Draw a round in executors: bare calls, or what dispatching them takes if that is longer."""
+        (alone,) = self._reading_of(self.call, question.calls, 1, 1).lanes
+        pooled = {}
+        for name in question.strategies:
+            lanes, together = (question.workers, 1) if name == "threads" else (1, question.workers)
+            reading = self._reading_of(self.call, question.calls, lanes, together)
+            wall_ns = max(lane.end_ns - lane.start_ns for lane in reading.lanes)
+            tasks = question.calls * question.workers
+            wall_ns = max(wall_ns, round(tasks * TASK_S[name] * 1e9))  # one thread dispatches them
+            pooled[name] = TaskSeries(tasks=tasks, calls_per_task=1, wall_ns=wall_ns)
+        others = min(1.0, self.weather.neighbours / CPUS)
+        return PoolsRan(
+            round=PoolRound(
+                alone=TaskSeries(tasks=alone.calls, calls_per_task=1, wall_ns=alone.end_ns - alone.start_ns),
+                pooled=pooled,
+                cpus_ns=1000,
+                cpus_idle_ns=0,
+                own_cpu_ns=round(1000 * (1 - others)),
+            )
+        )
 
     def _reading_of(self, call: Call, calls: int, lanes: int, together: int, extra_s: float = 0.0) -> WorkerReading:
         """Draw a batch's reading: of each lane, how long it computes, waits and queues."""

@@ -126,9 +126,29 @@ def test_much_data_is_believed_of_a_real_executor_only() -> None:
     found = made.evidence(1.0, 1.9, seen=seen(0))
     moving = replace(found.results["processes"], transfer_s_per_call=2e-3)
     found = replace(found, results={**found.results, "processes": moving})
-    assert judge(found).next_step is NextStep.POOL
+    now = judge(found)
+    assert (now.verdict.strategy, now.next_step) == ("processes", NextStep.POOL)
     ended = replace(found, measurement=replace(found.measurement, pools_ended="it cannot be pickled"))
-    assert judge(ended).verdict.strategy == "processes"
+    assert (judge(ended).verdict.strategy, judge(ended).next_step) == ("processes", NextStep.STOP)
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "in_pool", "step"),
+    [
+        (1.0, 1.9, 1.8, NextStep.STOP),  # 1.7x if dispatch costs twice as much
+        (1.0, 1.9, 1.5, NextStep.POOL),  # 1.2x
+        (1.0, 1.9, 1.15, NextStep.POOL),  # 1.4x if it costs half as much
+        (1.0, 1.9, 0.3, NextStep.STOP),  # 0.5x
+    ],
+)
+def test_an_answer_that_hangs_on_what_dispatch_costs_is_tried(
+    threads: float, processes: float, in_pool: float, step: NextStep
+) -> None:
+    """It stands if nothing more is measured; a wrong prediction by a factor of two would make another of it."""
+    found = made.evidence(threads, processes, seen=replace(seen(0), controls=(made.control(),) * 3))
+    part = replace(found.results["processes"], pool_speedup=made.estimate(in_pool))
+    now = judge(replace(found, results={**found.results, "processes": part}))
+    assert (now.verdict.strategy, now.next_step) == ("serial" if in_pool < 1.3 else "processes", step)
 
 
 # In the schedule, on a clock that moves only when a batch says so

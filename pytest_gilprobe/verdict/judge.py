@@ -128,14 +128,15 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
     if strategy == SERIAL and _costs_rule_out(evidence):
         return Choice(strategy=strategy)
     if strategy == SERIAL and trust.needs_cpus(evidence, bound):
-        return _believe_serial(evidence)
-    return _believed(evidence, strategy)
+        choice = _believe_serial(evidence)
+    else:
+        choice = _believed(evidence, strategy)
+    hangs = choice.next_step is NextStep.STOP and choice.strategy == strategy and pool_costs.decide(evidence, strategy)
+    return replace(choice, next_step=NextStep.POOL) if hangs and pools.may_tell_more(evidence.measurement) else choice
 
 
 def _believed(evidence: Evidence, strategy: str) -> Choice:
     """Choose a strategy if it can be believed; else say what is wanted first."""
-    if pool_costs.data_decides(evidence, strategy) and pools.may_tell_more(evidence.measurement):
-        return _to_try_in_pools(evidence)
     if doubt := trust.disturbed(evidence) or trust.contradicts(evidence):
         return Choice(strategy=INCONCLUSIVE, why_not=doubt, next_step=NextStep.ROUND)
     return Choice(strategy=strategy)

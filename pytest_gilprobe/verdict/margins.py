@@ -73,7 +73,7 @@ def in_pool(part: StrategyResult) -> Interval | None:
     if pool is None:
         return None
     low, high = widened(pool, part.pool_speedup_at_worst, part.pool_speedup_at_best)
-    if part.speedup is None or pool.value <= 0:
+    if part.speedup is None or pool.value <= 0 or part.pool_rounds:
         return low, high
     lost = max(0.0, part.speedup.value / pool.value - 1)
     return low * (1 + lost) / (1 + lost * DISPATCH_FACTOR), high * (1 + lost) / (1 + lost / DISPATCH_FACTOR)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.words import SERIAL
 from pytest_gilprobe.stats import reduce
-from pytest_gilprobe.verdict.rule import at_corners
+from pytest_gilprobe.verdict.margins import DISPATCH_FACTOR
+from pytest_gilprobe.verdict.rule import at_corners, rule
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.estimate import Estimate
@@ -58,11 +59,31 @@ def _exactly(estimate: Estimate) -> Estimate:
     return replace(estimate, low=estimate.value, high=estimate.value)
 
 
-def data_decides(evidence: Evidence, name: str) -> bool:
-    """Tell whether a strategy moves so much data that only a real executor shows what it gives, and none has yet.
+def decide(evidence: Evidence, name: str) -> bool:
+    """Tell whether a strategy is the answer only if executors cost what is predicted, which no real one has shown yet.
 
-    The CPU time of pickling is known, but not how it and the calls slow each other down.
+    Dispatching and moving data may cost half or twice as much. Where data takes a good part of a call, its answer is
+    never taken from a prediction: the CPU time of pickling is known, but not how it and the calls slow each other down.
     """
-    part, call_s = evidence.results[name], evidence.serial.call_s.value
+    part = evidence.results[name]
+    if any(one.pool_rounds for one in evidence.results.values()):
+        return False
     moved_s = part.transfer_s_per_call or 0.0
-    return not part.pool_rounds and part.executor is None and moved_s > call_s * MOVES_MUCH
+    if part.executor is None and moved_s > evidence.serial.call_s.value * MOVES_MUCH:
+        return True
+    return any(_answer_at(evidence, factor) != name for factor in (1 / DISPATCH_FACTOR, DISPATCH_FACTOR))
+
+
+def _answer_at(evidence: Evidence, factor: float) -> str:
+    """Return the answer of the rule if executors cost so many times what is predicted."""
+    gains = {}
+    for strategy in evidence.strategies:
+        part = evidence.results[strategy.name]
+        if part.pool_speedup is None:
+            continue
+        gain = part.pool_speedup.value
+        if part.speedup is not None and part.executor is None and gain > 0:
+            lost = max(0.0, part.speedup.value / gain - 1)
+            gain *= (1 + lost) / (1 + lost * factor)
+        gains[strategy.name] = min(gain, evidence.at_once(strategy.name))
+    return rule(gains)
