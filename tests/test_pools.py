@@ -112,6 +112,18 @@ def test_what_dispatch_leaves_open_is_tried() -> None:
     assert (still.verdict.strategy, still.next_step) == (INCONCLUSIVE, NextStep.POOL)
 
 
+def test_what_many_rounds_leave_open_is_tried() -> None:
+    """Where executors take a good part of the speed-up, they are tried after some rounds of bare calls."""
+    part = made.estimate(1.5, 1.1, 1.8)
+    for rounds, in_pool, step in ((4, part, NextStep.ROUND), (5, part, NextStep.POOL), (5, None, NextStep.ROUND)):
+        found = made.evidence(1.0, part, seen=made.measurement(*[made.PYTHON_LOOP] * rounds))
+        costs = replace(found.results["processes"], pool_speedup=in_pool or part, speedup=made.estimate(1.9, 1.4, 2.0))
+        if in_pool is None:
+            costs = replace(costs, speedup=part)
+        now = judge(replace(found, results={**found.results, "processes": costs}))
+        assert (now.verdict.strategy, now.next_step) == (INCONCLUSIVE, step)
+
+
 @pytest.mark.parametrize("changes", [{"ended": "time was up"}, {"others": 0.3}])
 def test_what_cannot_be_tried_stays_open(changes: dict[str, Any]) -> None:
     """Where rounds in executors failed, or other programs run, none follows, and the answer says why it is open."""

@@ -155,11 +155,11 @@ def _to_try_in_pools(evidence: Evidence) -> Choice:
 
 def _undecided(evidence: Evidence, bound: Bound) -> Choice:
     """Say why the intervals decide nothing yet: of what a CPU quota holds back, many rounds more will not either."""
-    rounds = len(evidence.measurement.rounds)
-    if throttled(evidence.measurement) and trust.needs_cpus(evidence, bound):
+    seen, rounds = evidence.measurement, len(evidence.measurement.rounds)
+    if throttled(seen) and trust.needs_cpus(evidence, bound):
         why_not, more = reasons.held_back_by_quota(evidence), rounds < trust.ROUNDS_WHEN_DISTURBED
     elif rounds >= trust.ROUNDS_WHEN_DISTURBED and (left := pool_costs.left_open(evidence)):
-        if pools.may_tell_more(evidence.measurement):
+        if pools.may_tell_more(seen):
             return _to_try_in_pools(evidence)
         if any(part.pool_rounds for part in evidence.results.values()):
             why_not, more = reasons.straddles(evidence), False
@@ -167,6 +167,8 @@ def _undecided(evidence: Evidence, bound: Bound) -> Choice:
             why_not, more = reasons.dispatch_unknown(evidence), False
         else:
             why_not, more = reasons.straddles(evidence), True
+    elif rounds >= trust.ROUNDS_WHEN_SURPRISING and pool_costs.matter(evidence) and pools.may_tell_more(seen):
+        return _to_try_in_pools(evidence)
     else:
         why_not, more = reasons.straddles(evidence), True
     return Choice(strategy=INCONCLUSIVE, why_not=why_not, next_step=NextStep.ROUND if more else NextStep.STOP)

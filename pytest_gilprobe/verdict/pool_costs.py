@@ -20,6 +20,9 @@ MOVES_MUCH = 0.1
 """Share of a call's time from which moving its data decides: calls of which it took a third were predicted 1.4x where
 real executors gave 0.6x."""
 
+TAKES_MUCH = 0.1
+"""Share of a speed-up from which what an executor costs is worth to be measured in a real one."""
+
 
 def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
     """Collect the inputs from which a strategy's speed-up in an executor is predicted."""
@@ -57,6 +60,14 @@ def left_open(evidence: Evidence) -> set[str]:
 
 def _exactly(estimate: Estimate) -> Estimate:
     return replace(estimate, low=estimate.value, high=estimate.value)
+
+
+def matter(evidence: Evidence) -> bool:
+    """Tell whether executors are predicted to take so much of a speed-up that real ones tell more than bare calls."""
+    if any(part.pool_rounds for part in evidence.results.values()):
+        return False
+    pairs = [(part.speedup, part.pool_speedup) for part in evidence.results.values()]
+    return any(bare and pool and pool.value < bare.value * (1 - TAKES_MUCH) for bare, pool in pairs)
 
 
 def decide(evidence: Evidence, name: str) -> bool:
