@@ -9,6 +9,7 @@ from pytest_gilprobe.model.executors import TaskSeries
 from pytest_gilprobe.model.ladder import StretchReading
 from pytest_gilprobe.model.pools import PoolRound
 from pytest_gilprobe.model.readings import LaneReading, WorkerReading
+from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.model.settings import Expectation, Plan
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.workers.executor_costs import DispatchMeasured
@@ -118,6 +119,7 @@ class FakeGroup:
     hung_fixtures: HungFixtures = field(default_factory=HungFixtures)
     script_apart: Callable[[FakeWorker, Any, int], Any] = lambda *_: None
     groups: dict[str, FakeGroup] = field(default_factory=dict)
+    callee: Callee | None = None
 
     def apart(self, name: str, main: Any) -> FakeGroup:
         assert callable(main)
@@ -187,7 +189,7 @@ class FakeGroup:
             case Open():
                 assert not worker.is_open
                 worker.is_open = True
-                return Opened()
+                return Opened(callee=self.callee)
             case Close():
                 assert worker.is_open
                 worker.is_open = False

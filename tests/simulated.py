@@ -20,7 +20,7 @@ from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.executors import TaskSeries
 from pytest_gilprobe.model.pools import PoolRound
 from pytest_gilprobe.model.readings import GilSamples, LaneReading, WorkerReading
-from pytest_gilprobe.model.results import WorkloadResult
+from pytest_gilprobe.model.results import Callee, WorkloadResult
 from pytest_gilprobe.model.words import INCONCLUSIVE, GilMethod, Status
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.probing.prober import ProbeRunner
@@ -116,7 +116,7 @@ class SimulatedGroup(FakeGroup):
 
     def __init__(self, call: Call, weather: Weather, chance: random.Random) -> None:
         """Begin with no worker started."""
-        super().__init__()
+        super().__init__(start_method="fork", callee=Callee(module="m", name="f"))
         self.call, self.weather, self.chance = call, weather, chance
 
     def ask_sampled(

@@ -18,6 +18,7 @@ from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.executors import TaskSeries
 from pytest_gilprobe.model.machine import DispatchCosts
 from pytest_gilprobe.model.pools import PoolRound
+from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.model.words import INCONCLUSIVE, NextStep
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.probing import schedule
@@ -166,6 +167,11 @@ def test_an_answer_that_hangs_on_what_dispatch_costs_is_tried(
 # In the schedule, on a clock that moves only when a batch says so
 
 
+def plain_group(**changes: Any) -> FakeGroup:
+    """Make workers that were forked, in which a function without arguments is called."""
+    return FakeGroup(start_method="fork", callee=Callee(module="m", name="f"), **changes)
+
+
 def measured(group: FakeGroup, wanted: Callable[[Measurement], NextStep], **changes: Any) -> Measurement:
     """Measure the pretended workload."""
     job = Job(plan=plan(**changes), keep=0, cpus=2, known_call_s=0)
@@ -186,7 +192,7 @@ def until(rounds: int) -> Callable[[Measurement], NextStep]:
 
 def test_rounds_are_made_while_wanted() -> None:
     """Each asks for all strategies that have an executor, and the order of their series rotates."""
-    group = FakeGroup()
+    group = plain_group()
     found = measured(group, until(4))
     assert (len(found.pool_rounds), found.pools_ended) == (4, None)
     asked = [question for question, _ in group.asked if isinstance(question, RunPools)]
@@ -197,16 +203,34 @@ def test_rounds_are_made_while_wanted() -> None:
 
 def test_time_ends_them() -> None:
     """No round is begun that does not fit."""
-    found = measured(FakeGroup(), until(10_000), max_time_s=3.0)
+    found = measured(plain_group(), until(10_000), max_time_s=3.0)
     assert found.pools_ended == "time was up"
     assert found.pool_rounds
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"callee": None},
+        {"callee": Callee(module="m", name="f", awaited=True)},
+        {"callee": Callee(module="m", name="f", parameters=("connection",))},
+        {"start_method": "spawn"},
+    ],
+)
+def test_what_no_executor_can_be_given_is_not_tried(changes: dict[str, Any]) -> None:
+    """A test with fixtures, a coroutine, and what other processes cannot find: no worker is asked, none replaced."""
+    group = replace(plain_group(), **changes)
+    found = measured(group, until(4))
+    assert (found.pool_rounds, found.pools_ended) == ((), "its calls cannot be made in executors")
+    assert not [question for question, _ in group.asked if isinstance(question, RunPools)]
+    assert group.started == 2
 
 
 @pytest.mark.parametrize("answer", [failed, lambda *_: lost()])
 def test_a_failure_ends_them_and_nothing_else(answer: Callable[..., Any]) -> None:
     """The reason is kept, the worker is replaced, and the strategies go on."""
     script = lambda worker, question, count: answer(worker, question, count) if isinstance(question, RunPools) else None  # noqa: E731
-    group = FakeGroup(script=script)
+    group = plain_group(script=script)
     found = measured(group, until(4))
     assert found.pool_rounds == ()
     assert found.pools_ended

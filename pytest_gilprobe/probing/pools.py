@@ -27,8 +27,13 @@ MOST_TIMES = 20
 
 
 def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> RunPools:
-    """Return the question for one round: in the executors of all strategies that are still tried and have one."""
+    """Return the question for one round: in the executors of all strategies that are still tried and have one.
+
+    It names no strategy if calls cannot be made there.
+    """
     strategies = tuple(one.name for one in test.going_ones() if one.trial is not None and one.worker_main() is None)
+    if not _may_be_submitted(test, group):
+        strategies = ()
     calls = max(FEWEST_CALLS, pace.calls)
     return RunPools(
         strategies=strategies,
@@ -39,6 +44,18 @@ def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> R
     )
 
 
+def _may_be_submitted(test: OpenTest, group: WorkerGroup) -> bool:
+    """Return whether calls can be given to an executor: plain ones with the same arguments, as the user would.
+
+    A test's fixtures cannot: they may be a connection, which processes must not share. Forked processes inherit a test
+    without any.
+    """
+    callee = test.seen.callee
+    if test.most_calls is not None or test.seen.awaited or callee is None or callee.awaited:
+        return False
+    return (test.given and callee.importable) or (group.start_method == "fork" and not callee.parameters)
+
+
 def make_round(test: OpenTest, group: WorkerGroup, question: RunPools, budget: Budget) -> None:
     """Make a round, and keep it in what the test has seen; or else keep why none is made, or it failed.
 
@@ -47,7 +64,7 @@ def make_round(test: OpenTest, group: WorkerGroup, question: RunPools, budget: B
     """
     seen = test.seen
     if not question.strategies:
-        test.seen = replace(seen, pools_ended="no executor can be tried")
+        test.seen = replace(seen, pools_ended="its calls cannot be made in executors")
     elif budget.left_s() < _round_s(seen):
         test.seen = replace(seen, pools_ended="time was up")
     else:
