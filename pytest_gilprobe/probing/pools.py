@@ -6,8 +6,10 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_gilprobe.model.thresholds import EXTRA_CORES
 from pytest_gilprobe.probing.batches import LIMIT_SHARE, span_s
 from pytest_gilprobe.probing.open_test import NotProbed, text_of
+from pytest_gilprobe.stats.rounds import extra_cores
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 
 if TYPE_CHECKING:
@@ -48,9 +50,11 @@ def _may_be_submitted(test: OpenTest, group: WorkerGroup) -> bool:
     """Return whether calls can be given to an executor: plain ones with the same arguments, as the user would.
 
     A test's fixtures cannot: they may be a connection, which processes must not share. Forked processes inherit a test
-    without any.
+    without any. Nor can calls with threads of their own: a process that is forked beside those may hang.
     """
     callee = test.seen.callee
+    if any(extra_cores(one.serial) > EXTRA_CORES for one in test.seen.rounds):
+        return False
     if test.most_calls is not None or test.seen.awaited or callee is None or callee.awaited:
         return False
     return (test.given and callee.importable) or (group.start_method == "fork" and not callee.parameters)
