@@ -343,7 +343,7 @@ class TestRun:
 
     def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (folder / "work.py").write_text(WORK)
-        return python("-m", "pytest_gilprobe", "run", *arguments, f"--max-time={sessions.budget(0.5)}", cwd=folder)
+        return python("-m", "pytest_gilprobe", "run", *arguments, f"--max-time={sessions.budget(2.0)}", cwd=folder)
 
     def test_report(self, tmp_path: Path) -> None:
         """It prints the report, writes JSON and evidence where asked; code to paste and verdict follow from those."""
