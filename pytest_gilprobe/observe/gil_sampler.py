@@ -189,7 +189,7 @@ class GilSampler:
             # pauses stay independent of how late the last sample was.
             intended_ns = now_ns + round(self._random.expovariate(1 / self._mean_ns))
             until_ns = min(intended_ns, deadline_ns) if self._memory is not None else deadline_ns
-            if _readable(fd, max(0, until_ns - now_ns) * 1e-9):
+            if readable(fd, max(0, until_ns - now_ns) * 1e-9):
                 return True
             if clock() >= deadline_ns:
                 return False
@@ -274,7 +274,7 @@ def _open_task(pid: int, name: str) -> int | None:
         return None
 
 
-def _readable(fd: int, pause_s: float) -> bool:
+def readable(fd: int, pause_s: float) -> bool:
     """Pause with microsecond resolution, or until ``fd`` can be read; return whether it can.
 
     A descriptor too high for `select` is asked every millisecond of the pause instead of during all of it.

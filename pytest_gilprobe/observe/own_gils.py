@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import struct
 from typing import TYPE_CHECKING, Final, Self
 
 from pytest_gilprobe.model.own_gils import GilLooks
 from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.observe.gil_sampler import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,15 +48,13 @@ class OwnGils:
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
         """Look at the GILs until ``fd`` can be read or ``timeout_s`` has passed; return whether it can."""
-        poll = select.poll()  # `select.select` refuses high descriptors
-        poll.register(fd, select.POLLIN)
         deadline_ns = clocks.perf_counter_ns() + round(timeout_s * 1e9)
         while (left_s := (deadline_ns - clocks.perf_counter_ns()) / 1e9) > 0:
             pause_s = left_s if self._memory is None else min(left_s, random.expovariate(1 / self._mean_s))
-            if poll.poll(pause_s * 1e3):
+            if readable(fd, pause_s):
                 return True
             self._look()
-        return bool(poll.poll(0))
+        return readable(fd, 0)
 
     def looks(self) -> GilLooks | None:
         """Return all looks so far, in order; ``None`` if there were none."""

@@ -161,7 +161,7 @@ def _undecided(evidence: Evidence, bound: Bound) -> Choice:
     elif rounds >= trust.ROUNDS_WHEN_DISTURBED and (left := pool_costs.left_open(evidence)):
         if pools.may_tell_more(seen):
             return _to_try_in_pools(evidence)
-        if any(part.pool_rounds for part in evidence.results.values()):
+        if pool_costs.tried(evidence):
             why_not, more = reasons.straddles(evidence), False
         elif SERIAL in left:
             why_not, more = reasons.dispatch_unknown(evidence), False

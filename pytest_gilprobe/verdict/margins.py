@@ -73,10 +73,19 @@ def in_pool(part: StrategyResult) -> Interval | None:
     if pool is None:
         return None
     low, high = widened(pool, part.pool_speedup_at_worst, part.pool_speedup_at_best)
-    if part.speedup is None or pool.value <= 0 or part.pool_rounds:
-        return low, high
+    return low * at_cost(part, DISPATCH_FACTOR), high * at_cost(part, 1 / DISPATCH_FACTOR)
+
+
+def at_cost(part: StrategyResult, times: float) -> float:
+    """Return by which factor a predicted speed-up in an executor changes if that costs so many times what is predicted.
+
+    1 if it was measured there, as a named executor's is.
+    """
+    pool = part.pool_speedup
+    if part.speedup is None or pool is None or pool.value <= 0 or part.pool_rounds or part.executor is not None:
+        return 1.0
     lost = max(0.0, part.speedup.value / pool.value - 1)
-    return low * (1 + lost) / (1 + lost * DISPATCH_FACTOR), high * (1 + lost) / (1 + lost / DISPATCH_FACTOR)
+    return (1 + lost) / (1 + lost * times)
 
 
 def possible_strategies(result: WorkloadResult) -> frozenset[str]:
