@@ -4,7 +4,7 @@ A child process runs mixtures of functions in turn and times each one inside, so
 thread's CPU clock, as a wait for a CPU is nobody's share. A function that lets go of the GIL (``zlib.compress``) has a
 true share of 0: its time with the GIL is a few microseconds. A mixture whose packages are missing is left out.
 
-    python benchmarks/holders.py                   an otherwise idle machine, about half a minute
+    python benchmarks/holders.py                   an otherwise idle machine, about a minute
     python benchmarks/holders.py --busy 2          with two busy loops beside it; slow-down is not measured
     python benchmarks/holders.py --python PYTHON   mixtures run by another Python; it needs no package installed
 
@@ -44,7 +44,7 @@ PACKAGES: Final = "packages (numpy, lxml, orjson)"
 BATCH_S: Final = 0.4
 BATCHES: Final = 8
 MEAN_S: Final = 0.000_5
-SLOWDOWN_PAIRS: Final = 30
+SLOWDOWN_PAIRS: Final = 200
 BARS: Final = {False: (0.02, 0.05), True: (0.05, 0.08)}
 """Greatest mean and maximum absolute error allowed, by whether the machine is busy."""
 
@@ -268,16 +268,27 @@ def measured(python: str, mixture: str) -> tuple[dict[str, float], dict[str, flo
     return {name: ns / total for name, ns in spent.items()}, shares, cpu_s / watched_s, read, torn
 
 
-def slowdown(python: str) -> float:
-    """Return by how much sampling with stacks slows the child down: the median ratio of calls per CPU second."""
+def slowdown(python: str) -> tuple[float, float, float]:
+    """Return by how much sampling with stacks slows the child down: median ratio of CPU time per call, its interval.
+
+    The order within a pair alternates. The interval is that of order statistics, at 95 %.
+    """
     ratios = []
     with running(python, "two loops, 0.5 and 0.5") as (process, (address, layout)):
-        for _ in range(SLOWDOWN_PAIRS):
-            alone = asked(process, 0.05, None)
-            with GilSampler(process.pid, address, mean_interval_s=MEAN_S, frames=layout) as sampler:
-                beside = asked(process, 0.05, sampler)
-            ratios.append((beside["cpu"] / beside["calls"]) / (alone["cpu"] / alone["calls"]))
-    return float(statistics.median(ratios)) - 1
+        for pair in range(SLOWDOWN_PAIRS):
+            used: dict[bool, float] = {}
+            for watched in (pair % 2 == 0, pair % 2 == 1):
+                if watched:
+                    with GilSampler(process.pid, address, mean_interval_s=MEAN_S, frames=layout) as sampler:
+                        found = asked(process, 0.05, sampler)
+                else:
+                    found = asked(process, 0.05, None)
+                used[watched] = found["cpu"] / found["calls"]
+            ratios.append(used[True] / used[False])
+    ratios.sort()
+    away = round(0.98 * len(ratios) ** 0.5)
+    middle = len(ratios) // 2
+    return statistics.median(ratios) - 1, ratios[middle - away] - 1, ratios[middle + away] - 1
 
 
 @contextlib.contextmanager
@@ -322,7 +333,8 @@ def main() -> int:
     mean, most = statistics.mean(errors), max(errors)
     print(f"\nmean error {mean:.3f}, largest {most:.3f}")
     if not arguments.busy:
-        print(f"slow-down {slowdown(arguments.python):+.1%}")
+        value, low, high = slowdown(arguments.python)
+        print(f"slow-down {value:+.1%} [{low:+.1%}, {high:+.1%}]")
     return int(mean > BARS[arguments.busy > 0][0] or most > BARS[arguments.busy > 0][1])
 
 

@@ -5,21 +5,22 @@
 Each mixture runs in a child process that times its functions inside, as for ``holders.py``. It is watched in turn by
 the project's own sampler, by ``py-spy record --gil`` where py-spy is installed, and by ``profiling.sampling attach
 --mode gil`` of the child's own Python where it has that (CPython 3.15): three seconds each, at 1,000 samples a second.
-A sample belongs to the innermost function of the mixture on its stack. Prints the mean and the largest error of shares,
-over all mixtures; exit status 1 if a peer is nearer to the truth than this project, in the mean, by more than 0.005.
+A sample belongs to the innermost function of the mixture on its stack. Prints each mixture, and the mean and the largest
+error of all shares; exit status 1 if a peer is nearer to the truth than this project, in the mean, by more than 0.005.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,35 +51,19 @@ def sampling(python: str, pid: int, file: str) -> list[str]:
 PEERS: Final[Mapping[str, Callable[[str, int, str], list[str]]]] = {"py-spy": py_spy, "profiling.sampling": sampling}
 
 
-def collapsed(text: str) -> Iterator[tuple[list[str], int]]:
-    """Yield the functions of each collapsed stack, the innermost first, and how often it was seen."""
+def shares_of(text: str, names: Mapping[str, float]) -> dict[str, float]:
+    """Return the share of samples that belongs to each function of a mixture, from collapsed stacks.
+
+    A line is ``frame;frame;frame COUNT``, outermost first; how a frame is written differs, the function's name is a
+    word of it.
+    """
+    seen: defaultdict[str, int] = defaultdict(int)
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
-        if count.isdigit():
-            frames = [frame.strip() for frame in stack.split(";")]
-            yield (
-                [frame.partition(" (")[0].rpartition(":")[0] or frame.partition(" (")[0] for frame in frames[::-1]],
-                (int(count)),
-            )
-
-
-def shares_of(text: str, names: Mapping[str, float]) -> dict[str, float]:
-    """Return the share of samples that belongs to each function of a mixture."""
-    seen: defaultdict[str, int] = defaultdict(int)
-    for frames, count in collapsed(text):
-        innermost = next((name for frame in frames for name in (bare(frame),) if name in names), "elsewhere")
-        seen[innermost] += count
+        words = re.findall(r"\w+", stack)
+        seen[next((word for word in reversed(words) if word in names), "elsewhere")] += int(count)
     total = max(1, sum(seen.values()))
     return {name: count / total for name, count in seen.items()}
-
-
-def bare(frame: str) -> str:
-    """Return the name of a frame's function, however the tool writes frames: ``build.<locals>.nine`` is ``nine``."""
-    for part in frame.replace(":", " ").split():
-        name = part.rpartition(".")[2]
-        if name.isidentifier() and not part.endswith(".py"):
-            return name
-    return frame
 
 
 def watched(python: str, mixture: str, peer: Callable[[str, int, str], list[str]]) -> tuple[Any, Any] | None:
@@ -111,24 +96,24 @@ def main() -> int:
     asked = parser.parse_args()
     version = subprocess.run([asked.python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
     print(f"{version}, watched by Python {platform.python_version()}, {asked.busy} busy loops\n")
-    print("| tool | mixtures | mean error | largest |\n|---|---:|---:|---:|")
+    print("| mixture | tool | true shares | found | largest error |\n|---|---|---|---|---:|")
     errors: defaultdict[str, list[float]] = defaultdict(list)
-    counts: defaultdict[str, int] = defaultdict(int)
     with holders.busy(asked.busy):
         for mixture in (*holders.build(), holders.PACKAGES):
-            seen: dict[str, tuple[Any, Any] | None] = {}
             own = holders.measured(asked.python, mixture)
-            seen[OWN] = None if own is None else own[:2]
-            for name, peer in PEERS.items():
-                seen[name] = watched(asked.python, mixture, peer)
+            seen: dict[str, tuple[Any, Any] | None] = {OWN: None if own is None else own[:2]}
+            seen |= {name: watched(asked.python, mixture, peer) for name, peer in PEERS.items()}
             for name, pair in seen.items():
                 if pair is not None:
                     true, found = pair
-                    counts[name] += 1
-                    errors[name] += [abs(found.get(one, 0.0) - share) for one, share in true.items()]
+                    each = [abs(found.get(one, 0.0) - share) for one, share in true.items()]
+                    errors[name] += each
+                    said = [", ".join(f"{one} {of.get(one, 0.0):.3f}" for one in true) for of in pair]
+                    print(f"| {mixture} | {name} | {said[0]} | {said[1]} | {max(each):.3f} |", flush=True)
+    print("\n| tool | mean error | largest |\n|---|---:|---:|")
     means = {name: statistics.mean(each) for name, each in errors.items()}
     for name, each in errors.items():
-        print(f"| {name} | {counts[name]} | {means[name]:.3f} | {max(each):.3f} |")
+        print(f"| {name} | {means[name]:.3f} | {max(each):.3f} |")
     return 1 if any(mean < means[OWN] - NEARER for mean in means.values()) else 0
 
 

@@ -183,15 +183,18 @@ class GilSampler:
     def _sample_until(self, fd: int, deadline_ns: int, avoider: CpuAvoider) -> bool:
         """Pause and sample in turn."""
         clock = clocks.perf_counter_ns
+        begun_ns = clock()
         while True:
+            # A pause starts when the last sample began, not when it was intended: missed moments are skipped, and
+            # pauses stay independent of how late the last sample was. Nor when it ended: a deep stack takes longer to
+            # read, so that code with deep stacks would be sampled less often than other code.
             now_ns = clock()
-            # A pause starts when the last sample ended, not when it was intended: missed moments are skipped, and
-            # pauses stay independent of how late the last sample was.
-            intended_ns = now_ns + round(self._random.expovariate(1 / self._mean_ns))
+            intended_ns = max(now_ns, begun_ns + round(self._random.expovariate(1 / self._mean_ns)))
             until_ns = min(intended_ns, deadline_ns) if self._memory is not None else deadline_ns
             if readable(fd, max(0, until_ns - now_ns) * 1e-9):
                 return True
-            if clock() >= deadline_ns:
+            begun_ns = clock()
+            if begun_ns >= deadline_ns:
                 return False
             if self._memory is not None:
                 self._sample(self._memory, intended_ns, avoider)
