@@ -23,18 +23,20 @@ LEAST = 0.01
 """An answer with a lower probability than this is left out."""
 
 
-def intervals(evidence: Evidence) -> dict[str, Interval]:
+def intervals(evidence: Evidence, *, slowed: float = 1.0) -> dict[str, Interval]:
     """Return the interval of each strategy's speed-up in an executor, by the strategy's name, the cheapest first.
 
     N workers cannot do more than N times the work of one worker, so no interval reaches above N. A strategy that there
     was no time to try gets the interval from 0 to N. A strategy that was not asked for, cannot be tried or did not work
-    is left out.
+    is left out. ``slowed`` is the factor by which serial calls are taken to have been slowed down, by which all
+    speed-ups are too high.
     """
     found = {}
     for strategy in evidence.strategies:
         part, most = evidence.results[strategy.name], evidence.at_once(strategy.name)
         if part.pool_speedup is not None:
-            found[strategy.name] = (min(part.pool_speedup.low, most), min(part.pool_speedup.high, most))
+            low, high = part.pool_speedup.low / slowed, part.pool_speedup.high / slowed
+            found[strategy.name] = (min(low, most), min(high, most))
         elif part.outcome is Outcome.SKIPPED and strategy.name in evidence.measurement.no_time_for:
             found[strategy.name] = (0.0, most)
     return found

@@ -18,7 +18,8 @@ from pytest_gilprobe.stats import pools
 from pytest_gilprobe.stats.rounds import cores_used, gil_was_on
 from pytest_gilprobe.stats.speedups import throttled
 from pytest_gilprobe.verdict import candidates, cautions, pool_costs, reasons, same_call, trust
-from pytest_gilprobe.verdict.rule import Interval, at_corners, kept_in_pools, rule
+from pytest_gilprobe.verdict.kept import kept_in_pools
+from pytest_gilprobe.verdict.rule import Interval, at_corners, rule
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.estimate import Estimate
@@ -137,7 +138,7 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
 
 def _believed(evidence: Evidence, strategy: str) -> Choice:
     """Choose a strategy if it can be believed; else say what is wanted first."""
-    if doubt := trust.disturbed(evidence) or trust.contradicts(evidence):
+    if doubt := trust.disturbed(evidence, strategy) or trust.contradicts(evidence):
         return Choice(strategy=INCONCLUSIVE, why_not=doubt, next_step=NextStep.ROUND)
     return Choice(strategy=strategy)
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.thresholds import CLOSE, CPU_ABOVE, IO_BELOW, WORTH_IT, bound_at, gil_words
 from pytest_gilprobe.model.words import SERIAL, Bound, Gil
-from pytest_gilprobe.verdict.rule import Interval, kept_in_pools
+from pytest_gilprobe.verdict.kept import DISPATCH_FACTOR, at_cost, kept_in_pools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_gilprobe.model.estimate import Estimate
     from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
+    from pytest_gilprobe.verdict.rule import Interval
 
 WIDENING = 1.7
 """How many times as wide as the reported 95 % interval a gate's interval is, on each side of the value.
@@ -31,9 +32,6 @@ The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with the 
 after the first rounds at which a failure counts (`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py``
 simulates it.
 """
-DISPATCH_FACTOR = 2.0
-"""Factor by which dispatching may cost more or less than measured: each session measures it once, and no interval
-contains what a busy machine adds."""
 _WIDEST = 1e100
 """A report from elsewhere may have any numbers: this many times as far, and no power of it leaves the floats."""
 
@@ -74,18 +72,6 @@ def in_pool(part: StrategyResult) -> Interval | None:
         return None
     low, high = widened(pool, part.pool_speedup_at_worst, part.pool_speedup_at_best)
     return low * at_cost(part, DISPATCH_FACTOR), high * at_cost(part, 1 / DISPATCH_FACTOR)
-
-
-def at_cost(part: StrategyResult, times: float) -> float:
-    """Return by which factor a predicted speed-up in an executor changes if that costs so many times what is predicted.
-
-    1 if it was measured there, as a named executor's is.
-    """
-    pool = part.pool_speedup
-    if part.speedup is None or pool is None or pool.value <= 0 or part.pool_rounds or part.executor is not None:
-        return 1.0
-    lost = max(0.0, part.speedup.value / pool.value - 1)
-    return (1 + lost) / (1 + lost * times)
 
 
 def possible_strategies(result: WorkloadResult) -> frozenset[str]:

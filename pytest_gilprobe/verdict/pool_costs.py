@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.words import SERIAL
 from pytest_gilprobe.stats import reduce
-from pytest_gilprobe.verdict.margins import DISPATCH_FACTOR, at_cost
+from pytest_gilprobe.verdict.kept import DISPATCH_FACTOR, at_cost
 from pytest_gilprobe.verdict.rule import at_corners, rule
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pytest_gilprobe.model.thresholds import EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import Bound, Outcome
 from pytest_gilprobe.stats.rounds import AGREEMENT, children_width, is_quiet, is_unqueued, lanes_s
 from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, scaling_now
-from pytest_gilprobe.verdict import reasons
+from pytest_gilprobe.verdict import candidates, reasons
+from pytest_gilprobe.verdict.rule import at_corners
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import ControlRound, Evidence, Measurement, Round
@@ -26,26 +27,42 @@ ROUNDS_TO_BELIEVE = 2
 single round may have met a bad moment."""
 ROUNDS_WHEN_SURPRISING = 5
 """Rounds that are needed for a finding that nothing seen explains, so that one outlier does not decide."""
+SLOWED_AGAIN = 2.0
+"""How often the excess over N times, in logarithms, serial calls may have been slowed in truth: the excess shows only
+what workers gained beyond N times the work, and they may have gained less than that."""
 FALLS_SHORT = 0.75
 """Share of what the GIL allows from which lanes (threads ...) of one process need an explanation if they reach less."""
 
 
-def disturbed(evidence: Evidence) -> reasons.Because | None:
-    """Return why the rounds so far are not enough, or ``None`` if they are.
+def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
+    """Return why the rounds so far are not enough to believe in a strategy, or ``None`` if they are.
 
     One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed, and
-    `ROUNDS_WHEN_SURPRISING` if lanes of one process gain far less than the GIL allows. No number of
-    rounds is enough while workers seem to do more than their number allows: then the serial calls were disturbed.
+    `ROUNDS_WHEN_SURPRISING` if lanes of one process gain far less than the GIL allows. If workers seem to do more than
+    their number allows, the serial calls were disturbed: `ROUNDS_WHEN_SURPRISING` are needed, and the strategy must be
+    the best one also if serial calls are faster by that much or more.
     """
     results = evidence.results.items()
-    if any(part.speedup is not None and beyond(part.speedup, evidence.at_once(name)) for name, part in results):
-        return reasons.too_fast(evidence)
     seen = evidence.measurement.rounds
+    too_fast = any(part.speedup is not None and beyond(part.speedup, evidence.at_once(name)) for name, part in results)
+    if too_fast and (len(seen) < ROUNDS_WHEN_SURPRISING or not _survives_faster_serial(evidence, strategy)):
+        return reasons.too_fast(evidence)
     if len(seen) < ROUNDS_WHEN_SURPRISING and _surprising(evidence):
         return reasons.too_few_rounds(evidence)
     if len(seen) >= ROUNDS_WHEN_DISTURBED or any(is_quiet(one) and _explained(one, evidence) for one in seen):
         return None
     return reasons.too_few_rounds(evidence)
+
+
+def _survives_faster_serial(evidence: Evidence, strategy: str) -> bool:
+    """Tell whether a strategy stays the best one if all speed-ups are lower, since serial calls were slowed down."""
+    excess = max(
+        part.pool_speedup.value / evidence.at_once(name)
+        for name, part in evidence.results.items()
+        if part.pool_speedup is not None
+    )
+    slowed = [max(1.0, excess) ** times for times in (0.0, 1.0, SLOWED_AGAIN)]
+    return all(at_corners(candidates.intervals(evidence, slowed=factor)) == {strategy} for factor in slowed)
 
 
 def _surprising(evidence: Evidence) -> bool:
