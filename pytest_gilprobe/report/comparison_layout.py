@@ -13,6 +13,7 @@ from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.words import Status
 from pytest_gilprobe.report import comparison_words, layout
 from pytest_gilprobe.report.comparison_views import CellView, ColumnView, ComparisonView, RowView, SpeedupView
+from pytest_gilprobe.report.curves_across import curves_across
 from pytest_gilprobe.report.views import Fact, Note
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def comparison_view(comparison: Comparison, strategies: Strategies) -> Compariso
         warnings=(*_cautions(comparison), *_unshared(comparison)),
         rows=tuple(_row(row, strategies, number) for number, row in enumerate(comparison.rows, 1)),
         tool=f"schema {SCHEMA_VERSION}",
+        curves=curves_across(comparison, strategies),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.safe_text import stacked_names
-from pytest_gilprobe.report import comparison_layout
+from pytest_gilprobe.report import comparison_layout, curve_terminal
 from pytest_gilprobe.report.screen import (
     END,
     GAP,
@@ -50,6 +50,9 @@ def draw(comparison: Comparison, strategies: Strategies, *, width: int = 80, enc
         said = ", ".join(fact.said for fact in view.facts)
         segments += styled(page.wrap(f"all: {said}"), {})
     segments += [END, *_cells(view, page)]
+    for across in view.curves:
+        segments += styled(page.wrap(f"{across.nodeid}: how many {across.strategy}"), {"bold": True})
+        segments += curve_terminal.draw(across.curves, page)
     if view.marks:
         segments += styled(page.wrap(view.marks), {})
     return segments

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_gilprobe.report.curve_views import CurveView
     from pytest_gilprobe.report.views import AnswerView, Fact, Note
 
 
@@ -85,10 +86,30 @@ class RowView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CurvesAcross:
+    """How the throughput of one workload with one strategy grows with the number of workers, in each report."""
+
+    nodeid: str
+    strategy: str
+    curves: tuple[CurveView, ...]
+
+    @property
+    def workers(self) -> tuple[int, ...]:
+        """The numbers of workers that any of the reports measured."""
+        return tuple(sorted({point.workers for curve in self.curves for point in curve.points}))
+
+    def cells(self, curve: CurveView) -> tuple[str, ...]:
+        """Return a curve's throughput at each number of workers, with its gain; ``-`` where it was not measured."""
+        points = {point.workers: f"{point.rate} {point.gain}".rstrip() for point in curve.points}
+        return tuple(points.get(workers, "-") for workers in self.workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonView:
     """A whole comparison, ready to draw.
 
     ``notes`` describe the changes, ``warnings`` the cautions; ``facts`` are the facts that all reports share.
+    ``curves`` are those that at least two reports have of the same workload and strategy.
     """
 
     title: str
@@ -100,6 +121,7 @@ class ComparisonView:
     warnings: tuple[Note, ...]
     rows: tuple[RowView, ...]
     tool: str
+    curves: tuple[CurvesAcross, ...] = ()
 
     @property
     def fact_labels(self) -> tuple[str, ...]:

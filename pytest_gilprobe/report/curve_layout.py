@@ -19,10 +19,14 @@ _PLAIN = "gray"
 
 
 def curve_views(
-    result: WorkloadResult, strategies: Strategies, environment: Environment | None
+    result: WorkloadResult, strategies: Strategies, environment: Environment | None, *, only: str | None = None
 ) -> tuple[CurveView, ...]:
-    """Lay out every strategy's curve; empty if none was asked for."""
-    return tuple(_view(name, curve, result, strategies, environment) for name, curve in (result.scaling or {}).items())
+    """Lay out every strategy's curve, or that of ``only`` one strategy; empty if none was asked for."""
+    return tuple(
+        _view(name, curve, result, strategies, environment)
+        for name, curve in (result.scaling or {}).items()
+        if only in (None, name)
+    )
 
 
 def _view(
@@ -32,7 +36,7 @@ def _view(
     one = curve.at(1)
     alone = one.throughput.value if one is not None else None
     return CurveView(
-        strategy=safe_line(name),
+        name=safe_line(name),
         color=_PLAIN if strategy is None else strategy.color,
         said="; ".join(_said(name, curve, result)),
         points=tuple(

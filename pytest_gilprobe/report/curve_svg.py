@@ -100,7 +100,7 @@ def _curve(axes: _Axes, curve: CurveView) -> Iterator[str]:
     for point in curve.points:
         x, y = axes.x(point.workers), axes.y(point.value)
         yield f'<line class="ci" x1="{x}" x2="{x}" y1="{axes.y(point.low)}" y2="{axes.y(point.high)}"/>'
-        said = escape(f"{point.workers} {curve.strategy}: {point.rate} calls/s {point.gain}".rstrip())
+        said = escape(f"{point.workers} {curve.name}: {point.rate} calls/s {point.gain}".rstrip())
         knee = f'<circle class="knee" cx="{x}" cy="{y}" r="7"/>' if point.is_enough else ""
         yield f'{knee}<circle cx="{x}" cy="{y}" r="3"><title>{said}</title></circle>'
     yield "</g>"
@@ -113,4 +113,4 @@ def _names(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
     for y, curve in ends:
         last = max(y + 4, last + _CLOSE + 2)
         x = axes.x(curve.points[-1].workers) + 10
-        yield f'<text class="name {escape(curve.color)}" x="{x}" y="{last}">{escape(curve.strategy)}</text>'
+        yield f'<text class="name {escape(curve.color)}" x="{x}" y="{last}">{escape(curve.name)}</text>'

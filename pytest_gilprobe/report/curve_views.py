@@ -25,10 +25,12 @@ class CurvePoint:
 class CurveView:
     """How one strategy's throughput grows; ``said`` is what follows, ``law`` the fitted law in words, or empty.
 
+    ``name`` is the strategy's, or in a picture of one strategy in several reports the report's.
+
     ``roofs`` are the throughputs that the strategy cannot exceed, by what limits it: the GIL, the machine's CPUs.
     """
 
-    strategy: str
+    name: str
     color: str
     said: str
     points: tuple[CurvePoint, ...] = ()

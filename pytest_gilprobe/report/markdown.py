@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.report import comparison_layout, layout
-from pytest_gilprobe.report.comparison_views import CellView, ColumnView
+from pytest_gilprobe.report.comparison_views import CellView, ColumnView, ComparisonView
 from pytest_gilprobe.report.curve_views import CurveView
 from pytest_gilprobe.report.gathered import gathered
 from pytest_gilprobe.report.views import Fact, Note, ReportView, WorkloadView
@@ -124,12 +124,28 @@ def _curve(curve: CurveView) -> list[str]:
     return table(titles, [rates, row(["gain", *(point.gain for point in curve.points)])])
 
 
+def _across(view: ComparisonView) -> list[str]:
+    """Draw a folded table of each workload's curves in several reports, of the first workloads."""
+    lines: list[str] = []
+    for one in view.curves[:_MOST_NOTES]:
+        titles = [one.strategy, *map(str, one.workers)]
+        rows = [row(map(escape, [curve.name, *one.cells(curve)])) for curve in one.curves if curve.points]
+        lines += [
+            "",
+            f"{code(one.nodeid)}, calls a second by number of {escape(one.strategy)}:",
+            "",
+            *table(titles, rows),
+        ]
+        lines += ["", *(f"- {escape(curve.said)}" for curve in one.curves)]
+    return _fold("How many workers", lines) if lines else []
+
+
 def draw_comparison(comparison: Comparison, strategies: Strategies, *, limit: int | None = COMMENT_LIMIT) -> str:
     """Draw a comparison: the changes in words, cautions, and one row for each workload; ``limit`` is as in `draw`."""
     view = comparison_layout.comparison_view(comparison, strategies)
     head = [f"## {escape(view.title)}", "", f"**{escape(view.summary)}**", ""]
     notes = [f"- **{escape(note.label)}**{_slug(note)}: {_said(note)}" for note in (*view.notes, *view.warnings)]
-    foot = [*_fold("Reports", [*map(_column, view.columns), *_shared(view.facts)]), ""]
+    foot = [*_across(view), *_fold("Reports", [*map(_column, view.columns), *_shared(view.facts)]), ""]
     rows = [row([code(each.nodeid), *map(_cell, each.cells)]) for each in view.rows]
     room = None if limit is None else limit - sum(map(len, head + foot)) - _FRAME
     shown, shown_notes = _how_many(list(map(len, rows)), list(map(len, notes)), room)

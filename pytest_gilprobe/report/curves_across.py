@@ -1,0 +1,41 @@
+"""Lay out the curves of one workload in several reports for one picture: of 3.13 beside 3.13t, say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.report.comparison_views import CurvesAcross
+from pytest_gilprobe.report.curve_layout import curve_views
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.comparison import Comparison, Row
+    from pytest_gilprobe.report.curve_views import CurveView
+    from pytest_gilprobe.strategies.registry import Strategies
+
+_COLORS = ("blue", "orange", "green", "purple", "cyan", "pink")
+_FEWEST = 2
+
+
+def curves_across(comparison: Comparison, strategies: Strategies) -> tuple[CurvesAcross, ...]:
+    """Lay out every strategy of every workload that has a curve in two reports or more."""
+    return tuple(one for row in comparison.rows for one in _of_row(row, comparison, strategies))
+
+
+def _of_row(row: Row, comparison: Comparison, strategies: Strategies) -> list[CurvesAcross]:
+    found: dict[str, list[CurveView]] = {}
+    for at, (column, cell) in enumerate(zip(comparison.columns, row.cells, strict=True)):
+        if cell is None:
+            continue
+        for name in cell.result.scaling or {}:
+            label, color = safe_line(column.label), _COLORS[at % len(_COLORS)]
+            (curve,) = curve_views(cell.result, strategies, column.report.environment, only=name)
+            # a roof is one report's: several of one name would lie on top of each other
+            named = replace(curve, name=label, color=color, said=f"{label}: {curve.said}", roofs=())
+            found.setdefault(name, []).append(named)
+    return [
+        CurvesAcross(nodeid=safe_line(row.nodeid), strategy=safe_line(name), curves=tuple(curves))
+        for name, curves in found.items()
+        if sum(bool(curve.points) for curve in curves) >= _FEWEST
+    ]
