@@ -30,7 +30,7 @@ from pytest_gilprobe.model.readings import BatchReading, GilSamples, LoopPass
 from pytest_gilprobe.model.report_json import ReportError
 from pytest_gilprobe.model.results import Callee, Caution, Transfer
 from pytest_gilprobe.model.settings import Expectation
-from pytest_gilprobe.model.sharing import SharingReading
+from pytest_gilprobe.model.sharing import SharingReading, Suspect
 from pytest_gilprobe.model.stacks import Frame
 from pytest_gilprobe.model.words import GilMethod, Outcome, Sleep, Status
 from pytest_gilprobe.observe import clocks, machine
@@ -125,6 +125,7 @@ def full_record() -> EvidenceRecord:
             rounds=({"alone": 1e-3, "shared": 4e-3, "all of them": 1e-3},) * 4,
             not_copied={"argument file (a TextIOWrapper)": "an open file"},
             not_tried=("argument rows (a list)",),
+            suspects=(Suspect(name="COUNTS (a dict)", file="shop/orders.py", line=12),),
         ),
         pool_rounds=(
             PoolRound(

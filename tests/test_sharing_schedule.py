@@ -18,7 +18,7 @@ from pytest_gilprobe.workers.parent.group import WorkerGroup
 from pytest_gilprobe.workers.protocol import MeasureTransfer, Open, Opened, TransferMeasured
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
 
-READING = SharingReading(lanes=2)
+READING = SharingReading(lanes=2, not_tried=("argument rows (a list)",))
 
 
 def measured(threads: float, answer: Any) -> tuple[Measurement, FakeGroup, list[FakeWorker]]:

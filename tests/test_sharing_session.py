@@ -56,3 +56,57 @@ def test_sharing_of_a_session(tmp_path: Path) -> None:
     assert (held["copies"], held["costly"]) == ([], [])
     free = done.one("::test_shares_nothing")["sharing"]  # asked only if a busy machine held its threads up
     assert free is None or free["rounds"] == 0, free
+
+
+FIXTURES = """
+    import threading
+    import time
+    import pytest
+
+    class Door:
+        def __init__(self):
+            self.lock = threading.Lock()
+        def __del__(self):
+            pass
+
+    DOOR = Door()
+
+    @pytest.fixture
+    def door():
+        made = Door()
+        yield made
+        assert not made.lock.locked()
+
+    @pytest.fixture(scope="module")
+    def wide():
+        return [1, 2, 3]
+
+    @pytest.mark.gilprobe(strategies="threads", workers=2)
+    def test_fixture(door, wide):
+        with door.lock:
+            time.sleep(0.002)
+
+    class TestDoor:
+        @pytest.mark.gilprobe(strategies="threads", workers=2)
+        def test_global(self):
+            with DOOR.lock:
+                time.sleep(0.002)
+"""
+
+
+def test_fixtures_of_a_marked_test(tmp_path: Path) -> None:
+    """A function-scoped fixture is made anew for each thread, though it cannot be copied; a global is a suspect."""
+    sessions.write(tmp_path, FIXTURES)
+    done = sessions.run(tmp_path, budget_s=1.0)
+    assert done.exit_status == 0, done.output
+    found = done.one("::test_fixture")["sharing"]
+    assert found["not_copied"] == {}
+    tried = {one["name"] for one in found["copies"]}
+    assert tried in ({"fixture door (a Door)", "fixture wide (a list)", "all of them"}, set()), done.output
+    assert set(found["costly"]) <= {"fixture door (a Door)", "all of them"}, found
+    suspected = done.one("::test_global")["sharing"]["suspects"]
+    lines = (tmp_path / "test_it.py").read_text(encoding="utf-8").splitlines()
+    assert [one["name"] for one in suspected] == ["DOOR.lock (a lock)"], done.output
+    assert "with DOOR.lock" in lines[suspected[0]["line"] - 1]
+    if not done.one("::test_global")["sharing"]["costly"]:
+        assert "all threads write to or lock DOOR.lock (a lock) at " in " ".join(done.output.split())

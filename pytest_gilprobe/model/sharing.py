@@ -16,6 +16,15 @@ ALL = "all of them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A module-level or class-level object that a call locks or writes to in this line: all threads share it."""
+
+    name: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SharingReading:
     """Timings of a call whose lanes share its objects, or have copies of their own.
 
@@ -25,12 +34,19 @@ class SharingReading:
             one object of which each lane had its own copy.
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that can be copied, but are too many to be tried one by one.
+        suspects: module-level and class-level objects that the call locks or writes to, by its source.
     """
 
     lanes: int
     rounds: tuple[Mapping[str, float], ...] = ()
     not_copied: Mapping[str, str] = field(default_factory=dict)
     not_tried: tuple[str, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+
+    @property
+    def tells(self) -> bool:
+        """Whether there was anything to copy, or to suspect."""
+        return bool(self.rounds or self.not_copied or self.not_tried or self.suspects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +73,8 @@ class Sharing:
         costly: the names of the objects whose sharing costs speed for certain; the most costly first.
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that were too many to be tried one by one.
+        suspects: module-level and class-level objects that the call locks or writes to, by its source; no copy of
+            them was tried.
     """
 
     lanes: int
@@ -66,3 +84,4 @@ class Sharing:
     costly: tuple[str, ...] = ()
     not_copied: Mapping[str, str] = field(default_factory=dict)
     not_tried: tuple[str, ...] = ()
+    suspects: tuple[Suspect, ...] = ()

@@ -131,8 +131,8 @@ class _Schedule:
             self._rounds(cold, self._batches.calibrated(pace), settled)
             if test.seen.arguments is not None and test.seen.arguments.changed and not same_call.differs(test.seen):
                 ask_of_arguments(test, self._group, self._budget, CompareArguments())
-            sweep_sharing(test, self._group, self._plan, self._cpus)
             self._note(ladders=measure_ladders(test, self._group, self._strategies, self._plan, self._cpus))
+            sweep_sharing(test, self._group, self._plan, self._cpus)
         except Exception:
             test.tear_down()
             raise

@@ -27,13 +27,14 @@ BATCH_S = 0.015
 
 
 def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> None:
-    """Sweep the objects of a call that was given with its function, if its threads fall short; keep the reading.
+    """Sweep the objects of a call, if its threads fall short; keep the reading if it tells anything.
 
-    A failed call, or a lost worker, leaves no reading: copies may not do in the place of the originals. The worker is
-    replaced then, since what failed may have left something behind.
+    Nothing is asked of the first worker afterwards: the fixtures of a marked test are torn down then. A failed call, or
+    a lost worker, leaves no reading: copies may not do in the place of the originals. The worker is replaced then,
+    since what failed may have left something behind.
     """
     seen = test.seen
-    if not test.given or seen.fresh or not seen.rounds or same_call.differs(seen):
+    if seen.fresh or not seen.rounds or same_call.differs(seen):
         return
     several = [one for one in test.going_ones() if one.one_process and not one.one_thread and one.scales]
     gil_on = rounds.gil_was_on(seen)
@@ -45,7 +46,7 @@ def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> 
     question = SweepSharing(lanes=plan.workers, calls=max(1, int(BATCH_S / call_s)), most_s=most_s)
     answer = group.ask(test.workers[0], question, plan.timeout_s)
     if isinstance(answer, SharingSwept):
-        test.seen = replace(test.seen, sharing=answer.reading)
+        test.seen = replace(test.seen, sharing=answer.reading if answer.reading.tells else None)
         return
     with contextlib.suppress(NotProbed):  # there is no other worker: the rounds still count
         test.mend(distrusted=test.workers[0])

@@ -52,7 +52,12 @@ def estimated(reading: SharingReading) -> Sharing:
     An object's sharing is costly only if lanes with one of their own gain `COSTS`, with the whole interval. `ALL` is
     among the costly ones only where no single object is.
     """
-    known = Sharing(lanes=reading.lanes, not_copied=reading.not_copied, not_tried=reading.not_tried)
+    known = Sharing(
+        lanes=reading.lanes,
+        not_copied=reading.not_copied,
+        not_tried=reading.not_tried,
+        suspects=reading.suspects,
+    )
     if len(reading.rounds) < FEWEST_ROUNDS:
         return known
     names = [name for name in reading.rounds[0] if name not in {ALONE, SHARED}]

@@ -1,4 +1,4 @@
-"""Judge what threads share: the sentence that names an object whose sharing costs speed."""
+"""Judge what threads share: the sentence that names an object whose sharing costs speed, or suspects."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.sharing import ALL
 from pytest_gilprobe.stats.sharing import estimated
 
@@ -34,13 +35,21 @@ def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
 
 
 def _clause(found: Sharing, lane: str, lanes: str) -> str | None:
-    """Return the sentence about what costs speed; ``None`` if nothing does for certain."""
+    """Return the sentence about what costs speed, or may; ``None`` if nothing is known to."""
     named = [one for name in found.costly[:MOST_NAMED] for one in found.copies if one.name == name]
     if not named or found.speedup is None:
-        return None
+        return _suspicion(found, lanes)
     best = named[0]
     own = "copies of all its objects" if best.name == ALL else f"a copy of {' or '.join(one.name for one in named)}"
     return (
         f"with {own} for each {lane}, {lanes} gain {numbers.about(best.speedup.value)} "
         f"instead of {numbers.about(found.speedup.value)}"
     )
+
+
+def _suspicion(found: Sharing, lanes: str) -> str | None:
+    """Return the sentence about objects of modules and classes that all lanes write to; none of them was tried."""
+    if not found.suspects:
+        return None
+    named = [f"{one.name} at {safe_line(one.file)}:{one.line}" for one in found.suspects[:MOST_NAMED]]
+    return f"all {lanes} write to or lock {' and '.join(named)}, which may hold them up: try without"

@@ -30,6 +30,11 @@ _CONSTANT = (str, bytes, int, float, complex, bool, type(None), type, FunctionTy
 """Types of arguments that no call can change."""
 
 
+def is_constant(value: object) -> bool:
+    """Return whether no call can change a value, so that it makes no difference whose copy a thread uses."""
+    return isinstance(value, _CONSTANT)
+
+
 class NotCopiedError(Exception):
     """Raised if an argument cannot be copied; the text says why."""
 
@@ -231,7 +236,7 @@ class Snapshot:
 
 
 def _kept(value: Any, limit: _Limit) -> _Kept:
-    if isinstance(value, _CONSTANT):
+    if is_constant(value):
         return _Constant(value)
     if isinstance(value, io.IOBase) and not isinstance(value, io.BytesIO | io.StringIO) and value.seekable():
         return _Position(value)

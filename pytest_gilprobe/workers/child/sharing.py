@@ -1,26 +1,29 @@
-"""Time a call in threads that share its objects, and in threads each of which has a copy of one object, or of all.
+"""Time a call in threads that share its objects, and in threads each of which has one object, or all, of its own.
 
 Each thread makes its call from objects that are put together for this thread alone, also where all of them are shared:
-what differs between two timings is only whose copy a thread uses. Copies stand in for the originals in every timing, so
-that the originals stay as they are.
+what differs between two timings is only whose object a thread uses. Function-scoped fixtures of a marked test are made
+anew for each thread, with the instance of its class. All else is copied; copies stand in for the originals in every
+timing, so that the originals stay as they are.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, SharingReading
 from pytest_gilprobe.observe import clocks
-from pytest_gilprobe.workers.arguments import Snapshot
-from pytest_gilprobe.workers.child import batch
+from pytest_gilprobe.workers.arguments import Snapshot, is_constant
+from pytest_gilprobe.workers.child import batch, fresh
 from pytest_gilprobe.workers.child.argument_watch import arguments_of, described
+from pytest_gilprobe.workers.child.suspects import suspects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_gilprobe.model.readings import WorkerReading
     from pytest_gilprobe.workers.child.argument_watch import Arguments
+    from pytest_gilprobe.workers.child.calls import Call
     from pytest_gilprobe.workers.child.workload import Workload
     from pytest_gilprobe.workers.sharing_messages import SweepSharing
 
@@ -33,36 +36,72 @@ PARTS = 8
 
 
 def sweep(work: Workload, question: SweepSharing) -> SharingReading:
-    """Make rounds of timings until the time of the question is up; none if there is nothing to copy.
+    """Make rounds of timings until the time of the question is up; none if there is nothing to copy or make anew.
 
-    Raises `WorkloadError` if a call with copies raises, and whatever the user's classes raise while they are copied.
+    Raises `WorkloadError` if a call with objects of its own raises, and whatever the user's classes and fixtures raise
+    while the objects are made. The function-scoped fixtures of a marked test are torn down afterwards.
     """
     until_ns = clocks.perf_counter_ns() + round(question.most_s * 1e9)
+    suspected = suspects(work.given.func if work.given is not None else work.item.obj)
     arguments = arguments_of(work) if work.coroutine is None else None
     if arguments is None:
-        return SharingReading(lanes=question.lanes)
-    snapshot = Snapshot.of(arguments.named)
-    labels = {name: described(name, value) for name, value in arguments.named.items()}
-    found = SharingReading(
+        return SharingReading(lanes=question.lanes, suspects=suspected)
+    with _sets_of(work, arguments, question.lanes) as sets:
+        anew = [name for name, value in sets[0].items() if value is not sets[-1][name] and not is_constant(value)]
+        snapshot = Snapshot.of({name: value for name, value in sets[0].items() if name not in anew})
+        own = (*anew, *snapshot.own)
+        labels = {name: described(name, value) for name, value in sets[0].items()}
+        kinds: dict[str, tuple[str, ...]] = {SHARED: (), ALL: own}
+        kinds |= {labels[name]: (name,) for name in own[:MOST_OBJECTS]}
+        rounds = []
+        if own:
+            trial = _Trial(arguments.call_with, [{**one, **snapshot.copied()} for one in sets])
+            rounds = trial.rounds(kinds, question.calls, until_ns)
+    return SharingReading(
         lanes=question.lanes,
+        rounds=tuple(rounds),
         not_copied={labels[name]: why for name, why in snapshot.not_copied.items()},
-        not_tried=tuple(labels[name] for name in snapshot.own[MOST_OBJECTS:]),
+        not_tried=tuple(labels[name] for name in own[MOST_OBJECTS:]),
+        suspects=suspected,
     )
-    if not snapshot.own:
-        return found
-    trial = _Trial(arguments, [snapshot.copied() for _ in range(question.lanes)])
-    kinds: dict[str, tuple[str, ...]] = {SHARED: (), ALL: snapshot.own}
-    kinds |= {labels[name]: (name,) for name in snapshot.own[:MOST_OBJECTS]}
-    rounds = tuple(trial.rounds(kinds, question.calls, until_ns))
-    return SharingReading(lanes=found.lanes, rounds=rounds, not_copied=found.not_copied, not_tried=found.not_tried)
+
+
+@contextmanager
+def _sets_of(work: Workload, arguments: Arguments, lanes: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Make the objects of a call for each lane: a marked test's function-scoped fixtures anew, else the same.
+
+    If a fixture cannot be made again while another is in use, as one that binds a port, all lanes have the same, too.
+    """
+    item = work.item
+    if work.given is not None or not fresh.has_fixtures(item) or fresh.one_at_a_time(item):
+        yield [arguments.named] * lanes
+        return
+    made: list[Mapping[str, Any]] = []
+
+    def bound() -> Call:
+        now = arguments_of(work)
+        made.append({} if now is None else now.named)
+        return work.call
+
+    fixtures = fresh.FixtureSets(item, bound)
+    try:
+        fixtures.new()
+        try:
+            for _ in range(lanes - 1):
+                fixtures.new()
+        except Exception:  # noqa: BLE001 - whatever the user's fixtures raise
+            made[1:] = [made[0]] * (lanes - 1)
+        yield made
+    finally:
+        fixtures.tear_down()
 
 
 class _Trial:
-    """The copies of a call's objects, one set for each lane, and timings with them."""
+    """The objects of a call, one set for each lane, and timings with them."""
 
-    def __init__(self, arguments: Arguments, copies: list[dict[str, object]]) -> None:
-        self._arguments = arguments
-        self._copies = copies
+    def __init__(self, call_with: Callable[[Mapping[str, Any]], Call], sets: Sequence[Mapping[str, Any]]) -> None:
+        self._call_with = call_with
+        self._sets = sets
 
     def rounds(self, kinds: Mapping[str, tuple[str, ...]], calls: int, until_ns: int) -> list[dict[str, float]]:
         """Make rounds of each kind of timing, in a rotating order; the first only warms up and sets the calls."""
@@ -85,17 +124,17 @@ class _Trial:
         times: dict[str, float] = {}
         for kind in order[at:] + order[:at]:
             if kind == ALONE:
-                reading = batch.run_serial(self._arguments.call_with(self._copies[0]), calls)
+                reading = batch.run_serial(self._call_with(self._sets[0]), calls)
             else:
                 reading = self._together(kinds[kind], calls)
             times[kind] = _span_s(reading) / calls
         return times, (clocks.perf_counter_ns() - started_ns) / 1e9
 
     def _together(self, own: tuple[str, ...], calls: int) -> WorkerReading:
-        """Make calls in threads that share the first set of copies but for what each has of its ``own``."""
-        shared = self._copies[0]
-        sets = [{**shared, **{name: copies[name] for name in own}} for copies in self._copies]
-        return batch.run_threads([nullcontext(self._arguments.call_with(one)) for one in sets], calls)
+        """Make calls in threads that share the first set of objects but for what each has of its ``own``."""
+        shared = self._sets[0]
+        sets = [{**shared, **{name: one[name] for name in own}} for one in self._sets]
+        return batch.run_threads([nullcontext(self._call_with(one)) for one in sets], calls)
 
 
 def _span_s(reading: WorkerReading) -> float:

@@ -1,0 +1,191 @@
+"""Find objects of modules and classes that a call locks or writes to: all threads share them, so they are suspects.
+
+The source of the called function, and of functions of the user's own that it calls, is read, not run. What is written
+through another name, or by native code, is not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import textwrap
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_gilprobe.model.sharing import Suspect
+from pytest_gilprobe.observe.source_code import is_own, short_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FunctionType
+
+MOST_SUSPECTS = 3
+"""Most objects that are named: a longer list is no hint."""
+MOST_FUNCTIONS = 50
+"""Most functions whose source is read: that takes about a millisecond each."""
+_WRITES = frozenset(
+    [
+        "acquire",
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "discard",
+        "extend",
+        "insert",
+        "move_to_end",
+        "pop",
+        "popitem",
+        "popleft",
+        "put",
+        "put_nowait",
+        "remove",
+        "setdefault",
+        "sort",
+        "update",
+    ]
+)
+"""Methods of Python's own containers, queues and locks that change the object."""
+_NO_OBJECT = type | type(ast) | type(len) | type(lambda: 0)
+
+
+class _Used(NamedTuple):
+    """A name, or an attribute of one, as a function's source has it, and the line in the function's source."""
+
+    name: str
+    attribute: str | None
+    line: int
+
+
+def suspects(called: Callable[..., Any]) -> tuple[Suspect, ...]:
+    """Return the module-level and class-level objects that a call locks or writes to, at most `MOST_SUSPECTS`."""
+    waiting = deque([_Function.of(called, None)])
+    seen: set[int] = set()
+    found: dict[str, Suspect] = {}
+    while waiting and len(seen) < MOST_FUNCTIONS and len(found) < MOST_SUSPECTS:
+        function = waiting.popleft()
+        if function is None or id(function.plain.__code__) in seen:
+            continue
+        seen.add(id(function.plain.__code__))
+        for one in function.suspects():
+            found.setdefault(one.name, one)
+        waiting.extend(function.callees())
+    return tuple(found.values())[:MOST_SUSPECTS]
+
+
+class _Function:
+    """A function of the user's own: what its source writes to, and what it calls."""
+
+    def __init__(self, plain: FunctionType, owner: Any, tree: ast.AST) -> None:
+        self.plain = plain
+        self._owner = owner
+        self._tree = tree
+        code = plain.__code__
+        rebound = {name for one in ast.walk(tree) if isinstance(one, ast.Global) for name in one.names}
+        self._rebound = rebound
+        self._local = {*code.co_varnames, *code.co_cellvars, *code.co_freevars} - rebound
+        self._self = code.co_varnames[0] if owner is not None and code.co_argcount else None
+
+    @classmethod
+    def of(cls, called: Any, owner: Any) -> _Function | None:
+        """Return the function behind a partial, a method or a decorator; ``None`` if its source is not the user's."""
+        while isinstance(called, functools.partial):
+            called = called.func
+        if inspect.ismethod(called):
+            owner, called = called.__self__, called.__func__
+        plain = inspect.unwrap(called)
+        if not inspect.isfunction(plain):
+            call = inspect.getattr_static(type(called), "__call__", None)
+            if isinstance(called, _NO_OBJECT) or not inspect.isfunction(call):
+                return None
+            owner, plain = called, call
+        if not is_own(plain.__code__.co_filename):
+            return None
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(plain)))
+        except (OSError, TypeError, SyntaxError, ValueError):  # no source, a lambda within an expression
+            return None
+        return cls(plain, owner, tree)
+
+    def suspects(self) -> Iterator[Suspect]:
+        """Yield what this function locks or writes to, and caches of functions that it calls."""
+        code = self.plain.__code__
+        for used in self._written():
+            value, name = self._value(used)
+            if name is not None and (not _is_constant(value) or used.name in self._rebound):
+                yield _suspect(name, value, code.co_filename, code.co_firstlineno + used.line - 1)
+        for used in self._called():
+            value, name = self._value(used)
+            if name is not None and hasattr(value, "cache_info"):
+                yield _suspect(name, value, code.co_filename, code.co_firstlineno + used.line - 1)
+
+    def callees(self) -> Iterator[_Function | None]:
+        """Yield the functions that this one calls by name, or as methods of its own object."""
+        for used in self._called():
+            value, name = self._value(used)
+            if name is not None:
+                is_method = used.name == self._self and not isinstance(value, staticmethod)
+                yield _Function.of(value, self._owner if is_method else None)
+
+    def _value(self, used: _Used) -> tuple[Any, str | None]:
+        """Return the shared object that a name stands for, and its name for the user; ``None`` if it is not shared."""
+        if used.name == self._self and used.attribute is not None:
+            return self._of_class(used.attribute)
+        if used.name in self._local or used.name not in self.plain.__globals__:
+            return None, None
+        value = self.plain.__globals__[used.name]
+        space: Mapping[str, Any] = getattr(value, "__dict__", {})
+        if used.attribute is not None and used.attribute in space:
+            return space[used.attribute], f"{used.name}.{used.attribute}"
+        is_space = used.attribute is not None and isinstance(value, type(ast) | type)
+        return (None, None) if is_space else (value, used.name)
+
+    def _of_class(self, attribute: str) -> tuple[Any, str | None]:
+        """Return an attribute of a method's own class; ``None`` if it is the instance's own, of which copies tell."""
+        kind = self._owner if isinstance(self._owner, type) else type(self._owner)
+        missing = object()
+        value = inspect.getattr_static(kind, attribute, missing)
+        is_own = kind is not self._owner and attribute in getattr(self._owner, "__dict__", {})
+        if value is missing or is_own or inspect.isdatadescriptor(value):  # in a slot, or behind a property
+            return None, None
+        return value, f"{kind.__name__}.{attribute}"
+
+    def _written(self) -> Iterator[_Used]:
+        for one in ast.walk(self._tree):
+            match one:
+                case ast.Subscript(value=base, ctx=ast.Store() | ast.Del()):
+                    yield from _used(base)
+                case ast.Attribute(value=base, ctx=ast.Store() | ast.Del()):
+                    yield from _used(base)
+                case ast.Name(id=name, ctx=ast.Store()) if name in self._rebound:
+                    yield _Used(name, None, one.lineno)
+                case ast.Call(func=ast.Attribute(value=base, attr=method)) if method in _WRITES:
+                    yield from _used(base)
+                case ast.withitem(context_expr=base):
+                    yield from _used(base)
+
+    def _called(self) -> Iterator[_Used]:
+        for one in ast.walk(self._tree):
+            if isinstance(one, ast.Call):
+                yield from _used(one.func)
+
+
+def _used(base: ast.expr) -> Iterator[_Used]:
+    """Yield what an expression names: ``NAME``, or ``NAME.attribute``."""
+    match base:
+        case ast.Name(id=name):
+            yield _Used(name, None, base.lineno)
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+            yield _Used(name, attribute, base.lineno)
+
+
+def _is_constant(value: Any) -> bool:
+    return value is None or isinstance(value, str | bytes | int | float | complex | tuple | frozenset | _NO_OBJECT)
+
+
+def _suspect(name: str, value: Any, file: str, line: int) -> Suspect:
+    kind = "a cache" if hasattr(value, "cache_info") else f"a {type(value).__qualname__}"
+    if kind[2].lower() in "aeiou" and kind.startswith("a "):
+        kind = f"an {kind[2:]}"
+    return Suspect(name=f"{name} ({kind})", file=short_file(file), line=line)
