@@ -5,8 +5,8 @@
 Each mixture runs in a child process that times its functions inside, as for ``holders.py``. It is watched in turn by
 the project's own sampler, by ``py-spy record --gil`` where py-spy is installed, and by ``profiling.sampling attach
 --mode gil`` of the child's own Python where it has that (CPython 3.15): three seconds each, at 1,000 samples a second.
-A sample belongs to the innermost function of the mixture on its stack. Prints each mixture, and the mean and the largest
-error of all shares; exit status 1 if a peer is nearer to the truth than this project, in the mean, by more than 0.005.
+A sample belongs to the innermost function of the mixture on its stack. Prints each mixture, and the mean and
+largest error of all shares; exit status 1 if a peer is nearer to the truth than this project, in the mean, by 0.005.
 """
 
 from __future__ import annotations

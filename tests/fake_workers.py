@@ -11,6 +11,7 @@ from pytest_gilprobe.model.pools import PoolRound
 from pytest_gilprobe.model.readings import LaneReading, WorkerReading
 from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.model.settings import Expectation, Plan
+from pytest_gilprobe.model.sharing import SharingReading
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.workers.executor_costs import DispatchMeasured
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
@@ -31,6 +32,7 @@ from pytest_gilprobe.workers.protocol import (
     Ready,
     WatchArguments,
 )
+from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
 from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
 if TYPE_CHECKING:
@@ -198,6 +200,8 @@ class FakeGroup:
                 return self._calls(worker, question, max(question.lanes, together))
             case Control(calls=calls):
                 return Done(reading=self._reading(calls * 0.001 * (together / 2 if together > 1 else 1), calls, 1, 1.0))
+            case SweepSharing(lanes=lanes):
+                return SharingSwept(reading=SharingReading(lanes=lanes))
             case MeasureDispatch(strategy=strategy):
                 return DispatchMeasured(task_s=TASK_S.get(strategy, 1e-4), start_up_s=0.1)
         raise AssertionError(question)

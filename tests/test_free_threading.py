@@ -166,3 +166,33 @@ def test_build_with_a_gil_has_no_two_columns(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--gilprobe-ab-gil")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--gilprobe-ab-gil: this Python always has its GIL; it takes a free-threaded build*"])
+
+
+@pytest.mark.skipif(
+    not interpreter.free_threaded_build() or sys.version_info[:2] != (3, 13),
+    reason="only the free-threaded build of CPython 3.13 makes classes immortal when threads begin",
+)
+def test_classes_are_immortal_in_threads(pytester: pytest.Pytester) -> None:
+    """As in any program with threads: else those would take turns at counting references to a class."""
+    pytester.makepyfile(
+        """
+        import pytest, sys, threading
+        from pathlib import Path
+
+        class Own:
+            pass
+
+        WRITTEN = []
+
+        def refer():
+            if not WRITTEN and threading.current_thread() is not threading.main_thread():
+                WRITTEN.append(True)
+                Path("counted").write_text(str(sys.getrefcount(Own)))
+
+        @pytest.mark.gilprobe(max_time=1, strategies="threads")
+        def test_refers(gilprobe):
+            gilprobe(refer)
+        """
+    )
+    pytester.runpytest_subprocess("--gilprobe-report", timeout=90).assert_outcomes(passed=1)
+    assert int((pytester.path / "counted").read_text("utf-8")) > 2**31

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_gilprobe.model.words import GilMethod
 from pytest_gilprobe.observe import gil_sampler as room
+from pytest_gilprobe.observe import pauses
 from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def test_waits_on_a_descriptor_beyond_select(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A process with more than a thousand open files is sampled all the same."""
-    monkeypatch.setattr(room, "_SELECTABLE", 0)
+    monkeypatch.setattr(pauses, "_SELECTABLE", 0)
     with GilSampler(child.process.pid, child.address, seed=1, mean_interval_s=MEAN_S) as sampler:
         assert sampler.sample_until(pipe[0], 0.02) is False
         assert len(sampler.samples().at_ns) > 0

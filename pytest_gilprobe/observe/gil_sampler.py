@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -30,6 +29,7 @@ from pytest_gilprobe.observe.affinity import STAT_BYTES, CpuAvoider, parse_stat
 from pytest_gilprobe.observe.frame_reader import FrameReader
 from pytest_gilprobe.observe.gil_address import HOLDER_OFFSET
 from pytest_gilprobe.observe.held_stacks import HeldStacks
+from pytest_gilprobe.observe.pauses import readable
 from pytest_gilprobe.observe.source_code import is_plugins
 
 if TYPE_CHECKING:
@@ -41,12 +41,7 @@ _WORDS: Final = struct.Struct("@PiL")
 _LOCKED_VALUES: Final = (-1, 0, 1)
 
 STACKS_S: Final = 0.000_5
-"""Least mean time between two samples that also read a stack, in seconds: so they cost about 5 % of a core."""
-
-_SELECTABLE: Final = 1024
-"""`select` refuses descriptors from ``FD_SETSIZE`` on; `poll` takes them, but pauses in whole milliseconds."""
-
-_POLLED_S: Final = 0.001
+"""Least mean time between two samples that also read a stack, in seconds: so they cost about 10 % of a core."""
 
 
 class _Sample(NamedTuple):
@@ -275,23 +270,6 @@ def _open_task(pid: int, name: str) -> int | None:
         return os.open(f"/proc/{pid}/task/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-def readable(fd: int, pause_s: float) -> bool:
-    """Pause with microsecond resolution, or until ``fd`` can be read; return whether it can.
-
-    A descriptor too high for `select` is asked every millisecond of the pause instead of during all of it.
-    """
-    if fd < _SELECTABLE:
-        return bool(select.select([fd], (), (), pause_s)[0])
-    asked = select.poll()
-    asked.register(fd, select.POLLIN)
-    while pause_s > _POLLED_S:
-        if asked.poll(1):
-            return True
-        pause_s -= _POLLED_S
-    clocks.sleep(pause_s)
-    return bool(asked.poll(0))
 
 
 def _reason(error: OSError) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pytest_gilprobe.model.own_gils import GilLooks
 from pytest_gilprobe.observe import clocks
-from pytest_gilprobe.observe.gil_sampler import readable
+from pytest_gilprobe.observe.pauses import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.probing.open_test import OpenTest
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
-SWEEP_S = 1.5
+SWEEP_S = 2.5
 """Most seconds of a sweep, beside the time of the probe, of which an open verdict has used all."""
 MOST_PART = 0.5
 """Most seconds of a sweep as a part of the most that the probe may take."""
