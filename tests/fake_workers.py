@@ -157,10 +157,17 @@ class FakeGroup:
         return answers
 
     def ask_sampled(
-        self, worker: FakeWorker, question: Any, mean_interval_s: float, *, watch_loop: bool = False
+        self,
+        worker: FakeWorker,
+        question: Any,
+        mean_s: float,
+        *,
+        watch_loop: bool = False,
+        events_fd: int | None = None,
     ) -> tuple[Any, GilSamples | None, str | None]:
-        assert mean_interval_s > 0
+        assert mean_s > 0
         assert not watch_loop, "no call of a simulated worker is awaited"
+        assert events_fd is None
         return self.ask(worker, question), None, WATCHED_NOT
 
     def discard(self, worker: FakeWorker) -> None:
@@ -179,12 +186,8 @@ class FakeGroup:
         scripted = self.script(worker, question, together)
         if isinstance(scripted, Lost):
             self.discard(worker)
-        if scripted is None and isinstance(question, WatchArguments | CompareArguments):
-            assert worker.is_open
-            scripted = ArgumentsCompared()
-        elif scripted is None and isinstance(question, RunPools):
-            assert worker.is_open
-            scripted = self._pools(question)
+        if scripted is None:
+            scripted = self._of_arguments_and_pools(worker, question)
         if scripted is not None:
             return scripted
         match question:
@@ -200,11 +203,22 @@ class FakeGroup:
                 return self._calls(worker, question, max(question.lanes, together))
             case Control(calls=calls):
                 return Done(reading=self._reading(calls * 0.001 * (together / 2 if together > 1 else 1), calls, 1, 1.0))
-            case SweepSharing(lanes=lanes):
-                return SharingSwept(reading=SharingReading(lanes=lanes))
             case MeasureDispatch(strategy=strategy):
                 return DispatchMeasured(task_s=TASK_S.get(strategy, 1e-4), start_up_s=0.1)
         raise AssertionError(question)
+
+    def _of_arguments_and_pools(self, worker: FakeWorker, question: Any) -> Any:
+        match question:
+            case WatchArguments() | CompareArguments():
+                found: Any = ArgumentsCompared()
+            case SweepSharing(lanes=lanes):
+                found = SharingSwept(reading=SharingReading(lanes=lanes))
+            case RunPools():
+                found = self._pools(question)
+            case _:
+                return None
+        assert worker.is_open
+        return found
 
     def _calls(self, worker: FakeWorker, question: Batch | Stretch, width: int) -> Done | Stretched:
         assert worker.is_open

@@ -120,13 +120,20 @@ class SimulatedGroup(FakeGroup):
         self.call, self.weather, self.chance = call, weather, chance
 
     def ask_sampled(
-        self, worker: FakeWorker, question: Any, mean_interval_s: float, *, watch_loop: bool = False
+        self,
+        worker: FakeWorker,
+        question: Any,
+        mean_s: float,
+        *,
+        watch_loop: bool = False,
+        events_fd: int | None = None,
     ) -> tuple[Any, GilSamples | None, str | None]:
         assert not watch_loop
+        assert events_fd is None
         answer = self.ask(worker, question)
         if not isinstance(answer, Done):
             return answer, None, "no answer"
-        return answer, self._looks(answer.reading, mean_interval_s), None
+        return answer, self._looks(answer.reading, mean_s), None
 
     def _answer(self, worker: FakeWorker, question: Any, together: int) -> Any:
         if isinstance(question, Control):

@@ -201,6 +201,37 @@ def test_a_freed_code_object_never_lends_its_name_to_the_next_one(tmp_path: Path
     assert numbers == sorted(numbers)  # one that waits for a CPU is seen several times, and never again
 
 
+@needs_gil_in_child
+def test_a_freed_code_object_far_out_in_the_stack_lends_no_name_either(tmp_path: Path, pipe: int) -> None:
+    """Functions of files with ordinary names, below seven others: the innermost and the outermost belong together."""
+    samples = _stacks_of(
+        tmp_path / "made.py",
+        """
+        import itertools
+        def down(depth, leaf):
+            return down(depth - 1, leaf) if depth else leaf()
+        for number in itertools.count(10_000):
+            space = {"down": down}
+            source = f"def leaf_{number}():\\n for i in range(3000): seen = {number}\\n return seen\\n"
+            source += f"def made_{number}():\\n return down(7, leaf_{number})"
+            exec(compile(source, f"/made/m{number}.py", "exec"), space)
+            current = space.pop(f"made_{number}")
+            current()
+        """,
+        pipe,
+        different=ENOUGH,
+    )
+    names = [[frame.function for frame in samples.stacks[at]] for at in samples.stack if at >= 0]
+    pairs = [
+        [name.partition("_")[2] for name in stack if name.startswith(kind)]
+        for stack in names
+        for kind in ("leaf_", "made_")
+    ]
+    both = [(inner, outer) for inner, outer in zip(pairs[::2], pairs[1::2], strict=True) if inner and outer]
+    assert len(both) > ENOUGH / 2
+    assert all(inner == outer for inner, outer in both)
+
+
 @needs_gil
 def test_memory_at_random_gives_no_frame_and_no_error() -> None:
     """Whatever a thread state seems to be, and wherever a layout points, reading ends, with few frames or none."""

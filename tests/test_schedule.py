@@ -653,10 +653,8 @@ def test_watching_is_told_of_serial_batches(watched: tuple[bool, bool], why: str
     usual = FakeGroup.ask_sampled
 
     class Watched(FakeGroup):
-        def ask_sampled(
-            self, worker: FakeWorker, question: Any, mean_interval_s: float, *, watch_loop: bool = False
-        ) -> Any:
-            answer, _, _ = usual(group, worker, question, mean_interval_s, watch_loop=watch_loop)
+        def ask_sampled(self, worker: FakeWorker, question: Any, mean_s: float, **watched: Any) -> Any:
+            answer, _, _ = usual(group, worker, question, mean_s, **watched)
             if question.lanes > 1:
                 return answer, None, "no threads watched"
             if next(seen):

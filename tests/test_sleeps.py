@@ -31,6 +31,32 @@ def test_line(line: bytes, found: Sleep | None) -> None:
     assert sleeps.parse(line, X86) is found
 
 
+@pytest.mark.parametrize(
+    ("argument", "found"),
+    [
+        (b"0x7000", Sleep.GIL),
+        (b"0x70ff", Sleep.GIL),
+        (b"0x6fff", Sleep.OTHER_LOCK),
+        (b"0x7100", Sleep.OTHER_LOCK),
+        (b"", Sleep.LOCK),
+    ],
+)
+def test_lock(monkeypatch: pytest.MonkeyPatch, argument: bytes, found: Sleep) -> None:
+    """A lock within the GIL's state is the GIL's, where threads sleep at the address of what they wait for."""
+    monkeypatch.setattr(sleeps, "_WITHIN_LOCKS", True)
+    assert sleeps.parse(b"202 " + argument, X86, gil_address=0x7000) is found
+    assert sleeps.parse(b"202 " + argument, X86) is Sleep.LOCK
+    monkeypatch.setattr(sleeps, "_WITHIN_LOCKS", False)  # musl
+    assert sleeps.parse(b"202 " + argument, X86, gil_address=0x7000) is Sleep.LOCK
+
+
+@pytest.mark.parametrize(("line", "found"), [(b"232 0x7 0x7f00", Sleep.EVENTS), (b"232 0x8 0x7f00", Sleep.CALL)])
+def test_events_of_others(line: bytes, found: Sleep) -> None:
+    """A wait for events is the loop's if it is by the loop's descriptor; else it blocks the loop."""
+    assert sleeps.parse(line, X86, events_fd=7) is found
+    assert sleeps.parse(line, X86) is Sleep.EVENTS
+
+
 def test_unknown_architecture() -> None:
     """Where the numbers of system calls are not known, nothing is told of a thread, not even that it is awake."""
     assert sleeps.parse(b"running\n", None) is None

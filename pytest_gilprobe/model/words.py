@@ -77,14 +77,17 @@ class GilMethod(StrEnum):
 
 
 class Sleep(StrEnum):
-    """What a thread slept in at one moment: waiting for events, for a lock (the GIL is one), or in any other call.
+    """What a thread slept in at one moment: waiting for events, for a lock, or in any other call.
 
-    ``awake`` is a thread on a core, or one that waits for a core.
+    ``awake`` is a thread on a core, or one that waits for a core. ``lock`` is any lock, where the GIL's cannot be told
+    from others; where it can, it is ``gil``, and others are ``other-lock``.
     """
 
     AWAKE = "awake"
     EVENTS = "events"
     LOCK = "lock"
+    GIL = "gil"
+    OTHER_LOCK = "other-lock"
     CALL = "call"
 
 

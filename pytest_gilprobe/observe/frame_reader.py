@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 
 from pytest_gilprobe.observe.frame_layout import TAG_BITS, WORD, FrameLayout
 
-DEEPEST: Final = 100
-"""Most frames that are read of one stack, from the innermost one on."""
+DEEPEST: Final = 1000
+"""Most frames of a stack that is read: as many as Python's default limit of recursion. The user's function may lie
+below all of them, so that a deeper stack is dropped rather than told of the wrong function."""
 
 ATTEMPTS: Final = 12
 """Most readings of one stack: of ``yaml.safe_load``, nearly all of it calls, every second reading is a whole stack."""
@@ -27,10 +28,6 @@ _BLOCK_BYTES: Final = 3072
 _LONGEST_TEXT: Final = 1000
 _LONGEST_TABLE: Final = 1 << 17
 _LONGEST_BYTECODE: Final = 1 << 20
-_ALWAYS_CHECKED: Final = 4
-"""Innermost frames whose code objects are recognised anew each time."""
-_CHECKED_EVERY: Final = 32
-"""Stacks after which the code object of any other frame is recognised anew."""
 _ADDRESSES: Final = range(1 << 12, 1 << 63)
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 _GENERATORS: Final = 0x20 | 0x80 | 0x200
@@ -84,8 +81,6 @@ class FrameReader:
         self._layout = layout
         self._is_end = is_end
         self._known: dict[int, _Known] = {}
-        self._checked: dict[int, int] = {}
-        self._stacks_read = 0
         self._codes: list[RemoteCode] = []
         self._span = max(layout.frame_code, layout.frame_previous, layout.frame_instruction) + WORD
         fields = [layout.code_name, layout.code_file, layout.code_lines, layout.code_first_line, layout.type_of]
@@ -100,7 +95,6 @@ class FrameReader:
     def forget(self) -> None:
         """Forget all code objects: frames that were read before have no code any more."""
         self._known.clear()
-        self._checked.clear()
         self._codes.clear()
 
     def code(self, number: int) -> RemoteCode:
@@ -108,13 +102,12 @@ class FrameReader:
         return self._codes[number]
 
     def stack(self, thread_state: int) -> tuple[RemoteFrame, ...]:
-        """Return the frames of the thread with this state, the innermost first; empty if it has none, or is gone.
+        """Return the frames of the thread with this state, the innermost first; empty if none, too many, or gone.
 
         Code that calls and returns every few hundred nanoseconds changes its frames while they are read, which breaks
         off the way to the outermost frame. Then they are read anew, at most `ATTEMPTS` times: a broken stack would
         belong to the wrong function, and leaving it out would favour code that calls little.
         """
-        self._stacks_read += 1
         for _ in range(ATTEMPTS):
             with contextlib.suppress(OSError, struct.error):
                 address = self._word(thread_state + self._layout.thread_frame)
@@ -132,49 +125,48 @@ class FrameReader:
         """
         layout = self._layout
         found: list[RemoteFrame] = []
-        start = max(_ADDRESSES.start, address - _BLOCK_BYTES)
-        block = self._block(start, address)
+        seen: dict[int, _Known | None] = {}
+        start, block = 0, b""
         for _ in range(DEEPEST):
+            if not 0 <= address - start <= len(block) - self._span:
+                start, block = self._block(address)
             at = address - start
-            if not 0 <= at <= len(block) - self._span:
-                raw, at = self._read(address, self._span), 0
-            else:
-                raw = block
-            code = _WORD.unpack_from(raw, at + layout.frame_code)[0] & ~TAG_BITS
-            known = None if code in self._no_code else self._code_at(code, is_inner=len(found) < _ALWAYS_CHECKED)
+            code = _WORD.unpack_from(block, at + layout.frame_code)[0] & ~TAG_BITS
+            if code not in seen:
+                seen[code] = None if code in self._no_code else self._code_at(code)
+            known = seen[code]
             if known is not None and known.number is not None:
-                instruction = _WORD.unpack_from(raw, at + layout.frame_instruction)[0]
+                instruction = _WORD.unpack_from(block, at + layout.frame_instruction)[0]
                 offset = instruction - code - layout.code_bytecode
                 found.append(RemoteFrame(known.number, offset if -WORD <= offset < _LONGEST_BYTECODE else -1))
                 if self._codes[known.number].is_end:
-                    break
+                    return tuple(found)
             elif known is None and code not in self._no_code:
                 return None
-            address = _WORD.unpack_from(raw, at + layout.frame_previous)[0]
+            address = _WORD.unpack_from(block, at + layout.frame_previous)[0]
             if not address:
                 # no thread begins in a generator: one that has no caller was suspended meanwhile
                 is_whole = bool(found) and not (known is not None and known.is_generator)
                 return tuple(found) if is_whole else None
-        return tuple(found)
+        return ()
 
-    def _block(self, start: int, address: int) -> bytes:
-        """Read the innermost frame together with what lies before it; empty if that is not mapped."""
-        if address not in _ADDRESSES:
-            return b""
-        try:
-            return os.pread(self._memory, address - start + self._span, start)
-        except OSError:
-            return b""
+    def _block(self, address: int) -> tuple[int, bytes]:
+        """Read a frame together with what lies before it, if that is mapped; return where it begins, and the bytes."""
+        start = max(_ADDRESSES.start, address - _BLOCK_BYTES)
+        if address in _ADDRESSES:
+            with contextlib.suppress(OSError):
+                block = os.pread(self._memory, address - start + self._span, start)
+                if len(block) == address - start + self._span:
+                    return start, block
+        return address, self._read(address, self._span)
 
-    def _code_at(self, address: int, *, is_inner: bool) -> _Known | None:
+    def _code_at(self, address: int) -> _Known | None:
         """Return what is known of the code object at an address; ``None`` if no code object is there.
 
         A code object may be freed and another one take its place: what is at the address is compared with what was read
-        there before. For the outer frames of a stack, whose code runs for long, that is done less often.
+        there before.
         """
-        known, now = self._known.get(address), self._stacks_read
-        if known is not None and not is_inner and not known.proofs and now - self._checked[address] < _CHECKED_EVERY:
-            return known
+        known = self._known.get(address)
         low, high = self._identity
         identity = self._read(address + low, high - low)
         if (
@@ -187,7 +179,6 @@ class FrameReader:
             if known is None:
                 return None
             self._known[address] = known
-        self._checked[address] = now
         return known
 
     def _examined(self, address: int, identity: bytes) -> _Known | None:

@@ -102,6 +102,7 @@ class GilSampler:
             msg = f"a sampler needs an interval above 0 and 2 samples, found {mean_interval_s!r} and {max_samples!r}"
             raise ValueError(msg)
         self._pid = pid
+        self._gil_address = address
         self._address = address + HOLDER_OFFSET
         self._mean_ns = mean_interval_s * 1e9
         self._max_samples = max_samples
@@ -111,18 +112,20 @@ class GilSampler:
         self._schedstat: int | None = None
         self._with_sleeps = False
         self._loop_thread: int | None = None
+        self._events_fd: int | None = None
         self._syscall: int | None = None
         self._samples: list[_Sample] = []
         self._frames = frames
         self._stacks = stacks
 
-    def watch_loop(self, thread_state: int | None) -> Self:
+    def watch_loop(self, thread_state: int | None, events_fd: int | None = None) -> Self:
         """Also record what the main thread, which runs an event loop, sleeps in, and its stack if it blocks the loop.
 
         This costs 4 us a sample, and as much as the holder's stack. Call it before entering. ``thread_state`` is the
-        address of the main thread's state; with ``None``, or without ``frames``, the stacks are not read.
+        address of the main thread's state; with ``None``, or without ``frames``, the stacks are not read. ``events_fd``
+        is the descriptor by which the loop waits for events; with ``None``, any wait for events counts as the loop's.
         """
-        self._with_sleeps, self._loop_thread = True, thread_state
+        self._with_sleeps, self._loop_thread, self._events_fd = True, thread_state, events_fd
         return self
 
     def __enter__(self) -> Self:
@@ -215,7 +218,7 @@ class GilSampler:
             self._close()
             return
         holder, locked, switches = _WORDS.unpack(words)
-        sleep = sleeps.parse(syscall)
+        sleep = sleeps.parse(syscall, gil_address=self._gil_address, events_fd=self._events_fd)
         stack, loop_stack = self._read_stacks(memory, words, sleep)
         runnable, cpu = parse_stat(stat)
         self._samples.append(

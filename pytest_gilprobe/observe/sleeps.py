@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 from pytest_gilprobe.model.words import Sleep
 
 BYTES: Final = 64
-"""Enough of the file for its first word."""
+"""Enough of the file for its first two words: the system call and its first argument."""
+GIL_STATE_BYTES: Final = 256
+"""The mutex and the condition of a GIL, on which a thread that waits for it sleeps, lie within so many bytes."""
 
 
 class _Numbers(NamedTuple):
@@ -31,13 +33,30 @@ _NUMBERS: Final = {
 _HERE: Final = _NUMBERS.get(os.uname().machine) if hasattr(os, "uname") else None
 
 
-def parse(line: bytes, numbers: _Numbers | None = _HERE) -> Sleep | None:
+def _sleeps_within_locks() -> bool:
+    """Return whether a thread that waits for a lock sleeps at the lock's address; with musl it does so elsewhere."""
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+_WITHIN_LOCKS: Final = _sleeps_within_locks()
+
+
+def parse(
+    line: bytes, numbers: _Numbers | None = _HERE, *, gil_address: int | None = None, events_fd: int | None = None
+) -> Sleep | None:
     """Return what a thread sleeps in; ``None`` if that is not known.
 
-    ``line`` is the beginning of the file; it is empty if it could not be read. ``numbers`` are those of this machine,
-    ``None`` on an architecture that is not known here.
+    Args:
+        line: The beginning of the file; empty if it could not be read.
+        numbers: Those of this machine; ``None`` on an architecture that is not known here.
+        gil_address: Where the GIL's state lies in the thread's process, to tell its lock from others.
+        events_fd: The descriptor by which the thread's event loop waits for events; with ``None``, it is any.
+
     """
-    words = line.split(maxsplit=1)
+    words = line.split(maxsplit=2)
     if not words or numbers is None:
         return None
     if words[0] == b"running":
@@ -46,6 +65,21 @@ def parse(line: bytes, numbers: _Numbers | None = _HERE) -> Sleep | None:
         number = int(words[0])
     except ValueError:
         return None
-    if number in numbers.events:
+    argument = _number(words)
+    if number in numbers.events and (events_fd is None or argument in {None, events_fd}):
         return Sleep.EVENTS
-    return Sleep.LOCK if number == numbers.futex else Sleep.CALL
+    return _lock(argument, gil_address) if number == numbers.futex else Sleep.CALL
+
+
+def _lock(address: int | None, gil_address: int | None) -> Sleep:
+    if gil_address is None or address is None or not _WITHIN_LOCKS:
+        return Sleep.LOCK
+    return Sleep.GIL if gil_address <= address < gil_address + GIL_STATE_BYTES else Sleep.OTHER_LOCK
+
+
+def _number(words: list[bytes]) -> int | None:
+    """Return the first argument of the system call; ``None`` if the line does not have it."""
+    try:
+        return int(words[1], 16)
+    except (IndexError, ValueError):
+        return None

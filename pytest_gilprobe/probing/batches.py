@@ -101,7 +101,10 @@ class Batches:
         (question,) = self._serial.questions(pace.calls, 1)
         seen = self._test.seen
         watch_loop = seen.awaited and seen.loop_hidden is None
-        answer, samples, why = self._group.ask_sampled(self._test.workers[0], question, mean_s, watch_loop=watch_loop)
+        worker, loops_fd = self._test.workers[0], self._test.events_fd
+        answer, samples, why = self._group.ask_sampled(
+            worker, question, mean_s, watch_loop=watch_loop, events_fd=loops_fd
+        )
         if not isinstance(answer, Done):
             raise not_again(self._test, in_a_row(pace.calls), answer)
         sampled = samples is not None or any(one.serial.gil is not None for one in seen.rounds)
@@ -215,7 +218,11 @@ class Batches:
         question = replace(question, time_blocks=True)
         with budget.paused():
             answer, samples, _ = self._group.ask_sampled(
-                self._test.workers[0], question, SAMPLING_PASS_S, watch_loop=seen.loop_hidden is None
+                self._test.workers[0],
+                question,
+                SAMPLING_PASS_S,
+                watch_loop=seen.loop_hidden is None,
+                events_fd=self._test.events_fd,
             )
         if isinstance(answer, Done):
             self._test.seen = replace(seen, loop_pass=LoopPass(blocks=answer.blocks or (), samples=samples))

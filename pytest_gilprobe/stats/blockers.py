@@ -91,13 +91,17 @@ def asleep(windows: Iterable[SampledWindow]) -> Asleep:
 
 
 def kind(samples: GilSamples, at: int) -> Kind:
-    """Return what the loop's thread did at a sample; asleep for a lock while the GIL was held is a wait for the GIL."""
+    """Return what the loop's thread did at a sample.
+
+    Where the GIL's lock cannot be told from others, asleep for a lock while the GIL was held is a wait for the GIL.
+    """
     sleep = samples.sleeps[at]
     if sleep is Sleep.EVENTS:
         return Kind.EVENTS
     if sleep is Sleep.AWAKE:
         return Kind.COMPUTING
-    return Kind.GIL_WAIT if sleep is Sleep.LOCK and samples.held[at] else Kind.BLOCKING
+    is_gil = sleep is Sleep.GIL or (sleep is Sleep.LOCK and samples.held[at])
+    return Kind.GIL_WAIT if is_gil else Kind.BLOCKING
 
 
 def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:

@@ -58,7 +58,8 @@ def of(evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
 
 
 def _blocks(case: Case) -> Iterator[str]:
-    held, used = case.evidence.gil.held_fraction, case.serial.utilization.value
+    held = case.evidence.gil.held_fraction
+    used = case.serial.utilization.value + (case.serial.extra_cores or 0.0)  # threads of its own may hold it
     if held is not None and held.low - used >= BLOCKS_HOLDING:
         yield (
             f"it blocks while holding the GIL: held for {numbers.percent(held.value)} of the time, computing for "

@@ -178,7 +178,8 @@ class Opened:
     ``most_calls`` is for how many calls this worker may make arguments in advance, if each call has its own; ``None``
     if all calls have the same. ``has_fixtures`` is whether fixtures could be made anew for each call, and are not.
     ``awaited`` is whether the calls are awaited in an event loop, that of the worker's main thread; ``loop_hidden`` is
-    why its waits for events cannot be told from outside, ``None`` if they can. ``imports`` are the extension modules
+    why its waits for events cannot be told from outside, ``None`` if they can. ``events_fd`` is the descriptor by which
+    it waits for events, ``None`` if that is not known. ``imports`` are the extension modules
     that were imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are those of the ``locked`` fields of
     the subinterpreters' GILs, one for each lane; empty anywhere else, or if one is not known.
     """
@@ -191,6 +192,7 @@ class Opened:
     has_fixtures: bool = False
     awaited: bool = False
     loop_hidden: str | None = None
+    events_fd: int | None = None
     imports: tuple[ExtensionImport, ...] = ()
     gil_addresses: tuple[int, ...] = ()
 

@@ -121,6 +121,7 @@ class OpenTest:
             has_fixtures=self._fresh is None and workload.may_be_fresh(work),
             awaited=work.home is not None,
             loop_hidden=work.home.hidden() if work.home is not None else None,
+            events_fd=work.home.events_fd() if work.home is not None else None,
         )
         self.state = leftovers.state()
         """The state of this process before the test's calls."""

@@ -126,6 +126,10 @@ class HomeLoop(ABC):
         """Return why the loop's waits for events cannot be told by what the main thread sleeps in; ``None`` if so."""
         return self._hidden if self._in_main_thread else "the event loop runs in another thread than the main one"
 
+    def events_fd(self) -> int | None:
+        """Return the descriptor by which the loop waits for events; ``None`` if that is not known."""
+        return None
+
     @property
     @abstractmethod
     def cancelled(self) -> type[BaseException]:
@@ -165,6 +169,11 @@ class AsyncioLoop(HomeLoop):
             return SelectorWatch(self.loop)
         except TypeError:
             return None
+
+    def events_fd(self) -> int | None:
+        """Return the descriptor of the loop's selector. Private access: as `_hidden` has it."""
+        selector = None if _hidden(self.loop) else getattr(self.loop, "_selector", None)
+        return None if selector is None else int(selector.fileno())
 
     @property
     def cancelled(self) -> type[BaseException]:

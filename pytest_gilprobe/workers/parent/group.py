@@ -213,21 +213,27 @@ class WorkerGroup:
         return [self._receive(worker, deadline) for worker, _ in asked]
 
     def ask_sampled(
-        self, worker: Worker, question: Question, mean_interval_s: float, *, watch_loop: bool = False
+        self,
+        worker: Worker,
+        question: Question,
+        mean_s: float,
+        *,
+        watch_loop: bool = False,
+        events_fd: int | None = None,
     ) -> tuple[Answer | Lost, GilSamples | None, str | None]:
         """Ask one worker, and sample the state of its GIL (held or free) until it answers.
 
         Returns the answer, the samples, and the reason if there are no samples; one of the last two is ``None``.
-        ``mean_interval_s`` is the mean time between samples, in seconds. With ``watch_loop`` a sample also says what
-        the worker's main thread sleeps in, and in which code.
+        ``mean_s`` is the mean time between samples, in seconds. With ``watch_loop`` a sample also says what the
+        worker's main thread sleeps in, and in which code; ``events_fd`` is as in `GilSampler.watch_loop`.
         """
         ready = worker.ready
         if ready is None or ready.gil_address is None:
             return self.ask(worker, question), None, "the worker is not ready" if ready is None else ready.gil_reason
         deadline = self._deadline(self._timeout_s)
         try:
-            watch = GilSampler(ready.pid, ready.gil_address, mean_interval_s=mean_interval_s, frames=ready.frames)
-            with watch.watch_loop(ready.main_thread) if watch_loop else watch as sampler:
+            watch = GilSampler(ready.pid, ready.gil_address, mean_interval_s=mean_s, frames=ready.frames)
+            with watch.watch_loop(ready.main_thread, events_fd) if watch_loop else watch as sampler:
                 worker.send(question)
                 return self._receive(worker, deadline, sampler), sampler.samples(), None
         except SamplingError as error:
