@@ -208,3 +208,49 @@ def test_loop_without_a_selector_cannot_be_watched() -> None:
     """A loop that does not wait in a selector of Python's own, such as uvloop's, is refused."""
     with pytest.raises(TypeError, match="object does not wait"):
         SelectorWatch(cast("Any", object()))
+
+
+def test_watch_puts_back_what_the_user_had_put_there() -> None:
+    """A wrapper of the selector that the test itself has put there is used during the watch, and there afterwards."""
+    asked: list[float | None] = []
+
+    def questions(home: HomeLoop) -> None:
+        selector = home.loop._selector  # type: ignore[attr-defined]  # a loop of asyncio
+        select = selector.select
+
+        def of_user(timeout: float | None = None) -> Any:
+            asked.append(timeout)
+            return select(timeout)
+
+        async def watched() -> None:
+            selector.select = of_user
+            with SelectorWatch(asyncio.get_running_loop()):
+                before = len(asked)
+                await asyncio.sleep(0)
+                assert len(asked) > before
+            assert selector.select is of_user
+
+        home.run(watched)
+
+    served("asyncio", questions)
+
+
+def test_watch_leaves_what_the_user_puts_there_meanwhile() -> None:
+    """A wrapper that a call puts around the watch's own stays, and the watch that has ended counts nothing more."""
+
+    def questions(home: HomeLoop) -> None:
+        selector = home.loop._selector  # type: ignore[attr-defined]  # a loop of asyncio
+
+        async def watched() -> None:
+            watch = SelectorWatch(asyncio.get_running_loop())
+            with watch:
+                select = selector.select
+                selector.select = of_user = lambda timeout=None: select(timeout)
+            assert selector.select is of_user
+            await asyncio.sleep(0)
+            watch.before_io_wait = None  # type: ignore[method-assign,assignment]  # nothing calls it any more
+            await asyncio.sleep(0)
+
+        home.run(watched)
+
+    served("asyncio", questions)

@@ -16,6 +16,7 @@ from pytest_gilprobe.observe import clocks
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 
 class _Clocks(NamedTuple):
@@ -115,24 +116,34 @@ class SelectorWatch(BlockWatch):
         """
         super().__init__()
         self._selector: Any = getattr(loop, "_selector", None)
+        self._watched: Callable[..., Any] | None = None
+        self._replaced: dict[str, Any] = {}
         if self._selector is None or not hasattr(self._selector, "__dict__"):
             msg = f"{type(loop).__name__} does not wait in a selector of Python's own"
             raise TypeError(msg)
 
     def _begin_watching(self) -> None:
-        select = self._selector.select
+        """Put a wrapper around ``select``, and keep the one that the user may have put there."""
+        select, own = self._selector.select, vars(self._selector)
+        self._replaced = {"select": own["select"]} if "select" in own else {}
 
         def watched(timeout: float | None = None) -> Any:
+            if self._watched is not watched:  # the watch has ended, but a wrapper put there meanwhile still calls this
+                return select(timeout)
             self.before_io_wait(timeout)
             try:
                 return select(timeout)
             finally:
                 self.after_io_wait(timeout)
 
-        self._selector.select = watched
+        self._watched = self._selector.select = watched
 
     def _end_watching(self) -> None:
-        del self._selector.select
+        """Put back what was there, unless the user's code has put something else there meanwhile."""
+        watched, self._watched = self._watched, None
+        if vars(self._selector).get("select") is watched:
+            del self._selector.select
+            vars(self._selector).update(self._replaced)
 
 
 class TrioWatch(BlockWatch):
