@@ -82,5 +82,7 @@ def test_failing_task_is_named() -> None:
     async def main() -> None:
         await stretch.run_tasks(AsyncioLoop(), call, question(4, 1))
 
-    with pytest.raises(WorkloadError, match=r"in one of 4 tasks at once: .*\n(.*\n)*OSError: too many"):
+    with pytest.raises(
+        WorkloadError, match=r"\d of 4 tasks at once failed.*; the first failure:\n(.*\n)*OSError: too many"
+    ):
         asyncio.run(main())

@@ -5,7 +5,7 @@ The clocks are read as in `pytest_gilprobe.workers.child.batch`, and nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,7 +98,7 @@ async def run_tasks(home: HomeLoop, call: AsyncCall, calls: int, lanes: int) -> 
     except BaseException as error:  # noqa: BLE001 - as above
         if not failures:
             raise WorkloadError(describe(error)) from None
-        raise WorkloadError(_failed(failures, lanes)) from None
+        raise WorkloadError(failed(failures, lanes)) from None
     return usage.reading(tuple(timed.lane(calls, end_ns, lanes) for end_ns in ends_ns))
 
 
@@ -121,7 +121,8 @@ async def run_watched(
     return reading, tuple(watch.blocks)
 
 
-def _failed(failures: list[BaseException], lanes: int) -> str:
+def failed(failures: Sequence[BaseException], lanes: int) -> str:
+    """Return how many of the tasks failed, and the first failure with its traceback."""
     others = "" if len(failures) == lanes else "; the others were cancelled"
     return f"{len(failures)} of {lanes} tasks at once failed{others}; the first failure:\n{describe(failures[0])}"
 

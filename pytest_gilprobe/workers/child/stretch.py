@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.ladder import StretchReading
 from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.workers.child.async_batch import failed
 from pytest_gilprobe.workers.child.batch import (
     LaneThread,
     Queueing,
@@ -86,7 +87,10 @@ def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReadi
 
 
 async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], question: Stretch) -> StretchReading:
-    """Run a stretch with a task of this loop for each lane. Raises `WorkloadError` if a call raises."""
+    """Run a stretch with a task of this loop for each lane.
+
+    Raises `WorkloadError` if a call raises; of several tasks, with the number of those that failed.
+    """
     machine.reset_peak_rss()
     marks: list[list[int]] = []
     failures: list[BaseException] = []
@@ -113,9 +117,9 @@ async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], quest
         cpu = _thread_time_ns() - cpu
         queued = queueing.until_ns(_perf_counter_ns())
     except BaseException as error:  # noqa: BLE001 - as above
-        first = failures[0] if failures else error
-        msg = f"in one of {question.lanes} tasks at once: {describe(first)}"
-        raise WorkloadError(msg) from None
+        if not failures or question.lanes == 1:
+            raise WorkloadError(describe(failures[0] if failures else error)) from None
+        raise WorkloadError(failed(failures, question.lanes)) from None
     finally:
         queueing.close()
     return _reading(marks, [queued] * question.lanes, usage, cpu)
