@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 import sessions
@@ -16,6 +18,42 @@ from pytest_gilprobe.workers.fixture import FixtureError, Gilprobe, Served
 
 if TYPE_CHECKING:
     from pytest_gilprobe.workers.naming import Given
+
+
+class Client:
+    """An object whose calls are awaited."""
+
+    async def __call__(self, number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+
+async def fetch(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+def plain(number: int) -> Any:
+    return fetch(number)
+
+
+@wraps(fetch)
+def wrapped(*args: Any) -> Any:
+    return fetch(*args)
+
+
+def not_served(_: Given) -> NoReturn:
+    pytest.fail("served as a plain call")
+
+
+AWAITED: dict[str, Any] = {
+    "a coroutine function": fetch,
+    "an object": Client(),
+    "a partial of a coroutine function": partial(fetch),
+    "a partial of an object": partial(partial(Client())),
+    "a plain function that returns a coroutine": plain,
+    "a wrapper": wrapped,
+}
 
 
 def probe(pytester: pytest.Pytester, *flags: str) -> tuple[pytest.RunResult, Report]:
@@ -92,6 +130,44 @@ class TestCall:
             Gilprobe("a::b", serve)(divmod, 7, 2)
         assert (seen[0].func, seen[0].args) == (divmod, (7, 2))
         assert not issubclass(Served, Exception)
+
+    @pytest.mark.parametrize("kind", sorted(AWAITED))
+    def test_what_is_awaited(self, kind: str) -> None:
+        """What makes a coroutine is awaited here, and handed in a worker to whoever serves awaited calls."""
+        seen: list[Given] = []
+
+        async def serve(given: Given) -> NoReturn:
+            await asyncio.sleep(0)
+            seen.append(given)
+            raise Served
+
+        async def main() -> None:
+            here, worker = Gilprobe("a::b"), Gilprobe("a::b", not_served, serve, was_awaited=True)
+            made: Any = here(AWAITED[kind], 3)
+            assert (here.awaited, here.why_not is None) == (True, False), "not before it is awaited"
+            assert await made == 3
+            assert (here.awaited, here.why_not) == (True, None)
+            assert here.call_s is not None
+            with pytest.raises(Served):
+                await cast("Any", worker(AWAITED[kind], 3))
+
+        asyncio.run(main())
+        assert (seen[0].func, seen[0].args) == (AWAITED[kind], (3,))
+
+    def test_plain_call_in_a_loop(self) -> None:
+        """A plain function stays one where an event loop runs, here and in a worker."""
+
+        async def main() -> None:
+            assert Gilprobe("a::b")(len, "abc") == 3
+            with pytest.raises(pytest.fail.Exception, match="served as a plain call"):
+                Gilprobe("a::b", not_served)(len, "abc")
+
+        asyncio.run(main())
+
+    def test_object_that_is_awaited_needs_a_loop(self) -> None:
+        """An object with ``async def __call__`` is refused without an event loop, as a coroutine function is."""
+        with pytest.raises(FixtureError, match="outside of an event loop: await"):
+            Gilprobe("a::b")(Client(), 3)  # type: ignore[unused-coroutine]  # that is the mistake
 
 
 @pytest.mark.usefixtures("alone")

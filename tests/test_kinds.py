@@ -218,6 +218,7 @@ def test_async(kind: str, tmp_path: Path) -> None:
 LOOPS = """
 import asyncio
 import contextvars
+import functools
 import pytest
 import pytest_asyncio
 from hypothesis import given, settings, strategies as st
@@ -257,6 +258,22 @@ def test_run(gilprobe):
         await gilprobe(asyncio.sleep, 0.005)
     asyncio.run(main())
 
+class Client:
+    async def __call__(self):
+        await asyncio.sleep(0.005)
+
+def retry(function):
+    @functools.wraps(function)
+    def again(*args):
+        return function(*args)
+    return again
+
+CALLABLES = {"obj": Client(), "part": functools.partial(Client()), "wrap": retry(Client().__call__)}
+
+@pytest.mark.parametrize("function", CALLABLES.values(), ids=CALLABLES)
+async def test_callable(gilprobe, function):
+    await gilprobe(function)
+
 BUSY = []
 
 async def test_one_at_a_time():
@@ -281,7 +298,8 @@ def test_tasks_share_what_the_users_own_would(tmp_path: Path) -> None:
     sessions.write(tmp_path, LOOPS)
     seen = sessions.run(tmp_path, "-W", "ignore", "-p", "no:anyio", alone=False)
     assert seen.exit_status == pytest.ExitCode.OK, seen.output
-    for name in ("::test_given", "::test_server[0.005]", "::test_run"):
+    callables = [f"::test_callable[{kind}]" for kind in ("obj", "part", "wrap")]
+    for name in ("::test_given", "::test_server[0.005]", "::test_run", *callables):
         assert seen.outcomes(name, "tasks") == OK, seen.one(name)
         assert seen.one(name)["verdict"]["strategy"] in {"tasks", "inconclusive"}, seen.one(name)["verdict"]
     assert seen.one("::test_given")["callee"]["awaited"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 from typing import Any
@@ -55,6 +56,13 @@ def test_unfinished() -> None:
     made = nothing()
     assert "a coroutine, and runs none of it: wrap it in asyncio.run" in (repeatable.unfinished(made) or "")
     made.close()
+
+    async def in_loop() -> str | None:
+        made = nothing()
+        made.close()
+        return repeatable.unfinished(made)
+
+    assert "await it in a coroutine function (async def), and probe that" in (asyncio.run(in_loop()) or "")
     assert "a generator, and runs none of it" in (repeatable.unfinished(letters()) or "")
     assert "an asynchronous generator" in (repeatable.unfinished(numbers()) or "")
     assert repeatable.unfinished([1]) is None

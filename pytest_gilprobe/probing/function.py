@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -197,7 +196,7 @@ def probe(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Probed:
 
 
 def _kind_of(given: Given) -> CallKind:
-    return CallKind.AWAITED if inspect.iscoroutinefunction(given.func) else CallKind.PLAIN
+    return CallKind.AWAITED if event_loops.is_awaited(given.func) else CallKind.PLAIN
 
 
 def _run_once(given: Given) -> LaneReading:

@@ -25,9 +25,8 @@ from pytest_gilprobe.workers.worker_spec import WorkerSpec
 TEST_FILE = "test_workload.py"
 NODEID = f"{TEST_FILE}::test_workload"
 _TEST = """\
-import inspect
-
 from pytest_gilprobe.probing.generated_test import received
+from pytest_gilprobe.workers.event_loops import is_awaited
 
 
 def test_workload(gilprobe):
@@ -38,7 +37,7 @@ def test_workload(gilprobe):
             return gilprobe.fresh(given.func, given.make)
         return gilprobe(given.func, *given.args, **given.kwargs)
 
-    if not inspect.iscoroutinefunction(given.func):
+    if not is_awaited(given.func):
         call()
         return
     import asyncio

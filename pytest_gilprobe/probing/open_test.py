@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model.apart_readings import ApartReading
 from pytest_gilprobe.model.readings import End, Measurement
-from pytest_gilprobe.model.words import NOT_ASKED, Outcome
+from pytest_gilprobe.model.words import NOT_ASKED, CallKind, Outcome
 from pytest_gilprobe.probing.workers_apart import WorkersApart
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.protocol import Close, Closed, Failed, Open, Opened
@@ -52,7 +52,8 @@ class OpenTest:
         self._plan = plan
         self._group = group
         self._strategies = strategies
-        self.opening = Open(nodeid=plan.nodeid, keep=keep, fresh=plan.fresh)
+        awaited = plan.kind is CallKind.AWAITED
+        self.opening = Open(nodeid=plan.nodeid, keep=keep, fresh=plan.fresh, awaited=awaited)
         self.workers: list[Worker] = []
         self.apart = WorkersApart(group)
         self.spare: list[Worker] = []

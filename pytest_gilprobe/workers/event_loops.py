@@ -1,8 +1,11 @@
-"""Find which event loop runs in this thread: that of asyncio, or of trio."""
+"""Find which event loop runs in this thread, that of asyncio or of trio, and which functions are awaited in one."""
 
 from __future__ import annotations
 
+import inspect
 import sys
+from functools import partial
+from typing import Any
 
 
 def running() -> str | None:
@@ -17,3 +20,13 @@ def running() -> str | None:
     if trio is not None and trio.lowlevel.in_trio_run():
         return "trio"
     return None
+
+
+def is_awaited(func: Any) -> bool:
+    """Return whether a call of ``func`` is awaited: of a coroutine function, or an object with ``async def __call__``.
+
+    A `functools.partial` counts as what is inside it. A plain function that returns a coroutine is not known by that.
+    """
+    while isinstance(func, partial):
+        func = func.func
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(type(func), "__call__", None))  # noqa: B004 - its kind is asked for

@@ -20,6 +20,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 CALLER = "gilprobe-caller"
 """Name of the plugin that replaces a test's call phase; it is registered in worker processes only."""
+NOT_AWAITED = "it did not await gilprobe(...), so its coroutine never ran"
+"""Why a call is not probed whose coroutine the test has not awaited."""
 
 
 class FixtureError(GilprobeError):
@@ -42,25 +44,29 @@ class Gilprobe:
     process asks for batches of calls, and the rest of the test's body is not run.
     """
 
-    __slots__ = ("_nodeid", "_serve", "_serve_awaited", "awaited", "call_s", "run", "used", "why_not")
+    __slots__ = ("_nodeid", "_serve", "_serve_awaited", "_was_awaited", "awaited", "call_s", "run", "used", "why_not")
 
     def __init__(
         self,
         nodeid: str,
         serve: Callable[[Given], NoReturn] | None = None,
         serve_awaited: Callable[[Given], Awaitable[NoReturn]] | None = None,
+        *,
+        was_awaited: bool = False,
     ) -> None:
         """Make the value for one test.
 
         In a worker process ``serve`` measures a call, ``serve_awaited`` one of a coroutine function; elsewhere both are
-        ``None``.
+        ``None``. ``was_awaited`` is there whether the test awaited the call in pytest's own process: that is how a
+        plain function that returns a coroutine is known before it is called.
         """
         self._nodeid = nodeid
         self._serve = serve
         self._serve_awaited = serve_awaited
+        self._was_awaited = was_awaited
         self.used = False
         self.awaited = False
-        """Whether the call is that of a coroutine function, which the test awaits."""
+        """Whether the call makes a coroutine, which the test awaits."""
         self.call_s: float | None = None
         """How long the call took, in seconds; ``None`` until the call has returned."""
         self.run: LaneReading | None = None
@@ -71,13 +77,15 @@ class Gilprobe:
     def __call__(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``func(*args, **kwargs)`` and return its result; await the result of a coroutine function.
 
+        So await that of an object with ``async def __call__``, and of a plain function that returns a coroutine.
+
         Raises `FixtureError` on a second use in one test, if ``func`` is not callable, and if ``func`` is a coroutine
         function but no event loop of asyncio or trio runs here.
         """
         __tracebackhide__ = True
         self._refuse(func)
         self.used = True
-        if inspect.iscoroutinefunction(func):
+        if self._is_awaited(func):
             from pytest_gilprobe.workers.naming import Given  # noqa: PLC0415 - not every session needs it
 
             return self._awaited_later(Given(func=func, args=args, kwargs=kwargs))  # type: ignore[return-value]  # R is a coroutine
@@ -107,7 +115,7 @@ class Gilprobe:
         from pytest_gilprobe.workers.naming import Given, arguments_made  # noqa: PLC0415 - rarely needed
 
         args = arguments_made(make)
-        if inspect.iscoroutinefunction(func):
+        if self._is_awaited(func):
             return self._awaited_later(Given(func=func, args=args, make=make))  # type: ignore[return-value]  # as below
         if self._serve is not None:
             self._serve(Given(func=func, args=args, make=make))
@@ -131,24 +139,36 @@ class Gilprobe:
         finally:
             run = watched.end()
         self.run, self.call_s = run, (run.end_ns - started) / 1e9
+        if inspect.iscoroutine(result) and event_loops.running() is not None:
+            known, self.awaited, self.why_not = self.why_not, True, NOT_AWAITED
+            return self._timed(lambda: result, known)  # type: ignore[return-value]  # R is a coroutine
         self.why_not = self.why_not or repeatable.unfinished(result)
         return result
 
+    def _is_awaited(self, func: Callable[..., Any]) -> bool:
+        return event_loops.is_awaited(func) or (self._was_awaited and event_loops.running() is not None)
+
     def _awaited_later(self, given: Given) -> Coroutine[Any, Any, Any]:
         self.awaited = True
-        self.why_not = "it did not await gilprobe(...), so its coroutine never ran"
+        self.why_not = NOT_AWAITED
         return self._await(given)
 
     async def _await(self, given: Given) -> Any:
         __tracebackhide__ = True
         if self._serve_awaited is not None:
             await self._serve_awaited(given)
+        why_not = None if given.make is not None else repeatable.used_up(given.args, given.kwargs)
+        return await self._timed(given.call, why_not)
+
+    async def _timed(self, call: Callable[[], Awaitable[Any]], why_not: str | None) -> Any:
+        """Await the test's own call; ``why_not`` is why that call cannot be repeated."""
+        __tracebackhide__ = True
         from pytest_gilprobe.workers.normal_run import NormalRun  # noqa: PLC0415 - loaded by `provide`
 
-        self.why_not = None if given.make is not None else repeatable.used_up(given.args, given.kwargs)
+        self.why_not = why_not
         watched = NormalRun()
         try:
-            result = await given.call()
+            result = await call()
         except BaseException as error:
             self.why_not = f"its call raised {type(error).__name__}: a workload is a call that returns"
             raise
@@ -165,7 +185,7 @@ class Gilprobe:
         elif not callable(func):
             found = f"gilprobe(func, *args, **kwargs) found {func!r}, allowed: a callable; "
             found += "pass the function, not its result"
-        elif inspect.iscoroutinefunction(func) and event_loops.running() is None:
+        elif event_loops.is_awaited(func) and event_loops.running() is None:
             found = f"gilprobe found the coroutine function {func!r} outside of an event loop: await gilprobe(...) in "
             found += "a coroutine test"
         else:
@@ -194,6 +214,7 @@ def provide(request: pytest.FixtureRequest) -> Gilprobe:
             item.nodeid,
             lambda given: caller.serve_given(item, given),
             lambda given: caller.serve_awaited(item, given),
+            was_awaited=caller.awaited,
         )
     item.stash[KEY] = made
     return made

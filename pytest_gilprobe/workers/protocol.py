@@ -32,13 +32,15 @@ class Open:
 
     ``keep`` is how many of the test's collectors (session, package, module ...), counted from the session, stay set up
     after the test is closed. ``fresh`` makes its function-scoped fixtures anew for each call. ``lanes`` is in how many
-    of the interpreters that the worker hosts, if it does, to set the test up.
+    of the interpreters that the worker hosts, if it does, to set the test up. ``awaited`` is whether the test awaited
+    its call when pytest ran it.
     """
 
     nodeid: str
     keep: int
     fresh: bool = False
     lanes: int = 1
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

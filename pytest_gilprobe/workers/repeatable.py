@@ -7,12 +7,17 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytest_gilprobe.workers import event_loops
+
 _ENDLESS = (itertools.count, itertools.cycle, itertools.repeat)
 _LAZY = (
-    (inspect.iscoroutine, "a coroutine, and runs none of it: wrap it in asyncio.run"),
+    (inspect.iscoroutine, "a coroutine, and runs none of it: "),
     (inspect.isasyncgen, "an asynchronous generator, and runs none of it: read it in a function of your own"),
     (inspect.isgenerator, "a generator, and runs none of it: wrap it in a function that reads it to its end"),
 )
+_OUTSIDE = "wrap it in asyncio.run"
+_IN_LOOP = "await it in a coroutine function (async def), and probe that"
+"""What to do with a coroutine where an event loop runs, in which `asyncio.run` fails."""
 
 
 def used_up(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
@@ -34,4 +39,7 @@ def used_up(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
 def unfinished(result: object) -> str | None:
     """Describe a result that is a coroutine or generator, and the remedy; return ``None`` for any other result."""
     lazy = next((text for is_lazy, text in _LAZY if is_lazy(result)), None)
-    return None if lazy is None else f"its call just makes {lazy}"
+    if lazy is None:
+        return None
+    remedy = "" if not inspect.iscoroutine(result) else _IN_LOOP if event_loops.running() else _OUTSIDE
+    return f"its call just makes {lazy}{remedy}"

@@ -41,6 +41,8 @@ class Caller:
         self._captured: list[Given] | None = None
         self.fresh = False
         """Whether the fixtures of the test are made anew for each call."""
+        self.awaited = False
+        """Whether the test awaited its call in pytest's own process."""
         self.refused: str | None = None
         """Why the fixtures of the last test could not be made anew."""
 

@@ -231,7 +231,7 @@ class Server:
         after = Placeholder.from_parent(parent, name="gilprobe-placeholder") if keep > 0 else None
         self._errors.clear()
         self._closed, self._states = None, [leftovers.state()]
-        self._caller.fresh, self._caller.refused = question.fresh, None
+        self._caller.fresh, self._caller.awaited, self._caller.refused = question.fresh, question.awaited, None
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
         self._placeholder = after
         error = "\n".join(self._errors) or None
