@@ -369,7 +369,9 @@ class TestRun:
         outcomes = {name: part.outcome for name, part in found.strategies.items()}
         assert (outcomes["tasks"], outcomes["threads"]) == (Outcome.OK, Outcome.SKIPPED)
         assert found.verdict.strategy in {"tasks", "inconclusive"}
-        assert found.callee == Callee(module="awaits", name="wait", parameters=("s",), awaited=True)
+        assert found.callee == Callee(
+            module="awaits", name="wait", parameters=("s",), awaited=True, awaited_by="asyncio"
+        )
 
     def test_fresh_arguments(self, tmp_path: Path) -> None:
         """Each call has arguments of its own from ``--fresh``; ``--args-from`` beside it is refused, as is a misfit."""

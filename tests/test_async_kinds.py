@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sessions
 
+from pytest_gilprobe.model import report_json
+from pytest_gilprobe.report import snippets
+from pytest_gilprobe.strategies.registry import BUILT_IN
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -123,6 +127,35 @@ DRIVERS = """
                 pyfuncitem.obj().send(None)
             return True
 """
+TRIO = """
+    import time
+    import pytest
+    import trio
+
+    pytestmark = pytest.mark.gilprobe
+
+    async def fetch():
+        await trio.sleep(0.01)
+
+    async def bad():
+        await trio.sleep(0.002)
+        time.sleep(0.008)
+
+    def test_fetch(gilprobe):
+        async def main():
+            await gilprobe(fetch)
+        trio.run(main)
+
+    def test_bad(gilprobe):
+        async def main():
+            await gilprobe(bad)
+        trio.run(main)
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("anyio_backend", ["trio"])
+    async def test_anyio(anyio_backend):
+        await trio.sleep(0.01)
+"""
 IN_TASKS = (
     "::test_auto",
     "::test_function",
@@ -169,6 +202,33 @@ def tasks(seen: sessions.Session, name: str) -> str:
 def test_is_tried_in_tasks(seen: sessions.Session, name: str) -> None:
     """Calls are made in the loop that the test, its class, module or session has, with the fixtures of that loop."""
     assert tasks(seen, name) == "ok", seen.one(name)
+
+
+def test_library_of_the_loop_is_known(seen: sessions.Session) -> None:
+    """The report knows in whose loop the calls were awaited, of a test itself and of a function that it gives."""
+    found = {name: probed(seen, name)["callee"]["awaited_by"] for name in ("::test_auto", "::test_group")}
+    assert set(found.values()) == {"asyncio"}
+    assert probed(seen, "::test_nursery")["callee"]["awaited_by"] == "trio"
+
+
+def test_trio_gets_advice_for_trio(tmp_path: Path) -> None:
+    """What the report says of calls that trio awaited, and the code to paste, names trio's functions."""
+    pytest.importorskip("trio")
+    sessions.write(tmp_path, TRIO)
+    done = sessions.run(tmp_path, "-p", "anyio", "--gilprobe-strategies=tasks,threads", budget_s=1)
+    assert done.exit_status == pytest.ExitCode.OK, done.output
+    report = report_json.read(tmp_path / "gilprobe-reports" / "gilprobe.json")
+    for name in ("::test_fetch", "::test_anyio[trio]"):
+        assert tasks(done, name) == "ok"
+        assert probed(done, name)["callee"]["awaited_by"] == "trio"
+    assert done.outcomes("::test_fetch", "threads")[1] == "ok", done.one("::test_fetch")
+    for workload in report.workloads:
+        advice = snippets.code(workload, BUILT_IN)
+        assert "asyncio" not in advice.text
+        assert "trio.run(" in advice.text or not advice.is_code
+    if probed(done, "::test_bad")["event_loop"]["blocked_fraction"] is not None:
+        assert "trio.to_thread.run_sync" in str(done.one("::test_bad")["verdict"])
+    assert "asyncio" not in str(done.one("::test_bad")["verdict"])
 
 
 def test_trio_is_no_guest_of_its_own_run(seen: sessions.Session) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop, LoopShares
-from pytest_gilprobe.verdict import blocking
+from pytest_gilprobe.verdict import blocking, loop_code
 
 QUERY = CallSite(function="handler", file="app.py", line=15, code="query(1)")
 
@@ -56,8 +60,52 @@ def loop(*blockers: Blocker, blocked: float = 0.8, asleep: float = 0.0) -> Event
 )
 def test_code_that_leaves_the_loop_free(code: str, in_thread: str, in_process: str) -> None:
     """A call becomes the same call in a thread or process; what cannot be written so is left for the user to write."""
-    assert blocking.awaited(code, in_thread=True) == f"await {in_thread}"
-    assert blocking.awaited(code, in_thread=False) == f"await {in_process}"
+    assert loop_code.awaited(code, None, in_thread=True) == f"await {in_thread}"
+    assert loop_code.awaited(code, None, in_thread=False) == f"await {in_process}"
+
+
+@pytest.mark.parametrize(
+    ("code", "in_thread", "in_process"),
+    [
+        ("query()", "(query)", "(pool.submit(query).result)"),
+        ("db.get(1, *a)", "(db.get, 1, *a)", "(pool.submit(...).result)"),
+        ("get(1, k=2)", "(functools.partial(get, 1, k=2))", "(pool.submit(get, 1, k=2).result)"),
+        ("sum(i for i in n)", "(sum, (i for i in n))", "(pool.submit(...).result)"),
+        ("get(await other())", "(...)", "(pool.submit(...).result)"),
+        (f"get({'1, ' * 60})", "(...)", "(pool.submit(...).result)"),
+    ],
+)
+def test_code_that_leaves_a_loop_of_trio_free(code: str, in_thread: str, in_process: str) -> None:
+    """In trio a thread makes the call, or waits for the process that does: it has no pool of processes."""
+    assert loop_code.awaited(code, "trio", in_thread=True) == f"await trio.to_thread.run_sync{in_thread}"
+    assert loop_code.awaited(code, "trio", in_thread=False) == f"await trio.to_thread.run_sync{in_process}"
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_code_that_leaves_the_loop_free_runs(library: str, in_thread: bool) -> None:  # noqa: FBT001 - a table
+    """What is advised of a call gives that call's result."""
+    runs = pytest.importorskip(library)
+    for call in ("pow(2, 3)", "dict([(1, 2)])", "dict(a=1)"):
+        with ThreadPoolExecutor(1) as pool:  # in place of a pool of processes, which is used alike
+            names = {library: runs, "functools": functools, "pool": pool}
+            code = loop_code.awaited(call, library, in_thread=in_thread)
+            loop = "    loop = asyncio.get_running_loop()\n" if library == "asyncio" else ""
+            exec(f"async def main():\n{loop}    return {code}", names)  # noqa: S102 - what users are to write
+            main: Any = names["main"]
+            assert runs.run(main() if library == "asyncio" else main) == eval(call)  # noqa: S307 - as above
+
+
+def test_words_of_trio() -> None:
+    """Every sentence on a loop of trio names trio's functions, and none of asyncio's."""
+    said = [
+        blocking.short_remedy(loop(blocker(1.0), asleep=0.8), 2, "trio"),
+        blocking.short_remedy(loop(blocked=0.8, asleep=0.4), 8, "trio"),
+        blocking.what_follows(loop(blocker(1.0)), 2, "trio"),
+        blocking.remedy(blocking.moves(loop(blocker(1.0, gil_held=1.0)), 2, "trio")[0]),
+    ]
+    assert all(one is not None and "trio.to_thread.run_sync" in one for one in said)
+    assert not any("asyncio" in (one or "") or "run_in_executor" in (one or "") for one in said)
 
 
 def test_gain_of_a_call_in_a_thread() -> None:

@@ -115,7 +115,7 @@ def full_record() -> EvidenceRecord:
         no_time_for=frozenset({"processes", "threads"}),
         controls=(made.control(),),
         heartbeat=made.serial(gil=made.gil_samples(0.4, method=GilMethod.HEARTBEAT)),
-        callee=Callee(module="shop", name="work"),
+        callee=Callee(module="shop", name="work", awaited=True, awaited_by="trio"),
         transfer=Transfer(argument_bytes=1, result_bytes=2, pipe_s=0.1, parent_s=0.05, worker_s=0.05),
         arguments=ArgumentsReading(),
         awaited=True,

@@ -9,7 +9,7 @@ from reports_fixture import workloads
 
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.loop_time import Block, Blocker, CallSite, EventLoop
-from pytest_gilprobe.model.results import Caution, WorkloadResult
+from pytest_gilprobe.model.results import Callee, Caution, WorkloadResult
 from pytest_gilprobe.model.settings import Expectation
 from pytest_gilprobe.verdict import expectations, loop_gate
 from pytest_gilprobe.verdict.gating import UNCHECKED
@@ -67,6 +67,15 @@ def test_failure_names_the_line_and_the_code_to_write(gil_held: float, code: str
     (failure,) = loop_gate.check(LIMIT_S, result(replace(block(blocking=0.03), place=place))).failures
     assert failure.found == "a block of 30 ms in time.sleep(1) at app.py:8, called by query(1) at app.py:15"
     assert code in failure.remedy
+
+
+@pytest.mark.parametrize("found", [block(computing=0.03), block(blocking=0.03)])
+def test_remedy_in_trio(found: Block) -> None:
+    """A failure of calls that trio awaited names what there is in trio."""
+    callee = Callee(module="m", name="f", awaited=True, awaited_by="trio")
+    (failure,) = loop_gate.check(LIMIT_S, replace(result(found), callee=callee)).failures
+    assert "trio.to_thread.run_sync" in failure.remedy
+    assert "asyncio." not in failure.remedy
 
 
 @pytest.mark.parametrize("found", [block(computing=0.005), block(blocking=0.0199), block(0.005, 0.005, 0.005)])

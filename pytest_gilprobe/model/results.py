@@ -189,7 +189,8 @@ class Callee:
 
     ``parameters`` are the names of the arguments of one call, with ``=`` appended if an argument must be passed by
     keyword. ``importable`` is false for a lambda or a nested function, which no other process can import by name.
-    ``awaited`` is whether the function is a coroutine function, whose calls are awaited. ``is_test`` is whether it is
+    ``awaited`` is whether the function is a coroutine function, whose calls are awaited, and ``awaited_by`` the library
+    whose event loop awaited them, ``asyncio`` or ``trio``; ``None`` if it is not known. ``is_test`` is whether it is
     a test itself, which no program should import; its parameters are then the test's fixtures.
     """
 
@@ -198,6 +199,7 @@ class Callee:
     parameters: tuple[str, ...] = ()
     importable: bool = True
     awaited: bool = False
+    awaited_by: str | None = None
     is_test: bool = False
 
 

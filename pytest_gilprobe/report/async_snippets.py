@@ -1,4 +1,8 @@
-"""Generate the code that a user can paste to make many calls of a coroutine function in the way that is advised."""
+"""Generate the code that a user can paste to make many calls of a coroutine function in the way that is advised.
+
+It runs in the library whose event loop awaited the calls: asyncio, or trio, which a function written for anyio takes,
+too.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,22 @@ from pytest_gilprobe.report.call_source import GUARD, INDENT, CallSource, progra
 if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Callee
 
+TRIO = "trio"
+"""What `Callee.awaited_by` is for a loop of trio."""
+
 
 def one_by_one(callee: Callee) -> list[str]:
     """Return lines of code that await one call after the other."""
     source = source_of(callee)
     made = f"[await {source.name}({source.arguments}) {source.for_each}]"
-    return _program(["import asyncio"], source, [], [f"return {made}"])
+    return _program(callee, source, [f"return {made}"])
 
 
 def task_group(callee: Callee, workers: int) -> list[str]:
     """Return lines of code that make the calls in tasks of one event loop, ``workers`` of them at once."""
     source = source_of(callee)
+    if callee.awaited_by == TRIO:
+        return _program(callee, source, _nursery(source, workers))
     body = [
         f"free = asyncio.Semaphore({workers})  # so many calls at once",
         "",
@@ -31,7 +40,24 @@ def task_group(callee: Callee, workers: int) -> list[str]:
         f"{INDENT}tasks = [group.create_task(limited({source.names})) {source.for_each}]",
         "return [task.result() for task in tasks]",
     ]
-    return _program(["import asyncio"], source, [], body)
+    return _program(callee, source, body)
+
+
+def _nursery(source: CallSource, workers: int) -> list[str]:
+    """Return the body of a function that makes the calls in tasks of trio, which have no results of their own."""
+    return [
+        f"free = trio.CapacityLimiter({workers})  # so many calls at once",
+        "found = {}",
+        "",
+        f"async def limited({_listed('at', source.names)}):",
+        f"{INDENT}async with free:",
+        f"{INDENT * 2}found[at] = await {source.name}({source.arguments})",
+        "",
+        "async with trio.open_nursery() as nursery:",
+        f"{INDENT}{source.numbered}:",
+        f"{INDENT * 2}nursery.start_soon({_listed('limited', 'at', source.names)})",
+        "return [found[at] for at in sorted(found)]",
+    ]
 
 
 def in_executor(kind: str, callee: Callee, workers: int) -> list[str]:
@@ -41,7 +67,9 @@ def in_executor(kind: str, callee: Callee, workers: int) -> list[str]:
     """
     source = source_of(callee)
     run = f"run_{source.last_name}"
-    handed = ", ".join(filter(None, ["pool", run, source.names]))
+    if callee.awaited_by == TRIO:
+        return _loops_of_trio(kind, source, run, workers)
+    handed = _listed("pool", run, source.names)
     helper = [f"def {run}({source.names}):", f"{INDENT}return asyncio.run({source.name}({source.arguments}))"]
     body = [
         "loop = asyncio.get_running_loop()",
@@ -50,12 +78,43 @@ def in_executor(kind: str, callee: Callee, workers: int) -> list[str]:
         f"{INDENT}return await asyncio.gather(*calls)",
     ]
     head = ["import asyncio", f"from concurrent.futures import {kind}"]
-    return _program(head, source, [helper], body, guarded=kind != "ThreadPoolExecutor")
+    main = ["async def main():", *_indented(body)]
+    return program(head, source, [helper, main], _last(["results = asyncio.run(main())"], kind))
 
 
-def _program(
-    head: list[str], source: CallSource, helpers: list[list[str]], body: list[str], *, guarded: bool = False
-) -> list[str]:
-    main = ["async def main():", *(f"{INDENT}{line}".rstrip() for line in body)]
-    last = "results = asyncio.run(main())"
-    return program(head, source, [*helpers, main], [GUARD, f"{INDENT}{last}"] if guarded else [last])
+def _loops_of_trio(kind: str, source: CallSource, run: str, workers: int) -> list[str]:
+    """Return the same with loops of trio, none of which needs to wait for the pool."""
+    handed = _listed(source.name, source.arguments)
+    by_name = bool(source.variables) and not source.by_position  # which `trio.run` does not take
+    helper = [
+        f"def {run}({source.names}):",
+        f"{INDENT}return trio.run({f'partial({handed})' if by_name else handed})",
+    ]
+    body = [
+        f"with {kind}(max_workers={workers}) as pool:",
+        f"{INDENT}tasks = [pool.submit({_listed(run, source.names)}) {source.for_each}]",
+        f"{INDENT}results = [task.result() for task in tasks]",
+    ]
+    standard = [f"from concurrent.futures import {kind}", *(["from functools import partial"] if by_name else [])]
+    head = [*standard, "", "import trio"]
+    return program(head, source, [helper], _last(body, kind))
+
+
+def _program(callee: Callee, source: CallSource, body: list[str]) -> list[str]:
+    main = ["async def main():", *_indented(body)]
+    if callee.awaited_by == TRIO:
+        return program(["import trio"], source, [main], ["results = trio.run(main)"])
+    return program(["import asyncio"], source, [main], ["results = asyncio.run(main())"])
+
+
+def _last(body: list[str], kind: str) -> list[str]:
+    """Return the lines that start a pool, guarded if its workers import the file again."""
+    return body if kind == "ThreadPoolExecutor" else [GUARD, *_indented(body)]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"{INDENT}{line}".rstrip() for line in lines]
+
+
+def _listed(*names: str) -> str:
+    return ", ".join(filter(None, names))

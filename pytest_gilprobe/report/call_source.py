@@ -21,6 +21,7 @@ _NAMES = frozenset(
     {"at", "batch", "batches", "call", "calls", "list", "pool", "range", "result", "results", "task", "tasks", "zip"}
     | {"asyncio", "free", "group", "len", "limited", "loop", "main", "pickle", "pairwise", "accumulate"}
     | {"to_shared_memory", "from_shared_memory", "name", "arguments"}
+    | {"trio", "found", "nursery", "enumerate", "sorted", "partial"}
 )
 """What else the shown code names."""
 _STANDS_IN = "work"
@@ -79,6 +80,15 @@ class CallSource:
         if not self.variables:
             return f"for _ in range({EXAMPLE_CALLS})"
         return f"for {self.names} in {self.lists if len(self.variables) == 1 else f'zip({self.lists})'}"
+
+    @property
+    def numbered(self) -> str:
+        """The same, with the call's number in ``at``: ``for at, url in enumerate(url_list)``."""
+        if not self.variables:
+            return f"for at in range({EXAMPLE_CALLS})"
+        if len(self.variables) == 1:
+            return f"for at, {self.names} in enumerate({self.lists})"
+        return f"for at, ({self.names}) in enumerate(zip({self.lists}))"
 
     @property
     def by_position(self) -> bool:

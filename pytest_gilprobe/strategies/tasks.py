@@ -11,7 +11,7 @@ from pytest_gilprobe.model.thresholds import HARDLY_HELD
 from pytest_gilprobe.model.words import CallKind, Outcome
 from pytest_gilprobe.report import async_snippets
 from pytest_gilprobe.strategies.contract import MOST_LANES, Strategy
-from pytest_gilprobe.verdict import blocking
+from pytest_gilprobe.verdict import blocking, loop_code
 from pytest_gilprobe.workers.child import loops
 from pytest_gilprobe.workers.protocol import Batch
 
@@ -106,7 +106,7 @@ class Tasks(Strategy):
         loop = evidence.event_loop
         if verdict.strategy == self.name or loop is None:
             return ()
-        said = blocking.short_remedy(loop, evidence.measurement.workers)
+        said = blocking.short_remedy(loop, evidence.measurement.workers, _library(evidence))
         return () if said is None else (said,)
 
     def when_broken(self, outcome: Outcome) -> Caution:
@@ -118,13 +118,13 @@ class Tasks(Strategy):
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
         """Return cautions that calls block the loop: asleep in a call that is not awaited, or waiting for the GIL."""
-        loop, workers = evidence.event_loop, evidence.measurement.workers
+        loop, workers, library = evidence.event_loop, evidence.measurement.workers, _library(evidence)
         if loop is None or loop.shares is None:
             return ()
         found = []
         if loop.shares.blocking >= blocking.WORTH_TELLING:
-            share, moves = numbers.percent(loop.shares.blocking), blocking.moves(loop, workers)
-            what = blocking.remedy(blocking.best(moves)) if moves else blocking.short_remedy(loop, workers)
+            share, moves = numbers.percent(loop.shares.blocking), blocking.moves(loop, workers, library)
+            what = blocking.remedy(blocking.best(moves)) if moves else blocking.short_remedy(loop, workers, library)
             message = (
                 f"it blocks the event loop: for {share} of its time a call sleeps in something not awaited, such as "
                 f"time.sleep or a blocking client; {what}"
@@ -132,9 +132,10 @@ class Tasks(Strategy):
             found.append(Caution(slug="blocks-the-loop", message=message))
         if loop.shares.gil_wait >= blocking.WORTH_TELLING:
             share, where = numbers.percent(loop.shares.gil_wait), blocking.held_elsewhere(loop)
+            write = loop_code.of(library)
             message = (
                 f"the event loop waits for the GIL for {share} of a call's time: other threads, such as those of "
-                f"asyncio.to_thread, compute in Python{where}; do that in a process pool, by loop.run_in_executor"
+                f"{write.to_thread}, compute in Python{where}; do that in a process pool, {write.by_pool}"
             )
             found.append(Caution(slug="loop-waits-for-gil", message=message))
         return tuple(found)
@@ -142,3 +143,9 @@ class Tasks(Strategy):
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
         """Return the lines of a task group, with a semaphore that admits as many calls at once as were measured."""
         return async_snippets.task_group(callee, workers)
+
+
+def _library(evidence: Evidence) -> str | None:
+    """Return the library of the loop that awaits the calls; ``None`` if it is not known."""
+    callee = evidence.measurement.callee
+    return None if callee is None else callee.awaited_by

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.safe_text import safe_line
-from pytest_gilprobe.verdict import places
+from pytest_gilprobe.verdict import loop_code, places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +18,6 @@ LETS_GO: Final = 0.2
 """A call that holds the GIL for at most this part of its time can run beside the loop in a thread."""
 WORTH_TELLING: Final = 0.1
 """Share of a call's time from which code that blocks the loop is worth a remedy: it limits tasks to 10x."""
-_LONGEST_CODE: Final = 70
-"""Most characters of code that a sentence quotes."""
 
 
 class Move(NamedTuple):
@@ -48,10 +45,11 @@ def does(blocker: Blocker) -> str:
     return max(parts, key=lambda name: parts[name])
 
 
-def moves(loop: EventLoop, workers: int) -> list[Move]:
+def moves(loop: EventLoop, workers: int, library: str | None = None) -> list[Move]:
     """List the calls that would leave the loop free if they were awaited, the largest first.
 
     The loop would then be blocked for the remaining share of the time only, and tasks gain at most one divided by that.
+    ``library`` is whose loop it is, ``asyncio`` or ``trio``; ``None`` counts as asyncio.
     """
     if loop.blocked_fraction is None or not loop.blockers:
         return []
@@ -67,7 +65,8 @@ def moves(loop: EventLoop, workers: int) -> list[Move]:
     for call, share in sorted(shares.items(), key=lambda pair: -pair[1]):
         in_thread = held[call] <= share * LETS_GO
         gain = 1 / max(blocked - share, 1 / workers) if workers else None
-        found.append(Move(_where(call), awaited(call.code, in_thread=in_thread), in_thread, share, gain))
+        code = loop_code.awaited(call.code, library, in_thread=in_thread)
+        found.append(Move(_where(call), code, in_thread, share, gain))
     return [one for one in found if one.share >= WORTH_TELLING]
 
 
@@ -85,12 +84,12 @@ def best(moves: Sequence[Move]) -> Move:
     return max(moves, key=lambda one: (one.in_thread, one.share))
 
 
-def short_remedy(loop: EventLoop, workers: int) -> str | None:
+def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
     """Say in one clause what to write; ``None`` if calls hardly sleep in the loop, and none of them may go to a thread.
 
     Where no call is known to move, that is advised of whatever sleeps: in a thread, unless it holds the GIL meanwhile.
     """
-    found = moves(loop, workers)
+    found = moves(loop, workers, library)
     first = best(found) if found else None
     sleeps = loop.shares is not None and loop.shares.blocking >= WORTH_TELLING
     if loop.blocked_fraction is None or loop.shares is None or not (sleeps or (first is not None and first.in_thread)):
@@ -101,15 +100,15 @@ def short_remedy(loop: EventLoop, workers: int) -> str | None:
     rest = max(loop.blocked_fraction.value - loop.shares.blocking, 1 / workers)
     asleep = [(one.blocking, one.gil_held or 0.0) for one in loop.blockers or ()]
     holds = sum(part * held for part, held in asleep) > sum(part for part, _ in asleep) * LETS_GO
-    where = "a process pool, since they hold the GIL" if holds else "asyncio.to_thread"
+    where = "a process pool, since they hold the GIL" if holds else loop_code.of(library).to_thread
     return f"with its blocking calls in {where}, tasks could give up to {numbers.about(min(float(workers), 1 / rest))}"
 
 
-def what_follows(loop: EventLoop, workers: int) -> str | None:
+def what_follows(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
     """Say what to do about the largest call that blocks the loop; ``None`` if a caution does, or nothing is known."""
     if workers and loop.shares is not None and loop.shares.blocking >= WORTH_TELLING:
         return None  # `pytest_gilprobe.strategies.tasks` has the caution
-    return next(map(remedy, moves(loop, workers)), None)
+    return next(map(remedy, moves(loop, workers, library)), None)
 
 
 def held_elsewhere(loop: EventLoop) -> str:
@@ -127,29 +126,6 @@ def in_block(place: Blocker | None) -> str:
     if called is None or (called.file, called.line) == (place.file, place.line):
         return f" in {places.place(place)}{other}"
     return f" in {places.place(place)}, called by {_where(called)}{other}"
-
-
-def awaited(code: str, *, in_thread: bool) -> str:
-    """Return the code that makes a call outside of the loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``."""
-    try:
-        call = ast.parse(code, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        call = None
-    plain = isinstance(call, ast.Call) and not any(isinstance(one, ast.Await | ast.Yield) for one in ast.walk(call))
-    moved = "await asyncio.to_thread(...)" if in_thread else "await loop.run_in_executor(pool, ...)"
-    if not plain or not isinstance(call, ast.Call):
-        return moved
-    handed = [ast.unparse(one) for one in (call.func, *call.args)]
-    named = [ast.unparse(one) for one in call.keywords]
-    if in_thread:
-        written = f"await asyncio.to_thread({', '.join([*handed, *named])})"
-    elif named:
-        written = f"await loop.run_in_executor(pool, functools.partial({', '.join([*handed, *named])}))"
-    elif any(isinstance(one, ast.GeneratorExp | ast.Lambda | ast.Starred) for one in ast.walk(call)):
-        return moved  # no process can be given these
-    else:
-        written = f"await loop.run_in_executor(pool, {', '.join(handed)})"
-    return safe_line(written) if len(written) <= _LONGEST_CODE else moved
 
 
 def _where(call: CallSite) -> str:

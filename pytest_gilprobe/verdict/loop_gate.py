@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.stats.rounds import QUIET
-from pytest_gilprobe.verdict import blocking
+from pytest_gilprobe.verdict import blocking, loop_code
 from pytest_gilprobe.verdict.gating import Failure, Gating, unchecked
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def check(limit_s: float | None, result: WorkloadResult) -> Gating:
     block = loop.repeated_block
     if block is None:
         return _open(limit_s, loop.why_unknown or "too few calls were made to tell blocks that come again")
+    library = None if result.callee is None else result.callee.awaited_by
     busy = _is_busy(result, block)
     certain_s = block.computing_s / (SLACK_WHEN_BUSY if busy else SLACK)
     certain_s += block.blocking_s / SLACK if block.queue_s is not None else 0.0
     certain_s += 0.0 if busy else block.gil_wait_s / SLACK
     if certain_s > limit_s:
-        return Gating(failures=(_failure(limit_s, block),))
+        return Gating(failures=(_failure(limit_s, block, library),))
     if block.length_s > limit_s:
         return _open(limit_s, f"a block of {numbers.seconds(block.length_s)} may be due to {_doubt(block, busy=busy)}")
     return Gating()
@@ -68,15 +69,16 @@ def _open(limit_s: float, why: str) -> Gating:
     return Gating(cautions=(unchecked(said),))
 
 
-def _failure(limit_s: float, block: Block) -> Failure:
+def _failure(limit_s: float, block: Block, library: str | None) -> Failure:
     parts = {
         f"{numbers.seconds(block.computing_s)} computing": block.computing_s,
         f"{numbers.seconds(block.blocking_s)} asleep in a blocking call": block.blocking_s,
         f"{numbers.seconds(block.gil_wait_s)} waiting for the GIL": block.gil_wait_s,
     }
+    write = loop_code.of(library)
     remedies = (
-        "compute in a process pool, by loop.run_in_executor, or give way with await asyncio.sleep(0)",
-        "await the call by asyncio.to_thread, or use an asynchronous client",
+        f"compute in a process pool, {write.by_pool}, or give way with {write.give_way}",
+        f"await the call by {write.to_thread}, or use an asynchronous client",
         "do what the other threads compute in a process pool: they hold the GIL",
     )
     shares = list(parts.values())
@@ -86,15 +88,15 @@ def _failure(limit_s: float, block: Block) -> Failure:
         found=f"a block of {numbers.seconds(block.length_s)}{blocking.in_block(block.place)}",
         evidence=f"{numbers.count(block.calls, 'call')} or more blocked the event loop for so long at a time: {told}; "
         "time in which the thread waited for a core is not counted",
-        remedy=_moved(block.place) or remedies[shares.index(max(shares))],
+        remedy=_moved(block.place, library) or remedies[shares.index(max(shares))],
     )
 
 
-def _moved(place: Blocker | None) -> str | None:
+def _moved(place: Blocker | None, library: str | None) -> str | None:
     """Return the code that would leave the loop free; ``None`` if no call of the user's is known to block it."""
     if place is None or place.call is None or place.gil_held is None:
         return None
     if place.gil_held <= blocking.LETS_GO:
-        return f"write {blocking.awaited(place.call.code, in_thread=True)}, or use an asynchronous client"
-    code = blocking.awaited(place.call.code, in_thread=False)
-    return f"write {code} with a process pool, or give way with await asyncio.sleep(0)"
+        return f"write {loop_code.awaited(place.call.code, library, in_thread=True)}, or use an asynchronous client"
+    code = loop_code.awaited(place.call.code, library, in_thread=False)
+    return f"write {code} with a process pool, or give way with {loop_code.of(library).give_way}"

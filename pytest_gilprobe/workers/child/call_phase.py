@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_gilprobe.workers import fixture
-from pytest_gilprobe.workers.child import fresh, home_loop, loops, workload
+from pytest_gilprobe.workers.child import fresh, home_loop, loops, subtests, workload
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -167,7 +167,7 @@ class Caller:
             item.obj = method
             if self.fresh:
                 self._refuse_fresh(item, is_coroutine=False)
-            with workload.plain_subtests(item):
+            with subtests.plain_subtests(item):
                 self._serve(workload.Workload(item=item, call=method))
 
         return served
@@ -219,7 +219,7 @@ class _Coroutine:
         home = home_loop.of_this_task()
         assert home is not None  # noqa: S101 - `unittest` runs coroutines in asyncio only
         self._item.obj = self._function
-        with workload.plain_subtests(self._item):
+        with subtests.plain_subtests(self._item):
             await self._serve_in(home, {})
 
     async def _serve_in(self, home: HomeLoop, passed: dict[str, Any]) -> None:

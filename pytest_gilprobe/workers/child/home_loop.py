@@ -12,7 +12,7 @@ import selectors
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.observe.loop_blocks import SelectorWatch, TrioWatch
@@ -33,6 +33,9 @@ class LoopGoneError(GilprobeError):
 
 class HomeLoop(ABC):
     """The event loop that runs a test, and the test's task in it. Make one in that task; see `of_this_task`."""
+
+    library: ClassVar[str]
+    """Whose loop it is: ``asyncio`` or ``trio``."""
 
     def __init__(self) -> None:
         """Remember the running loop."""
@@ -139,6 +142,8 @@ class HomeLoop(ABC):
 class AsyncioLoop(HomeLoop):
     """The running loop of asyncio."""
 
+    library = "asyncio"
+
     def __init__(self) -> None:
         """Remember the running loop."""
         super().__init__()
@@ -183,6 +188,8 @@ class AsyncioLoop(HomeLoop):
 
 class TrioLoop(HomeLoop):
     """The running loop of trio."""
+
+    library = "trio"
 
     def __init__(self) -> None:
         """Remember the running loop."""

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     Start = Callable[[], Coroutine[Any, Any, object]]
 
 
-def lane(item: pytest.Function, start: Start) -> LaneContext:
+def lane(item: pytest.Function, start: Start, library: str | None) -> LaneContext:
     """Return a context manager that gives a thread its own event loop and yields a call that runs ``start()`` there.
 
-    An anyio test gets a new loop of its back end for every call, as in anyio itself. Any other test keeps one
-    `asyncio.Runner` for all calls of a batch, as in pytest-asyncio and `unittest.IsolatedAsyncioTestCase`.
+    An anyio test gets a new loop of its back end for every call, as in anyio itself, and a call that is awaited in trio
+    (``library``) a new loop of trio. Any other test keeps one `asyncio.Runner` for all calls of a batch, as in
+    pytest-asyncio and `unittest.IsolatedAsyncioTestCase`.
     """
     if "anyio_backend" in item.fixturenames:
         return nullcontext(_anyio_call(item.funcargs["anyio_backend"], start))
+    if library == "trio":
+        return nullcontext(_trio_call(start))
     return _on_own_runner(start)
 
 
@@ -42,6 +45,12 @@ def _anyio_call(backend: Any, start: Start) -> Call:
 
     name, options = (backend, {}) if isinstance(backend, str) else backend
     return lambda: anyio.run(start, backend=name, backend_options=options)
+
+
+def _trio_call(start: Start) -> Call:
+    import trio  # noqa: PLC0415 - installed, since it runs the test
+
+    return lambda: trio.run(start)
 
 
 def bound_to_one_loop(item: pytest.Function, *, is_coroutine: bool) -> str | None:

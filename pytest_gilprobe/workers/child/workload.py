@@ -9,7 +9,7 @@ in `pytest_gilprobe.workers.child.fresh`.
 from __future__ import annotations
 
 import inspect
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,10 @@ from pytest_gilprobe.workers import naming
 from pytest_gilprobe.workers.child import async_batch, batch, loops, stretch
 from pytest_gilprobe.workers.child.calls import FreshCall
 from pytest_gilprobe.workers.child.fresh import ONE_AT_A_TIME, MadeByUser, MadeInLoop, has_fixtures, why_not_fresh
+from pytest_gilprobe.workers.child.subtests import PlainSubtests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
 
     from pytest_gilprobe.model.call_readings import LoopBlock
     from pytest_gilprobe.model.ladder import StretchReading
@@ -75,6 +75,11 @@ class Workload:
     def is_coroutine(self) -> bool:
         """Whether the call is that of a coroutine function."""
         return self.coroutine is not None or loops.is_drawn_coroutine(self.item)
+
+    @property
+    def library(self) -> str | None:
+        """Whose event loop awaits the calls: ``asyncio`` or ``trio``; ``None`` if none does, or it is not known."""
+        return None if self.home is None else self.home.library
 
     def serial(self, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
         """Make the calls one after the other, awaited calls in the test's own loop; return the readings of clocks.
@@ -135,13 +140,13 @@ class Workload:
     def lane(self, number: int) -> LaneContext:
         """Return the context manager that prepares the call for thread ``number``, counted from 0."""
         if self.given is not None and self.coroutine is not None:
-            return loops.lane(self.item, self.coroutine)
+            return loops.lane(self.item, self.coroutine, self.library)
         if self.given is not None or isinstance(self.call, FreshCall):
             return nullcontext(self.call)
         passed = _for_lane(arguments(self.item), number)
         if self.coroutine is None:
             return nullcontext(_bind(self.item.obj, passed))
-        return loops.lane(self.item, partial(self.coroutine, **passed))
+        return loops.lane(self.item, partial(self.coroutine, **passed), self.library)
 
 
 def argument_names(item: pytest.Function) -> tuple[str, ...]:
@@ -163,14 +168,6 @@ def arguments(item: pytest.Function) -> dict[str, Any]:
     if "subtests" in passed:
         passed["subtests"] = PlainSubtests()
     return passed
-
-
-class PlainSubtests:
-    """Replace the fixture ``subtests`` in timed calls: a subtest that fails makes its call fail."""
-
-    def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:  # noqa: ARG002 - the fixture's signature
-        """Return a context that does nothing."""
-        return nullcontext()
 
 
 def of_fixture(item: pytest.Function, given: Given) -> Workload:
@@ -214,7 +211,8 @@ def callee(workload: Workload) -> Callee | None:
     Return ``None`` if a test has no name as a function.
     """
     if workload.given is not None:
-        return replace(naming.callee(workload.given), awaited=workload.is_coroutine)
+        given = naming.callee(workload.given)
+        return replace(given, awaited=workload.is_coroutine, awaited_by=workload.library)
     function = inspect.unwrap(workload.coroutine or workload.item.obj)
     name = getattr(function, "__qualname__", None)
     if name is None:
@@ -224,6 +222,7 @@ def callee(workload: Workload) -> Callee | None:
         name=name,
         parameters=argument_names(workload.item),
         awaited=workload.is_coroutine,
+        awaited_by=workload.library,
         is_test=True,
     )
 
@@ -242,20 +241,6 @@ def coroutine(item: pytest.Function, function: Callable[..., Any], through_hooks
     replaced = not inspect.iscoroutinefunction(item.obj)
     call = _bind(item.obj, arguments(item)) if replaced else through_hooks
     return Workload(item=item, call=call, coroutine=function)
-
-
-@contextmanager
-def plain_subtests(item: pytest.Function) -> Iterator[None]:
-    """Have a ``subTest`` of a `unittest.TestCase` let exceptions propagate instead of reporting them.
-
-    Private access, as a public name does not exist: ``_outcome``.
-    """
-    case: Any = item.instance
-    outcome, case._outcome = case._outcome, None  # noqa: SLF001 - see above
-    try:
-        yield
-    finally:
-        case._outcome = outcome  # noqa: SLF001 - see above
 
 
 def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:
@@ -290,8 +275,7 @@ def may_be_fresh(work: Workload) -> bool:
     """Return whether each call of a test could have function-scoped fixtures of its own, and there are any."""
     if not isinstance(work.item, pytest.Function):
         return False
-    is_coroutine = work.coroutine is not None or loops.is_drawn_coroutine(work.item)
-    return why_not_fresh(work.item, is_coroutine=is_coroutine) is None and has_fixtures(work.item)
+    return why_not_fresh(work.item, is_coroutine=work.is_coroutine) is None and has_fixtures(work.item)
 
 
 def cannot_repeat(item: pytest.Item) -> str | None:

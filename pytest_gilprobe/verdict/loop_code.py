@@ -1,0 +1,88 @@
+"""Write the code that leaves an event loop free while a call runs elsewhere: in asyncio, or in trio.
+
+Trio has no process pool of its own: there a thread waits for the result of one of `concurrent.futures`.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Final, NamedTuple
+
+from pytest_gilprobe.model.safe_text import safe_line
+
+_LONGEST_CODE: Final = 70
+"""Most characters of code that a sentence quotes."""
+
+
+class LoopCode(NamedTuple):
+    """What code calls in one kind of event loop.
+
+    ``to_thread`` is the function that makes a call in a thread, ``by_pool`` how a sentence ends that says that a
+    process pool should compute, ``give_way`` what lets the loop run other tasks. ``in_thread`` and ``in_process`` are
+    the code for a call that cannot be written out.
+    """
+
+    to_thread: str
+    by_pool: str
+    give_way: str
+    in_thread: str
+    in_process: str
+
+
+ASYNCIO: Final = LoopCode(
+    to_thread="asyncio.to_thread",
+    by_pool="by loop.run_in_executor",
+    give_way="await asyncio.sleep(0)",
+    in_thread="await asyncio.to_thread(...)",
+    in_process="await loop.run_in_executor(pool, ...)",
+)
+TRIO: Final = LoopCode(
+    to_thread="trio.to_thread.run_sync",
+    by_pool="by trio.to_thread.run_sync(pool.submit(...).result)",
+    give_way="await trio.sleep(0)",
+    in_thread="await trio.to_thread.run_sync(...)",
+    in_process="await trio.to_thread.run_sync(pool.submit(...).result)",
+)
+
+
+def of(library: str | None) -> LoopCode:
+    """Return the code for loops of ``library``, as `pytest_gilprobe.model.results.Callee.awaited_by` names it."""
+    return TRIO if library == "trio" else ASYNCIO
+
+
+def awaited(code: str, library: str | None, *, in_thread: bool) -> str:
+    """Return the code that makes a call outside of the loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``."""
+    try:
+        call = ast.parse(code, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        call = None
+    moved = of(library).in_thread if in_thread else of(library).in_process
+    if not isinstance(call, ast.Call) or any(isinstance(one, ast.Await | ast.Yield) for one in ast.walk(call)):
+        return moved
+    if not in_thread and any(isinstance(one, ast.GeneratorExp | ast.Lambda | ast.Starred) for one in ast.walk(call)):
+        return moved  # no process can be given these
+    write = _in_trio if of(library) is TRIO else _in_asyncio
+    written = f"await {write(call, in_thread=in_thread)}"
+    return safe_line(written) if len(written) <= _LONGEST_CODE else moved
+
+
+def _in_asyncio(call: ast.Call, *, in_thread: bool) -> str:
+    if in_thread:
+        return f"asyncio.to_thread({_handed(call)})"
+    return f"loop.run_in_executor(pool, {_bound(call)})"
+
+
+def _in_trio(call: ast.Call, *, in_thread: bool) -> str:
+    if in_thread:
+        return f"trio.to_thread.run_sync({_bound(call)})"
+    return f"trio.to_thread.run_sync(pool.submit({_handed(call)}).result)"
+
+
+def _handed(call: ast.Call) -> str:
+    """Return a call's function and arguments, as they are given to what makes the call."""
+    return ", ".join(ast.unparse(one) for one in (call.func, *call.args, *call.keywords))
+
+
+def _bound(call: ast.Call) -> str:
+    """Return the same where arguments cannot be given by name."""
+    return f"functools.partial({_handed(call)})" if call.keywords else _handed(call)

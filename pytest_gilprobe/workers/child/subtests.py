@@ -1,0 +1,34 @@
+"""Let a subtest that fails make its call fail, of pytest's fixture ``subtests`` and of `unittest.TestCase.subTest`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    import pytest
+
+
+class PlainSubtests:
+    """Replace the fixture ``subtests`` in timed calls: a subtest that fails makes its call fail."""
+
+    def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:  # noqa: ARG002 - the fixture's signature
+        """Return a context that does nothing."""
+        return nullcontext()
+
+
+@contextmanager
+def plain_subtests(item: pytest.Function) -> Iterator[None]:
+    """Have a ``subTest`` of a `unittest.TestCase` let exceptions propagate instead of reporting them.
+
+    Private access, as a public name does not exist: ``_outcome``.
+    """
+    case: Any = item.instance
+    outcome, case._outcome = case._outcome, None  # noqa: SLF001 - see above
+    try:
+        yield
+    finally:
+        case._outcome = outcome  # noqa: SLF001 - see above
