@@ -309,3 +309,4 @@ def test_pytest_trio(tmp_path: Path) -> None:
     done = sessions.run(tmp_path, *FLAGS, "-p", "no:asyncio", alone=False)
     assert done.exit_status == pytest.ExitCode.OK, done.output
     assert [tasks(done, name) for name in ("::test_trio", "::test_given")] == ["ok", "ok"]
+    assert {probed(done, name)["callee"]["awaited_by"] for name in ("::test_trio", "::test_given")} == {"trio"}
