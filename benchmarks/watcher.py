@@ -83,7 +83,7 @@ def measured() -> Iterator[Use]:
             use.sampling_s += time.perf_counter() - began_s
             use.samples += len(sampler.samples().at_ns)
 
-    GilSampler.sample_until = timed  # type: ignore[method-assign]
+    GilSampler.sample_until = timed  # type: ignore[assignment, method-assign]
     try:
         yield use
     finally:

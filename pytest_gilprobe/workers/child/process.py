@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_gilprobe import INSIDE_WORKER
+from pytest_gilprobe.observe import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,3 +184,18 @@ def _stop_tracers() -> None:
         if monitoring.get_tool(tool) is not None:
             monitoring.set_events(tool, 0)
             monitoring.free_tool_id(tool)
+
+
+def freeze() -> None:
+    """Keep what is there now out of garbage collections.
+
+    It is pytest's own objects, many times the workload's, which each full collection that a call starts would scan.
+    The free-threaded CPython 3.13 makes classes, functions and modules immortal when the first thread starts, but not
+    those that are frozen by then: threads would take turns at counting references to them. So a thread is started.
+    """
+    gc.collect()
+    if interpreter.free_threaded_build():
+        first = threading.Thread(target=int, name="gilprobe-first")
+        first.start()
+        first.join()
+    gc.freeze()

@@ -9,10 +9,8 @@ questions about batches until the parent closes the test.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -180,7 +178,7 @@ class Server:
         self._not_collected = "\n".join(self._errors)
         self._errors.clear()
         self._use_at_start = leftovers.ResourceUse.now()
-        _freeze()
+        process.freeze()
         self.say(self._ready())
         watch = parent_watch.ParentWatch(self._channel, self.say)
         while True:
@@ -286,18 +284,3 @@ class Server:
                         self._end(0)
                     case question:
                         self.say(test.answer(question))
-
-
-def _freeze() -> None:
-    """Keep what is there now out of garbage collections.
-
-    It is pytest's own objects, many times the workload's, which each full collection that a call starts would scan.
-    The free-threaded CPython 3.13 makes classes, functions and modules immortal when the first thread starts, but not
-    those that are frozen by then: threads would take turns at counting references to them. So a thread is started.
-    """
-    gc.collect()
-    if interpreter.free_threaded_build():
-        first = threading.Thread(target=int, name="gilprobe-first")
-        first.start()
-        first.join()
-    gc.freeze()
