@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from pytest_gilprobe.workers.parent import hung_gil
+from pytest_gilprobe.workers.protocol import Ready
 
 PLACE = "sleep(600) at a.py:3"
 
@@ -32,18 +37,85 @@ def test_what_the_gil_did_is_said_by_what_all_readings_have_in_common(
     words: list[tuple[int, int, int]], expected: str
 ) -> None:
     """Only a thread that held it in every reading is the one that held it."""
-    assert hung_gil.in_words(_readings(*words)) == expected
+    assert hung_gil.in_words(_readings(*words), "one thread") == expected
 
 
-def test_only_threads_that_waited_all_the_time_count() -> None:
-    """A thread that waited for a moment is none that hung for the GIL; what is not known is not said."""
-    held = ((7, 1, 1), (7, 1, 1))
-    assert hung_gil.in_words(_readings(*held, waiting=({5, 6, 9}, {5, 6}))).endswith("2 other threads waited for it")
-    assert "waited" not in hung_gil.in_words(_readings(*held, waiting=({5}, {6})))
+def test_threads_that_waited_in_most_readings_count() -> None:
+    """A waiting thread wakes up now and then to ask for the GIL; one that is seen to wait only once is none."""
+    held, each = [(7, 1, 1)] * 20, {5, 6, 8, 9}
+    awake = [{(5, 6, 8, 9)[at % 4]} if at % 3 == 0 else set[int]() for at in range(20)]
+    seen = tuple((each - away) | ({11} if at == 3 else set()) for at, away in enumerate(awake))
+    assert hung_gil.in_words(_readings(*held, waiting=seen), "it").endswith("4 other threads waited for it")
+    assert hung_gil.waited(_readings(*held, waiting=seen)) == each
+    assert "waited" not in hung_gil.in_words(_readings(*held[:2], waiting=({5}, {6})), "it")
+
+
+HOLDS = """
+import ctypes, os, pickle, sys, threading, time
+from pytest_gilprobe.observe.frame_search import locate_frames
+from pytest_gilprobe.observe.gil_address import locate
+from pytest_gilprobe.workers.protocol import Ready
+
+def spin():
+    while True:
+        pass
+
+def hold(name):
+    if name:
+        ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)  # PR_SET_NAME
+    print(pickle.dumps(READY).hex(), flush=True)
+    ctypes.PyDLL(None).sleep(30)
+
+found = locate_frames()
+READY = Ready(pid=os.getpid(), nodeids=frozenset(), gil_address=locate().address, gil_reason=None, gil_enabled=True,
+              frames=found.layout, main_thread=found.thread_state)
+for _ in range(2):
+    threading.Thread(target=spin, daemon=True).start()
+where, name = sys.argv[1:]
+if where == "main":
+    hold(name)
+else:
+    threading.Thread(target=hold, args=(name,)).start()
+    spin()
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux"
+    or sys.implementation.name != "cpython"
+    or not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="needs Linux and a CPython with its GIL enabled",
+)
+@pytest.mark.parametrize(
+    ("where", "name", "said", "waiting"),
+    [
+        ("main", "", "the main thread held", 2),
+        ("other", "", "another thread than the main one held", 3),
+        ("other", "saver", "the thread saver held", 3),
+    ],
+)
+def test_the_holder_is_named_and_all_that_wait_are_counted(
+    tmp_path: Path, where: str, name: str, said: str, waiting: int
+) -> None:
+    """Whoever holds the GIL is told from the main thread; every thread that cannot get it waits for it."""
+    program = tmp_path / "holds.py"
+    program.write_text(HOLDS, "utf-8")
+    process = subprocess.Popen([sys.executable, program, where, name], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        ready = pickle.loads(bytes.fromhex(process.stdout.readline()))  # noqa: S301 - from a process of ours
+        if ready.gil_address is None or ready.main_thread is None:
+            pytest.skip("this machine does not let one process read another one's memory")
+        found = next(one for _ in range(20) if "all the time" in (one := hung_gil.describe(ready)))
+    finally:
+        process.kill()
+        process.communicate()
+    assert found.startswith(f"{said} the GIL all the time, in ctypes.PyDLL(None).sleep(30)")
+    assert found.endswith(f", and {waiting} other threads waited for it")
 
 
 def test_a_process_that_cannot_be_read_is_not_described() -> None:
     """An unknown address, a process that has ended, and memory that is not mapped, give no words and no error."""
-    assert hung_gil.describe(os.getpid(), None, None) == ""
-    assert hung_gil.describe(2**22 + 1, 4096, None) == ""
-    assert hung_gil.describe(os.getpid(), 4096, None) == ""
+    for pid, address in ((os.getpid(), None), (2**22 + 1, 4096), (os.getpid(), 4096)):
+        ready = Ready(pid=pid, nodeids=frozenset(), gil_address=address, gil_reason=None, gil_enabled=True)
+        assert hung_gil.describe(ready) == ""

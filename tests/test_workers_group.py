@@ -264,7 +264,7 @@ def test_hung_worker_reports_which_line_holds_the_gil(group: WorkerGroup) -> Non
     (worker,) = opened(group, "test_hangs_with_the_gil")
     answer = group.ask(worker, Batch(strategy="serial", calls=1), SHORT_S)
     assert isinstance(answer, Lost)
-    assert "one thread held the GIL all the time, in ctypes.PyDLL(None).sleep(600) at " in answer.error
+    assert "the main thread held the GIL all the time, in ctypes.PyDLL(None).sleep(600) at " in answer.error
     line = 1 + TESTS.splitlines().index("    ctypes.PyDLL(None).sleep(600)")
     assert f"test_it.py:{line}" in answer.error
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.model.safe_text import safe_line
@@ -16,13 +18,19 @@ from pytest_gilprobe.observe.source_code import Describer, is_plugins
 from pytest_gilprobe.stats.holders import key
 
 if TYPE_CHECKING:
-    from pytest_gilprobe.observe.frame_layout import FrameLayout
+    from pytest_gilprobe.workers.protocol import Ready
 
 READINGS: Final = 20
 """Readings of a hung worker's GIL: a thread that has it in all of them did not let go of it while others waited."""
 PAUSE_S: Final = 0.01
 """Seconds between two readings: twice as long as a thread may keep the GIL that another one waits for."""
+WAITED_IN: Final = 0.5
+"""A thread waited if it was found to wait in more than this share of the readings, 10 of 20. While a thread keeps the
+GIL, a waiting one wakes up every 5 ms to ask for it and sleeps again: about one reading in 20 finds it awake. One that
+does not wait is found to in no reading."""
 _WORDS: Final = struct.Struct("@PiL")
+_STATE: Final = struct.Struct("@64P")
+"""The first words of a thread's state, among them the system's number of the thread, at the same place in each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +42,21 @@ class _Reading:
     waiting: frozenset[int] | None
 
 
-def describe(pid: int, address: int | None, frames: FrameLayout | None) -> str:
-    """Return what the GIL of a process does for a fifth of a second, in words; empty if that cannot be read.
-
-    Args:
-        pid: the process.
-        address: the address that `pytest_gilprobe.observe.gil_address.locate` returned in it; ``None`` if unknown.
-        frames: where the process keeps its frames; ``None`` if unknown.
-
-    """
-    if address is None:
+def describe(ready: Ready) -> str:
+    """Return what the GIL of a worker does for a fifth of a second, in words; empty if that cannot be read."""
+    if ready.gil_address is None:
         return ""
     try:
-        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        memory = os.open(f"/proc/{ready.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
     try:
-        reader = None if frames is None else FrameReader(memory, frames, is_plugins)
+        reader = None if ready.frames is None else FrameReader(memory, ready.frames, is_plugins)
         readings = []
         for _ in range(READINGS):
-            readings.append(_reading(pid, memory, address, reader))
+            readings.append(_reading(ready.pid, memory, ready.gil_address, reader))
             clocks.sleep(PAUSE_S)
-        return in_words(readings)
+        return in_words(readings, thread_name(ready.pid, memory, readings[-1].words[0], ready.main_thread))
     except (OSError, struct.error):
         return ""
     finally:
@@ -73,18 +74,51 @@ def _reading(pid: int, memory: int, address: int, reader: FrameReader | None) ->
     return _Reading(words=words, place=place, waiting=waiting_threads(pid, address))
 
 
-def in_words(readings: list[_Reading]) -> str:
-    """Say what these readings show: one thread held the GIL throughout, several took turns, or nobody held it."""
+def thread_name(pid: int, memory: int, state: int, main_state: int | None) -> str:
+    """Return what a thread is called: the main thread, another one (with the name that the system has), or just one.
+
+    Args:
+        pid: the process; the system gives its main thread the same number.
+        memory: a descriptor of its memory.
+        state: the address of the thread's state.
+        main_state: the address of the main thread's state; ``None`` if unknown.
+
+    """
+    if main_state is None:
+        return "one thread"
+    if state == main_state:
+        return "the main thread"
+    try:
+        words = _STATE.unpack(os.pread(memory, _STATE.size, main_state))
+        (at,) = (at for at, word in enumerate(words) if word == pid)
+        tid = _STATE.unpack(os.pread(memory, _STATE.size, state))[at]
+        own, mains = (Path(f"/proc/{pid}/task/{one}/comm").read_text("utf-8", "replace").strip() for one in (tid, pid))
+    except (OSError, ValueError, struct.error):
+        return "another thread than the main one"
+    return f"the thread {safe_line(own)}" if own and own != mains else "another thread than the main one"
+
+
+def in_words(readings: list[_Reading], thread: str) -> str:
+    """Say what these readings show: one thread held the GIL throughout, several took turns, or nobody held it.
+
+    ``thread`` is what the thread that held it is called.
+    """
     held = [one for one in readings if one.words[1] == 1]
     if not held:
         return "no thread held the GIL"
     if len({one.words[0] for one in held}) > 1:
         return "its threads took turns with the GIL"
     if len(held) < len(readings):
-        return "one thread held the GIL for part of the time"
+        return f"{thread} held the GIL for part of the time"
     places = [one.place for one in held if one.place is not None]
     where = f", in {max(places, key=places.count)}" if places else ""
-    waited = [one.waiting for one in readings if one.waiting is not None]
-    number = len(frozenset.intersection(*waited)) if waited else 0
+    number = len(waited(readings))
     who = f", and {number} other thread{'s' * (number > 1)} waited for it" if number else ""
-    return f"one thread held the GIL all the time{where}{who}"
+    return f"{thread} held the GIL all the time{where}{who}"
+
+
+def waited(readings: list[_Reading]) -> frozenset[int]:
+    """Return the threads that waited for the GIL in most of the readings that show who did."""
+    shown = [one.waiting for one in readings if one.waiting is not None]
+    counts = Counter(thread for waiting in shown for thread in waiting)
+    return frozenset(thread for thread, number in counts.items() if number > WAITED_IN * len(shown))

@@ -157,9 +157,7 @@ class Worker:
     # How it ended
 
     def _hung(self) -> Lost:
-        gil = (
-            "" if self.ready is None else hung_gil.describe(self.process.pid, self.ready.gil_address, self.ready.frames)
-        )
+        gil = "" if self.ready is None else hung_gil.describe(self.ready)
         stacks = self._stacks()
         where = (f"; {gil}" if gil else "") + (f"; its threads then:\n{stacks}" if stacks else "")
         return Lost(outcome=Outcome.HUNG, error=f"no answer within the time limit, so it was killed{where}")
