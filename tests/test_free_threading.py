@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def gilful(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> str:
     source = Path(__file__).with_name("gilful.c")
     target = pytester.path / f"gilful{sysconfig.get_config_var('EXT_SUFFIX')}"
     subprocess.run([compiler, "-shared", "-fPIC", f"-I{headers}", source, "-o", target], check=True)
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
     return "gilful"
 
 
@@ -103,6 +104,68 @@ def test_module_imported_by_a_call_is_named(pytester: pytest.Pytester, gilful: s
     (workload,) = report_json.read(pytester.path / "reports/gilprobe.json").workloads
     (message,) = [each.message for each in workload.verdict.cautions if each.slug == "gil-switched-on"]
     assert gilful in message
+
+
+SWITCHED_ON_FAILS = ("-p", "no:cacheprovider", "--gilprobe-fail-on=gil-switched-on")
+NEVER_PROBED = """
+import pytest
+
+@pytest.mark.gilprobe
+def test_skips_itself():
+    import gilful
+    pytest.skip("not here")
+"""
+IMPORTS_IN_A_WORKER_ONLY = """
+import os, pytest, pytest_gilprobe
+
+if pytest_gilprobe.INSIDE_WORKER in os.environ:
+    import gilful
+
+@pytest.mark.gilprobe(max_time=1)
+def test_fails_in_a_worker():
+    assert pytest_gilprobe.INSIDE_WORKER not in os.environ
+"""
+
+
+@free_threaded
+@pytest.mark.parametrize(
+    ("source", "arguments", "named"),
+    [
+        ("import gilful\ndef test_it(): pass", ("--gilprobe-scan",), True),
+        ("import gilful\ndef test_it(): pass", (), True),
+        ("import gilful\ndef test_it(): pass", ("-p", "xdist", "-n", "2"), True),
+        ("import gilful\ndef test_it(): pass", ("-W", "ignore::RuntimeWarning"), False),
+        (NEVER_PROBED, (), True),
+        (IMPORTS_IN_A_WORKER_ONLY, ("--gilprobe-start-method=spawn",), True),
+    ],
+    ids=["scan", "no probe", "xdist", "hidden", "skipped", "in a worker"],
+)
+def test_a_session_whose_gil_an_import_switched_on_fails(
+    pytester: pytest.Pytester, gilful: str, source: str, arguments: tuple[str, ...], *, named: bool
+) -> None:
+    """In a scan, without a probe, in a worker, under pytest-xdist: the gate does not need a probed test."""
+    if "xdist" in arguments:
+        pytest.importorskip("xdist")
+    pytester.makepyfile(source)
+    result = pytester.runpytest_subprocess(*SWITCHED_ON_FAILS, *arguments, timeout=90)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (said,) = [line for line in result.outlines if line.startswith("ERROR: --gilprobe-fail-on=gil-switched-on: ")]
+    assert (f"the GIL was switched on to load {gilful}; " in said) == named
+    assert "1 GIL switched on" in result.outlines[-1]
+    assert pytester.runpytest_subprocess("-p", "no:cacheprovider", "--gilprobe-scan").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("forced", ["0", "1"])
+def test_a_gil_that_no_import_switched_on_fails_no_session(
+    pytester: pytest.Pytester, gilful: str, monkeypatch: pytest.MonkeyPatch, forced: str
+) -> None:
+    """A build that has its GIL, one that was told to have it, and one that was told not to, are as asked for."""
+    if interpreter.free_threaded_build():
+        monkeypatch.setenv("PYTHON_GIL", forced)
+    pytester.makepyfile(f"import {gilful}\ndef test_it(): pass")
+    result = pytester.runpytest_subprocess(*SWITCHED_ON_FAILS, "--gilprobe-scan", timeout=90)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.no_fnmatch_line("*switched on*")
 
 
 @free_threaded

@@ -46,6 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not options.asked(config):
         return
     settings = _settings(config)
+    if settings.fail_on:
+        from pytest_gilprobe.plugin import gil_switch_gate  # noqa: PLC0415 - rarely asked for
+
+        gil_switch_gate.register(config, settings)
     if settings.scan and not (settings.disable or config.option.collectonly or INSIDE_WORKER in os.environ):
         from pytest_gilprobe.scan import session  # noqa: PLC0415 - only a scan needs it
 

@@ -15,7 +15,7 @@ import pytest
 from pytest_gilprobe.model.words import SERIAL, CallKind, Status
 from pytest_gilprobe.observe import machine
 from pytest_gilprobe.observe.gil_switch import SwitchedOnBy
-from pytest_gilprobe.plugin import ab_gil, gate_failures, xdist
+from pytest_gilprobe.plugin import ab_gil, gate_failures, gil_switch_gate, xdist
 from pytest_gilprobe.plugin.config import default_strategies, plan_for, strategies_of
 from pytest_gilprobe.plugin.marked_tests import kept_collectors, kind_of, stop_time_limits, why_not_probed
 from pytest_gilprobe.plugin.progress import Progress
@@ -257,6 +257,7 @@ class ProbeSession:
                 except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported
                     self._interrupted = True
                     runner.group.abandon()
+            gil_switch_gate.note_workers(self._config, runner.group.gil_switched_on_by)
 
     def _environments(self) -> list[Environment]:
         """Describe where results come from; under ``--gilprobe-ab-gil`` each half with its own GIL, not pytest's."""

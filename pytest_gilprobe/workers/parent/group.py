@@ -27,7 +27,7 @@ from pytest_gilprobe.workers.parent.cleanup import LOCK, PREFIX, locked, sweep
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.launch_environment import ready_to_start
 from pytest_gilprobe.workers.parent.worker import END_S, Lost, Watch, Worker
-from pytest_gilprobe.workers.protocol import Answer, Failed, Question, Ready, Stop
+from pytest_gilprobe.workers.protocol import Answer, Closed, Failed, Question, Ready, Stop
 from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 if TYPE_CHECKING:
@@ -71,19 +71,19 @@ class WorkerGroup:
         self._gil = gil
         self._folder: Path | None = None
         self._lock: int | None = None
-        self._started = 0
+        self._started, self._any_was_ready = 0, False
         self._workers: list[Worker] = []
         self._retired: list[Worker] = []
-        self._any_was_ready = False
         self._given_up: Lost | None = None
         self._main: WorkerMain = server.serve
         self._family: dict[str, WorkerGroup] = {"": self}
+        self.gil_switched_on_by: dict[str, None] = {}  # the modules that did so in a worker, in order
 
     def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
         """Return the group called ``name`` of workers that run ``main``; it ends with this one."""
         if name not in self._family:
             new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
-            new._main, new._family = main, self._family
+            new._main, new._family, new.gil_switched_on_by = main, self._family, self.gil_switched_on_by
             self._family[name] = new
         return self._family[name]
 
@@ -96,9 +96,7 @@ class WorkerGroup:
         processes, files or memory.
         """
         idle = [worker for worker in self._workers if worker.ready is not None]
-        for worker in [*self._retired, *idle]:
-            if not worker.running:
-                self.discard(worker)
+        self._discard([worker for worker in [*self._retired, *idle] if not worker.running])
         while len(self._workers) < count and self._given_up is None:
             self._workers.append(self._start_one())
 
@@ -253,6 +251,8 @@ class WorkerGroup:
     def _receive(self, worker: Worker, deadline_ns: int, sampler: Watch | None = None) -> Answer | Lost:
         """Wait for a worker's answer until the deadline; kill a worker that gives none."""
         answer = worker.receive(deadline_ns, sampler)
+        if isinstance(answer, Ready | Closed):
+            self.gil_switched_on_by.update(dict.fromkeys(answer.gil_switched_on_by))
         if isinstance(answer, Lost):
             self.discard(worker)
         return answer

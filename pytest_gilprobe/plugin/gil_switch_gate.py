@@ -1,0 +1,101 @@
+"""Support ``--gilprobe-fail-on=gil-switched-on``: a session fails if an import switched a free-threaded build's GIL on.
+
+The gate of a probed test sees the batches of that test only. This one sees pytest's own process, that of each worker of
+pytest-xdist, and what worker processes that probe have said, in a scan and for tests that could not be probed, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from pytest_gilprobe import INSIDE_WORKER
+from pytest_gilprobe.model.words import FailOn
+from pytest_gilprobe.observe import interpreter
+from pytest_gilprobe.observe.gil_switch import SwitchedOnBy
+
+if TYPE_CHECKING:
+    import warnings
+    from collections.abc import Iterable
+
+    from pytest_gilprobe.plugin.config import Settings
+
+NAME: Final = "gilprobe-gil-switch-gate"
+_OUTPUT: Final = "gilprobe_gil_switched_on_by"
+
+
+def register(config: pytest.Config, settings: Settings) -> None:
+    """Register the gate if it is asked for, and this Python has a GIL that an import can switch on."""
+    idle = settings.disable or config.option.collectonly or INSIDE_WORKER in os.environ
+    if FailOn.GIL_SWITCHED_ON in settings.fail_on and interpreter.free_threaded_build() and not idle:
+        config.pluginmanager.register(GilSwitchGate(), NAME)
+
+
+def note_workers(config: pytest.Config, modules: Iterable[str]) -> None:
+    """Note the modules that switched the GIL on in worker processes that probe; do nothing without the gate."""
+    gate: GilSwitchGate | None = config.pluginmanager.get_plugin(NAME)
+    if gate is not None:
+        gate.note_modules(modules)
+
+
+class GilSwitchGate:
+    """Plugin that makes a session fail if the GIL was switched on by an import."""
+
+    def __init__(self) -> None:
+        """Start with nothing known; pytest repeats the warnings that it has recorded for a plugin that comes late."""
+        self._by = SwitchedOnBy()
+        self._modules: dict[str, None] = {}
+        self._switched_on = False
+
+    def note_modules(self, modules: Iterable[str]) -> None:
+        """Note modules that switched the GIL on, in this process or another."""
+        self._modules.update(dict.fromkeys(modules))
+        self._switched_on |= bool(self._modules)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Note the module that CPython's warning names; pytest-xdist sends the warnings of its workers, too."""
+        self._by.note(warning_message.message)
+        self.note_modules(self._by.names)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what the gate of a worker of pytest-xdist has found."""
+        found = (getattr(node, "workeroutput", None) or {}).get(_OUTPUT)
+        if found is not None:
+            self._switched_on = True
+            self.note_modules(found)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Make a session that passed fail; a worker of pytest-xdist tells its controller, which does."""
+        self._switched_on |= interpreter.gil_enabled() and _python_decided()
+        if not self._switched_on:
+            return
+        output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[_OUTPUT] = list(self._modules)
+            return
+        if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        shown: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
+        if shown is not None:
+            shown.stats["GIL switched on"] = [None]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say why the session fails: the modules, where CPython's warnings named them."""
+        if self._switched_on:
+            found = ", ".join(self._modules)
+            what = f"load {found}" if found else "import a module that no warning names (did a filter hide it?)"
+            terminalreporter.line(
+                f"ERROR: --gilprobe-fail-on=gil-switched-on: the GIL was switched on to {what}; use a build of it for "
+                "free-threaded Python, or PYTHON_GIL=0 at your own risk",
+                red=True,
+            )
+
+
+def _python_decided() -> bool:
+    """Return whether Python starts without the GIL and leaves it to imports: neither PYTHON_GIL nor -X gil says so."""
+    return getattr(sys.flags, "gil", 1) is None
