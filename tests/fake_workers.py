@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 NODEID = "test_it.py::test_it"
 WATCHED_NOT = "simulated workers have no GIL to sample"
+FRAMES_NOT = "simulated workers have no frames"
 STRATEGIES = ("serial", "threads", "processes")
 TASK_S = {"threads": 1e-5, "processes": 1e-4}
 """What dispatching a task costs here, in seconds, by the strategy's name."""
@@ -99,7 +100,12 @@ class FakeWorker:
         self.alive = True
         self.start_up_s: float | None = 0.2
         self.ready: Ready | None = Ready(
-            pid=number, nodeids=frozenset({NODEID}), gil_address=None, gil_reason=WATCHED_NOT, gil_enabled=True
+            pid=number,
+            nodeids=frozenset({NODEID}),
+            gil_address=None,
+            gil_reason=WATCHED_NOT,
+            gil_enabled=True,
+            frames_reason=FRAMES_NOT,
         )
         self.lanes_ready_s: float | None = None
         self.is_open = False

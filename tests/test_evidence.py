@@ -109,6 +109,7 @@ def full_record() -> EvidenceRecord:
         first_call_s=0.1,
         start_up_s=0.2,
         apart={"interpreters": ApartReading(start_up_s=0.3, extensions=(ExtensionImport(name="a.b", loads=False),))},
+        holders_unread="this Python keeps its frames elsewhere",
         throttled_share=0.01,
         tracers=("coverage",),
         left_changed=("os.environ",),

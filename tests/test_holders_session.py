@@ -58,3 +58,4 @@ def test_can_be_left_out(tmp_path: Path) -> None:
     seen = sessions.run(tmp_path, "--gilprobe-holders=off").one("::test_it")["gil"]
     assert (seen["holders"], seen["stacks"], seen["longest_holder"]) == (None, None, None)
     assert seen["held_fraction"] is not None
+    assert seen["holders_reason"] == "--gilprobe-holders=off"

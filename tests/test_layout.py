@@ -22,7 +22,7 @@ from strategies import reports
 from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop, LoopShares
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.results import StrategyResult, Transfer, WorkloadResult
-from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, SERIAL, CallKind, Outcome, Status
+from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, SERIAL, CallKind, Gil, Outcome, Status
 from pytest_gilprobe.report import html, layout, markdown, terminal
 from pytest_gilprobe.report.geometry import slices
 from pytest_gilprobe.report.views import ReportView, StrategyView, WorkloadView
@@ -187,6 +187,17 @@ def test_strategies_differ_between_workloads() -> None:
     assert [note.kind for note in found.workloads[1].notes] == ["reason", "holder", "caution"]
     nobody = with_parts(first, threads=never)
     assert report_view(replace(rich_report(), workloads=(nobody,))).columns == ()
+
+
+def test_unknown_holders_are_said_with_the_reason_where_the_gil_is_in_the_way() -> None:
+    """With ``-v`` and on the page the reason stands where the holders would; a GIL that is free needs none."""
+    seen = replace(workload("crunching").gil, holders=None, stacks=None, holders_reason="calls are shorter than 20 us")
+    first = replace(workload("crunching"), gil=seen)
+    (note,) = [one for one in workload_view(first).notes if one.kind == "holder"]
+    assert (note.label, note.lines) == ("where the GIL is held", ("not known: calls are shorter than 20 us",))
+    for free in (Gil.ABSENT, Gil.RELEASED):
+        other = workload_view(replace(first, verdict=replace(first.verdict, gil=free)))
+        assert "holder" not in {one.kind for one in other.notes}
 
 
 class Bright(Strategy):

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from evidence import serial
-from fake_workers import NODEID, STRATEGIES, WATCHED_NOT, Behaviour, FakeGroup, FakeWorker, failed, lost, plan
+from fake_workers import (
+    FRAMES_NOT,
+    NODEID,
+    STRATEGIES,
+    WATCHED_NOT,
+    Behaviour,
+    FakeGroup,
+    FakeWorker,
+    failed,
+    lost,
+    plan,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -617,6 +628,7 @@ def test_circumstances_are_kept() -> None:
     """Start-up, the GIL's state and why it was not watched travel with the measurement."""
     found = run(FakeGroup())
     assert (found.start_up_s, found.gil_on_at_start, found.gil_unwatched) == (0.2, True, WATCHED_NOT)
+    assert found.holders_unread == FRAMES_NOT
     assert found.throttled_share is None
 
 

@@ -97,19 +97,22 @@ def test_code_that_is_nobodys_own_goes_to_the_outermost_library_function() -> No
 
 
 @pytest.mark.parametrize(
-    ("seen", "call_s"),
+    ("seen", "call_s", "why"),
     [
-        (batch((LOOP, 10)), CALL_S),
-        (batch((LOOP, 100)), LEAST_CALL_S / 2),
-        (batch((LOOP, 100), torn=150), CALL_S),
-        (batch(((), 100)), CALL_S),
-        (batch(free=100), CALL_S),
+        (batch((LOOP, 10)), CALL_S, "fewer than 16 samples found it held and read a stack"),
+        (batch((LOOP, 100)), LEAST_CALL_S / 2, "calls are shorter than 20 \u00b5s"),
+        (batch((LOOP, 100), torn=150), CALL_S, "most stacks changed while they were read"),
+        (batch(((), 100)), CALL_S, "fewer than 16 samples found it held and read a stack"),
+        (batch(free=100), CALL_S, "fewer than 16 samples found it held and read a stack"),
+        (replace(batch((LOOP, 100)), gil=None), CALL_S, "no stacks were read"),
     ],
-    ids=["few samples", "short calls", "mostly torn", "frames of pytest only", "never held"],
+    ids=["few samples", "short calls", "mostly torn", "frames of pytest only", "never held", "not watched"],
 )
-def test_too_little_evidence_names_nobody(seen: BatchReading, call_s: float) -> None:
-    """Few samples, calls of microseconds, stacks that were mostly dropped: no holder rather than a guess."""
+def test_too_little_evidence_names_nobody(seen: BatchReading, call_s: float, why: str) -> None:
+    """Few samples, calls of microseconds, stacks that were mostly dropped: no holder rather than a guess, and why."""
     assert holders.holders([seen], call_s) is None
+    assert holders.why_none([seen], call_s) == why
+    assert holders.why_none([batch((LOOP, 100))], CALL_S) is None
 
 
 def test_samples_before_and_after_the_calls_do_not_count() -> None:

@@ -463,6 +463,13 @@ def test_nothing_is_hidden_on_a_quiet_machine() -> None:
     assert (apart.over["threads"].at_worst, apart.over["threads"].at_best) == (None, None)
 
 
+def test_unknown_holders_have_a_reason() -> None:
+    """What kept the stacks from being read is told; else why they are too few."""
+    seen = measurement(PYTHON_LOOP, holders_unread="this Python keeps its frames elsewhere")
+    assert gil_of(seen, machine()).holders_reason == "this Python keeps its frames elsewhere"
+    assert gil_of(measurement(PYTHON_LOOP), machine()).holders_reason == "no stacks were read"
+
+
 def test_a_heartbeats_share_is_corrected_by_its_own_queueing() -> None:
     """A pass that queued for 60 % of its time is as open as that makes it, be the rounds as quiet as they may."""
     beats = gil_samples(0.7, count=200, span_s=0.2, method=GilMethod.HEARTBEAT)

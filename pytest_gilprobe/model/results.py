@@ -170,8 +170,8 @@ class GilResult:
     ``held_fraction`` is the share of the time of serial calls for which the GIL was held, ``longest_hold_s`` the
     longest time for which one of several threads held it without a break. ``threads_ceiling`` is 1 / held_fraction: the
     speed-up that no number of threads can exceed. ``holders`` are the places in the code that held the GIL in serial
-    calls, the largest share first, and ``stacks`` the stacks that did. ``longest_holder`` is the place of the longest
-    hold; its share is its part of that time.
+    calls, the largest share first, and ``stacks`` the stacks that did; ``holders_reason`` is why they are not known.
+    ``longest_holder`` is the place of the longest hold; its share is its part of that time.
     """
 
     held_fraction: Estimate | None = None
@@ -179,6 +179,7 @@ class GilResult:
     longest_hold_s: float | None = None
     threads_ceiling: float | None = None
     holders: tuple[Holder, ...] | None = None
+    holders_reason: str | None = None
     stacks: tuple[HeldStack, ...] | None = None
     longest_holder: Holder | None = None
 

@@ -198,6 +198,7 @@ class OpenTest:
             awaited=first.awaited,
             loop_hidden=first.loop_hidden,
             gil_on_at_start=ready.gil_enabled if ready is not None else True,
+            holders_unread=ready.frames_reason if ready is not None else None,
             gil_switched_on_by=ready.gil_switched_on_by if ready is not None else (),
         )
 

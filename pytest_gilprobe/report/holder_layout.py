@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.model.words import Gil
 from pytest_gilprobe.report.holder_views import HolderView, IcicleCell, WhereView
 from pytest_gilprobe.report.views import Note
 from pytest_gilprobe.verdict import places
@@ -32,7 +33,10 @@ def where_view(result: WorkloadResult) -> WhereView:
 
 
 def note(result: WorkloadResult) -> Iterator[Note]:
-    """Yield the note that names the three largest holders, and what follows from the first; none if not known."""
+    """Yield the note that names the three largest holders, and what follows from the first, or says why none is known.
+
+    Of a GIL that is not in the way, nothing need be known.
+    """
     found = where_view(result)
     lines = [
         f"{one.share} in {one.code}{f' at {one.where}' if one.where else ''}" for one in found.holders[:MOST_IN_NOTES]
@@ -40,6 +44,9 @@ def note(result: WorkloadResult) -> Iterator[Note]:
     if lines:
         lines += [found.follows] if found.follows else []
         yield Note(kind="holder", label="where the GIL is held", lines=tuple(lines))
+    elif result.gil.holders_reason and result.verdict.gil not in {Gil.ABSENT, Gil.RELEASED}:
+        why = f"not known: {safe_line(result.gil.holders_reason)}"
+        yield Note(kind="holder", label="where the GIL is held", lines=(why,))
 
 
 def view(holder: Holder) -> HolderView:

@@ -27,13 +27,16 @@ def of(measurement: Measurement, strategies: Sequence[Strategy]) -> GilResult:
         for one in measurement.rounds
         if strategy.name in one.batches
     ]
-    places = holders.holders(serial, min(rounds.lane_s_per_call(batch) for batch in serial))
+    call_s = min(rounds.lane_s_per_call(batch) for batch in serial)
+    places = holders.holders(serial, call_s)
+    why_none = None if places is not None else measurement.holders_unread or holders.why_none(serial, call_s)
     return GilResult(
         held_fraction=held,
         method=gil_share.method(heard) if held is not None else None,
         longest_hold_s=gil_holds.longest_hold_s(shared),
         longest_holder=gil_holds.longest_holder(shared),
         holders=places,
+        holders_reason=why_none,
         stacks=holders.stacks(serial) if places is not None else None,
         threads_ceiling=1 / held.value if held is not None and held.low >= HARDLY_HELD else None,
     )

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.holders import CodePlace, HeldStack, Holder
 from pytest_gilprobe.stats import queued_samples
@@ -100,18 +101,31 @@ def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...
         call_s: Wall time of one call, in seconds.
 
     Returns:
-        The holders, with shares of the time for which the GIL was held. ``None`` if calls are shorter than
-        `LEAST_CALL_S`, or too few samples read a stack.
+        The holders, with shares of the time for which the GIL was held. ``None`` if `why_none` has a reason.
 
     """
     shown = held_samples(batches)
-    found = [sample for batch in shown for sample in batch]
-    torn = sum(batch.gil.torn for batch in batches if batch.gil is not None)
-    if call_s < LEAST_CALL_S or not found or torn > (len(found) + torn) * MAX_UNREAD_SHARE:
-        return None
-    if effective_number([sample.weight_ns for sample in found], [1.0] * len(found)) < MIN_SAMPLES:
-        return None
-    return _largest(by_place(shown))
+    return None if _why_none(batches, shown, call_s) else _largest(by_place(shown))
+
+
+def why_none(batches: Sequence[BatchReading], call_s: float) -> str | None:
+    """Return why `holders` names no place: short calls, no stacks, or too few; ``None`` if it names some."""
+    return _why_none(batches, held_samples(batches), call_s)
+
+
+def _why_none(batches: Sequence[BatchReading], shown: Sequence[Sequence[Held]], call_s: float) -> str | None:
+    sampled = [batch.gil for batch in batches if batch.gil is not None]
+    found = [sample.weight_ns for batch in shown for sample in batch]
+    torn = sum(samples.torn for samples in sampled)
+    if call_s < LEAST_CALL_S:
+        return f"calls are shorter than {numbers.seconds(LEAST_CALL_S)}"
+    if not any(samples.stack for samples in sampled):
+        return "no stacks were read"
+    if torn > (len(found) + torn) * MAX_UNREAD_SHARE:
+        return "most stacks changed while they were read"
+    if not found or effective_number(found, [1.0] * len(found)) < MIN_SAMPLES:
+        return f"fewer than {MIN_SAMPLES} samples found it held and read a stack"
+    return None
 
 
 def of_stacks(stacks: Sequence[Stack]) -> tuple[Holder, ...] | None:

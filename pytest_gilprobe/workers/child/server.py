@@ -197,7 +197,7 @@ class Server:
 
     def _ready(self) -> Ready:
         found = self._own_gil()
-        frames = FrameLocation(layout=None, reason=None)
+        frames = FrameLocation(layout=None, reason=found.reason if self._spec.holders else "--gilprobe-holders=off")
         if self._spec.holders and found.address is not None:
             frames = locate_frames()
         return Ready(
