@@ -7,8 +7,9 @@ from dataclasses import replace
 from test_scan_samples import _samples, _window
 from test_scan_suite import _call
 
+from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.readings import GilSamples
-from pytest_gilprobe.model.scans import Scan
+from pytest_gilprobe.model.scans import HoldingFunction, Scan
 from pytest_gilprobe.model.stacks import Frame, Stack
 from pytest_gilprobe.report import holding_functions, scan_layout
 from pytest_gilprobe.scan import held_places
@@ -114,6 +115,19 @@ def test_a_report_names_the_functions_of_the_project_and_of_packages() -> None:
     said = dict(holding_functions.lists(totals.result(gil_absent=False).scan.functions or ()))
     assert said[holding_functions.OF_PROJECT][0] == "75 % in work (own.py), line 7: load(text)"
     assert said[holding_functions.OF_PACKAGES] == ("75 % in load (yaml/__init__.py), line 9: a + b",)
+
+
+def test_a_lines_share_is_not_repeated_where_it_reads_as_its_functions() -> None:
+    """What is drawn is compared: 53.1 and 52.9 percent read the same."""
+    share = Estimate(value=0.531, low=0.5, high=0.56)
+    one = HoldingFunction(
+        share=share, function="parse", file="w.py", package=None, calls=1, line=4, code="f()", line_share=0.529
+    )
+    assert dict(holding_functions.lists([one])) == {
+        holding_functions.OF_PROJECT: ("53 % in parse (w.py), line 4: f()",)
+    }
+    ((_, said),) = holding_functions.lists([replace(one, line_share=0.3)])
+    assert said == ("53 % in parse (w.py), 30 % in line 4: f()",)
 
 
 def test_a_scan_without_stacks_names_nobody() -> None:

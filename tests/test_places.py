@@ -8,6 +8,7 @@ import pytest
 from reports_fixture import HELD_SOMEWHERE, HOLDERS, gil, probed, processes, serial, threads, verdict
 
 from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.results import Caution, StrategyResult, WorkloadResult
 from pytest_gilprobe.model.settings import Expectation
 from pytest_gilprobe.model.words import Bound, FailOn, Gil
@@ -38,6 +39,19 @@ def test_the_ceiling_without_the_largest_holder() -> None:
     assert places.ceiling_without(held().gil, HOLDERS[0], 8) == pytest.approx(1 / (0.95 * 0.39))
     assert places.ceiling_without(held().gil, HOLDERS[0], 2) == 2
     assert places.what_follows(held()) == "if json.loads(raw) (61 %) let go of the GIL, threads could give up to 2.0x"
+
+
+def test_only_what_is_not_written_in_python_lets_go_of_the_gil() -> None:
+    """A library in Python, such as `copy.deepcopy`, cannot: it would have to run where there is no GIL."""
+    found = held()
+    python = replace(HOLDERS[0], code="copy.deepcopy(raw)", native=None, library="copy.py: deepcopy")
+    said = places.what_follows(replace(found, gil=replace(found.gil, holders=(python,))))
+    assert said == "if copy.deepcopy(raw) (61 %) ran without the GIL, threads could give up to 2.0x"
+
+
+def test_threads_are_not_promised_where_calls_are_awaited() -> None:
+    """A coroutine is tried in tasks and processes."""
+    assert places.what_follows(replace(held(), event_loop=EventLoop())) is None
 
 
 def test_a_holder_that_changes_little_is_not_worth_a_sentence() -> None:

@@ -12,6 +12,7 @@ from pytest_gilprobe import cli
 from pytest_gilprobe.model import report_json
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.model.holders import CodePlace, HeldStack
+from pytest_gilprobe.model.scans import Scan
 from pytest_gilprobe.report import firefox, stack_files
 from pytest_gilprobe.report.holder_layout import icicle
 
@@ -107,6 +108,12 @@ def test_a_report_without_stacks_is_refused_with_the_reason(
     none = tuple(replace(one, gil=replace(one.gil, stacks=None)) for one in report.workloads)
     with pytest.raises(GilprobeError, match="no stacks"):
         stack_files.collapsed(replace(report, workloads=none))
+    scan = Scan(tests=1, tests_alone=0, wall_s=1.0, cpu_s=1.0)
+    slow = tuple(replace(one, gil=replace(one.gil, holders_reason="too short")) for one in none)
+    with pytest.raises(GilprobeError, match=r"no stacks that held the GIL: too short$"):
+        stack_files.collapsed(replace(report, workloads=slow))
+    with pytest.raises(GilprobeError, match="no stacks that held the GIL: a scan keeps none; probe the tests"):
+        stack_files.speedscope(replace(report, workloads=none, scan=scan))
     path = f"{tmp_path}/report.json"
     report_json.write_atomic(path, report_json.to_json(replace(report, workloads=none)))
     assert cli.main(["render", path, "--format", "speedscope"]) == cli.WRONG_INPUT

@@ -146,7 +146,12 @@ def test_a_watch_draws_functions_in_the_live_line_and_in_the_summary() -> None:
     totals.add_samples(samples, 50, Counter())
     assert "100 % in spin\\x1b[31m (a.py), line 3: f()" in _drawn(totals)
     line = watch_summary.live_line(totals.summary(), width=120)
-    assert "100 % spin\\x1b[31m:3" in line
+    assert "100 % of the held time in spin\\x1b[31m:3" in line
+    totals.add_threads([_snapshot(7, waits=False)])
+    drawn = _drawn(totals)
+    assert "(% of held time): 100 % in spin" in drawn
+    assert "threads (% of the watched time): thread" in drawn
+    assert "7 worker holds 0 %" in watch_summary.live_line(totals.summary(), width=160)
     assert "\x1b" not in line
 
 

@@ -10,8 +10,8 @@ from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.scans import HoldingFunction
 from pytest_gilprobe.verdict.places import LONGEST_CODE
 
-OF_PROJECT: Final = "where the project's functions hold the GIL, with what they call"
-OF_PACKAGES: Final = "functions of installed packages that hold the GIL"
+OF_PROJECT: Final = "where the project's functions hold the GIL, with all they call (% of held time)"
+OF_PACKAGES: Final = "functions of installed packages that hold the GIL (% of held time)"
 
 
 def lists(found: Sequence[HoldingFunction]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -25,10 +25,10 @@ def lists(found: Sequence[HoldingFunction]) -> Iterator[tuple[str, tuple[str, ..
 
 
 def _line(one: HoldingFunction) -> str:
-    said = f"{numbers.percent(one.share.value)} in {safe_line(one.function)} ({safe_line(one.file)})"
+    whole, share = numbers.percent(one.share.value), numbers.percent(one.line_share)
+    said = f"{whole} in {safe_line(one.function)} ({safe_line(one.file)})"
     if one.line is None:
         return said
     code = f": {safe_line(one.code, limit=LONGEST_CODE)}" if one.code else ""
-    share = numbers.percent(one.line_share)
-    part = f"line {one.line}{code}" if one.line_share == one.share.value else f"{share} in line {one.line}{code}"
+    part = f"line {one.line}{code}" if share == whole else f"{share} in line {one.line}{code}"
     return f"{said}, {part}"

@@ -72,10 +72,17 @@ def with_stacks(report: Report) -> Iterator[tuple[WorkloadResult, tuple[HeldStac
     """Yield each workload that has stacks, with them. Raises `GilprobeError` if none has."""
     found = [(workload, workload.gil.stacks) for workload in report.workloads if workload.gil.stacks]
     if not found:
-        msg = "the report has no stacks that held the GIL: it was made without --gilprobe-holders, or nothing held it"
+        msg = f"the report has no stacks that held the GIL: {_why_none(report)}"
         raise GilprobeError(msg)
     for workload, stacks in found:
         yield workload, stacks or ()
+
+
+def _why_none(report: Report) -> str:
+    if report.scan is not None:
+        return "a scan keeps none; probe the tests, with @pytest.mark.gilprobe or --gilprobe-all"
+    reasons = dict.fromkeys(one.gil.holders_reason for one in report.workloads if one.gil.holders_reason)
+    return "; ".join(map(safe_line, reasons)) or "it was made with --gilprobe-holders=off, or nothing held it"
 
 
 def _frame(place: CodePlace) -> dict[str, Any]:

@@ -81,9 +81,12 @@ def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> s
     waits = f"{numbers.count(seen.thread_count, 'thread')}, {seen.waiting:.1f} waiting"
     room = max(width - 1, 0)
     line = f"gilprobe: {seen.wall_s:.0f} s  GIL {held}  {_busy(seen)}  {waits}"[:room]
-    holders = (f"{thread.tid} {safe_line(thread.name)} {numbers.percent(thread.held)}" for thread in seen.threads)
+    holders = (f"{thread.tid} {safe_line(thread.name)} holds {numbers.percent(thread.held)}" for thread in seen.threads)
     page = Page(width=max(width, 40), encoding=encoding)
-    places = (f"{numbers.percent(one.share.value)} {safe_line(one.function)}:{one.line}" for one in seen.functions[:1])
+    places = (
+        f"{numbers.percent(one.share.value)} of the held time in {safe_line(one.function)}:{one.line}"
+        for one in seen.functions[:1]
+    )
     for piece in (
         _bars(seen, encoding)[-_LIVE_COLUMNS:],
         *map(page.fit, places),
@@ -110,6 +113,7 @@ def draw(seen: WatchedProcess, *, width: int = 80, encoding: str = "utf-8") -> s
     drawn = "\n".join(lines) + "\n"
     rows = [_row(thread, page) for thread in seen.threads[:_MOST_THREADS]]
     if rows:
+        drawn += "\n".join(page.wrap("threads (% of the watched time):")) + "\n"
         headers = ("thread", "GIL held", "waiting for it", "neither", "CPU", "run queue")
         drawn += text(table(headers, rows, [{}] * len(rows), page.width), color=False)
     if len(seen.threads) > _MOST_THREADS:

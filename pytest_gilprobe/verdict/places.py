@@ -60,18 +60,21 @@ def ceiling_without(gil: GilResult, holder: Holder, workers: int) -> float | Non
 
 
 def what_follows(result: WorkloadResult) -> str | None:
-    """Say how far threads could get if the largest holder ran without the GIL; ``None`` if that changes little."""
+    """Say how far threads could get if the largest holder ran without the GIL; ``None`` if that changes little.
+
+    Nothing is said of calls that are awaited: their strategies are tasks and processes, of threads nothing was seen.
+    Only a function that is not written in Python can let go of the GIL; Python code can run where there is none.
+    """
     gil, workers = result.gil, result.workers
     if result.status is not Status.PROBED or not gil.holders or gil.held_fraction is None:
         return None
-    if result.verdict.gil not in {Gil.HELD, Gil.PARTIAL}:
+    if result.event_loop is not None or result.verdict.gil not in {Gil.HELD, Gil.PARTIAL}:
         return None
     largest = gil.holders[0]
     ceiling = ceiling_without(gil, largest, workers)
     now = min(float(workers), gil.threads_ceiling or float(workers))
     if ceiling is None or ceiling < now * WORTH_TELLING:
         return None
-    calls = largest.native is not None or largest.library is not None
-    verb = "let go of the GIL" if calls else "ran without the GIL"
+    verb = "ran without the GIL" if largest.native is None else "let go of the GIL"
     share = numbers.percent(largest.share.value)
     return f"if {what(largest)} ({share}) {verb}, threads could give up to {numbers.about(ceiling)}"
