@@ -132,13 +132,13 @@ def test_fails_in_a_worker():
     ("source", "arguments", "named"),
     [
         ("import gilful\ndef test_it(): pass", ("--gilprobe-scan",), True),
-        ("import gilful\ndef test_it(): pass", (), True),
+        ("import gilful\ndef test_it(): pass", ("-p", "_hypothesis_pytestplugin"), True),
         ("import gilful\ndef test_it(): pass", ("-p", "xdist", "-n", "2"), True),
         ("import gilful\ndef test_it(): pass", ("-W", "ignore::RuntimeWarning"), False),
         (NEVER_PROBED, (), True),
         (IMPORTS_IN_A_WORKER_ONLY, ("--gilprobe-start-method=spawn",), True),
     ],
-    ids=["scan", "no probe", "xdist", "hidden", "skipped", "in a worker"],
+    ids=["scan", "no probe, beside hypothesis", "xdist", "hidden", "skipped", "in a worker"],
 )
 def test_a_session_whose_gil_an_import_switched_on_fails(
     pytester: pytest.Pytester, gilful: str, source: str, arguments: tuple[str, ...], *, named: bool

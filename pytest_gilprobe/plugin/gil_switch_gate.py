@@ -78,11 +78,9 @@ class GilSwitchGate:
         if output is not None:
             output[_OUTPUT] = list(self._modules)
             return
-        if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        shown: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
-        if shown is not None:
-            shown.stats["GIL switched on"] = [None]
+        from pytest_gilprobe.plugin import gate_failures  # noqa: PLC0415 - heavy, and rarely needed
+
+        gate_failures.fail_session(session, "GIL switched on", 1)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say why the session fails: the modules, where CPython's warnings named them."""

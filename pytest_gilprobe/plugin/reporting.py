@@ -83,17 +83,10 @@ class Reporting:
         if self._baseline is not None:
             self._compared = baseline.since(self._baseline, report)
             if FailOn.REGRESSION in self._settings.fail_on and self._compared.regressions:
-                self._fail(session, len(self._compared.regressions))
+                number = len(self._compared.regressions)
+                gate_failures.fail_session(session, "regression" if number == 1 else "regressions", number)
         if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-
-    def _fail(self, session: pytest.Session, regressions: int) -> None:
-        """Make a green session fail, and have pytest's last line count the regressions."""
-        if session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        shown: pytest.TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
-        if shown is not None:
-            shown.stats["regression" if regressions == 1 else "regressions"] = [None] * regressions
 
     def _write_files(self, report: Report) -> None:
         from pytest_gilprobe.report import files  # noqa: PLC0415 - only for those who want files
