@@ -126,10 +126,10 @@ class SimulatedGroup(FakeGroup):
         mean_s: float,
         *,
         watch_loop: bool = False,
-        events_fd: int | None = None,
+        loop_fd: int | None = None,
     ) -> tuple[Any, GilSamples | None, str | None]:
         assert not watch_loop
-        assert events_fd is None
+        assert loop_fd is None
         answer = self.ask(worker, question)
         if not isinstance(answer, Done):
             return answer, None, "no answer"

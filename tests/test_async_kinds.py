@@ -310,3 +310,33 @@ def test_pytest_trio(tmp_path: Path) -> None:
     assert done.exit_status == pytest.ExitCode.OK, done.output
     assert [tasks(done, name) for name in ("::test_trio", "::test_given")] == ["ok", "ok"]
     assert {probed(done, name)["callee"]["awaited_by"] for name in ("::test_trio", "::test_given")} == {"trio"}
+
+
+def test_anyio_on_trio(tmp_path: Path) -> None:
+    """A test of anyio's plugin runs in tasks of its trio, in a class, with parameters and an async fixture."""
+    pytest.importorskip("anyio")
+    source = """
+        import anyio
+        import pytest
+
+        pytestmark = [pytest.mark.anyio, pytest.mark.gilprobe]
+
+        @pytest.fixture
+        def anyio_backend():
+            return "trio"
+
+        class TestOf:
+            @pytest.fixture
+            async def made(self):
+                yield 1
+
+            @pytest.mark.parametrize("delay", [0.005])
+            async def test_sleeps(self, made, delay):
+                assert made
+                await anyio.sleep(delay)
+    """
+    sessions.write(tmp_path, source)
+    done = sessions.run(tmp_path, "-W", "ignore", "-p", "no:asyncio", "--gilprobe-strategies=tasks", alone=False)
+    assert done.exit_status == pytest.ExitCode.OK, done.output
+    assert tasks(done, "::TestOf::test_sleeps[0.005]") == "ok"
+    assert probed(done, "::TestOf::test_sleeps[0.005]")["callee"]["awaited_by"] == "trio"

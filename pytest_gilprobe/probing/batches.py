@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 SAMPLES_PER_BATCH = 300
 """Intended number of GIL samples in a serial batch: gives a standard error of at most 0.03."""
 SAMPLING_S = (0.000_15, 0.005)
-"""Shortest and longest mean time between GIL samples, in seconds: the shortest costs about 10 % of another core."""
+"""Shortest and longest mean time between GIL samples, in seconds: the shortest costs 20 to 30 % of another core."""
 SAMPLING_BESIDE_S = 0.001
-"""Mean seconds between GIL samples in a parallel batch, which may need every core: costs about 1.5 % of one core."""
+"""Mean seconds between GIL samples in a parallel batch, which may need every core: costs about 15 % of one core."""
 SAMPLING_PASS_S = 0.0005
 """Mean seconds between samples while blocks of an event loop are timed one by one: 60 in a block of 30 ms."""
 HEARTBEAT_S = 0.2
@@ -103,7 +103,7 @@ class Batches:
         watch_loop = seen.awaited and seen.loop_hidden is None
         worker, loops_fd = self._test.workers[0], self._test.events_fd
         answer, samples, why = self._group.ask_sampled(
-            worker, question, mean_s, watch_loop=watch_loop, events_fd=loops_fd
+            worker, question, mean_s, watch_loop=watch_loop, loop_fd=loops_fd
         )
         if not isinstance(answer, Done):
             raise not_again(self._test, in_a_row(pace.calls), answer)
@@ -222,7 +222,7 @@ class Batches:
                 question,
                 SAMPLING_PASS_S,
                 watch_loop=seen.loop_hidden is None,
-                events_fd=self._test.events_fd,
+                loop_fd=self._test.events_fd,
             )
         if isinstance(answer, Done):
             self._test.seen = replace(seen, loop_pass=LoopPass(blocks=answer.blocks or (), samples=samples))

@@ -193,11 +193,9 @@ class WorkerGroup:
         worker.send(question)
         return self._receive(worker, self._deadline(timeout_s or self._timeout_s), watch)
 
-    def ask_all(
-        self, workers: Sequence[Worker], question: Question, timeout_s: float | None = None
-    ) -> list[Answer | Lost]:
+    def ask_all(self, workers: Sequence[Worker], question: Question) -> list[Answer | Lost]:
         """Send all these workers the same question; return all answers in the workers' order, as `ask_each` does."""
-        return self.ask_each([(worker, question) for worker in workers], timeout_s)
+        return self.ask_each([(worker, question) for worker in workers])
 
     def ask_each(self, asked: Sequence[tuple[Worker, Question]], timeout_s: float | None = None) -> list[Answer | Lost]:
         """Send each worker its own question, then wait for all answers and return them in the same order.
@@ -211,19 +209,13 @@ class WorkerGroup:
         return [self._receive(worker, deadline) for worker, _ in asked]
 
     def ask_sampled(
-        self,
-        worker: Worker,
-        question: Question,
-        mean_s: float,
-        *,
-        watch_loop: bool = False,
-        events_fd: int | None = None,
+        self, worker: Worker, question: Question, mean_s: float, *, watch_loop: bool = False, loop_fd: int | None = None
     ) -> tuple[Answer | Lost, GilSamples | None, str | None]:
         """Ask one worker, and sample the state of its GIL (held or free) until it answers.
 
         Returns the answer, the samples, and the reason if there are no samples; one of the last two is ``None``.
         ``mean_s`` is the mean time between samples, in seconds. With ``watch_loop`` a sample also says what the
-        worker's main thread sleeps in, and in which code; ``events_fd`` is as in `GilSampler.watch_loop`.
+        worker's main thread sleeps in, and in which code; ``loop_fd`` is the descriptor by which its loop waits.
         """
         ready = worker.ready
         if ready is None or ready.gil_address is None:
@@ -231,7 +223,7 @@ class WorkerGroup:
         deadline = self._deadline(self._timeout_s)
         try:
             watch = GilSampler(ready.pid, ready.gil_address, mean_interval_s=mean_s, frames=ready.frames)
-            with watch.watch_loop(ready.main_thread, events_fd) if watch_loop else watch as sampler:
+            with watch.watch_loop(ready.main_thread, loop_fd) if watch_loop else watch as sampler:
                 worker.send(question)
                 return self._receive(worker, deadline, sampler), sampler.samples(), None
         except SamplingError as error:
