@@ -41,6 +41,13 @@ def test_all_are_named_only_together() -> None:
     assert estimated(reading(shared=2.2, everything=1.05, cache=2.1, rows=2.2)).costly == (ALL,)
 
 
+def test_the_one_object_that_gains_is_named_for_all() -> None:
+    """Where only all objects together gain for certain, but one of them gains about as much, that one is named."""
+    uncertain = reading(shared=2.2, everything=1.5, cache=1.5, rows=2.2)
+    rounds = [{**one, CACHE: one[CACHE] * (1.4 if at % 2 else 1.0)} for at, one in enumerate(uncertain.rounds)]
+    assert estimated(replace(uncertain, rounds=tuple(rounds))).costly == (CACHE,)
+
+
 @pytest.mark.parametrize(
     "found",
     [

@@ -284,7 +284,7 @@ def test_hung_worker_does_not_take_others_with_it(group: WorkerGroup) -> None:
     """Of several workers asked at once only those that do not answer are lost."""
     workers = [*opened(group, "test_hangs_here_for_good"), *ready(group, 2)[1:]]
     assert isinstance(group.ask(workers[1], Open(nodeid="test_it.py::test_quick", keep=0)), Opened)
-    answers = group.ask_all(workers, Batch(strategy="serial", calls=1), SHORT_S)
+    answers = group.ask_each([(one, Batch(strategy="serial", calls=1)) for one in workers], SHORT_S)
     assert [type(answer) for answer in answers] == [Lost, Done]
     assert [worker.alive for worker in workers] == [False, True]
 

@@ -65,14 +65,26 @@ def estimated(reading: SharingReading) -> Sharing:
         return known
     names = [name for name in reading.rounds[0] if name not in {ALONE, SHARED}]
     copies = sorted((_own_copy(reading, name) for name in names), key=lambda one: -one.gain.value)
-    clear = [one.name for one in copies if one.gain.value >= COSTS and one.gain.low >= COSTS_SURELY]
+    costly = _costly(copies)
     return replace(
         known,
         rounds=len(reading.rounds),
         speedup=_speedup(reading, SHARED),
         copies=tuple(copies),
-        costly=tuple(name for name in clear if name != ALL or len(clear) == 1),
+        costly=tuple(name for name in costly if name != ALL or len(costly) == 1),
     )
+
+
+def _costly(copies: Sequence[OwnCopy]) -> list[str]:
+    """Return the names of what costs speed for certain.
+
+    If only all objects together do, it is the one that gains about as much alone, where the others gain little.
+    """
+    clear = [one.name for one in copies if one.gain.value >= COSTS and one.gain.low >= COSTS_SURELY]
+    single = [one for one in copies if one.name != ALL]
+    if clear == [ALL] and single[0].gain.value >= COSTS and all(one.gain.value < COSTS_SURELY for one in single[1:]):
+        return [single[0].name]
+    return clear
 
 
 def _own_copy(reading: SharingReading, name: str) -> OwnCopy:
