@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.plugin.config import Settings
 
 MEAN_INTERVAL_S: Final = 0.001
-"""Mean pause between samples: a call of 20 ms gets enough of them. The watcher takes 3 to 5 % of another CPU."""
+"""Mean pause between samples: a call of 20 ms gets enough of them. The watcher takes a sixth of another CPU."""
 SHARED_INTERVAL_S: Final = 0.005
-"""Mean pause if watcher and tests share CPUs: with `MEAN_INTERVAL_S` the watcher would take 3 to 5 % of them."""
+"""Mean pause if watcher and tests share CPUs: with `MEAN_INTERVAL_S` the watcher would take a sixth of one of them."""
 PATIENCE_S: Final = 0.3
 """Longest wait of the first test for the watcher, which is ready 0.1 s after its start. Only the smallest suites are
 collected sooner; without this wait their first tests would not be watched."""
