@@ -169,11 +169,9 @@ class FakeGroup:
         mean_s: float,
         *,
         watch_loop: bool = False,
-        loop_fd: int | None = None,
     ) -> tuple[Any, GilSamples | None, str | None]:
         assert mean_s > 0
         assert not watch_loop, "no call of a simulated worker is awaited"
-        assert loop_fd is None
         return self.ask(worker, question), None, WATCHED_NOT
 
     def discard(self, worker: FakeWorker) -> None:

@@ -126,10 +126,8 @@ class SimulatedGroup(FakeGroup):
         mean_s: float,
         *,
         watch_loop: bool = False,
-        loop_fd: int | None = None,
     ) -> tuple[Any, GilSamples | None, str | None]:
         assert not watch_loop
-        assert loop_fd is None
         answer = self.ask(worker, question)
         if not isinstance(answer, Done):
             return answer, None, "no answer"

@@ -158,3 +158,33 @@ def test_copies_are_independent_of_the_call() -> None:
     given = Given(func=values.sort, args=(), kwargs={})
     given_arguments.replaced(given, Snapshot.of(given_arguments.named(given)).copied()).call()
     assert values == [3, 1, 2]
+
+
+class Doubled:
+    """A data descriptor that returns a default for the class, and doubles what is set."""
+
+    def __get__(self, thing: object, kind: type) -> object:
+        return 0 if thing is None else vars(thing)["number"]
+
+    def __set__(self, thing: object, value: int) -> None:
+        vars(thing)["number"] = 2 * value
+
+
+class Described:
+    number = Doubled()
+
+
+class Slotted:
+    __slots__ = ("__dict__", "first")
+
+    def __init__(self) -> None:
+        self.first, self.second = 1, [2]
+
+
+def test_copies_have_their_attributes_as_they_were() -> None:
+    """Whether they lie in a ``__dict__``, in slots, or behind a descriptor that changes what is set."""
+    described = Described()
+    vars(described)["number"] = 2
+    copied = Snapshot.of({"a": described, "b": Slotted()}).copied()
+    assert vars(copied["a"]) == {"number": 2}
+    assert (copied["b"].first, copied["b"].second) == (1, [2])

@@ -229,7 +229,8 @@ def test_a_freed_code_object_far_out_in_the_stack_lends_no_name_either(tmp_path:
     ]
     both = [(inner, outer) for inner, outer in zip(pairs[::2], pairs[1::2], strict=True) if inner and outer]
     assert len(both) > ENOUGH / 2
-    assert all(inner == outer for inner, outer in both)
+    # a reader that loses its CPU between two frames reads them of two calls: of few stacks
+    assert sum(inner != outer for inner, outer in both) <= len(both) / 10
 
 
 @needs_gil

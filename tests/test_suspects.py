@@ -85,6 +85,11 @@ SOURCE = """
         ROWS.sort()
         return endless()
 
+    def nested(keys):
+        def one(ROWS):
+            ROWS.append(1)
+        return [COUNTS.clear() for COUNTS in keys], (lambda ROWS: ROWS.sort())(keys), one
+
     def many():
         COUNTS.clear()
         ROWS.clear()
@@ -111,6 +116,7 @@ def shop(tmp_path: Path) -> ModuleType:
     [
         ("reads", []),
         ("local", []),
+        ("nested", []),
         ("writes", ["COUNTS (a dict)"]),
         ("through", ["COUNTS (a dict)"]),
         ("rebinds", ["TOTAL (an int)"]),
@@ -144,6 +150,17 @@ def test_the_line_is_that_of_the_write(shop: ModuleType) -> None:
 def test_few_are_named(shop: ModuleType) -> None:
     """At most a handful of objects are named."""
     assert len(suspects(shop.many)) == MOST_SUSPECTS
+
+
+def test_objects_that_cannot_be_asked(shop: ModuleType) -> None:
+    """A proxy whose attributes raise is not asked for them."""
+
+    class Proxy:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    shop.__dict__["cached"] = Proxy()
+    assert suspects(shop.uses_cache) == ()
 
 
 @pytest.mark.parametrize("called", [len, sorted, textwrap.dedent, functools.partial(int, "1"), lambda: 1])

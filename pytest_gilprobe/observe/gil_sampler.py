@@ -44,6 +44,11 @@ STACKS_S: Final = 0.000_5
 """Least mean time between two samples that also read a stack, in seconds: so they cost some 10 % of a core."""
 
 
+LEAST_PAUSE: Final = 0.5
+"""Least pause after a sample, as a share of the time that the sample took: a stack of a thousand frames takes longer
+than the mean pause, and the sampler must not keep a CPU of the workload's all the time."""
+
+
 class _Sample(NamedTuple):
     """One row of `GilSamples`, whose columns have these names; ``None`` where the system does not report it."""
 
@@ -187,7 +192,8 @@ class GilSampler:
             # pauses stay independent of how late the last sample was. Nor when it ended: a deep stack takes longer to
             # read, so that code with deep stacks would be sampled less often than other code.
             now_ns = clock()
-            intended_ns = max(now_ns, begun_ns + round(self._random.expovariate(1 / self._mean_ns)))
+            least_ns = now_ns + round((now_ns - begun_ns) * LEAST_PAUSE)
+            intended_ns = max(least_ns, begun_ns + round(self._random.expovariate(1 / self._mean_ns)))
             until_ns = min(intended_ns, deadline_ns) if self._memory is not None else deadline_ns
             if readable(fd, max(0, until_ns - now_ns) * 1e-9):
                 return True

@@ -101,10 +101,7 @@ class Batches:
         (question,) = self._serial.questions(pace.calls, 1)
         seen = self._test.seen
         watch_loop = seen.awaited and seen.loop_hidden is None
-        worker, loops_fd = self._test.workers[0], self._test.events_fd
-        answer, samples, why = self._group.ask_sampled(
-            worker, question, mean_s, watch_loop=watch_loop, loop_fd=loops_fd
-        )
+        answer, samples, why = self._group.ask_sampled(self._test.workers[0], question, mean_s, watch_loop=watch_loop)
         if not isinstance(answer, Done):
             raise not_again(self._test, in_a_row(pace.calls), answer)
         sampled = samples is not None or any(one.serial.gil is not None for one in seen.rounds)
@@ -218,11 +215,7 @@ class Batches:
         question = replace(question, time_blocks=True)
         with budget.paused():
             answer, samples, _ = self._group.ask_sampled(
-                self._test.workers[0],
-                question,
-                SAMPLING_PASS_S,
-                watch_loop=seen.loop_hidden is None,
-                loop_fd=self._test.events_fd,
+                self._test.workers[0], question, SAMPLING_PASS_S, watch_loop=seen.loop_hidden is None
             )
         if isinstance(answer, Done):
             self._test.seen = replace(seen, loop_pass=LoopPass(blocks=answer.blocks or (), samples=samples))

@@ -59,7 +59,6 @@ class OpenTest:
         self.spare: list[Worker] = []
         self.given = False
         self.most_calls: int | None = None
-        self.events_fd: int | None = None
         """For how many calls a worker makes arguments in advance; ``None`` if all calls have the same arguments."""
         self.may_be_fresh = False
         """Whether the fixtures of the test could be made anew for each call, and are not."""
@@ -188,7 +187,6 @@ class OpenTest:
     def _note_facts(self, first: Opened) -> None:
         start_ups = [worker.start_up_s for worker in self.workers if worker.start_up_s is not None]
         ready = self.workers[0].ready
-        self.events_fd = first.events_fd
         self.seen = replace(
             self.seen,
             start_up_s=max(start_ups, default=None),

@@ -65,7 +65,7 @@ def estimated(reading: SharingReading) -> Sharing:
         return known
     names = [name for name in reading.rounds[0] if name not in {ALONE, SHARED}]
     copies = sorted((_own_copy(reading, name) for name in names), key=lambda one: -one.gain.value)
-    costly = _costly(copies)
+    costly = _costly(copies, all_tried=not reading.not_tried)
     return replace(
         known,
         rounds=len(reading.rounds),
@@ -75,16 +75,16 @@ def estimated(reading: SharingReading) -> Sharing:
     )
 
 
-def _costly(copies: Sequence[OwnCopy]) -> list[str]:
+def _costly(copies: Sequence[OwnCopy], *, all_tried: bool) -> list[str]:
     """Return the names of what costs speed for certain.
 
-    If only all objects together do, it is the one that gains about as much alone, where the others gain little.
+    If only all objects together do, it is the one that gains alone, where each other one was tried and gains little.
     """
     clear = [one.name for one in copies if one.gain.value >= COSTS and one.gain.low >= COSTS_SURELY]
     single = [one for one in copies if one.name != ALL]
-    if clear == [ALL] and single[0].gain.value >= COSTS and all(one.gain.value < COSTS_SURELY for one in single[1:]):
-        return [single[0].name]
-    return clear
+    others_little = all_tried and all(one.gain.value < COSTS_SURELY for one in single[1:])
+    is_one = clear == [ALL] and single[0].gain.value >= COSTS and others_little
+    return [single[0].name] if is_one else clear
 
 
 def _own_copy(reading: SharingReading, name: str) -> OwnCopy:

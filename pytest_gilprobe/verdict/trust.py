@@ -57,9 +57,9 @@ def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
 def _survives_faster_serial(evidence: Evidence, strategy: str) -> bool:
     """Tell whether a strategy stays the best one if all speed-ups are lower, since serial calls were slowed down."""
     excess = max(
-        part.pool_speedup.value / evidence.at_once(name)
+        part.speedup.value / evidence.at_once(name)
         for name, part in evidence.results.items()
-        if part.pool_speedup is not None
+        if part.speedup is not None
     )
     slowed = [max(1.0, excess) ** times for times in (0.0, 1.0, SLOWED_AGAIN)]
     return all(at_corners(candidates.intervals(evidence, slowed=factor)) == {strategy} for factor in slowed)

@@ -114,7 +114,9 @@ def _with_attributes_set(thing: Any) -> Any:
     """
     reduced = thing.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     state = reduced[2] if isinstance(reduced, tuple) and len(reduced) == 5 else None  # noqa: PLR2004 - see `pickle`
-    if type(state) is not dict or any(inspect.isdatadescriptor(getattr(type(thing), name, None)) for name in state):
+    if type(state) is not dict or any(
+        inspect.isdatadescriptor(inspect.getattr_static(type(thing), name, None)) for name in state
+    ):
         return NotImplemented
     return (*reduced, _set_attributes)
 

@@ -195,7 +195,8 @@ def freeze() -> None:
     """
     gc.collect()
     if interpreter.free_threaded_build():
-        first = threading.Thread(target=int, name="gilprobe-first")
-        first.start()
-        first.join()
+        with contextlib.suppress(RuntimeError):  # the system refuses threads: then there are none to hinder each other
+            first = threading.Thread(target=int, name="gilprobe-first")
+            first.start()
+            first.join()
     gc.freeze()

@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, SharingReading
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.workers.arguments import Snapshot, is_constant
-from pytest_gilprobe.workers.child import batch, fresh
+from pytest_gilprobe.workers.child import batch, fresh, workload
 from pytest_gilprobe.workers.child.argument_watch import arguments_of, described
 from pytest_gilprobe.workers.child.suspects import suspects
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_gilprobe.model.readings import WorkerReading
+    from pytest_gilprobe.model.sharing import Suspect
     from pytest_gilprobe.workers.child.argument_watch import Arguments
     from pytest_gilprobe.workers.child.calls import Call
     from pytest_gilprobe.workers.child.workload import Workload
@@ -35,6 +38,10 @@ MOST_ROUNDS = 25
 """Most rounds: further ones hardly narrow the intervals."""
 PARTS = 8
 """The time is planned to hold so many rounds."""
+FOLDER = "fixture tmp_path"
+"""The name of what each lane has of its own in any case, as in the batches of a probe."""
+MOST_SET_UP = 0.25
+"""Most of a sweep's time that setting fixtures up again may take: else all lanes have the same."""
 
 
 def sweep(work: Workload, question: SweepSharing) -> SharingReading:
@@ -44,13 +51,14 @@ def sweep(work: Workload, question: SweepSharing) -> SharingReading:
     while the objects are made. The function-scoped fixtures of a marked test are torn down afterwards.
     """
     until_ns = clocks.perf_counter_ns() + round(question.most_s * 1e9)
-    suspected = suspects(work.given.func if work.given is not None else work.item.obj)
+    suspected = _suspected(work)
     arguments = arguments_of(work) if work.coroutine is None else None
     if arguments is None:
         return SharingReading(lanes=question.lanes, suspects=suspected)
-    with _sets_of(work, arguments, question.lanes) as sets:
-        anew = [name for name, value in sets[0].items() if value is not sets[-1][name] and not is_constant(value)]
-        snapshot = Snapshot.of({name: value for name, value in sets[0].items() if name not in anew})
+    with _sets_of(work, arguments, question) as sets:
+        tried = {name: value for name, value in sets[0].items() if name != FOLDER}
+        anew = [name for name, value in tried.items() if value is not sets[-1][name] and not is_constant(value)]
+        snapshot = Snapshot.of({name: value for name, value in tried.items() if name not in anew})
         own = (*anew, *snapshot.own)
         labels = {name: described(name, value) for name, value in sets[0].items()}
         kinds: dict[str, tuple[str, ...]] = {SHARED: (), ALL: own}
@@ -83,18 +91,32 @@ def _made_apart(make: Callable[[], dict[str, Any]], number: int) -> list[dict[st
         return make()
 
     with ThreadPoolExecutor(number) as executor:
-        return [one.result() for one in [executor.submit(made) for _ in range(number)]]
+        try:
+            futures = [executor.submit(made) for _ in range(number)]
+        except RuntimeError:  # the system refuses a thread
+            together.abort()
+            raise
+        return [one.result() for one in futures]
+
+
+def _suspected(work: Workload) -> tuple[Suspect, ...]:
+    """Return the suspects of a call; none where the user's objects cannot be looked at."""
+    try:
+        return suspects(work.given.func if work.given is not None else work.item.obj)
+    except Exception:  # noqa: BLE001 - whatever the user's classes raise
+        return ()
 
 
 @contextmanager
-def _sets_of(work: Workload, arguments: Arguments, lanes: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+def _sets_of(work: Workload, arguments: Arguments, question: SweepSharing) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Make the objects of a call for each lane: a marked test's function-scoped fixtures anew, else the same.
 
-    If a fixture cannot be made again while another is in use, as one that binds a port, all lanes have the same, too.
+    If a fixture cannot be made again while another is in use, as one that binds a port, or takes long to make, all
+    lanes have the same, too. ``tmp_path`` is each lane's own.
     """
-    item = work.item
+    item, lanes = work.item, range(question.lanes)
     if work.given is not None or not fresh.has_fixtures(item) or fresh.one_at_a_time(item):
-        yield [arguments.named] * lanes
+        yield [_with_folder(arguments.named, number) for number in lanes]
         return
     made: list[Mapping[str, Any]] = []
 
@@ -105,15 +127,24 @@ def _sets_of(work: Workload, arguments: Arguments, lanes: int) -> Iterator[Seque
 
     fixtures = fresh.FixtureSets(item, bound)
     try:
+        started_ns = clocks.perf_counter_ns()
         fixtures.new()
+        took_s = (clocks.perf_counter_ns() - started_ns) / 1e9
         try:
-            for _ in range(lanes - 1):
+            for _ in lanes[1:] if took_s * len(lanes) <= question.most_s * MOST_SET_UP else ():
                 fixtures.new()
-        except Exception:  # noqa: BLE001 - whatever the user's fixtures raise
-            made[1:] = [made[0]] * (lanes - 1)
-        yield made
+        except (Exception, pytest.skip.Exception, pytest.fail.Exception):  # noqa: BLE001 - of the user's fixtures
+            del made[1:]
+        yield [_with_folder(made[min(number, len(made) - 1)], number) for number in lanes]
     finally:
         fixtures.tear_down()
+
+
+def _with_folder(named: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return the objects with a folder of this lane's own in the place of ``tmp_path``."""
+    if FOLDER not in named:
+        return named
+    return {**named, FOLDER: workload.for_lane({"tmp_path": named[FOLDER]}, number)["tmp_path"]}
 
 
 class _Trial:
@@ -153,6 +184,7 @@ class _Trial:
     def _together(self, own: tuple[str, ...], calls: int) -> WorkerReading:
         """Make calls in threads that share the first set of objects but for what each has of its ``own``."""
         shared = self._sets[0]
+        own = (*own, FOLDER) if FOLDER in shared else own
         sets = [{**shared, **{name: one[name] for name in own}} for one in self._sets]
         return batch.run_threads([nullcontext(self._call_with(one)) for one in sets], calls)
 

@@ -11,6 +11,7 @@ import functools
 import inspect
 import textwrap
 from collections import deque
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gilprobe.model.sharing import Suspect
@@ -84,7 +85,7 @@ class _Function:
         code = plain.__code__
         rebound = {name for one in ast.walk(tree) if isinstance(one, ast.Global) for name in one.names}
         self._rebound = rebound
-        self._local = {*code.co_varnames, *code.co_cellvars, *code.co_freevars} - rebound
+        self._local = _locals(code) - rebound
         self._self = code.co_varnames[0] if owner is not None and code.co_argcount else None
 
     @classmethod
@@ -94,7 +95,10 @@ class _Function:
             called = called.func
         if inspect.ismethod(called):
             owner, called = called.__self__, called.__func__
-        plain = inspect.unwrap(called)
+        try:
+            plain = inspect.unwrap(called)
+        except Exception:  # noqa: BLE001 - of a proxy that lets nobody ask for attributes
+            return None
         if not inspect.isfunction(plain):
             call = inspect.getattr_static(type(called), "__call__", None)
             if isinstance(called, _NO_OBJECT) or not inspect.isfunction(call):
@@ -117,7 +121,7 @@ class _Function:
                 yield _suspect(name, value, code.co_filename, code.co_firstlineno + used.line - 1)
         for used in self._called():
             value, name = self._value(used)
-            if name is not None and hasattr(value, "cache_info"):
+            if name is not None and _is_cache(value):
                 yield _suspect(name, value, code.co_filename, code.co_firstlineno + used.line - 1)
 
     def callees(self) -> Iterator[_Function | None]:
@@ -180,12 +184,22 @@ def _used(base: ast.expr) -> Iterator[_Used]:
             yield _Used(name, attribute, base.lineno)
 
 
+def _locals(code: CodeType) -> set[str]:
+    """Return the names of variables of a function's own, and of functions, lambdas and comprehensions in it."""
+    inner = (_locals(one) for one in code.co_consts if isinstance(one, CodeType))
+    return {*code.co_varnames, *code.co_cellvars, *code.co_freevars}.union(*inner)
+
+
+def _is_cache(value: Any) -> bool:
+    return inspect.getattr_static(value, "cache_info", None) is not None
+
+
 def _is_constant(value: Any) -> bool:
     return value is None or isinstance(value, str | bytes | int | float | complex | tuple | frozenset | _NO_OBJECT)
 
 
 def _suspect(name: str, value: Any, file: str, line: int) -> Suspect:
-    kind = "a cache" if hasattr(value, "cache_info") else f"a {type(value).__qualname__}"
+    kind = "a cache" if _is_cache(value) else f"a {type(value).__qualname__}"
     if kind[2].lower() in "aeiou" and kind.startswith("a "):
         kind = f"an {kind[2:]}"
     return Suspect(name=f"{name} ({kind})", file=short_file(file), line=line)

@@ -143,7 +143,7 @@ class Workload:
             return loops.lane(self.item, self.coroutine, self.library)
         if self.given is not None or isinstance(self.call, FreshCall):
             return nullcontext(self.call)
-        passed = _for_lane(arguments(self.item), number)
+        passed = for_lane(arguments(self.item), number)
         if self.coroutine is None:
             return nullcontext(_bind(self.item.obj, passed))
         return loops.lane(self.item, partial(self.coroutine, **passed), self.library)
@@ -247,7 +247,7 @@ def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:
     return partial(function, **passed) if passed else function
 
 
-def _for_lane(passed: dict[str, Any], number: int) -> dict[str, Any]:
+def for_lane(passed: dict[str, Any], number: int) -> dict[str, Any]:
     """Return the arguments with a ``tmp_path`` of this lane's own."""
     folder = passed.get("tmp_path")
     if not isinstance(folder, Path):

@@ -27,7 +27,7 @@ from pytest_gilprobe.workers.parent.cleanup import LOCK, PREFIX, locked, sweep
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.launch_environment import ready_to_start
 from pytest_gilprobe.workers.parent.worker import END_S, Lost, Watch, Worker
-from pytest_gilprobe.workers.protocol import Answer, Closed, Failed, Question, Ready, Stop
+from pytest_gilprobe.workers.protocol import Answer, Closed, Failed, Opened, Question, Ready, Stop
 from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 if TYPE_CHECKING:
@@ -209,13 +209,13 @@ class WorkerGroup:
         return [self._receive(worker, deadline) for worker, _ in asked]
 
     def ask_sampled(
-        self, worker: Worker, question: Question, mean_s: float, *, watch_loop: bool = False, loop_fd: int | None = None
+        self, worker: Worker, question: Question, mean_s: float, *, watch_loop: bool = False
     ) -> tuple[Answer | Lost, GilSamples | None, str | None]:
         """Ask one worker, and sample the state of its GIL (held or free) until it answers.
 
         Returns the answer, the samples, and the reason if there are no samples; one of the last two is ``None``.
         ``mean_s`` is the mean time between samples, in seconds. With ``watch_loop`` a sample also says what the
-        worker's main thread sleeps in, and in which code; ``loop_fd`` is the descriptor by which its loop waits.
+        worker's main thread sleeps in, and in which code.
         """
         ready = worker.ready
         if ready is None or ready.gil_address is None:
@@ -223,7 +223,7 @@ class WorkerGroup:
         deadline = self._deadline(self._timeout_s)
         try:
             watch = GilSampler(ready.pid, ready.gil_address, mean_interval_s=mean_s, frames=ready.frames)
-            with watch.watch_loop(ready.main_thread, loop_fd) if watch_loop else watch as sampler:
+            with watch.watch_loop(ready.main_thread, worker.events_fd) if watch_loop else watch as sampler:
                 worker.send(question)
                 return self._receive(worker, deadline, sampler), sampler.samples(), None
         except SamplingError as error:
@@ -245,6 +245,8 @@ class WorkerGroup:
         answer = worker.receive(deadline_ns, sampler)
         if isinstance(answer, Ready | Closed):
             self.gil_switched_on_by.update(dict.fromkeys(answer.gil_switched_on_by))
+        if isinstance(answer, Opened):
+            worker.events_fd = answer.events_fd
         if isinstance(answer, Lost):
             self.discard(worker)
         return answer

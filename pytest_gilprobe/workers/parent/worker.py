@@ -69,6 +69,7 @@ class Worker:
         self.started_ns = clocks.perf_counter_ns()
         self.ready: Ready | None = None
         self.start_up_s: float | None = None
+        self.events_fd: int | None = None
         self.lanes_ready_s: float | None = None
         """Seconds until what a strategy hosts in a worker of its own was ready for the first test; ``None`` before."""
         self._received = bytearray()
