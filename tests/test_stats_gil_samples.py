@@ -330,6 +330,14 @@ def test_the_longest_hold_ends_at_a_release_and_at_a_switch() -> None:
     assert longest_of(samples, samples.at_ns[4], END_NS) == pytest.approx(0.0005)
 
 
+def test_the_longest_hold_stays_in_one_place_of_the_code() -> None:
+    """Python code that holds the GIL while the others sleep moves on; native code does not. Unread places are open."""
+    held = [True] * 8
+    assert longest_of(_samples(held, stack=[0, 1, 2, 2, 2, 3, 4, 5]), 0, END_NS) == pytest.approx(0.001)
+    assert longest_of(_samples(held, stack=[0, -1, 0, -1, 0, 1, -1, 1]), 0, END_NS) == pytest.approx(0.002)
+    assert longest_of(_samples(held, stack=[-1] * 8), 0, END_NS) == pytest.approx(0.0035)
+
+
 def test_no_hold_is_zero_and_no_sample_is_unknown() -> None:
     """Never held is a finding, never sampled is none."""
     assert longest_of(_samples([False] * 5), 0, END_NS) == 0.0

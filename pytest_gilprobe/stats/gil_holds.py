@@ -32,9 +32,10 @@ def longest_hold(window: SampledWindow) -> Hold | None:
     """Return the longest time for which one thread was seen to hold the GIL without a break.
 
     This is the time from the first to the last of consecutive samples that found the GIL held, with no switch between
-    them; the hold was longer by up to two pauses between samples. A release between two samples is not seen if no other
-    thread took the GIL: a serial batch of Python code counts as one hold. So the number shows native code only if
-    another thread asked for the GIL all the while, since Python code then releases it within one switch interval.
+    them, in one place of the code if stacks were read; the hold was longer by up to two pauses between samples. A
+    release between two samples is not seen if no other thread took the GIL, as while the others sleep. Native code
+    stays in one place. Python code does not: without stacks the number shows native code only if another thread asked
+    for the GIL all the while, since Python code then releases it within one switch interval.
 
     Returns:
         A hold of 0.0 seconds if no such two samples follow each other; ``None`` if no sample lies in the window.
@@ -43,12 +44,14 @@ def longest_hold(window: SampledWindow) -> Hold | None:
     samples, inside = window.samples, window.inside
     if not inside:
         return None
-    longest, since = Hold(inside[0], inside[0], 0.0), -1
+    longest, since, place = Hold(inside[0], inside[0], 0.0), -1, -1
     for before, at in zip([-1, *inside], inside, strict=False):
+        stack = samples.stack[at] if samples.stack else -1
         if not samples.held[at]:
             since = -1
-        elif since < 0 or _switched(samples, before, at):
-            since = at
+        elif since < 0 or _switched(samples, before, at) or (min(place, stack) >= 0 and place != stack):
+            since, place = at, stack
+        place = max(place, stack)  # -1 where no stack was read
         if since >= 0 and (lasted_s := (samples.at_ns[at] - samples.at_ns[since]) * 1e-9) > longest.duration_s:
             longest = Hold(since, at, lasted_s)
     return longest
