@@ -9,7 +9,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.words import FailOn
 from pytest_gilprobe.verdict import margins
 from pytest_gilprobe.verdict.gating import Failure
-from pytest_gilprobe.verdict.places import place
+from pytest_gilprobe.verdict.places import MOSTLY, place
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.holders import Holder
@@ -64,7 +64,9 @@ def unchecked(expectation: Expectation, result: WorkloadResult) -> Iterator[str]
     elif most is not None and held is not None and held.value > most:
         yield f"the GIL was held for {numbers.percent(held.value)} of the time, but less cannot be excluded"
     if expectation.max_gil_hold_s is not None and _hold_s(result) is None:
-        yield "how long one thread holds the GIL without a break was not seen: no threads waited for it"
+        unsampled = "the GIL was not sampled in threads, or they waited for a CPU, as on a busy machine"
+        why = unsampled if result.gil.longest_hold_s is None else "no threads waited for it"
+        yield f"how long one thread holds the GIL without a break was not seen: {why}"
 
 
 def limits(expectation: Expectation) -> list[str]:
@@ -90,7 +92,9 @@ def _hold_s(result: WorkloadResult) -> float | None:
 
 
 def _in(holder: Holder | None) -> str:
-    return "" if holder is None else f", most of it in {place(holder)}"
+    if holder is None:
+        return ""
+    return f", {'most of it' if holder.share.low > MOSTLY else 'more than elsewhere'} in {place(holder)}"
 
 
 def _shares(result: WorkloadResult) -> str:

@@ -88,7 +88,7 @@ _RULES: Final[tuple[tuple[str, Callable[[StrategyResult, WorkloadResult], bool],
         "scan-waits",
         lambda serial, test: _waits(serial, test.verdict.gil),
         "wait",
-        "most of the time without the GIL, and would overlap in threads",
+        "most of the time without the GIL, and would overlap: functions in threads, coroutines in tasks",
     ),
     (
         "scan-releases",
