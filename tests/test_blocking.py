@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from reports_fixture import verdict, workloads
 
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop, LoopShares
+from pytest_gilprobe.model.results import Callee
+from pytest_gilprobe.model.words import Bound, Gil
+from pytest_gilprobe.report import snippets
+from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import blocking, loop_code
 
 QUERY = CallSite(function="handler", file="app.py", line=15, code="query(1)")
@@ -174,3 +180,17 @@ def test_the_place_of_a_block_in_words() -> None:
     assert blocking.does(waiting) == "holding the GIL in another thread"
     assert blocking.held_elsewhere(loop(waiting)) == ", mostly in time.sleep(1) at app.py:8"
     assert blocking.held_elsewhere(loop(blocker(1.0))) == ""
+
+
+@pytest.mark.parametrize(("held", "told"), [(0.0, True), (1.0, False)])
+def test_code_to_paste_names_the_call_that_may_leave_the_loop(held: float, *, told: bool) -> None:
+    """Beside the code for processes stands what would leave the loop free, if a thread may do it."""
+    result = replace(
+        workloads()[0],
+        callee=Callee(module="app", name="load", awaited=True),
+        event_loop=loop(blocker(1.0, held), blocked=0.9),
+        verdict=verdict(Bound.IO, Gil.RELEASED, "processes", 1.9, "processes"),
+    )
+    found = snippets.code(result, BUILT_IN)
+    assert found.is_code
+    assert found.text.startswith("# to leave the event loop free instead: await asyncio.to_thread(query, 1);") is told

@@ -6,11 +6,13 @@ import math
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.model.safe_text import safe_lines
 from pytest_gilprobe.model.thresholds import WORTH_IT
 from pytest_gilprobe.model.words import INCONCLUSIVE, SERIAL, Status
 from pytest_gilprobe.report.call_source import is_source
+from pytest_gilprobe.verdict import blocking
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.report import Report
@@ -76,7 +78,7 @@ def code(result: WorkloadResult, strategies: Strategies) -> Advice:
     )
     if lines is None:
         return _no_code(f"there is none to paste for {advised}")
-    hints = [*_elsewhere(result.nodeid, callee), *(_serial_hint(result) if advised == SERIAL else [])]
+    hints = [*_elsewhere(result.nodeid, callee), *(_serial_hint(result) if advised == SERIAL else _loop_hint(result))]
     return Advice("\n".join([*hints, *lines]).strip("\n"), is_code=True)
 
 
@@ -118,6 +120,17 @@ def _serial_hint(result: WorkloadResult) -> list[str]:
         return []
     fewest = _calls_in(max(costs) / DISPATCH_SHARE, serial.call_s.value)
     return [f"# a pool is worth a try only with {fewest} calls or more per task"]
+
+
+def _loop_hint(result: WorkloadResult) -> list[str]:
+    """Say what would leave the event loop free, where a call that blocks it may go to a thread."""
+    loop, callee = result.event_loop, result.callee
+    found = blocking.moves(loop, result.workers, callee.awaited_by if callee is not None else None) if loop else []
+    first = blocking.best(found) if found else None
+    if first is None or not first.in_thread or first.gain is None:
+        return []
+    gain = numbers.about(first.gain)
+    return _comments(f"to leave the event loop free instead: {first.code}; tasks could then give up to {gain}")
 
 
 def _elsewhere(nodeid: str, callee: Callee) -> list[str]:
