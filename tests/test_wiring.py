@@ -16,7 +16,7 @@ import sessions
 from pytest_gilprobe import INSIDE_WORKER
 from pytest_gilprobe.model import report_json
 from pytest_gilprobe.model.report import Report
-from pytest_gilprobe.model.words import INCONCLUSIVE, Outcome, Status
+from pytest_gilprobe.model.words import INCONCLUSIVE, Status
 
 SKIPPED = """
 import pytest
@@ -394,7 +394,7 @@ def test_strategies_of_the_session(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SLEEPS + "\n@pytest.mark.gilprobe(strategies='processes')\ndef test_own(): time.sleep(0.02)\n")
     run(pytester, "--gilprobe-report", "--gilprobe-strategies=threads").assert_outcomes(passed=2)
     tried = [
-        [name for name, part in one.parallel.items() if part.outcome is not Outcome.SKIPPED]
+        [name for name, part in one.parallel.items() if not part.impossible]  # a busy machine may leave no time for it
         for one in report_of(pytester).workloads
     ]
     assert tried == [["threads"], ["processes"]]
