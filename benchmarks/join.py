@@ -80,7 +80,12 @@ def machine(folder: Path) -> str:
 def textbook(folder: Path) -> str:
     """Draw the sample workloads of one Python as a table: what each does, what was measured, what to use."""
     report = report_json.read(folder / TEXTBOOK / "gilprobe.json")
-    here, names = report.environment, layout.report_view(report, BUILT_IN).columns
+    here = report.environment
+    names = [
+        name
+        for name in layout.report_view(report, BUILT_IN).columns
+        if any(_speedup(one, name) != numbers.NOT_AVAILABLE for one, _ in _described(report))
+    ]
     workers = max((workload.workers for workload in report.workloads), default=0)
     lines = [
         f"With {layout.python(here)}, {layout.cpus(here)} CPUs, {workers} workers:",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import numbers
@@ -104,7 +105,9 @@ def _cell(cell: Cell, shared: Sequence[str], strategies: Strategies) -> CellView
     moved = next((change for change in cell.changes if change.kind is ChangeKind.MOVED), None)
     return CellView(
         answer=layout.answer_view(result, strategies),
-        speedups=tuple(_speedup(name, result.parallel[name]) for name in shared if name in result.parallel),
+        speedups=tuple(
+            _speedup(name, result.parallel[name], float(result.workers)) for name in shared if name in result.parallel
+        ),
         serial=numbers.times(serial.value) if serial else "",
         serial_interval=numbers.interval(serial),
         change=_was(moved),
@@ -112,8 +115,12 @@ def _cell(cell: Cell, shared: Sequence[str], strategies: Strategies) -> CellView
     )
 
 
-def _speedup(name: str, part: StrategyResult) -> SpeedupView:
+def _speedup(name: str, part: StrategyResult, most: float) -> SpeedupView:
+    """Lay out a speed-up; N workers cannot do more than ``most``, N times, the work of one worker."""
     speedup = part.speedup
+    if speedup is not None:
+        value, low, high = (min(one, most) for one in (speedup.value, speedup.low, speedup.high))
+        speedup = replace(speedup, value=value, low=low, high=high)
     return SpeedupView(
         strategy=name,
         value=numbers.times(speedup.value) if speedup else layout.no_speedup(part.outcome),
