@@ -138,4 +138,5 @@ def test_schedulers_that_are_not_there_are_told_so(seen: sessions.Session) -> No
     lost = parts["executor:lost"]
     said = {"crashed": "lost a worker, or the connection to it", "hung": "are not there, are not connected, or hang"}
     assert lost["outcome"] in said, lost
-    assert said[lost["outcome"]] in lost["error"]
+    late = "no answer within the time limit"  # on a very busy machine, before the factory gave up
+    assert said[lost["outcome"]] in lost["error"] or late in lost["error"]
