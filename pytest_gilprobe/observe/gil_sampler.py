@@ -43,7 +43,6 @@ _LOCKED_VALUES: Final = (-1, 0, 1)
 STACKS_S: Final = 0.000_5
 """Least mean time between two samples that also read a stack, in seconds: so they cost some 10 % of a core."""
 
-
 LEAST_PAUSE: Final = 0.5
 """Least pause after a sample, as a share of the time that the sample took: a stack of a thousand frames takes longer
 than the mean pause, and the sampler must not keep a CPU of the workload's all the time."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Final
 
-_GIL_STATE_BYTES: Final = 256
-"""The state's mutex and condition, on which a thread that waits for the GIL sleeps, lie within so many bytes."""
-_FUTEX: Final = {"x86_64": 202, "aarch64": 98}
+from pytest_gilprobe.model.words import Sleep
+from pytest_gilprobe.observe import sleeps
 
 
 def waits(task: Path, address: int) -> bool | None:
@@ -20,12 +17,10 @@ def waits(task: Path, address: int) -> bool | None:
 
     """
     try:
-        call, *arguments = (task / "syscall").read_text("ascii").split()
+        line = (task / "syscall").read_bytes()
     except OSError:
         return None
-    if call != str(_FUTEX.get(os.uname().machine)):  # running, or asleep on something else
-        return False
-    return address <= int(arguments[0], 16) < address + _GIL_STATE_BYTES
+    return sleeps.parse(line, gil_address=address) is Sleep.GIL
 
 
 def waiting_threads(pid: int, address: int) -> frozenset[int] | None:

@@ -24,8 +24,8 @@ WORTH_ASKING = 1.3
 COSTS = 1.2
 """Factor that lanes with an object of their own must gain for its sharing to cost speed."""
 COSTS_SURELY = 1.1
-"""Factor that they must gain with the whole interval: a counter under a lock that each thread has for itself gained 1.3
-to 1.6 on CPython 3.13t, two CPUs, with intervals of 0.2 on each side; objects that cost nothing 0.9 to 1.0."""
+"""Factor that they must gain with the whole interval: objects that cost nothing gain 0.9 to 1.05. *Source:*
+``benchmarks/sharing.py``, CPython 3.13t."""
 FEWEST_ROUNDS = 4
 """Fewest rounds from which sharing is judged."""
 NOISE = 0.05
