@@ -131,10 +131,10 @@ def test_a_stack_that_changes_while_it_is_read_is_read_again(memory: Memory) -> 
 
         attempts = 0
 
-        def frames_from(self, address: int) -> tuple[RemoteFrame, ...] | None:
+        def frames_from(self, address: int, links: list[tuple[int, int]]) -> tuple[RemoteFrame, ...] | None:
             self.attempts += 1
             memory.frames(inner, outer if self.attempts == ATTEMPTS else 1 << 62)
-            return super().frames_from(address)
+            return super().frames_from(address, links)
 
     reader = _reader(memory, Changing)
     assert _names(reader, reader.stack(THREAD)) == ["inner", "outer"]

@@ -25,6 +25,8 @@ ATTEMPTS: Final = 12
 
 _BLOCK_BYTES: Final = 3072
 """How much of the stack is read with the innermost frame: the frames of callers lie before it."""
+_FIRST_BYTES: Final = 256
+"""How much of a text or of bytes is read first: all of most. Code that lives for some 50 us is read in that time."""
 _LONGEST_TEXT: Final = 1000
 _LONGEST_TABLE: Final = 1 << 17
 _LONGEST_BYTECODE: Final = 1 << 20
@@ -110,17 +112,43 @@ class FrameReader:
         """
         for _ in range(ATTEMPTS):
             with contextlib.suppress(OSError, struct.error):
-                address = self._word(thread_state + self._layout.thread_frame)
-                if self._layout.thread_hop is not None:
-                    address = self._word(address + self._layout.thread_hop)
-                found = self.frames_from(address) if address else ()
-                if found is not None:
+                address = self._current_frame(thread_state)
+                remembered, links = len(self._codes), list[tuple[int, int]]()
+                found = self.frames_from(address, links) if address else ()
+                if found is None:
+                    continue
+                if len(self._codes) == remembered or (
+                    self._current_frame(thread_state) == address and self._are_alive(links, remembered)
+                ):
                     return found
         return ()
 
-    def frames_from(self, address: int) -> tuple[RemoteFrame, ...] | None:
+    def _current_frame(self, thread_state: int) -> int:
+        address = self._word(thread_state + self._layout.thread_frame)
+        return address if self._layout.thread_hop is None else self._word(address + self._layout.thread_hop)
+
+    def _are_alive(self, links: list[tuple[int, int]], remembered: int) -> bool:
+        """Return whether frames, as pairs of address and code object, are still those that a thread runs.
+
+        A code object that was met for the first time, after ``remembered`` ones, may have been freed and its name
+        replaced by a later one's while it was read. It was not if its frame is still there, and still runs it.
+        """
+        start, block = 0, b""
+        for (address, code), (previous, _) in zip(links, [*links[1:], (None, None)], strict=True):
+            if not 0 <= address - start <= len(block) - self._span:
+                start, block = self._block(address)
+            at = address - start
+            if _WORD.unpack_from(block, at + self._layout.frame_code)[0] & ~TAG_BITS != code:
+                return False
+            if previous not in {None, _WORD.unpack_from(block, at + self._layout.frame_previous)[0]}:
+                return False
+        new = {code: one for _, code in links if (one := self._known.get(code)) and (one.number or 0) >= remembered}
+        return all(self._code_at(code) is one for code, one in new.items())
+
+    def frames_from(self, address: int, links: list[tuple[int, int]]) -> tuple[RemoteFrame, ...] | None:
         """Read the frame at an address and its callers once; return ``None`` if they changed meanwhile.
 
+        The address and the code object of each frame are added to ``links``, the innermost first.
         Raises `OSError` or `struct.error` if something that a frame points to is not mapped.
         """
         layout = self._layout
@@ -132,6 +160,7 @@ class FrameReader:
                 start, block = self._block(address)
             at = address - start
             code = _WORD.unpack_from(block, at + layout.frame_code)[0] & ~TAG_BITS
+            links.append((address, code))
             if code not in seen:
                 seen[code] = None if code in self._no_code else self._code_at(code)
             known = seen[code]
@@ -228,25 +257,34 @@ class FrameReader:
     def _text(self, address: int) -> str | None:
         """Read a text of at most `_LONGEST_TEXT` characters, of a longer one its start; ``None`` if it is no text."""
         layout = self._layout
-        if self._word(address + layout.type_of) != layout.text_type:
+        raw = self._read_some(address, _FIRST_BYTES)
+        if _WORD.unpack_from(raw, layout.type_of)[0] != layout.text_type:
             return None
-        length = min(self._word(address + layout.text_length), _LONGEST_TEXT)
-        (state,) = struct.unpack("@I", self._read(address + layout.text_state, 4))
+        length = min(_WORD.unpack_from(raw, layout.text_length)[0], _LONGEST_TEXT)
+        (state,) = struct.unpack_from("@I", raw, layout.text_state)
         kind = (state >> layout.text_kind_shift) & 7
         if kind not in _ENCODINGS:
             return None
         start = layout.text_ascii if state & layout.text_ascii_mask else layout.text_wide
-        return self._read(address + start, length * kind).decode(_ENCODINGS[kind], "backslashreplace")
+        return self._rest(address, raw, start, length * kind).decode(_ENCODINGS[kind], "backslashreplace")
 
     def _bytes(self, address: int) -> bytes | None:
         layout = self._layout
-        if self._word(address + layout.type_of) != layout.bytes_type:
+        raw = self._read_some(address, _FIRST_BYTES)
+        if _WORD.unpack_from(raw, layout.type_of)[0] != layout.bytes_type:
             return None
-        length = self._word(address + layout.bytes_length)
-        return self._read(address + layout.bytes_start, length) if length <= _LONGEST_TABLE else None
+        length = _WORD.unpack_from(raw, layout.bytes_length)[0]
+        return self._rest(address, raw, layout.bytes_start, length) if length <= _LONGEST_TABLE else None
+
+    def _rest(self, address: int, raw: bytes, start: int, size: int) -> bytes:
+        """Return a part of an object of which ``raw`` was read first."""
+        return raw[start : start + size] if start + size <= len(raw) else self._read(address + start, size)
 
     def _read_some(self, address: int, size: int) -> bytes:
-        """Read at most ``size`` bytes."""
+        """Read at most ``size`` bytes, fewer where the mapping ends; raise `OSError` if it holds no such address."""
+        if address not in _ADDRESSES:
+            msg = "no address of a process"
+            raise OSError(msg)
         return os.pread(self._memory, size, address)
 
     def _word(self, address: int) -> int:
@@ -255,10 +293,7 @@ class FrameReader:
 
     def _read(self, address: int, size: int) -> bytes:
         """Read exactly ``size`` bytes; raise `OSError` or `struct.error` if they are not mapped."""
-        if address not in _ADDRESSES:
-            msg = "no address of a process"
-            raise OSError(msg)
-        found = os.pread(self._memory, size, address)
+        found = self._read_some(address, size)
         if len(found) != size:
             msg = "the mapping ends"
             raise OSError(msg)
