@@ -7,6 +7,7 @@ take 4 or 6 calls at once, or 200 a second, a lock held for 5 of 20 ms, 20 ms of
 GIL, writes to SQLite, and a Python loop. A number counts as right if it is the expected one or its neighbour among
 those tried. The throughput at the best number is compared with theory. Exit status 1 if a limit or a number was wrong;
 an open curve is none. ``--busy`` runs so many busy loops beside. Every process that this starts it also ends.
+A second table has the curves: throughput by number of threads, medians of all probes that measured it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
@@ -168,8 +169,8 @@ class Found(NamedTuple):
 
     enough: int | None
     limit: str | None
-    best_per_s: float
-    curve_s: float
+    rates: dict[int, float]
+    probe_s: float
 
 
 def probed(call: Call) -> Found:
@@ -178,8 +179,18 @@ def probed(call: Call) -> Found:
     result = Prober(strategies="threads", workers=2, max_time=1, start_method="fork", scale=True).probe(call).result
     assert result.scaling is not None, result.reason
     curve = result.scaling["threads"]
-    best = max((point.throughput.value for point in curve.points), default=0.0)
-    return Found(curve.enough_workers, curve.limit, best, time.perf_counter() - started)
+    rates = {point.workers: point.throughput.value for point in curve.points}
+    return Found(curve.enough_workers, curve.limit, rates, time.perf_counter() - started)
+
+
+def curve_table(found: dict[str, list[Found]]) -> Iterator[str]:
+    """Yield the lines of a table: the median throughput of each workload by number of threads."""
+    counts = sorted({count for all_found in found.values() for one in all_found for count in one.rates})
+    yield f"| calls/s with ... threads | {' | '.join(map(str, counts))} |"
+    yield f"|---|{'---|' * len(counts)}"
+    for name, all_found in found.items():
+        rates = [[one.rates[count] for one in all_found if count in one.rates] for count in counts]
+        yield f"| {name} | {' | '.join(f'{median(some):.0f}' if some else '' for some in rates)} |"
 
 
 def main() -> int:
@@ -191,7 +202,7 @@ def main() -> int:
     arguments = parser.parse_args()
     print("| workload | right | neighbours | open | wrong limits | best, of theory | seconds a probe |")
     print("|---|---|---|---|---|---|---|")
-    wrong = 0
+    wrong, every = 0, dict[str, list[Found]]()
     for name in arguments.only:
         known, servers = WORKLOADS[name], list[Server]()
         with tempfile.TemporaryDirectory() as folder, busy_loops(arguments.busy):
@@ -201,12 +212,14 @@ def main() -> int:
             finally:
                 for server in servers:
                     server.end()
+        every[name] = found
         answered = [one for one in found if one.enough is not None]
         right = sum(one.enough in known.right for one in answered)
         limits = [one.limit for one in answered if one.limit is not None and not one.limit.startswith(known.limits)]
         wrong += len(answered) - right + len(limits)
-        theory = "" if known.best_per_s is None else f"{median(one.best_per_s for one in found) / known.best_per_s:.2f}"
-        seconds = median(one.curve_s for one in found)
+        best = median(max(one.rates.values(), default=0.0) for one in found)
+        theory = "" if known.best_per_s is None else f"{best / known.best_per_s:.2f}"
+        seconds = median(one.probe_s for one in found)
         numbers = ", ".join(str(one.enough) for one in found)
         print(
             f"| {name} | {right} of {len(answered)} | {numbers} | {len(found) - len(answered)} | {len(limits)} "
@@ -215,6 +228,7 @@ def main() -> int:
         )
         for limit in dict.fromkeys(limits):
             print(f"  wrong: {limit}", flush=True)
+    print("", *curve_table(every), sep="\n")
     return 1 if wrong else 0
 
 

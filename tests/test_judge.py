@@ -219,7 +219,7 @@ def test_clear_evidence_is_decided(
         (
             estimate(1.7, 1.5, 1.9),
             estimate(2.0, 1.9, 2.0),
-            "a pool pays: threads 1.50x to 1.90x, processes 1.90x to 2.00x",
+            "a pool pays: threads 1.50x to 1.90x and processes 1.90x to 2.00x for certain",
         ),
     ],
 )

@@ -184,7 +184,7 @@ def test_straddling_names_answers_and_intervals() -> None:
     found = evidence(estimate(1.1, 0.9, 1.4), 2.0)
     assert (
         reasons.straddles(found).said
-        == "a pool pays: threads 0.90x to 1.40x, processes 2.00x; max_time=2 is likely to settle it"
+        == "a pool pays: processes 2.00x for certain, perhaps threads 0.90x to 1.40x; max_time=2 is likely to settle it"
     )
     found = evidence(estimate(1.1, 0.9, 1.4), 1.2)
     assert reasons.straddles(found).why == "in a pool: threads 0.90x to 1.40x, processes 1.20x"

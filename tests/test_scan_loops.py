@@ -65,6 +65,21 @@ def test_tests_that_block_their_loop_are_found_the_longest_first() -> None:
     assert said["t.py::test_sync"] is None
 
 
+def test_a_scan_of_loops_that_nothing_blocks_says_so() -> None:
+    """One sentence in every medium; nothing of a suite without event loops, or whose loops are blocked."""
+    totals = SuiteTotals()
+    totals.add(blocking("t.py::test_fine", 1000, 0.01))
+    found = totals.result(gil_absent=False)
+    said = "no test is seen to block its event loop for 50 ms or more (1 test with a loop)"
+    assert scan_layout.calm_loops(found.results) == said
+    assert [note.lines for note in scan_layout.notes(found.scan, found.results) if note.label == "event loops"] == [
+        (said,)
+    ]
+    assert scan_layout.calm_loops(()) is None
+    totals.add(blocking("t.py::test_long", 1000, 0.5))
+    assert scan_layout.calm_loops(totals.result(gil_absent=False).results) is None
+
+
 def test_a_test_with_a_line_of_its_own_says_what_to_write() -> None:
     """The notes of a scanned test name the place and the remedy, without a gain: a scan tries no strategy."""
     totals = SuiteTotals()

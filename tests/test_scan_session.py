@@ -88,14 +88,16 @@ def test_a_scan_without_holders_reads_no_stacks(pytester: pytest.Pytester) -> No
 
 @LINUX
 def test_short_tests_are_reported_in_groups(pytester: pytest.Pytester) -> None:
-    """A hundred tests of a few microseconds are in their file's group, and in that of the fixture that they share."""
+    """Tests of microseconds are in the groups of their file, and of fixtures that they or the project ask for."""
     pytester.makepyfile(
         """
         import pytest
         @pytest.fixture
-        def thing(): return 1
+        def inner(): return 1
+        @pytest.fixture
+        def thing(inner): return 1
         @pytest.mark.parametrize("number", range(100))
-        def test_short(thing, number): pass
+        def test_short(thing, number, tmp_path_factory): pass
         """
     )
     _, report = _run(pytester)
@@ -103,8 +105,9 @@ def test_short_tests_are_reported_in_groups(pytester: pytest.Pytester) -> None:
     alone = report["scan"]["tests_alone"]
     file = next(name for kind, name in groups if kind == "file")
     assert report["scan"]["tests"] == 100
-    assert groups["file", file] == groups["fixture", "thing"] == 100 - alone
-    assert ("fixture", "number") not in groups
+    assert groups["file", file] == 100 - alone
+    fixtures = {name: tests for (kind, name), tests in groups.items() if kind == "fixture"}
+    assert fixtures == dict.fromkeys(["inner", "thing", "tmp_path_factory"], 100 - alone)
 
 
 @LINUX

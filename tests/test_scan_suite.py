@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shlex
+from dataclasses import replace
 
 import pytest
 from reports_fixture import rich_report
@@ -221,6 +222,20 @@ def test_command_that_probes_names_tests_as_they_are(name: str) -> None:
     assert shlex.split(drawn[drawn.index("pytest --gilprobe-all") :].replace("\\\n", "")) == shlex.split(
         " ".join(parts)
     )
+
+
+def test_a_share_that_is_not_told_is_explained_where_it_could_be_known() -> None:
+    """Below the tables; not where there is no GIL, nor where a caution says why nothing was watched."""
+    known = _report(_sum_up(_call("a.py::long")))
+    short = _report(_sum_up(_call("a.py::long"), _call(wall_ms=25, held=None)))
+    said = "GIL held n/a: too few samples of the GIL in so short a time"
+    assert scan_layout.not_available(known) is None
+    assert scan_layout.not_available(short) == said
+    assert said in terminal.text(scan_terminal.draw(short), color=False)
+    assert short.scan is not None
+    assert scan_layout.not_available(replace(short, scan=replace(short.scan, unwatched="no right to"))) is None
+    absent = replace(short, environment=replace(short.environment, gil_enabled=False))
+    assert scan_layout.not_available(absent) is None
 
 
 def test_no_command_where_nothing_stands_out() -> None:

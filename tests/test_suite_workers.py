@@ -18,11 +18,12 @@ from reports_fixture import rich_report
 from pytest_gilprobe.model import report_json
 from pytest_gilprobe.model.scans import Scan, SuiteWorkers
 from pytest_gilprobe.model.suite_times import Cost, SuiteTimes
-from pytest_gilprobe.report import scan_layout, scan_terminal
+from pytest_gilprobe.report import markdown, scan_layout, scan_terminal
 from pytest_gilprobe.report.suite_layout import answer, row
 from pytest_gilprobe.scan import suite_file
 from pytest_gilprobe.stats import suite_workers
 from pytest_gilprobe.stats.xdist_schedule import LoadSchedule
+from pytest_gilprobe.strategies.registry import BUILT_IN
 
 CROWDED = 1 + suite_workers.CROWDED
 NOTHING = Cost(wall_s=0.0, cpu_s=0.0)
@@ -249,6 +250,17 @@ def test_the_answer_names_the_number_of_workers_and_why() -> None:
         assert "pytest -n 32 would take about" in " ".join(text.split())
         assert "it waits, so more workers than CPUs may pay" in " ".join(text.split())
         assert "test_501" in text
+
+
+def test_markdown_lists_the_numbers_of_workers_below_the_answer() -> None:
+    """One line for each number, none of them in the answer's own line."""
+    found = _predict(_suite([0.1] * 500 + [8.0, 9.0], 0.05))
+    scan = Scan(tests=3, tests_alone=0, wall_s=1.0, cpu_s=1.0, suite_workers=found)
+    drawn = markdown.draw(replace(rich_report(), workloads=(), scan=scan), BUILT_IN).splitlines()
+    answer = next(at for at, line in enumerate(drawn) if line.startswith("- **pytest -n**: pytest -n 32 would take"))
+    assert [line.partition(":")[0] for line in drawn[answer + 1 :][: len(found.runs)]] == [
+        f"  - -n {run.workers}" for run in found.runs
+    ]
 
 
 def test_a_small_suite_is_told_to_stay_serial() -> None:

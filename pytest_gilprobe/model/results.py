@@ -284,6 +284,11 @@ class WorkloadResult:
         return found if found is not None and found.outcome is Outcome.OK else None
 
     @property
+    def loop_library(self) -> str | None:
+        """The library of the event loop that awaits the calls, `Callee.awaited_by`; ``None`` if unknown or none."""
+        return None if self.callee is None else self.callee.awaited_by
+
+    @property
     def parallel(self) -> Mapping[str, StrategyResult]:
         """The results of every strategy except serial, by name, the cheapest first."""
         return {name: part for name, part in self.strategies.items() if name != SERIAL}

@@ -67,7 +67,7 @@ def report_view(report: Report, strategies: Strategies) -> ReportView:
         created=safe_line(report.created),
         tool=f"pytest-gilprobe {safe_line(report.tool_version)}",
         lead=scan_layout.headline(report.scan) if report.scan else "",
-        notes=tuple(scan_layout.notes(report.scan)) if report.scan else (),
+        notes=tuple(scan_layout.notes(report.scan, report.workloads)) if report.scan else (),
     )
 
 

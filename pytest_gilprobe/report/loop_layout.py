@@ -44,13 +44,12 @@ def loop_view(result: WorkloadResult) -> LoopView:
         if shares is None
         else {"events": shares.waiting, "cpu": shares.computing, "asleep": shares.blocking, "wait": shares.gil_wait}
     )
-    library = None if result.callee is None else result.callee.awaited_by
     told = blocked is not None and blocked.value >= _LEAST_BLOCKED
     return LoopView(
         blocked="" if blocked is None else f"blocked for {numbers.percent(blocked.value)}",
         slices=laid_out(parts, _KINDS),
         blockers=tuple(map(_view, (loop.blockers or ())[: holder_layout.MOST_IN_TABLES])) if told else (),
-        follows=blocking.what_follows(loop, result.workers, library) or "" if told else "",
+        follows=blocking.what_follows(loop, result.workers, result.loop_library) or "" if told else "",
     )
 
 

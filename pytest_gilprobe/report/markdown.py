@@ -78,15 +78,21 @@ def draw_view(view: ReportView, *, limit: int | None = COMMENT_LIMIT) -> str:
 
 def _scanned(view: ReportView) -> list[str]:
     """Say what a scan says of the whole; nothing for another report."""
-    said = [f"- **{escape(note.label)}**{_slug(note)}: {_named(note)}" for note in view.notes[:_MOST_NOTES]]
+    said = [line for note in view.notes[:_MOST_NOTES] for line in _remark(note)]
     left = [f"- {len(view.notes) - _MOST_NOTES} more: see the JSON report"] if len(view.notes) > _MOST_NOTES else []
     return [escape(view.lead), "", *said, *left, ""] if view.lead else []
 
 
-def _named(note: Note) -> str:
+def _remark(note: Note) -> list[str]:
+    """Draw a remark of a scan: its lines as a list below it, or the tests and commands that it names after it."""
+    label = f"- **{escape(note.label)}**{_slug(note)}:"
+    if note.kind == "holder":
+        return [label, *(f"  - {escape(line)}" for line in note.lines)]
+    if note.kind == "workers":
+        return [f"{label} {escape(note.lines[0])}", *(f"  - {escape(line)}" for line in note.lines[1:])]
     names = ", ".join(map(code, note.lines[1:_MOST_NAMES]))
     more = f" and {len(note.lines) - _MOST_NAMES} more" if len(note.lines) > _MOST_NAMES else ""
-    return f"{escape(note.lines[0])}{': ' if names else ''}{names}{more}"
+    return [f"{label} {escape(note.lines[0])}{': ' if names else ''}{names}{more}"]
 
 
 def _where(view: ReportView) -> list[str]:

@@ -12,9 +12,10 @@ from pytest_gilprobe.model.scans import BETWEEN_TESTS, Scan, ScanGroup
 from pytest_gilprobe.model.words import Gil
 from pytest_gilprobe.report import holding_functions, suite_layout
 from pytest_gilprobe.verdict.places import place
-from pytest_gilprobe.verdict.scan_findings import loop_blocked_s, worth_probing
+from pytest_gilprobe.verdict.scan_findings import LEAST_BLOCKED_S, loop_blocked_s, worth_probing
 
 if TYPE_CHECKING:
+    from pytest_gilprobe.model.report import Report
     from pytest_gilprobe.model.results import WorkloadResult
     from pytest_gilprobe.report.views import Note
 
@@ -78,6 +79,28 @@ def largest_blocker(result: WorkloadResult) -> str | None:
     return f"{numbers.seconds(blocked_s)} of {numbers.seconds(result.serial.call_s.value)}{where}"
 
 
+def calm_loops(results: Sequence[WorkloadResult]) -> str | None:
+    """Say that no test blocks its event loop for long; ``None`` if one does, or if no event loop was seen."""
+    looped = [result for result in results if result.event_loop is not None]
+    if not looped or any(loop_blocked_s(result) is not None for result in looped):
+        return None
+    return (
+        f"no test is seen to block its event loop for {numbers.seconds(LEAST_BLOCKED_S)} or more "
+        f"({numbers.count(len(looped), 'test')} with a loop)"
+    )
+
+
+def not_available(report: Report) -> str | None:
+    """Say why shares of the GIL are not told; ``None`` if all are, if there is no GIL, or if a caution says so."""
+    scan, has_gil = report.scan, report.environment.gil_enabled
+    shares = [result.gil.held_fraction for result in report.workloads]
+    if scan is None or scan.unwatched is not None or not has_gil:
+        return None
+    if None not in [*shares, *(group.gil_held_fraction for group in scan.groups)]:
+        return None
+    return f"GIL held {numbers.NOT_AVAILABLE}: too few samples of the GIL in so short a time"
+
+
 def died(where: str, pid: int) -> str:
     """Format the line above the report of a scan whose pytest process died; ``where`` is a test or `BETWEEN_TESTS`."""
     return f"gilprobe: pytest (process {pid}) died {_place(where)}; what was seen until then:"
@@ -87,8 +110,11 @@ def _place(died_in: str) -> str:
     return died_in if died_in == BETWEEN_TESTS else f"in {safe_line(died_in)}"
 
 
-def notes(scan: Scan) -> Iterator[Note]:
-    """Yield one note for each caution, each finding (with all its test names) and each file's group of short tests."""
+def notes(scan: Scan, results: Sequence[WorkloadResult] = ()) -> Iterator[Note]:
+    """Yield one note for each caution, each finding (with all its test names) and each file's group of short tests.
+
+    ``results`` are of the tests that are reported one by one.
+    """
     from pytest_gilprobe.report.views import Note  # noqa: PLC0415 - 15 ms that a scan on a terminal has no use for
 
     for caution in cautions(scan):
@@ -96,10 +122,12 @@ def notes(scan: Scan) -> Iterator[Note]:
     for finding in scan.findings:
         lines = (safe_line(finding.message), *map(safe_line, finding.names))
         yield Note(kind="finding", label="found", lines=lines, slug=safe_line(finding.slug))
+    if calm := calm_loops(results):
+        yield Note(kind="finding", label="event loops", lines=(calm,))
     if parts := command(scan):
         yield Note(kind="finding", label="next", lines=(PROBE_THEM, " ".join(parts)))
     if scan.suite_workers is not None:
-        yield Note(kind="finding", label=suite_layout.LABEL, lines=tuple(suite_layout.lines(scan.suite_workers)))
+        yield Note(kind="workers", label=suite_layout.LABEL, lines=tuple(suite_layout.lines(scan.suite_workers)))
     for title, lines in holding_functions.lists(scan.functions or ()):
         yield Note(kind="holder", label=title, lines=lines[:MOST_FUNCTIONS])
     for group in scan.groups:

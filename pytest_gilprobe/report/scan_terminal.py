@@ -14,11 +14,13 @@ from pytest_gilprobe.model.words import Gil
 from pytest_gilprobe.report import holding_functions, suite_layout
 from pytest_gilprobe.report.scan_layout import (
     PROBE_THEM,
+    calm_loops,
     cautions,
     command,
     headline,
     largest_blocker,
     largest_holder,
+    not_available,
 )
 from pytest_gilprobe.report.screen import END, INDENT, Page, Segment, styled, table
 from pytest_gilprobe.verdict.scan_findings import loop_blocked_s
@@ -55,9 +57,13 @@ def draw(report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: S
     yield from _places("where these tests hold the GIL for longest", longest[:MOST_ROWS], largest_holder, page)
     blocking = sorted(report.workloads, key=lambda one: -(loop_blocked_s(one) or 0.0))
     yield from _places("for how long these tests block their event loop", blocking, largest_blocker, page)
+    if calm := calm_loops(report.workloads):
+        yield from styled(page.wrap(calm), {})
     for kind in ("file", "fixture"):
         groups = [group for group in scan.groups if group.kind == kind][:MOST_ROWS]
         yield from _rows((f"short tests, by {kind}", "tests"), [_group_row(group) for group in groups], page)
+    if unknown := not_available(report):
+        yield from styled(page.wrap(unknown), {})
     if parts := command(scan):
         yield END
         lines = " \\\n  ".join(parts).splitlines()  # as long as they are: a shell takes them so

@@ -124,8 +124,8 @@ def _serial_hint(result: WorkloadResult) -> list[str]:
 
 def _loop_hint(result: WorkloadResult) -> list[str]:
     """Say what would leave the event loop free, where a call that blocks it may go to a thread."""
-    loop, callee = result.event_loop, result.callee
-    found = blocking.moves(loop, result.workers, callee.awaited_by if callee is not None else None) if loop else []
+    loop = result.event_loop
+    found = blocking.moves(loop, result.workers, result.loop_library) if loop else []
     first = blocking.best(found) if found else None
     if first is None or not first.in_thread or first.gain is None:
         return []

@@ -71,7 +71,7 @@ class Note:
 
     ``kind`` is ``reason``, ``caution``, ``pool`` (cost of an executor), ``moving`` (cost of moving data), ``holder``
     (where in the code the GIL is held), ``loop`` (blocks of the event loop), ``blocker`` (where in the code) or an
-    outcome; in a comparison also ``change`` or ``warning``, in a scan also ``finding`` or ``group``.
+    outcome; in a comparison also ``change`` or ``warning``, in a scan also ``finding``, ``workers`` or ``group``.
     """
 
     kind: str

@@ -21,7 +21,7 @@ import pytest
 
 from pytest_gilprobe.observe import clocks, interpreter, machine
 from pytest_gilprobe.observe.gil_address import locate
-from pytest_gilprobe.scan import launch, suite_file
+from pytest_gilprobe.scan import launch, suite_file, used_fixtures
 from pytest_gilprobe.scan.journal import DRAWN, NOTED, READY, Journal
 from pytest_gilprobe.scan.launch import WatcherProcess
 from pytest_gilprobe.scan.messages import DrawnReport, SessionEnd, WatcherSettings, from_text, to_text
@@ -139,7 +139,7 @@ class ScanSession:
             queued_end_ns = self._queue.read_ns()
             queue_ns = None if queued_ns is None or queued_end_ns is None else queued_end_ns - queued_ns
             window = (start_ns, end_ns, cpu_ns, process_ns, queue_ns)
-            journal.end(window, item.nodeid, " ".join(_fixtures(item)))
+            journal.end(window, item.nodeid, " ".join(used_fixtures.names(item)))
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Wait until the watcher has ended, and kill it if it does not end in time."""
@@ -278,16 +278,3 @@ class ScanReport:
     def pytest_unconfigure(self) -> None:
         """Remove the folder of journals and notes."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    """Name the fixtures of a test; what ``parametrize`` gives directly is an argument, no fixture."""
-    given = {"request"}
-    if hasattr(item, "callspec"):
-        for mark in item.iter_markers("parametrize"):
-            names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
-            indirect = mark.kwargs.get("indirect", next(iter(mark.args[2:]), False))
-            names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
-            given.update(() if indirect is True else set(names) - set(indirect or ()))
-    names = getattr(item, "fixturenames", ())
-    return [name for name in names if name not in given and not name.startswith("_xunit_")]

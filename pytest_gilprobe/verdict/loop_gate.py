@@ -38,13 +38,12 @@ def check(limit_s: float | None, result: WorkloadResult) -> Gating:
     block = loop.repeated_block
     if block is None:
         return _open(limit_s, loop.why_unknown or "too few calls were made to tell blocks that come again")
-    library = None if result.callee is None else result.callee.awaited_by
     busy = _is_busy(result, block)
     certain_s = block.computing_s / (SLACK_WHEN_BUSY if busy else SLACK)
     certain_s += block.blocking_s / SLACK if block.queue_s is not None else 0.0
     certain_s += 0.0 if busy else block.gil_wait_s / SLACK
     if certain_s > limit_s:
-        return Gating(failures=(_failure(limit_s, block, library),))
+        return Gating(failures=(_failure(limit_s, block, result.loop_library),))
     if block.length_s > limit_s:
         return _open(limit_s, f"a block of {numbers.seconds(block.length_s)} may be due to {_doubt(block, busy=busy)}")
     return Gating()

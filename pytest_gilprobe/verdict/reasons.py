@@ -205,22 +205,29 @@ def straddles(evidence: Evidence) -> Because:
 
 
 def _in_pools(evidence: Evidence) -> str:
-    """Say what a pool gives, and whether it is worth it for certain: ``a pool pays: threads 1.4x to 1.8x``."""
+    """Say what a pool gives, and of which it is certain that it pays: ``a pool pays: processes 2.0x for certain``."""
     spans = _spans(evidence)
     if not spans:
         return "no pool's speed-up is known"
-    pays = any(part.pool_speedup.low >= WORTH_IT for _, part in _parts(evidence) if part.pool_speedup is not None)
+    certain = [
+        strategy
+        for strategy, part in _parts(evidence)
+        if part.pool_speedup is not None and part.pool_speedup.low >= WORTH_IT
+    ]
     untried = [f"{one.name} not tried" for one in evidence.strategies if one.name in evidence.measurement.no_time_for]
-    return f"{'a pool pays' if pays else 'in a pool'}: {', '.join([*spans, *untried])}"
+    if not certain:
+        return f"in a pool: {', '.join([*spans.values(), *untried])}"
+    sure = f"{_listed(spans.pop(strategy) for strategy in certain)} for certain"
+    return f"a pool pays: {', '.join([sure, *(f'perhaps {one}' for one in spans.values()), *untried])}"
 
 
-def _spans(evidence: Evidence) -> list[str]:
+def _spans(evidence: Evidence) -> dict[Strategy, str]:
     """Format the interval of the speed-up of each executor whose speed-up is known."""
-    return [
-        f"{strategy.name} {span(part.pool_speedup, int(evidence.at_once(strategy.name)))}"
+    return {
+        strategy: f"{strategy.name} {span(part.pool_speedup, int(evidence.at_once(strategy.name)))}"
         for strategy, part in _parts(evidence)
         if part.pool_speedup is not None
-    ]
+    }
 
 
 def span(pool: Estimate, workers: int) -> str:
@@ -253,7 +260,7 @@ def too_few_rounds(evidence: Evidence) -> Because:
     rounds = numbers.count(evidence.serial.rounds or 0, "round")
     why = f"timings vary too much to decide after {rounds} (busy machine, or calls that differ)"
     if spans := _spans(evidence):
-        why = f"a pool seems to give {', '.join(spans)}, but {why}"
+        why = f"a pool seems to give {', '.join(spans.values())}, but {why}"
     return Because(why=why, advice=_more_time(evidence))
 
 
