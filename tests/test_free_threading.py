@@ -252,10 +252,13 @@ def test_classes_are_immortal_in_threads(pytester: pytest.Pytester) -> None:
                 WRITTEN.append(True)
                 Path("counted").write_text(str(sys.getrefcount(Own)))
 
-        @pytest.mark.gilprobe(max_time=1, strategies="threads")
+        @pytest.mark.gilprobe(max_time=5, strategies="threads")
         def test_refers(gilprobe):
             gilprobe(refer)
         """
     )
     pytester.runpytest_subprocess("--gilprobe-report", timeout=90).assert_outcomes(passed=1)
-    assert int((pytester.path / "counted").read_text("utf-8")) > 2**31
+    counted = pytester.path / "counted"
+    if not counted.exists():
+        pytest.skip("too busy a machine: there was no time for threads")
+    assert int(counted.read_text("utf-8")) > 2**31

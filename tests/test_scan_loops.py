@@ -80,6 +80,18 @@ def test_a_scan_of_loops_that_nothing_blocks_says_so() -> None:
     assert scan_layout.calm_loops(totals.result(gil_absent=False).results) is None
 
 
+@pytest.mark.parametrize(
+    ("blocked", "words"), [(0.1, "its calls would overlap in tasks"), (0.9, "its calls would not overlap in tasks")]
+)
+def test_a_coroutine_that_waits_is_told_of_tasks(blocked: float, words: str) -> None:
+    """Threads are not what one would write for it."""
+    totals = SuiteTotals()
+    waits = _call("t.py::test_waits", wall_ms=1000, cpu=0.01, held=0.01)
+    totals.add(replace(waits, loop=blocking("", 1000, blocked).loop))
+    (result,) = totals.result(gil_absent=False).results
+    assert result.verdict.reason.endswith(words)
+
+
 def test_a_test_with_a_line_of_its_own_says_what_to_write() -> None:
     """The notes of a scanned test name the place and the remedy, without a gain: a scan tries no strategy."""
     totals = SuiteTotals()

@@ -56,6 +56,12 @@ SOURCE = """
         global TOTAL
         TOTAL += 1
 
+    OWN = threading.local()
+
+    def each_its_own():
+        OWN.rows.append(1)
+        OWN.link = None
+
     def local(COUNTS):
         COUNTS["a"] = 1
         rows = []
@@ -117,6 +123,7 @@ def shop(tmp_path: Path) -> ModuleType:
         ("reads", []),
         ("local", []),
         ("nested", []),
+        ("each_its_own", []),
         ("writes", ["COUNTS (a dict)"]),
         ("through", ["COUNTS (a dict)"]),
         ("rebinds", ["TOTAL (an int)"]),

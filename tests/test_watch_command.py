@@ -250,7 +250,7 @@ def test_a_program_that_executes_another_is_found_anew(capfd: pytest.CaptureFixt
 @LINUX
 def test_why_a_gil_was_not_watched_outlives_the_program(capfd: pytest.CaptureFixture[str]) -> None:
     """The reason is what the process was, not that it is gone now; its time is reported all the same."""
-    assert cli.main(["watch", "--", "/bin/sleep", "1"]) == 0
+    assert cli.main(["watch", "--", "/bin/sleep", "3"]) == 0
     said = " ".join(capfd.readouterr().err.split())
     assert "runs sleep, which is no Python interpreter" in said
     assert "GIL not seen" in said

@@ -88,6 +88,7 @@ class FrameReader:
         fields = [layout.code_name, layout.code_file, layout.code_lines, layout.code_first_line, layout.type_of]
         fields.append(layout.code_flags)
         self._no_code = (layout.none, 0)
+        self._links = (layout.frame_code, layout.frame_previous)
         self._identity = (min(fields), max(*fields, layout.code_version or 0) + WORD)
 
     def __len__(self) -> int:
@@ -137,10 +138,8 @@ class FrameReader:
         for (address, code), (previous, _) in zip(links, [*links[1:], (None, None)], strict=True):
             if not 0 <= address - start <= len(block) - self._span:
                 start, block = self._block(address)
-            at = address - start
-            if _WORD.unpack_from(block, at + self._layout.frame_code)[0] & ~TAG_BITS != code:
-                return False
-            if previous not in {None, _WORD.unpack_from(block, at + self._layout.frame_previous)[0]}:
+            words = [_WORD.unpack_from(block, address - start + at)[0] for at in self._links]
+            if words[0] & ~TAG_BITS != code or previous not in {None, words[1]}:
                 return False
         new = {code: one for _, code in links if (one := self._known.get(code)) and (one.number or 0) >= remembered}
         return all(self._code_at(code) is one for code, one in new.items())

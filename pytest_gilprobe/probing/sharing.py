@@ -22,6 +22,8 @@ MOST_PART = 0.5
 """Most seconds of a sweep as a part of the most that the probe may take."""
 LEAST_CALLS = 20
 """A sweep is begun only if there is time for so many calls of each lane, one after the other."""
+PATIENCE_S = 5.0
+"""Seconds beyond `SWEEP_S` after which a sweep counts as hung: a fixture may wait for what its first set-up holds."""
 BATCH_S = 0.015
 """Seconds that the calls of one lane alone should take in one batch: short, as there are many batches in a round."""
 
@@ -34,7 +36,7 @@ def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> 
     since what failed may have left something behind.
     """
     seen = test.seen
-    if seen.fresh or not seen.rounds or same_call.differs(seen):
+    if seen.fresh or not seen.rounds or same_call.differs(seen) or group.hung_fixtures.together(plan.nodeid):
         return
     several = [one for one in test.going_ones() if one.one_process and not one.one_thread and one.scales]
     gil_on = rounds.gil_was_on(seen)
@@ -44,7 +46,7 @@ def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> 
     if most_s < LEAST_CALLS * plan.workers * call_s:
         return
     question = SweepSharing(lanes=plan.workers, calls=max(1, int(BATCH_S / call_s)), most_s=most_s)
-    answer = group.ask(test.workers[0], question, plan.timeout_s)
+    answer = group.ask(test.workers[0], question, min(plan.timeout_s, most_s + PATIENCE_S))
     if isinstance(answer, SharingSwept):
         test.seen = replace(test.seen, sharing=answer.reading if answer.reading.tells else None)
         return

@@ -98,7 +98,7 @@ def not_available(report: Report) -> str | None:
         return None
     if None not in [*shares, *(group.gil_held_fraction for group in scan.groups)]:
         return None
-    return f"GIL held {numbers.NOT_AVAILABLE}: too few samples of the GIL in so short a time"
+    return f"GIL held {numbers.NOT_AVAILABLE}: too few samples, since calls are short or CPUs were busy"
 
 
 def died(where: str, pid: int) -> str:

@@ -135,7 +135,7 @@ def workload_result(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
     )
     bound = bound_at(utilization)
     word = Gil.ABSENT if gil_absent else gil_at(call.held, utilization)
-    reason = scan_findings.reason(serial, gil, bound, word)
+    reason = scan_findings.reason(serial, gil, bound, word, call.loop)
     return WorkloadResult(
         nodeid=call.nodeid,
         status=Status.SCANNED,

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 _INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
 
+_MOST_WRAPPERS: Final = 8
+"""Most decorators and partials of a fixture's function that are looked through."""
+
 
 def names(item: pytest.Item) -> list[str]:
     """Name the fixtures of a test; what ``parametrize`` gives directly is an argument, no fixture.
@@ -25,7 +28,8 @@ def names(item: pytest.Item) -> list[str]:
             args = [name.strip() for name in args.split(",")] if isinstance(args, str) else args
             given.update(() if indirect is True else set(args) - set(indirect or ()))
     info = getattr(item, "_fixtureinfo", None)
-    asked, defined = getattr(info, "argnames", ()), getattr(info, "name2fixturedefs", {})
+    asked, defined = {*getattr(info, "argnames", ())}, getattr(info, "name2fixturedefs", {})
+    asked.update(name for mark in item.iter_markers("usefixtures") for name in mark.args)
     return [
         name
         for name in getattr(item, "fixturenames", ())
@@ -37,5 +41,8 @@ def _is_projects(definitions: Any) -> bool:
     """Return whether a fixture is defined in the project, by the project: no ``setup_method`` that pytest wraps."""
     if not definitions or definitions[-1].argname.startswith("_xunit_"):
         return False
-    code = getattr(definitions[-1].func, "__code__", None)
-    return code is not None and not any(folder in code.co_filename for folder in _INSTALLED)
+    func: object = definitions[-1].func
+    for _ in range(_MOST_WRAPPERS):
+        func = getattr(func, "__wrapped__", None) or getattr(func, "func", None) or func
+    file = getattr(getattr(func, "__code__", None), "co_filename", "")
+    return not any(folder in file for folder in _INSTALLED)

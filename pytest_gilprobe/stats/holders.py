@@ -122,7 +122,7 @@ def _why_none(batches: Sequence[BatchReading], shown: Sequence[Sequence[Held]], 
     if not any(samples.stack for samples in sampled):
         return "no stacks were read"
     if torn > (len(found) + torn) * MAX_UNREAD_SHARE:
-        return "most stacks changed while they were read"
+        return "most stacks changed while they were read, or were too deep"
     if not found or effective_number(found, [1.0] * len(found)) < MIN_SAMPLES:
         return f"fewer than {MIN_SAMPLES} samples found it held and read a stack"
     return None

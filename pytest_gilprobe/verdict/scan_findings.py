@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.results import GilResult, StrategyResult, WorkloadResult
 from pytest_gilprobe.model.scans import ScanFinding, ScanGroup
 from pytest_gilprobe.model.thresholds import CPU_ABOVE, EXTRA_CORES, IO_BELOW, RELEASED_BELOW
@@ -28,6 +29,8 @@ MOST_TO_PROBE: Final = 10
 """Most tests that a scan proposes to probe: they take a minute or less."""
 LEAST_BLOCKED_S: Final = 0.05
 """Tests that block their event loop for fewer seconds in all are not listed."""
+MOST_BLOCKED: Final = 0.5
+"""A loop that is blocked for a greater share of a call's time lets tasks gain less than twice the speed."""
 LEAST_WAIT_S: Final = 0.02
 """Tests of fewer seconds are not listed as waiting: an executor's dispatch would cost what threads could gain."""
 
@@ -44,8 +47,11 @@ def worth_probing(findings: Iterable[ScanFinding]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))[:MOST_TO_PROBE]
 
 
-def reason(serial: StrategyResult, gil: GilResult, bound: Bound, word: Gil) -> str:
-    """Format what a scan saw of one test and what it suggests; ``word`` is the verdict's classification of the GIL."""
+def reason(serial: StrategyResult, gil: GilResult, bound: Bound, word: Gil, loop: EventLoop | None = None) -> str:
+    """Format what a scan saw of one test and what it suggests; ``word`` is the verdict's classification of the GIL.
+
+    ``loop`` is how the event loop spent its time in which the test ran; ``None`` if none was seen.
+    """
     seen = f"{numbers.percent(serial.utilization.value)} of one core"
     held = gil.held_fraction
     if held is not None and word is not Gil.ABSENT:
@@ -53,7 +59,7 @@ def reason(serial: StrategyResult, gil: GilResult, bound: Bound, word: Gil) -> s
     if blocks(serial, gil):
         return f"waits ({seen}): it blocks while holding the GIL, so its calls would not overlap in threads"
     if bound is Bound.IO and word in (Gil.RELEASED, Gil.ABSENT):
-        return f"waits ({seen}): its calls would overlap in threads"
+        return f"waits ({seen}): {_overlaps(loop)}"
     does = {Bound.IO: "waits", Bound.MIXED: "computes and waits"}.get(bound, "computes")
     ceiling = f"threads might give up to {numbers.about(1 / held.value)}" if held and held.value else ""
     advice = {
@@ -63,6 +69,14 @@ def reason(serial: StrategyResult, gil: GilResult, bound: Bound, word: Gil) -> s
         Gil.ABSENT: "there is no GIL: threads might help",
     }.get(word, "")
     return f"{does} ({seen}): {advice}" if advice else f"{does} ({seen})"
+
+
+def _overlaps(loop: EventLoop | None) -> str:
+    if loop is None:
+        return "its calls would overlap in threads"
+    if loop.blocked_fraction is not None and loop.blocked_fraction.value > MOST_BLOCKED:
+        return "it blocks its event loop meanwhile, so its calls would not overlap in tasks"
+    return "its calls would overlap in tasks"
 
 
 def blocks(serial: StrategyResult, gil: GilResult) -> bool:

@@ -52,4 +52,4 @@ def _suspicion(found: Sharing, lanes: str) -> str | None:
     if not found.suspects:
         return None
     named = [f"{one.name} at {safe_line(one.file)}:{one.line}" for one in found.suspects[:MOST_NAMED]]
-    return f"all {lanes} write to or lock {' and '.join(named)}, which may hold them up: try without"
+    return f"the code writes to or locks {' and '.join(named)} in all {lanes}, which may hold them up: try without"

@@ -10,6 +10,7 @@ import ast
 import functools
 import inspect
 import textwrap
+import threading
 from collections import deque
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,6 +140,8 @@ class _Function:
         if used.name in self._local or used.name not in self.plain.__globals__:
             return None, None
         value = self.plain.__globals__[used.name]
+        if isinstance(value, threading.local):  # each thread has its own
+            return None, None
         space: Mapping[str, Any] = getattr(value, "__dict__", {})
         if used.attribute is not None and used.attribute in space:
             return space[used.attribute], f"{used.name}.{used.attribute}"

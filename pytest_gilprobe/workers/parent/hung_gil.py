@@ -56,7 +56,8 @@ def describe(ready: Ready) -> str:
         for _ in range(READINGS):
             readings.append(_reading(ready.pid, memory, ready.gil_address, reader))
             clocks.sleep(PAUSE_S)
-        return in_words(readings, thread_name(ready.pid, memory, readings[-1].words[0], ready.main_thread))
+        last = next((one for one in reversed(readings) if one.words[1] == 1), readings[-1])
+        return in_words(readings, thread_name(ready.pid, memory, last.words[0], ready.main_thread))
     except (OSError, struct.error):
         return ""
     finally:
