@@ -96,6 +96,7 @@ def test_short_tests_are_reported_in_groups(pytester: pytest.Pytester) -> None:
         def inner(): return 1
         @pytest.fixture
         def thing(inner): return 1
+        @pytest.mark.usefixtures("doctest_namespace")
         @pytest.mark.parametrize("number", range(100))
         def test_short(thing, number, tmp_path_factory): pass
         """
@@ -107,7 +108,7 @@ def test_short_tests_are_reported_in_groups(pytester: pytest.Pytester) -> None:
     assert report["scan"]["tests"] == 100
     assert groups["file", file] == 100 - alone
     fixtures = {name: tests for (kind, name), tests in groups.items() if kind == "fixture"}
-    assert fixtures == dict.fromkeys(["inner", "thing", "tmp_path_factory"], 100 - alone)
+    assert fixtures == dict.fromkeys(["inner", "thing", "tmp_path_factory", "doctest_namespace"], 100 - alone)
 
 
 @LINUX
