@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from reports_fixture import ENVIRONMENT
 from test_baseline import gains, regressions, report, through_compare, workload
-from test_stats_scaling import points
+from test_stats_scaling import LAWS, curve, points
 
 from pytest_gilprobe.model.comparison import Change, ChangeKind
 from pytest_gilprobe.model.results import WorkloadResult
-from pytest_gilprobe.model.scaling import Scaling
-from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.model.scaling import Scaling, ScalingPoint
+from pytest_gilprobe.model.words import FailOn, Outcome
+from pytest_gilprobe.plugin.reporting import Reporting
+from pytest_gilprobe.probing.assembly import environment_of
 from pytest_gilprobe.report import comparison_terminal, html, markdown, terminal
 from pytest_gilprobe.report.compare import compare
+from pytest_gilprobe.stats import scaling
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import baseline
 
@@ -90,6 +95,35 @@ def test_worse_goes_before_larger() -> None:
     (found,) = curve_changes(curved(threads=old), curved(threads=replace(old, points=points(50, 60, 50, 10))))
     assert found.worse
     assert found.message.startswith("threads with 2 workers gave 2.00x")
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.05, 0.10])
+def test_noise_alone_is_no_regression(noise: float) -> None:
+    """Of two curves of one law none is worse, with noise of up to 10 %; a limit of 4 is, nearly always."""
+    lost = 0
+    for seed in range(20):
+        grown, again, limited = (
+            judged(curve(LAWS[law][0], noise, seed + run, (1, 2, 4, 8, 16)))
+            for law, run in (("linear", 0), ("linear", 1000), ("limit of 4", 2000))
+        )
+        assert curve_changes(curved(threads=grown), curved(threads=again)) == []
+        lost += bool(regressions(curved(threads=grown), curved(threads=limited)))
+    assert lost >= 18
+
+
+def judged(found: tuple[ScalingPoint, ...]) -> Scaling:
+    """Make a curve of points."""
+    return Scaling(points=found, enough_workers=scaling.enough_workers(found))
+
+
+def test_a_test_is_told_of_its_curve() -> None:
+    """The property of a test has what the summary at the session's end has: both know on which machine it runs."""
+    settings = SimpleNamespace(fail_on={FailOn.REGRESSION})
+    here = report(curved(threads=GROWS), environment=environment_of(None))
+    for fell, old in ((True, here), (False, replace(here, environment=replace(here.environment, cpus_usable=4096)))):
+        reporting: Any = SimpleNamespace(_settings=settings, _baseline=old)
+        said = Reporting.regression(reporting, curved(threads=STOPS))
+        assert said.startswith("threads with 8 workers gave 8.00x") is fell
 
 
 def test_other_machine() -> None:
