@@ -46,7 +46,7 @@ def open_one(**candidates: float) -> WorkloadResult:
         CRUNCHING.verdict,
         strategy=INCONCLUSIVE,
         candidates=candidates,
-        why="a pool pays: threads 1.20x to 1.80x and processes 1.90x to 2.00x for certain",
+        why="in a pool: threads 0.90x to 1.80x, processes 0.80x to 2.00x",
         advice="a quieter machine may settle it",
     )
     return replace(CRUNCHING, verdict=said)
@@ -99,7 +99,7 @@ def test_an_open_answer_names_what_it_may_be() -> None:
     """The answer has the strategies, the likeliest first, the reason their intervals and odds."""
     assert lines_of(open_one(threads=0.3, processes=0.7)) == [
         "processes or threads?  test_data_crunching: 13 ms, CPU-bound",
-        "  a pool pays: threads 1.20x to 1.80x and processes 1.90x to 2.00x for certain; odds 70 : 30",
+        "  in a pool: threads 0.90x to 1.80x, processes 0.80x to 2.00x; odds 70 : 30",
         "  a quieter machine may settle it",
     ]
     assert lines_of(open_one())[0].startswith("inconclusive  test_data_crunching")

@@ -97,6 +97,12 @@ def test_limit_is_named(found: Ladder, changes: dict[str, Any], limit: str | Non
     assert curve(found, **changes).limit == limit
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_curve_says_whether_time_was_missing(complete: bool) -> None:  # noqa: FBT001
+    """A gate must not blame the time where nobody asked for more workers."""
+    assert curve(ladder(lambda n: 50 * n, complete=complete)).complete is complete
+
+
 def test_processes_share_no_lock_of_python() -> None:
     """What limits processes that do not compute is outside of them."""
     found = curve(ladder(lambda n: min(50 * n, 100), (1, 2, 4)), "processes")

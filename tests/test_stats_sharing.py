@@ -7,10 +7,14 @@ from dataclasses import replace
 import evidence as made
 import pytest
 from fake_workers import plan
+from reports_fixture import rich_report
 
 from pytest_gilprobe.model import codec
-from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, Sharing, SharingReading
+from pytest_gilprobe.model.results import WorkloadResult
+from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, Sharing, SharingReading, Suspect
+from pytest_gilprobe.report import brief_terminal, html, markdown, terminal
 from pytest_gilprobe.stats.sharing import FEWEST_ROUNDS, estimated, falls_short
+from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict.results import result_of
 
 CACHE, ROWS = "argument cache (a dict)", "argument rows (a list)"
@@ -95,6 +99,58 @@ def test_advice_names_the_object() -> None:
     assert told.verdict.advice.endswith(clause)
     assert told.verdict.reason.endswith(clause)
     assert result_of(plan(), found).sharing is None
+
+
+LOCK, LOG = "fixture lock (a Lock)", "argument log (a TextIOWrapper)"
+
+
+def told_of(sharing: SharingReading) -> WorkloadResult:
+    """Judge a workload of which threads share this."""
+    rounds = [made.round_(threads=made.threads(), processes=made.processes()) for _ in range(3)]
+    return result_of(plan(), made.evidence(seen=replace(made.measurement(*rounds), sharing=sharing)))
+
+
+def unknown() -> SharingReading:
+    """Return a reading of an object that cannot be copied, and nothing else."""
+    return SharingReading(lanes=2, not_copied={LOG: "an open file"})
+
+
+def test_what_cannot_be_copied_is_told() -> None:
+    """Where no copy explains why threads fall short, the sentence names what could not be copied, and why."""
+    told = told_of(unknown())
+    clause = f"{LOG} cannot be copied (an open file), so what sharing costs there is not known"
+    assert told.verdict.advice.endswith(clause)
+    assert told.verdict.reason.endswith(clause)
+    several = told_of(SharingReading(lanes=2, not_copied=dict.fromkeys((LOG, LOCK, ROWS, CACHE), "it is open")))
+    assert f"{LOG} and {LOCK} and 2 more cannot be copied (it is open), so" in several.verdict.advice
+
+
+def test_what_explains_it_goes_first() -> None:
+    """A suspect goes before what cannot be copied; an object whose sharing costs for certain goes without it."""
+    suspect = Suspect(name="COUNTS (a dict)", file="a.py", line=3)
+    both = told_of(SharingReading(lanes=2, not_copied={LOG: "an open file"}, suspects=(suspect,)))
+    assert 0 < both.verdict.advice.index("COUNTS") < both.verdict.advice.index("cannot be copied")
+    certain = replace(reading(shared=2.2, everything=1.05, cache=1.05), not_copied={LOG: "an open file"})
+    assert "cannot be copied" not in told_of(certain).verdict.advice
+
+
+def test_every_drawing_has_what_threads_share() -> None:
+    """The terminal's whole report, Markdown and the page list the copies with their gains, and what has none."""
+    sharing = replace(
+        reading(shared=2.2, everything=1.05, cache=1.05), not_copied={LOG: "an\x1b open file"}, not_tried=(ROWS,)
+    )
+    report = replace(rich_report(), workloads=(told_of(sharing),))
+    seen = terminal.text(terminal.draw(report, BUILT_IN, width=140), color=False)
+    for drawn in (seen, markdown.draw(report, BUILT_IN), html.draw(report, BUILT_IN)):
+        plain = drawn.replace("\\", "")
+        assert "\x1b" not in drawn
+        assert "what threads share" in plain
+        assert f"with a copy of {CACHE} for each: 1.9" in plain
+        assert "with a copy of all objects for each: 1.9" in plain
+        assert f"{LOG} cannot be copied, so what its sharing costs is not known: an" in plain
+        assert f"copied only together with all others: {ROWS}" in plain
+    short = terminal.text(brief_terminal.draw(replace(report, workloads=(told_of(unknown()),)), BUILT_IN), color=False)
+    assert "cannot be copied (an open file)" in " ".join(short.split())
 
 
 def test_survives_json() -> None:

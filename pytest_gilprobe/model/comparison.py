@@ -19,13 +19,15 @@ class ChangeKind(StrEnum):
     """The kinds of difference between two results of one workload, the most important first.
 
     ``moved`` is other advice, ``serial`` another time of a serial call. ``speedup`` is the measured speed-up of the
-    calls alone, ``executor`` the speed-up that an executor of the standard library is predicted to give.
+    calls alone, ``executor`` the speed-up that an executor of the standard library is predicted to give, ``curve`` the
+    gain with another number of workers, of which a curve was measured.
     """
 
     MOVED = "moved"
     OUTCOME = "outcome"
     EXECUTOR = "executor"
     SPEEDUP = "speedup"
+    CURVE = "curve"
     BOUND = "bound"
     GIL = "gil"
     SERIAL = "serial"
@@ -36,11 +38,11 @@ class Change:
     """One difference between two results of one workload.
 
     Attributes:
-        strategy: the strategy whose outcome, speed-up or time changed; ``None`` for the other kinds of change.
+        strategy: the strategy whose outcome, speed-up, curve or time changed; ``None`` for the other kinds of change.
         before: the older result's value in short, such as a strategy, an outcome or ``1.94x``.
         after: the newer result's value, in the same form.
         message: a clause that describes the difference, with the confidence intervals of values that have them.
-        ratio: newer / older speed-up, or newer / older wall time of a serial call; ``None`` for the other kinds.
+        ratio: newer / older speed-up, gain or wall time of a serial call; ``None`` for the other kinds.
         real: whether the confidence intervals support the change; only changed advice can be without that support.
         worse: whether the change is a certain regression, which a gate on regressions reports.
     """

@@ -35,6 +35,7 @@ class Scaling:
         open_because: why the readings decide nothing, as on a busy machine; then the three above are ``None``.
         failed_at: the number of workers with which calls failed, hung or crashed (``outcome``); ``None`` if never.
         error: how they failed, or why nothing was measured.
+        complete: whether no time was missing for more workers; they may still not have been asked for, or gain nothing.
     """
 
     points: tuple[ScalingPoint, ...]
@@ -47,6 +48,7 @@ class Scaling:
     failed_at: int | None = None
     outcome: Outcome | None = None
     error: str | None = None
+    complete: bool = True
 
     def at(self, workers: int | None) -> ScalingPoint | None:
         """Return the point of so many workers; ``None`` if there is none."""

@@ -55,7 +55,8 @@ class Reporting:
         if self._baseline is None or FailOn.REGRESSION not in self._settings.fail_on:
             return ""
         before = [old for old in self._baseline.workloads if old.nodeid == result.nodeid]
-        return "; ".join(message for old in before for message in baseline.losses(result, old))
+        same = environment_of(None).looks_like(self._baseline.environment)
+        return "; ".join(message for old in before for message in baseline.losses(result, old, same_machine=same))
 
     def keep_evidence(self, packed: Sequence[bytes]) -> None:
         """Keep the raw readings of one test, packed, one line for each report of this session."""

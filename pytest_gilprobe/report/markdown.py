@@ -201,7 +201,8 @@ def _reasons(workload: WorkloadView) -> str:
 
 def _notes(notes: Iterable[Note]) -> Iterator[str]:
     for note in notes:
-        said = _said(note) if note.kind in ("caution", "pool", "moving", "loop") else "<br>".join(map(code, note.lines))
+        draw = escape if note.kind == "sharing" else code
+        said = _said(note) if note.kind in ("caution", "pool", "moving", "loop") else "<br>".join(map(draw, note.lines))
         yield f"  - **{escape(note.label)}**{_slug(note)}: {said}"
 
 

@@ -12,7 +12,7 @@ from pytest_gilprobe.report.loop_views import LoopView
 COLORS = frozenset({"blue", "green", "cyan", "purple", "pink", "orange", "yellow", "red", "gray"})
 """Colors that an answer may have; each output format chooses its own shades."""
 _SPEAK_FOR_THEMSELVES = ("report", "Python")
-_NEUTRAL = ("reason", "pool", "moving", "holder", "loop", "blocker", "extensions")
+_NEUTRAL = ("reason", "pool", "moving", "holder", "loop", "blocker", "extensions", "sharing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,9 @@ class Note:
     """A remark of at least one line on a workload, comparison or scan; ``slug`` identifies the message, or is empty.
 
     ``kind`` is ``reason``, ``caution``, ``pool`` (cost of an executor), ``moving`` (cost of moving data), ``holder``
-    (where in the code the GIL is held), ``loop`` (blocks of the event loop), ``blocker`` (where in the code) or an
-    outcome; in a comparison also ``change`` or ``warning``, in a scan also ``finding``, ``workers`` or ``group``.
+    (where in the code the GIL is held), ``sharing`` (what threads share), ``loop`` (blocks of the event loop),
+    ``blocker`` (where in the code) or an outcome; in a comparison also ``change`` or ``warning``, in a scan also
+    ``finding``, ``workers`` or ``group``.
     """
 
     kind: str

@@ -11,6 +11,7 @@ from pytest_gilprobe.model.extension_imports import package_lines
 from pytest_gilprobe.model.own_gils import GilsHeld
 from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
 from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line, safe_lines
+from pytest_gilprobe.model.sharing import ALL, Sharing
 from pytest_gilprobe.model.words import NOT_ASKED, Outcome, Status
 from pytest_gilprobe.report import brief, holder_layout, loop_layout
 from pytest_gilprobe.report.views import Note
@@ -50,6 +51,8 @@ def notes(result: WorkloadResult) -> Iterator[Note]:
         yield Note(kind="pool", label="in a pool", lines=(pools,))
     if result.transfer is not None:
         yield Note(kind="moving", label="moving its data", lines=(_moving(result),))
+    if result.sharing is not None and (lines := tuple(_sharing(result.sharing))):
+        yield Note(kind="sharing", label="what threads share", lines=lines)
     yield from loop_layout.notes(result)
     for name, part in result.parallel.items():
         if part.executor is not None:
@@ -79,6 +82,19 @@ def _pool(name: str, part: StrategyResult) -> str:
         return ""
     costs = part.pool_speedup.value < part.speedup.value * (1 - _POOL_DIFFERS)
     return f"{safe_line(name)} {numbers.speedup(part.pool_speedup)}" if costs else ""
+
+
+def _sharing(found: Sharing) -> Iterator[str]:
+    """Say what threads gain with objects of their own, and of which objects that is not known."""
+    if found.speedup is not None:
+        yield f"{found.lanes} threads that share all objects: {numbers.speedup(found.speedup)}"
+    for one in found.copies:
+        own = "all objects" if one.name == ALL else safe_line(one.name)
+        yield f"with a copy of {own} for each: {numbers.speedup(one.speedup)}"
+    for name, why in found.not_copied.items():
+        yield f"{safe_line(name)} cannot be copied, so what its sharing costs is not known: {safe_line(why)}"
+    if found.not_tried:
+        yield f"copied only together with all others: {', '.join(map(safe_line, found.not_tried))}"
 
 
 def _tasks(found: ExecutorResult) -> str:

@@ -68,14 +68,15 @@ def since(baseline: Report, report: Report) -> Differences:
     """Return how a report differs from its baseline, the earlier report.
 
     No times in seconds are compared (only advice, speed-ups, outcomes and the like), so a baseline may come from
-    another machine or Python.
+    another machine or Python. Curves count only if the machine looks the same.
     """
+    same_machine = report.environment.looks_like(baseline.environment)
     before = {workload.nodeid: workload for workload in baseline.workloads}
     now = {workload.nodeid: workload for workload in report.workloads}
     shared = [(workload, before[nodeid]) for nodeid, workload in now.items() if nodeid in before]
     return Differences(
         findings=(
-            *(finding for new, old in shared for finding in _findings(new, old)),
+            *(finding for new, old in shared for finding in _findings(new, old, same_machine=same_machine)),
             *(Finding(kind=FindingKind.NEW, nodeid=nodeid) for nodeid in now if nodeid not in before),
             *(Finding(kind=FindingKind.VANISHED, nodeid=nodeid) for nodeid in before if nodeid not in now),
         ),
@@ -83,14 +84,14 @@ def since(baseline: Report, report: Report) -> Differences:
     )
 
 
-def losses(new: WorkloadResult, old: WorkloadResult) -> list[str]:
+def losses(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool) -> list[str]:
     """Return what is certainly worse of a workload than in its earlier result, a message each."""
     if new.status is not Status.PROBED or old.status is not Status.PROBED or new.workers != old.workers:
         return []
-    return [change.message for change in changes(new, old) if change.worse]
+    return [change.message for change in changes(new, old, same_machine=same_machine) if change.worse]
 
 
-def _findings(new: WorkloadResult, old: WorkloadResult) -> Iterator[Finding]:
+def _findings(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool) -> Iterator[Finding]:
     if old.status is not Status.PROBED:
         return
     if new.status is not Status.PROBED:
@@ -98,7 +99,7 @@ def _findings(new: WorkloadResult, old: WorkloadResult) -> Iterator[Finding]:
         yield Finding(kind=FindingKind.NOT_PROBED, nodeid=new.nodeid, message=why)
         return
     found = changes(new, old) if new.workers == old.workers else ()
-    worse = losses(new, old)
+    worse = losses(new, old, same_machine=same_machine)
     gains = [change.message for change in found if change.real and change.kind in (ChangeKind.MOVED, ChangeKind.GIL)]
     if worse or gains:
         kind = FindingKind.REGRESSION if worse else FindingKind.GAIN

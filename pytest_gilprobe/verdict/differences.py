@@ -1,11 +1,13 @@
 """Find what changed between two results of one workload, and decide which changes are regressions.
 
 ``gilprobe compare`` and ``--gilprobe-baseline`` both use this module. A measured value has changed if its two
-intervals, widened as for a gate (`pytest_gilprobe.verdict.margins`), do not overlap. With the same number of workers,
-these changes are regressions:
+intervals, widened as for a gate (`pytest_gilprobe.verdict.margins`), do not overlap. Of two curves their gains over
+one worker are compared, not their calls per second. With the same number of workers, these changes are regressions:
 
 - a strategy that was ok breaks;
 - the strategy that was advised cannot be tried any more, or its speed-up in an executor fell by `LEAST_LOSS` or more;
+- on a machine that looks the same, the advised strategy's curve fell so far with as many workers as were enough, or
+  fewer, or its calls fail there now;
 - the GIL was released and is held, or calls changed between waiting and computing;
 - the advice certainly differs, and promises `LEAST_LOSS` less or comes with another of these regressions.
 """
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
+    from pytest_gilprobe.model.scaling import Scaling
 
 LEAST_DIFFERENCE = 0.05
 """A ratio nearer to 1 than this is never called a difference: intervals of one run do not cover how runs differ."""
@@ -40,7 +43,8 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
     """List the changes from the result ``old`` to the result ``new`` of one workload, in the order of `ChangeKind`.
 
     The result is empty unless both were probed. Speed-ups are compared only if both had the same number of workers;
-    otherwise no change counts as worse. Times in seconds are compared only if ``same_machine``.
+    otherwise no change counts as worse. Times in seconds are compared only if ``same_machine``; without it, no change
+    of a curve counts as worse either, since a curve goes beyond the CPUs of a smaller machine.
     """
     if not Status.PROBED is new.status is old.status:
         return ()
@@ -48,6 +52,7 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
     found = [*_outcomes(new, old)]
     if same_workers:
         found += _speedups(new, old)
+    found += (change if same_machine else replace(change, worse=False) for change in _curves(new, old))
     found += [*_bound(new, old), *_gil(new, old)]
     found[:0] = _moved(new, old, lost=any(change.worse for change in found))
     if same_machine:
@@ -105,7 +110,7 @@ def _moved(new: WorkloadResult, old: WorkloadResult, *, lost: bool) -> Iterator[
     if after == before or INCONCLUSIVE in (after, before) or part is None or part.error == NOT_ASKED:
         return
     real = not margins.possible_strategies(new) & margins.possible_strategies(old)
-    gained = not lost and (new.verdict.speedup or 0.0) >= (old.verdict.speedup or 0.0) * (1 - LEAST_LOSS)
+    gained = not lost and _promised(new) >= _promised(old) * (1 - LEAST_LOSS)
     message = f"advice was {_advice(old)}, is {_advice(new)}"
     yield Change(
         kind=ChangeKind.MOVED, before=before, after=after, message=message, real=real, worse=real and not gained
@@ -113,8 +118,18 @@ def _moved(new: WorkloadResult, old: WorkloadResult, *, lost: bool) -> Iterator[
 
 
 def _advice(result: WorkloadResult) -> str:
-    advised, gain = result.verdict.strategy, result.verdict.speedup
-    return advised if gain is None or advised == SERIAL else f"{advised} ({numbers.about(gain)})"
+    advised, gain, workers = result.verdict.strategy, result.verdict.speedup, result.verdict.workers
+    if gain is None or advised == SERIAL:
+        return advised
+    with_workers = "" if workers in (None, result.workers) else f" with {workers} workers"
+    return f"{advised} ({numbers.about(gain)}{with_workers})"
+
+
+def _promised(result: WorkloadResult) -> float:
+    """Return what the advised strategy gains with ``result.workers``; after a curve the verdict promises for others."""
+    part = result.parallel.get(result.verdict.strategy)
+    pool = None if part is None else part.pool_speedup
+    return (result.verdict.speedup or 0.0) if pool is None else pool.value
 
 
 def _outcomes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
@@ -149,10 +164,13 @@ def _speedups(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
 def _speedup(kind: ChangeKind, name: str, after: StrategyResult, before: StrategyResult) -> Change | None:
     is_bare = kind is ChangeKind.SPEEDUP
     now, was = (_widened(part.speedup) if is_bare else _in_executor(part) for part in (after, before))
+    return _shifted(kind, name, "" if is_bare else " in an executor", now, was)
+
+
+def _shifted(kind: ChangeKind, name: str, where: str, now: _Measured | None, was: _Measured | None) -> Change | None:
     by = _apart(now, was)
     if by is None or now is None or was is None:
         return None
-    where = "" if is_bare else " in an executor"
     return Change(
         kind=kind,
         strategy=name,
@@ -180,7 +198,56 @@ def _apart(now: _Measured | None, was: _Measured | None) -> Estimate | None:
     found = ratio(after, before)
     if found is None or found.value <= 0 or (low <= high_before and low_before <= high):
         return None
-    return found if max(found.value, 1 / found.value) >= 1 + LEAST_DIFFERENCE else None
+    return found if _size(found) >= 1 + LEAST_DIFFERENCE else None
+
+
+def _curves(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
+    """Find at most one change of each strategy's curve: calls that fail with fewer workers, else other gains."""
+    before = old.scaling or {}
+    for name, curve in (new.scaling or {}).items():
+        change = _failures(name, curve, before[name]) or _gains(name, curve, before[name]) if name in before else None
+        if change is not None:
+            yield replace(change, worse=change.worse and name == old.verdict.strategy)
+
+
+def _failures(name: str, after: Scaling, before: Scaling) -> Change | None:
+    """Return that calls fail now with as many workers as were measured before; worse if more were not needed."""
+    at, worked = after.failed_at, max((point.workers for point in before.points), default=0)
+    if at is None or at > worked:
+        return None
+    how = f"it {after.outcome or Outcome.FAILED} with {at} workers"
+    return Change(
+        kind=ChangeKind.CURVE,
+        strategy=name,
+        before=f"ok with {worked} workers",
+        after=how,
+        message=f"in {name} it was ok with {worked} workers, now {how}: {summary(after.error or 'no reason known')}",
+        worse=at <= (before.enough_workers or 0),
+    )
+
+
+def _gains(name: str, after: Scaling, before: Scaling) -> Change | None:
+    """Return the largest certain change of a gain over one worker; first of those that are worse."""
+    if after.open_because is not None or before.open_because is not None:
+        return None
+    found = []
+    for workers in (point.workers for point in after.points if point.workers > 1):
+        now, was = (_gain(curve, workers) for curve in (after, before))
+        change = _shifted(ChangeKind.CURVE, name, f" with {workers} workers", _widened(now), _widened(was))
+        if change is not None:
+            found.append(replace(change, worse=workers <= (before.enough_workers or 0) and _fell(now, was)))
+    if not found:
+        return None
+    largest = max(found, key=lambda change: (change.worse, 0 if change.ratio is None else _size(change.ratio)))
+    enough = (before.enough_workers, after.enough_workers)
+    if None in enough or len(set(enough)) == 1:
+        return largest
+    return replace(largest, message=f"{largest.message} ({enough[0]} were enough, now {enough[1]})")
+
+
+def _gain(curve: Scaling, workers: int) -> Estimate | None:
+    one, several = curve.at(1), curve.at(workers)
+    return None if one is None or several is None else ratio(several.throughput, one.throughput)
 
 
 def _fell(after: Estimate | None, before: Estimate | None) -> bool:
@@ -226,4 +293,8 @@ def _serial(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
 
 def shift(by: Estimate) -> str:
     """Format how far a ratio of times is from 1, in either direction, as a factor, like speed-ups: ``1.38x``."""
-    return numbers.times(max(by.value, 1 / by.value))
+    return numbers.times(_size(by))
+
+
+def _size(by: Estimate) -> float:
+    return max(by.value, 1 / by.value)

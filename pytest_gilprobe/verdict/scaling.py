@@ -51,7 +51,9 @@ def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
 def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
     error = None if ladder.error is None else summary(ladder.error)
     points = scaling.points_of(ladder.steps)
-    found = Scaling(points=points, failed_at=ladder.failed_at, outcome=ladder.outcome, error=error)
+    found = Scaling(
+        points=points, failed_at=ladder.failed_at, outcome=ladder.outcome, error=error, complete=ladder.complete
+    )
     if len(points) < 2:  # noqa: PLR2004 - one point is no curve
         return found
     others = scaling.held_up(ladder.steps)

@@ -92,7 +92,7 @@ def _why_open(curve: Scaling, wanted: int) -> str | None:
         return curve.open_because
     points = _up_to(curve, wanted)
     if not points or points[-1].workers < wanted:
-        return curve.error or f"there was no time to try {wanted} workers"
+        return curve.error or f"{wanted} workers were not tried{'' if curve.complete else ', for want of time'}"
     return "the throughput seems to stop growing earlier, but its intervals do not exclude that it grows"
 
 

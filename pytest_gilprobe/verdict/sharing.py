@@ -1,4 +1,4 @@
-"""Judge what threads share: the sentence that names an object whose sharing costs speed, or suspects."""
+"""Judge what threads share: the sentence that names an object whose sharing costs speed, suspects, or the unknown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _clause(found: Sharing, lane: str, lanes: str) -> str | None:
     """Return the sentence about what costs speed, or may; ``None`` if nothing is known to."""
     named = [one for name in found.costly[:MOST_NAMED] for one in found.copies if one.name == name]
     if not named or found.speedup is None:
-        return _suspicion(found, lanes)
+        return "; ".join(filter(None, (_suspicion(found, lanes), _unknown(found)))) or None
     best = named[0]
     own = "copies of all its objects" if best.name == ALL else f"a copy of {' or '.join(one.name for one in named)}"
     return (
@@ -53,3 +53,13 @@ def _suspicion(found: Sharing, lanes: str) -> str | None:
         return None
     named = [f"{one.name} at {safe_line(one.file)}:{one.line}" for one in found.suspects[:MOST_NAMED]]
     return f"the code writes to or locks {' and '.join(named)} in all {lanes}, which may hold them up: try without"
+
+
+def _unknown(found: Sharing) -> str | None:
+    """Return the sentence about objects of which no copy could be tried; ``None`` if there are none."""
+    if not found.not_copied:
+        return None
+    names, reasons = list(map(safe_line, found.not_copied)), dict.fromkeys(map(safe_line, found.not_copied.values()))
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    named, why = " and ".join([*names[:MOST_NAMED], *more]), ", ".join([*reasons][:MOST_NAMED])
+    return f"{named} cannot be copied ({why}), so what sharing costs there is not known"
