@@ -40,7 +40,7 @@ _WORDS: Final = struct.Struct("@PiL")
 
 _LOCKED_VALUES: Final = (-1, 0, 1)
 
-STACKS_S: Final = 0.000_5
+STACKS_S: Final = 0.000_6
 """Least mean time between two samples that also read a stack, in seconds: so they cost some 10 % of a core."""
 
 LEAST_PAUSE: Final = 0.5
