@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FILES = ("test_textbook.py", "test_native_code.py", "test_in_between.py", "test_async.py")
 STRATEGIES = {"serial", "tasks", "threads", "processes"}
 PATIENCE_S = 10
-A_PROBE_OF_ALL_S = 300
+A_PROBE_OF_ALL_S = 600
 PORTABLE = str(Path(__file__).parent / "portable")
 
 
