@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import math
@@ -11,10 +12,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from pytest_gilprobe.workers import naming
 from pytest_gilprobe.workers.naming import Given
+
+with contextlib.suppress(ImportError):  # NumPy does not load in a subinterpreter
+    import numpy as np
 
 
 def plain(number: int) -> int:
@@ -141,10 +143,13 @@ PLAIN = {
     "a function in C": Given(func=math.sqrt, args=(4.0,)),
     "a function that another module gives out": Given(func=os.path.basename, args=("a/b",)),
     "a function of the standard library": Given(func=json.loads, args=("[1]",)),
-    "a NumPy function": Given(func=np.add, args=(1, 2)),
-    "large data": Given(func=doubled, args=(np.arange(500_000),)),
 }
 """Calls of plain functions."""
+WITH_NUMPY: dict[str, Given] = {}
+if "np" in globals():
+    WITH_NUMPY["a NumPy function"] = Given(func=np.add, args=(1, 2))
+    WITH_NUMPY["large data"] = Given(func=doubled, args=(np.arange(500_000),))
+PLAIN |= WITH_NUMPY
 AWAITED = {
     "a coroutine function": Given(func=fetch, args=("a",), kwargs={"timeout": 2.0}),
     "a coroutine function without arguments": Given(func=now),

@@ -11,13 +11,14 @@ from evidence import PLAIN, control, estimate, evidence, machine, measurement, p
 
 from pytest_gilprobe.model.readings import Evidence, Measurement
 from pytest_gilprobe.model.results import Caution, StrategyResult, TimeShares, Verdict
-from pytest_gilprobe.model.words import BROKEN, Bound, Gil, Outcome
+from pytest_gilprobe.model.words import BROKEN, Bound, Gil, GilMethod, Outcome
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.strategies.threads import Threads
 from pytest_gilprobe.verdict import cautions
 
 QUIET = evidence()
 """Computing under the GIL on a quiet machine: nothing to caution about."""
+HEARD = replace(QUIET.gil, method=GilMethod.HEARTBEAT)
 SWITCHED_ON = measurement(round_(serial(gil_on=True)), gil_on_at_start=False)
 SLOW_NOW = measurement(controls=(control(serial(), processes(0.2, 0.5)),))
 """Between the rounds, the machine gave a plain loop nothing either, whatever it gave at the session's start."""
@@ -101,7 +102,8 @@ CASES: dict[str, list[tuple[Evidence, Bound, Gil]]] = {
     ],
     "queueing-unseen": [(evidence(run_queue_share=None), Bound.CPU, Gil.HELD)],
     "gil-unwatched": [
-        (evidence(seen=measurement(gil_unwatched="no right to"), held_fraction=None), Bound.CPU, Gil.UNKNOWN)
+        (evidence(seen=measurement(gil_unwatched="no right to"), held_fraction=None), Bound.CPU, Gil.UNKNOWN),
+        (replace(evidence(seen=measurement(gil_unwatched="no right to")), gil=HEARD), Bound.CPU, Gil.HELD),
     ],
     "gil-part-open": [
         (evidence(held_fraction=estimate(0.5, 0.1, 0.9)), Bound.CPU, Gil.UNKNOWN),
@@ -142,6 +144,7 @@ SILENT: list[tuple[str, Evidence, Bound, Gil]] = [
     ("contended-without-gil", evidence(1.0, 1.0, on=machine(scaling=None)), Bound.CPU, Gil.ABSENT),
     ("more-workers-than-cpus", evidence(on=machine(cpus=1)), Bound.IO, Gil.RELEASED),
     ("busy-machine", evidence(run_queue_share=None), Bound.CPU, Gil.HELD),
+    ("blocks-holding-gil", evidence(cpu_utilization=estimate(0.3, 0.3, 1.0)), Bound.INCONCLUSIVE, Gil.HELD),
     ("queueing-unseen", evidence(run_queue_share=0.0), Bound.CPU, Gil.HELD),
     ("throttled", evidence(seen=measurement(throttled_share=0.001)), Bound.CPU, Gil.HELD),
     ("slow-first-call", evidence(first_call_s=None), Bound.CPU, Gil.HELD),

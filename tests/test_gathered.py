@@ -9,7 +9,7 @@ from reports_fixture import rich_report
 
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.results import Caution
-from pytest_gilprobe.report import terminal
+from pytest_gilprobe.report import brief_terminal, terminal
 from pytest_gilprobe.report.gathered import MOST_NAMES, gathered
 from pytest_gilprobe.report.layout import report_view
 from pytest_gilprobe.strategies.registry import BUILT_IN
@@ -58,6 +58,17 @@ def test_caution_of_few_workloads_stays_with_them(number: int) -> None:
     notes, view = gathered(report_view(cautious("busy-machine", number, 4), BUILT_IN))
     assert notes == ()
     assert view == report_view(cautious("busy-machine", number, 4), BUILT_IN)
+
+
+@pytest.mark.parametrize("slug", ["queueing-unseen", "gil-unwatched"])
+@pytest.mark.parametrize(("number", "total", "named"), [(1, 1, ""), (2, 2, ""), (1, 2, " (1 of 2 workloads: test_0)")])
+def test_what_the_system_does_not_tell_is_said_at_the_top(slug: str, number: int, total: int, named: str) -> None:
+    """It is no matter of single workloads: even a report of one says it at the top only, and the short one, too."""
+    report = cautious(slug, number, total)
+    (note,), view = gathered(report_view(report, BUILT_IN))
+    assert note.lines == (f"waited for 30 % of its time{named}",)
+    assert all(not one.slug for workload in view.workloads for one in workload.notes)
+    assert terminal.text(brief_terminal.draw(report, BUILT_IN, width=200), color=False).count(f"[{slug}]") == 1
 
 
 def test_caution_that_has_no_general_words_gives_an_example() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -273,7 +274,15 @@ def test_cpu_times_that_cannot_be_read_are_zeros(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(machine, "_os_read", lambda *_: b"cpu0 no numbers at all\n")
     assert machine.cpus_time_ns() == (0, 0)
     monkeypatch.setattr(machine, "_os_open", refuse)
+    monkeypatch.setattr(psutil, "cpu_times", refuse)
     assert machine.cpus_time_ns() == (0, 0)
+
+
+def test_cpu_times_of_another_system_are_psutils(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no ``/proc/stat``, psutil tells what it knows of; guests are a part of the users' time."""
+    monkeypatch.setattr(machine, "_os_open", refuse)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: SimpleNamespace(user=1.0, system=0.5, idle=2.0, guest=0.25))
+    assert machine.cpus_time_ns() == (3_500_000_000, 2_000_000_000)
 
 
 def refuse(*_: object) -> int:

@@ -82,6 +82,7 @@ def test_what_is_missing_is_said_once(session: Session) -> None:
     """The report says what the system does not tell at its top, and not beside each workload."""
     said = " ".join(session.output.split())
     assert said.count("does not tell how long a thread waits for a CPU") == 1
+    assert said.count("the GIL could not be sampled from outside") == 1
     slugs = [one["slug"] for one in session.one("test_waits")["verdict"]["cautions"]]
     assert slugs.count("queueing-unseen") == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import callables
 import pytest
 from reports_fixture import probed, processes, serial, threads, verdict
+from test_blocking import blocker, loop
 
 from pytest_gilprobe.model.results import Callee, Caution
 from pytest_gilprobe.model.words import SERIAL, Bound, Gil
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 CALLS = 3
+CALL_S = 1e-4
+KNOWN = BUILT_IN.with_executors(["pool=concurrent.futures:ThreadPoolExecutor"])
+NAMED = "executor:pool"
+INTERPRETERS = pytest.param("interpreters", marks=pytest.mark.slow)  # dozens of pools, whose start takes 0.2 s each
 RUNNER = """
 import pathlib, runpy, sys, traceback
 
@@ -74,15 +80,37 @@ def supplied(kind: str, callee: Callee) -> str:
     return before
 
 
+def advice(strategy: str, callee: Callee, in_a_task: int) -> str:
+    """Give the code as it is printed for a function of a test's file, with every hint, for so many calls a task."""
+    made = probed(
+        "callables.py::test_it",
+        verdict(Bound.CPU, Gil.HELD, strategy, 1.9, "because"),
+        serial(CALL_S, 0.98, 0.9),
+        replace(threads(1.9), dispatch_s_per_call=2 * CALL_S),
+        replace(processes(1.9), dispatch_s_per_call=2 * CALL_S),
+    )
+    if strategy != SERIAL:
+        part = replace(threads(1.9), dispatch_s_per_call=in_a_task * CALL_S * snippets.DISPATCH_SHARE)
+        made = replace(made, strategies={**made.strategies, strategy: part})
+    blocked = loop(blocker(1.0), blocked=0.9) if callee.awaited else None
+    code = snippets.code(replace(made, callee=callee, event_loop=blocked), KNOWN)
+    assert code.is_code
+    hints = {
+        "is defined in a test file": callee.importable and not callee.is_test and callee.module == "callables",
+        "a pool is worth a try only with": strategy == SERIAL,
+        "to leave the event loop free instead": callee.awaited and strategy != SERIAL,
+    }
+    assert {hint: hint in code.text for hint in hints} == hints
+    return code.text
+
+
 def programs(strategy: str, kinds: dict[str, Callee]) -> Iterator[str]:
     """Give a program for each kind, with one and with several calls a task: what the user has, the code, a check."""
     for kind, callee in kinds.items():
         before = supplied(kind, callee)
         result = "None" if kind in TO_FILL_IN else callables.result(kind)
         for in_a_task in (1, 2):
-            lines = BUILT_IN[strategy].code(callee, 2, in_a_task)
-            assert lines is not None
-            code = "\n".join(lines).replace(f"range({EXAMPLE_CALLS})", f"range({CALLS})")
+            code = advice(strategy, callee, in_a_task).replace(f"range({EXAMPLE_CALLS})", f"range({CALLS})")
             fewer = code.replace(f"[2] * {EXAMPLE_CALLS}", f"[2] * {CALLS}")  # tasks of two calls each
             calls = CALLS if fewer == code else 2 * CALLS
             yield f"{before}{fewer}\n{CHECK.format(wanted=repr([result] * calls))}"
@@ -111,10 +139,13 @@ def run_all(folder: Path, texts: Iterable[str]) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("strategy", ["serial", "threads", "processes"])
+@pytest.mark.parametrize("strategy", ["serial", "threads", "processes", INTERPRETERS, NAMED])
 def test_plain_calls(strategy: str, tmp_path: Path) -> None:
     """The code makes every call of a plain function, as it is pasted."""
-    kinds = {kind: source(kind) for kind in [*callables.PLAIN, *TO_FILL_IN]}
+    if strategy == "interpreters" and not hasattr(concurrent.futures, "InterpreterPoolExecutor"):
+        pytest.skip("no interpreter pools before CPython 3.14")
+    left_out = callables.WITH_NUMPY if strategy == "interpreters" else {}
+    kinds = {kind: source(kind) for kind in [*callables.PLAIN, *TO_FILL_IN] if kind not in left_out}
     kinds["a function"] = replace(kinds["a function"], module="__main__")
     run(tmp_path, strategy, kinds)
 

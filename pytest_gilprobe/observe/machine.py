@@ -121,12 +121,12 @@ def cpus_time_ns() -> tuple[int, int]:
     Both are in nanoseconds, in steps of a system tick (usually 10 ms); both are 0 if the system does not report them.
 
     *Source:* ``/proc/stat`` in the kernel's ``filesystems/proc.rst``: user, nice, system, idle, iowait, irq, softirq,
-    steal.
+    steal. Elsewhere psutil, which tells most of them.
     """
     try:
         stat = _os_open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, AttributeError):  # no such file, or not even such a flag
-        return 0, 0
+        return _cpus_time_by_psutil()
     try:
         lines = _os_read(stat, _MOST_OF_STAT).decode("ascii", "replace").splitlines()
         usable = {f"cpu{number}" for number in (_affinity(0) if _affinity is not None else ())}
@@ -137,6 +137,20 @@ def cpus_time_ns() -> tuple[int, int]:
     finally:
         _os_close(stat)
     return ticks[0] * _TICK_NS, ticks[1] * _TICK_NS
+
+
+def _cpus_time_by_psutil() -> tuple[int, int]:
+    try:
+        import psutil  # noqa: PLC0415 - only where /proc does not report it; it does not load in a subinterpreter
+
+        found = psutil.cpu_times()
+    except (ImportError, OSError, RuntimeError):
+        return 0, 0
+    busy, idle = (
+        sum(float(getattr(found, name, 0.0)) for name in names)
+        for names in (("user", "nice", "system", "irq", "softirq", "steal"), ("idle", "iowait"))
+    )
+    return round((busy + idle) * 1e9), round(idle * 1e9)
 
 
 def page_faults() -> int | None:

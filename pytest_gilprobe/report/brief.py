@@ -28,7 +28,6 @@ _SAID_ALREADY = frozenset(
         "contended-without-gil",
         "fresh-fixtures",
         "gil-part-open",
-        "gil-unwatched",
         "not-the-gil",
         "shared-arguments",
         "slow-first-call",

@@ -12,13 +12,14 @@ LEAST = 3
 """Number of workloads from which a caution is gathered."""
 MOST_NAMES = 5
 """Most workloads that a gathered caution names, if it does not concern most of them."""
+_OF_THE_SYSTEM = frozenset({"gil-unwatched", "queueing-unseen"})
+"""Slugs of what this system does not tell: gathered from one workload on, and without names if all have the caution."""
 _IN_GENERAL = {
     "busy-machine": "other programs kept the CPUs busy; the time for which calls waited for a CPU is not counted",
     "changes-arguments": "the first call leaves later ones other work, so there is no verdict",
     "expectation-unchecked": "what the marker expects could not be checked, so the test passes",
     "fresh-fixtures": "called again with the same fixtures, the test fails: each call got fixtures of its own",
     "gil-part-open": "whether the GIL is held, partly held or released is not decided",
-    "queueing-unseen": "this system does not tell how long a thread waits for a CPU: use an idle machine",
     "shared-arguments": "calls change their arguments, and take the same time nevertheless",
     "slow-first-call": "the first call took much longer than later ones: each new process pays that once",
     "throttled": "the CPU quota stopped the probe for a part of its time: speed-ups read too low",
@@ -36,8 +37,8 @@ def gathered(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
             if note.kind == "caution" and note.slug and workload not in concerned[note.slug]:
                 concerned[note.slug].append(workload)
                 messages.setdefault(note.slug, note)
-    several = {slug: found for slug, found in concerned.items() if len(found) >= LEAST}
-    notes = tuple(_note(messages[slug], found, len(view.workloads)) for slug, found in several.items())
+    several = {slug: found for slug, found in concerned.items() if len(found) >= LEAST or slug in _OF_THE_SYSTEM}
+    notes = tuple(_note(messages[slug], found, view) for slug, found in several.items())
     kept = tuple(
         replace(workload, notes=tuple(note for note in workload.notes if note.slug not in several))
         for workload in view.workloads
@@ -45,9 +46,13 @@ def gathered(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
     return notes, replace(view, workloads=kept)
 
 
-def _note(first: Note, found: list[WorkloadView], total: int) -> Note:
-    """Return the note on the workloads ``found`` of ``total``, named by their tests if they are not all."""
-    said = _IN_GENERAL.get(first.slug, f"for example, {' '.join(first.lines)}")
+def _note(first: Note, found: list[WorkloadView], view: ReportView) -> Note:
+    """Return the note on the workloads ``found`` of a report, named by their tests if they are not all."""
+    total, said = len(view.workloads), " ".join(first.lines)
+    if first.slug not in _OF_THE_SYSTEM:
+        said = _IN_GENERAL.get(first.slug, f"for example, {said}")
+    elif len(found) == len(view.probed):
+        return replace(first, lines=(said,))
     if len(found) == total:
         return replace(first, lines=(f"{said} (all {numbers.count(total, 'workload')})",))
     if len(found) * 2 > total and len(found) > MOST_NAMES:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.results import Caution
 from pytest_gilprobe.model.thresholds import EXTRA_CORES, THROTTLED, gil_words
-from pytest_gilprobe.model.words import Bound, Gil
+from pytest_gilprobe.model.words import Bound, Gil, GilMethod
 from pytest_gilprobe.stats.estimates import kendall_tau
 from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call, may_queue_unseen
 from pytest_gilprobe.verdict import lane_cautions, same_call
@@ -59,8 +59,9 @@ def of(evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
 
 def _blocks(case: Case) -> Iterator[str]:
     held = case.evidence.gil.held_fraction
-    used = case.serial.utilization.value + (case.serial.extra_cores or 0.0)  # threads of its own may hold it
-    if held is not None and held.low - used >= BLOCKS_HOLDING:
+    beside = case.serial.extra_cores or 0.0  # threads of its own may hold it
+    used, most = case.serial.utilization.value + beside, case.serial.utilization.high + beside
+    if held is not None and held.low - most >= BLOCKS_HOLDING:
         yield (
             f"it blocks while holding the GIL: held for {numbers.percent(held.value)} of the time, computing for "
             f"{numbers.percent(used)}; an extension that waits without releasing the GIL stops every other thread"
@@ -184,9 +185,10 @@ def _queueing_unseen(case: Case) -> Iterator[str]:
 
 
 def _unwatched(case: Case) -> Iterator[str]:
-    why = case.evidence.measurement.gil_unwatched
-    if why is not None and case.gil is not Gil.ABSENT and case.evidence.gil.held_fraction is None:
-        yield f"how long the GIL was held could not be measured: {why}"
+    why, seen = case.evidence.measurement.gil_unwatched, case.evidence.gil
+    estimated = seen.held_fraction is not None and seen.method is not GilMethod.HEARTBEAT
+    if why is not None and case.gil is not Gil.ABSENT and not estimated:
+        yield f"the GIL could not be sampled from outside, so its part is estimated from inside or unknown: {why}"
 
 
 def _part_open(case: Case) -> Iterator[str]:
