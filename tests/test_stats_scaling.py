@@ -216,9 +216,9 @@ def test_parameters_have_standard_errors_that_cover_them() -> None:
 
 def test_errors_are_no_smaller_than_those_of_the_points() -> None:
     """Points that lie on a law by chance do not make its parameters exact."""
-    fit = scaling_laws.best_fit(points(50, 100, 200, 200, 200, width=0.1))
+    fit = scaling_laws.best_fit(points(50, 100, 150, 150, 150, width=0.1))
     assert fit is not None
-    assert fit.errors["ceiling"] / 200 == pytest.approx(0.05 / math.sqrt(3), rel=0.1)
+    assert fit.errors["ceiling"] / 150 == pytest.approx(0.05 / math.sqrt(3), rel=0.1)
 
 
 def test_law_that_does_not_fit_is_not_shown() -> None:
