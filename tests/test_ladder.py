@@ -129,6 +129,14 @@ def test_gate_opens_no_more_processes_than_it_needs() -> None:
     assert max(counts(named, "processes")) == 16
 
 
+def test_gate_tries_processes_where_threads_fall_short() -> None:
+    """Threads that were tried with as many, but gained under 10 % in the end, decide nothing for processes."""
+    law = {1: 50.0, 2: 100.0, 4: 150.0, 8: 200.0, 16: 210.0}.__getitem__
+    found, _ = measured(law, scale=doublings_to(16), expectation=Expectation(scales_to=16))
+    assert max(counts(found)) == 16
+    assert max(counts(found, "processes")) == 16
+
+
 def test_gate_needs_no_workers_beyond_a_limit() -> None:
     """A gate's numbers end where throughput stops growing, for processes that gain no more as well."""
     found, _ = measured(

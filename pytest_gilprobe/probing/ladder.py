@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model.ladder import Ladder, Step
 from pytest_gilprobe.model.numbers import seconds
-from pytest_gilprobe.model.values import doublings, doublings_to
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.observe.lane_sleeps import LaneSleeps
 from pytest_gilprobe.probing.budget import Budget
+from pytest_gilprobe.probing.ladder_counts import counts_for
 from pytest_gilprobe.probing.open_test import NotProbed, text_of
 from pytest_gilprobe.probing.pace import Pace
 from pytest_gilprobe.stats import throughput
@@ -75,30 +75,13 @@ def measure_ladders(
         return {}
     serial = test.seen.rounds[-1].serial
     pace = Pace(call_s=lane_s_per_call(serial), busy=cpu_utilization(serial), target_s=WINDOW_S)
-    climber = Climber(test, group, strategies.serial, cpus=cpus, timeout_s=plan.timeout_s)
+    climber = Climber(test, group, strategies.serial, timeout_s=plan.timeout_s)
     found: dict[str, Ladder] = {}
     with contextlib.suppress(NotProbed):  # a worker was lost, and there is no other: the rounds still count
         for strategy in test.going_ones():
-            counts = plan.scale
-            if not strategy.one_process and _reached(plan, found):
-                counts = tuple(count for count in counts if count <= strategy.most_lanes(cpus, pace.busy))
-            found[strategy.name] = climber.climb(strategy, pace, counts, adaptive=not counts or _of_gate(plan))
+            counts, adaptive = counts_for(strategy, plan, found, cpus, pace.busy)
+            found[strategy.name] = climber.climb(strategy, pace, counts, adaptive=adaptive)
     return found
-
-
-def _of_gate(plan: Plan) -> bool:
-    """Return whether a gate asks for the numbers of workers: beyond where throughput stops growing it needs none."""
-    return plan.expectation.scales_to is not None and plan.scale == doublings_to(plan.expectation.scales_to)
-
-
-def _reached(plan: Plan, found: Mapping[str, Ladder]) -> bool:
-    """Return whether a gate's number was tried with a strategy that it accepts, so that others need not go so far.
-
-    Each further process is a whole pytest session, and its start is no part of `LADDER_S`.
-    """
-    accepted = plan.expectation.strategies or found
-    tried = {step.workers for name, ladder in found.items() if name in accepted for step in ladder.steps}
-    return _of_gate(plan) and plan.expectation.scales_to in tried
 
 
 class Times(NamedTuple):
@@ -111,24 +94,21 @@ class Times(NamedTuple):
 class Climber:
     """Measures ladders in the workers in which a test is open."""
 
-    def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, cpus: int, timeout_s: float) -> None:
+    def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float) -> None:
         """Prepare to measure; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
         self._test = test
         self._group = group
         self._serial = serial
-        self._cpus = cpus
         self._timeout_s = timeout_s
 
-    def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int] = (), *, adaptive: bool) -> Ladder:
-        """Measure a strategy with one and so many workers; if ``adaptive``, up to where it gains no more.
+    def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int], *, adaptive: bool) -> Ladder:
+        """Measure a strategy with so many workers, one to begin with; if ``adaptive``, up to where it gains no more.
 
-        Without ``counts``, they double up to the most that are worth trying, and the number of CPUs is one of them.
         Raises `NotProbed` if a worker was lost and the test cannot be set up in another one.
         """
         if why := self._why_not(strategy):
             return Ladder(error=why)
-        counts = counts or doublings(strategy.most_lanes(self._cpus, pace.busy), self._cpus)
-        ladder = _Climb(self, strategy, pace, sorted({1, *counts}), self._known(strategy, pace))
+        ladder = _Climb(self, strategy, pace, counts, self._known(strategy, pace))
         found = ladder.up_and_down(adaptive=adaptive)
         if found.failed_at is not None:
             self._test.mend(distrusted=self._test.workers[0] if strategy.one_process else None)
