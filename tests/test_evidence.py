@@ -149,6 +149,7 @@ def full_record() -> EvidenceRecord:
                         calls_per_mark=3,
                         readings=(StretchReading(marks_ns=((3, 10), (4, 11)), queued_ns=None, process_cpu_ns=5),),
                         sleeps={Sleep.LOCK: 3, Sleep.CALL: 1},
+                        throttled_s=0.5,
                     ),
                 ),
                 failed_at=4,

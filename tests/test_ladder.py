@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from fake_workers import Behaviour, FakeGroup, FakeWorker, lost, plan
 
+from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.readings import Measurement
+from pytest_gilprobe.model.settings import Expectation
+from pytest_gilprobe.model.values import doublings, doublings_to
 from pytest_gilprobe.model.words import NextStep, Outcome
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.probing import schedule
-from pytest_gilprobe.probing.ladder import LADDER_S, doublings
+from pytest_gilprobe.probing.ladder import LADDER_S
 from pytest_gilprobe.probing.schedule import Job
-from pytest_gilprobe.stats import scaling
+from pytest_gilprobe.stats import scaling, throughput
+from pytest_gilprobe.strategies.contract import MOST_LANES
+from pytest_gilprobe.strategies.processes import Processes
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.workers.protocol import Failed
 from pytest_gilprobe.workers.stretch_messages import Stretch
@@ -29,13 +35,14 @@ def measured(
 ) -> tuple[Measurement, FakeGroup]:
     """Measure a pretended workload that waits for 20 ms, with curves."""
     call_s, busy = changes.pop("call_s", 0.02), changes.pop("busy", 0.0)
+    cpus, throttled = changes.pop("cpus", 2), changes.pop("throttled", lambda: None)
     group = FakeGroup(behaviour=Behaviour(call_s=call_s, busy=busy, gains={}, law=law))
     if script is not None:
         group.script = script
-    job = Job(plan=plan(**{"scale": ()} | changes), keep=0, cpus=2, known_call_s=0)
+    job = Job(plan=plan(**{"scale": ()} | changes), keep=0, cpus=cpus, known_call_s=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocks, "perf_counter_ns", group.clock.read_ns)
-        patch.setattr(machine, "throttled_s", lambda: None)
+        patch.setattr(machine, "throttled_s", throttled)
         found = schedule.measure(
             job, cast("WorkerGroup", group), BUILT_IN, settled=lambda _: NextStep.STOP, progress=lambda *_: None
         )
@@ -78,6 +85,72 @@ def test_counts_of_the_user_are_all_tried() -> None:
     """Numbers that the user names are measured although the curve is flat."""
     found, _ = measured(lambda _: 400.0, scale=(1, 3, 12, 24), strategies=frozenset({"serial", "threads"}))
     assert counts(found)[:4] == [1, 3, 12, 24]
+
+
+@pytest.mark.parametrize("call_s", [0.1, 0.15, 0.2, 0.3, 0.5])
+@pytest.mark.parametrize("name", ["threads", "processes"])
+def test_slow_calls_have_the_throughput_of_one_worker(call_s: float, name: str) -> None:
+    """However few steps the time allows for, the gain over one worker is known."""
+    found, _ = measured(call_s=call_s, max_time_s=20.0)
+    serial = Estimate(value=call_s, low=call_s * 0.98, high=call_s * 1.02)
+    points = scaling.points_of(found.ladders[name].steps, serial)
+    assert [point.workers for point in points[:2]] == [1, 2]
+    assert scaling.speedup(points, 2) == pytest.approx(2, rel=0.05)
+
+
+def test_one_slow_worker_makes_three_marks() -> None:
+    """Where time allows for it, one worker is measured after the others, with a window for a slope of its own."""
+    found, _ = measured(call_s=0.2, scale=(1, 2), max_time_s=20.0)
+    last = found.ladders["threads"].steps[-1]
+    assert last.workers == 1
+    assert throughput.calls_per_s(last) == pytest.approx(5, rel=0.02)
+
+
+def test_numbers_without_one_get_it() -> None:
+    """Gains are over one worker, so that one is measured although the user does not name it."""
+    found, _ = measured(scale=(2, 4), strategies=frozenset({"serial", "threads"}))
+    assert counts(found) == [1, 2, 4, 4, 2, 1]
+
+
+def test_number_of_cpus_is_tried() -> None:
+    """With 12 CPUs, 8 workers are too few for calls that compute."""
+    found, _ = measured(lambda workers: 50.0 * min(workers, 12), busy=1.0, cpus=12)
+    assert counts(found)[:6] == [1, 2, 4, 8, 12, 16]
+    assert counts(found, "processes")[:6] == [1, 2, 4, 8, 12, 16]
+
+
+def test_gate_opens_no_more_processes_than_it_needs() -> None:
+    """Where threads were tried with as many as a gate asks for, processes go one step beyond the CPUs."""
+    expectation = Expectation(scales_to=16)
+    found, _ = measured(scale=doublings_to(16), expectation=expectation)
+    assert max(counts(found)) == 16
+    assert max(counts(found, "processes")) == 4
+    named, _ = measured(scale=doublings_to(16), expectation=replace(expectation, strategies=frozenset({"processes"})))
+    assert max(counts(named, "processes")) == 16
+
+
+def test_gate_tries_processes_where_threads_fall_short() -> None:
+    """Threads that were tried with as many, but gained under 10 % in the end, decide nothing for processes."""
+    law = {1: 50.0, 2: 100.0, 4: 150.0, 8: 200.0, 16: 210.0}.__getitem__
+    found, _ = measured(law, scale=doublings_to(16), expectation=Expectation(scales_to=16))
+    assert max(counts(found)) == 16
+    assert max(counts(found, "processes")) == 16
+
+
+def test_gate_needs_no_workers_beyond_a_limit() -> None:
+    """A gate's numbers end where throughput stops growing, for processes that gain no more as well."""
+    found, _ = measured(
+        lambda workers: 50.0 * min(workers, 4), scale=doublings_to(64), expectation=Expectation(scales_to=64)
+    )
+    assert max(counts(found)) == 16
+    assert max(counts(found, "processes")) == 16
+
+
+def test_steps_tell_what_a_quota_held_back() -> None:
+    """Throttling is read around each step: half a second more at each look."""
+    looks = iter(number / 2 for number in range(10_000))
+    found, _ = measured(throttled=lambda: next(looks))
+    assert {step.throttled_s for step in found.ladders["threads"].steps} == {0.5}
 
 
 def test_ladder_keeps_its_time() -> None:
@@ -149,3 +222,17 @@ def test_no_curve_unless_asked_for() -> None:
 def test_doublings(most: int, found: tuple[int, ...]) -> None:
     """The numbers double up to the largest one."""
     assert doublings(most) == found
+
+
+@pytest.mark.parametrize(
+    ("cpus", "most"), [(1, 2), (2, 4), (12, 24), (20, 32), (32, 32), (48, 48), (64, 64), (256, MOST_LANES)]
+)
+def test_processes_reach_the_cpus(cpus: int, most: int) -> None:
+    """More processes than 32 are tried where there are as many CPUs only."""
+    assert Processes().most_lanes(cpus, 1.0) == most
+
+
+def test_cpus_are_among_the_doublings() -> None:
+    """A number of CPUs that is no power of two is tried, too, unless it is more than the most."""
+    assert doublings(24, 12) == (1, 2, 4, 8, 12, 16)
+    assert doublings(32, 48) == (1, 2, 4, 8, 16, 32)

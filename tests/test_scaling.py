@@ -120,6 +120,15 @@ def test_hard_limit_is_fitted_and_recommended() -> None:
     assert set(found.parameters) == {"per_worker", "per_worker_se", "ceiling", "ceiling_se"}
 
 
+def test_quota_leaves_a_curve_open() -> None:
+    """Where a CPU quota held calls back, the curve is that of the quota's periods."""
+    found = ladder(lambda n: min(50 * n, 200), sleeps=IN_LOCKS)
+    late = replace(found, steps=tuple(replace(one, throttled_s=0.2) for one in found.steps))
+    judged = curve(late)
+    assert judged.open_because == "a CPU quota held calls back for 10 % of the time"
+    assert (judged.enough_workers, judged.limit) == (None, None)
+
+
 def test_busy_machine_leaves_a_curve_open() -> None:
     """Where other programs held lanes up, neither numbers nor limits are told."""
     busy: dict[str, Any] = {"cpus_ns": 4_000_000_000, "cpus_idle_ns": 0, "queued_ns": 4_000_000_000}

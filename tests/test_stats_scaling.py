@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,41 @@ def test_step_beside_other_programs_is_disturbed() -> None:
     assert not throughput.disturbed(step(100.0, **busy | {"process_cpu_ns": 350_000_000}, queued_ns=60_000_000))
 
 
+BUSY: dict[str, Any] = {
+    "cpus_ns": 400_000_000, "cpus_idle_ns": 0, "process_cpu_ns": 100_000_000, "queued_ns": 60_000_000,
+}  # fmt: skip
+
+
+def test_throttled_step_is_disturbed() -> None:
+    """A quota that held calls back for 10 ms of 220 counts, for a millisecond not."""
+    assert throughput.disturbed(replace(step(100.0), throttled_s=0.01))
+    assert not throughput.disturbed(replace(step(100.0), throttled_s=0.001))
+
+
+def test_disturbed_steps_are_left_out() -> None:
+    """A step that was held up does not count beside one with as many workers that was not."""
+    found = scaling.points_of([step(100.0), step(60.0, **BUSY), step(200.0, 2)])
+    assert [point.throughput.value for point in found] == pytest.approx([100, 200], rel=0.02)
+    assert scaling.held_up([step(100.0)] * 4 + [step(60.0, **BUSY)]) == ()
+
+
+def test_number_that_was_only_disturbed_opens_a_curve() -> None:
+    """It has a point, for the picture, but the curve decides nothing; nor if too many steps were held up."""
+    alone = [*[step(100.0)] * 5, step(120.0, 2, **BUSY)]
+    assert [point.workers for point in scaling.points_of(alone)] == [1, 2]
+    assert len(scaling.held_up(alone)) == 1
+    assert len(scaling.held_up([step(100.0), step(200.0, 2), step(60.0, **BUSY)])) == 1
+
+
+def test_serial_calls_stand_for_one_worker() -> None:
+    """A curve that was not measured with one worker begins with what serial calls give."""
+    serial = Estimate(value=0.02, low=0.018, high=0.025)
+    found = scaling.points_of([step(100.0, 2)], serial)
+    assert (found[0].workers, found[0].throughput.low, found[0].throughput.value) == (1, 40, 50)
+    assert scaling.points_of([], serial) == ()
+    assert len(scaling.points_of([step(100.0)], serial)) == 1
+
+
 @pytest.mark.parametrize(
     ("rates", "enough", "best"),
     [
@@ -176,6 +212,13 @@ def test_parameters_have_standard_errors_that_cover_them() -> None:
     assert list(fit.with_errors) == [
         "per_worker", "per_worker_se", "contention", "contention_se", "coherency", "coherency_se",
     ]  # fmt: skip
+
+
+def test_errors_are_no_smaller_than_those_of_the_points() -> None:
+    """Points that lie on a law by chance do not make its parameters exact."""
+    fit = scaling_laws.best_fit(points(50, 100, 150, 150, 150, width=0.1))
+    assert fit is not None
+    assert fit.errors["ceiling"] / 150 == pytest.approx(0.05 / math.sqrt(3), rel=0.1)
 
 
 def test_law_that_does_not_fit_is_not_shown() -> None:

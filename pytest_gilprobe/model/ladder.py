@@ -40,6 +40,7 @@ class Step:
         calls_per_mark: how many calls a lane makes from one mark to the next.
         readings: one for each worker process.
         sleeps: how often lanes were seen in what they slept in; empty if that was not watched.
+        throttled_s: seconds for which CPU quotas throttled the workers, added up over CPUs; ``None`` if not reported.
     """
 
     workers: int
@@ -49,6 +50,7 @@ class Step:
     calls_per_mark: int
     readings: tuple[StretchReading, ...]
     sleeps: Mapping[Sleep, int] = field(default_factory=dict)
+    throttled_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

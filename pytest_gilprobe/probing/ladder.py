@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_gilprobe.model.ladder import Ladder, Step
 from pytest_gilprobe.model.numbers import seconds
 from pytest_gilprobe.model.words import Outcome
-from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.observe.lane_sleeps import LaneSleeps
 from pytest_gilprobe.probing.budget import Budget
+from pytest_gilprobe.probing.ladder_counts import counts_for
 from pytest_gilprobe.probing.open_test import NotProbed, text_of
 from pytest_gilprobe.probing.pace import Pace
 from pytest_gilprobe.stats import throughput
-from pytest_gilprobe.stats.rounds import cpu_utilization, lane_s_per_call
+from pytest_gilprobe.stats.rounds import cpu_utilization, lane_s_per_call, s_per_call
 from pytest_gilprobe.verdict import same_call
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.protocol import Done, Opened
 from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_gilprobe.model.settings import Plan
     from pytest_gilprobe.probing.open_test import OpenTest
@@ -45,12 +46,15 @@ MARK_S = 0.002
 SETTLE_S = 0.02
 """Least seconds before calls count; at least 1.2 times as long as a lane needs for its first mark."""
 WINDOW_S = 0.12
-"""Least seconds for which calls count; at least 2.5 times as long as a lane needs from mark to mark."""
+"""Least seconds for which calls count; at least `WINDOW_LAPS` times as long as a lane needs from mark to mark."""
 MOST_WINDOW_S = 0.4
-"""Most seconds for which calls count, unless a lane needs longer for two and a half marks."""
+"""Most seconds for which calls count, unless a lane needs longer for `WINDOW_LAPS` marks."""
 CALLS = 5
 """Calls of one lane alone that a window should hold."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
+"""Times from mark to mark until calls count, and for which they count: each lane makes two marks or more meanwhile."""
+LAPS_ALONE = 3.2
+"""The same of one lane: after 1.2 laps, its marks at 2, 3 and 4 laps are the three that a slope needs."""
 GAIN = 1.10
 """Factor by which two doublings together must raise the throughput for the ladder to go on."""
 HANGS_S = 10.0
@@ -71,11 +75,12 @@ def measure_ladders(
         return {}
     serial = test.seen.rounds[-1].serial
     pace = Pace(call_s=lane_s_per_call(serial), busy=cpu_utilization(serial), target_s=WINDOW_S)
-    climber = Climber(test, group, strategies.serial, cpus=cpus, timeout_s=plan.timeout_s)
+    climber = Climber(test, group, strategies.serial, timeout_s=plan.timeout_s)
     found: dict[str, Ladder] = {}
     with contextlib.suppress(NotProbed):  # a worker was lost, and there is no other: the rounds still count
         for strategy in test.going_ones():
-            found[strategy.name] = climber.climb(strategy, pace, plan.scale)
+            counts, adaptive = counts_for(strategy, plan, found, cpus, pace.busy)
+            found[strategy.name] = climber.climb(strategy, pace, counts, adaptive=adaptive)
     return found
 
 
@@ -89,23 +94,22 @@ class Times(NamedTuple):
 class Climber:
     """Measures ladders in the workers in which a test is open."""
 
-    def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, cpus: int, timeout_s: float) -> None:
+    def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float) -> None:
         """Prepare to measure; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
         self._test = test
         self._group = group
         self._serial = serial
-        self._cpus = cpus
         self._timeout_s = timeout_s
 
-    def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int] = ()) -> Ladder:
-        """Measure a strategy with so many workers, or up to where it gains no more if ``counts`` is empty.
+    def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int], *, adaptive: bool) -> Ladder:
+        """Measure a strategy with so many workers, one to begin with; if ``adaptive``, up to where it gains no more.
 
         Raises `NotProbed` if a worker was lost and the test cannot be set up in another one.
         """
         if why := self._why_not(strategy):
             return Ladder(error=why)
-        ladder = _Climb(self, strategy, pace, counts or doublings(strategy.most_lanes(self._cpus, pace.busy)))
-        found = ladder.up_and_down(adaptive=not counts)
+        ladder = _Climb(self, strategy, pace, counts, self._known(strategy, pace))
+        found = ladder.up_and_down(adaptive=adaptive)
         if found.failed_at is not None:
             self._test.mend(distrusted=self._test.workers[0] if strategy.one_process else None)
         return found
@@ -114,6 +118,12 @@ class Climber:
         if self._test.seen.fresh:
             return "each call has arguments of its own, which are made in advance for a known number of calls"
         return None if strategy.scales else f"{strategy.name} cannot run for a set time"
+
+    def _known(self, strategy: Strategy, pace: Pace) -> dict[int, float]:
+        """Return the throughputs that the rounds have shown, in calls per second by the number of workers."""
+        batch = self._test.seen.rounds[-1].batches.get(strategy.name)
+        rates = {} if batch is None else {len(batch.lanes): 1 / s_per_call(batch, less_queue=True)}
+        return {1: 1 / pace.call_s} | rates
 
     # One step
 
@@ -138,6 +148,7 @@ class Climber:
         ]
         timeout_s = min(self._timeout_s, HANGS_S + 10 * (settle_s + window_s))
         watch = self._watch(strategy, found[0], settled_ns, until_ns)
+        before_s = machine.throttled_s()
         if watch is not None:
             answers = [self._group.ask(found[0], asked[0], timeout_s, watch)]
         else:
@@ -145,6 +156,7 @@ class Climber:
         readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
         if len(readings) < len(answers):
             return next(answer for answer in answers if not isinstance(answer, Stretched))
+        after_s = machine.throttled_s()
         return Step(
             workers=workers,
             begin_ns=begin_ns,
@@ -153,6 +165,7 @@ class Climber:
             calls_per_mark=calls_per_mark,
             readings=tuple(readings),
             sleeps=dict(watch.found) if watch is not None else {},
+            throttled_s=None if before_s is None or after_s is None else after_s - before_s,
         )
 
     @staticmethod
@@ -187,19 +200,27 @@ class Climber:
 class _Climb:
     """One strategy's ladder under way."""
 
-    def __init__(self, climber: Climber, strategy: Strategy, pace: Pace, counts: Sequence[int]) -> None:
+    def __init__(
+        self, climber: Climber, strategy: Strategy, pace: Pace, counts: Sequence[int], known: Mapping[int, float]
+    ) -> None:
+        """Prepare to climb; ``known`` are the throughputs that are known before."""
         self._climber = climber
         self._strategy = strategy
         self._counts = counts
         self._call_s = pace.call_s
         self._calls_per_mark = max(1, math.floor(MARK_S / pace.call_s))
         self._budget = Budget(LADDER_S)
-        self._rates: dict[int, float] = {}
+        self._rates = dict(known)
         self._ladder = Ladder()
 
     def up_and_down(self, *, adaptive: bool) -> Ladder:
-        """Go up, to the end or, if ``adaptive``, to where more workers gain nothing; then down while time allows."""
-        for workers in self._counts:
+        """Go up, to the end or, if ``adaptive``, to where more workers gain nothing; then down while time allows.
+
+        Where one worker would take longer than the longest window of several, the way up leaves it out: serial calls
+        have shown its throughput, and the time is for more workers.
+        """
+        slow = LAPS_ALONE * self._lap_s(1) > MOST_WINDOW_S
+        for workers in self._counts[1 if slow else 0 :]:
             if not self._affordable(workers):
                 self._ladder = replace(self._ladder, complete=False)
                 break
@@ -209,7 +230,7 @@ class _Climb:
             why = f"one call takes {seconds(self._call_s)}, too long for a curve in {LADDER_S:g} s"
             return replace(self._ladder, error=why)
         if self._ladder.failed_at is None:
-            for workers in sorted(self._rates, reverse=True):
+            for workers in sorted({1, *(step.workers for step in self._ladder.steps)}, reverse=True):
                 if self._affordable(workers) and not self._step(workers):
                     break
         return self._ladder
@@ -242,7 +263,7 @@ class _Climb:
         return max(alone_s, workers * self._calls_per_mark / max(seen)) if seen else alone_s
 
     def _window_s(self, workers: int) -> float:
-        lap_s = self._lap_s(workers) * WINDOW_LAPS
+        lap_s = self._lap_s(workers) * (WINDOW_LAPS if workers > 1 else LAPS_ALONE)
         return min(max(WINDOW_S, CALLS * self._call_s, lap_s), max(MOST_WINDOW_S, lap_s))
 
     def _settle_s(self, workers: int) -> float:
@@ -251,8 +272,3 @@ class _Climb:
     def _affordable(self, workers: int) -> bool:
         needed_s = self._settle_s(workers) + self._window_s(workers) + self._lap_s(workers)
         return needed_s <= self._budget.left_s()
-
-
-def doublings(most: int) -> tuple[int, ...]:
-    """Return 1, 2, 4 ... up to ``most``; at least 1 and 2."""
-    return tuple(2**power for power in range(max(2, most).bit_length()))

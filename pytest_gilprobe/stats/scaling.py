@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.scaling import ScalingPoint
 from pytest_gilprobe.stats import estimates, throughput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pytest_gilprobe.model.ladder import Step
 
@@ -18,18 +19,22 @@ of 0.12 s are within 1 to 6 % of each other on idle machines of two CPUs."""
 ENOUGH = 0.90
 """Share of the highest throughput that *enough* workers give."""
 MOST_DISTURBED = 0.25
-"""Share of the steps that other programs may have held up before a curve is called open."""
+"""Share of the steps that other programs or a quota may have held up before a curve is called open."""
 
 
-def points_of(steps: Iterable[Step]) -> tuple[ScalingPoint, ...]:
+def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[ScalingPoint, ...]:
     """Return one point for each number of workers, the fewest first; steps with too few calls are left out.
 
-    The noise is learnt from steps that have the same number of workers. So a number that was measured once has an
-    interval, too.
+    Steps that were held up are left out, too, where there is another with as many workers. The noise is learnt from
+    steps that have the same number of workers. So a number that was measured once has an interval, too. If one worker
+    was not measured beside others, ``serial_s``, the seconds of a serial call, has the throughput of one.
     """
     rates: dict[int, list[float]] = {}
     memory: dict[int, int] = {}
+    lost = _only_held_up(steps)
     for step in steps:
+        if throughput.disturbed(step) and step.workers not in lost:
+            continue
         rate = throughput.calls_per_s(step)
         if rate is not None:
             rates.setdefault(step.workers, []).append(rate)
@@ -37,10 +42,14 @@ def points_of(steps: Iterable[Step]) -> tuple[ScalingPoint, ...]:
             if len(known) == len(step.readings):
                 memory[step.workers] = max(memory.get(step.workers, 0), sum(known))
     noise = estimates.scatter(NOISE, *rates.values())
-    return tuple(
+    points = tuple(
         ScalingPoint(workers=workers, throughput=estimates.positive_centre(found, noise), rss_bytes=memory.get(workers))
         for workers, found in sorted(rates.items())
     )
+    if not points or points[0].workers == 1 or serial_s is None or serial_s.low <= 0:
+        return points
+    alone = Estimate(value=1 / serial_s.value, low=1 / serial_s.high, high=1 / serial_s.low)
+    return (ScalingPoint(workers=1, throughput=alone), *points)
 
 
 def highest(points: Sequence[ScalingPoint]) -> ScalingPoint:
@@ -81,9 +90,13 @@ def speedup(points: Sequence[ScalingPoint], workers: int) -> float | None:
     return found[workers] / found[1] if workers in found and 1 in found else None
 
 
-def held_up(steps: Sequence[Step]) -> float | None:
-    """Return the share of CPU time that other programs took, if they held too many steps up; else ``None``."""
-    late = [step for step in steps if throughput.disturbed(step)]
-    if not steps or len(late) <= MOST_DISTURBED * len(steps):
-        return None
-    return sum(map(throughput.others_share, late)) / len(late)
+def held_up(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps that were held up, if they are too many or all that there are of a number of workers."""
+    late = tuple(step for step in steps if throughput.disturbed(step))
+    return late if _only_held_up(steps) or len(late) > MOST_DISTURBED * len(steps) else ()
+
+
+def _only_held_up(steps: Sequence[Step]) -> set[int]:
+    """Return the numbers of workers of which every step was held up."""
+    good = {step.workers for step in steps if not throughput.disturbed(step)}
+    return {step.workers for step in steps} - good

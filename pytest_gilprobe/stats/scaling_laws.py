@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,7 +81,19 @@ def best_fit(points: Sequence[ScalingPoint]) -> Fit | None:
     pairs = [(float(point.workers), point.throughput.value) for point in points]
     fits = [_linear(pairs), _capped(pairs), _usl(pairs)]
     fitting = [fit for fit in fits if fit is not None and fit.residual <= FITS]
-    return min(fitting, key=lambda fit: _criterion(fit, len(pairs)), default=None)
+    best = min(fitting, key=lambda fit: _criterion(fit, len(pairs)), default=None)
+    return None if best is None else _with_noise_of(points, best)
+
+
+def _with_noise_of(points: Sequence[ScalingPoint], fit: Fit) -> Fit:
+    """Return a fit whose errors are no smaller than the points' intervals imply: few residuals may be small by chance.
+
+    The half-width of a point's interval is about twice its standard error.
+    """
+    known = fmean((math.log(point.throughput.high / max(point.throughput.low, 1e-300)) / 4) ** 2 for point in points)
+    seen = fit.residual**2 * len(points) / max(1, len(points) - len(fit.parameters))
+    wider = math.sqrt(max(1.0, known / max(seen, 1e-300)))
+    return replace(fit, errors={name: error * wider for name, error in fit.errors.items()})
 
 
 def _criterion(fit: Fit, number: int) -> float:

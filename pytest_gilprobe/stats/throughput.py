@@ -6,6 +6,7 @@ from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from pytest_gilprobe.model.thresholds import THROTTLED
 from pytest_gilprobe.stats.rounds import CROWDED, QUIET
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ def queued_share(step: Step) -> float:
     return queued / 1e9 / max(span_s(step) * step.workers, 1e-9)
 
 
+def throttled_share(step: Step) -> float:
+    """Return the share of its time for which CPU quotas held a step back, from 0 to 1; 0 if that is not reported."""
+    return min(1.0, (step.throttled_s or 0.0) / max(span_s(step), 1e-9))
+
+
 def disturbed(step: Step) -> bool:
-    """Return whether other programs held a step up: they took CPU time, and lanes waited for a CPU."""
+    """Return whether a step was held up: by a CPU quota, or other programs took CPU time while lanes waited for one."""
+    if throttled_share(step) >= THROTTLED:
+        return True
     return others_share(step) > CROWDED and queued_share(step) > QUIET

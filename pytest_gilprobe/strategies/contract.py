@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 MOST_LANES = 64
 """Most threads or tasks of a curve, if the user names no numbers."""
 MOST_PROCESSES = 32
-"""Most worker processes of a curve, if the user names no numbers: each is a whole pytest session."""
+"""Most worker processes of a curve, if the user names no numbers and there are no more CPUs: each is a whole pytest
+session."""
 COMPUTES = 0.95
 """CPU utilization of calls from which more lanes than CPUs are not worth trying, but for one step."""
 
@@ -173,7 +174,7 @@ class Strategy(ABC):
 
         More lanes than CPUs pay only for calls that wait. One doubling beyond the CPUs shows that it does not pay.
         """
-        return min(2 * cpus, MOST_PROCESSES)
+        return min(2 * cpus, max(MOST_PROCESSES, min(cpus, MOST_LANES)))
 
     # What it costs beside the calls
 

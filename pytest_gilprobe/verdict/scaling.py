@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.scaling import Scaling
+from pytest_gilprobe.model.thresholds import THROTTLED
 from pytest_gilprobe.model.words import Sleep
 from pytest_gilprobe.stats import scaling, scaling_laws, throughput
 from pytest_gilprobe.verdict.pool_costs import pool_inputs
@@ -50,16 +52,15 @@ def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
 
 def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
     error = None if ladder.error is None else summary(ladder.error)
-    points = scaling.points_of(ladder.steps)
+    points = scaling.points_of(ladder.steps, evidence.serial.call_s)
     found = Scaling(
         points=points, failed_at=ladder.failed_at, outcome=ladder.outcome, error=error, complete=ladder.complete
     )
     if len(points) < 2:  # noqa: PLR2004 - one point is no curve
         return found
-    others = scaling.held_up(ladder.steps)
-    if others is not None:
-        why = f"other programs used {numbers.percent(others)} of the CPUs' time, and calls waited for a CPU"
-        return replace(found, open_because=why)
+    late = scaling.held_up(ladder.steps)
+    if late:
+        return replace(found, open_because=_why_late(late))
     enough = scaling.enough_workers(points)
     if enough is None:
         return replace(found, open_because="timings vary too much")
@@ -70,8 +71,17 @@ def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
         parameters={} if fit is None else fit.with_errors,
         best_workers=scaling.best_workers(points),
         enough_workers=enough,
-        limit=_limit(strategy, ladder, points, evidence),
+        limit=_limit(strategy, ladder, points, evidence) if points[0].workers == 1 else None,
     )
+
+
+def _why_late(late: Sequence[Step]) -> str:
+    """Return what held steps up: a quota, or other programs, by their mean shares."""
+    quota = fmean(map(throughput.throttled_share, late))
+    if quota >= THROTTLED:
+        return f"a CPU quota held calls back for {numbers.percent(quota)} of the time"
+    others = fmean(map(throughput.others_share, late))
+    return f"other programs used {numbers.percent(others)} of the CPUs' time, and calls waited for a CPU"
 
 
 # What limits

@@ -45,7 +45,7 @@ def check(expectation: Expectation, result: WorkloadResult) -> Gating:
     certain = [stop for stop in stops.values() if stop is not None]
     if curves and len(certain) == len(curves):
         return Gating(failures=(_failure(wanted, stops, result),))
-    if any(_reaches(curve, wanted) for name, curve in curves.items() if stops[name] is None):
+    if any(reaches(curve, wanted) for name, curve in curves.items() if stops[name] is None):
         return Gating()
     why = next((why for curve in curves.values() if (why := _why_open(curve, wanted))), "there is no curve")
     return Gating(cautions=(unchecked(f"scales_to={wanted} is not decided, so the test passes: {why}"),))
@@ -73,8 +73,8 @@ def _most_growth(fewer: ScalingPoint, more: ScalingPoint) -> float:
     return margins.widened(more.throughput)[1] / max(margins.widened(fewer.throughput)[0], 1e-300)
 
 
-def _reaches(curve: Scaling, wanted: int) -> bool:
-    """Return whether the throughput is seen to grow as far as wanted."""
+def reaches(curve: Scaling, wanted: int) -> bool:
+    """Return whether a curve's throughput is seen to grow as far as ``wanted`` workers."""
     points = _up_to(curve, wanted)
     return (
         curve.open_because is None
