@@ -71,7 +71,8 @@ def _parts(evidence: Evidence) -> Iterable[tuple[Strategy, StrategyResult]]:
 
 def _gave(strategy: Strategy, part: StrategyResult, evidence: Evidence) -> str:
     if part.speedup is not None:
-        return strategy.gain_text(evidence.measurement.workers, part.speedup.value)
+        gain = part.pool_speedup or part.speedup  # on the scale of the answer
+        return strategy.gain_text(evidence.measurement.workers, gain.value)
     return f"{strategy.name} {'not tried' if part.outcome is Outcome.SKIPPED else part.outcome}"
 
 
@@ -155,7 +156,10 @@ def _too_short(evidence: Evidence) -> Because:
     }
     why = _dispatch_costs(gaining or costs)
     if not gaining:
-        return Because(why=f"{why}; larger tasks would not help, since {_no_gain(evidence)}", advice="keep it serial")
+        return Because(
+            why=f"{why}; larger tasks would not help, since even without dispatch {_no_gain(evidence)}",
+            advice="keep it serial",
+        )
     fewest = numbers.calls(max(gaining.values()) * WORTH_DISPATCHING / evidence.serial.call_s.value)
     return Because(why=why, advice=f"keep it serial, or put {fewest} into a task")
 
@@ -280,9 +284,10 @@ def ceiling_beaten(evidence: Evidence, strategy: Strategy) -> Because:
     """Say that a strategy's speed-up contradicts the measured GIL-held share."""
     held, part = evidence.gil.held_fraction, evidence.results[strategy.name]
     share = numbers.percent(None if held is None else held.value)
+    gave = None if part.speedup is None else part.speedup.at_most(evidence.at_once(strategy.name))
     return Because(
         why=f"the measurements contradict each other: the GIL was held for {share} of the time, yet {strategy.name} "
-        f"gave {numbers.speedup(part.speedup)}",
+        f"gave {numbers.speedup(gave)}",
         advice=_more_time(evidence),
     )
 
