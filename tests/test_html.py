@@ -195,7 +195,7 @@ def test_pictures(page: str) -> None:
     """A bar has its interval and the marks of 1x, the workers and the ceiling; a stack its slices."""
     card = page.partition('<article id="w2"')[2].partition("</article>")[0]
     threads = card.split("<tr ")[2]
-    assert 'aria-label="threads: speed-up 1.01x [0.98, 1.04]"' in threads
+    assert 'aria-label="threads: speed-up 1.00x [0.97, 1.03]"' in threads
     assert [threads.count(f'class="{name}"') for name in ("ci", "m-one", "m-workers", "m-ceiling")] == [3, 1, 1, 1]
     assert re.findall(r'class="a-[a-z]+"[^>]*>([^<]+)<', card.partition("</thead>")[0]) == [
         "1x",

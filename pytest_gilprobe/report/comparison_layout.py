@@ -26,7 +26,7 @@ MARKS = (
 SCALE = "speed-ups are those of a pool, dispatch included"
 """What is said below every table of speed-ups of several reports."""
 _CAUTIONS = {
-    "compilers-differ": "different compilers built the Pythons, so a difference may be the compiler's",
+    "compilers-differ": "different compilers built the Pythons, so calls may be faster or slower for that reason alone",
     "machines-differ": "the machines differ, so only ratios within each run are compared",
     "start-methods-differ": "worker processes were started differently; processes may differ for that reason alone",
     "versions-differ": "the reports were made by different versions of pytest-gilprobe",

@@ -110,7 +110,7 @@ def _direction(pair: tuple[_Place, Change]) -> tuple[int, int, str, bool]:
 def _what(change: Change, *, is_more: bool) -> str:
     if change.kind is ChangeKind.SERIAL:
         return f"serial calls are {'slower' if is_more else 'faster'}"
-    where = " in an executor" if change.kind is ChangeKind.EXECUTOR else ""
+    where = " in an executor" if change.kind is ChangeKind.EXECUTOR else " (calls alone)"
     return f"{'more' if is_more else 'less'} speed-up of {change.strategy}{where}"
 
 

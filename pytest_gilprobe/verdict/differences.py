@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.comparison import Change, ChangeKind
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.estimate import Estimate
@@ -139,26 +139,29 @@ def _speedups(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     Worse is only less speed-up of the strategy that was advised: nobody relied on the others.
     """
     for name, after, before in _pairs(new, old):
-        executor, bare = (_speedup(kind, name, after, before) for kind in (ChangeKind.EXECUTOR, ChangeKind.SPEEDUP))
+        executor, bare = (
+            _speedup(kind, name, after, before, new.workers) for kind in (ChangeKind.EXECUTOR, ChangeKind.SPEEDUP)
+        )
         if executor is not None and name == old.verdict.strategy and _fell(after.pool_speedup, before.pool_speedup):
             yield replace(executor, worse=True)
         elif found := bare or executor:
             yield found
 
 
-def _speedup(kind: ChangeKind, name: str, after: StrategyResult, before: StrategyResult) -> Change | None:
+def _speedup(kind: ChangeKind, name: str, after: StrategyResult, before: StrategyResult, workers: int) -> Change | None:
     is_bare = kind is ChangeKind.SPEEDUP
     now, was = (_widened(part.speedup) if is_bare else _in_executor(part) for part in (after, before))
     by = _apart(now, was)
     if by is None or now is None or was is None:
         return None
-    where = "" if is_bare else " in an executor"
+    where = " (calls alone)" if is_bare else " in an executor"
+    shown, shown_before = ((gains.alone if is_bare else gains.in_pool)(part, workers) for part in (after, before))
     return Change(
         kind=kind,
         strategy=name,
-        before=numbers.times(was[0].value),
-        after=numbers.times(now[0].value),
-        message=f"{name}{where} gave {numbers.speedup(was[0])}, now {numbers.speedup(now[0])}",
+        before=numbers.times(shown_before.value if shown_before else None),
+        after=numbers.times(shown.value if shown else None),
+        message=f"{name}{where} gave {numbers.speedup(shown_before)}, now {numbers.speedup(shown)}",
         ratio=by,
     )
 

@@ -72,7 +72,7 @@ def _parts(evidence: Evidence) -> Iterable[tuple[Strategy, StrategyResult]]:
 def _gave(strategy: Strategy, part: StrategyResult, evidence: Evidence) -> str:
     if part.speedup is not None:
         gain = part.pool_speedup or part.speedup  # on the scale of the answer
-        return strategy.gain_text(evidence.measurement.workers, gain.value)
+        return strategy.gain_text(evidence.measurement.workers, min(gain.value, evidence.at_once(strategy.name)))
     return f"{strategy.name} {'not tried' if part.outcome is Outcome.SKIPPED else part.outcome}"
 
 
@@ -187,7 +187,7 @@ def _no_gain(evidence: Evidence) -> str:
     """Say of each strategy why bare calls, whatever an executor costs, gain nothing in it."""
     words = {Outcome.SKIPPED: "cannot be used", Outcome.OK: "were not measured"}
     return _listed(
-        strategy.gain_text(evidence.measurement.workers, part.speedup.value)
+        strategy.gain_text(evidence.measurement.workers, min(part.speedup.value, evidence.at_once(strategy.name)))
         if part.speedup is not None
         else f"{strategy.name} {words.get(part.outcome, str(part.outcome))}"
         for strategy, part in _parts(evidence)
