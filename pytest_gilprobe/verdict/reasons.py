@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.thresholds import CLOSE, EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import NOT_ASKED, SERIAL, Bound, Gil, Outcome
@@ -70,9 +70,8 @@ def _parts(evidence: Evidence) -> Iterable[tuple[Strategy, StrategyResult]]:
 
 
 def _gave(strategy: Strategy, part: StrategyResult, evidence: Evidence) -> str:
-    if part.speedup is not None:
-        gain = part.pool_speedup or part.speedup  # on the scale of the answer
-        return strategy.gain_text(evidence.measurement.workers, min(gain.value, evidence.at_once(strategy.name)))
+    if (gain := gains.in_pool(part, evidence.measurement.workers)) is not None:
+        return strategy.gain_text(evidence.measurement.workers, gain.value)
     return f"{strategy.name} {'not tried' if part.outcome is Outcome.SKIPPED else part.outcome}"
 
 
@@ -156,10 +155,7 @@ def _too_short(evidence: Evidence) -> Because:
     }
     why = _dispatch_costs(gaining or costs)
     if not gaining:
-        return Because(
-            why=f"{why}; larger tasks would not help, since even without dispatch {_no_gain(evidence)}",
-            advice="keep it serial",
-        )
+        return Because(why=f"{why}; larger tasks would not help, since {_no_gain(evidence)}", advice="keep it serial")
     fewest = numbers.calls(max(gaining.values()) * WORTH_DISPATCHING / evidence.serial.call_s.value)
     return Because(why=why, advice=f"keep it serial, or put {fewest} into a task")
 
@@ -186,9 +182,9 @@ def _dispatch_costs(costs: dict[Strategy, float]) -> str:
 def _no_gain(evidence: Evidence) -> str:
     """Say of each strategy why bare calls, whatever an executor costs, gain nothing in it."""
     words = {Outcome.SKIPPED: "cannot be used", Outcome.OK: "were not measured"}
-    return _listed(
-        strategy.gain_text(evidence.measurement.workers, min(part.speedup.value, evidence.at_once(strategy.name)))
-        if part.speedup is not None
+    return "even without dispatch " + _listed(
+        strategy.gain_text(evidence.measurement.workers, gain.value)
+        if (gain := gains.alone(part, evidence.measurement.workers)) is not None
         else f"{strategy.name} {words.get(part.outcome, str(part.outcome))}"
         for strategy, part in _parts(evidence)
     )
@@ -284,10 +280,9 @@ def ceiling_beaten(evidence: Evidence, strategy: Strategy) -> Because:
     """Say that a strategy's speed-up contradicts the measured GIL-held share."""
     held, part = evidence.gil.held_fraction, evidence.results[strategy.name]
     share = numbers.percent(None if held is None else held.value)
-    gave = None if part.speedup is None else part.speedup.at_most(evidence.at_once(strategy.name))
     return Because(
         why=f"the measurements contradict each other: the GIL was held for {share} of the time, yet {strategy.name} "
-        f"gave {numbers.speedup(gave)}",
+        f"gave {numbers.speedup(gains.alone(part, evidence.measurement.workers))}",
         advice=_more_time(evidence),
     )
 
