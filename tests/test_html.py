@@ -141,6 +141,14 @@ def test_golden_comparison() -> None:
     goldens.check("comparison.html", comparison_page())
 
 
+def test_pages_say_of_what_speed_ups_and_ceiling_are(page: str) -> None:
+    """The numbers of both pages are those of pools, as the answers are; the ceiling is that of a plain Python loop."""
+    assert "speed-up of a pool" in page
+    assert "ceiling, the speed-up of a plain Python loop" in page
+    assert "are those of a pool, dispatch included" in comparison_page()
+    assert "speed-ups of the calls alone" not in comparison_page()
+
+
 @pytest.mark.parametrize("kind", ["report", "comparison"])
 def test_self_contained(kind: str, page: str) -> None:
     """A page asks for nothing and runs nothing but its own script, which its policy knows by hash."""
