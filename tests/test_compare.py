@@ -216,6 +216,17 @@ def test_reservations(change: dict[str, Any], slug: str) -> None:
     assert all(f"3.13 ({name}.json): " in text for name in "ab")
 
 
+def test_a_control_beyond_its_processes_is_no_difference() -> None:
+    """A control that reads 2.40x in 2 processes differs from 1.96x by chance, and is told as 2x."""
+    beyond = against_the_fixed(on(rich_report(), scaling_ceiling=2.4))
+    assert slugs(beyond) == []
+    (slow,) = laid_out(
+        compare([("a", on(rich_report(), scaling_ceiling=1.3)), ("b", beyond.columns[1].report)])
+    ).warnings
+    assert "1.30x" in slow.lines[0]
+    assert "2.00x" in slow.lines[0]
+
+
 def test_other_tool_versions() -> None:
     """Reports by different versions of this tool are compared, and that is pointed out."""
     assert slugs(against_the_fixed(replace(rich_report(), tool_version="0.2.0"))) == ["versions-differ"]

@@ -152,7 +152,7 @@ def _cautions(comparison: Comparison) -> Iterator[Note]:
     if any(len({result.workers for result in each}) > 1 for each in results):
         yield _caution("workers-differ", map(_workers, reports), comparison.columns)
     if _ceilings_differ(machines):
-        ceilings = (numbers.times(one.scaling_ceiling) for one in machines)
+        ceilings = (numbers.times(layout.ceiling_gain(one)) for one in machines)
         yield _caution("ceilings-differ", ceilings, comparison.columns)
 
 
@@ -174,8 +174,8 @@ def _ceilings_differ(machines: Iterable[Environment]) -> bool:
     """Tell whether the same control ran differently well: then a machine was busy in one run and not in another."""
     by_workers: dict[int | None, list[float]] = {}
     for one in machines:
-        if one.scaling_ceiling:
-            by_workers.setdefault(one.ceiling_workers, []).append(one.scaling_ceiling)
+        if gain := layout.ceiling_gain(one):
+            by_workers.setdefault(one.ceiling_workers, []).append(gain)
     return any(min(found) < max(found) * (1 - _CEILINGS_DIFFER) for found in by_workers.values())
 
 

@@ -146,13 +146,17 @@ def cpus(machine: Environment) -> str:
 
 def ceiling(machine: Environment) -> str:
     """Format the speed-up of the control: ``1.96x of a plain Python loop in 2 processes``; ``n/a`` if unknown."""
-    found, workers = machine.scaling_ceiling, machine.ceiling_workers
+    found, workers = ceiling_gain(machine), machine.ceiling_workers
     if found is None:
         return numbers.NOT_AVAILABLE
-    loop = "of a plain Python loop"
-    if not workers:
-        return f"{numbers.times(found)} {loop}"
-    return f"{numbers.times(min(found, float(workers)))} {loop} in {numbers.count(workers, 'process', 'processes')}"
+    within = f" in {numbers.count(workers, 'process', 'processes')}" if workers else ""
+    return f"{numbers.times(found)} of a plain Python loop{within}"
+
+
+def ceiling_gain(machine: Environment) -> float | None:
+    """Return the speed-up of the control, no more than its number of processes; ``None`` if unknown."""
+    found, workers = machine.scaling_ceiling, machine.ceiling_workers
+    return min(found, float(workers)) if found is not None and workers else found
 
 
 def no_speedup(outcome: Outcome) -> str:
