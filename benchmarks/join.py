@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.cli import main
-from pytest_gilprobe.model import numbers, report_json
+from pytest_gilprobe.model import gains, numbers, report_json
 from pytest_gilprobe.report import layout
 from pytest_gilprobe.strategies.registry import BUILT_IN
 
@@ -123,8 +123,10 @@ def _described(report: Report) -> list[tuple[WorkloadResult, str]]:
 
 
 def _speedup(workload: WorkloadResult | None, strategy: str) -> str:
+    """Format what a pool of a strategy gives, as the reports do."""
     part = None if workload is None else workload.strategies.get(strategy)
-    return numbers.times(part.speedup.value if part is not None and part.speedup is not None else None)
+    gain = None if part is None or workload is None else gains.in_pool(part, workload.workers)
+    return numbers.times(None if gain is None else gain.value)
 
 
 def _ratio(new: WorkloadResult | None, old: WorkloadResult) -> str:

@@ -14,10 +14,9 @@ from strategies import reports
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.results import Caution, StrategyResult, WorkloadResult
-from pytest_gilprobe.model.safe_text import display_width
+from pytest_gilprobe.model.safe_text import display_width, unique_ends
 from pytest_gilprobe.model.words import INCONCLUSIVE, Outcome
 from pytest_gilprobe.report import brief_terminal, terminal
-from pytest_gilprobe.report.brief_terminal import unique_ends
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import same_call
 

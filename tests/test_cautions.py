@@ -274,6 +274,13 @@ def other_slugs() -> set[str]:
     return {slug.strip('"') for slug in found if not slug.startswith("f")} - set(WHEN_BROKEN)
 
 
+def test_children_are_counted_in_cores() -> None:
+    """Child processes may keep several cores busy: that is no percentage of one."""
+    found = evidence(seen=measurement(round_(serial(busy=0.01, children_s=0.162))))
+    (said,) = (one.message for one in cautions_of(found, Bound.IO, Gil.RELEASED) if one.slug == "children-compute")
+    assert "they keep 1.6 cores busy" in said
+
+
 def test_catalogue_lists_every_slug() -> None:
     """``docs/messages.md`` has a heading for each caution: broken strategies, the rules in their order, then others."""
     headings = re.findall(r"^## `([a-z-]+)`$", CATALOGUE.read_text("utf-8"), re.MULTILINE)

@@ -16,13 +16,13 @@ from pytest_gilprobe.model.comparison import ChangeKind, CompareError, Compariso
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.words import INCONCLUSIVE, SERIAL, Bound, Gil, Outcome
-from pytest_gilprobe.report import comparison_terminal, html, markdown, terminal
+from pytest_gilprobe.report import comparison_layout, comparison_terminal, html, markdown, terminal
 from pytest_gilprobe.report.compare import compare
 from pytest_gilprobe.report.comparison_layout import comparison_view
 from pytest_gilprobe.report.comparison_views import ComparisonView
 from pytest_gilprobe.report.comparison_words import MOST_NAMED, UNSUPPORTED
 from pytest_gilprobe.strategies.registry import BUILT_IN
-from pytest_gilprobe.verdict.differences import LEAST_DIFFERENCE, ratio
+from pytest_gilprobe.verdict.shifts import LEAST_DIFFERENCE, ratio
 
 
 def on(report: Report, **environment: Any) -> Report:
@@ -65,7 +65,7 @@ def test_move() -> None:
     assert said(comparison) == [
         (
             "3.13t: test_data_crunching, against 3.13: advice was processes (1.9x), is threads (1.9x); "
-            "threads gave 1.01x [0.98, 1.04], now 1.93x [1.87, 1.99]; serial calls are 1.08x slower"
+            "threads (calls alone) gave 1.01x [0.98, 1.04], now 1.93x [1.87, 1.99]; serial calls are 1.08x slower"
         )
     ]
     assert [change.kind for change in comparison.changes] == [
@@ -138,7 +138,10 @@ def test_speedup_of_the_advised_strategy() -> None:
             "3.13 (b.json): less speed-up of threads in an executor than in 3.13 (a.json): "
             "test_download_files 1.46x instead of 1.96x"
         ),
-        "3.13 (b.json): less speed-up of processes than in 3.13 (a.json): test_download_files 1.20x instead of 1.97x",
+        (
+            "3.13 (b.json): less speed-up of processes (calls alone) than in 3.13 (a.json): "
+            "test_download_files 1.20x instead of 1.97x"
+        ),
     ]
 
 
@@ -152,6 +155,21 @@ def test_speedup_in_an_executor_alone() -> None:
     ]
 
 
+def test_cells_are_on_the_scale_of_the_answer() -> None:
+    """A cell has what a pool gives, no more than N times with N workers, and a line below the table says so always."""
+    nodeid = rich_report().workloads[2].nodeid
+    beyond = replace(threads(3.0), speedup=estimate(3.0), pool_speedup=estimate(2.6, 0.4))
+    view = laid_out(against_the_fixed(with_workload(rich_report(), nodeid, processes=beyond)))
+    before, after = (cell for row in view.rows if row.nodeid == nodeid for cell in row.cells)
+    assert before is not None
+    assert after is not None
+    assert [one.value for one in before.speedups] == ["0.17x", "0.05x"]
+    assert [one.value for one in after.speedups] == ["0.17x", "2.00x"]
+    assert laid_out(against_the_fixed(rich_report())).marks == comparison_layout.SCALE
+    assert after.facts[1] == "processes 2.00x [1.56, 2.00]"
+    assert "3.00x" not in "".join(note.lines[0] for note in view.notes)
+
+
 def test_cells_show_strategies_that_all_have() -> None:
     """A cell shows, with their names, the speed-ups of the strategies that every report has; broken ones by a word."""
     first = rich_report().workloads[1]
@@ -159,8 +177,8 @@ def test_cells_show_strategies_that_all_have() -> None:
     report = replace(rich_report(), workloads=(more, *rich_report().workloads[4:]))
     rows = laid_out(against_the_fixed(report)).rows
     crunching, counter = (next(row for row in rows if name in row.nodeid) for name in ("crunching", "counter"))
-    assert {cell.brief for cell in crunching.cells if cell} == {("threads 1.01x", "processes 1.94x")}
-    assert {cell.brief for cell in counter.cells if cell} == {("threads failed", "processes 1.90x")}
+    assert {cell.brief for cell in crunching.cells if cell} == {("threads 1.00x", "processes 1.90x")}
+    assert {cell.brief for cell in counter.cells if cell} == {("threads failed", "processes 1.84x")}
     assert all(cell.speedups == () for row in rows if "skipped" in row.nodeid for cell in row.cells if cell)
 
 
@@ -186,6 +204,7 @@ def test_other_machines_compare_ratios_only() -> None:
     [
         ({"start_method": "fork"}, "start-methods-differ"),
         ({"scaling_ceiling": 1.3}, "ceilings-differ"),
+        ({"compiler": "GCC 16.2.0"}, "compilers-differ"),
         ({"cpus_logical": 64}, "machines-differ"),
     ],
 )
@@ -195,6 +214,17 @@ def test_reservations(change: dict[str, Any], slug: str) -> None:
     assert slugs(comparison) == [slug]
     text = laid_out(comparison).warnings[0].lines[0]
     assert all(f"3.13 ({name}.json): " in text for name in "ab")
+
+
+def test_a_control_beyond_its_processes_is_no_difference() -> None:
+    """A control that reads 2.40x in 2 processes differs from 1.96x by chance, and is told as 2x."""
+    beyond = against_the_fixed(on(rich_report(), scaling_ceiling=2.4))
+    assert slugs(beyond) == []
+    (slow,) = laid_out(
+        compare([("a", on(rich_report(), scaling_ceiling=1.3)), ("b", beyond.columns[1].report)])
+    ).warnings
+    assert "1.30x" in slow.lines[0]
+    assert "2.00x" in slow.lines[0]
 
 
 def test_other_tool_versions() -> None:

@@ -6,15 +6,23 @@ import re
 import shutil
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import catalogues
 import pytest
+from evidence import PYTHON_LOOP, estimate, evidence, measurement, tried
+from reports_fixture import ENVIRONMENT
+from test_sentences import PLAN
 
 import pytest_gilprobe
 from pytest_gilprobe.model import report_json
+from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.words import INCONCLUSIVE, Status
+from pytest_gilprobe.report import brief_terminal, terminal
+from pytest_gilprobe.strategies.registry import BUILT_IN
+from pytest_gilprobe.verdict.results import result_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -40,6 +48,26 @@ def test_rooms_are_those_of_the_package() -> None:
 def test_list_of_modules_is_that_of_the_package() -> None:
     """CONTRIBUTING.md lists every module with the first line of its docstring."""
     catalogues.check("CONTRIBUTING.md", "modules", catalogues.modules())
+
+
+def test_short_report_is_as_it_is_drawn() -> None:
+    """The first picture of docs/reading.md, of a decided and an open answer, is what the code says of such evidence."""
+    open_one = evidence(
+        replace(tried(1.4), pool_speedup=estimate(1.4, 0.79, 1.99), run_queue_share=0.3),
+        replace(tried(1.9), pool_speedup=estimate(1.9, 1.72, 1.98)),
+        seen=measurement(*[PYTHON_LOOP] * 5),
+        held_fraction=estimate(0.3, 0.1, 0.5),
+        wall_s_per_call=estimate(0.023),
+    )
+    decided = evidence(0.89, 1.9, wall_s_per_call=estimate(0.0069))
+    of_each = {"test_totals": decided, "test_sqlite_recursion": open_one}
+    results = (
+        result_of(replace(PLAN, nodeid=f"tests/regions/of_all_shops/test_reports.py::{name}"), each)
+        for name, each in of_each.items()
+    )
+    report = Report(tool_version="1", created="now", environment=ENVIRONMENT, workloads=tuple(results))
+    _, *lines = terminal.text(brief_terminal.draw(report, BUILT_IN, width=80), color=False).splitlines()
+    catalogues.check("docs/reading.md", "short report", "\n".join(["```text", *lines, "```"]))
 
 
 def test_every_module_has_a_first_line() -> None:

@@ -141,6 +141,14 @@ def test_golden_comparison() -> None:
     goldens.check("comparison.html", comparison_page())
 
 
+def test_pages_say_of_what_speed_ups_and_ceiling_are(page: str) -> None:
+    """The numbers of both pages are those of pools, as the answers are; the ceiling is that of a plain Python loop."""
+    assert "speed-up of a pool" in page
+    assert "ceiling, the speed-up of a plain Python loop" in page
+    assert "are those of a pool, dispatch included" in comparison_page()
+    assert "speed-ups of the calls alone" not in comparison_page()
+
+
 @pytest.mark.parametrize("kind", ["report", "comparison"])
 def test_self_contained(kind: str, page: str) -> None:
     """A page asks for nothing and runs nothing but its own script, which its policy knows by hash."""
@@ -195,7 +203,7 @@ def test_pictures(page: str) -> None:
     """A bar has its interval and the marks of 1x, the workers and the ceiling; a stack its slices."""
     card = page.partition('<article id="w2"')[2].partition("</article>")[0]
     threads = card.split("<tr ")[2]
-    assert 'aria-label="threads: speed-up 1.01x [0.98, 1.04]"' in threads
+    assert 'aria-label="threads: speed-up 1.00x [0.97, 1.03]"' in threads
     assert [threads.count(f'class="{name}"') for name in ("ci", "m-one", "m-workers", "m-ceiling")] == [3, 1, 1, 1]
     assert re.findall(r'class="a-[a-z]+"[^>]*>([^<]+)<', card.partition("</thead>")[0]) == [
         "1x",

@@ -19,12 +19,13 @@ from reports_fixture import (
 )
 from strategies import reports
 
+from pytest_gilprobe.model.executors import ExecutorResult
 from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop, LoopShares
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.results import StrategyResult, Transfer, WorkloadResult
 from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, SERIAL, CallKind, Gil, Outcome, Status
 from pytest_gilprobe.report import html, layout, markdown, terminal
-from pytest_gilprobe.report.geometry import slices
+from pytest_gilprobe.report.geometry import scale_for, slices
 from pytest_gilprobe.report.views import ReportView, StrategyView, WorkloadView
 from pytest_gilprobe.strategies.contract import Strategy
 from pytest_gilprobe.strategies.registry import BUILT_IN, Strategies
@@ -67,7 +68,7 @@ def test_head() -> None:
         "Python": "CPython 3.13.0 (standard build, GIL on)",
         "CPUs": "2 of 4 usable",
         "workers": "2 (others not tried: --gilprobe-scale)",
-        "ceiling": "1.96x in 2 processes",
+        "ceiling": "1.96x of a plain Python loop in 2 processes",
         "start method": "spawn",
         "load": "0.31",
         "platform": "Linux-6.1-x86_64",
@@ -125,11 +126,11 @@ def test_cells() -> None:
         "bound": "CPU",
         "CPU": "98 %",
         "per call": "13 ms",
-        "threads": "1.01x [0.98, 1.04]",
-        "processes": "1.94x [1.88, 2.00]",
+        "threads": "1.00x [0.97, 1.03]",
+        "processes": "1.90x [1.84, 1.96]",
         "GIL held": "held 98 %",
     }
-    assert found.sort_keys(found.workloads[1]) == "0.98,0.0134,1.01,1.94,0.975"
+    assert found.sort_keys(found.workloads[1]) == "0.98,0.0134,1,1.9,0.975"
     assert not found.workloads[1].broken
     assert found.workloads[1].noted
 
@@ -139,7 +140,7 @@ def test_figures_of_a_strategy() -> None:
     found = view("crunching")
     assert part(found, SERIAL).extra == "CPU per call 13 ms, first call 20 ms, calls 120, rounds 6"
     assert part(found, "processes").extra == (
-        "in a pool 1.90x [1.84, 1.96], CPU per call 13 ms, dispatch 90 µs, transfer 120 µs, start-up 240 ms, "
+        "calls alone 1.94x [1.88, 2.00], CPU per call 13 ms, dispatch 90 µs, transfer 120 µs, start-up 240 ms, "
         "memory per worker 41 MiB, calls 240, rounds 6"
     )
     assert found.gil_extra == "longest hold 4.0 ms, ceiling of threads 1.03x"
@@ -181,8 +182,8 @@ def test_strategies_differ_between_workloads() -> None:
     found = report_view(replace(rich_report(), workloads=(first, second)))
     assert found.headers[5:-1] == ("threads", UNKNOWN)
     assert [found.cells(one)[5:-1] for one in found.workloads] == [
-        ("1.01x [0.98, 1.04]", ""),
-        ("", "1.50x [1.46, 1.54]"),
+        ("0.98x [0.95, 1.01]", ""),
+        ("", "1.46x [1.41, 1.50]"),
     ]
     assert [note.kind for note in found.workloads[1].notes] == ["reason", "holder", "caution"]
     nobody = with_parts(first, threads=never)
@@ -241,10 +242,49 @@ def test_answers_are_counted_from_the_cheapest_strategy() -> None:
 
 
 def test_pool_that_costs() -> None:
-    """Where dispatching calls takes the gain, the predicted speed-up of an executor is told."""
-    notes = {note.kind: note.lines[0] for note in view("scripting").notes}
-    assert notes["pool"] == "threads 0.17x [0.16, 0.18], processes 0.05x [0.05, 0.05]"
+    """Where dispatching calls takes the gain, cells have what a pool gives, a note what the calls alone would."""
+    found = view("scripting")
+    assert [one.value for one in found.parallel] == ["0.17x", "0.05x"]
+    notes = {note.kind: note.lines[0] for note in found.notes}
+    assert notes["pool"] == "threads 0.98x [0.95, 1.01], processes 1.91x [1.85, 1.97]"
     assert "pool" not in {note.kind for note in view("download_files").notes}
+
+
+def test_nothing_gains_more_than_its_workers_do() -> None:
+    """N calls at once gain N times at most, whatever a disturbed measurement reads, and so does the control loop."""
+    beyond = replace(threads(3.0), speedup=estimate(3.0), pool_speedup=estimate(2.6, 0.4))
+    found = workload_view(with_parts(workload("scripting"), threads=beyond))
+    threads_there = part(found, "threads")
+    assert threads_there.speedup == "2.00x [1.56, 2.00]"
+    assert threads_there.extra.startswith("calls alone 2.00x [2.00, 2.00], ")
+    assert threads_there.sort_key == "2"
+    assert found.scale is not None
+    assert found.scale.top < 2.5
+    assert "threads 2.00x" in next(note.lines[0] for note in found.notes if note.kind == "pool")
+    machine = replace(ENVIRONMENT, scaling_ceiling=2.15)
+    assert layout.ceiling(machine) == "2.00x of a plain Python loop in 2 processes"
+    marks = {mark.label for mark in scale_for(workload("crunching"), machine).marks}
+    assert "ceiling 2.00x" in marks
+
+
+def test_an_executor_has_workers_of_its_own() -> None:
+    """What limits the speed-up of a named executor is how many calls it makes at once, not the number of threads."""
+    cost = ExecutorResult(
+        factory="shop.pools:make",
+        kind="Client",
+        workers=4,
+        at_once=4,
+        start_up_s=1.0,
+        round_trip_s=0.002,
+        task_s=0.0002,
+        data_s=0.0,
+        calls_per_task=8,
+        on_this_machine=False,
+    )
+    beyond = replace(threads(3.5, pool=3.2), executor=cost)
+    found = part(workload_view(with_parts(workload("crunching"), **{UNKNOWN: beyond})), UNKNOWN)
+    assert found.value == "3.20x"
+    assert found.extra.startswith("in larger tasks 3.50x")
 
 
 def test_an_open_verdict_names_what_is_left() -> None:

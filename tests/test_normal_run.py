@@ -65,6 +65,14 @@ def test_run_says_how_long_the_gil_was_held() -> None:
     assert told(LONG, as_batch(run)).verdict.gil is Gil.UNKNOWN
 
 
+def test_single_calls_gain_no_more_than_their_number() -> None:
+    """The test's own run, the first, may be far slower than a call: two calls at once are said to gain 2x at most."""
+    own = as_batch(lane(6.0, cpu_s=6.0))
+    both = as_batch(lane(3.0, cpu_s=3.0), lane(3.0, cpu_s=3.0))
+    seen = Measurement(workers=2, rounds=(Round(batches={"serial": own, "processes": both}),), ends={})
+    assert (told(LONG, own, seen).reason or "").endswith("; 2 calls at once in processes took 3.0 s (2.0x)")
+
+
 def test_single_calls_are_said_and_decide_nothing() -> None:
     """One call of a strategy is told with its time; the strategy stays skipped, and nothing is advised."""
     own = as_batch(lane(6.0, cpu_s=6.0))

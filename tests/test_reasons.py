@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from evidence import costs, estimate, evidence, machine, measurement, tried
 from pytest_gilprobe.model.readings import Evidence
 from pytest_gilprobe.model.results import StrategyResult, Transfer, Verdict
 from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, Bound, Gil, Outcome
+from pytest_gilprobe.strategies.contract import Strategy
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import reasons
 
@@ -100,7 +102,7 @@ def sentence(found: Evidence, bound: Bound, gil: Gil, strategy: str, why_open: r
         (
             evidence(1.0, None, wall_s_per_call=MICRO),
             *(Bound.CPU, Gil.HELD, SERIAL),
-            "larger tasks would not help, since 2 threads give 1.0x and processes cannot be used",
+            "larger tasks would not help, since even without dispatch 2 threads give 1.0x and processes cannot be used",
         ),
         (
             evidence(1.0, estimate(1.2, 0.8, 1.6), wall_s_per_call=MICRO),
@@ -108,7 +110,12 @@ def sentence(found: Evidence, bound: Bound, gil: Gil, strategy: str, why_open: r
         ),
         (
             evidence(1.0, CRASHED, wall_s_per_call=MICRO),
-            *(Bound.CPU, Gil.HELD, SERIAL, "would not help, since 2 threads give 1.0x and processes crashed"),
+            *(
+                Bound.CPU,
+                Gil.HELD,
+                SERIAL,
+                "would not help, since even without dispatch 2 threads give 1.0x and processes crashed",
+            ),
         ),
         (
             evidence(1.0, 1.0, extra_cores=0.9),
@@ -248,3 +255,22 @@ def test_what_pools_seem_to_give_is_said_where_it_is_not_relied_on() -> None:
     said = reasons.too_few_rounds(evidence(estimate(0.9, 0.8, 1.1), estimate(1.9, 1.7, 2.0))).why
     assert said.startswith("a pool seems to give threads 0.80x to 1.10x, processes 1.70x to 2.00x, but timings")
     assert reasons.too_few_rounds(evidence(None, None)).why.startswith("timings vary too much to decide")
+
+
+@pytest.mark.parametrize("strategy", BUILT_IN.parallel, ids=lambda strategy: strategy.name)
+def test_no_number_of_lanes_is_said_to_gain_more_than_that(strategy: Strategy) -> None:
+    """Two lanes of any strategy are said to give 2x at most, whatever was read on a disturbed machine."""
+    assert strategy.gain_text(2, 2.4).endswith(" give 2.0x")
+
+
+def test_gains_are_on_the_scale_of_the_answer() -> None:
+    """The reason gives what a pool gives, as the table and the answer do, and not what calls alone would."""
+    short = evidence(1.0, replace(tried(2.0), pool_speedup=estimate(0.05)), wall_s_per_call=MICRO)
+    said = sentence(short, Bound.CPU, Gil.HELD, SERIAL)
+    assert said.startswith("CPU-bound (100 % of one core): 2 threads give 1.0x, 2 processes give 0.05x; dispatching")
+
+
+def test_contradictions_stay_within_what_is_possible() -> None:
+    """A speed-up that contradicts the GIL's share is not told as more than the number of threads."""
+    text = reasons.ceiling_beaten(evidence(estimate(2.3, 2.2, 2.4), 2.0), BUILT_IN["threads"]).said
+    assert "threads gave 2.00x [2.00, 2.00]" in text

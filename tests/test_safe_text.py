@@ -98,17 +98,27 @@ def test_encodable(encoding: str, said: str) -> None:
         (79, NODEID),
         (70, ".../native/test_hashing.py::TestHashing::test_one_mebibyte[sha256]"),
         (60, ".../test_hashing.py::TestHashing::test_one_mebibyte[sha256]"),
-        (45, "...::TestHashing::test_one_mebibyte[sha256]"),
-        (30, "sample_wo..._mebibyte[sha256]"),
+        (45, "test_one_mebibyte[sha256]"),
+        (30, "test_one_mebibyte[sha256]"),
+        (24, "test_on...bibyte[sha256]"),
     ],
 )
 def test_short_name(width: int, name: str) -> None:
-    """Folders go first, then the file, then the middle of what is left."""
+    """Folders go first, then all but the test, then the middle of what is left."""
     shown = short_name(NODEID, width)
     assert len(shown) <= width
-    assert shown.removesuffix("[sha256]")[-9:] == name.removesuffix("[sha256]")[-9:]
-    if width > 30:
-        assert shown == name
+    assert shown == name
+
+
+def test_short_name_of_a_file() -> None:
+    """A path without a test loses its folders, too."""
+    assert short_name("tests/native/test_hashing.py", 20) == ".../test_hashing.py"
+
+
+def test_short_names_are_ends_that_tell_tests_apart() -> None:
+    """Where no folder can be left in, a test stands by its name, or by as much of its class as another one lacks."""
+    ids = ["tests/test_one.py::test_gate", "tests/test_two.py::TestA::test_it", "tests/test_two.py::TestB::test_it"]
+    assert short_names(ids, 16) == ("test_gate", "TestA::test_it", "TestB::test_it")
 
 
 NAMES = st.lists(st.text("ab/:_", min_size=0, max_size=40), unique=True, max_size=6)

@@ -153,6 +153,15 @@ def test_every_drawing_has_what_threads_share() -> None:
     assert "cannot be copied (an open file)" in " ".join(short.split())
 
 
+def test_copies_are_told_to_gain_no_more_than_the_threads() -> None:
+    """Copies that seemed to make two threads gain more than 2x are told as 2x."""
+    sharing = reading(shared=2.2, everything=0.8, cache=0.8, rows=2.2)
+    rounds = [made.round_(threads=made.threads(), processes=made.processes()) for _ in range(3)]
+    found = made.evidence(seen=made.measurement(*rounds))
+    told = result_of(plan(), replace(found, measurement=replace(found.measurement, sharing=sharing)))
+    assert told.verdict.advice.endswith("threads gain 2.0x instead of 0.91x")
+
+
 def test_survives_json() -> None:
     """What is written to a report is read back unchanged."""
     found = estimated(reading(shared=2.2, everything=1.05, cache=1.05))

@@ -133,6 +133,13 @@ def test_small_calls_are_told_the_size_of_tasks() -> None:
     )
 
 
+def test_larger_tasks_are_told_to_give_no_more_than_the_executors_workers() -> None:
+    """What was read beyond the number of calls that the executor makes at once is told as that number."""
+    found = replace(FOUND, chunk_speedup=estimate(FOUND.at_once * 1.4))
+    (caution,) = POOL.cautions(evidence(found), cast("Any", None))
+    assert caution.message.startswith(f"executor:pool gives {FOUND.at_once}.0x with 40 calls per task")
+
+
 def test_long_calls_are_told_that_they_are_enough() -> None:
     """A call that is worth a task of its own is told from which length it would be, as a prediction."""
     found = replace(FOUND, single_speedup=estimate(1.8), chunk_speedup=None, pays_from_calls=1, pays_from_s=3e-3)

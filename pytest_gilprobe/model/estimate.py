@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +30,8 @@ class Estimate:
         if not 0 < self.confidence < 1:
             msg = f"a confidence lies between 0 and 1, found {self.confidence!r}"
             raise ValueError(msg)
+
+    def at_most(self, most: float) -> Estimate:
+        """Return the estimate with its value and both ends limited to ``most``."""
+        value, low, high = (min(one, most) for one in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high)

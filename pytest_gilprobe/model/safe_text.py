@@ -73,18 +73,20 @@ def encodable(text: str, encoding: str) -> str:
     return text
 
 
-def short_name(nodeid: str, width: int) -> str:
-    """Shorten a node id to ``width`` columns: leave out folders first, then the file, then the middle."""
+def short_name(nodeid: str, width: int, end: str | None = None) -> str:
+    """Shorten a node id to ``width`` columns: leave out folders first, then all but ``end``, then the middle of that.
+
+    ``end`` is by default the name of the test; see `unique_ends`.
+    """
     if display_width(nodeid) <= width:
         return nodeid
-    path, _, test = nodeid.partition("::")
+    path, between, test = nodeid.partition("::")
     folders = path.split("/")
     for kept in range(1, len(folders)):
-        candidate = f".../{'/'.join(folders[kept:])}::{test}"
+        candidate = f".../{'/'.join(folders[kept:])}{between}{test}"
         if display_width(candidate) <= width:
             return candidate
-    innermost = f"...::{test}"
-    return innermost if test and display_width(innermost) <= width else elide(nodeid, width)
+    return elide(_ends(nodeid)[0] if end is None else end, width)
 
 
 def short_names(nodeids: Sequence[str], width: int) -> tuple[str, ...]:
@@ -92,8 +94,26 @@ def short_names(nodeids: Sequence[str], width: int) -> tuple[str, ...]:
 
     If shortening makes two ids equal, both get the suffix ``#`` and their position in ``nodeids``, counted from 1.
     """
-    names = [short_name(nodeid, width) for nodeid in nodeids]
+    names = [short_name(nodeid, width, end) for nodeid, end in zip(nodeids, unique_ends(nodeids), strict=True)]
     return tuple(_numbered(nodeids[at], at, width) if again else name for at, name, again in _repeated(names))
+
+
+def unique_ends(nodeids: Sequence[str]) -> list[str]:
+    """Return the shortest end of each node id that no other one has: the test, its class and file, its folders."""
+    parts = [_ends(nodeid) for nodeid in nodeids]
+    often = Counter(end for ends in parts for end in set(ends))
+    return [next((end for end in ends if often[end] == 1), ends[-1]) for ends in parts]
+
+
+def _ends(nodeid: str) -> list[str]:
+    path, between, inside = nodeid.partition("::")
+    if not between:
+        return [nodeid]
+    head, bracket, parameters = inside.partition("[")
+    steps = head.split("::")
+    ends = ["::".join(steps[at:]) + bracket + parameters for at in range(len(steps) - 1, -1, -1)]
+    folders = path.split("/")
+    return ends + [f"{'/'.join(folders[at:])}::{inside}" for at in range(len(folders) - 1, -1, -1)]
 
 
 def stacked_names(nodeids: Sequence[str], width: int) -> tuple[tuple[str, str], ...]:

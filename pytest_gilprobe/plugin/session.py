@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gilprobe.model import gains
 from pytest_gilprobe.model.words import SERIAL, CallKind, Status
 from pytest_gilprobe.observe import machine
 from pytest_gilprobe.observe.gil_switch import SwitchedOnBy
@@ -282,8 +283,9 @@ def _properties(result: WorkloadResult, regression: str) -> list[tuple[str, obje
         verdict = result.verdict
         found |= {"strategy": verdict.strategy, "bound": verdict.bound, "gil": verdict.gil}
         for name, part in result.parallel.items():
-            if part.speedup is not None:
-                found[f"speedup_{name}"] = f"{part.speedup.value:.2f}"
+            gain = gains.in_pool(part, result.workers)
+            if gain is not None:
+                found[f"speedup_{name}"] = f"{gain.value:.2f}"
     if result.verdict.cautions:
         found["cautions"] = " ".join(caution.slug for caution in result.verdict.cautions)
     if regression:

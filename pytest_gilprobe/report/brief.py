@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.safe_text import safe_line, safe_lines
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, Bound, Outcome, Status
 from pytest_gilprobe.report.views import BriefView
@@ -95,9 +95,9 @@ def _others(result: WorkloadResult) -> str:
 def _gives(part: StrategyResult, workers: int) -> str:
     if part.impossible and part.error == NOT_ASKED:
         return ""
-    gain = part.pool_speedup or part.speedup
+    gain = gains.in_pool(part, workers)
     if part.outcome is Outcome.OK and gain is not None:
-        return numbers.about(min(gain.value, float(workers)))
+        return numbers.about(gain.value)
     return numbers.NOT_AVAILABLE if part.outcome is Outcome.OK else str(part.outcome)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model.safe_text import display_width
+from pytest_gilprobe.model.safe_text import display_width, unique_ends
 from pytest_gilprobe.report import layout
 from pytest_gilprobe.report.brief import is_brief
 from pytest_gilprobe.report.gathered import gathered
@@ -111,24 +110,6 @@ def _names(workloads: Sequence[WorkloadView], page: Page) -> list[str]:
         if one.probed
     )
     return full if all(width <= page.width for width in whole) else unique_ends(full)
-
-
-def unique_ends(nodeids: Sequence[str]) -> list[str]:
-    """Return the shortest end of each node id that no other one has: the test, its class and file, its folders."""
-    parts = [_ends(nodeid) for nodeid in nodeids]
-    often = Counter(end for ends in parts for end in set(ends))
-    return [next((end for end in ends if often[end] == 1), ends[-1]) for ends in parts]
-
-
-def _ends(nodeid: str) -> list[str]:
-    path, between, inside = nodeid.partition("::")
-    if not between:
-        return [nodeid]
-    head, bracket, parameters = inside.partition("[")
-    steps = head.split("::")
-    ends = ["::".join(steps[at:]) + bracket + parameters for at in range(len(steps) - 1, -1, -1)]
-    folders = path.split("/")
-    return ends + [f"{'/'.join(folders[at:])}::{inside}" for at in range(len(folders) - 1, -1, -1)]
 
 
 def _figures(workload: WorkloadView, page: Page) -> str:

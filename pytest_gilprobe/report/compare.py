@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pytest_gilprobe.model.comparison import Cell, Column, CompareError, Comparison, Row
 from pytest_gilprobe.model.report import Environment, Report
 from pytest_gilprobe.model.results import WorkloadResult
-from pytest_gilprobe.verdict import differences
+from pytest_gilprobe.verdict import differences, shifts
 
 _FEWEST = 2
 
@@ -104,5 +104,5 @@ def _cell(at: int, columns: Sequence[Column], results: Sequence[WorkloadResult |
     same_machine = columns[at].report.environment.looks_like(columns[reference].report.environment)
     ratio = None
     if same_machine and new.serial is not None and old.serial is not None:
-        ratio = differences.ratio(new.serial.call_s, old.serial.call_s)
+        ratio = shifts.ratio(new.serial.call_s, old.serial.call_s)
     return Cell(result=new, serial_ratio=ratio, changes=differences.changes(new, old, same_machine=same_machine))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.comparison import Cell, Change, ChangeKind, Column, Comparison, Row
 from pytest_gilprobe.model.report import SCHEMA_VERSION, Environment, Report
 from pytest_gilprobe.model.results import StrategyResult
@@ -22,9 +21,12 @@ if TYPE_CHECKING:
 
 MARKS = (
     "* other advice than in the report that it is compared with; *? so it seems, but the intervals overlap, so it "
-    "may be chance; behind the advice: the speed-up of a pool; below it: of the calls alone"
+    "may be chance"
 )
+SCALE = "speed-ups are those of a pool, dispatch included"
+"""What is said below every table of speed-ups of several reports."""
 _CAUTIONS = {
+    "compilers-differ": "different compilers built the Pythons, so calls may be faster or slower for that reason alone",
     "machines-differ": "the machines differ, so only ratios within each run are compared",
     "start-methods-differ": "worker processes were started differently; processes may differ for that reason alone",
     "versions-differ": "the reports were made by different versions of pytest-gilprobe",
@@ -43,7 +45,7 @@ def comparison_view(comparison: Comparison, strategies: Strategies) -> Compariso
     moves = [change for change in comparison.changes if change.kind is ChangeKind.MOVED]
     return ComparisonView(
         title="GIL probe: comparison",
-        marks=MARKS if moves else "",
+        marks=f"{MARKS}; {SCALE}" if moves else SCALE,
         summary=_summary(comparison, sum(change.real for change in moves)),
         columns=tuple(_column(column, comparison.columns, shared) for column in comparison.columns),
         facts=shared,
@@ -106,7 +108,7 @@ def _cell(cell: Cell, shared: Sequence[str], strategies: Strategies) -> CellView
     return CellView(
         answer=layout.answer_view(result, strategies),
         speedups=tuple(
-            _speedup(name, result.parallel[name], float(result.workers)) for name in shared if name in result.parallel
+            _speedup(name, result.parallel[name], result.workers) for name in shared if name in result.parallel
         ),
         serial=numbers.times(serial.value) if serial else "",
         serial_interval=numbers.interval(serial),
@@ -115,12 +117,8 @@ def _cell(cell: Cell, shared: Sequence[str], strategies: Strategies) -> CellView
     )
 
 
-def _speedup(name: str, part: StrategyResult, most: float) -> SpeedupView:
-    """Lay out a speed-up; N workers cannot do more than ``most``, N times, the work of one worker."""
-    speedup = part.speedup
-    if speedup is not None:
-        value, low, high = (min(one, most) for one in (speedup.value, speedup.low, speedup.high))
-        speedup = replace(speedup, value=value, low=low, high=high)
+def _speedup(name: str, part: StrategyResult, workers: int) -> SpeedupView:
+    speedup = gains.in_pool(part, workers)
     return SpeedupView(
         strategy=name,
         value=numbers.times(speedup.value) if speedup else layout.no_speedup(part.outcome),
@@ -142,6 +140,7 @@ def _cautions(comparison: Comparison) -> Iterator[Note]:
     reports = [column.report for column in comparison.columns]
     machines = [report.environment for report in reports]
     found = {
+        "compilers-differ": [one.compiler for one in machines],
         "machines-differ": [f"{one.system}, {one.cpus_usable} of {one.cpus_logical} CPUs" for one in machines],
         "start-methods-differ": [one.start_method for one in machines],
         "versions-differ": [report.tool_version for report in reports],
@@ -153,7 +152,7 @@ def _cautions(comparison: Comparison) -> Iterator[Note]:
     if any(len({result.workers for result in each}) > 1 for each in results):
         yield _caution("workers-differ", map(_workers, reports), comparison.columns)
     if _ceilings_differ(machines):
-        ceilings = (numbers.times(one.scaling_ceiling) for one in machines)
+        ceilings = (numbers.times(layout.ceiling_gain(one)) for one in machines)
         yield _caution("ceilings-differ", ceilings, comparison.columns)
 
 
@@ -175,8 +174,8 @@ def _ceilings_differ(machines: Iterable[Environment]) -> bool:
     """Tell whether the same control ran differently well: then a machine was busy in one run and not in another."""
     by_workers: dict[int | None, list[float]] = {}
     for one in machines:
-        if one.scaling_ceiling:
-            by_workers.setdefault(one.ceiling_workers, []).append(one.scaling_ceiling)
+        if gain := layout.ceiling_gain(one):
+            by_workers.setdefault(one.ceiling_workers, []).append(gain)
     return any(min(found) < max(found) * (1 - _CEILINGS_DIFFER) for found in by_workers.values())
 
 

@@ -28,7 +28,7 @@ class ColumnView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedupView:
-    """One strategy's speed-up, without an executor's costs, and interval; or the outcome and an empty interval."""
+    """The speed-up of a pool of one strategy, and its interval; or the outcome and an empty interval."""
 
     strategy: str
     value: str

@@ -10,7 +10,7 @@ from itertools import groupby
 from pytest_gilprobe.model.comparison import Change, ChangeKind, Comparison, Row
 from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
 from pytest_gilprobe.report.views import Note
-from pytest_gilprobe.verdict import differences
+from pytest_gilprobe.verdict import shifts
 
 SAME = "no difference that the intervals support"
 UNSUPPORTED = "though the intervals leave room for the same answer"
@@ -110,13 +110,13 @@ def _direction(pair: tuple[_Place, Change]) -> tuple[int, int, str, bool]:
 def _what(change: Change, *, is_more: bool) -> str:
     if change.kind is ChangeKind.SERIAL:
         return f"serial calls are {'slower' if is_more else 'faster'}"
-    where = " in an executor" if change.kind is ChangeKind.EXECUTOR else ""
+    where = " in an executor" if change.kind is ChangeKind.EXECUTOR else " (calls alone)"
     return f"{'more' if is_more else 'less'} speed-up of {change.strategy}{where}"
 
 
 def _amount(change: Change) -> str:
     if change.kind is ChangeKind.SERIAL and change.ratio is not None:
-        return differences.shift(change.ratio)
+        return shifts.shift(change.ratio)
     return f"{change.after} instead of {change.before}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Environment
 from pytest_gilprobe.model.results import TimeShares, WorkloadResult
@@ -82,9 +82,11 @@ def scale_for(result: WorkloadResult, environment: Environment | None) -> Scale:
     if result.workers:  # a scan tries none
         marks.append(("workers", numbers.count(result.workers, "worker"), float(result.workers)))
     if environment and environment.scaling_ceiling is not None and environment.ceiling_workers == result.workers:
-        marks.append(("ceiling", f"ceiling {numbers.times(environment.scaling_ceiling)}", environment.scaling_ceiling))
+        most = min(environment.scaling_ceiling, float(result.workers))
+        marks.append(("ceiling", f"ceiling {numbers.times(most)}", most))
+    gained = [gains.in_pool(part, result.workers) for part in result.parallel.values() if part.outcome is Outcome.OK]
     shown = [at for _, _, at in marks]
-    shown += [part.speedup.high for part in result.parallel.values() if part.speedup and part.outcome is Outcome.OK]
+    shown += [gain.high for gain in gained if gain is not None]
     top = min(max(1.0, *shown) * _HEADROOM, _LARGEST)
     scale = Scale(top=top, marks=())
     return Scale(top=top, marks=tuple(Mark(kind=kind, label=label, at=scale.at(at)) for kind, label, at in marks))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Environment, Report
 from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
@@ -145,11 +145,18 @@ def cpus(machine: Environment) -> str:
 
 
 def ceiling(machine: Environment) -> str:
-    """Format the speed-up of the control (a fixed pure-Python loop): ``1.96x in 2 processes``; ``n/a`` if unknown."""
-    if machine.scaling_ceiling is None:
+    """Format the speed-up of the control: ``1.96x of a plain Python loop in 2 processes``; ``n/a`` if unknown."""
+    found, workers = ceiling_gain(machine), machine.ceiling_workers
+    if found is None:
         return numbers.NOT_AVAILABLE
-    within = f" in {numbers.count(machine.ceiling_workers, 'process', 'processes')}" if machine.ceiling_workers else ""
-    return f"{numbers.times(machine.scaling_ceiling)}{within}"
+    within = f" in {numbers.count(workers, 'process', 'processes')}" if workers else ""
+    return f"{numbers.times(found)} of a plain Python loop{within}"
+
+
+def ceiling_gain(machine: Environment) -> float | None:
+    """Return the speed-up of the control, no more than its number of processes; ``None`` if unknown."""
+    found, workers = machine.scaling_ceiling, machine.ceiling_workers
+    return min(found, float(workers)) if found is not None and workers else found
 
 
 def no_speedup(outcome: Outcome) -> str:
@@ -233,14 +240,16 @@ def _strategy_views(result: WorkloadResult, strategies: Strategies, scale: Scale
     """Lay out serial and whatever else was asked for."""
     serial = result.serial
     if serial is not None:
-        yield _strategy_view(SERIAL, serial, _appearance(SERIAL, strategies), scale)
+        yield _strategy_view(SERIAL, serial, result.workers, _appearance(SERIAL, strategies), scale)
     for name, part in result.parallel.items():
         if workload_notes.asked_for(part):
-            yield _strategy_view(name, part, _appearance(name, strategies), scale)
+            yield _strategy_view(name, part, result.workers, _appearance(name, strategies), scale)
 
 
-def _strategy_view(name: str, part: StrategyResult, appearance: tuple[str, str], scale: Scale) -> StrategyView:
-    is_base, speedup = name == SERIAL, part.speedup if part.outcome is Outcome.OK else None
+def _strategy_view(
+    name: str, part: StrategyResult, workers: int, appearance: tuple[str, str], scale: Scale
+) -> StrategyView:
+    is_base, speedup = name == SERIAL, gains.in_pool(part, workers) if part.outcome is Outcome.OK else None
     value = "1x" if is_base else numbers.times(speedup.value) if speedup else no_speedup(part.outcome)
     return StrategyView(
         name=safe_line(name),
@@ -249,17 +258,17 @@ def _strategy_view(name: str, part: StrategyResult, appearance: tuple[str, str],
         outcome=str(part.outcome),
         value=value,
         interval="" if is_base else numbers.interval(speedup),
-        extra=_known(_extra(part)),
+        extra=_known(_extra(part, workers)),
         bar=bar(None if is_base else speedup, scale) if is_base or speedup else None,
         slices=slices(part.shares),
-        sort_key=_sort_key(part.speedup),
+        sort_key=_sort_key(speedup),
     )
 
 
-def _extra(part: StrategyResult) -> dict[str, str | None]:
-    pool, own = part.pool_speedup, part.extra_cores
+def _extra(part: StrategyResult, workers: int) -> dict[str, str | None]:
+    alone, own = gains.alone(part, workers) if part.pool_speedup else None, part.extra_cores
     return {
-        "in a pool": numbers.speedup(pool) if pool else None,
+        "in larger tasks" if part.executor else "calls alone": numbers.speedup(alone) if alone else None,
         "calls per task": str(part.executor.calls_per_task) if part.executor else None,
         "CPU per call": _seconds(part.cpu_s_per_call.value if part.cpu_s_per_call else None),
         "first call": _seconds(part.first_call_s),

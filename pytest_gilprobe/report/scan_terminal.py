@@ -8,7 +8,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.results import WorkloadResult
-from pytest_gilprobe.model.safe_text import safe_line, short_name
+from pytest_gilprobe.model.safe_text import safe_line, short_names
 from pytest_gilprobe.model.scans import ScanFinding, ScanGroup, SuiteWorkers
 from pytest_gilprobe.model.words import Gil
 from pytest_gilprobe.report import holding_functions, suite_layout
@@ -72,8 +72,8 @@ def draw(report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: S
 
 def _finding(finding: ScanFinding, page: Page) -> Iterator[Segment]:
     yield from styled(page.wrap(f"{safe_line(finding.message)} [{safe_line(finding.slug)}]"), {"bold": True})
-    for name in finding.names[:MOST_NAMES]:
-        yield from styled([INDENT + page.fit(short_name(safe_line(name), page.width - len(INDENT)))], {})
+    for name in short_names([*map(safe_line, finding.names[:MOST_NAMES])], page.width - len(INDENT)):
+        yield from styled([INDENT + page.fit(name)], {})
     if len(finding.names) > MOST_NAMES:
         yield from styled([f"{INDENT}and {len(finding.names) - MOST_NAMES} more: see the JSON report"], {})
 
@@ -86,10 +86,11 @@ def _workers(found: SuiteWorkers, page: Page) -> Iterator[Segment]:
     yield from table(suite_layout.TITLES, rows, [{}] * len(rows), page.width)
     if found.long_tests:
         yield from styled(page.wrap(suite_layout.tail(found)), {})
-    for test in found.long_tests:
-        took = f"{numbers.seconds(test.wall_s)}  "
-        name = short_name(safe_line(test.nodeid), page.width - len(INDENT) - len(took))
-        yield from styled([INDENT + page.fit(took + name)], {})
+    took = [f"{numbers.seconds(test.wall_s)}  " for test in found.long_tests]
+    room = page.width - len(INDENT) - max(map(len, took), default=0)
+    names = short_names([safe_line(test.nodeid) for test in found.long_tests], room)
+    for time, name in zip(took, names, strict=True):
+        yield from styled([INDENT + page.fit(time + name)], {})
 
 
 def _places(
@@ -101,8 +102,9 @@ def _places(
         return
     yield END
     yield from styled(page.wrap(f"{title}:"), {"bold": True})
-    for nodeid, said in found[:MOST_HOLDERS]:
-        yield from styled(page.wrap(f"{short_name(safe_line(nodeid), page.width - len(INDENT))}: {said}", INDENT), {})
+    names = short_names([safe_line(nodeid) for nodeid, _ in found[:MOST_HOLDERS]], page.width - len(INDENT))
+    for name, (_, said) in zip(names, found, strict=False):
+        yield from styled(page.wrap(f"{name}: {said}", INDENT), {})
 
 
 def _rows(titles: tuple[str, str], rows: Sequence[tuple[str, ...]], page: Page) -> Iterator[Segment]:
@@ -110,7 +112,8 @@ def _rows(titles: tuple[str, str], rows: Sequence[tuple[str, ...]], page: Page) 
     if not rows:
         return
     room = max(page.width - _NUMBERS_WIDTH, 12)
-    named = [(page.fit(short_name(safe_line(name), room)), *map(page.fit, cells)) for name, *cells in rows]
+    names = short_names([safe_line(name) for name, *_ in rows], room)
+    named = [(page.fit(name), *map(page.fit, cells)) for name, (_, *cells) in zip(names, rows, strict=True)]
     yield END
     yield from table((titles[0], "time", "CPU", "GIL held", titles[1]), named, [{}] * len(named), page.width)
 

@@ -137,7 +137,7 @@ def _table(
 def _on_one_line(view: ReportView) -> tuple[_Row, list[_Row]]:
     """Give headers and rows with the answer's word in the last column."""
     _, strategy, *headers = view.headers
-    rows = [(*view.cells(workload)[2:], workload.answer.word) for workload in view.probed]
+    rows = [(*view.cells(workload)[2:], _word(workload)) for workload in view.probed]
     return (*headers, strategy), rows
 
 
@@ -163,8 +163,15 @@ def _cells_on_two_lines(workload: WorkloadView, names: Sequence[str]) -> _Row:
         f"{workload.per_call}\n",
         *(_speedup_on_two_lines(workload.strategy(name)) for name in names),
         f"{workload.gil}\n{workload.gil_share}",
-        f"{workload.answer.word}\n{workload.answer.speedup}",
+        _word(workload).replace(" or ", " or\n")
+        if workload.answer.left
+        else f"{_word(workload)}\n{workload.answer.speedup}",
     )
+
+
+def _word(workload: WorkloadView) -> str:
+    """Give the answer in a word, or the strategies that an open one leaves: ``threads or processes?``."""
+    return workload.answer.asked if workload.answer.left else workload.answer.word
 
 
 def _speedup_on_two_lines(strategy: StrategyView | None) -> str:

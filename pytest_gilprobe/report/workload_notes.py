@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.error_text import TRACEBACK, summary
 from pytest_gilprobe.model.executors import ExecutorResult
 from pytest_gilprobe.model.extension_imports import package_lines
@@ -46,9 +46,9 @@ def notes(result: WorkloadResult) -> Iterator[Note]:
     if result.status is Status.SCANNED:  # that no strategy was tried is what a scan is
         yield from loop_layout.notes(result)
         return
-    pools = ", ".join(filter(None, (_pool(name, part) for name, part in result.parallel.items())))
-    if pools:
-        yield Note(kind="pool", label="in a pool", lines=(pools,))
+    alone = ", ".join(filter(None, (_alone(name, part, result.workers) for name, part in result.parallel.items())))
+    if alone:
+        yield Note(kind="pool", label="calls alone, without a pool's costs", lines=(alone,))
     if result.transfer is not None:
         yield Note(kind="moving", label="moving its data", lines=(_moving(result),))
     if result.sharing is not None and (lines := tuple(_sharing(result.sharing))):
@@ -76,12 +76,12 @@ def _reason(result: WorkloadResult) -> Note:
     return Note(kind="reason", label="why", lines=lines)
 
 
-def _pool(name: str, part: StrategyResult) -> str:
-    """Give an executor's predicted speed-up where what it costs takes a visible part of it."""
-    if part.speedup is None or part.pool_speedup is None:
+def _alone(name: str, part: StrategyResult, workers: int) -> str:
+    """Give the speed-up of the calls alone where what a pool costs takes a visible part of it."""
+    if part.speedup is None or part.pool_speedup is None or part.executor is not None:  # that has notes of its own
         return ""
     costs = part.pool_speedup.value < part.speedup.value * (1 - _POOL_DIFFERS)
-    return f"{safe_line(name)} {numbers.speedup(part.pool_speedup)}" if costs else ""
+    return f"{safe_line(name)} {numbers.speedup(gains.alone(part, workers))}" if costs else ""
 
 
 def _sharing(found: Sharing) -> Iterator[str]:

@@ -165,9 +165,12 @@ class ViaExecutor(Strategy):
             return ()
         if found.chunk_speedup.low < WORTH_IT or found.single_speedup.high >= found.chunk_speedup.low:
             return ()
-        tasks, gain = numbers.count(found.calls_per_task, "call"), numbers.about(found.chunk_speedup.value)
+        tasks = numbers.count(found.calls_per_task, "call")
+        of_many, single = (
+            numbers.about(gain.at_most(found.at_once).value) for gain in (found.chunk_speedup, found.single_speedup)
+        )
         message = (
-            f"{self.name} gives {gain} with {tasks} per task, {numbers.about(found.single_speedup.value)} with one: "
+            f"{self.name} gives {of_many} with {tasks} per task, {single} with one: "
             f"dispatching a task takes {numbers.seconds(found.task_s)}"
         )
         return (Caution(slug="larger-tasks", message=message),)

@@ -111,7 +111,10 @@ class Interpreters(Processes):
             if mine is not None and theirs is not None and mine < theirs
         ]
         if not costs:
-            return f"processes give only {numbers.about(there.pool_speedup.value if there.pool_speedup else 1.0)}"
+            most = evidence.at_once("processes")
+            return (
+                f"processes give only {numbers.about(min(there.pool_speedup.value, most) if there.pool_speedup else 1)}"
+            )
         what, mine, theirs = max(costs, key=lambda cost: cost[2] - cost[1])
         return f"{what} takes {numbers.seconds(mine)} instead of {numbers.seconds(theirs)} for processes"
 

@@ -17,26 +17,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.comparison import Change, ChangeKind
 from pytest_gilprobe.model.error_text import summary
-from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, Gil, Outcome, Status
-from pytest_gilprobe.verdict import expectations, margins
-from pytest_gilprobe.verdict.rule import Interval
+from pytest_gilprobe.verdict import curve_differences, expectations, margins
+from pytest_gilprobe.verdict.shifts import LEAST_LOSS, Measured, apart, fell, shift, shifted, widened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
-    from pytest_gilprobe.model.scaling import Scaling
-
-LEAST_DIFFERENCE = 0.05
-"""A ratio nearer to 1 than this is never called a difference: intervals of one run do not cover how runs differ."""
-LEAST_LOSS = 0.10
-"""Least share by which a speed-up must have fallen to be a regression."""
-_Measured = tuple[Estimate, Interval]
-"""An estimate with its interval at a gate's confidence."""
 
 
 def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = False) -> tuple[Change, ...]:
@@ -52,7 +43,9 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
     found = [*_outcomes(new, old)]
     if same_workers:
         found += _speedups(new, old)
-    found += (change if same_machine else replace(change, worse=False) for change in _curves(new, old))
+    found += (
+        change if same_machine else replace(change, worse=False) for change in curve_differences.changes(new, old)
+    )
     found += [*_bound(new, old), *_gil(new, old)]
     found[:0] = _moved(new, old, lost=any(change.worse for change in found))
     if same_machine:
@@ -73,28 +66,8 @@ def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
         return not moved.real
     advised = [(after, before) for name, after, before in _pairs(new, old) if name == old.verdict.strategy]
     return rounds < expectations.NEAR_ROUNDS and any(
-        _fell(after.pool_speedup, before.pool_speedup) for after, before in advised
+        fell(after.pool_speedup, before.pool_speedup) for after, before in advised
     )
-
-
-def ratio(after: Estimate | None, before: Estimate | None) -> Estimate | None:
-    """Return ``after / before`` for independent estimates; its interval holds all ratios of values in both intervals.
-
-    Two 95 % intervals thus give an interval that is wider than 95 % needs. ``None`` if an estimate is missing, its
-    interval reaches zero, or the ratio is out of range. *Source*: interval arithmetic; Cumming and Finch, "Inference by
-    eye", 2005.
-    """
-    if after is None or before is None or after.low <= 0 or before.low <= 0:
-        return None
-    try:
-        return Estimate(
-            value=after.value / before.value,
-            low=after.low / before.high,
-            high=after.high / before.low,
-            confidence=min(after.confidence, before.confidence),
-        )
-    except (ValueError, OverflowError, ZeroDivisionError):
-        return None
 
 
 def _pairs(new: WorkloadResult, old: WorkloadResult) -> Iterator[tuple[str, StrategyResult, StrategyResult]]:
@@ -154,104 +127,25 @@ def _speedups(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     Worse is only less speed-up of the strategy that was advised: nobody relied on the others.
     """
     for name, after, before in _pairs(new, old):
-        executor, bare = (_speedup(kind, name, after, before) for kind in (ChangeKind.EXECUTOR, ChangeKind.SPEEDUP))
-        if executor is not None and name == old.verdict.strategy and _fell(after.pool_speedup, before.pool_speedup):
+        executor, bare = (
+            _speedup(kind, name, after, before, new.workers) for kind in (ChangeKind.EXECUTOR, ChangeKind.SPEEDUP)
+        )
+        if executor is not None and name == old.verdict.strategy and fell(after.pool_speedup, before.pool_speedup):
             yield replace(executor, worse=True)
         elif found := bare or executor:
             yield found
 
 
-def _speedup(kind: ChangeKind, name: str, after: StrategyResult, before: StrategyResult) -> Change | None:
+def _speedup(kind: ChangeKind, name: str, after: StrategyResult, before: StrategyResult, workers: int) -> Change | None:
     is_bare = kind is ChangeKind.SPEEDUP
-    now, was = (_widened(part.speedup) if is_bare else _in_executor(part) for part in (after, before))
-    return _shifted(kind, name, "" if is_bare else " in an executor", now, was)
+    now, was = (widened(part.speedup) if is_bare else _in_executor(part) for part in (after, before))
+    shown, shown_before = ((gains.alone if is_bare else gains.in_pool)(part, workers) for part in (after, before))
+    return shifted(kind, name, " (calls alone)" if is_bare else " in an executor", (now, shown), (was, shown_before))
 
 
-def _shifted(kind: ChangeKind, name: str, where: str, now: _Measured | None, was: _Measured | None) -> Change | None:
-    by = _apart(now, was)
-    if by is None or now is None or was is None:
-        return None
-    return Change(
-        kind=kind,
-        strategy=name,
-        before=numbers.times(was[0].value),
-        after=numbers.times(now[0].value),
-        message=f"{name}{where} gave {numbers.speedup(was[0])}, now {numbers.speedup(now[0])}",
-        ratio=by,
-    )
-
-
-def _in_executor(part: StrategyResult) -> _Measured | None:
+def _in_executor(part: StrategyResult) -> Measured | None:
     interval = margins.in_pool(part)
     return None if part.pool_speedup is None or interval is None else (part.pool_speedup, interval)
-
-
-def _widened(estimate: Estimate | None) -> _Measured | None:
-    return None if estimate is None else (estimate, margins.widened(estimate))
-
-
-def _apart(now: _Measured | None, was: _Measured | None) -> Estimate | None:
-    """Return now / was where the wider intervals exclude each other and the values differ by `LEAST_DIFFERENCE`."""
-    if now is None or was is None:
-        return None
-    (after, (low, high)), (before, (low_before, high_before)) = now, was
-    found = ratio(after, before)
-    if found is None or found.value <= 0 or (low <= high_before and low_before <= high):
-        return None
-    return found if _size(found) >= 1 + LEAST_DIFFERENCE else None
-
-
-def _curves(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
-    """Find at most one change of each strategy's curve: calls that fail with fewer workers, else other gains."""
-    before = old.scaling or {}
-    for name, curve in (new.scaling or {}).items():
-        change = _failures(name, curve, before[name]) or _gains(name, curve, before[name]) if name in before else None
-        if change is not None:
-            yield replace(change, worse=change.worse and name == old.verdict.strategy)
-
-
-def _failures(name: str, after: Scaling, before: Scaling) -> Change | None:
-    """Return that calls fail now with as many workers as were measured before; worse if more were not needed."""
-    at, worked = after.failed_at, max((point.workers for point in before.points), default=0)
-    if at is None or at > worked:
-        return None
-    how = f"it {after.outcome or Outcome.FAILED} with {at} workers"
-    return Change(
-        kind=ChangeKind.CURVE,
-        strategy=name,
-        before=f"ok with {worked} workers",
-        after=how,
-        message=f"in {name} it was ok with {worked} workers, now {how}: {summary(after.error or 'no reason known')}",
-        worse=at <= (before.enough_workers or 0),
-    )
-
-
-def _gains(name: str, after: Scaling, before: Scaling) -> Change | None:
-    """Return the largest certain change of a gain over one worker; first of those that are worse."""
-    if after.open_because is not None or before.open_because is not None:
-        return None
-    found = []
-    for workers in (point.workers for point in after.points if point.workers > 1):
-        now, was = (_gain(curve, workers) for curve in (after, before))
-        change = _shifted(ChangeKind.CURVE, name, f" with {workers} workers", _widened(now), _widened(was))
-        if change is not None:
-            found.append(replace(change, worse=workers <= (before.enough_workers or 0) and _fell(now, was)))
-    if not found:
-        return None
-    largest = max(found, key=lambda change: (change.worse, 0 if change.ratio is None else _size(change.ratio)))
-    enough = (before.enough_workers, after.enough_workers)
-    if None in enough or len(set(enough)) == 1:
-        return largest
-    return replace(largest, message=f"{largest.message} ({enough[0]} were enough, now {enough[1]})")
-
-
-def _gain(curve: Scaling, workers: int) -> Estimate | None:
-    one, several = curve.at(1), curve.at(workers)
-    return None if one is None or several is None else ratio(several.throughput, one.throughput)
-
-
-def _fell(after: Estimate | None, before: Estimate | None) -> bool:
-    return after is not None and before is not None and after.value <= before.value * (1 - LEAST_LOSS)
 
 
 def _bound(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
@@ -279,7 +173,7 @@ def _serial(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     if new.serial is None or old.serial is None:
         return
     after, before = new.serial.call_s, old.serial.call_s
-    by = _apart(_widened(after), _widened(before))
+    by = apart(widened(after), widened(before))
     if by is not None:
         yield Change(
             kind=ChangeKind.SERIAL,
@@ -289,12 +183,3 @@ def _serial(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
             message=f"serial calls are {shift(by)} {'slower' if by.value > 1 else 'faster'}",
             ratio=by,
         )
-
-
-def shift(by: Estimate) -> str:
-    """Format how far a ratio of times is from 1, in either direction, as a factor, like speed-ups: ``1.38x``."""
-    return numbers.times(_size(by))
-
-
-def _size(by: Estimate) -> float:
-    return max(by.value, 1 / by.value)

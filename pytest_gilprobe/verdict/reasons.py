@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.thresholds import CLOSE, EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import NOT_ASKED, SERIAL, Bound, Gil, Outcome
@@ -70,8 +70,8 @@ def _parts(evidence: Evidence) -> Iterable[tuple[Strategy, StrategyResult]]:
 
 
 def _gave(strategy: Strategy, part: StrategyResult, evidence: Evidence) -> str:
-    if part.speedup is not None:
-        return strategy.gain_text(evidence.measurement.workers, part.speedup.value)
+    if (gain := gains.in_pool(part, evidence.measurement.workers)) is not None:
+        return strategy.gain_text(evidence.measurement.workers, gain.value)
     return f"{strategy.name} {'not tried' if part.outcome is Outcome.SKIPPED else part.outcome}"
 
 
@@ -182,9 +182,9 @@ def _dispatch_costs(costs: dict[Strategy, float]) -> str:
 def _no_gain(evidence: Evidence) -> str:
     """Say of each strategy why bare calls, whatever an executor costs, gain nothing in it."""
     words = {Outcome.SKIPPED: "cannot be used", Outcome.OK: "were not measured"}
-    return _listed(
-        strategy.gain_text(evidence.measurement.workers, part.speedup.value)
-        if part.speedup is not None
+    return "even without dispatch " + _listed(
+        strategy.gain_text(evidence.measurement.workers, gain.value)
+        if (gain := gains.alone(part, evidence.measurement.workers)) is not None
         else f"{strategy.name} {words.get(part.outcome, str(part.outcome))}"
         for strategy, part in _parts(evidence)
     )
@@ -282,7 +282,7 @@ def ceiling_beaten(evidence: Evidence, strategy: Strategy) -> Because:
     share = numbers.percent(None if held is None else held.value)
     return Because(
         why=f"the measurements contradict each other: the GIL was held for {share} of the time, yet {strategy.name} "
-        f"gave {numbers.speedup(part.speedup)}",
+        f"gave {numbers.speedup(gains.alone(part, evidence.measurement.workers))}",
         advice=_more_time(evidence),
     )
 

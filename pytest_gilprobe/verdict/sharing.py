@@ -26,7 +26,7 @@ def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
         return result
     found = estimated(reading)
     nouns = [one.lane_nouns for one in evidence.strategies if one.one_process and not one.one_thread and one.scales]
-    clause = _clause(found, *(nouns[0] if nouns else ("lane", "lanes")))
+    clause = _clause(found, float(result.workers), *(nouns[0] if nouns else ("lane", "lanes")))
     if clause is None:
         return replace(result, sharing=found)
     verdict = result.verdict
@@ -34,7 +34,7 @@ def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
     return replace(result, sharing=found, verdict=replace(verdict, reason=f"{verdict.reason}; {clause}", advice=advice))
 
 
-def _clause(found: Sharing, lane: str, lanes: str) -> str | None:
+def _clause(found: Sharing, most: float, lane: str, lanes: str) -> str | None:
     """Return the sentence about what costs speed, or may; ``None`` if nothing is known to."""
     named = [one for name in found.costly[:MOST_NAMED] for one in found.copies if one.name == name]
     if not named or found.speedup is None:
@@ -42,8 +42,8 @@ def _clause(found: Sharing, lane: str, lanes: str) -> str | None:
     best = named[0]
     own = "copies of all its objects" if best.name == ALL else f"a copy of {' or '.join(one.name for one in named)}"
     return (
-        f"with {own} for each {lane}, {lanes} gain {numbers.about(best.speedup.value)} "
-        f"instead of {numbers.about(found.speedup.value)}"
+        f"with {own} for each {lane}, {lanes} gain {numbers.about(min(best.speedup.value, most))} "
+        f"instead of {numbers.about(min(found.speedup.value, most))}"
     )
 
 

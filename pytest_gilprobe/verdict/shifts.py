@@ -1,0 +1,89 @@
+"""Tell whether a measured value has certainly changed from one report to another, and by how much."""
+
+from __future__ import annotations
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.comparison import Change, ChangeKind
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.verdict import margins
+from pytest_gilprobe.verdict.rule import Interval
+
+LEAST_DIFFERENCE = 0.05
+"""A ratio nearer to 1 than this is never called a difference: intervals of one run do not cover how runs differ."""
+LEAST_LOSS = 0.10
+"""Least share by which a speed-up must have fallen to be a regression."""
+Measured = tuple[Estimate, Interval]
+"""An estimate with its interval at a gate's confidence."""
+
+
+def shifted(
+    kind: ChangeKind,
+    name: str,
+    where: str,
+    after: tuple[Measured | None, Estimate | None],
+    before: tuple[Measured | None, Estimate | None],
+) -> Change | None:
+    """Return the change of a speed-up, if it is certain; each side is what was measured, and what is shown of it."""
+    (now, shown), (was, shown_before) = after, before
+    by = apart(now, was)
+    if by is None:
+        return None
+    return Change(
+        kind=kind,
+        strategy=name,
+        before=numbers.times(shown_before.value if shown_before else None),
+        after=numbers.times(shown.value if shown else None),
+        message=f"{name}{where} gave {numbers.speedup(shown_before)}, now {numbers.speedup(shown)}",
+        ratio=by,
+    )
+
+
+def widened(estimate: Estimate | None) -> Measured | None:
+    """Return an estimate with the interval that a gate uses; ``None`` if there is no estimate."""
+    return None if estimate is None else (estimate, margins.widened(estimate))
+
+
+def apart(now: Measured | None, was: Measured | None) -> Estimate | None:
+    """Return now / was where the wider intervals exclude each other and the values differ by `LEAST_DIFFERENCE`."""
+    if now is None or was is None:
+        return None
+    (after, (low, high)), (before, (low_before, high_before)) = now, was
+    found = ratio(after, before)
+    if found is None or found.value <= 0 or (low <= high_before and low_before <= high):
+        return None
+    return found if size(found) >= 1 + LEAST_DIFFERENCE else None
+
+
+def fell(after: Estimate | None, before: Estimate | None) -> bool:
+    """Return whether a value is less than before by `LEAST_LOSS` or more."""
+    return after is not None and before is not None and after.value <= before.value * (1 - LEAST_LOSS)
+
+
+def ratio(after: Estimate | None, before: Estimate | None) -> Estimate | None:
+    """Return ``after / before`` for independent estimates; its interval holds all ratios of values in both intervals.
+
+    Two 95 % intervals thus give an interval that is wider than 95 % needs. ``None`` if an estimate is missing, its
+    interval reaches zero, or the ratio is out of range. *Source*: interval arithmetic; Cumming and Finch, "Inference by
+    eye", 2005.
+    """
+    if after is None or before is None or after.low <= 0 or before.low <= 0:
+        return None
+    try:
+        return Estimate(
+            value=after.value / before.value,
+            low=after.low / before.high,
+            high=after.high / before.low,
+            confidence=min(after.confidence, before.confidence),
+        )
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return None
+
+
+def shift(by: Estimate) -> str:
+    """Format how far a ratio of times is from 1, in either direction, as a factor, like speed-ups: ``1.38x``."""
+    return numbers.times(size(by))
+
+
+def size(by: Estimate) -> float:
+    """Return how far a ratio is from 1, in either direction, as a factor of 1 or more."""
+    return max(by.value, 1 / by.value)
