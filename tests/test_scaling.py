@@ -122,6 +122,11 @@ def curve(found: Ladder, name: str = "threads", **changes: Any) -> Scaling:
         (ladder(lambda n: min(50 * n, 200)), {"held_fraction": estimate(0.17)}, None),
         (ladder(lambda n: min(50 * n, 200), (2, 4, 8, 16), sleeps=IN_LOCKS), {}, None),
         (
+            ladder(lambda n: min(50 * n, 200), sleeps={Sleep.LOCK: 25, Sleep.CALL: 25, Sleep.AWAKE: 50}),
+            {},
+            None,
+        ),
+        (
             ladder(lambda n: {1: 50, 2: 100, 4: 200, 8: 150, 16: 80}[round(n)], sleeps=IN_CALLS),
             {},
             f"{OUTSIDE_4}; throughput falls beyond 4 threads",

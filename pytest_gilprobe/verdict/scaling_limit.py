@@ -118,16 +118,36 @@ def _cpu_s_per_call(steps: Sequence[Step], workers: int) -> float | None:
 
 
 class _Asleep(NamedTuple):
-    """The shares of looks that found a lane asleep in any lock, and in that of the GIL; ``None`` if not told apart."""
+    """The shares of looks that found a lane asleep in any lock, in that of the GIL, and in another system call.
+
+    ``gil`` is ``None`` if the GIL is not told from other locks. The rest was awake, or waited for a CPU.
+    """
 
     lock: float
     gil: float | None
+    call: float
+
+    def beyond(self, alone: _Asleep | None, longer: float) -> _Asleep:
+        """Return the same shares of the time by which calls take longer than alone, a share ``longer`` of their time.
+
+        What a lane sleeps in alone is a smaller part of a longer call. If that is not known, it is taken to be calls.
+        """
+        before = alone or _Asleep(lock=0.0, gil=None, call=1.0)
+
+        def of_it(now: float, then: float) -> float:
+            return (now - then * (1 - longer)) / longer
+
+        return _Asleep(
+            lock=of_it(self.lock, before.lock),
+            gil=None if self.gil is None else of_it(self.gil, before.gil or 0.0),
+            call=of_it(self.call, before.call),
+        )
 
 
 def _who_waits(
     strategy: Strategy, steps: Sequence[Step], points: Sequence[ScalingPoint], gain: float, evidence: Evidence
 ) -> str | None:
-    """Tell a lock of this process from what is outside of it, by what lanes sleep in beyond one lane's own waiting."""
+    """Tell a lock of this process from what is outside of it; ``None`` if that cannot be told."""
     width = "one call at a time" if gain < SINGLE else f"about {gain:.1f} calls at a time"
     takes = f"takes {width}, or {scaling.highest(points).throughput.value:.0f} a second"
     if not strategy.one_process:
@@ -141,27 +161,31 @@ def _who_waits(
     longer = 1 - (scaling.speedup(points, last) or 1.0) / last
     if beside is None or longer <= 0:
         return None
-    # Calls take 1 / (1 - longer) times as long: what a lane sleeps in alone is then so much less of its time.
-    in_locks = (beside.lock - (alone.lock if alone else 0.0) * (1 - longer)) / longer
-    in_gil = None if beside.gil is None else (beside.gil - ((alone and alone.gil) or 0.0) * (1 - longer)) / longer
-    if in_locks < MOSTLY:
+    extra = beside.beyond(alone, longer)
+    if extra.call >= MOSTLY:
         return f"outside this process: a server, a disk or the like {takes}"
-    if in_gil is not None and in_gil >= MOSTLY:
+    if extra.gil is not None and extra.gil >= MOSTLY:
         return f"the GIL, for which threads wait for {numbers.percent(beside.gil)} of their time"
-    if not rounds.gil_was_on(evidence.measurement):
-        gil = ""
-    else:
-        gil = ", or the GIL" if (maybe if in_gil is None else in_gil >= HARDLY) else ", not the GIL"
+    if extra.lock < MOSTLY:  # lanes were awake, or waited for a CPU
+        return None
+    return f"a lock or pool in this process{_not_excluded(alone, extra, evidence, maybe=maybe)}: {_let_through(gain)}"
+
+
+def _not_excluded(alone: _Asleep | None, extra: _Asleep, evidence: Evidence, *, maybe: bool) -> str:
+    """Say what may be the limit beside a lock that is not the GIL, and whether the GIL may be."""
     side = " or the other side (not told apart)" if alone is None or alone.lock >= WAITS_ALONE else ""
-    return f"a lock or pool in this process{side}{gil}: it lets through {_let_through(gain)}"
+    if not rounds.gil_was_on(evidence.measurement):
+        return side
+    gil = maybe if extra.gil is None else extra.gil >= HARDLY
+    return f"{side}, {'or' if gil else 'not'} the GIL"
 
 
 def _let_through(gain: float) -> str:
     """Say how many calls a lock or pool lets through: how wide it is, or how long it is held, looks the same."""
     if gain < SINGLE:
-        return "one call at a time"
+        return "it lets through one call at a time"
     held = numbers.percent(1 / gain)
-    return f"{gain:.1f} calls in the time of one (a lock held for {held} of a call, or a pool of {round(gain)})"
+    return f"it lets through {gain:.1f} calls in the time of one (a lock held for {held} of a call, or a pool of {round(gain)})"
 
 
 def _maybe_in_use(strategy: Strategy, evidence: Evidence, gain: float) -> bool:
@@ -174,12 +198,17 @@ def _maybe_in_use(strategy: Strategy, evidence: Evidence, gain: float) -> bool:
 
 
 def _asleep(steps: Sequence[Step], workers: int) -> _Asleep | None:
-    """Return the shares of looks that found a lane asleep in locks; ``None`` if there were too few looks."""
+    """Return the shares of looks that found a lane asleep; ``None`` if there were too few looks."""
     found = [step.sleeps for step in steps if step.workers == workers]
     looks = sum(sum(sleeps.values()) for sleeps in found)
     if looks < LOOKS:
         return None
-    any_lock, gil, other = (
-        sum(sleeps.get(kind, 0) for sleeps in found) / looks for kind in (Sleep.LOCK, Sleep.GIL, Sleep.OTHER_LOCK)
+
+    def share(*kinds: Sleep) -> float:
+        return sum(sleeps.get(kind, 0) for sleeps in found for kind in kinds) / looks
+
+    return _Asleep(
+        lock=share(Sleep.LOCK, Sleep.GIL, Sleep.OTHER_LOCK),
+        gil=None if share(Sleep.LOCK) else share(Sleep.GIL),
+        call=share(Sleep.CALL, Sleep.EVENTS),
     )
-    return _Asleep(lock=any_lock + gil + other, gil=None if any_lock else gil)
