@@ -156,6 +156,13 @@ def _who_waits(
     if strategy.one_thread:
         loop = ", the event loop" if maybe else ""
         return f"the other side (a server, a disk or the like){loop}, or a lock or pool that tasks share: it {takes}"
+    return _what_threads_wait_for(steps, points, gain, evidence, takes=takes, maybe=maybe)
+
+
+def _what_threads_wait_for(
+    steps: Sequence[Step], points: Sequence[ScalingPoint], gain: float, evidence: Evidence, *, takes: str, maybe: bool
+) -> str | None:
+    """Name what lanes sleep in for most of the time by which calls take longer than alone."""
     last = points[-1].workers
     alone, beside = _asleep(steps, 1), _asleep(steps, last)
     longer = 1 - (scaling.speedup(points, last) or 1.0) / last
@@ -184,8 +191,8 @@ def _let_through(gain: float) -> str:
     """Say how many calls a lock or pool lets through: how wide it is, or how long it is held, looks the same."""
     if gain < SINGLE:
         return "it lets through one call at a time"
-    held = numbers.percent(1 / gain)
-    return f"it lets through {gain:.1f} calls in the time of one (a lock held for {held} of a call, or a pool of {round(gain)})"
+    either = f"a lock held for {numbers.percent(1 / gain)} of a call, or a pool of {round(gain)}"
+    return f"it lets through {gain:.1f} calls in the time of one ({either})"
 
 
 def _maybe_in_use(strategy: Strategy, evidence: Evidence, gain: float) -> bool:
