@@ -152,15 +152,15 @@ def _who_waits(
     takes = f"takes {width}, or {scaling.highest(points).throughput.value:.0f} a second"
     if not strategy.one_process:
         return f"outside the processes: a server, a disk or the like {takes}"
-    maybe = _maybe_in_use(strategy, evidence, gain)
     if strategy.one_thread:
-        loop = ", the event loop" if maybe else ""
+        blocked = None if evidence.event_loop is None else evidence.event_loop.blocked_fraction
+        loop = ", the event loop" if _maybe_in_use(blocked, gain) else ""
         return f"the other side (a server, a disk or the like){loop}, or a lock or pool that tasks share: it {takes}"
-    return _what_threads_wait_for(steps, points, gain, evidence, takes=takes, maybe=maybe)
+    return _what_threads_wait_for(steps, points, gain, evidence, takes=takes)
 
 
 def _what_threads_wait_for(
-    steps: Sequence[Step], points: Sequence[ScalingPoint], gain: float, evidence: Evidence, *, takes: str, maybe: bool
+    steps: Sequence[Step], points: Sequence[ScalingPoint], gain: float, evidence: Evidence, *, takes: str
 ) -> str | None:
     """Name what lanes sleep in for most of the time by which calls take longer than alone."""
     last = points[-1].workers
@@ -175,16 +175,11 @@ def _what_threads_wait_for(
         return f"the GIL, for which threads wait for {numbers.percent(beside.gil)} of their time"
     if extra.lock < MOSTLY:  # lanes were awake, or waited for a CPU
         return None
-    return f"a lock or pool in this process{_not_excluded(alone, extra, evidence, maybe=maybe)}: {_let_through(gain)}"
-
-
-def _not_excluded(alone: _Asleep | None, extra: _Asleep, evidence: Evidence, *, maybe: bool) -> str:
-    """Say what may be the limit beside a lock that is not the GIL, and whether the GIL may be."""
     side = " or the other side (not told apart)" if alone is None or alone.lock >= WAITS_ALONE else ""
-    if not rounds.gil_was_on(evidence.measurement):
-        return side
-    gil = maybe if extra.gil is None else extra.gil >= HARDLY
-    return f"{side}, {'or' if gil else 'not'} the GIL"
+    if rounds.gil_was_on(evidence.measurement):
+        gil = _maybe_in_use(evidence.gil.held_fraction, gain) if extra.gil is None else extra.gil >= HARDLY
+        side = f"{side}, {'or' if gil else 'not'} the GIL"
+    return f"a lock or pool in this process{side}: {_let_through(gain)}"
 
 
 def _let_through(gain: float) -> str:
@@ -195,12 +190,8 @@ def _let_through(gain: float) -> str:
     return f"it lets through {gain:.1f} calls in the time of one ({either})"
 
 
-def _maybe_in_use(strategy: Strategy, evidence: Evidence, gain: float) -> bool:
-    """Return whether the GIL, or for tasks the event loop, may be in use too much to be excluded, or is not known."""
-    loop = evidence.event_loop
-    needed: Estimate | None = evidence.gil.held_fraction
-    if strategy.one_thread:
-        needed = None if loop is None else loop.blocked_fraction
+def _maybe_in_use(needed: Estimate | None, gain: float) -> bool:
+    """Return whether what calls need for a share of their time may be in use too much to be excluded, or is unknown."""
     return needed is None or gain * needed.high >= MAYBE_IN_USE
 
 
