@@ -105,11 +105,19 @@ def _moved(new: WorkloadResult, old: WorkloadResult, *, lost: bool) -> Iterator[
     if after == before or INCONCLUSIVE in (after, before) or part is None or part.error == NOT_ASKED:
         return
     real = not margins.possible_strategies(new) & margins.possible_strategies(old)
-    gained = not lost and (new.verdict.speedup or 0.0) >= (old.verdict.speedup or 0.0) * (1 - LEAST_LOSS)
+    gained = not lost and _promised(new) >= _promised(old) * (1 - LEAST_LOSS)
     message = f"advice was {_advice(old)}, is {_advice(new)}"
     yield Change(
         kind=ChangeKind.MOVED, before=before, after=after, message=message, real=real, worse=real and not gained
     )
+
+
+def _promised(result: WorkloadResult) -> float:
+    """Return the speed-up of the advised strategy, with the probe's number of workers instead of its curve's."""
+    part = result.parallel.get(result.verdict.strategy)
+    if part is None or part.pool_speedup is None or result.verdict.strategy not in (result.scaling or {}):
+        return result.verdict.speedup or 0.0
+    return min(part.pool_speedup.value, float(result.workers))
 
 
 def _advice(result: WorkloadResult) -> str:
