@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from evidence import estimate, evidence, machine, measurement
+from evidence import estimate, evidence, machine, measurement, processes, round_, serial, threads
 from fake_workers import plan
 from test_stats_scaling import Law, step
 
@@ -14,6 +14,7 @@ from pytest_gilprobe.model import report_json
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.ladder import Ladder, Step
 from pytest_gilprobe.model.loop_time import EventLoop
+from pytest_gilprobe.model.machine import DispatchCosts
 from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.model.words import CallKind, Outcome, Sleep
 from pytest_gilprobe.strategies.registry import BUILT_IN
@@ -153,6 +154,16 @@ def test_pool_of_the_process_may_hide_the_other_side(alone: dict[Sleep, int]) ->
     assert curve(replace(found, steps=steps)).limit == f"{said}: {LETS_THROUGH_4}"
 
 
+def test_build_without_a_gil_says_nothing_of_it() -> None:
+    """Where the GIL is off, it is neither excluded nor suspected."""
+    off = round_(serial(gil_on=False), threads=threads(gil_on=False), processes=processes(gil_on=False))
+    found = ladder(lambda n: min(50 * n, 200), sleeps=IN_LOCKS)
+    seen = measurement(off, ladders={"threads": found}, gil_on_at_start=False)
+    curves = scaling.curves(evidence(2.0, 2.0, seen=seen, held_fraction=None))
+    assert curves is not None
+    assert curves["threads"].limit == f"a lock or pool in this process: {LETS_THROUGH_4}"
+
+
 def test_waiting_alone_in_a_lock_does_not_hide_what_is_outside() -> None:
     """Where calls take longer and spend no more time in locks, the other side is the limit all the same."""
     found = ladder(lambda n: min(50 * n, 200), sleeps={Sleep.LOCK: 10, Sleep.CALL: 90})
@@ -240,6 +251,16 @@ def test_verdict_advises_the_number_of_the_curve() -> None:
     assert (result.verdict.strategy, result.verdict.workers) == ("processes", 4)
     assert result.verdict.speedup == pytest.approx(4.0, rel=0.05)
     assert result.verdict.reason.endswith("; 4 processes are enough")
+
+
+def test_costs_are_those_of_the_number_of_the_curve() -> None:
+    """Starting 4 processes takes twice as long as starting the 2 of the probe."""
+    costly = machine(costs={"processes": DispatchCosts(task_s=1e-5, task_high_s=1e-5, start_up_s=0.5)})
+    seen = measurement(ladders={"processes": ladder(lambda n: min(50 * n, 200))})
+    for ladders, said in ((seen, "takes 1.0 s"), (replace(seen, ladders={}), "takes 500 ms")):
+        verdict = result_of(plan(), evidence(1.0, 2.0, seen=ladders, on=costly)).verdict
+        assert f"starting the processes {said}" in (verdict.advice or "")
+        assert f"starting the processes {said}" in verdict.reason
 
 
 def test_verdict_without_a_curve_keeps_the_number_that_was_tried() -> None:

@@ -11,7 +11,7 @@ from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.stats import scaling, scaling_laws
-from pytest_gilprobe.verdict import scaling_limit
+from pytest_gilprobe.verdict import reasons, scaling_limit
 from pytest_gilprobe.verdict.pool_costs import pool_inputs
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def _advised(verdict: Verdict, found: Mapping[str, Scaling], evidence: Evidence)
     pool = strategy.in_pool(Estimate(value=gain, low=gain, high=gain), inputs)
     most = enough == curve.points[-1].workers and curve.failed_at is None
     clause = f"{strategy.lanes_text(enough)}{', the most tried, gain most' if most else ' are enough'}"
-    return replace(_with_clause(verdict, clause), workers=enough, speedup=min(pool.value, float(enough)))
+    changed = replace(verdict, workers=enough, speedup=min(pool.value, float(enough)))
+    return _with_clause(reasons.in_words(evidence, changed), clause)
 
 
 def _most_gain(curve: Scaling, strategy: Strategy) -> str:
