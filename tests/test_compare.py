@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reports_fixture import ENVIRONMENT, broken, estimate, rich_report, serial, threads, verdict, with_parts
 from strategies import estimates, reports
+from test_stats_scaling import points
 
 from pytest_gilprobe.model.comparison import ChangeKind, CompareError, Comparison
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.model.words import INCONCLUSIVE, SERIAL, Bound, Gil, Outcome
 from pytest_gilprobe.report import comparison_layout, comparison_terminal, html, markdown, terminal
 from pytest_gilprobe.report.compare import compare
@@ -72,6 +74,16 @@ def test_move() -> None:
         ChangeKind.MOVED, ChangeKind.SPEEDUP, ChangeKind.SERIAL,
     ]  # fmt: skip
     assert not any(change.worse for change in comparison.changes)
+
+
+def test_move_from_a_curve_is_compared_with_equal_workers() -> None:
+    """The speed-up of a curve's 16 processes is no promise that 2 threads have broken."""
+    old = precise_report()
+    workload = next(one for one in old.workloads if one.nodeid == CRUNCHING)
+    moved = replace(workload.verdict, workers=16, speedup=10.0)
+    curved = with_workload(old, CRUNCHING, verdict=moved, scaling={"processes": Scaling(points=points(50, 100))})
+    changes = compare([("a.json", curved), ("b.json", free_threaded_report())]).changes
+    assert [change.worse for change in changes if change.kind is ChangeKind.MOVED] == [False]
 
 
 def test_move_within_the_intervals() -> None:

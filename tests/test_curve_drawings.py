@@ -9,6 +9,8 @@ import pytest
 from reports_fixture import rich_report
 from test_stats_scaling import points
 
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.model.scaling import Scaling
@@ -37,10 +39,13 @@ def drawn(curve: Scaling, width: int = 80) -> str:
 
 
 def test_terminal_has_a_sentence_and_a_table() -> None:
-    """The number, the throughput there and the limit are said; the table marks the number."""
+    """The number, the throughput there and the limit are said; the table marks the number and says what the mark is."""
     text = drawn(ENOUGH)
     assert "  threads: 4 are enough (200 calls/s, 4.0x), 8 give 201; limit: the other side\n" in text
     assert "    workers     1     2    4*     8\n    calls/s    50   100   200   201\n" in text
+    assert "    +/-       2 %   2 %   2 %   2 %\n" in text
+    assert "    * enough workers\n" in text
+    assert "* enough" not in drawn(replace(ENOUGH, enough_workers=None, open_because="a busy machine"))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80])
@@ -57,12 +62,27 @@ def test_table_fits_the_width(width: int) -> None:
             replace(ENOUGH, enough_workers=None, open_because="a busy machine"),
             "how many threads are enough is open: a busy machine",
         ),
-        (replace(ENOUGH, enough_workers=1), "threads: more than one gain nothing (50 calls/s); limit: the other side"),
+        (
+            replace(ENOUGH, enough_workers=1, best_workers=1),
+            "threads: more than one gain nothing (50 calls/s); limit: the other side",
+        ),
+        (
+            replace(ENOUGH, points=points(50, 52, 56), enough_workers=1, best_workers=4),
+            "threads: more than one gain little (50 calls/s), 4 give 56, 1.1x; limit",
+        ),
+        (
+            replace(ENOUGH, points=points(50, 100, 200, 120), best_workers=4),
+            "threads: 4 are enough (200 calls/s, 4.0x), 8 only 120; limit: the other side",
+        ),
         (replace(ENOUGH, enough_workers=8), "threads: 8, the most that were tried, gain most (201 calls/s, 4.0x)"),
         (Scaling(points=(), error="too long"), "no curve of threads: too long"),
         (
             replace(ENOUGH, failed_at=16, outcome=Outcome.HUNG, error="no answer"),
             "with 16 threads it hung: no answer",
+        ),
+        (
+            replace(ENOUGH, failed_at=16, outcome=Outcome.HUNG, error="no answer", limit="with 16 threads it hung"),
+            "threads: 4 are enough (200 calls/s, 4.0x), 8 give 201; with 16 threads it hung: no answer",
         ),
     ],
 )
@@ -74,7 +94,39 @@ def test_what_is_said(curve: Scaling, said: str) -> None:
 def test_head_says_whether_other_numbers_were_tried() -> None:
     """Without a curve, the head says that the number of workers was not tried, and how to."""
     assert "workers: 2 (others not tried: --gilprobe-scale)" in drawn_without()
-    assert "workers: 2\n" in drawn(ENOUGH).replace("  ", "\n")
+    assert "workers: 2 (others not tried in 6 of 7 workloads: --gilprobe-scale)" in drawn(ENOUGH, 200)
+    every = tuple(replace(one, scaling={"threads": ENOUGH}) for one in rich_report().workloads)
+    text = terminal.text(terminal.draw(replace(rich_report(), workloads=every), BUILT_IN, width=80), color=False)
+    assert "workers: 2\n" in text.replace("  ", "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("threads", "(200 calls/s, 4.0x, at most 40 MiB of memory)"),
+        ("processes", "(200 calls/s, 4.0x, about 220 ms to start each, at most 40 MiB of memory)"),
+    ],
+)
+def test_costs_where_they_are_known(name: str, said: str) -> None:
+    """Memory is said of every strategy; the start-up of those that have processes of their own."""
+    big = tuple(replace(point, rss_bytes=point.workers * 10 * 2**20) for point in ENOUGH.points)
+    found = report(replace(ENOUGH, points=big), name)
+    first, *others = found.workloads
+    parts = {
+        key: replace(part, start_up_s=0.22 if key == "processes" else None) for key, part in first.strategies.items()
+    }
+    found = replace(found, workloads=(replace(first, strategies=parts), *others))
+    assert said in terminal.text(terminal.draw(found, BUILT_IN, width=400), color=False)
+
+
+@pytest.mark.parametrize(
+    ("coherency", "said"), [(1e-9, "contention 0.2 \u00b1 0.01, coherency none"), (0.01, "coherency 0.01 \u00b1 0.001")]
+)
+def test_parameter_without_effect_has_no_number(coherency: float, said: str) -> None:
+    """A parameter at the edge of the fit is none: neither its value nor its standard error says anything."""
+    found = {"contention": 0.2, "contention_se": 0.01, "coherency": coherency, "coherency_se": 0.001}
+    (view,) = views(replace(ENOUGH, model="usl", parameters={"per_worker": 50.0, **found}))
+    assert view.law.endswith(said)
 
 
 def drawn_without() -> str:
@@ -86,7 +138,8 @@ def test_markdown_has_a_folded_table() -> None:
     """The table's titles are the numbers of workers."""
     text = markdown.draw(report(ENOUGH), BUILT_IN)
     assert "<details><summary>How many workers</summary>" in text
-    assert "| workers | 1 | 2 | 4 &#42; | 8 |" in text
+    assert "| workers | 1 | 2 | 4 (enough) | 8 |" in text
+    assert "| +/- | 2 % | 2 % | 2 % | 2 % |" in text
 
 
 @pytest.mark.parametrize("draw", [markdown.draw, html.draw])
@@ -124,6 +177,25 @@ def test_any_curve_is_drawn(rates: tuple[float, ...]) -> None:
     picture = curve_svg.picture(views(replace(ENOUGH, points=points(*rates))))
     assert bool(picture) == (len(rates) > 1)
     assert all(0 <= float(y) <= 220 for y in re.findall(r' c?y[12]?="([^"]*)"', picture))
+
+
+def test_roofs_of_several_curves_name_theirs() -> None:
+    """The GIL caps threads alone, so its roof names them; what all curves share is drawn once."""
+    threads, processes = (replace(view, roofs=(("2 CPUs", 101.0),)) for view in (*views(ENOUGH), *views(ENOUGH)))
+    threads = replace(threads, roofs=(("the GIL", 60.0), ("2 CPUs", 100.0)))
+    picture = curve_svg.picture([threads, replace(processes, name="processes")])
+    assert "<title>the GIL, threads: 60 calls/s at most</title>" in picture
+    assert picture.count("2 CPUs: 100 calls/s at most") == 1
+    assert picture.count('class="roof"') == 2
+
+
+def test_tasks_have_the_event_loop_for_a_roof() -> None:
+    """A call that blocks its loop for a tenth of its time leaves room for 10 times the throughput of one."""
+    found = report(ENOUGH, "tasks")
+    loop = EventLoop(blocked_fraction=Estimate(value=0.1, low=0.1, high=0.1))
+    (view,) = curve_views(replace(found.workloads[0], event_loop=loop), BUILT_IN, found.environment)
+    assert dict(view.roofs)["the event loop"] == pytest.approx(500.0)
+    assert "the GIL" not in dict(view.roofs)
 
 
 def views(curve: Scaling) -> tuple[CurveView, ...]:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 from comparison_fixture import free_threaded_report
-from reports_fixture import rich_report
+from reports_fixture import estimate, rich_report
 from test_curve_drawings import ENOUGH
 from test_stats_scaling import points
 
 from pytest_gilprobe.model.report import Report
+from pytest_gilprobe.model.results import GilResult
 from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.report import comparison_terminal, html, markdown, terminal
 from pytest_gilprobe.report.compare import compare
@@ -48,6 +49,17 @@ def test_curves_of_one_workload_are_drawn_together() -> None:
     assert [line.split(" | ")[-1] for line in lines[title + 2 : title + 4]] == ["- |", "201 4.0x |"]
     assert page.count('<svg class="curve"') == 1
     assert page.count("<polyline") == 2
+
+
+def test_gil_of_one_report_is_a_roof_beside_the_other() -> None:
+    """The roof of the GIL names its report, so that the build without a GIL is seen to rise above it."""
+    gil, free = rich_report(), free_threaded_report()
+    held = replace(gil.workloads[0].gil, held_fraction=estimate(0.5, 0.01))
+    gil = replace(gil, workloads=(replace(gil.workloads[0], gil=held), *gil.workloads[1:]))
+    free = replace(free, workloads=(replace(free.workloads[0], gil=GilResult()), *free.workloads[1:]))
+    *_, page = compared(with_curves(gil, threads=FLAT), with_curves(free, threads=ENOUGH))
+    assert "<title>the GIL, 3.13: 100 calls/s at most</title>" in page
+    assert "the GIL, 3.13t" not in page
 
 
 @pytest.mark.parametrize("free", [{}, {"processes": ENOUGH}, {"threads": replace(ENOUGH, points=())}])

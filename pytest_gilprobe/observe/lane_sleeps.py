@@ -23,15 +23,16 @@ class LaneSleeps:
     """Counts what threads that began after this object was made sleep in, from one moment to another.
 
     A thread that waits for a lock of Python, or for the GIL, sleeps in a futex; one that waits for another process or a
-    device does not.
+    device does not. The GIL is told from other locks where its address is known.
     """
 
-    def __init__(self, pid: int, from_ns: int, until_ns: int) -> None:
-        """Watch the process ``pid`` between two moments of `time.perf_counter_ns`."""
+    def __init__(self, pid: int, from_ns: int, until_ns: int, *, gil_address: int | None = None) -> None:
+        """Watch the process ``pid``, whose GIL is at an address, between two moments of `time.perf_counter_ns`."""
         self._folder = f"/proc/{pid}/task"
         self._before = frozenset(self._threads())
         self._from_ns = from_ns
         self._until_ns = until_ns
+        self._gil_address = gil_address
         self._random = random.Random()  # noqa: S311 - moments, not secrets
         self.found: Counter[Sleep] = Counter()
 
@@ -59,7 +60,7 @@ class LaneSleeps:
     def _look(self) -> None:
         lanes = [thread for thread in self._threads() if thread not in self._before]
         for thread in self._random.sample(lanes, min(LANES_PER_LOOK, len(lanes))):
-            sleep = sleeps.parse(self._state(thread))
+            sleep = sleeps.parse(self._state(thread), gil_address=self._gil_address)
             if sleep is not None:
                 self.found[sleep] += 1
 

@@ -172,7 +172,7 @@ class Climber:
     def _watch(strategy: Strategy, worker: Worker, from_ns: int, until_ns: int) -> LaneSleeps | None:
         if worker.ready is None or not strategy.one_process or strategy.one_thread:
             return None
-        return LaneSleeps(worker.ready.pid, from_ns, until_ns)
+        return LaneSleeps(worker.ready.pid, from_ns, until_ns, gil_address=worker.ready.gil_address)
 
     def workers(self, needed: int) -> list[Worker] | Answer | Lost:
         """Return so many workers in which the test is open and has been called; open it in spare ones if needed.

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
 from pytest_gilprobe.report.curve_views import CurvePoint, CurveView
+from pytest_gilprobe.stats import scaling
 
 if TYPE_CHECKING:
+    from pytest_gilprobe.model.estimate import Estimate
     from pytest_gilprobe.model.report import Environment
     from pytest_gilprobe.model.results import WorkloadResult
-    from pytest_gilprobe.model.scaling import Scaling
+    from pytest_gilprobe.model.scaling import Scaling, ScalingPoint
+    from pytest_gilprobe.strategies.contract import Strategy
     from pytest_gilprobe.strategies.registry import Strategies
 
+NO_EFFECT = 0.01
+"""Share by which a law's parameter makes calls longer, with the most workers, below which it has no effect."""
 _PLAIN = "gray"
 
 
@@ -44,6 +49,7 @@ def _view(
                 workers=point.workers,
                 rate=rate(point.throughput.value),
                 gain=numbers.about(point.throughput.value / alone) if alone else "",
+                margin=_margin(point.throughput),
                 value=point.throughput.value,
                 low=point.throughput.low,
                 high=point.throughput.high,
@@ -53,7 +59,7 @@ def _view(
             if point.throughput.low > 0
         ),
         law=_law(curve),
-        roofs=tuple(_roofs(alone, result, environment, one_process=strategy is not None and strategy.one_process)),
+        roofs=tuple(_roofs(alone, result, environment, strategy)),
     )
 
 
@@ -71,7 +77,8 @@ def _said(name: str, curve: Scaling, result: WorkloadResult) -> Iterator[str]:
         yield f"how many {safe} are enough is open: {safe_line(curve.open_because)}"
     elif curve.enough_workers is not None:
         yield _enough(safe, curve, result)
-        yield f"limit: {safe_line(curve.limit, limit=ERROR_LIMIT) if curve.limit else 'not known'}"
+        if curve.failed_at is None or not (curve.limit or "").startswith(f"with {curve.failed_at} "):
+            yield f"limit: {safe_line(curve.limit, limit=ERROR_LIMIT) if curve.limit else 'not known'}"
     if curve.failed_at is not None:
         why = safe_line(curve.error or "no reason known", limit=ERROR_LIMIT)
         yield f"with {curve.failed_at} {safe} it {curve.outcome or 'failed'}: {why}"
@@ -80,27 +87,39 @@ def _said(name: str, curve: Scaling, result: WorkloadResult) -> Iterator[str]:
 
 
 def _enough(name: str, curve: Scaling, result: WorkloadResult) -> str:
-    enough, best, one = curve.at(curve.enough_workers), curve.at(curve.best_workers), curve.at(1)
+    enough, best = curve.at(curve.enough_workers), curve.at(curve.best_workers)
     if enough is None:
         return f"{name}: {curve.enough_workers} are enough"
-    gain = f", {numbers.about(enough.throughput.value / one.throughput.value)}" if one is not None else ""
-    if enough.workers == 1:
-        return f"{name}: more than one gain nothing ({rate(enough.throughput.value)} calls/s)"
-    figures = f"{rate(enough.throughput.value)} calls/s{gain}{_cost(name, enough.rss_bytes, result)}"
-    if enough is curve.points[-1] and len(curve.points) > 1 and curve.failed_at is None:
-        return f"{name}: {enough.workers}, the most that were tried, gain most ({figures})"
+    last = curve.points[-1]
+    figures = f"{rate(enough.throughput.value)} calls/s"
     more = ""
     if best is not None and best.workers > enough.workers:
-        more = f", {best.workers} give {rate(best.throughput.value)}"
+        more = f", {best.workers} give {rate(best.throughput.value)}{_gain(curve, best) if enough.workers == 1 else ''}"
+    if scaling.retrograde(curve.points):
+        more += f", {last.workers} only {rate(last.throughput.value)}"
+    if enough.workers == 1:
+        gains = "nothing" if best in (None, enough) else "little"
+        return f"{name}: more than one gain {gains} ({figures}){more}"
+    figures += f"{_gain(curve, enough)}{_cost(name, enough.rss_bytes, result)}"
+    if enough is last and len(curve.points) > 1 and curve.failed_at is None:
+        return f"{name}: {enough.workers}, the most that were tried, gain most ({figures})"
     return f"{name}: {enough.workers} are enough ({figures}){more}"
 
 
+def _gain(curve: Scaling, point: ScalingPoint) -> str:
+    gain = scaling.speedup(curve.points, point.workers)
+    return "" if gain is None else f", {numbers.about(gain)}"
+
+
 def _cost(name: str, rss_bytes: int | None, result: WorkloadResult) -> str:
-    """Say what so many workers take to start and keep, where each is a process of its own."""
+    """Say what so many workers take to start, where each is a process of its own, and their memory, as far as known.
+
+    The memory is the sum of the processes' peaks, with what they share, so it is at most that.
+    """
     part = result.strategies.get(name)
-    if part is None or part.start_up_s is None or rss_bytes is None:
-        return ""
-    return f", {numbers.size(rss_bytes)} in all"
+    start_up_s = None if part is None else part.start_up_s
+    start = "" if start_up_s is None else f", about {numbers.seconds(start_up_s)} to start each"
+    return start if rss_bytes is None else f"{start}, at most {numbers.size(rss_bytes)} of memory"
 
 
 def _law(curve: Scaling) -> str:
@@ -113,23 +132,38 @@ def _law(curve: Scaling) -> str:
             each, roof = _with_error(curve, "per_worker"), _with_error(curve, "ceiling")
             return f"each adds {each} calls/s, up to {roof}"
         case "usl" if "contention" in found:
-            contention, coherency = _with_error(curve, "contention"), _with_error(curve, "coherency")
+            most = curve.points[-1].workers if curve.points else 1
+            contention = _with_error(curve, "contention", effect=found["contention"] * (most - 1))
+            coherency = _with_error(curve, "coherency", effect=found.get("coherency", 0.0) * most * (most - 1))
             return f"Universal Scalability Law: contention {contention}, coherency {coherency}"
     return ""
 
 
-def _with_error(curve: Scaling, name: str) -> str:
+def _with_error(curve: Scaling, name: str, *, effect: float = 1.0) -> str:
+    """Format a parameter with its standard error; ``effect`` is how much longer calls take by it with the most workers.
+
+    A parameter without effect lies on the edge of what the fit allows, and its standard error says nothing.
+    """
+    if effect < NO_EFFECT:
+        return "none"
     value, error = curve.parameters.get(name, 0.0), curve.parameters.get(f"{name}_se", 0.0)
     return f"{value:.3g} \N{PLUS-MINUS SIGN} {error:.1g}"
 
 
+def _margin(throughput: Estimate) -> str:
+    """Format how far a throughput's interval reaches beyond its value, as a share of it."""
+    value = throughput.value
+    return numbers.percent(max(throughput.high - value, value - throughput.low) / value)
+
+
 def _roofs(
-    alone: float | None, result: WorkloadResult, environment: Environment | None, *, one_process: bool
+    alone: float | None, result: WorkloadResult, environment: Environment | None, strategy: Strategy | None
 ) -> Iterator[tuple[str, float]]:
     if alone is None:
         return
-    if one_process and result.gil.threads_ceiling is not None and result.event_loop is None:
-        yield "the GIL", alone * result.gil.threads_ceiling
+    ceiling = None if strategy is None else strategy.ceiling(result.gil, result.event_loop)
+    if strategy is not None and ceiling is not None:
+        yield strategy.bottleneck.partition(",")[0], alone * ceiling.value
     serial = result.serial
     if environment is not None and serial is not None and serial.utilization.low > 0:
         yield (

@@ -17,6 +17,8 @@ from pytest_gilprobe.report.curve_views import CurvePoint, CurveView
 _WIDTH, _HEIGHT = 480, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 96, 12, 34
 _MOST_LINES = 8
+_SAME = 1.1
+"""Ratio of two curves' roofs up to which they are one: each is a multiple of its curve's own throughput of one."""
 _CLOSE = 11
 """Least distance of two labels, in units of the picture."""
 
@@ -82,11 +84,24 @@ def _limits(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
         yield _line(
             "ideal", (axes.x(1), axes.y(alone)), (axes.x(end), axes.y(alone * end)), "each as fast as one alone"
         )
-    roofs = {name: per_s for curve in curves for name, per_s in curve.roofs if per_s > 0 and axes.holds(per_s)}
-    for name, per_s in roofs.items():
-        y = axes.y(per_s)
-        yield _line("roof", (_LEFT, y), (_WIDTH - _RIGHT, y), f"{name}: {rate(per_s)} calls/s at most")
-        yield f'<text class="soft" x="{_LEFT + 4}" y="{y - 4}">{escape(name)}</text>'
+    last = -math.inf
+    for name, per_s in sorted(_roofs(curves), key=lambda roof: -roof[1]):
+        if per_s > 0 and axes.holds(per_s):
+            y = axes.y(per_s)
+            yield _line("roof", (_LEFT, y), (_WIDTH - _RIGHT, y), f"{name}: {rate(per_s)} calls/s at most")
+            last = max(y - 4, last + _CLOSE)
+            yield f'<text class="soft" x="{_LEFT + 4}" y="{last}">{escape(name)}</text>'
+
+
+def _roofs(curves: Sequence[CurveView]) -> Iterator[tuple[str, float]]:
+    """Yield one roof for each limit that all curves share; one that differs, or that some lack, names its curve."""
+    for name in dict.fromkeys(name for curve in curves for name, _ in curve.roofs):
+        found = [(curve.name, per_s) for curve in curves for one, per_s in curve.roofs if one == name]
+        values = [per_s for _, per_s in found]
+        if len(found) == len(curves) and max(values) <= _SAME * min(values):
+            yield name, values[0]
+        else:
+            yield from ((f"{name}, {of}", per_s) for of, per_s in found)
 
 
 def _line(kind: str, start: tuple[float, float], end: tuple[float, float], said: str) -> str:

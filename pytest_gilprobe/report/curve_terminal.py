@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.report.curve_views import CurvePoint, CurveView
 
 _GAP = 2
-_TITLES = ("workers", "calls/s", "gain")
+_TITLES = ("workers", "calls/s", "+/-", "gain")
+
+_LEGEND = "* enough workers"
 
 
 def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
@@ -25,13 +27,16 @@ def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
             for line, point_line in _table(points):
                 yield (cut(f"{INDENT * 2}{page.fit(line)}", page.width), marks if point_line else {})
                 yield END
+        if any(point.is_enough for point in curve.points):
+            yield (cut(f"{INDENT * 2}{_LEGEND}", page.width), {})
+            yield END
     if curves:
         yield END
 
 
-def _cells(point: CurvePoint) -> tuple[str, str, str]:
+def _cells(point: CurvePoint) -> tuple[str, ...]:
     mark = "*" if point.is_enough else ""
-    return f"{point.workers}{mark}", point.rate, point.gain
+    return f"{point.workers}{mark}", point.rate, point.margin, point.gain
 
 
 def _width(point: CurvePoint) -> int:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class CurvePoint:
     """One number of workers: its throughput in words, as a number with its interval, and as a multiple of one worker.
 
-    ``gain`` is empty if one worker was not measured. ``is_enough`` is whether this number is the one recommended.
+    ``margin`` is how far the interval reaches, as a share of the throughput. ``gain`` is empty if one worker was not
+    measured. ``is_enough`` is whether this number is the one recommended.
     """
 
     workers: int
     rate: str
     gain: str
+    margin: str = ""
     value: float
     low: float
     high: float
@@ -27,7 +29,8 @@ class CurveView:
 
     ``name`` is the strategy's, or in a picture of one strategy in several reports the report's.
 
-    ``roofs`` are the throughputs that the strategy cannot exceed, by what limits it: the GIL, the machine's CPUs.
+    ``roofs`` are the throughputs that the strategy cannot exceed, by what limits it: the GIL, the event
+    loop, the machine's CPUs.
     """
 
     name: str

@@ -31,8 +31,7 @@ def _of_row(row: Row, comparison: Comparison, strategies: Strategies) -> list[Cu
         for name in cell.result.scaling or {}:
             label, color = safe_line(column.label), _COLORS[at % len(_COLORS)]
             (curve,) = curve_views(cell.result, strategies, column.report.environment, only=name)
-            # a roof is one report's: several of one name would lie on top of each other
-            named = replace(curve, name=label, color=color, said=f"{label}: {curve.said}", roofs=())
+            named = replace(curve, name=label, color=color, said=f"{label}: {curve.said}")
             found.setdefault(name, []).append(named)
     return [
         CurvesAcross(nodeid=safe_line(row.nodeid), strategy=safe_line(name), curves=tuple(curves))

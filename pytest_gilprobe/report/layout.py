@@ -190,12 +190,14 @@ def facts(report: Report) -> tuple[Fact, ...]:
 
 
 def _workers(workloads: Sequence[WorkloadResult]) -> str:
-    found = sorted({workload.workers for workload in workloads if workload.status is Status.PROBED})
+    probed = [workload for workload in workloads if workload.status is Status.PROBED]
+    found = sorted({workload.workers for workload in probed})
     if not found:
         return ""
-    curves = any(workload.scaling for workload in workloads)
+    without = sum(not workload.scaling for workload in probed)
     tried = str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
-    return tried if curves else f"{tried} (others not tried: --gilprobe-scale)"
+    of_how_many = "" if without == len(probed) else f" in {without} of {len(probed)} workloads"
+    return f"{tried} (others not tried{of_how_many}: --gilprobe-scale)" if without else tried
 
 
 def _counts(workloads: Iterable[WorkloadView], strategies: Strategies) -> tuple[Count, ...]:

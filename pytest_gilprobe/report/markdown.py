@@ -125,9 +125,10 @@ def _curves(view: ReportView) -> list[str]:
 
 
 def _curve(curve: CurveView) -> list[str]:
-    titles = ("workers", *(f"{point.workers}{' *' if point.is_enough else ''}" for point in curve.points))
+    titles = ("workers", *(f"{point.workers}{' (enough)' if point.is_enough else ''}" for point in curve.points))
     rates = row(["calls/s", *(point.rate for point in curve.points)])
-    return table(titles, [rates, row(["gain", *(point.gain for point in curve.points)])])
+    margins = row(["+/-", *(point.margin for point in curve.points)])
+    return table(titles, [rates, margins, row(["gain", *(point.gain for point in curve.points)])])
 
 
 def _across(view: ComparisonView) -> list[str]:

@@ -140,7 +140,8 @@ class Processes(Strategy):
         costs, machine = evidence.costs_s(self), evidence.machine
         if verdict.strategy != self.name or verdict.speedup is None or costs is None or costs.start_up_s is None:
             return None
-        start_up_s = costs.start_up_s + (machine.import_s or 0.0)
+        measured = evidence.measurement.workers
+        start_up_s = costs.start_up_s * (verdict.workers or measured) / measured + (machine.import_s or 0.0)
         calls = calls_to_pay_off(evidence.serial.call_s.value, verdict.speedup, start_up_s)
         if calls is None:
             return None

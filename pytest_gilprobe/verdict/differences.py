@@ -90,19 +90,20 @@ def _moved(new: WorkloadResult, old: WorkloadResult, *, lost: bool) -> Iterator[
     )
 
 
+def _promised(result: WorkloadResult) -> float:
+    """Return the speed-up of the advised strategy, with the probe's number of workers instead of its curve's."""
+    part = result.parallel.get(result.verdict.strategy)
+    if part is None or part.pool_speedup is None or result.verdict.workers in (None, result.workers):
+        return result.verdict.speedup or 0.0
+    return min(part.pool_speedup.value, float(result.workers))
+
+
 def _advice(result: WorkloadResult) -> str:
     advised, gain, workers = result.verdict.strategy, result.verdict.speedup, result.verdict.workers
     if gain is None or advised == SERIAL:
         return advised
     with_workers = "" if workers in (None, result.workers) else f" with {workers} workers"
     return f"{advised} ({numbers.about(gain)}{with_workers})"
-
-
-def _promised(result: WorkloadResult) -> float:
-    """Return what the advised strategy gains with ``result.workers``; after a curve the verdict promises for others."""
-    part = result.parallel.get(result.verdict.strategy)
-    pool = None if part is None else part.pool_speedup
-    return (result.verdict.speedup or 0.0) if pool is None else pool.value
 
 
 def _outcomes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:

@@ -1,8 +1,8 @@
-"""Judge curves: how many workers are enough, and what limits them. The phrases are those of reports."""
+"""Judge curves: how many workers are enough, and what the verdict makes of it. The phrases are those of reports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,34 +12,15 @@ from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.model.thresholds import THROTTLED
-from pytest_gilprobe.model.words import Sleep
 from pytest_gilprobe.stats import scaling, scaling_laws, throughput
+from pytest_gilprobe.verdict import reasons, scaling_limit
 from pytest_gilprobe.verdict.pool_costs import pool_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_gilprobe.model.ladder import Ladder, Step
     from pytest_gilprobe.model.readings import Evidence
     from pytest_gilprobe.model.results import Verdict, WorkloadResult
-    from pytest_gilprobe.model.scaling import ScalingPoint
     from pytest_gilprobe.strategies.contract import Strategy
-
-GROWS = 1.10
-"""Factor by which the last doubling must have raised the throughput for a curve to be still growing."""
-BUSY = 0.8
-"""Share of the CPUs that calls keep busy from which the CPUs are the limit; also of a CPU quota."""
-IN_USE = 0.6
-"""Share of the time for which the GIL, or the event loop, is in use at the highest throughput from which it is the
-limit: gain times the share of a call's time that needs it."""
-MAYBE_IN_USE = 0.4
-"""The same share from which the GIL cannot be excluded beside another lock."""
-WASTED = 0.6
-"""Gain for each busy CPU below which the CPUs compute what serial calls do not: they share data or memory."""
-LOOKS = 20
-"""Looks at what lanes sleep in that tell a lock of the process from what is outside of it."""
-SINGLE = 1.4
-"""Gain below which something takes one call at a time."""
 
 
 def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
@@ -71,7 +52,7 @@ def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
         parameters={} if fit is None else fit.with_errors,
         best_workers=scaling.best_workers(points),
         enough_workers=enough,
-        limit=_limit(strategy, ladder, points, evidence) if points[0].workers == 1 else None,
+        limit=scaling_limit.limit(strategy, ladder, points, evidence),
     )
 
 
@@ -82,68 +63,6 @@ def _why_late(late: Sequence[Step]) -> str:
         return f"a CPU quota held calls back for {numbers.percent(quota)} of the time"
     others = fmean(map(throughput.others_share, late))
     return f"other programs used {numbers.percent(others)} of the CPUs' time, and calls waited for a CPU"
-
-
-# What limits
-
-
-def _limit(strategy: Strategy, ladder: Ladder, points: Sequence[ScalingPoint], evidence: Evidence) -> str | None:
-    """Return what limits a strategy's throughput, as a phrase; ``None`` if that cannot be told."""
-    last, top = points[-1], scaling.highest(points)
-    if ladder.failed_at is not None and _grows(points):
-        return f"with {strategy.lanes_text(ladder.failed_at)} it {ladder.outcome}"
-    if _grows(points):
-        more = "" if ladder.complete else ", and there was no time for more"
-        return f"none found up to {last.workers}{more}"
-    gain = scaling.speedup(points, top.workers) or 1.0
-    ceiling = strategy.ceiling(evidence.gil, evidence.event_loop)
-    in_use = 0.0 if ceiling is None else gain / ceiling.value
-    if ceiling is not None and in_use >= IN_USE:
-        return f"{strategy.bottleneck} for {numbers.percent(min(1.0, 1 / ceiling.value))} of its time"
-    used, cpus = _cpus_used(ladder.steps, {top.workers, last.workers}), evidence.machine.cpus
-    if used >= BUSY * cpus:
-        if gain < WASTED * used:
-            busy = numbers.count(round(used), "busy CPU")
-            return f"shared data or memory: {busy} gain only {numbers.about(gain)}"
-        return f"the CPUs ({cpus} usable)"
-    width = "one call at a time" if gain < SINGLE else f"about {gain:.1f} calls at a time"
-    return _who_waits(strategy, ladder.steps, points, width, maybe=in_use >= MAYBE_IN_USE)
-
-
-def _grows(points: Sequence[ScalingPoint]) -> bool:
-    return points[-1].throughput.value >= GROWS * max(point.throughput.value for point in points[:-1])
-
-
-def _cpus_used(steps: Sequence[Step], workers: set[int]) -> float:
-    return max(throughput.cpus_used(step) for step in steps if step.workers in workers)
-
-
-def _who_waits(
-    strategy: Strategy, steps: Sequence[Step], points: Sequence[ScalingPoint], width: str, *, maybe: bool
-) -> str | None:
-    """Tell a lock of this process from what is outside of it, by what lanes sleep in beyond one lane's own waiting."""
-    rate = f"{points[-1].throughput.value:.0f} a second"
-    outside = f"outside this process: a server, a disk or the like takes {width}, or {rate}"
-    if not strategy.one_process:
-        return outside.replace("this process", "the processes")
-    if strategy.one_thread:
-        return outside.replace("outside this process", "the other side, or a lock or pool that tasks share")
-    last = points[-1].workers
-    alone, beside = _in_locks(steps, 1), _in_locks(steps, last)
-    extra = 1 - (scaling.speedup(points, last) or 1.0) / last
-    if beside is None or extra <= 0:
-        return None
-    if beside - (alone or 0.0) < extra / 2:
-        return outside
-    gil = ", or the GIL" if maybe else ", not the GIL"
-    return f"a lock or pool in this process{gil}: it takes {width}"
-
-
-def _in_locks(steps: Sequence[Step], workers: int) -> float | None:
-    """Return the share of looks that found a lane asleep in a lock; ``None`` if there were too few looks."""
-    found = [step.sleeps for step in steps if step.workers == workers]
-    looks = sum(sum(sleeps.values()) for sleeps in found)
-    return sum(sleeps.get(Sleep.LOCK, 0) for sleeps in found) / looks if looks >= LOOKS else None
 
 
 # What follows for the verdict
@@ -158,20 +77,32 @@ def with_curve(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
 def _advised(verdict: Verdict, found: Mapping[str, Scaling], evidence: Evidence) -> Verdict:
     curve = found.get(verdict.strategy)
     enough = None if curve is None else curve.enough_workers
-    if curve is None or enough is None or enough < 2:  # noqa: PLR2004 - the curve does not say so, or not clearly
+    if curve is None or enough is None:
         return verdict
-    gain = scaling.speedup(curve.points, enough)
     strategy = next(one for one in evidence.strategies if one.name == verdict.strategy)
+    if enough == 1:
+        return _with_clause(verdict, f"but in the curve, {_most_gain(curve, strategy)}")
+    gain = scaling.speedup(curve.points, enough)
     if gain is None:
         return replace(verdict, workers=enough)
     inputs = replace(pool_inputs(evidence, strategy), workers=enough)
     pool = strategy.in_pool(Estimate(value=gain, low=gain, high=gain), inputs)
     most = enough == curve.points[-1].workers and curve.failed_at is None
     clause = f"{strategy.lanes_text(enough)}{', the most tried, gain most' if most else ' are enough'}"
+    changed = replace(verdict, workers=enough, speedup=min(pool.value, float(enough)))
+    return _with_clause(reasons.in_words(evidence, changed), clause)
+
+
+def _most_gain(curve: Scaling, strategy: Strategy) -> str:
+    """Say how little more workers gain where one is enough."""
+    best = curve.best_workers or 1
+    gain = scaling.speedup(curve.points, best)
+    if best == 1 or gain is None:
+        return f"more than {strategy.lanes_text(1)} gains nothing"
+    return strategy.gain_text(best, gain)
+
+
+def _with_clause(verdict: Verdict, clause: str) -> Verdict:
     return replace(
-        verdict,
-        workers=enough,
-        speedup=min(pool.value, float(enough)),
-        reason=f"{verdict.reason}; {clause}",
-        advice="; ".join(filter(None, (clause, verdict.advice))),
+        verdict, reason=f"{verdict.reason}; {clause}", advice="; ".join(filter(None, (clause, verdict.advice)))
     )
