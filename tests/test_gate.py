@@ -26,6 +26,7 @@ from pytest_gilprobe.verdict.rule import rule
 
 EVERYTHING = frozenset(FailOn)
 ONE_PROCESS = frozenset({"threads"})
+TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    open(1)\nOSError: no\n'
 
 
 def result(
@@ -103,6 +104,13 @@ class TestStrategy:
         assert failure.remedy == "tasks skipped: it does not exist for this workload; fix that, or drop expect='tasks'"
         both = expectations.check(expect("tasks", least=1.5), result(advice=INCONCLUSIVE)).failures
         assert [failure.found for failure in both] == ["tasks skipped", "tasks skipped"]
+
+    def test_errors_with_tracebacks_are_told_in_a_line(self) -> None:
+        """A remedy names the exception, not the line that begins its traceback."""
+        bad = with_parts(result(advice=INCONCLUSIVE), threads=broken(Outcome.FAILED, f"in thread 1: {TRACEBACK}"))
+        both = expectations.check(expect("threads", least=1.5), bad).failures
+        said = "threads failed: in thread 1: OSError: no; fix that"
+        assert [failure.remedy for failure in both] == [f"{said}, or drop expect='threads'", said]
 
     def test_inconclusive_passes(self) -> None:
         """An inconclusive verdict is no failure, whatever was expected; the caution says so."""
@@ -322,6 +330,12 @@ class TestUnmeasured:
         assert expectations.check(Expectation(), never, EVERYTHING) == Gating()
         assert expectations.check(expect("threads"), never).cautions
         assert only_failure(expect("threads"), never, EVERYTHING).evidence == "it has no call to repeat"
+
+    def test_reason_with_a_traceback_is_told_in_a_line(self) -> None:
+        """The caution that nothing was checked names the exception, not its whole traceback."""
+        failed = not_probed("a::b", f"it passed once, but not when called once more: {TRACEBACK}")
+        (caution,) = expectations.check(expect("threads"), failed).cautions
+        assert caution.message.endswith("passes: it passed once, but not when called once more: OSError: no")
 
     def test_bad_end_of_a_probe_that_came_to_nothing(self) -> None:
         """What hung or crashed before it turned out that there is nothing to measure fails where that is asked."""

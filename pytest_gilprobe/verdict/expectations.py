@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.results import Caution, StrategyResult
 from pytest_gilprobe.model.thresholds import CPU_ABOVE, IO_BELOW, bound_at
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, FailOn, Outcome, Status
@@ -208,7 +209,7 @@ def _unmeasured(
     if not ended and FailOn.INCONCLUSIVE in fail_on and (began or expectation.says_anything):
         ended = (_inconclusive(why),)
     unchecked = expectation.says_anything and not ended
-    return Gating(failures=ended, cautions=(_caution(expectation, result, why),) if unchecked else ())
+    return Gating(failures=ended, cautions=(_caution(expectation, result, summary(why)),) if unchecked else ())
 
 
 # What could not be checked
@@ -284,4 +285,4 @@ def _gives_nothing(part: StrategyResult) -> bool:
 
 
 def _ended(part: StrategyResult) -> str:
-    return ": ".join([str(part.outcome), *(part.error or "").splitlines()[:1]])
+    return ": ".join(filter(None, [str(part.outcome), summary(part.error or "")]))
