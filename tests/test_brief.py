@@ -113,7 +113,8 @@ def test_an_open_answer_names_what_it_may_be() -> None:
     """The answer has the strategies, the likeliest first, the reason their intervals and odds."""
     assert lines_of(open_one(threads=0.3, processes=0.7)) == [
         "processes or threads?  test_data_crunching: 13 ms, CPU-bound",
-        "  a pool pays: threads 1.20x to 1.80x and processes 1.90x to 2.00x for certain; odds 70 : 30",
+        "  a pool pays: threads 1.20x to 1.80x and processes 1.90x to 2.00x for certain;",
+        "    odds 70 : 30",
         "  a quieter machine may settle it",
     ]
     assert lines_of(open_one())[0].startswith("inconclusive  test_data_crunching")

@@ -286,7 +286,7 @@ def test_strategy_that_time_did_not_allow_may_be_anything() -> None:
     seen = replace(THREE, out_of_time=late, no_time_for=frozenset({PROCESSES}))
     found = choose(evidence(1.4, untried, seen=seen, held_fraction=None), Bound.CPU)
     assert found.strategy == INCONCLUSIVE
-    assert "threads 1.40x, processes not tried" in why_not(found)
+    assert "threads 1.40x for certain, processes not tried" in why_not(found)
     good = choose(evidence(1.9, untried, seen=seen, held_fraction=None), Bound.CPU)
     assert good.strategy == THREADS
 
