@@ -91,7 +91,7 @@ class Tasks(Strategy):
 
     def gain_text(self, workers: int, speedup: float) -> str:
         """Return the phrase for the speed-up of so many tasks, such as ``2 tasks of one loop give 1.9x``."""
-        return f"{self.lanes_text(workers)} of one loop give {numbers.about(speedup)}"
+        return f"{self.lanes_text(workers)} of one loop give {numbers.about(min(speedup, float(workers)))}"
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
         """Return why tasks are advised: their calls leave the loop free while they wait."""
