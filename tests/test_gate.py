@@ -239,7 +239,7 @@ class TestMinSpeedup:
 
     def test_larger_tasks_are_advised_only_against_dispatch(self) -> None:
         """They are the remedy where dispatch takes much of a call and without it the speed-up would be reached."""
-        small = {"dispatch_s_per_call": 0.005, "transfer_s_per_call": None}
+        small: dict[str, Any] = {"dispatch_s_per_call": 0.005, "transfer_s_per_call": None}
         assert remedy_of(**small) == "put several calls into each task: dispatching one costs 5.0 ms"
         waits_for_nothing = {**small, "shares": None}
         assert remedy_of(call_s=1.0, **waits_for_nothing).startswith("see the evidence")
@@ -247,7 +247,7 @@ class TestMinSpeedup:
 
     def test_data_is_named_where_moving_it_is_what_costs(self) -> None:
         """Larger tasks move as much data for each call."""
-        moves = {"dispatch_s_per_call": 0.002, "transfer_s_per_call": 0.04}
+        moves: dict[str, Any] = {"dispatch_s_per_call": 0.002, "transfer_s_per_call": 0.04}
         assert remedy_of(**moves) == "move less data: that of a call takes 40 ms, the call 10 ms"
 
     def test_gil_is_named_where_calls_wait_for_it(self) -> None:

@@ -196,7 +196,7 @@ def _unchecked(expectation: Expectation, result: WorkloadResult) -> Iterator[Cau
         uses = f"a call uses {numbers.percent(low)} to {numbers.percent(min(high, 1.0))} of one core"
         yield _caution(expectation, result, f"the bound is {verdict.bound}, {uses}")
     elif least is not None and all(one.value is None or one.value < least for one in among):
-        yield _caution(expectation, result, f"found {'; '.join(reached.at_most(one, result) for one in among)}")
+        yield _caution(expectation, result, f"found {'; '.join(one.room for one in among)}")
     else:
         for why in gil_gates.unchecked(expectation, result):
             yield _caution(expectation, result, why)

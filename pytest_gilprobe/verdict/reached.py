@@ -8,6 +8,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.results import StrategyResult
 from pytest_gilprobe.model.words import NOT_ASKED, SERIAL, Outcome
+from pytest_gilprobe.stats import dispatch
 from pytest_gilprobe.verdict import margins, pool_costs
 
 if TYPE_CHECKING:
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 
 
 class Reached(NamedTuple):
-    """What a strategy gave in words, its value, a gate's interval for it (``None``: anything), how to change it."""
+    """What a strategy gave in words, its value, a gate's interval for it (``None``: anything), how to change it.
+
+    ``most`` is the high end of the interval in words, empty if that is unknown or nothing more.
+    """
 
     gave: str
     value: float | None
     ends: Interval | None
     remedy: str
+    most: str = ""
+
+    @property
+    def room(self) -> str:
+        """What it gave, and the most that a gate's interval leaves: ``processes 1.90x [1.84, 1.96], at most 2.00x``."""
+        return f"{self.gave}, at most {self.most}" if self.most else self.gave
 
 
 def each(expectation: Expectation, result: WorkloadResult) -> dict[str, Reached]:
@@ -41,8 +51,15 @@ def _reach(name: str, part: StrategyResult, result: WorkloadResult, least: float
         return Reached(f"{name} {part.outcome}", None, (0.0, 0.0), f"{name} {ended(part)}; fix that")
     if part.pool_speedup is None:
         return Reached(f"{name} not measured", None, None, "")
-    gave = f"{name} {numbers.speedup(part.pool_speedup)}"
-    return Reached(gave, part.pool_speedup.value, margins.in_pool(part), _faster(part, result, least))
+    gave = f"{name} {numbers.speedup(dispatch.capped(part.pool_speedup, _at_once(part, result)))}"
+    ends, remedy = margins.in_pool(part), _faster(part, result, least)
+    most = "" if ends is None else numbers.times(min(ends[1], _at_once(part, result)))
+    return Reached(gave, part.pool_speedup.value, ends, remedy, most)
+
+
+def _at_once(part: StrategyResult, result: WorkloadResult) -> float:
+    """Return how many calls at a time a strategy made: it cannot do more than so many times the work of one."""
+    return float(result.workers if part.executor is None else part.executor.at_once)
 
 
 def _faster(part: StrategyResult, result: WorkloadResult, least: float) -> str:
@@ -66,15 +83,8 @@ def may_give(name: str, part: StrategyResult, result: WorkloadResult) -> str:
     ends = margins.in_pool(part)
     if ends is None:
         return f"{name} may still be the answer"
-    low, high = (numbers.times(min(end, float(result.workers))) for end in ends)
+    low, high = (numbers.times(min(end, _at_once(part, result))) for end in ends)
     return f"{name} may still give {low if low == high else f'{low} to {high}'}"
-
-
-def at_most(one: Reached, result: WorkloadResult) -> str:
-    """Say what a strategy gave, and the most that a gate's interval leaves: N workers cannot give more than N times."""
-    if one.value is None or one.ends is None or one.ends[0] == one.ends[1]:
-        return one.gave
-    return f"{one.gave}, at most {numbers.times(min(one.ends[1], float(result.workers)))}"
 
 
 def parts(names: Iterable[str], result: WorkloadResult) -> dict[str, StrategyResult]:
