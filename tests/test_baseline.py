@@ -258,6 +258,8 @@ class TestLists:
         assert messages(FindingKind.NOT_PROBED, before, not_probed("a", "it failed")) == [
             "was probed, is not now: it failed"
         ]
+        failed = not_probed("a", 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nOSError: no')
+        assert messages(FindingKind.NOT_PROBED, before, failed) == ["was probed, is not now: OSError: no"]
 
     def test_no_longer_decided(self) -> None:
         """A workload that had an answer and has none now is listed."""

@@ -8,7 +8,7 @@ import goldens
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reports_fixture import processes, rich_report, threads, with_parts
+from reports_fixture import not_probed, processes, rich_report, threads, with_parts
 from strategies import reports
 
 from pytest_gilprobe.model.estimate import Estimate
@@ -92,6 +92,20 @@ def test_what_to_do_follows_the_reason() -> None:
         "serial  test_simple_scripting: 4.1 µs, CPU-bound; threads 0.17x, processes 0.05x",
         "  dispatching a call takes 20 µs; keep it serial, or put 50 calls into a task",
     ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    open(1)\nOSError: no\n',
+        "failed in call: def test_it():\n>       open(1)\nE       OSError: no\n\na.py:1: OSError",
+    ],
+)
+def test_a_reason_with_a_traceback_names_the_exception(error: str) -> None:
+    """A test that was not probed since it failed says with what, on its line."""
+    text = "\n".join(lines_of(not_probed("a::test_it", f"it passed once, but not when called once more: {error}")))
+    assert "called once more: " in text
+    assert text.endswith("OSError: no")
 
 
 def test_an_open_answer_names_what_it_may_be() -> None:

@@ -26,6 +26,7 @@ from pytest_gilprobe.verdict.rule import rule
 
 EVERYTHING = frozenset(FailOn)
 ONE_PROCESS = frozenset({"threads"})
+TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    open(1)\nOSError: no\n'
 
 
 def result(
@@ -104,6 +105,13 @@ class TestStrategy:
         both = expectations.check(expect("tasks", least=1.5), result(advice=INCONCLUSIVE)).failures
         assert [failure.found for failure in both] == ["tasks skipped", "tasks skipped"]
 
+    def test_errors_with_tracebacks_are_told_in_a_line(self) -> None:
+        """A remedy names the exception, not the line that begins its traceback."""
+        bad = with_parts(result(advice=INCONCLUSIVE), threads=broken(Outcome.FAILED, f"in thread 1: {TRACEBACK}"))
+        both = expectations.check(expect("threads", least=1.5), bad).failures
+        said = "threads failed: in thread 1: OSError: no; fix that"
+        assert [failure.remedy for failure in both] == [f"{said}, or drop expect='threads'", said]
+
     def test_inconclusive_passes(self) -> None:
         """An inconclusive verdict is no failure, whatever was expected; the caution says so."""
         found = expectations.check(expect("threads"), result(advice=INCONCLUSIVE))
@@ -134,7 +142,7 @@ class TestStrategy:
         excluded = expectations.check(expect("threads"), result(advice=INCONCLUSIVE)).cautions[0].message
         near = expectations.check(expect("threads"), result(1.6, 1.9, spread=0.02, advice=INCONCLUSIVE))
         assert excluded.endswith("the verdict is inconclusive")
-        assert near.cautions[0].message.endswith("but threads cannot be excluded")
+        assert near.cautions[0].message.endswith("the verdict is inconclusive, threads may still give 1.55x to 1.65x")
 
     def test_an_answer_between_the_ends_is_possible(self) -> None:
         """As processes gain, the rule goes from serial over threads to processes: what lies between is no failure."""
@@ -219,8 +227,39 @@ class TestBound:
         assert {bound_at(low + (high - low) * at / 20) for at in range(21)} <= possible
 
 
+def remedy_of(call_s: float = 0.01, bare: float = 1.9, **changes: Any) -> str:
+    """Return the remedy for processes that reach 1.1x in a pool, not 1.5x, with calls of ``call_s`` seconds."""
+    part = changed(result(1.0, 1.1), "processes", **{"speedup": estimate(bare, 0.01), **changes})
+    found = changed(part, SERIAL, wall_s_per_call=estimate(call_s, 0.0))
+    return expectations.check(expect("processes", least=1.5), found).failures[-1].remedy
+
+
 class TestMinSpeedup:
     """``min_speedup=``."""
+
+    def test_larger_tasks_are_advised_only_against_dispatch(self) -> None:
+        """They are the remedy where dispatch takes much of a call and without it the speed-up would be reached."""
+        small: dict[str, Any] = {"dispatch_s_per_call": 0.005, "transfer_s_per_call": None}
+        assert remedy_of(**small) == "put several calls into each task: dispatching one costs 5.0 ms"
+        waits_for_nothing = {**small, "shares": None}
+        assert remedy_of(call_s=1.0, **waits_for_nothing).startswith("see the evidence")
+        assert remedy_of(bare=1.11, **waits_for_nothing).startswith("see the evidence")
+
+    def test_data_is_named_where_moving_it_is_what_costs(self) -> None:
+        """Larger tasks move as much data for each call."""
+        moves: dict[str, Any] = {"dispatch_s_per_call": 0.002, "transfer_s_per_call": 0.04}
+        assert remedy_of(**moves) == "move less data: that of a call takes 40 ms, the call 10 ms"
+
+    def test_gil_is_named_where_calls_wait_for_it(self) -> None:
+        """Threads that wait for the GIL gain by neither."""
+        waits = with_parts(result(), threads=replace(threads(1.0, wait=0.47), speedup=estimate(1.0, 0.03)))
+        *_, failure = expectations.check(expect("threads", least=1.5), waits).failures
+        assert failure.remedy == "let the work release the GIL: calls wait for it for 47 % of their time"
+
+    def test_what_is_open_is_told_with_the_gates_interval(self) -> None:
+        """A speed-up that may still be reached passes, with the most that a gate's interval leaves."""
+        (caution,) = expectations.check(expect("processes", least=1.95), result(in_processes=1.9)).cautions
+        assert caution.message.endswith("passes: found processes 1.90x [1.84, 1.96], at most 2.00x")
 
     @pytest.mark.parametrize("least", [1.0, 1.8, 1.9, 1.95])
     def test_within_reach(self, least: float) -> None:
@@ -322,6 +361,12 @@ class TestUnmeasured:
         assert expectations.check(Expectation(), never, EVERYTHING) == Gating()
         assert expectations.check(expect("threads"), never).cautions
         assert only_failure(expect("threads"), never, EVERYTHING).evidence == "it has no call to repeat"
+
+    def test_reason_with_a_traceback_is_told_in_a_line(self) -> None:
+        """The caution that nothing was checked names the exception, not its whole traceback."""
+        failed = not_probed("a::b", f"it passed once, but not when called once more: {TRACEBACK}")
+        (caution,) = expectations.check(expect("threads"), failed).cautions
+        assert caution.message.endswith("passes: it passed once, but not when called once more: OSError: no")
 
     def test_bad_end_of_a_probe_that_came_to_nothing(self) -> None:
         """What hung or crashed before it turned out that there is nothing to measure fails where that is asked."""

@@ -21,6 +21,8 @@ CRASHED = StrategyResult(outcome=Outcome.CRASHED)
 NEVER = StrategyResult(outcome=Outcome.SKIPPED, error=NOT_ASKED, impossible=True)
 IO = evidence(2.0, 2.0, cpu_utilization=estimate(0.02), held_fraction=estimate(0.01))
 MICRO = estimate(1e-6)
+MUCH = Transfer(argument_bytes=80_000_000, result_bytes=0, pipe_s=0.04, parent_s=0.02, worker_s=0.02)
+MOVES = tried(1.9, transfer_s_per_call=MUCH.pipe_s)
 RAISE = "a longer max_time or a quieter machine may settle it"
 
 
@@ -199,7 +201,7 @@ def test_straddling_names_answers_and_intervals() -> None:
 
 def test_straddling_names_the_budget_that_ran_out() -> None:
     """Where time was up, the reason says how much would do."""
-    late = "time was up after 5 s: max_time=9 allows for one more round"
+    late = "processes did not fit into 5 s, since one call takes 4.0 s; max_time=23 would do"
     seen = measurement(out_of_time=late, no_time_for=frozenset({"threads", "processes"}))
     found = reasons.straddles(evidence(None, None, seen=seen))
     assert found == reasons.Because(why="no pool's speed-up is known", advice=late)
@@ -210,6 +212,31 @@ def test_dispatch_that_decides_is_given_for_each_strategy() -> None:
     text = reasons.dispatch_unknown(evidence(1.0, 2.0, wall_s_per_call=estimate(2e-4))).said
     assert "dispatching a call takes 10 µs to threads, 100 µs to processes, which decides" in text
     assert text.endswith("put several calls into each task")
+
+
+def test_larger_tasks_are_no_advice_where_data_decides() -> None:
+    """Data is as much in larger tasks: it is to be less, if a process would be worth it without."""
+    seen = measurement(transfer=MUCH)
+    found = reasons.dispatch_unknown(evidence(1.0, MOVES, seen=seen, wall_s_per_call=estimate(0.01)))
+    assert found.why.endswith("moving the data of a call takes 40 ms, which decides and is known only roughly")
+    assert found.advice == "move less data"
+    neither = reasons.dispatch_unknown(evidence(1.0, 1.1, wall_s_per_call=estimate(2e-4)))
+    assert neither.advice == "keep it serial"
+
+
+def test_larger_tasks_are_no_advice_for_short_calls_with_much_data() -> None:
+    """A call shorter than its dispatch is to stay serial if moving its data takes longer still."""
+    short = evidence(1.0, MOVES, seen=measurement(transfer=MUCH), wall_s_per_call=MICRO)
+    text = sentence(short, Bound.CPU, Gil.HELD, SERIAL)
+    assert text.endswith("; moving the data of a call takes 40 ms; keep it serial")
+
+
+def test_the_rule_of_15_percent_is_told_between_two_pools() -> None:
+    """Where two pools are left, the reader is told from which difference on the dearer one counts."""
+    found = reasons.straddles(evidence(estimate(1.72, 1.6, 1.85), 1.99))
+    assert found.why.endswith("; processes count only if 15 % faster than threads")
+    with_serial = reasons.straddles(evidence(1.0, estimate(1.3, 1.2, 1.4)))
+    assert "15 %" not in with_serial.why
 
 
 def test_quota_is_named_with_its_share() -> None:

@@ -78,6 +78,16 @@ def test_calls_that_fail_earlier_fail_the_gate() -> None:
     assert not check(2, threads=broken).failures
 
 
+def test_a_single_worker_is_no_plural() -> None:
+    """A curve that stops at one worker, or fails with it, is told without *1 processes*, and no gate takes 1."""
+    (failure,) = check(processes=Scaling(points=points(50, 51))).failures
+    assert failure.found == "throughput that grows up to 1 worker in processes only"
+    assert failure.remedy == "remove that limit, or drop scales_to"
+    broken = Scaling(points=(), failed_at=1, outcome=Outcome.FAILED, error="OSError: no")
+    (failure,) = check(threads=broken).failures
+    assert failure.evidence == "with 1 worker in threads it failed: OSError: no"
+
+
 def test_gate_is_one_of_the_expectations() -> None:
     """A failure is a session's failure, and no more rounds are wanted for it; without a curve there is a caution."""
     expected = Expectation(scales_to=8)

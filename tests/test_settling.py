@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evidence import PYTHON_LOOP, estimate, evidence, measurement, tried
+import pytest
+from evidence import PYTHON_LOOP, estimate, evidence, machine, measurement, round_, serial, threads, tried
 
 from pytest_gilprobe.model.estimate import Estimate
-from pytest_gilprobe.verdict.settling import narrowed, remedy, seconds_needed
+from pytest_gilprobe.verdict import trust
+from pytest_gilprobe.verdict.settling import ROUNDS, more_time, narrowed, remedy, seconds_needed, workers_needed
 
 CLEAR = estimate(1.1, 0.9, 1.4)
 """The interval reaches over 1.3, the value is far from it."""
@@ -48,6 +50,44 @@ def test_values_at_a_limit_of_the_rule_are_said_to_be_alike() -> None:
     found = evidence(AT_THE_LIMIT, None, held_fraction=None)
     assert seconds_needed(found) is None
     assert remedy(found).endswith("either will do")
+
+
+def test_too_much_time_is_no_limit_of_the_rule() -> None:
+    """Intervals that shrink far enough only in longer than any probe worth proposing are not said to be at a limit."""
+    slow = measurement(*[round_(serial(20.0), threads=threads(20.0))] * 5)
+    found = evidence(CLEAR, None, seen=slow, held_fraction=None)
+    assert seconds_needed(found) is None
+    assert remedy(found) == "the intervals are so wide that a probe would take more than 120 s to settle it"
+
+
+def test_more_workers_are_named_where_they_would_tell_strategies_apart() -> None:
+    """Two strategies close to 15 % apart with two workers are further apart with one for each of eight CPUs."""
+    pair = (estimate(1.72, 1.7, 1.74), estimate(1.978, 1.97, 1.99))
+    assert workers_needed(evidence(*pair, on=machine(cpus=2))) is None
+    many = evidence(*pair, on=machine(cpus=8))
+    assert workers_needed(many) == 8
+    assert seconds_needed(many) is None
+    assert remedy(many) == "--gilprobe-workers=8 is likely to settle it"
+
+
+def test_limits_that_no_workers_move() -> None:
+    """Where more workers than there were leave it open too, they are not proposed."""
+    assert workers_needed(evidence(estimate(1.9, 0.5, 2.0), None, on=machine(cpus=8))) is None
+
+
+@pytest.mark.parametrize(("done", "enough_s"), [(1, 30), (3, 10), (8, 7)])
+def test_time_for_a_finding_that_rounds_do_not_support_yet(done: int, enough_s: int) -> None:
+    """As many rounds as any finding needs take more time than was allowed, not a second more."""
+    seen = measurement(*[PYTHON_LOOP] * done, allowed_s=6.0, out_of_time="time was up after 6 s")
+    assert more_time(evidence(1.0, 2.0, seen=seen)) == f"max_time={enough_s} or a quieter machine may settle it"
+    assert more_time(evidence(1.0, 2.0)).startswith("a longer max_time or")
+    long = measurement(PYTHON_LOOP, allowed_s=60.0)
+    assert more_time(evidence(1.0, 2.0, seen=long)) == "a quieter machine may settle it"
+
+
+def test_rounds_for_which_time_is_proposed_are_those_that_a_finding_needs() -> None:
+    """The two numbers stay the same."""
+    assert ROUNDS == trust.ROUNDS_WHEN_SURPRISING
 
 
 def test_a_quieter_machine_is_named_where_other_programs_disturbed() -> None:

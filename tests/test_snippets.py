@@ -60,7 +60,7 @@ if __name__ == "__main__":  # a new process may import this file
     with ProcessPoolExecutor(max_workers=2) as pool:
         results = list(pool.map(resize, path_list, width_list))"""
 ONE_BY_ONE = """\
-# a pool is worth a try only with 900 calls or more per task
+# a pool is worth a try only with 200 calls or more per task
 from shop.images import resize
 
 # you supply path_list, width_list: lists with the arguments of all calls

@@ -8,7 +8,7 @@ TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^[\s|]*File ".*", line \d+')
 _OF_PYTEST = re.compile(r"^E\s+(\S.*)")
 _GROUP_MARGIN = re.compile(r"^\s*\| ")
-_PHASE = re.compile(r"^(failed|skipped) in \w+: ")
+_PHASE = re.compile(r"^(.*: )?(failed|skipped) in \w+: ")
 
 
 def summary(text: str) -> str:

@@ -215,8 +215,11 @@ class _Schedule:
         needed, left, total = self._round_s(pace), self._budget.left_s(), self._budget.total_s
         if left >= needed or (number == 0 and left >= pace.batch_s):
             return True
-        whole = math.ceil(total - left + needed * (1 if number else ROOM))
-        late = f"time was up after {total:g} s: max_time={whole} allows for one more round"
+        late = f"time was up after {total:g} s"
+        if number == 0:
+            late += f", before the first round; max_time={math.ceil(total - left + needed * ROOM)} would do"
+        if self._test.seen.no_time_for and self._test.seen.out_of_time is not None:
+            late = self._test.seen.out_of_time  # which says how much time those strategies take
         self._note(out_of_time=late, allowed_s=total)
         return False
 

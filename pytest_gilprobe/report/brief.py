@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import gains, numbers
-from pytest_gilprobe.model.safe_text import safe_line, safe_lines
+from pytest_gilprobe.model.error_text import summary
+from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, Bound, Outcome, Status
 from pytest_gilprobe.report.views import BriefView
 from pytest_gilprobe.verdict.same_call import CHANGES, NOT_COMPARED
@@ -102,5 +103,4 @@ def _gives(part: StrategyResult, workers: int) -> str:
 
 
 def _first(text: str) -> str:
-    lines = safe_lines(text)
-    return safe_line(lines[0]) if lines else ""
+    return safe_line(summary(text))

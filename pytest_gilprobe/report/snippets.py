@@ -12,7 +12,7 @@ from pytest_gilprobe.model.safe_text import safe_lines
 from pytest_gilprobe.model.thresholds import WORTH_IT
 from pytest_gilprobe.model.words import INCONCLUSIVE, SERIAL, Status
 from pytest_gilprobe.report.call_source import is_source
-from pytest_gilprobe.verdict import blocking
+from pytest_gilprobe.verdict import blocking, pool_costs
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.report import Report
@@ -96,7 +96,7 @@ def _calls_in(whole_s: float, call_s: float) -> int:
     """Return how many calls fill a time, 1 or more; 1 also for what a report should not hold."""
     if not 0 < call_s < math.inf or not 0 < whole_s / call_s < MOST_CALLS:
         return 1
-    return math.ceil(whole_s / call_s)
+    return math.ceil(round(whole_s / call_s, 6))
 
 
 def _with_shared_memory(result: WorkloadResult, callee: Callee, strategies: Strategies) -> list[str] | None:
@@ -114,7 +114,9 @@ def _serial_hint(result: WorkloadResult) -> list[str]:
     costs = [
         part.dispatch_s_per_call
         for part in result.parallel.values()
-        if part.dispatch_s_per_call is not None and part.speedup is not None and part.speedup.high >= WORTH_IT
+        if part.dispatch_s_per_call is not None
+        and serial is not None
+        and pool_costs.in_larger_tasks(part, serial.call_s.value, result.transfer) >= WORTH_IT
     ]
     if serial is None or not costs or serial.call_s.value >= min(costs):
         return []

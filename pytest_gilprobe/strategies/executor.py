@@ -149,7 +149,7 @@ class ViaExecutor(Strategy):
         if part.speedup is not None and part.speedup.low < WORTH_IT <= part.speedup.high:
             return f"from which size on {self.name} pays off is open"
         if found.pays_from_calls is None or found.pays_from_s is None:
-            best = part.speedup.value if part.speedup is not None else 1.0
+            best = min(part.speedup.value, float(found.at_once)) if part.speedup is not None else 1.0
             return f"{self.name} does not pay off with any number of calls per task: {numbers.about(best)} at best"
         if found.pays_from_calls == 1:
             return f"{self.name} is about worth it with one call per task"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.comparison import ChangeKind
+from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.words import INCONCLUSIVE, Status
 from pytest_gilprobe.verdict.differences import changes
@@ -95,7 +96,7 @@ def _findings(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool) -
     if old.status is not Status.PROBED:
         return
     if new.status is not Status.PROBED:
-        why = f"was probed, is not now: {new.reason or 'no reason known'}"
+        why = f"was probed, is not now: {summary(new.reason or 'no reason known')}"
         yield Finding(kind=FindingKind.NOT_PROBED, nodeid=new.nodeid, message=why)
         return
     found = changes(new, old) if new.workers == old.workers else ()

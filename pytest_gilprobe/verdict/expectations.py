@@ -6,20 +6,20 @@ they do not exclude it, the test passes, even if the verdict differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.results import Caution, StrategyResult
 from pytest_gilprobe.model.thresholds import CPU_ABOVE, IO_BELOW, bound_at
-from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, FailOn, Outcome, Status
-from pytest_gilprobe.verdict import gil_gates, loop_gate, margins, scaling_gate
+from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, SERIAL, Bound, FailOn, Outcome, Status
+from pytest_gilprobe.verdict import gil_gates, loop_gate, margins, reached, scaling_gate
 from pytest_gilprobe.verdict.gating import Failure, Gating, unchecked
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.results import BadEnd, WorkloadResult
     from pytest_gilprobe.model.settings import Expectation
-    from pytest_gilprobe.verdict.rule import Interval
 
 NEAR = 1.5
 """A speed-up less than this factor below ``min_speedup`` is measured in `NEAR_ROUNDS` rounds, if time allows."""
@@ -72,10 +72,10 @@ def check(
 
 def _strategy(expectation: Expectation, result: WorkloadResult, one_process: frozenset[str]) -> Iterator[Failure]:
     """Fail where a strategy is advised that was not expected, and each that was is excluded."""
-    expected, advised = _parts(expectation.strategies, result), result.verdict.strategy
+    expected, advised = reached.parts(expectation.strategies, result), result.verdict.strategy
     if not expected or advised in expected:
         return
-    useless = [f"{name} {part.outcome}" for name, part in expected.items() if _gives_nothing(part)]
+    useless = [f"{name} {part.outcome}" for name, part in expected.items() if reached.gives_nothing(part)]
     if advised == INCONCLUSIVE:
         excluded = len(useless) == len(expected)
     else:
@@ -92,7 +92,7 @@ def _strategy(expectation: Expectation, result: WorkloadResult, one_process: fro
 def _remedy(expected: dict[str, StrategyResult], advised: str, one_process: frozenset[str], *, awaited: bool) -> str:
     for name, part in expected.items():
         if part.outcome is not Outcome.OK:
-            return f"{name} {_ended(part)}; fix that, or drop expect={name!r}"
+            return f"{name} {reached.ended(part)}; fix that, or drop expect={name!r}"
     if expected.keys() & one_process and advised not in one_process | {SERIAL}:
         if awaited:
             return f"await what blocks the event loop, or expect {advised!r}"
@@ -119,45 +119,15 @@ def _bound(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure
 
 def _speedup(expectation: Expectation, result: WorkloadResult) -> Iterator[Failure]:
     """Fail where every strategy that may give the speed-up is certain to stay under it."""
-    least, reached = expectation.min_speedup, _reached(expectation, result)
-    if least is None or any(one.ends is None or one.ends[1] >= least for one in reached.values()):
+    least, among = expectation.min_speedup, reached.each(expectation, result)
+    if least is None or any(one.ends is None or one.ends[1] >= least for one in among.values()):
         return
     yield Failure(
-        expected=f"min_speedup={least:g} of {' or '.join(reached)}",
-        found=", ".join(one.gave for one in reached.values()),
+        expected=f"min_speedup={least:g} of {' or '.join(among)}",
+        found=", ".join(one.gave for one in among.values()),
         evidence=result.verdict.reason,
-        remedy="; ".join(dict.fromkeys(one.remedy for one in reached.values())),
+        remedy="; ".join(dict.fromkeys(one.remedy for one in among.values())),
     )
-
-
-class _Reached(NamedTuple):
-    """What a strategy gave in words, its value, a gate's interval for it (``None``: anything), how to change it."""
-
-    gave: str
-    value: float | None
-    ends: Interval | None
-    remedy: str
-
-
-def _reached(expectation: Expectation, result: WorkloadResult) -> dict[str, _Reached]:
-    """Return what the strategies reached of which one must give ``min_speedup``: those expected, else all asked for."""
-    asked = [name for name, part in result.parallel.items() if part.error != NOT_ASKED]
-    parts = _parts(expectation.strategies or asked or result.parallel, result)
-    return {name: _reach(name, part) for name, part in parts.items()}
-
-
-def _reach(name: str, part: StrategyResult) -> _Reached:
-    if name == SERIAL:
-        return _Reached("serial 1x", 1.0, (1.0, 1.0), "serial calls have a speed-up of 1 by definition")
-    if part.pool_speedup is None and _gives_nothing(part):
-        return _Reached(f"{name} {part.outcome}", None, (0.0, 0.0), f"{name} {_ended(part)}; fix that")
-    if part.pool_speedup is None:
-        return _Reached(f"{name} not measured", None, None, "")
-    remedy = "see the evidence, or lower min_speedup"
-    if part.speedup is not None and part.pool_speedup.value < part.speedup.value:
-        remedy = f"put several calls into each task: dispatching one costs {numbers.seconds(part.dispatch_s_per_call)}"
-    gave = f"{name} {numbers.speedup(part.pool_speedup)}"
-    return _Reached(gave, part.pool_speedup.value, margins.in_pool(part), remedy)
 
 
 # What a session forbids
@@ -208,7 +178,7 @@ def _unmeasured(
     if not ended and FailOn.INCONCLUSIVE in fail_on and (began or expectation.says_anything):
         ended = (_inconclusive(why),)
     unchecked = expectation.says_anything and not ended
-    return Gating(failures=ended, cautions=(_caution(expectation, result, why),) if unchecked else ())
+    return Gating(failures=ended, cautions=(_caution(expectation, result, summary(why)),) if unchecked else ())
 
 
 # What could not be checked
@@ -216,16 +186,17 @@ def _unmeasured(
 
 def _unchecked(expectation: Expectation, result: WorkloadResult) -> Iterator[Caution]:
     """Find the first thing that a marker expects and that was neither confirmed nor refuted."""
-    verdict, least, reached = result.verdict, expectation.min_speedup, _reached(expectation, result).values()
+    verdict, least, among = result.verdict, expectation.min_speedup, reached.each(expectation, result).values()
     if expectation.strategies and verdict.strategy not in expectation.strategies:
-        left = _parts(margins.possible_strategies(result) & expectation.strategies, result)
-        rest = f", but {' or '.join(left)} cannot be excluded" if left else ""
-        yield _caution(expectation, result, f"the verdict is {verdict.strategy}{rest}")
+        left = reached.parts(margins.possible_strategies(result) & expectation.strategies, result)
+        may = [reached.may_give(name, part, result) for name, part in left.items()]
+        yield _caution(expectation, result, ", ".join([f"the verdict is {verdict.strategy}", *may]))
     elif expectation.bound is not None and verdict.bound is not expectation.bound:
-        yield _caution(expectation, result, f"the bound is {verdict.bound}, but {expectation.bound} cannot be excluded")
-    elif least is not None and all(one.value is None or one.value < least for one in reached):
-        gave = ", ".join(one.gave for one in reached)
-        yield _caution(expectation, result, f"found {gave}, but more cannot be excluded")
+        low, high = margins.widened_share(result.serial.utilization) if result.serial is not None else (0.0, 1.0)
+        uses = f"a call uses {numbers.percent(low)} to {numbers.percent(min(high, 1.0))} of one core"
+        yield _caution(expectation, result, f"the bound is {verdict.bound}, {uses}")
+    elif least is not None and all(one.value is None or one.value < least for one in among):
+        yield _caution(expectation, result, f"found {'; '.join(one.room for one in among)}")
     else:
         for why in gil_gates.unchecked(expectation, result):
             yield _caution(expectation, result, why)
@@ -243,8 +214,8 @@ def _is_open(expectation: Expectation, result: WorkloadResult, rounds: int) -> b
     other = other_strategy or other_bound or gil_gates.is_open(expectation, result)
     if other or least is None:
         return other
-    reached = [one for name, one in _reached(expectation, result).items() if name != SERIAL]
-    known = [(one.value, one.ends) for one in reached if one.value is not None and one.ends is not None]
+    among = [one for name, one in reached.each(expectation, result).items() if name != SERIAL]
+    known = [(one.value, one.ends) for one in among if one.value is not None and one.ends is not None]
     if not known or any(low >= least for _, (low, _) in known):
         return False
     return rounds < NEAR_ROUNDS or all(value < least / NEAR for value, _ in known)
@@ -253,7 +224,7 @@ def _is_open(expectation: Expectation, result: WorkloadResult, rounds: int) -> b
 def _caution(expectation: Expectation, result: WorkloadResult, why: str) -> Caution:
     wanted = []
     if expectation.strategies:
-        wanted.append(f"expect={' or '.join(_parts(expectation.strategies, result))}")
+        wanted.append(f"expect={' or '.join(reached.parts(expectation.strategies, result))}")
     if expectation.bound is not None:
         wanted.append(f"expect_bound={expectation.bound.value!r}")
     if expectation.min_speedup is not None:
@@ -264,24 +235,3 @@ def _caution(expectation: Expectation, result: WorkloadResult, why: str) -> Caut
     if expectation.scales_to is not None and result.serial is None:
         wanted.append(f"scales_to={expectation.scales_to}")
     return unchecked(f"{' and '.join(wanted)} is not decided, so the test passes: {why}")
-
-
-# Strategies by name
-
-
-def _parts(names: Iterable[str], result: WorkloadResult) -> dict[str, StrategyResult]:
-    """Return what some strategies measured, the cheapest first; one that does not exist here cannot be tried."""
-    order = [*result.strategies, *sorted(names)]
-    return {name: result.strategies.get(name, _ABSENT) for name in sorted(names, key=order.index)}
-
-
-_ABSENT = StrategyResult(outcome=Outcome.SKIPPED, error="it does not exist for this workload", impossible=True)
-
-
-def _gives_nothing(part: StrategyResult) -> bool:
-    """Tell whether a strategy gives nothing, for certain: it did not work, or cannot be tried."""
-    return part.broken or part.impossible
-
-
-def _ended(part: StrategyResult) -> str:
-    return ": ".join([str(part.outcome), *(part.error or "").splitlines()[:1]])

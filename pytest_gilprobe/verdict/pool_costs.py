@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_gilprobe.model.thresholds import WORTH_IT
 from pytest_gilprobe.model.words import SERIAL
-from pytest_gilprobe.stats import reduce
+from pytest_gilprobe.stats import dispatch, reduce
 from pytest_gilprobe.verdict.kept import DISPATCH_FACTOR, at_cost
 from pytest_gilprobe.verdict.rule import at_corners, rule
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.estimate import Estimate
     from pytest_gilprobe.model.readings import Evidence
+    from pytest_gilprobe.model.results import StrategyResult, Transfer
     from pytest_gilprobe.stats.dispatch import PoolInputs
     from pytest_gilprobe.strategies.contract import Strategy
 
@@ -26,6 +28,56 @@ TAKES_MUCH = 0.1
 def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
     """Collect the inputs from which a strategy's speed-up in an executor is predicted."""
     return reduce.pool_inputs(strategy, evidence.measurement, evidence.machine, evidence.serial, evidence.gil)
+
+
+def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
+    """Return the seconds that moving a call's data takes, without the cost of an empty message; 0 if it moves none."""
+    if part.transfer_s_per_call is None or transfer is None or part.transfer_s_per_call != transfer.pipe_s:
+        return part.transfer_s_per_call or 0.0
+    return transfer.parent_s + transfer.worker_s
+
+
+def in_larger_tasks(part: StrategyResult, call_s: float, transfer: Transfer | None) -> float:
+    """Return the most that a pool gives with so many calls in a task that dispatching costs nothing; 0 if not measured.
+
+    Larger tasks do not make the data less that is moved, nor the GIL free: moving and calls take turns on the CPUs.
+    """
+    if part.speedup is None or call_s <= 0:
+        return 0.0
+    return part.speedup.high * call_s / (call_s + moved_s(part, transfer))
+
+
+def gaining_in_larger_tasks(evidence: Evidence) -> list[Strategy]:
+    """List the strategies that may be worth it in tasks of many calls, in spite of the data that they move."""
+    call_s, transfer = evidence.serial.call_s.value, evidence.measurement.transfer
+    results = evidence.results
+    return [one for one in evidence.strategies if in_larger_tasks(results[one.name], call_s, transfer) >= WORTH_IT]
+
+
+def outweighed_by_moving_s(evidence: Evidence) -> float | None:
+    """Return the seconds of moving a call's data that keep a strategy from being worth it in tasks of any size.
+
+    Of several strategies it is the one that moves data fastest; ``None`` if data keeps none from it.
+    """
+    larger, results = gaining_in_larger_tasks(evidence), evidence.results
+    held_up = (results[one.name] for one in evidence.strategies if one not in larger)
+    moved = (
+        moved_s(part, evidence.measurement.transfer)
+        for part in held_up
+        if part.speedup is not None and part.speedup.high >= WORTH_IT
+    )
+    return min(moved, default=None)
+
+
+def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
+    """Return what dispatching a call costs, where known: in a pool as surveyed, in a named executor as measured."""
+    known = {
+        strategy: evidence.results[strategy.name].dispatch_s_per_call
+        if strategy.through_executor
+        else dispatch.dispatch_s(evidence.costs_s(strategy))
+        for strategy in evidence.strategies
+    }
+    return {strategy: cost for strategy, cost in known.items() if cost is not None}
 
 
 def left_open(evidence: Evidence) -> set[str]:
@@ -59,6 +111,19 @@ def left_open(evidence: Evidence) -> set[str]:
 
 def _exactly(estimate: Estimate) -> Estimate:
     return replace(estimate, low=estimate.value, high=estimate.value)
+
+
+def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
+    """Tell whether a strategy is worth it in its executor even if that costs twice what is predicted.
+
+    A prediction is never certain where moving data takes a good part of a call.
+    """
+    pool = part.pool_speedup
+    if pool is None or pool.low * at_cost(part, DISPATCH_FACTOR) < WORTH_IT:
+        return False
+    moved_s = part.transfer_s_per_call or 0.0
+    measured = part.pool_rounds > 0 or part.executor is not None
+    return measured or moved_s <= evidence.serial.call_s.value * MOVES_MUCH
 
 
 def tried(evidence: Evidence) -> bool:

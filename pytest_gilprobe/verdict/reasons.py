@@ -9,8 +9,8 @@ from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.thresholds import CLOSE, EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import NOT_ASKED, SERIAL, Bound, Gil, Outcome
-from pytest_gilprobe.stats import dispatch
-from pytest_gilprobe.verdict import settling
+from pytest_gilprobe.verdict import candidates, pool_costs, settling
+from pytest_gilprobe.verdict.rule import at_corners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,28 +147,21 @@ def _dispatch_decides(evidence: Evidence) -> bool:
 
 def _too_short(evidence: Evidence) -> Because:
     """Compare a short call with its dispatch, and say how many calls a task needs where larger tasks may gain."""
-    costs = _dispatch_s(evidence)
-    gaining = {
-        strategy: costs[strategy]
-        for strategy, part in _parts(evidence)
-        if strategy in costs and part.speedup is not None and part.speedup.high >= WORTH_IT
-    }
+    costs = pool_costs.dispatch_s(evidence)
+    gaining = {one: costs[one] for one in pool_costs.gaining_in_larger_tasks(evidence) if one in costs}
     why = _dispatch_costs(gaining or costs)
+    if not gaining and (moving := _moving(evidence)):
+        return Because(why=f"{why}; {moving}", advice="keep it serial")
     if not gaining:
         return Because(why=f"{why}; larger tasks would not help, since {_no_gain(evidence)}", advice="keep it serial")
     fewest = numbers.calls(max(gaining.values()) * WORTH_DISPATCHING / evidence.serial.call_s.value)
     return Because(why=why, advice=f"keep it serial, or put {fewest} into a task")
 
 
-def _dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
-    """Return what dispatching a call costs, where known: in a pool as surveyed, in a named executor as measured."""
-    known = {
-        strategy: evidence.results[strategy.name].dispatch_s_per_call
-        if strategy.through_executor
-        else dispatch.dispatch_s(evidence.costs_s(strategy))
-        for strategy in evidence.strategies
-    }
-    return {strategy: cost for strategy, cost in known.items() if cost is not None}
+def _moving(evidence: Evidence) -> str:
+    """Say how long moving a call's data takes where that keeps larger tasks from being worth it; else empty."""
+    moved_s = pool_costs.outweighed_by_moving_s(evidence)
+    return "" if moved_s is None else f"moving the data of a call takes {numbers.seconds(moved_s)}"
 
 
 def _dispatch_costs(costs: dict[Strategy, float]) -> str:
@@ -201,7 +194,15 @@ def _listed(words: Iterable[str]) -> str:
 
 def straddles(evidence: Evidence) -> Because:
     """Say what each executor would give, and what would settle between the answers that these intervals allow."""
-    return Because(why=_in_pools(evidence), advice=settling.remedy(evidence))
+    return Because(why=f"{_in_pools(evidence)}{_close_pools(evidence)}", advice=settling.remedy(evidence))
+
+
+def _close_pools(evidence: Evidence) -> str:
+    """Tell the rule of 15 % where it is open which of two pools is the answer."""
+    answers = at_corners(candidates.intervals(evidence))
+    pools = [one.name for one, part in _parts(evidence) if one.name in answers and part.pool_speedup is not None]
+    within = f"{(CLOSE - 1) * 100:.0f} %"
+    return f"; {pools[-1]} count only if {within} faster than {pools[0]}" if len(pools) > 1 else ""
 
 
 def _in_pools(evidence: Evidence) -> str:
@@ -209,11 +210,7 @@ def _in_pools(evidence: Evidence) -> str:
     spans = _spans(evidence)
     if not spans:
         return "no pool's speed-up is known"
-    certain = [
-        strategy
-        for strategy, part in _parts(evidence)
-        if part.pool_speedup is not None and part.pool_speedup.low >= WORTH_IT
-    ]
+    certain = [strategy for strategy, part in _parts(evidence) if pool_costs.certainly_pays(evidence, part)]
     untried = [f"{one.name} not tried" for one in evidence.strategies if one.name in evidence.measurement.no_time_for]
     if not certain:
         return f"in a pool: {', '.join([*spans.values(), *untried])}"
@@ -237,10 +234,11 @@ def span(pool: Estimate, workers: int) -> str:
 
 
 def dispatch_unknown(evidence: Evidence) -> Because:
-    """Say that a call is about as short as its dispatch, whose cost is not known well enough to decide."""
-    costs = _dispatch_costs(_dispatch_s(evidence))
-    why = f"{_in_pools(evidence)}; {costs}, which decides and is known only roughly"
-    return Because(why=why, advice="put several calls into each task")
+    """Say that dispatching a call, or moving its data, decides, at a cost that is not known well enough."""
+    larger, moving = pool_costs.gaining_in_larger_tasks(evidence), _moving(evidence)
+    costs = moving if moving and not larger else _dispatch_costs(pool_costs.dispatch_s(evidence))
+    advice = "put several calls into each task" if larger else "move less data" if moving else "keep it serial"
+    return Because(why=f"{_in_pools(evidence)}; {costs}, which decides and is known only roughly", advice=advice)
 
 
 def held_back_by_quota(evidence: Evidence) -> Because:
@@ -261,19 +259,14 @@ def too_few_rounds(evidence: Evidence) -> Because:
     why = f"timings vary too much to decide after {rounds} (busy machine, or calls that differ)"
     if spans := _spans(evidence):
         why = f"a pool seems to give {', '.join(spans.values())}, but {why}"
-    return Because(why=why, advice=_more_time(evidence))
+    return Because(why=why, advice=settling.more_time(evidence))
 
 
 def too_fast(evidence: Evidence) -> Because:
     """Say that workers gained more than their number allows, so the serial calls must have been disturbed."""
     workers = evidence.measurement.workers
     why = f"the serial calls were slowed down: {workers} workers seem to do more than {workers} times their work"
-    return Because(why=why, advice=_more_time(evidence))
-
-
-def _more_time(evidence: Evidence) -> str:
-    late = evidence.measurement.out_of_time
-    return late if late is not None else "a longer max_time or a quieter machine may settle it"
+    return Because(why=why, advice=settling.more_time(evidence))
 
 
 def ceiling_beaten(evidence: Evidence, strategy: Strategy) -> Because:
@@ -283,7 +276,7 @@ def ceiling_beaten(evidence: Evidence, strategy: Strategy) -> Because:
     return Because(
         why=f"the measurements contradict each other: the GIL was held for {share} of the time, yet {strategy.name} "
         f"gave {numbers.speedup(gains.alone(part, evidence.measurement.workers))}",
-        advice=_more_time(evidence),
+        advice=settling.more_time(evidence),
     )
 
 

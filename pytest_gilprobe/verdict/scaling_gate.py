@@ -60,7 +60,7 @@ def _stop(name: str, curve: Scaling, wanted: int) -> _Stop | None:
                 return _Stop(fewer.workers, f"{fewer.workers} and {more.workers} {name} give {rates}")
     if curve.failed_at is not None and curve.failed_at <= wanted:
         below = [point.workers for point in curve.points if point.workers < curve.failed_at]
-        return _Stop(max(below, default=1), f"with {curve.failed_at} {name} it {curve.outcome}: {curve.error}")
+        return _Stop(max(below, default=1), f"with {_lanes(curve.failed_at, name)} it {curve.outcome}: {curve.error}")
     return None
 
 
@@ -103,7 +103,12 @@ def _failure(wanted: int, stops: dict[str, _Stop | None], result: WorkloadResult
     limit = f"; limit: {curve.limit}" if curve.limit else ""
     return Failure(
         expected=f"scales_to={wanted}",
-        found=f"throughput that grows up to {stop.workers} {name} only",
+        found=f"throughput that grows up to {_lanes(stop.workers, name)} only",
         evidence=f"{stop.evidence}{limit}",
-        remedy=f"remove that limit, or set scales_to={stop.workers}",
+        remedy=f"remove that limit, or {f'set scales_to={stop.workers}' if stop.workers > 1 else 'drop scales_to'}",
     )
+
+
+def _lanes(number: int, name: str) -> str:
+    """Return the phrase for so many workers of a strategy, whose name is a plural: ``4 threads``."""
+    return f"{number} {name}" if number > 1 else f"1 worker in {name}"

@@ -21,6 +21,8 @@ MOST_S = 120.0
 """Longest probe, in seconds, that is worth proposing."""
 BESIDE_ROUNDS = 1.5
 """A probe takes about this many times as long as its rounds: workers start, calls warm up, controls run."""
+ROUNDS = 5
+"""Rounds for which time is proposed: as many as `trust.ROUNDS_WHEN_SURPRISING`, the most that a finding needs."""
 BUSY = 0.1
 """Share of their time that calls queued for a CPU from which a quieter machine would help."""
 
@@ -30,21 +32,58 @@ def remedy(evidence: Evidence) -> str:
     if evidence.measurement.no_time_for and evidence.measurement.out_of_time is not None:
         return evidence.measurement.out_of_time
     quieter = "a quieter machine" if _is_disturbed(evidence) else ""
-    enough_s = seconds_needed(evidence)
-    if enough_s is not None:
-        return (
-            f"{quieter}, or max_time={enough_s}, is likely to settle it"
-            if quieter
-            else (f"max_time={enough_s} is likely to settle it")
-        )
+    enough_s, enough_workers = seconds_needed(evidence), workers_needed(evidence)
+    if enough_s is not None or enough_workers is not None:
+        more = f"max_time={enough_s}" if enough_s is not None else f"--gilprobe-workers={enough_workers}"
+        return f"{quieter}, or {more}, is likely to settle it" if quieter else f"{more} is likely to settle it"
     if quieter:
         return f"{quieter} may settle it, more time alone hardly"
+    if MOST_S < _settled_after_s(evidence) < math.inf:
+        return f"the intervals are so wide that a probe would take more than {MOST_S:g} s to settle it"
     near = f"{WORTH_IT:g}x, or {(CLOSE - 1) * 100:.0f} % apart"
     return f"the values lie near a limit of the rule ({near}), so more time hardly settles it: either will do"
 
 
+def more_time(evidence: Evidence) -> str:
+    """Return what would settle a finding that too few rounds, or disturbed ones, show: time for `ROUNDS`, as a clause.
+
+    The time includes what does not grow with the rounds, such as the start of workers, so it is rather too long.
+    """
+    seen = evidence.measurement
+    if seen.no_time_for and seen.out_of_time is not None:
+        return seen.out_of_time
+    if seen.allowed_s is None:
+        return "a longer max_time or a quieter machine may settle it"
+    done = max(len(seen.rounds), 1)
+    enough_s = max(seconds_needed(evidence) or 0, math.ceil(seen.allowed_s * max(ROUNDS, done + 1) / done))
+    longer = f"max_time={enough_s} or " if enough_s <= MOST_S else ""
+    return f"{longer}a quieter machine may settle it"
+
+
+def workers_needed(evidence: Evidence) -> int | None:
+    """Return the number of CPUs if it is more than the workers were, and with so many the intervals are to decide.
+
+    Speed-ups are taken to grow with the workers as the calls' parallel part allows. *Source:* Amdahl's law (1967).
+    """
+    workers, cpus = evidence.measurement.workers, evidence.machine.cpus
+    if cpus <= workers or workers == 1:
+        return None
+    grown = {}
+    for name, ends in narrowed(evidence, 1.0).items():
+        alone = [(workers / max(end, 1e-9) - 1) / (workers - 1) for end in ends]
+        low, high = (1 / (share + (1 - share) / cpus) for share in alone)
+        grown[name] = (low, high)
+    return cpus if grown and len(at_corners(grown)) == 1 else None
+
+
 def seconds_needed(evidence: Evidence) -> int | None:
-    """Return about how many seconds a probe takes whose intervals decide, if values stay; ``None`` if too many.
+    """Return about how many seconds a probe takes whose intervals decide, if values stay; ``None`` if too many."""
+    needed_s = _settled_after_s(evidence)
+    return int(needed_s) if needed_s <= MOST_S and evidence.measurement.rounds else None
+
+
+def _settled_after_s(evidence: Evidence) -> float:
+    """Return the seconds of a probe whose intervals decide, if values stay; infinite if values are at a limit.
 
     The interval of a mean of n rounds is proportional to 1 / sqrt(n).
     """
@@ -54,9 +93,8 @@ def seconds_needed(evidence: Evidence) -> int | None:
     for part in NARROWER:
         if len(at_corners(narrowed(evidence, part))) == 1:
             least_s = max(math.ceil(spent_s * BESIDE_ROUNDS), math.floor(seen.allowed_s or 0.0)) + 1
-            needed_s = max(math.ceil(spent_s / part**2 * BESIDE_ROUNDS), least_s)
-            return needed_s if seen.rounds and needed_s <= MOST_S else None
-    return None
+            return max(math.ceil(spent_s / part**2 * BESIDE_ROUNDS), least_s)
+    return math.inf
 
 
 def narrowed(evidence: Evidence, part: float) -> Mapping[str, Interval]:

@@ -1,0 +1,106 @@
+"""What strategies reached of the speed-up that a marker expects, what a gate leaves to them, and what would help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.error_text import summary
+from pytest_gilprobe.model.results import StrategyResult
+from pytest_gilprobe.model.words import NOT_ASKED, SERIAL, Outcome
+from pytest_gilprobe.stats import dispatch
+from pytest_gilprobe.verdict import margins, pool_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_gilprobe.model.results import WorkloadResult
+    from pytest_gilprobe.model.settings import Expectation
+    from pytest_gilprobe.verdict.rule import Interval
+
+
+class Reached(NamedTuple):
+    """What a strategy gave in words, its value, a gate's interval for it (``None``: anything), how to change it.
+
+    ``most`` is the high end of the interval in words, empty if that is unknown or nothing more.
+    """
+
+    gave: str
+    value: float | None
+    ends: Interval | None
+    remedy: str
+    most: str = ""
+
+    @property
+    def room(self) -> str:
+        """What it gave, and the most that a gate's interval leaves: ``processes 1.90x [1.84, 1.96], at most 2.00x``."""
+        return f"{self.gave}, at most {self.most}" if self.most else self.gave
+
+
+def each(expectation: Expectation, result: WorkloadResult) -> dict[str, Reached]:
+    """Return what the strategies reached of which one must give ``min_speedup``: those expected, else all asked for."""
+    asked = [name for name, part in result.parallel.items() if part.error != NOT_ASKED]
+    among = parts(expectation.strategies or asked or result.parallel, result)
+    return {name: _reach(name, part, result, expectation.min_speedup or 0.0) for name, part in among.items()}
+
+
+def _reach(name: str, part: StrategyResult, result: WorkloadResult, least: float) -> Reached:
+    if name == SERIAL:
+        return Reached("serial 1x", 1.0, (1.0, 1.0), "serial calls have a speed-up of 1 by definition")
+    if part.pool_speedup is None and gives_nothing(part):
+        return Reached(f"{name} {part.outcome}", None, (0.0, 0.0), f"{name} {ended(part)}; fix that")
+    if part.pool_speedup is None:
+        return Reached(f"{name} not measured", None, None, "")
+    gave = f"{name} {numbers.speedup(dispatch.capped(part.pool_speedup, _at_once(part, result)))}"
+    ends, remedy = margins.in_pool(part), _faster(part, result, least)
+    most = "" if ends is None else numbers.times(min(ends[1], _at_once(part, result)))
+    return Reached(gave, part.pool_speedup.value, ends, remedy, most)
+
+
+def _at_once(part: StrategyResult, result: WorkloadResult) -> float:
+    """Return how many calls at a time a strategy made: it cannot do more than so many times the work of one."""
+    return float(result.workers if part.executor is None else part.executor.at_once)
+
+
+def _faster(part: StrategyResult, result: WorkloadResult, least: float) -> str:
+    """Say what would bring a pool to the speed-up ``least``: larger tasks, less data, a free GIL, or nothing known."""
+    serial, dispatch_s = result.serial, part.dispatch_s_per_call
+    assert serial is not None  # noqa: S101 - of a workload that was not measured no gate is checked
+    call_s, moved_s = serial.call_s.value, pool_costs.moved_s(part, result.transfer)
+    costs = dispatch_s is not None and dispatch_s >= call_s * pool_costs.TAKES_MUCH
+    if costs and pool_costs.in_larger_tasks(part, call_s, result.transfer) >= least:
+        return f"put several calls into each task: dispatching one costs {numbers.seconds(dispatch_s)}"
+    if moved_s >= call_s * pool_costs.MOVES_MUCH and part.speedup is not None and part.speedup.high >= least:
+        return f"move less data: that of a call takes {numbers.seconds(moved_s)}, the call {numbers.seconds(call_s)}"
+    waits = 0.0 if part.shares is None else part.shares.gil_wait or 0.0
+    if waits >= pool_costs.TAKES_MUCH:
+        return f"let the work release the GIL: calls wait for it for {numbers.percent(waits)} of their time"
+    return "see the evidence, or lower min_speedup"
+
+
+def may_give(name: str, part: StrategyResult, result: WorkloadResult) -> str:
+    """Say what a gate's interval leaves to a strategy: ``threads may still give 1.23x to 1.57x``."""
+    ends = margins.in_pool(part)
+    if ends is None:
+        return f"{name} may still be the answer"
+    low, high = (numbers.times(min(end, _at_once(part, result))) for end in ends)
+    return f"{name} may still give {low if low == high else f'{low} to {high}'}"
+
+
+def parts(names: Iterable[str], result: WorkloadResult) -> dict[str, StrategyResult]:
+    """Return what some strategies measured, the cheapest first; one that does not exist here cannot be tried."""
+    order = [*result.strategies, *sorted(names)]
+    return {name: result.strategies.get(name, _ABSENT) for name in sorted(names, key=order.index)}
+
+
+_ABSENT = StrategyResult(outcome=Outcome.SKIPPED, error="it does not exist for this workload", impossible=True)
+
+
+def gives_nothing(part: StrategyResult) -> bool:
+    """Tell whether a strategy gives nothing, for certain: it did not work, or cannot be tried."""
+    return part.broken or part.impossible
+
+
+def ended(part: StrategyResult) -> str:
+    """Say how a strategy ended, with its error in one line."""
+    return ": ".join(filter(None, [str(part.outcome), summary(part.error or "")]))
