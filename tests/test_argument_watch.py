@@ -90,9 +90,14 @@ def compared(given: Given, calls: int = 1) -> ArgumentsReading:
     return watch.compare()
 
 
+def seen_with(reading: ArgumentsReading, first_call_s: float) -> Measurement:
+    return Measurement(
+        workers=2, rounds=(), ends={}, arguments=reading, first_call_s=first_call_s, normal_call_s=first_call_s
+    )
+
+
 def differs(reading: ArgumentsReading) -> bool:
-    seen = Measurement(workers=2, rounds=(), ends={}, arguments=reading, first_call_s=0.1, normal_call_s=0.1)
-    return same_call.differs(seen)
+    return same_call.differs(seen_with(reading, first_call_s=0.1))
 
 
 def test_call_that_uses_its_argument_up() -> None:
@@ -188,3 +193,21 @@ def test_call_with_a_copy_that_fails() -> None:
     assert found.fresh_s == ()
     assert watch.failed
     assert not differs(found)
+
+
+def test_large_container_that_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that is too large to be copied is judged by the time of later calls, as an iterator is."""
+    monkeypatch.setattr(arguments, "MOST_BYTES", 10)
+    found = compared(Given(func=drain, args=([0] * 100,)))
+    assert found.iterators == ("argument heap (a list)",)
+    assert differs(found)
+    unlike = compared(Given(func=append, args=([0] * 100,)))
+    assert unlike.iterators == ("argument rows (a list)",)
+    assert not same_call.differs(seen_with(unlike, first_call_s=0.001))
+
+
+def test_large_object_is_no_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object may connect or cache in its first call, so that its time alone is no proof."""
+    monkeypatch.setattr(arguments, "MOST_BYTES", 10)
+    found = compared(Given(func=Client().get))
+    assert (tuple(found.unknown), found.iterators) == (("its object (a Client)",), ())

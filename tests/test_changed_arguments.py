@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 from sessions import Session, run, write
@@ -83,23 +84,6 @@ TESTS = """
         rows.sort()
 
 
-    @pytest.mark.gilprobe
-    @pytest.mark.anyio
-    async def test_coroutine(rows):
-        rows.sort()
-
-
-    @pytest.mark.gilprobe
-    @pytest.mark.anyio
-    async def test_coroutine_without_change(rows):
-        sorted(rows)
-
-
-    @pytest.fixture
-    def anyio_backend():
-        return "asyncio"
-
-
     class TestCases(unittest.TestCase):
         def setUp(self):
             self.rows = shuffled()
@@ -155,7 +139,6 @@ CHANGING = {
     "test_used_up_later": "argument rows (a list)",
     "test_file": "argument file (a TextIOWrapper)",
     "test_fixture": "fixture rows (a list)",
-    "test_coroutine": "fixture rows (a list)",
     "test_in_case": "attribute rows (a list)",
     "test_awaited_in_case": "attribute rows (a list)",
 }
@@ -182,11 +165,54 @@ def test_no_verdict_on_a_call_that_changes_its_arguments(session: Session, name:
     assert workload["strategies"]["serial"]["wall_s_per_call"]["value"] > 1e-5
 
 
-@pytest.mark.parametrize("name", ["test_coroutine_without_change", "test_of_case_without_change"])
-def test_marked_tests_that_change_nothing_have_no_such_caution(session: Session, name: str) -> None:
-    """Coroutine tests and methods of a test case are compared, and found to be the same call each time."""
-    verdict = session.one(name)["verdict"]
+def test_case_that_changes_nothing_has_no_such_caution(session: Session) -> None:
+    """The attributes of a test case are compared, and found to be the same each time."""
+    verdict = session.one("test_of_case_without_change")["verdict"]
     slugs = {caution["slug"] for caution in verdict["cautions"]}
+    assert not slugs & {"changes-arguments", "shared-arguments", "may-use-up"}
+
+
+COROUTINES = """
+    import random, pytest
+
+    pytestmark = [pytest.mark.anyio, pytest.mark.gilprobe]
+
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
+
+
+    @pytest.fixture
+    def rows():
+        return random.Random(0).sample(range(30_000), 30_000)
+
+
+    async def test_sort(rows):
+        rows.sort()
+
+
+    class TestRows:
+        async def test_in_class(self, rows):
+            rows.sort()
+
+
+    async def test_unchanged(rows):
+        sorted(rows)
+"""
+
+
+def test_coroutine_tests_are_compared(tmp_path: Path) -> None:
+    """A coroutine test that changes a fixture's value gets no verdict; one that does not has no such caution."""
+    pytest.importorskip("anyio")
+    write(tmp_path, COROUTINES)
+    done = run(tmp_path, "-p", "anyio", budget_s=2.0)
+    for name in ("test_sort", "test_in_class"):
+        verdict = done.one(name)["verdict"]
+        assert verdict["strategy"] == "inconclusive"
+        assert "fixture rows (a list)" in verdict["reason"], done.output
+        assert "await gilprobe.fresh(func, make)" in verdict["reason"]
+    slugs = {caution["slug"] for caution in done.one("test_unchanged")["verdict"]["cautions"]}
     assert not slugs & {"changes-arguments", "shared-arguments", "may-use-up"}
 
 

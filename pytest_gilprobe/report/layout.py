@@ -34,10 +34,13 @@ if TYPE_CHECKING:
 
 SCANNED = "scanned"
 NOT_PROBED = "not probed"
+ONE_RUN = "one run only"
+"""The answer for a call that is too long to be repeated: its facts are those of a single run."""
 TOOL_ERROR = "error"
 _NO_STRATEGY = {
     INCONCLUSIVE: ("yellow", "M4.7 5.6a3.3 3.3 0 1 1 5.2 2.7c-1.2.8-1.9 1.2-1.9 2.5M8 13.4v.4"),
     SCANNED: ("gray", "M1.5 8c3.5-5.5 9.5-5.5 13 0c-3.5 5.5-9.5 5.5-13 0M8 8v.01"),
+    ONE_RUN: ("gray", "M6 5l2-1.5v9M5.5 12.5h5"),
     NOT_PROBED: ("gray", "M4 8h8"),
     TOOL_ERROR: ("red", "M3.5 3.5l9 9M12.5 3.5l-9 9"),
 }
@@ -104,12 +107,14 @@ def workload_view(
 
 
 def answer(result: WorkloadResult) -> str:
-    """Return a workload's answer: a strategy, ``inconclusive``, ``scanned``, ``not probed`` or ``error``."""
+    """Return a workload's answer: a strategy, ``inconclusive``, or the word for what has no verdict."""
     if result.status is Status.PROBED:
         return safe_line(result.verdict.strategy)
     if result.status is Status.SCANNED:
         return SCANNED
-    return NOT_PROBED if result.status is Status.NOT_PROBED else TOOL_ERROR
+    if result.status is Status.NOT_PROBED:
+        return ONE_RUN if brief.is_one_run(result) else NOT_PROBED
+    return TOOL_ERROR
 
 
 def answer_speedup(result: WorkloadResult) -> str:

@@ -172,11 +172,12 @@ def _of_test_case(work: Workload, case: unittest.TestCase) -> Arguments | None:
     if not inspect.ismethod(method):
         return None
     usual = vars(unittest.IsolatedAsyncioTestCase())
+    runner = {name: None for name in vars(case) if name == "_asyncioRunner"}  # a copy that ends would close it
     named = {f"attribute {name}": value for name, value in vars(case).items() if name not in {*usual, work.item.name}}
 
     def call_with(values: Mapping[str, Any]) -> Call:
         other = copy.copy(case)
-        vars(other).update({name.removeprefix("attribute "): value for name, value in values.items()})
+        vars(other).update(runner | {name.removeprefix("attribute "): value for name, value in values.items()})
         return _in_home_loop(work, method.__func__.__get__(other))
 
     return Arguments(named=named, call_with=call_with)
