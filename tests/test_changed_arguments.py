@@ -274,7 +274,7 @@ class OnlyOne:
     def __init__(self) -> None:
         self.rows = list(range(400_000))
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> str:
         raise TypeError
 
     def drain(self) -> int:

@@ -15,6 +15,7 @@ from sessions import run, write
 from pytest_gilprobe.model.readings import BatchReading, GilSamples, LaneReading, Measurement, Round
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.words import Bound, Gil, Outcome, Status
+from pytest_gilprobe.probing import function
 from pytest_gilprobe.report import brief_terminal, layout
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict.normal_run import told
@@ -106,9 +107,8 @@ def test_only_run_tells_its_facts_first() -> None:
         "2 calls at once in processes took 6.4 s (1.9x); not tried: threads",
         True,
     )
-    report = Report(
-        tool_version="1", created="", environment=ENVIRONMENT, workloads=(replace(found, nodeid="test_a.py::test_long"),)
-    )
+    named = replace(found, nodeid="test_a.py::test_long")
+    report = Report(tool_version="1", created="", environment=ENVIRONMENT, workloads=(named,))
     for draw in (brief_terminal.draw, brief_terminal.draw_answers):
         lines = "".join(text for text, _ in draw(report, BUILT_IN)).splitlines()
         (first,) = (line for line in lines if line.startswith("one run only"))
@@ -157,3 +157,29 @@ def test_long_calls_keep_what_their_run_showed(tmp_path: Path) -> None:
     if computes["gil"]["held_fraction"] is not None:  # where the memory of pytest's process can be read
         assert computes["gil"]["held_fraction"]["high"] > 0.5
     assert [caution["slug"] for caution in waits["verdict"]["cautions"]] == ["expectation-unchecked"]
+
+
+def test_api_watches_its_own_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`probe` has its own call watched from its beginning, and reports the GIL's held share of a call too long."""
+    steps: list[str] = []
+
+    class Watch:
+        """Stands in for a worker that samples this process."""
+
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def begin(self) -> None:
+            steps.append("watched")
+
+        def samples(self) -> GilSamples:
+            return gil_samples(1.0, span_s=0.3)
+
+    def waits() -> None:
+        steps.append("called")
+        time.sleep(0.3)
+
+    monkeypatch.setattr(function, "OwnWatch", Watch)
+    found = function.Prober(max_time=0.2, strategies="threads", start_method="fork").probe(waits)
+    assert steps == ["watched", "called"]
+    assert found.result.gil.held_fraction is not None
+    assert "the GIL was held for 100 % of it" in found.verdict.reason

@@ -52,7 +52,7 @@ def told(
     beside = [*_tried(tried, result.workers, wall_s), *(_not_tried(result, tried) if only_run else ())]
     last = [result.reason] if only_run else []
     reason = "; ".join(filter(None, [*([] if only_run else [result.reason]), said, _held(gil), *beside, *last]))
-    parts = {"why": "; ".join(beside), "advice": result.reason or ""} if only_run else {}
+    why, advice = ("; ".join(beside), result.reason or "") if only_run else ("", "")
     times: dict[str, dict[str, Any]] = {name: {"wall_s_per_call": _single(took_s)} for name, took_s in tried.items()}
     times[SERIAL] = {
         "wall_s_per_call": _single(wall_s),
@@ -62,7 +62,7 @@ def told(
     return replace(
         result,
         reason=reason,
-        verdict=replace(result.verdict, bound=bound, gil=held, reason=reason, **parts),
+        verdict=replace(result.verdict, bound=bound, gil=held, reason=reason, why=why, advice=advice),
         gil=gil,
         strategies={
             name: replace(part, calls=1, **times[name]) if name in times else part
