@@ -94,15 +94,19 @@ class ArgumentWatch:
         def used() -> Call:
             return self._call if grown else call_with(now.copied())
 
-        fresh_s, used_s = [_timed(call_with(before.copied()))], [_timed(used())]
-        wanted = min(LOT - 1, int(TRIALS_S / max(fresh_s[0] + used_s[0], 1e-9))) if before.copies_at_once else 0
+        def fresh() -> Call:
+            return call_with(before.copied())
+
+        fresh_s, used_s = [_timed(fresh())], [_timed(used())]
+        wanted = min(LOT - 1, int(TRIALS_S / max(fresh_s[0] + used_s[0], 1e-9)))
         for _ in range(LOTS):
-            lot = [(call_with(before.copied()), used()) for _ in range(wanted)]  # all copies first: the calls are warm
-            for at, (fresh, again) in enumerate(lot):
-                for times, call in [(fresh_s, fresh), (used_s, again)][:: 1 - at % 2 * 2]:  # each is the first in turn
-                    times.append(_timed(call))
+            made = before.copies_at_once  # then all copies first: the calls are warm
+            lot: list[tuple[Any, Any]] = [(fresh(), used()) if made else (fresh, used) for _ in range(wanted)]
+            for at, (anew, again) in enumerate(lot):
+                for times, call in [(fresh_s, anew), (used_s, again)][:: 1 - at % 2 * 2]:  # each is the first in turn
+                    times.append(_timed(call if made else call()))
             left_s = TRIALS_S - (clocks.perf_counter_ns() - started_ns) / 1e9
-            wanted = min(LOT, int(left_s / max(fresh_s[-1] + used_s[-1], 1e-9))) if before.copies_at_once else 0
+            wanted = min(LOT, int(left_s / max(fresh_s[-1] + used_s[-1], 1e-9)))
             if wanted < LOT or _settled(fresh_s, used_s):
                 break
         return tuple(fresh_s), tuple(used_s)
