@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.cli import main
 from pytest_gilprobe.model import gains, numbers, report_json
-from pytest_gilprobe.report import layout
+from pytest_gilprobe.report import machine_layout
 from pytest_gilprobe.strategies.registry import BUILT_IN
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def machine(folder: Path) -> str:
         gil = "on" if here.gil_enabled else "off"
         lines.append(
             f"| [{name}]({name}) | {report.created.partition('+')[0]} | {build} | {gil} | "
-            f"{here.cpus_usable} of {here.cpus_logical} | {load} | {layout.ceiling(here)} |"
+            f"{here.cpus_usable} of {here.cpus_logical} | {load} | {machine_layout.ceiling(here)} |"
         )
     return "\n".join([*lines, "", f"Machine: {'; '.join(sorted(platforms))}."])
 
@@ -88,7 +88,7 @@ def textbook(folder: Path) -> str:
     ]
     workers = max((workload.workers for workload in report.workloads), default=0)
     lines = [
-        f"With {layout.python(here)}, {layout.cpus(here)} CPUs, {workers} workers:",
+        f"With {machine_layout.python(here)}, {machine_layout.cpus(here)} CPUs, {workers} workers:",
         "",
         f"| a call | takes | on a core | holds the GIL | {' | '.join(names)} | use |",
         f"|---|---:|---:|---:|{'---:|' * len(names)}---|",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 from sessions import Session, run, write
@@ -11,7 +12,7 @@ from sessions import Session, run, write
 import pytest_gilprobe
 
 TESTS = """
-    import collections, functools, random, threading, warnings
+    import collections, functools, random, threading, unittest, warnings
     import pytest
 
 
@@ -83,6 +84,28 @@ TESTS = """
         rows.sort()
 
 
+    class TestCases(unittest.TestCase):
+        def setUp(self):
+            self.rows = shuffled()
+
+        @pytest.mark.gilprobe
+        def test_in_case(self):
+            self.rows.sort()
+
+        @pytest.mark.gilprobe
+        def test_of_case_without_change(self):
+            self.assertEqual(len(sorted(self.rows)), len(self.rows))
+
+
+    class TestAwaited(unittest.IsolatedAsyncioTestCase):
+        def setUp(self):
+            self.rows = shuffled()
+
+        @pytest.mark.gilprobe
+        async def test_awaited_in_case(self):
+            self.rows.sort()
+
+
     @pytest.mark.gilprobe
     def test_patched(monkeypatch):
         monkeypatch.setattr("time.sleep", lambda seconds: None)
@@ -116,6 +139,8 @@ CHANGING = {
     "test_used_up_later": "argument rows (a list)",
     "test_file": "argument file (a TextIOWrapper)",
     "test_fixture": "fixture rows (a list)",
+    "test_in_case": "attribute rows (a list)",
+    "test_awaited_in_case": "attribute rows (a list)",
 }
 
 
@@ -135,9 +160,60 @@ def test_no_verdict_on_a_call_that_changes_its_arguments(session: Session, name:
     assert verdict["strategy"] == verdict["bound"] == "inconclusive"
     assert verdict["candidates"] == {}
     assert what in verdict["reason"]
-    assert "fresh" in verdict["reason"]
+    assert ("setUp" if "case" in name else "fresh") in verdict["reason"]
     assert [caution["slug"] for caution in verdict["cautions"]] == ["changes-arguments"]
     assert workload["strategies"]["serial"]["wall_s_per_call"]["value"] > 1e-5
+
+
+def test_case_that_changes_nothing_has_no_such_caution(session: Session) -> None:
+    """The attributes of a test case are compared, and found to be the same each time."""
+    verdict = session.one("test_of_case_without_change")["verdict"]
+    slugs = {caution["slug"] for caution in verdict["cautions"]}
+    assert not slugs & {"changes-arguments", "shared-arguments", "may-use-up"}
+
+
+COROUTINES = """
+    import random, pytest
+
+    pytestmark = [pytest.mark.anyio, pytest.mark.gilprobe]
+
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
+
+
+    @pytest.fixture
+    def rows():
+        return random.Random(0).sample(range(30_000), 30_000)
+
+
+    async def test_sort(rows):
+        rows.sort()
+
+
+    class TestRows:
+        async def test_in_class(self, rows):
+            rows.sort()
+
+
+    async def test_unchanged(rows):
+        sorted(rows)
+"""
+
+
+def test_coroutine_tests_are_compared(tmp_path: Path) -> None:
+    """A coroutine test that changes a fixture's value gets no verdict; one that does not has no such caution."""
+    pytest.importorskip("anyio")
+    write(tmp_path, COROUTINES)
+    done = run(tmp_path, "-p", "anyio", budget_s=2.0)
+    for name in ("test_sort", "test_in_class"):
+        verdict = done.one(name)["verdict"]
+        assert verdict["strategy"] == "inconclusive"
+        assert "fixture rows (a list)" in verdict["reason"], done.output
+        assert "await gilprobe.fresh(func, make)" in verdict["reason"]
+    slugs = {caution["slug"] for caution in done.one("test_unchanged")["verdict"]["cautions"]}
+    assert not slugs & {"changes-arguments", "shared-arguments", "may-use-up"}
 
 
 @pytest.mark.parametrize("name", ["test_steady", "test_import", "test_cached", "test_unchanged"])
@@ -189,4 +265,29 @@ def test_awaited_call_that_changes_its_argument_gets_no_verdict() -> None:
     found = pytest_gilprobe.Prober(max_time=3, start_method="fork").probe(drained, list(range(200_000)))
     assert found.verdict.strategy == "inconclusive"
     (caution,) = (one for one in found.verdict.cautions if one.slug == "changes-arguments")
-    assert "make its own arguments" in caution.message + found.verdict.reason
+    assert "gilprobe.fresh(func, make)" in caution.message + found.verdict.reason
+
+
+class OnlyOne:
+    """Has rows, and no copy can be made of it."""
+
+    def __init__(self) -> None:
+        self.rows = list(range(400_000))
+
+    def __reduce__(self) -> str:
+        raise TypeError
+
+    def drain(self) -> int:
+        """Use the rows up."""
+        total = 0
+        while self.rows:
+            total += self.rows.pop()
+        return total
+
+
+def test_api_has_workers_before_its_own_call() -> None:
+    """What that call uses up and no copy restores is whole in workers, so that the first call's time tells of it."""
+    found = pytest_gilprobe.Prober(max_time=3, start_method="fork").probe(OnlyOne().drain)
+    (caution,) = (one for one in found.verdict.cautions if one.slug == "may-use-up")
+    assert "its object (an OnlyOne), which could not be compared" in caution.message
+    assert "gilprobe.fresh(func, make)" in caution.message

@@ -24,7 +24,7 @@ from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop, LoopSh
 from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.results import StrategyResult, Transfer, WorkloadResult
 from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, SERIAL, CallKind, Gil, Outcome, Status
-from pytest_gilprobe.report import html, layout, markdown, terminal
+from pytest_gilprobe.report import html, layout, machine_layout, markdown, terminal
 from pytest_gilprobe.report.geometry import scale_for, slices
 from pytest_gilprobe.report.views import ReportView, StrategyView, WorkloadView
 from pytest_gilprobe.strategies.contract import Strategy
@@ -85,7 +85,7 @@ def test_head() -> None:
 )
 def test_build(free_threaded: bool, gil: bool, said: str) -> None:  # noqa: FBT001
     """A free-threaded build and a GIL that is on are two facts."""
-    assert layout.build(replace(ENVIRONMENT, free_threaded_build=free_threaded, gil_enabled=gil)) == said
+    assert machine_layout.build(replace(ENVIRONMENT, free_threaded_build=free_threaded, gil_enabled=gil)) == said
 
 
 def test_unknown_machine() -> None:
@@ -262,7 +262,7 @@ def test_nothing_gains_more_than_its_workers_do() -> None:
     assert found.scale.top < 2.5
     assert "threads 2.00x" in next(note.lines[0] for note in found.notes if note.kind == "pool")
     machine = replace(ENVIRONMENT, scaling_ceiling=2.15)
-    assert layout.ceiling(machine) == "2.00x of a plain Python loop in 2 processes"
+    assert machine_layout.ceiling(machine) == "2.00x of a plain Python loop in 2 processes"
     marks = {mark.label for mark in scale_for(workload("crunching"), machine).marks}
     assert "ceiling 2.00x" in marks
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from evidence import gil_samples, lane, worker
 from fake_workers import plan
+from reports_fixture import ENVIRONMENT
 from sessions import run, write
 
 from pytest_gilprobe.model.readings import BatchReading, GilSamples, LaneReading, Measurement, Round
+from pytest_gilprobe.model.report import Report
 from pytest_gilprobe.model.words import Bound, Gil, Outcome, Status
+from pytest_gilprobe.probing import function
+from pytest_gilprobe.report import brief_terminal, layout
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict.normal_run import told
 from pytest_gilprobe.verdict.results import unmeasured
@@ -88,6 +93,42 @@ def test_single_calls_are_said_and_decide_nothing() -> None:
     assert (found.status, found.verdict.strategy) == (Status.NOT_PROBED, "inconclusive")
 
 
+def test_only_run_tells_its_facts_first() -> None:
+    """Of a call that is too long the facts come first, then what was not tried; the time that would do comes last."""
+    long = unmeasured(plan(), BUILT_IN.names, Status.NOT_PROBED, "one call takes 6.0 s, too long; max_time=18 would do")
+    own = as_batch(lane(6.0, cpu_s=6.0), gil=gil_samples(1.0, span_s=6.0))
+    both = as_batch(lane(6.4, cpu_s=6.0), lane(6.4, cpu_s=6.0))
+    seen = Measurement(workers=2, rounds=(Round(batches={"serial": own, "processes": both}),), ends={})
+    found = told(long, own, seen, only_run=True)
+    assert found.status is Status.NOT_PROBED
+    assert (found.reason or "").split("; ") == [
+        "the test's own run took 6.0 s and was CPU-bound (100 % of one core)",
+        "the GIL was held for 100 % of it",
+        "2 calls at once in processes took 6.4 s (1.9x)",
+        "not tried: threads",
+        "one call takes 6.0 s, too long",
+        "max_time=18 would do",
+    ]
+    view = layout.workload_view(found, BUILT_IN)
+    assert (view.answer.word, view.brief.measured) == ("one run only", "6.0 s, CPU-bound, GIL held 100 %")
+    assert (view.brief.why, view.brief.advice.startswith("one call takes")) == (
+        "2 calls at once in processes took 6.4 s (1.9x); not tried: threads",
+        True,
+    )
+    named = replace(found, nodeid="test_a.py::test_long")
+    report = Report(tool_version="1", created="", environment=ENVIRONMENT, workloads=(named,))
+    for draw in (brief_terminal.draw, brief_terminal.draw_answers):
+        lines = "".join(text for text, _ in draw(report, BUILT_IN)).splitlines()
+        (first,) = (line for line in lines if line.startswith("one run only"))
+        assert "test_long: 6.0 s, CPU-bound, GIL held 100 %" in first
+
+
+def test_failure_in_a_second_call_comes_before_the_facts() -> None:
+    """Of a test that could not be repeated, the reason comes first, and it is no *one run only*."""
+    found = told(LONG, as_batch(lane(6.0, cpu_s=6.0)))
+    assert layout.answer(found) == "not probed"
+
+
 def test_clocks_of_a_run() -> None:
     """They begin and end with the call, and count the CPU time of all its threads."""
     before = time.perf_counter_ns()
@@ -117,9 +158,35 @@ def test_long_calls_keep_what_their_run_showed(tmp_path: Path) -> None:
     write(tmp_path, source)
     seen = run(tmp_path)
     waits, computes = seen.one("test_waits"), seen.one("test_computes")
+    assert "one run only" in seen.output
     assert (waits["status"], computes["status"]) == ("not_probed", "not_probed")
     assert (waits["verdict"]["bound"], computes["verdict"]["bound"]) == ("io", "cpu")
     assert waits["strategies"]["serial"]["wall_s_per_call"]["value"] >= 0.3
     if computes["gil"]["held_fraction"] is not None:  # where the memory of pytest's process can be read
         assert computes["gil"]["held_fraction"]["high"] > 0.5
     assert [caution["slug"] for caution in waits["verdict"]["cautions"]] == ["expectation-unchecked"]
+
+
+def test_api_watches_its_own_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`probe` has its own call watched from before its beginning; of a call too long it asks what was sampled."""
+    steps: list[str] = []
+
+    class Watch:
+        """Stands in for a worker that samples this process."""
+
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def begin(self) -> None:
+            steps.append("watched")
+
+        def samples(self) -> None:
+            steps.append("asked what was sampled")
+
+    def waits() -> None:
+        steps.append("called")
+        time.sleep(0.3)
+
+    monkeypatch.setattr(function, "OwnWatch", Watch)
+    found = function.Prober(max_time=0.2, strategies="threads", start_method="fork").probe(waits)
+    assert steps == ["watched", "called", "asked what was sampled"]
+    assert (found.result.status, found.verdict.bound) == (Status.NOT_PROBED, Bound.IO)

@@ -141,3 +141,55 @@ def test_slow_first_call_says_what_could_not_be_compared() -> None:
         "pays that once, unless that call changed argument client (a Client), which could not be compared "
         "(cannot pickle 'socket' object)"
     )
+
+
+def may_use_up(found: ArgumentsReading | None, **changes: Any) -> list[str]:
+    usual: dict[str, Any] = {"first_call_s": 0.5, "normal_call_s": 0.5}
+    judged = judge(evidence(seen=seen(found, **{**usual, **changes}), first_call_s=changes.get("first_call_s", 0.5)))
+    slugs = {caution.slug: caution.message for caution in judged.verdict.cautions}
+    assert not {"may-use-up", "slow-first-call"} <= set(slugs)
+    return [slugs[slug] for slug in slugs if slug == "may-use-up"]
+
+
+def test_later_calls_far_shorter_than_both_first_calls() -> None:
+    """If nothing was imported, a cache explains it, or state that the first call used up: the remedy is named."""
+    unknown = ArgumentsReading(unknown={"argument client (a Client)": "cannot pickle 'socket' object"})
+    (of_state,), (of_client,) = may_use_up(ArgumentsReading()), may_use_up(unknown)
+    assert of_state.endswith(
+        "a cache or a connection, which each new process pays once, or it used up what later calls do not find again; "
+        "gilprobe.fresh(func, make) gives each call new arguments"
+    )
+    assert (
+        "used up argument client (a Client), which could not be compared (cannot pickle 'socket' object); " in of_client
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "changes"),
+    [
+        (None, {}),
+        (ArgumentsReading(imported=True), {}),
+        (ArgumentsReading(), {"normal_call_s": 0.012}),
+        (ArgumentsReading(), {"first_call_s": 0.03, "normal_call_s": 0.03}),
+        (ArgumentsReading(), {"fresh": True}),
+    ],
+)
+def test_what_explains_a_slow_first_call(found: ArgumentsReading | None, changes: dict[str, Any]) -> None:
+    """Imports, arguments made anew, a normal run that was as short as later calls: no such caution."""
+    assert may_use_up(found, **changes) == []
+
+
+def test_call_with_a_copy_that_failed_is_no_proof_of_the_same_call() -> None:
+    """An argument changed and its copy could not be tried: that is said if later calls take another time."""
+    (said,) = may_use_up(ArgumentsReading(changed=NAMES))
+    assert "it changed argument heap (a list), and a call with a new copy of that failed" in said
+    assert "gilprobe.fresh(func, make)" in said
+    alike = evidence().serial.call_s.value
+    assert may_use_up(ArgumentsReading(changed=NAMES), first_call_s=alike, normal_call_s=alike) == []
+
+
+def test_remedies_of_coroutines_and_test_cases() -> None:
+    """A coroutine function is given to `gilprobe` and awaited; pytest passes no fixture to a test case's method."""
+    of_case = ArgumentsReading(changed=("attribute rows (a list)",))
+    assert same_call.remedy(seen(awaited=True)) == f"await {same_call.REMEDY}"
+    assert same_call.remedy(seen(of_case, awaited=True)) == same_call.REMEDY_FOR_CASES

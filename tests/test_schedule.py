@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from evidence import serial
+from evidence import lane, serial
 from fake_workers import (
     FRAMES_NOT,
     NODEID,
@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe.model.call_readings import ArgumentsReading
-from pytest_gilprobe.model.readings import GilSamples, Measurement
+from pytest_gilprobe.model.readings import BatchReading, GilSamples, Measurement, WorkerReading
 from pytest_gilprobe.model.words import GilMethod, NextStep, Outcome
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.probing import schedule
@@ -277,6 +277,15 @@ def test_slow_first_call_is_not_a_batch() -> None:
     found = run(group)
     assert group.batches().count((1, 1, 2)) == 2
     assert found.first_call_s == pytest.approx(0.5)
+
+
+def test_normal_run_is_kept_without_its_queueing() -> None:
+    """What other programs cost the test's own run is no sign that later calls have less to do."""
+    worker = WorkerReading(
+        lanes=(lane(0.5, cpu_s=0.1, queue_s=0.4),), process_cpu_ns=0, peak_rss_bytes=None, gil_enabled=True
+    )
+    found = run(FakeGroup(Behaviour(call_s=0.1)), known_call_s=0.5, own_run=BatchReading(workers=(worker,)))
+    assert found.normal_call_s == pytest.approx(0.1)
 
 
 def test_only_strategies_asked_for_are_run() -> None:

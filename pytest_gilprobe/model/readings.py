@@ -194,7 +194,8 @@ class Measurement:
         allowed_s: the seconds that the probe was allowed, if that was too short; ``None`` if it was not.
         controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give then.
         bursts: rounds of short batches of serial calls and the strategies of one process, made beside other programs.
-        normal_call_s: how long the call took in the test's own run, in pytest's process; ``None`` if unknown.
+        normal_call_s: how long the call took in the test's own run, in pytest's process, less its time in the run queue
+            if that is known; ``None`` if unknown.
         arguments: what calls did to their arguments; ``None`` if that was not looked at.
         fresh: whether each call had arguments of its own; ``fresh_because`` is how calls with the same ones failed.
         awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why

@@ -32,6 +32,7 @@ from pytest_gilprobe.workers.arguments import Snapshot
 from pytest_gilprobe.workers.naming import Given, arguments_made, without_partials
 from pytest_gilprobe.workers.normal_run import NormalRun
 from pytest_gilprobe.workers.parent.group import WorkerGroup
+from pytest_gilprobe.workers.parent.own_watch import OwnWatch
 
 UNGUARDED = (
     "probe() was reached again while a worker process imported this script: put the code that calls it under "
@@ -92,10 +93,7 @@ class Prober:
             raise GilprobeError(UNGUARDED)
         given = Given(func=func, args=args, kwargs=kwargs)
         _refuse(given)
-        given = without_partials(given)
-        before = Snapshot.of(given_arguments.named(given))
-        run = _run_once(given)
-        return self._measure(_as_before(given, before), run)
+        return self._measure(without_partials(given))
 
     def fresh(self, func: Callable[..., Any], make: Callable[[], object]) -> Probed:
         """Measure as `probe` does, but call ``func`` with new arguments each time: those that ``make()`` returns.
@@ -109,8 +107,7 @@ class Prober:
             msg = f"fresh(func, make) found {make!r} as make, allowed: a function that returns the arguments"
             raise GilprobeError(msg)
         _refuse(Given(func=func))
-        given = Given(func=func, args=arguments_made(make), make=make)
-        return self._measure(given, _run_once(given))
+        return self._measure(Given(func=func, args=arguments_made(make), make=make))
 
     @property
     def _texts(self) -> tuple[str, ...]:
@@ -139,7 +136,12 @@ class Prober:
             scale=values.check("scale", values.scale, self.scale),
         )
 
-    def _measure(self, given: Given, run: LaneReading) -> Probed:
+    def _measure(self, given: Given) -> Probed:
+        """Start the workers, make one call here while they start, then have them repeat it.
+
+        Workers that are forked before that call find its arguments, and what else it changes, as it did. One of them
+        samples this process's GIL, in case that the call is too long to be repeated.
+        """
         plan = self._plan(_kind_of(given))
         with generated_test.session_folder() as folder:
             group = WorkerGroup(
@@ -154,10 +156,18 @@ class Prober:
                 strategies=self._known,
                 progress=lambda _: None,
                 keep_evidence=kept.append if self.evidence else None,
+                own_watch=OwnWatch(group, holders=True),
             )
             end = group.abandon
             try:
-                _send(given, folder, forked=group.start_method == "fork")
+                before = Snapshot.of(given_arguments.named(given) if given.make is None else {})
+                is_forked = group.start_method == "fork"
+                _send(given, folder, forked=is_forked)
+                runner.start(plan.workers)
+                runner.watch()
+                run = _run_once(given)
+                if is_forked:
+                    _send(_as_before(given, before), folder, forked=True)
                 result = runner.probe(plan, keep=0, known_call_s=(run.end_ns - run.start_ns) / 1e9, run=run)
                 end = group.close
             finally:
@@ -218,7 +228,7 @@ def _refuse(given: Given) -> None:
 
 
 def _as_before(given: Given, before: Snapshot) -> Given:
-    """Return a call with the arguments as they were before its first call, so that workers do not begin with others."""
+    """Return a call with the arguments as they were before its first call, for workers that are forked after it."""
     if not before.changed():
         return given
     try:

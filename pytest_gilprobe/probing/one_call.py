@@ -26,13 +26,17 @@ LEAST_CALLS = 2
 """Calls that must fit into the time of a probe, one after the other: one to warm up, one to measure."""
 
 
+class TooLong(NotProbed):
+    """Raised for a call that cannot be repeated in the time of its probe: one run of it is all that is known."""
+
+
 def is_too_long(call_s: float, plan: Plan) -> bool:
     """Return whether a call takes so long that it cannot be made twice in the time that its probe may take."""
     return call_s * LEAST_CALLS > plan.max_time_s
 
 
 def measure(job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress) -> NoReturn:
-    """Raise `NotProbed` with the time that would do; ``test.seen`` has a single call of each strategy that fits.
+    """Raise `TooLong` with the time that would do; ``test.seen`` has a single call of each strategy that fits.
 
     One call is made in each lane (thread, process ...) of a strategy, the cheapest strategy first. The round in
     ``test.seen`` has these batches and, as its serial one, the test's own run. Nothing is set up if no strategy fits.
@@ -43,7 +47,7 @@ def measure(job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies
         batches = Batches(test, group, strategies.serial, job.control_s, plan.timeout_s)
         _try_each(job.own_run, job, test, batches, progress)
     msg = f"one call takes {call_s:.1f} s, too long for max_time={plan.max_time_s:g}; max_time={needed} would do"
-    raise NotProbed(msg)
+    raise TooLong(msg)
 
 
 def _try_each(own: BatchReading, job: Job, test: OpenTest, batches: Batches, progress: Progress) -> None:

@@ -10,7 +10,7 @@ from pytest_gilprobe.model.readings import BatchReading, WorkerReading
 from pytest_gilprobe.model.results import BadEnd, WorkloadResult
 from pytest_gilprobe.model.words import BROKEN, NextStep, Status
 from pytest_gilprobe.observe import clocks, interpreter
-from pytest_gilprobe.probing.one_call import is_too_long
+from pytest_gilprobe.probing.one_call import TooLong, is_too_long
 from pytest_gilprobe.probing.open_test import NotProbed
 from pytest_gilprobe.probing.schedule import Job, measure
 from pytest_gilprobe.verdict import expectations, normal_run
@@ -74,7 +74,8 @@ class ProbeRunner:
             result = result_of(plan, self._measured(plan, keep, (known_call_s, own_run), seen))
         except NotProbed as finding:
             nothing = unmeasured(plan, self.strategies.existing_for(plan.kind).names, Status.NOT_PROBED, str(finding))
-            result = normal_run.told(replace(nothing, bad_ends=_bad_ends(finding.seen)), own_run, finding.seen)
+            nothing = replace(nothing, bad_ends=_bad_ends(finding.seen))
+            result = normal_run.told(nothing, own_run, finding.seen, only_run=isinstance(finding, TooLong))
             seen.measurement = finding.seen
         except Exception as error:  # noqa: BLE001 - wrong is worse than silent, and the user's session goes on
             result = broken_off(plan, self.strategies.existing_for(plan.kind).names, error)

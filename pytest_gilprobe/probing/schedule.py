@@ -28,6 +28,7 @@ from pytest_gilprobe.probing.open_test import NotAgain, NotProbed, OpenTest
 from pytest_gilprobe.probing.pace import BATCH_S, LONGEST_IN_BURST_S, MOST_CALLS, Pace
 from pytest_gilprobe.probing.sharing import sweep_sharing
 from pytest_gilprobe.probing.warm_up import warm_up
+from pytest_gilprobe.stats import rounds
 from pytest_gilprobe.stats.overlap import wanted
 from pytest_gilprobe.verdict import same_call
 from pytest_gilprobe.workers.protocol import CompareArguments, WatchArguments
@@ -101,7 +102,8 @@ class _Schedule:
         self, job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress
     ) -> None:
         self._plan = job.plan
-        self._normal_call_s = job.known_call_s or None
+        own = job.own_run
+        self._normal_call_s = rounds.span_s(own, less_queue=True) if own is not None else job.known_call_s or None
         self._cpus = job.cpus
         self._test = test
         self._group = group
@@ -123,7 +125,7 @@ class _Schedule:
             first, cold = warm_up(test, self._group, self._strategies, self._budget)
             target_s = min(BATCH_S, self._plan.max_time_s / BATCHES_AT_LEAST)
             pace = Pace.of_first_call(first.lanes[0], target_s, self._most_calls())
-            self._note(first_call_s=pace.call_s, normal_call_s=self._normal_call_s)
+            self._note(first_call_s=rounds.span_s(first, less_queue=True), normal_call_s=self._normal_call_s)
             ask_of_arguments(test, self._group, self._budget, CompareArguments())
             with self._budget.paused():
                 measure_moving(test, self._group)

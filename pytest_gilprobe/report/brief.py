@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.safe_text import safe_line
-from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, Bound, Outcome, Status
+from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, Gil, Outcome, Status
 from pytest_gilprobe.report.views import BriefView
 from pytest_gilprobe.verdict.same_call import CHANGES, NOT_COMPARED
 
@@ -42,6 +42,8 @@ _SAID_ALREADY = frozenset(
 def brief_view(result: WorkloadResult) -> BriefView:
     """Lay out the short report of a workload that was measured, or not."""
     verdict, measured = result.verdict, result.status is Status.PROBED and result.serial is not None
+    if is_one_run(result):
+        return _of_one_run(result)
     if not measured:
         return BriefView(why=_first(result.reason or verdict.reason))
     why = _first(verdict.why or verdict.reason)
@@ -52,6 +54,15 @@ def brief_view(result: WorkloadResult) -> BriefView:
         others=_others(result),
         why=f"{why}; odds {odds}" if odds else why,
         advice=_first(verdict.advice),
+    )
+
+
+def is_one_run(result: WorkloadResult) -> bool:
+    """Return whether all that is known of a workload is one run, since its call is too long to be repeated."""
+    return (
+        result.status is Status.NOT_PROBED
+        and result.verdict.bound is not Bound.INCONCLUSIVE
+        and bool(result.verdict.advice)
     )
 
 
@@ -73,6 +84,14 @@ def candidates(verdict: Verdict) -> tuple[str, str]:
     names = [safe_line(name) for name, _ in left]
     odds = " : ".join(f"{share * 100:.0f}" for _, share in left)
     return f"{', '.join(names[:-1])} or {names[-1]}", odds
+
+
+def _of_one_run(result: WorkloadResult) -> BriefView:
+    verdict, serial, held = result.verdict, result.strategies.get(SERIAL), result.gil.held_fraction
+    call = numbers.seconds(serial.wall_s_per_call.value) if serial and serial.wall_s_per_call else ""
+    share = "" if held is None or verdict.gil is Gil.ABSENT else f"GIL held {numbers.percent(held.value)}"
+    figures = ", ".join(filter(None, (call, _BOUNDS.get(verdict.bound), share)))
+    return BriefView(call=call, measured=figures, why=_first(verdict.why), advice=_first(verdict.advice))
 
 
 def _call(result: WorkloadResult) -> str:

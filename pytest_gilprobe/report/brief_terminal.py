@@ -76,9 +76,11 @@ def draw_answers(report: Report, strategies: Strategies, *, width: int = 80, enc
     names, longest = _names(view.workloads, page), _answers_width(view.workloads, page)
     segments: list[Segment] = []
     for workload, name in zip(view.workloads, names, strict=True):
-        _, line = _first_line(workload, name, longest, page)
+        shown, line = _first_line(workload, name, longest, page)
         if not workload.probed:
-            line = f"{line}: {page.fit(workload.brief.why)}"
+            brief = workload.brief
+            rest = "; ".join(filter(None, ("" if any(shown) else brief.measured, brief.why, brief.advice)))
+            line = f"{line}{'; ' if any(shown) else ': '}{page.fit(rest)}"
         segments.extend(_painted(cut(line, page.width), workload, page))
     return segments
 
@@ -107,7 +109,7 @@ def _names(workloads: Sequence[WorkloadView], page: Page) -> list[str]:
     whole = (
         display_width(_lead(one, name, longest, page) + _figures(one, page))
         for name, one in zip(full, workloads, strict=True)
-        if one.probed
+        if one.probed or one.brief.measured
     )
     return full if all(width <= page.width for width in whole) else unique_ends(full)
 

@@ -11,7 +11,7 @@ from pytest_gilprobe.model.report import SCHEMA_VERSION, Environment, Report
 from pytest_gilprobe.model.results import StrategyResult
 from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.words import Status
-from pytest_gilprobe.report import comparison_words, layout
+from pytest_gilprobe.report import comparison_words, layout, machine_layout
 from pytest_gilprobe.report.comparison_views import CellView, ColumnView, ComparisonView, RowView, SpeedupView
 from pytest_gilprobe.report.curves_across import curves_across
 from pytest_gilprobe.report.views import Fact, Note
@@ -84,11 +84,11 @@ def _facts(column: Column) -> tuple[Fact, ...]:
     machine = column.report.environment
     facts = (
         ("report", safe_line(column.name)),
-        ("Python", f"{layout.python(machine)} ({layout.build(machine)})"),
+        ("Python", f"{machine_layout.python(machine)} ({machine_layout.build(machine)})"),
         ("compiler", safe_line(machine.compiler)),
         ("platform", safe_line(machine.platform)),
-        ("CPUs", layout.cpus(machine)),
-        ("ceiling", layout.ceiling(machine)),
+        ("CPUs", machine_layout.cpus(machine)),
+        ("ceiling", machine_layout.ceiling(machine)),
         ("start method", safe_line(machine.start_method)),
     )
     return tuple(Fact(label=label, value=value) for label, value in facts if value)
@@ -152,7 +152,7 @@ def _cautions(comparison: Comparison) -> Iterator[Note]:
     if any(len({result.workers for result in each}) > 1 for each in results):
         yield _caution("workers-differ", map(_workers, reports), comparison.columns)
     if _ceilings_differ(machines):
-        ceilings = (numbers.times(layout.ceiling_gain(one)) for one in machines)
+        ceilings = (numbers.times(machine_layout.ceiling_gain(one)) for one in machines)
         yield _caution("ceilings-differ", ceilings, comparison.columns)
 
 
@@ -174,7 +174,7 @@ def _ceilings_differ(machines: Iterable[Environment]) -> bool:
     """Tell whether the same control ran differently well: then a machine was busy in one run and not in another."""
     by_workers: dict[int | None, list[float]] = {}
     for one in machines:
-        if gain := layout.ceiling_gain(one):
+        if gain := machine_layout.ceiling_gain(one):
             by_workers.setdefault(one.ceiling_workers, []).append(gain)
     return any(min(found) < max(found) * (1 - _CEILINGS_DIFFER) for found in by_workers.values())
 

@@ -22,6 +22,7 @@ from pytest_gilprobe.report import (
     curve_layout,
     holder_layout,
     loop_layout,
+    machine_layout,
     scan_layout,
     snippets,
     workload_notes,
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 
 SCANNED = "scanned"
 NOT_PROBED = "not probed"
+ONE_RUN = "one run only"
+"""The answer for a call that is too long to be repeated: its facts are those of a single run."""
 TOOL_ERROR = "error"
 _NO_STRATEGY = {
     INCONCLUSIVE: ("yellow", "M4.7 5.6a3.3 3.3 0 1 1 5.2 2.7c-1.2.8-1.9 1.2-1.9 2.5M8 13.4v.4"),
     SCANNED: ("gray", "M1.5 8c3.5-5.5 9.5-5.5 13 0c-3.5 5.5-9.5 5.5-13 0M8 8v.01"),
+    ONE_RUN: ("gray", "M6 5l2-1.5v9M5.5 12.5h5"),
     NOT_PROBED: ("gray", "M4 8h8"),
     TOOL_ERROR: ("red", "M3.5 3.5l9 9M12.5 3.5l-9 9"),
 }
@@ -104,12 +108,14 @@ def workload_view(
 
 
 def answer(result: WorkloadResult) -> str:
-    """Return a workload's answer: a strategy, ``inconclusive``, ``scanned``, ``not probed`` or ``error``."""
+    """Return a workload's answer: a strategy, ``inconclusive``, or the word for what has no verdict."""
     if result.status is Status.PROBED:
         return safe_line(result.verdict.strategy)
     if result.status is Status.SCANNED:
         return SCANNED
-    return NOT_PROBED if result.status is Status.NOT_PROBED else TOOL_ERROR
+    if result.status is Status.NOT_PROBED:
+        return ONE_RUN if brief.is_one_run(result) else NOT_PROBED
+    return TOOL_ERROR
 
 
 def answer_speedup(result: WorkloadResult) -> str:
@@ -125,38 +131,6 @@ def answer_view(result: WorkloadResult, strategies: Strategies) -> AnswerView:
     left, odds = brief.candidates(result.verdict) if word == INCONCLUSIVE else ("", "")
     gain, is_open = answer_speedup(result), word == INCONCLUSIVE
     return AnswerView(word=word, color=color, icon=icon, speedup=gain, is_open=is_open, left=left, odds=odds)
-
-
-def build(environment: Environment) -> str:
-    """Describe how Python was built and whether its GIL is on: ``free-threaded build, GIL off``."""
-    kind = "free-threaded build" if environment.free_threaded_build else "standard build"
-    return f"{kind}, GIL {'on' if environment.gil_enabled else 'off'}"
-
-
-def python(environment: Environment) -> str:
-    """Return the implementation and the version of Python: ``CPython 3.13.0``."""
-    return f"{safe_line(environment.implementation)} {safe_line(environment.python)}"
-
-
-def cpus(machine: Environment) -> str:
-    """Describe the CPUs that the process may use: ``2 of 8 usable``, or ``8 usable`` if the process may use all."""
-    of_all = "" if machine.cpus_usable == machine.cpus_logical else f" of {machine.cpus_logical}"
-    return f"{machine.cpus_usable}{of_all} usable"
-
-
-def ceiling(machine: Environment) -> str:
-    """Format the speed-up of the control: ``1.96x of a plain Python loop in 2 processes``; ``n/a`` if unknown."""
-    found, workers = ceiling_gain(machine), machine.ceiling_workers
-    if found is None:
-        return numbers.NOT_AVAILABLE
-    within = f" in {numbers.count(workers, 'process', 'processes')}" if workers else ""
-    return f"{numbers.times(found)} of a plain Python loop{within}"
-
-
-def ceiling_gain(machine: Environment) -> float | None:
-    """Return the speed-up of the control, no more than its number of processes; ``None`` if unknown."""
-    found, workers = machine.scaling_ceiling, machine.ceiling_workers
-    return min(found, float(workers)) if found is not None and workers else found
 
 
 def no_speedup(outcome: Outcome) -> str:
@@ -177,10 +151,10 @@ def facts(report: Report) -> tuple[Fact, ...]:
     machine = report.environment
     load = machine.load_average_1min
     found = {
-        "Python": f"{python(machine)} ({build(machine)})",
-        "CPUs": cpus(machine),
+        "Python": f"{machine_layout.python(machine)} ({machine_layout.build(machine)})",
+        "CPUs": machine_layout.cpus(machine),
         "workers": _workers(report.workloads),
-        "ceiling": ceiling(machine),
+        "ceiling": machine_layout.ceiling(machine),
         "start method": safe_line(machine.start_method),
         "load": numbers.NOT_AVAILABLE if load is None else f"{load:.2f}",
         "platform": safe_line(machine.platform),

@@ -25,11 +25,14 @@ LEAST_S = 0.1
 _WORDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting, half computing"}
 
 
-def told(result: WorkloadResult, run: BatchReading | None, seen: Measurement | None = None) -> WorkloadResult:
+def told(
+    result: WorkloadResult, run: BatchReading | None, seen: Measurement | None = None, *, only_run: bool = False
+) -> WorkloadResult:
     """Add to the result of a workload that was not probed what its test's own run showed, if that was long enough.
 
     The bound, the GIL and its holders are those of the single ``run``. Wall and CPU time are those of the serial
-    strategy, which stays *skipped*, as does every strategy of which ``seen`` has a single call.
+    strategy, which stays *skipped*, as does every strategy of which ``seen`` has a single call. With ``only_run`` the
+    call was too long to be repeated: what its run showed comes first, and the result's reason is the advice.
     """
     lane = None if run is None else run.lanes[0]
     wall_s = 0.0 if lane is None else (lane.end_ns - lane.start_ns) / 1e9
@@ -46,7 +49,10 @@ def told(result: WorkloadResult, run: BatchReading | None, seen: Measurement | N
     said += f"({numbers.percent(min(used, 1.0))} of one core)"
     batches = seen.rounds[0].parallel if seen is not None and seen.rounds else {}
     tried = {name: span_s(batch, less_queue=False) for name, batch in batches.items()}
-    reason = "; ".join(filter(None, [result.reason, said, _held(gil), *_tried(tried, result.workers, wall_s)]))
+    beside = [*_tried(tried, result.workers, wall_s), *(_not_tried(result, tried) if only_run else ())]
+    last = [result.reason] if only_run else []
+    reason = "; ".join(filter(None, [*([] if only_run else [result.reason]), said, _held(gil), *beside, *last]))
+    why, advice = ("; ".join(beside), result.reason or "") if only_run else ("", "")
     times: dict[str, dict[str, Any]] = {name: {"wall_s_per_call": _single(took_s)} for name, took_s in tried.items()}
     times[SERIAL] = {
         "wall_s_per_call": _single(wall_s),
@@ -56,7 +62,7 @@ def told(result: WorkloadResult, run: BatchReading | None, seen: Measurement | N
     return replace(
         result,
         reason=reason,
-        verdict=replace(result.verdict, bound=bound, gil=held, reason=reason),
+        verdict=replace(result.verdict, bound=bound, gil=held, reason=reason, why=why, advice=advice),
         gil=gil,
         strategies={
             name: replace(part, calls=1, **times[name]) if name in times else part
@@ -82,6 +88,14 @@ def _tried(tried: Mapping[str, float], workers: int, wall_s: float) -> Iterator[
     for name, took_s in tried.items():
         gain = min(workers * wall_s / took_s, float(workers))
         yield f"{workers} calls at once in {name} took {numbers.seconds(took_s)} ({numbers.about(gain)})"
+
+
+def _not_tried(result: WorkloadResult, tried: Mapping[str, float]) -> Iterator[str]:
+    """Name the strategies that were asked for, and for a call of which there was no time."""
+    known = {SERIAL, *tried, *(end.strategy for end in result.bad_ends)}
+    left = [name for name, part in result.strategies.items() if name not in known and not part.impossible]
+    if left:
+        yield f"not tried: {', '.join(left)}"
 
 
 def _single(value: float) -> Estimate:

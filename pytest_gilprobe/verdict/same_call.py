@@ -29,6 +29,8 @@ FRESH = "fresh-fixtures"
 """Slug of the caution that each call got fixtures of its own, since calls with the same ones fail."""
 KEEPS_PACE = "shared-arguments"
 """Slug of the caution that calls change their arguments, but take the same time nevertheless."""
+MAY_USE_UP = "may-use-up"
+"""Slug of the caution that later calls may find the work done that the first one did, which could not be tried."""
 APART = 1.5
 """Each call with copies must take this many times as long as most calls with changed arguments, or the reverse."""
 ENOUGH = 3
@@ -46,6 +48,8 @@ USED_UP = 10.0
 """A call that may use up an iterator must have taken this many times as long at first, here and in the test's run."""
 USED_UP_S = 0.001
 """Least difference in seconds between these."""
+STATE_S = 0.005
+"""`USED_UP_S` for calls that may use up what is no argument: short first calls often load or compile a little."""
 COLD = 3.0
 """A first call that takes at least this many times as long as later calls is reported."""
 COLD_S = 0.001
@@ -54,10 +58,13 @@ NOT_COMPARED = "not compared: its calls change their arguments"
 """Why no strategy was tried of calls that have other work than the first."""
 REMEDY = "gilprobe.fresh(func, make) gives each call new arguments"
 REMEDY_FOR_FIXTURES = "@pytest.mark.gilprobe(fresh=True) makes its fixtures anew for each call"
-REMEDY_FOR_AWAITED = "let the coroutine function make its own arguments"
+REMEDY_FOR_AWAITED = f"await {REMEDY}"
+REMEDY_FOR_CASES = "let the test method itself make what setUp makes"
 REMEDY_FOR_FRESH = "let make() return new objects each time"
 OF_FIXTURE = "fixture "
 """What the name of an argument begins with if it is the value of a fixture."""
+OF_CASE = "attribute "
+"""What the name of an argument begins with if it is an attribute of a `unittest.TestCase`."""
 
 
 def differs(seen: Measurement) -> bool:
@@ -83,11 +90,16 @@ def _undisturbed(times: tuple[float, ...]) -> float:
 
 
 def _used_up(seen: Measurement, found: ArgumentsReading) -> bool:
-    """Return whether calls seem to have used up an iterator that cannot be compared: nothing else explains it."""
-    if not found.iterators or found.imported or seen.first_call_s is None or seen.normal_call_s is None:
+    """Return whether calls seem to have used up an iterator, or a large container: nothing else explains it."""
+    return bool(found.iterators) and _far_shorter(seen, max(found.used_s), USED_UP_S)
+
+
+def _far_shorter(seen: Measurement, later_s: float, least_s: float) -> bool:
+    """Return whether later calls are far shorter than the first one here and in the test's run; imports explain it."""
+    if seen.arguments is None or seen.arguments.imported or seen.first_call_s is None or seen.normal_call_s is None:
         return False
-    later_s, first_s = max(found.used_s), min(seen.first_call_s, seen.normal_call_s)
-    return first_s >= later_s * USED_UP and first_s - later_s >= USED_UP_S
+    first_s = min(seen.first_call_s, seen.normal_call_s)
+    return first_s >= later_s * USED_UP and first_s - later_s >= least_s
 
 
 def why_no_verdict(seen: Measurement) -> str:
@@ -108,11 +120,14 @@ def why_no_verdict(seen: Measurement) -> str:
 def remedy(seen: Measurement) -> str:
     """Name what gives each call arguments as they were before the first one."""
     found = seen.arguments
-    if seen.awaited:
-        return REMEDY_FOR_AWAITED
     if seen.fresh:
         return REMEDY_FOR_FRESH
-    fixtures = found is not None and found.changed and all(name.startswith(OF_FIXTURE) for name in found.changed)
+    suspected = () if found is None else found.changed or found.iterators
+    if any(name.startswith(OF_CASE) for name in suspected):
+        return REMEDY_FOR_CASES
+    if seen.awaited:
+        return REMEDY_FOR_AWAITED
+    fixtures = suspected and all(name.startswith(OF_FIXTURE) for name in suspected)
     return REMEDY_FOR_FIXTURES if fixtures else REMEDY
 
 
@@ -138,6 +153,8 @@ def cautions(evidence: Evidence) -> tuple[Caution, ...]:
     if differs(evidence.measurement):
         said = f"its first call leaves later ones other work; {remedy(evidence.measurement)}"
         return (Caution(slug=CHANGES, message=said),)
+    if (open_ := _may_use_up(evidence)) is not None:
+        return (Caution(slug=MAY_USE_UP, message=f"{open_}; {remedy(evidence.measurement)}"),)
     together = any(one.one_process and evidence.results[one.name].speedup is not None for one in evidence.strategies)
     if found.changed and found.fresh_s and together:
         said = (
@@ -145,6 +162,24 @@ def cautions(evidence: Evidence) -> tuple[Caution, ...]:
         )
         return (Caution(slug=KEEPS_PACE, message=f"{said}takes about as long"),)
     return ()
+
+
+def _may_use_up(evidence: Evidence) -> str | None:
+    """Say why it is open whether later calls have the first one's work; ``None`` if nothing speaks against it."""
+    seen, later_s = evidence.measurement, evidence.serial.call_s.value
+    found, first_s = seen.arguments, seen.first_call_s
+    if found is None or first_s is None or seen.fresh:
+        return None
+    took = f"the first call took {numbers.seconds(first_s)}, later ones {numbers.seconds(later_s)}"
+    if found.changed and not found.fresh_s and max(first_s, later_s) >= min(first_s, later_s) * APART:
+        return f"{took}: it changed {_listed(found)}, and a call with a new copy of that failed"
+    if not _far_shorter(seen, later_s, STATE_S):
+        return None
+    not_compared = "".join(f" {name}, which could not be compared ({why})," for name, why in found.unknown.items())
+    return (
+        f"{took}: a cache or a connection, which each new process pays once, or it used up"
+        f"{not_compared or ' what later calls do not find again'}"
+    ).rstrip(",")
 
 
 def as_measured(evidence: Evidence) -> Evidence:
@@ -166,7 +201,7 @@ def as_measured(evidence: Evidence) -> Evidence:
 def slow_first(evidence: Evidence) -> Iterator[str]:
     """Yield that the first call took much longer than later ones, unless those are known to have other work."""
     first_s, later_s = evidence.serial.first_call_s, evidence.serial.call_s.value
-    if first_s is None or differs(evidence.measurement):
+    if first_s is None or differs(evidence.measurement) or _may_use_up(evidence) is not None:
         return
     if first_s >= later_s * COLD and first_s - later_s >= COLD_S:
         yield (

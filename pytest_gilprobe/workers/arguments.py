@@ -13,6 +13,8 @@ import io
 import pickle
 import sys
 import threading
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
@@ -37,8 +39,16 @@ def is_constant(value: object) -> bool:
     return isinstance(value, _CONSTANT)
 
 
+_CONTAINERS = (list, dict, set, bytearray, deque, array)
+"""Types that only hold what is put into them: they neither connect nor cache by themselves."""
+
+
 class NotCopiedError(Exception):
     """Raised if an argument cannot be copied; the text says why."""
+
+
+class TooLargeError(NotCopiedError):
+    """Raised if an argument takes too many bytes or too much time."""
 
 
 class _Limit:
@@ -52,10 +62,10 @@ class _Limit:
         self._bytes -= number
         if self._bytes < 0:
             msg = f"it takes more than {MOST_BYTES // 2**20} MiB"
-            raise NotCopiedError(msg)
+            raise TooLargeError(msg)
         if clocks.perf_counter_ns() > self._until_ns:
             msg = f"to copy it takes more than {MOST_S:g} s"
-            raise NotCopiedError(msg)
+            raise TooLargeError(msg)
 
 
 class _Pieces:
@@ -215,7 +225,7 @@ class Snapshot:
     """The state of some arguments at one moment.
 
     ``unknown`` maps the name of each argument that cannot be compared to the reason; ``iterators`` are the names of
-    those among them that are iterators.
+    those among them that are iterators, or containers that are too large.
     """
 
     _kept: dict[str, _Kept] = field(default_factory=dict)
@@ -232,7 +242,8 @@ class Snapshot:
                 made._kept[name] = _kept(value, limit)
             except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
                 made.unknown[name] = _first_line(error)
-        made.iterators = tuple(name for name in made.unknown if isinstance(named[name], Iterator))
+                if isinstance(value, Iterator) or (isinstance(error, TooLargeError) and type(value) in _CONTAINERS):
+                    made.iterators = (*made.iterators, name)
         return made
 
     def changed(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 import unittest
 from collections.abc import Callable, Mapping
@@ -92,15 +94,19 @@ class ArgumentWatch:
         def used() -> Call:
             return self._call if grown else call_with(now.copied())
 
-        fresh_s, used_s = [_timed(call_with(before.copied()))], [_timed(used())]
-        wanted = min(LOT - 1, int(TRIALS_S / max(fresh_s[0] + used_s[0], 1e-9))) if before.copies_at_once else 0
+        def fresh() -> Call:
+            return call_with(before.copied())
+
+        fresh_s, used_s = [_timed(fresh())], [_timed(used())]
+        wanted = min(LOT - 1, int(TRIALS_S / max(fresh_s[0] + used_s[0], 1e-9)))
         for _ in range(LOTS):
-            lot = [(call_with(before.copied()), used()) for _ in range(wanted)]  # all copies first: the calls are warm
-            for at, (fresh, again) in enumerate(lot):
-                for times, call in [(fresh_s, fresh), (used_s, again)][:: 1 - at % 2 * 2]:  # each is the first in turn
-                    times.append(_timed(call))
+            made = before.copies_at_once  # then all copies first: the calls are warm
+            lot: list[tuple[Any, Any]] = [(fresh(), used()) if made else (fresh, used) for _ in range(wanted)]
+            for at, (anew, again) in enumerate(lot):
+                for times, call in [(fresh_s, anew), (used_s, again)][:: 1 - at % 2 * 2]:  # each is the first in turn
+                    times.append(_timed(call if made else call()))
             left_s = TRIALS_S - (clocks.perf_counter_ns() - started_ns) / 1e9
-            wanted = min(LOT, int(left_s / max(fresh_s[-1] + used_s[-1], 1e-9))) if before.copies_at_once else 0
+            wanted = min(LOT, int(left_s / max(fresh_s[-1] + used_s[-1], 1e-9)))
             if wanted < LOT or _settled(fresh_s, used_s):
                 break
         return tuple(fresh_s), tuple(used_s)
@@ -134,28 +140,53 @@ def arguments_of(work: Workload) -> Arguments | None:
     """Return the arguments of a workload's call; ``None`` where its call cannot be made with others.
 
     They are what the test passes to the `gilprobe` fixture, with the object of a bound method and the variables that a
-    nested function takes from around it; else the values of the test's fixtures, with the test's instance.
+    nested function takes from around it; else the values of the test's fixtures, with the test's instance. Of a
+    `unittest.TestCase` they are the instance's attributes.
     """
     if work.given is not None:
         given = without_partials(work.given)
-        home = work.home
 
         def given_with(values: Mapping[str, Any]) -> Call:
-            call = replaced(given, values).call
-            return call if home is None else lambda: home.run(call)
+            return _in_home_loop(work, replaced(given, values).call)
 
         return Arguments(named=given_arguments.named(given), call_with=given_with)
     item = work.item
     if isinstance(work.call, FreshCall):
         return None  # its fixtures are made anew for each call
-    if work.coroutine is not None or isinstance(item.instance, unittest.TestCase):
-        return None
-    passed = {f"fixture {name}": value for name, value in workload.arguments(item).items()}
-    own = {"self": item.instance} if item.instance is not None and inspect.ismethod(item.obj) else {}
+    if isinstance(item.instance, unittest.TestCase):
+        return _of_test_case(work, item.instance)
+    if work.coroutine is not None and work.home is None:
+        return None  # its plugin calls it, with values of its own choice
+    values_of = work.awaited.keywords if isinstance(work.awaited, functools.partial) else workload.arguments(item)
+    passed = {f"fixture {name}": value for name, value in values_of.items()}
+    function: Any = work.coroutine or item.obj
+    own = {"self": item.instance} if item.instance is not None and inspect.ismethod(function) else {}
 
     def call_with(values: Mapping[str, Any]) -> Call:
-        function = item.obj.__func__.__get__(values["self"]) if own else item.obj
+        called = function.__func__.__get__(values["self"]) if own else function
         fixtures = {name.removeprefix("fixture "): value for name, value in values.items() if name != "self"}
-        return lambda: function(**fixtures)
+        return _in_home_loop(work, lambda: called(**fixtures))
 
     return Arguments(named={**passed, **own}, call_with=call_with)
+
+
+def _of_test_case(work: Workload, case: unittest.TestCase) -> Arguments | None:
+    """Return the attributes that a test case has beyond those of `unittest`, which its ``setUp`` mostly makes."""
+    method: Any = work.coroutine or work.call
+    if not inspect.ismethod(method):
+        return None
+    usual = vars(unittest.IsolatedAsyncioTestCase())
+    runner = {name: None for name in vars(case) if name == "_asyncioRunner"}  # a copy that ends would close it
+    named = {f"attribute {name}": value for name, value in vars(case).items() if name not in {*usual, work.item.name}}
+
+    def call_with(values: Mapping[str, Any]) -> Call:
+        other = copy.copy(case)
+        vars(other).update(runner | {name.removeprefix("attribute "): value for name, value in values.items()})
+        return _in_home_loop(work, method.__func__.__get__(other))
+
+    return Arguments(named=named, call_with=call_with)
+
+
+def _in_home_loop(work: Workload, call: Callable[[], Any]) -> Call:
+    home = work.home
+    return call if home is None else lambda: home.run(call)

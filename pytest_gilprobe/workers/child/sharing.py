@@ -9,6 +9,7 @@ timing, so that the originals stay as they are.
 from __future__ import annotations
 
 import threading
+import unittest
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,8 @@ def sweep(work: Workload, question: SweepSharing) -> SharingReading:
     """
     until_ns = clocks.perf_counter_ns() + round(question.most_s * 1e9)
     suspected = _suspected(work)
-    arguments = arguments_of(work) if work.coroutine is None else None
+    is_plain = work.coroutine is None and not isinstance(work.item.instance, unittest.TestCase)
+    arguments = arguments_of(work) if is_plain else None
     if arguments is None:
         return SharingReading(lanes=question.lanes, suspects=suspected)
     with _sets_of(work, arguments, question) as sets:
