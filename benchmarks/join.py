@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.cli import main
 from pytest_gilprobe.model import gains, numbers, report_json
-from pytest_gilprobe.report import machine_layout
+from pytest_gilprobe.report import layout, machine_layout
 from pytest_gilprobe.strategies.registry import BUILT_IN
 
 if TYPE_CHECKING:
