@@ -222,7 +222,7 @@ def test_large_container_that_is_used_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.iterators == ("argument heap (a list)",)
     assert differs(found)
     unlike = compared(Given(func=append, args=([0] * 100,)))
-    assert unlike.iterators == ("argument rows (a list)",)
+    assert unlike.iterators == ()  # a longer list has not been used up
     assert not same_call.differs(seen_with(unlike, first_call_s=0.001))
 
 

@@ -157,6 +157,17 @@ def test_speedup_of_the_advised_strategy() -> None:
     ]
 
 
+def test_speedups_beyond_the_workers_are_alike() -> None:
+    """Two workers cannot do more than twice the work: 2.6x and 2.2x are both 2.0x, and no change."""
+    base, other = (
+        with_workload(
+            rich_report(), CRUNCHING, threads=replace(threads(gain), speedup=estimate(gain, 0.01), pool_speedup=None)
+        )
+        for gain in (2.6, 2.2)
+    )
+    assert compare([("a", base), ("b", other)]).changes == ()
+
+
 def test_speedup_in_an_executor_alone() -> None:
     """Where only dispatching costs more, what executors give is compared."""
     nodeid = rich_report().workloads[0].nodeid

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_gilprobe.observe.frame_layout import FrameLayout
-from pytest_gilprobe.observe.frame_reader import ATTEMPTS, FrameReader, RemoteFrame
+from pytest_gilprobe.observe.frame_reader import ATTEMPTS, FrameReader
+from pytest_gilprobe.observe.remote_frames import FrameLink, RemoteFrame
 
 CODE_TYPE, TEXT_TYPE, BYTES_TYPE, NONE = 0x10_000, 0x10_100, 0x10_200, 0x10_300
 THREAD, FRAMES, CODES, TEXTS = 0x2000, 0x20_000, 0x30_000, 0x40_000
@@ -131,7 +132,7 @@ def test_a_stack_that_changes_while_it_is_read_is_read_again(memory: Memory) -> 
 
         attempts = 0
 
-        def frames_from(self, address: int, links: list[tuple[int, int]]) -> tuple[RemoteFrame, ...] | None:
+        def frames_from(self, address: int, links: list[FrameLink]) -> tuple[RemoteFrame, ...] | None:
             self.attempts += 1
             memory.frames(inner, outer if self.attempts == ATTEMPTS else 1 << 62)
             return super().frames_from(address, links)

@@ -10,8 +10,9 @@ from typing import cast
 
 import pytest
 
-from pytest_gilprobe.observe.frame_reader import FrameReader, RemoteCode, RemoteFrame
+from pytest_gilprobe.observe.frame_reader import FrameReader
 from pytest_gilprobe.observe.line_table import UNKNOWN, Position, position_at
+from pytest_gilprobe.observe.remote_frames import RemoteCode, RemoteFrame
 from pytest_gilprobe.observe.source_code import Describer, is_harness, is_own, short_file, source_text
 
 SOURCES = [random.__file__, __file__]

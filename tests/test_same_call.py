@@ -186,6 +186,7 @@ def test_call_with_a_copy_that_failed_is_no_proof_of_the_same_call() -> None:
     assert "gilprobe.fresh(func, make)" in said
     alike = evidence().serial.call_s.value
     assert may_use_up(ArgumentsReading(changed=NAMES), first_call_s=alike, normal_call_s=alike) == []
+    assert may_use_up(ArgumentsReading(changed=NAMES), first_call_s=2 * alike, normal_call_s=alike) == []
 
 
 def test_remedies_of_coroutines_and_test_cases() -> None:

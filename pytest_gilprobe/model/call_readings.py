@@ -13,7 +13,7 @@ class ArgumentsReading:
     Attributes:
         changed: the arguments that differ, such as ``argument 1 (a list)``.
         unknown: the arguments that could not be compared, each with the reason; ``iterators`` are those among them that
-            are iterators, or containers that are too large.
+            are iterators, or containers that became smaller and are too large to be compared.
         fresh_s: wall times of single calls with copies of the arguments as they were; empty if nothing changed.
         used_s: wall times of single calls with the arguments as earlier calls left them.
         imported: whether modules were imported between the two moments.

@@ -16,7 +16,7 @@ def in_pool(part: StrategyResult, workers: int) -> Estimate | None:
     tried with; an executor that the user named has workers of its own.
     """
     gain = part.pool_speedup or part.speedup
-    return None if gain is None else gain.at_most(_at_once(part, workers))
+    return None if gain is None else gain.at_most(at_once(part, workers))
 
 
 def alone(part: StrategyResult, workers: int) -> Estimate | None:
@@ -24,8 +24,9 @@ def alone(part: StrategyResult, workers: int) -> Estimate | None:
 
     Of an executor that the user named, it is that of tasks large enough for dispatch to matter little.
     """
-    return None if part.speedup is None else part.speedup.at_most(_at_once(part, workers))
+    return None if part.speedup is None else part.speedup.at_most(at_once(part, workers))
 
 
-def _at_once(part: StrategyResult, workers: int) -> float:
+def at_once(part: StrategyResult, workers: int) -> float:
+    """Return how many calls a strategy makes at once."""
     return float(workers if part.executor is None else part.executor.at_once)

@@ -40,7 +40,8 @@ class Step:
         calls_per_mark: how many calls a lane makes from one mark to the next.
         readings: one for each worker process.
         sleeps: how often lanes were seen in what they slept in; empty if that was not watched.
-        throttled_s: seconds for which CPU quotas throttled the workers, added up over CPUs; ``None`` if not reported.
+        throttled_s: seconds for which CPU quotas throttled the workers, added up over CPUs; ``None`` if not reported,
+            and with more workers than usable CPUs, since a quota is their limit then, as CPUs are.
     """
 
     workers: int

@@ -11,10 +11,10 @@ import contextlib
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from pytest_gilprobe.observe.frame_layout import TAG_BITS, WORD, FrameLayout
+from pytest_gilprobe.observe.remote_frames import FrameLink, KnownCode, RemoteCode, RemoteFrame
 
 DEEPEST: Final = 1000
 """Most frames of a stack that is read: as many as Python's default limit of recursion. The user's function may lie
@@ -39,38 +39,6 @@ _SHIMS: Final = frozenset({"<shim>", "__init__"})
 _WORD: Final = struct.Struct("@P")
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCode:
-    """A code object's qualified name, file, first line and line table; ``is_end`` if callers of it are not read."""
-
-    function: str
-    file: str
-    first_line: int
-    lines: bytes
-    is_end: bool
-
-
-class RemoteFrame(NamedTuple):
-    """A frame: its code object, as a number for `FrameReader.code`, and its instruction's offset in bytes."""
-
-    code: int
-    instruction: int
-
-
-class _Known(NamedTuple):
-    """What was found at the address of a code object.
-
-    ``identity`` are the fields by which the same code object is recognised, ``number`` is ``None`` if it is no Python
-    function's. ``is_generator`` is whether it is a generator's or a coroutine's.
-    ``proofs`` are further pieces of memory, as pairs of address and content, that must not have changed.
-    """
-
-    identity: bytes
-    number: int | None
-    is_generator: bool
-    proofs: tuple[tuple[int, bytes], ...] = ()
-
-
 class FrameReader:
     """Reads the frames of threads of one process; remembers the code objects that it has seen."""
 
@@ -82,7 +50,7 @@ class FrameReader:
         self._memory = memory
         self._layout = layout
         self._is_end = is_end
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, KnownCode] = {}
         self._codes: list[RemoteCode] = []
         self._span = max(layout.frame_code, layout.frame_previous, layout.frame_instruction) + WORD
         fields = [layout.code_name, layout.code_file, layout.code_lines, layout.code_first_line, layout.type_of]
@@ -114,12 +82,12 @@ class FrameReader:
         for _ in range(ATTEMPTS):
             with contextlib.suppress(OSError, struct.error):
                 address = self._current_frame(thread_state)
-                remembered, links = len(self._codes), list[tuple[int, int]]()
+                remembered, links = len(self._codes), list[FrameLink]()
                 found = self.frames_from(address, links) if address else ()
                 if found is None:
                     continue
                 if len(self._codes) == remembered or (
-                    self._current_frame(thread_state) == address and self._are_alive(links, remembered)
+                    self._current_frame(thread_state) == address and self._are_alive(links)
                 ):
                     return found
         return ()
@@ -128,41 +96,41 @@ class FrameReader:
         address = self._word(thread_state + self._layout.thread_frame)
         return address if self._layout.thread_hop is None else self._word(address + self._layout.thread_hop)
 
-    def _are_alive(self, links: list[tuple[int, int]], remembered: int) -> bool:
-        """Return whether frames, as pairs of address and code object, are still those that a thread runs.
+    def _are_alive(self, links: list[FrameLink]) -> bool:
+        """Return whether frames are still those that a thread runs, and run the same code.
 
-        A code object that was met for the first time, after ``remembered`` ones, may have been freed and its name
-        replaced by a later one's while it was read. It was not if its frame is still there, and still runs it.
+        A code object that was met for the first time may have been freed and its name replaced by a later one's while
+        it was read. It was not if its frame is still there, and still runs it.
         """
         start, block = 0, b""
-        for (address, code), (previous, _) in zip(links, [*links[1:], (None, None)], strict=True):
+        for (address, code, _), following in zip(links, [*links[1:], None], strict=True):
             if not 0 <= address - start <= len(block) - self._span:
                 start, block = self._block(address)
             words = [_WORD.unpack_from(block, address - start + at)[0] for at in self._links]
-            if words[0] & ~TAG_BITS != code or previous not in {None, words[1]}:
+            if words[0] & ~TAG_BITS != code or (following is not None and words[1] != following.address):
                 return False
-        new = {code: one for _, code in links if (one := self._known.get(code)) and (one.number or 0) >= remembered}
-        return all(self._code_at(code) is one for code, one in new.items())
+        known = {code: one for _, code, one in links if one is not None}
+        return all(self._code_at(code) is one for code, one in known.items())
 
-    def frames_from(self, address: int, links: list[tuple[int, int]]) -> tuple[RemoteFrame, ...] | None:
+    def frames_from(self, address: int, links: list[FrameLink]) -> tuple[RemoteFrame, ...] | None:
         """Read the frame at an address and its callers once; return ``None`` if they changed meanwhile.
 
-        The address and the code object of each frame are added to ``links``, the innermost first.
+        Where each frame lies, and what it runs, is added to ``links``, the innermost first.
         Raises `OSError` or `struct.error` if something that a frame points to is not mapped.
         """
         layout = self._layout
         found: list[RemoteFrame] = []
-        seen: dict[int, _Known | None] = {}
+        seen: dict[int, KnownCode | None] = {}
         start, block = 0, b""
         for _ in range(DEEPEST):
             if not 0 <= address - start <= len(block) - self._span:
                 start, block = self._block(address)
             at = address - start
             code = _WORD.unpack_from(block, at + layout.frame_code)[0] & ~TAG_BITS
-            links.append((address, code))
             if code not in seen:
                 seen[code] = None if code in self._no_code else self._code_at(code)
             known = seen[code]
+            links.append(FrameLink(address, code, known))
             if known is not None and known.number is not None:
                 instruction = _WORD.unpack_from(block, at + layout.frame_instruction)[0]
                 offset = instruction - code - layout.code_bytecode
@@ -188,7 +156,7 @@ class FrameReader:
                     return start, block
         return address, self._read(address, self._span)
 
-    def _code_at(self, address: int) -> _Known | None:
+    def _code_at(self, address: int) -> KnownCode | None:
         """Return what is known of the code object at an address; ``None`` if no code object is there.
 
         A code object may be freed and another one take its place: what is at the address is compared with what was read
@@ -209,7 +177,7 @@ class FrameReader:
             self._known[address] = known
         return known
 
-    def _examined(self, address: int, identity: bytes) -> _Known | None:
+    def _examined(self, address: int, identity: bytes) -> KnownCode | None:
         read = self._read_code(address, identity)
         if read is None:
             return None
@@ -217,7 +185,7 @@ class FrameReader:
         (flags,) = struct.unpack_from("@I", identity, self._layout.code_flags - low)
         is_generator = bool(flags & _GENERATORS)
         if read.file in _SHIMS:
-            return _Known(identity, None, is_generator=False)
+            return KnownCode(identity, None, is_generator=False)
         self._codes.append(read)
         proofs: tuple[tuple[int, bytes], ...] = ()
         if read.file.startswith("<"):
@@ -230,7 +198,7 @@ class FrameReader:
             proofs = tuple((at, self._read_some(at, length)) for at, length in places)
             if self._read_code(address, identity) != read:
                 return None  # the code was replaced while it was read
-        return _Known(identity, len(self._codes) - 1, is_generator=is_generator, proofs=proofs)
+        return KnownCode(identity, len(self._codes) - 1, is_generator=is_generator, proofs=proofs)
 
     def _read_code(self, address: int, identity: bytes) -> RemoteCode | None:
         layout, low = self._layout, self._identity[0]

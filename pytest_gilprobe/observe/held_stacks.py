@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_gilprobe.model.stacks import Stack
-    from pytest_gilprobe.observe.frame_reader import FrameReader, RemoteFrame
+    from pytest_gilprobe.observe.frame_reader import FrameReader
+    from pytest_gilprobe.observe.remote_frames import RemoteFrame
 
 MOST_CODES: Final = 20_000
 """Most code objects that are remembered from one batch of samples to the next: about 20 MB."""

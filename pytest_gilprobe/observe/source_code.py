@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_gilprobe.model.stacks import Stack
-    from pytest_gilprobe.observe.frame_reader import FrameReader, RemoteFrame
+    from pytest_gilprobe.observe.frame_reader import FrameReader
+    from pytest_gilprobe.observe.remote_frames import RemoteFrame
 
 _A_PYTHONS: Final = re.compile(r"/lib(64)?/python3\.\d+t?/")
 """In the path of a file of the standard library of any Python, which may not be the one that runs this."""

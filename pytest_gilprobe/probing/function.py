@@ -168,7 +168,7 @@ class Prober:
                 run = _run_once(given)
                 if is_forked:
                     _send(_as_before(given, before), folder, forked=True)
-                result = runner.probe(plan, keep=0, known_call_s=(run.end_ns - run.start_ns) / 1e9, run=run)
+                result = runner.probe(plan, keep=0, known_call_s=_undisturbed_s(run), run=run)
                 end = group.close
             finally:
                 end()
@@ -225,6 +225,11 @@ def _refuse(given: Given) -> None:
         msg += "pass the function, not its result"
         raise GilprobeError(msg)
     _stop(given, repeatable.used_up(given.args, given.kwargs))
+
+
+def _undisturbed_s(run: LaneReading) -> float:
+    """Return how long a call took without waiting for a CPU: workers may have been starting beside it."""
+    return (run.end_ns - run.start_ns - (run.run_queue_ns or 0)) / 1e9
 
 
 def _as_before(given: Given, before: Snapshot) -> Given:

@@ -122,7 +122,7 @@ class Climber:
     def _known(self, strategy: Strategy, pace: Pace) -> dict[int, float]:
         """Return the throughputs that the rounds have shown, in calls per second by the number of workers."""
         batch = self._test.seen.rounds[-1].batches.get(strategy.name)
-        rates = {} if batch is None else {len(batch.lanes): 1 / s_per_call(batch, less_queue=True)}
+        rates = {} if batch is None else {len(batch.lanes): 1 / s_per_call(batch, less_queue=False)}
         return {1: 1 / pace.call_s} | rates
 
     # One step
@@ -156,7 +156,7 @@ class Climber:
         readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
         if len(readings) < len(answers):
             return next(answer for answer in answers if not isinstance(answer, Stretched))
-        after_s = machine.throttled_s()
+        after_s, is_beyond = machine.throttled_s(), workers > machine.usable_cpus()  # then a quota is as CPUs are
         return Step(
             workers=workers,
             begin_ns=begin_ns,
@@ -165,7 +165,7 @@ class Climber:
             calls_per_mark=calls_per_mark,
             readings=tuple(readings),
             sleeps=dict(watch.found) if watch is not None else {},
-            throttled_s=None if before_s is None or after_s is None else after_s - before_s,
+            throttled_s=None if before_s is None or after_s is None or is_beyond else after_s - before_s,
         )
 
     @staticmethod

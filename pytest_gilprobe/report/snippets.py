@@ -96,7 +96,7 @@ def _calls_in(whole_s: float, call_s: float) -> int:
     """Return how many calls fill a time, 1 or more; 1 also for what a report should not hold."""
     if not 0 < call_s < math.inf or not 0 < whole_s / call_s < MOST_CALLS:
         return 1
-    return math.ceil(round(whole_s / call_s, 6))
+    return max(1, math.ceil(round(whole_s / call_s, 6)))
 
 
 def _with_shared_memory(result: WorkloadResult, callee: Callee, strategies: Strategies) -> list[str] | None:

@@ -87,10 +87,10 @@ def _alone(name: str, part: StrategyResult, workers: int) -> str:
 def _sharing(found: Sharing) -> Iterator[str]:
     """Say what threads gain with objects of their own, and of which objects that is not known."""
     if found.speedup is not None:
-        yield f"{found.lanes} threads that share all objects: {numbers.speedup(found.speedup)}"
+        yield f"{found.lanes} threads that share all objects: {numbers.speedup(found.speedup.at_most(found.lanes))}"
     for one in found.copies:
         own = "all objects" if one.name == ALL else safe_line(one.name)
-        yield f"with a copy of {own} for each: {numbers.speedup(one.speedup)}"
+        yield f"with a copy of {own} for each: {numbers.speedup(one.speedup.at_most(found.lanes))}"
     for name, why in found.not_copied.items():
         yield f"{safe_line(name)} cannot be copied, so what its sharing costs is not known: {safe_line(why)}"
     if found.not_tried:

@@ -45,4 +45,4 @@ def _is_projects(definitions: Any) -> bool:
     for _ in range(_MOST_WRAPPERS):
         func = getattr(func, "__wrapped__", None) or getattr(func, "func", None) or func
     file = getattr(getattr(func, "__code__", None), "co_filename", "")
-    return not any(folder in file for folder in _INSTALLED)
+    return not isinstance(file, str) or not any(folder in file for folder in _INSTALLED)

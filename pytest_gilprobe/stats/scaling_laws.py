@@ -90,7 +90,8 @@ def _with_noise_of(points: Sequence[ScalingPoint], fit: Fit) -> Fit:
 
     The half-width of a point's interval is about twice its standard error.
     """
-    known = fmean((math.log(point.throughput.high / max(point.throughput.low, 1e-300)) / 4) ** 2 for point in points)
+    ends = [(point.throughput.low, point.throughput.high) for point in points if point.throughput.low > 0]
+    known = fmean((math.log(high / low) / 4) ** 2 for low, high in ends) if ends else 0.0
     seen = fit.residual**2 * len(points) / max(1, len(points) - len(fit.parameters))
     wider = math.sqrt(max(1.0, known / max(seen, 1e-300)))
     return replace(fit, errors={name: error * wider for name, error in fit.errors.items()})

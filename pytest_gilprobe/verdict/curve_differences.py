@@ -49,7 +49,7 @@ def _gains(name: str, after: Scaling, before: Scaling) -> Change | None:
     found = []
     for workers in (point.workers for point in after.points if point.workers > 1):
         now, was = (_gain(curve, workers) for curve in (after, before))
-        change = shifted(ChangeKind.CURVE, name, f" with {workers} workers", (widened(now), now), (widened(was), was))
+        change = shifted(ChangeKind.CURVE, name, f" with {workers} workers", widened(now), widened(was))
         if change is not None:
             found.append(replace(change, worse=workers <= (before.enough_workers or 0) and fell(now, was)))
     if not found:

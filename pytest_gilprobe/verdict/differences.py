@@ -138,15 +138,18 @@ def _speedups(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
 
 
 def _speedup(kind: ChangeKind, name: str, after: StrategyResult, before: StrategyResult, workers: int) -> Change | None:
-    is_bare = kind is ChangeKind.SPEEDUP
-    now, was = (widened(part.speedup) if is_bare else _in_executor(part) for part in (after, before))
-    shown, shown_before = ((gains.alone if is_bare else gains.in_pool)(part, workers) for part in (after, before))
-    return shifted(kind, name, " (calls alone)" if is_bare else " in an executor", (now, shown), (was, shown_before))
+    if kind is ChangeKind.SPEEDUP:
+        return shifted(kind, name, " (calls alone)", *(widened(gains.alone(part, workers)) for part in (after, before)))
+    return shifted(kind, name, " in an executor", *(_in_executor(part, workers) for part in (after, before)))
 
 
-def _in_executor(part: StrategyResult) -> Measured | None:
-    interval = margins.in_pool(part)
-    return None if part.pool_speedup is None or interval is None else (part.pool_speedup, interval)
+def _in_executor(part: StrategyResult, workers: int) -> Measured | None:
+    """Return a speed-up in an executor with a gate's interval, neither above what so many workers can give."""
+    gain, interval = gains.in_pool(part, workers), margins.in_pool(part)
+    if gain is None or part.pool_speedup is None or interval is None:
+        return None
+    low, high = (min(end, gains.at_once(part, workers)) for end in interval)
+    return gain, (low, high)
 
 
 def _bound(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:

@@ -175,8 +175,8 @@ def _dispatch_costs(costs: dict[Strategy, float]) -> str:
 def _no_gain(evidence: Evidence) -> str:
     """Say of each strategy why bare calls, whatever an executor costs, gain nothing in it."""
     words = {Outcome.SKIPPED: "cannot be used", Outcome.OK: "were not measured"}
-    return "even without dispatch " + _listed(
-        strategy.gain_text(evidence.measurement.workers, gain.value)
+    return _listed(
+        f"even without dispatch {strategy.gain_text(evidence.measurement.workers, gain.value)}"
         if (gain := gains.alone(part, evidence.measurement.workers)) is not None
         else f"{strategy.name} {words.get(part.outcome, str(part.outcome))}"
         for strategy, part in _parts(evidence)

@@ -90,7 +90,7 @@ def _undisturbed(times: tuple[float, ...]) -> float:
 
 
 def _used_up(seen: Measurement, found: ArgumentsReading) -> bool:
-    """Return whether calls seem to have used up an iterator, or a large container: nothing else explains it."""
+    """Return whether calls seem to have used up an iterator, or to have shortened a large container."""
     return bool(found.iterators) and _far_shorter(seen, max(found.used_s), USED_UP_S)
 
 
@@ -171,7 +171,8 @@ def _may_use_up(evidence: Evidence) -> str | None:
     if found is None or first_s is None or seen.fresh:
         return None
     took = f"the first call took {numbers.seconds(first_s)}, later ones {numbers.seconds(later_s)}"
-    if found.changed and not found.fresh_s and max(first_s, later_s) >= min(first_s, later_s) * APART:
+    own_s = first_s if seen.normal_call_s is None else seen.normal_call_s
+    if found.changed and not found.fresh_s and all(_are_apart(one, later_s) for one in (first_s, own_s)):
         return f"{took}: it changed {_listed(found)}, and a call with a new copy of that failed"
     if not _far_shorter(seen, later_s, STATE_S):
         return None
@@ -180,6 +181,10 @@ def _may_use_up(evidence: Evidence) -> str | None:
         f"{took}: a cache or a connection, which each new process pays once, or it used up"
         f"{not_compared or ' what later calls do not find again'}"
     ).rstrip(",")
+
+
+def _are_apart(one_s: float, other_s: float) -> bool:
+    return max(one_s, other_s) >= min(one_s, other_s) * APART and abs(one_s - other_s) >= USED_UP_S
 
 
 def as_measured(evidence: Evidence) -> Evidence:

@@ -20,20 +20,19 @@ def shifted(
     kind: ChangeKind,
     name: str,
     where: str,
-    after: tuple[Measured | None, Estimate | None],
-    before: tuple[Measured | None, Estimate | None],
+    now: Measured | None,
+    was: Measured | None,
 ) -> Change | None:
-    """Return the change of a speed-up, if it is certain; each side is what was measured, and what is shown of it."""
-    (now, shown), (was, shown_before) = after, before
+    """Return the change of a speed-up, if it is certain."""
     by = apart(now, was)
-    if by is None:
+    if by is None or now is None or was is None:
         return None
     return Change(
         kind=kind,
         strategy=name,
-        before=numbers.times(shown_before.value if shown_before else None),
-        after=numbers.times(shown.value if shown else None),
-        message=f"{name}{where} gave {numbers.speedup(shown_before)}, now {numbers.speedup(shown)}",
+        before=numbers.times(was[0].value),
+        after=numbers.times(now[0].value),
+        message=f"{name}{where} gave {numbers.speedup(was[0])}, now {numbers.speedup(now[0])}",
         ratio=by,
     )
 

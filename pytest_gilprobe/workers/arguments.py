@@ -224,31 +224,39 @@ class _Position:
 class Snapshot:
     """The state of some arguments at one moment.
 
-    ``unknown`` maps the name of each argument that cannot be compared to the reason; ``iterators`` are the names of
-    those among them that are iterators, or containers that are too large.
+    ``unknown`` maps the name of each argument that cannot be compared to the reason.
     """
 
     _kept: dict[str, _Kept] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
-    iterators: tuple[str, ...] = ()
+    _lengths: dict[str, int | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> Snapshot:
         """Keep the state of these arguments, by name."""
-        made, limit = cls(_values=dict(named)), _Limit()
+        made = cls(_values=dict(named))
         for name, value in named.items():
             try:
-                made._kept[name] = _kept(value, limit)
+                made._kept[name] = _kept(value, _Limit())
             except Exception as error:  # noqa: BLE001 - whatever the user's classes raise
                 made.unknown[name] = _first_line(error)
-                if isinstance(value, Iterator) or (isinstance(error, TooLargeError) and type(value) in _CONTAINERS):
-                    made.iterators = (*made.iterators, name)
+                if isinstance(value, Iterator):
+                    made._lengths[name] = None
+                elif isinstance(error, TooLargeError) and type(value) in _CONTAINERS:
+                    made._lengths[name] = len(value)
         return made
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of the arguments that differ from their state at that moment."""
         return tuple(name for name, kept in self._kept.items() if kept.changed())
+
+    @property
+    def iterators(self) -> tuple[str, ...]:
+        """The names of iterators that cannot be compared, and of containers that are too large and became smaller."""
+        return tuple(
+            name for name, length in self._lengths.items() if length is None or len(self._values[name]) < length
+        )
 
     @property
     def own(self) -> tuple[str, ...]:
