@@ -286,7 +286,7 @@ def workloads() -> tuple[WorkloadResult, ...]:
                 SERIAL,
                 1.0,
                 "CPU-bound (99 % of one core): 2 threads give 0.17x, 2 processes give 0.05x; "
-                "dispatching a call takes 20 µs; keep it serial, or put 50 calls into a task",
+                "dispatching a call takes 20 µs to processes; keep it serial, or hand a pool 50 calls at a time",
             ),
             serial(0.0000041, 0.99, 0.99),
             threads(0.98, call_s=0.0000041, pool=0.17, wait=0.48, held=0.49),

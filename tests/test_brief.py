@@ -90,7 +90,8 @@ def test_what_to_do_follows_the_reason() -> None:
     """Advice stands behind the reason if it fits there, else below it."""
     assert lines_of(SCRIPTING) == [
         "serial  test_simple_scripting: 4.1 µs, CPU-bound; threads 0.17x, processes 0.05x",
-        "  dispatching a call takes 20 µs; keep it serial, or put 50 calls into a task",
+        "  dispatching a call takes 20 µs to processes",
+        "  keep it serial, or hand a pool 50 calls at a time",
     ]
 
 

@@ -94,7 +94,7 @@ def test_what_is_said(curve: Scaling, said: str) -> None:
 def test_head_says_whether_other_numbers_were_tried() -> None:
     """Without a curve, the head says that the number of workers was not tried, and how to."""
     assert "workers: 2 (others not tried: --gilprobe-scale)" in drawn_without()
-    assert "workers: 2 (others not tried in 6 of 7 workloads: --gilprobe-scale)" in drawn(ENOUGH, 200)
+    assert "workers: 2 (the only ones tried in 6 of 7 workloads; others: --gilprobe-scale)" in drawn(ENOUGH, 200)
     every = tuple(replace(one, scaling={"threads": ENOUGH}) for one in rich_report().workloads)
     text = terminal.text(terminal.draw(replace(rich_report(), workloads=every), BUILT_IN, width=80), color=False)
     assert "workers: 2\n" in text.replace("  ", "\n")

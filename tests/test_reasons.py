@@ -90,7 +90,7 @@ def sentence(found: Evidence, bound: Bound, gil: Gil, strategy: str, why_open: r
         (
             evidence(1.0, 2.0, wall_s_per_call=MICRO),
             *(Bound.CPU, Gil.HELD, SERIAL),
-            "; dispatching a call takes 100 µs; keep it serial, or put 1100 calls into a task",
+            "; dispatching a call takes 100 µs to processes; keep it serial, or hand a pool 1100 calls at a time",
         ),
         (
             evidence(2.0, 2.0, wall_s_per_call=MICRO),
@@ -108,7 +108,7 @@ def sentence(found: Evidence, bound: Bound, gil: Gil, strategy: str, why_open: r
         ),
         (
             evidence(1.0, estimate(1.2, 0.8, 1.6), wall_s_per_call=MICRO),
-            *(Bound.CPU, Gil.HELD, SERIAL, "keep it serial, or put 1100 calls into a task"),
+            *(Bound.CPU, Gil.HELD, SERIAL, "keep it serial, or hand a pool 1100 calls at a time"),
         ),
         (
             evidence(1.0, CRASHED, wall_s_per_call=MICRO),

@@ -88,8 +88,10 @@ def test_a_coroutine_that_waits_is_told_of_tasks(blocked: float, words: str) -> 
     totals = SuiteTotals()
     waits = _call("t.py::test_waits", wall_ms=1000, cpu=0.01, held=0.01)
     totals.add(replace(waits, loop=blocking("", 1000, blocked).loop))
-    (result,) = totals.result(gil_absent=False).results
+    found = totals.result(gil_absent=False)
+    (result,) = found.results
     assert result.verdict.reason.endswith(words)
+    assert any(one.slug == "scan-waits" for one in found.scan.findings) is (blocked < 0.5)
 
 
 def test_a_test_with_a_line_of_its_own_says_what_to_write() -> None:

@@ -171,7 +171,7 @@ def test_no_advice_contradicts_its_numbers(found: Evidence) -> None:
     elif verdict.strategy != INCONCLUSIVE:
         assert pools[verdict.strategy] >= WORTH_IT
         assert min(pools[verdict.strategy], WORKERS) * CLOSE * 1.001 >= best
-    if "into a task" in verdict.advice or "into each task" in verdict.advice:
+    if "hand a pool" in verdict.advice or "into each task" in verdict.advice:
         assert "dispatching" in verdict.why
         moved_s = [pool_costs.moved_s(part, result.transfer) for part in result.parallel.values() if part.speedup]
         assert min(moved_s) < found.serial.call_s.value * WORKERS * 2

@@ -13,7 +13,7 @@ from pytest_gilprobe.report.views import Note
 from pytest_gilprobe.verdict import shifts
 
 SAME = "no difference that the intervals support"
-UNSUPPORTED = "though the intervals leave room for the same answer"
+UNSUPPORTED = "which may be chance, since intervals leave room for the same answer"
 MOST_NAMED = 8
 """Largest number of workloads that one sentence names; the table lists all workloads."""
 _SHIFTS = frozenset({ChangeKind.EXECUTOR, ChangeKind.SPEEDUP, ChangeKind.SERIAL})

@@ -15,7 +15,7 @@ MOST_NAMES = 5
 _OF_THE_SYSTEM = frozenset({"gil-unwatched", "queueing-unseen"})
 """Slugs of what this system does not tell: gathered from one workload on, and without names if all have the caution."""
 _IN_GENERAL = {
-    "busy-machine": "other programs kept the CPUs busy; the time for which calls waited for a CPU is not counted",
+    "busy-machine": "other programs kept the CPUs busy: waiting for a CPU is taken out, and intervals are wider",
     "changes-arguments": "the first call leaves later ones other work, so there is no verdict",
     "expectation-unchecked": "what the marker expects could not be checked, so the test passes",
     "fresh-fixtures": "called again with the same fixtures, the test fails: each call got fixtures of its own",

@@ -170,8 +170,11 @@ def _workers(workloads: Sequence[WorkloadResult]) -> str:
         return ""
     without = sum(not workload.scaling for workload in probed)
     tried = str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
-    of_how_many = "" if without == len(probed) else f" in {without} of {len(probed)} workloads"
-    return f"{tried} (others not tried{of_how_many}: --gilprobe-scale)" if without else tried
+    if not without:
+        return tried
+    if without == len(probed):
+        return f"{tried} (others not tried: --gilprobe-scale)"
+    return f"{tried} (the only ones tried in {without} of {len(probed)} workloads; others: --gilprobe-scale)"
 
 
 def _counts(workloads: Iterable[WorkloadView], strategies: Strategies) -> tuple[Count, ...]:

@@ -15,6 +15,7 @@ from pytest_gilprobe.verdict.places import place
 from pytest_gilprobe.verdict.scan_findings import LEAST_BLOCKED_S, loop_blocked_s, worth_probing
 
 if TYPE_CHECKING:
+    from pytest_gilprobe.model.estimate import Estimate
     from pytest_gilprobe.model.report import Report
     from pytest_gilprobe.model.results import WorkloadResult
     from pytest_gilprobe.report.views import Note
@@ -34,7 +35,11 @@ def headline(scan: Scan) -> str:
     said = f"{numbers.count(scan.tests, 'test')}, {scan.tests_alone} long enough to report one by one: "
     said += f"{numbers.seconds(scan.wall_s)} in their calls, CPU {busy}"
     held = scan.gil_held_fraction
-    return f"{said}, GIL held {numbers.percent(held.value)} of it {numbers.interval(held)}" if held else said
+    return f"{said}, GIL held {numbers.percent(held.value)} of it {_ends(held)}" if held else said
+
+
+def _ends(held: Estimate) -> str:
+    return f"[{numbers.percent(held.low)}, {numbers.percent(held.high)}]"
 
 
 def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:

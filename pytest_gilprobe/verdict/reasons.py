@@ -155,7 +155,7 @@ def _too_short(evidence: Evidence) -> Because:
     if not gaining:
         return Because(why=f"{why}; larger tasks would not help, since {_no_gain(evidence)}", advice="keep it serial")
     fewest = numbers.calls(max(gaining.values()) * WORTH_DISPATCHING / evidence.serial.call_s.value)
-    return Because(why=why, advice=f"keep it serial, or put {fewest} into a task")
+    return Because(why=why, advice=f"keep it serial, or hand a pool {fewest} at a time")
 
 
 def _moving(evidence: Evidence) -> str:
@@ -166,8 +166,6 @@ def _moving(evidence: Evidence) -> str:
 
 def _dispatch_costs(costs: dict[Strategy, float]) -> str:
     """Say what it takes to dispatch a call: ``dispatching a call takes 10 µs to threads, 380 µs to processes``."""
-    if len(costs) == 1:
-        return f"dispatching a call takes {numbers.seconds(*costs.values())}"
     each = ", ".join(f"{numbers.seconds(cost)} to {strategy.name}" for strategy, cost in costs.items())
     return f"dispatching a call takes {each}"
 

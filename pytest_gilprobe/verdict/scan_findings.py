@@ -74,9 +74,13 @@ def reason(serial: StrategyResult, gil: GilResult, bound: Bound, word: Gil, loop
 def _overlaps(loop: EventLoop | None) -> str:
     if loop is None:
         return "its calls would overlap in threads"
-    if loop.blocked_fraction is not None and loop.blocked_fraction.value > MOST_BLOCKED:
+    if _blocks_its_loop(loop):
         return "it blocks its event loop meanwhile, so its calls would not overlap in tasks"
     return "its calls would overlap in tasks"
+
+
+def _blocks_its_loop(loop: EventLoop | None) -> bool:
+    return loop is not None and loop.blocked_fraction is not None and loop.blocked_fraction.value > MOST_BLOCKED
 
 
 def blocks(serial: StrategyResult, gil: GilResult) -> bool:
@@ -100,7 +104,7 @@ _RULES: Final[tuple[tuple[str, Callable[[StrategyResult, WorkloadResult], bool],
     ),
     (
         "scan-waits",
-        lambda serial, test: _waits(serial, test.verdict.gil),
+        lambda serial, test: _waits(serial, test.verdict.gil) and not _blocks_its_loop(test.event_loop),
         "wait",
         "most of the time without the GIL, and would overlap: functions in threads, coroutines in tasks",
     ),

@@ -52,7 +52,8 @@ def _suspicion(found: Sharing, lanes: str) -> str | None:
     if not found.suspects:
         return None
     named = [f"{one.name} at {safe_line(one.file)}:{one.line}" for one in found.suspects[:MOST_NAMED]]
-    return f"the code writes to or locks {' and '.join(named)} in all {lanes}, which may hold them up: try without"
+    said = f"the code writes to or locks {' and '.join(named)} in all {lanes}, which may hold them up"
+    return f"{said}: see whether they need to share it"
 
 
 def _unknown(found: Sharing) -> str | None:
