@@ -359,9 +359,9 @@ QUESTIONS: Final = (
                 gilprobe(total, list(range(20)))
             """,
         decisions={
-            "serial": "Stay serial: dispatching a task takes many times as long as the call. The report says how "
-            "many calls a task must "
-            "hold before a pool is worth a try: that is the `chunksize`.",
+            "serial": "Stay serial: dispatching a task takes many times as long as the call, and so does moving its "
+            "list, so larger tasks do not help either. Where they would, the report says *or hand a pool 1100 calls at "
+            "a time*: that is the `chunksize`.",
         },
     ),
 )
