@@ -113,7 +113,7 @@ def test_fixtures_of_a_marked_test(tmp_path: Path) -> None:
     tried = {one["name"] for one in found["copies"]}
     if tried and not found["not_copied"]:  # on a busy machine a set-up may seem too long to be made anew
         assert tried == {"fixture door (a Door)", "fixture wide (a list)", "all of them"}, done.output
-    assert set(found["costly"]) <= tried, found
+    assert found["costly"][:1] in ([], ["fixture door (a Door)"], ["all of them"]), found
     suspected = of_global["suspects"]
     lines = (tmp_path / "test_it.py").read_text(encoding="utf-8").splitlines()
     assert [one["name"] for one in suspected] == ["DOOR.lock (a lock)"], done.output

@@ -41,7 +41,6 @@ PATIENCE_S: Final = 0.3
 collected sooner; without this wait their first tests would not be watched."""
 
 _INPUT: Final = "gilprobe_scan"
-_SITE_PACKAGES: Final = ("site-packages", "dist-packages")
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
@@ -193,7 +192,7 @@ class ScanSession:
             holders=self._holders,
             silent=self._silent,
             report_folder=self._report_folder,
-            site_packages=tuple(path for path in sys.path if Path(path).name in _SITE_PACKAGES),
+            site_packages=tuple(path for path in sys.path if Path(path).name in used_fixtures.SITE_PACKAGES),
             gil_enabled=interpreter.gil_enabled(),
             switch_interval_s=sys.getswitchinterval(),
         )

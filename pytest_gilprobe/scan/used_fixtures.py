@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import pytest
 
-_INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
-
+SITE_PACKAGES: Final = ("site-packages", "dist-packages")
+"""The names of folders in which packages are installed."""
+_INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in SITE_PACKAGES)
 _MOST_WRAPPERS: Final = 8
 """Most decorators and partials of a fixture's function that are looked through."""
 

@@ -21,7 +21,9 @@ def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     """Find at most one change of each strategy's curve: calls that fail with fewer workers, else other gains."""
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():
-        change = _failures(name, curve, before[name]) or _gains(name, curve, before[name]) if name in before else None
+        if name not in before:
+            continue
+        change = _failures(name, curve, before[name]) or _gains(name, curve, before[name])
         if change is not None:
             yield replace(change, worse=change.worse and name == old.verdict.strategy)
 
