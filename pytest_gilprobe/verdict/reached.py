@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.results import StrategyResult
 from pytest_gilprobe.model.words import NOT_ASKED, SERIAL, Outcome
-from pytest_gilprobe.stats import dispatch
 from pytest_gilprobe.verdict import margins, pool_costs
 
 if TYPE_CHECKING:
@@ -51,15 +50,10 @@ def _reach(name: str, part: StrategyResult, result: WorkloadResult, least: float
         return Reached(f"{name} {part.outcome}", None, (0.0, 0.0), f"{name} {ended(part)}; fix that")
     if part.pool_speedup is None:
         return Reached(f"{name} not measured", None, None, "")
-    gave = f"{name} {numbers.speedup(dispatch.capped(part.pool_speedup, _at_once(part, result)))}"
+    gave = f"{name} {numbers.speedup(gains.in_pool(part, result.workers))}"
     ends, remedy = margins.in_pool(part), _faster(part, result, least)
-    most = "" if ends is None else numbers.times(min(ends[1], _at_once(part, result)))
+    most = "" if ends is None else numbers.times(min(ends[1], gains.at_once(part, result.workers)))
     return Reached(gave, part.pool_speedup.value, ends, remedy, most)
-
-
-def _at_once(part: StrategyResult, result: WorkloadResult) -> float:
-    """Return how many calls at a time a strategy made: it cannot do more than so many times the work of one."""
-    return float(result.workers if part.executor is None else part.executor.at_once)
 
 
 def _faster(part: StrategyResult, result: WorkloadResult, least: float) -> str:
@@ -83,7 +77,7 @@ def may_give(name: str, part: StrategyResult, result: WorkloadResult) -> str:
     ends = margins.in_pool(part)
     if ends is None:
         return f"{name} may still be the answer"
-    low, high = (numbers.times(min(end, _at_once(part, result))) for end in ends)
+    low, high = (numbers.times(min(end, gains.at_once(part, result.workers))) for end in ends)
     return f"{name} may still give {low if low == high else f'{low} to {high}'}"
 
 
