@@ -13,7 +13,7 @@ import pytest
 
 from pytest_gilprobe.observe.frame_layout import FrameLayout
 from pytest_gilprobe.observe.frame_reader import ATTEMPTS, FrameReader
-from pytest_gilprobe.observe.remote_frames import FrameLink, RemoteFrame
+from pytest_gilprobe.observe.remote_frames import CopiedFrame, RemoteFrame
 
 CODE_TYPE, TEXT_TYPE, BYTES_TYPE, NONE = 0x10_000, 0x10_100, 0x10_200, 0x10_300
 THREAD, FRAMES, CODES, TEXTS = 0x2000, 0x20_000, 0x30_000, 0x40_000
@@ -132,10 +132,10 @@ def test_a_stack_that_changes_while_it_is_read_is_read_again(memory: Memory) -> 
 
         attempts = 0
 
-        def frames_from(self, address: int, links: list[FrameLink]) -> tuple[RemoteFrame, ...] | None:
+        def copied(self, address: int) -> list[CopiedFrame]:
             self.attempts += 1
             memory.frames(inner, outer if self.attempts == ATTEMPTS else 1 << 62)
-            return super().frames_from(address, links)
+            return super().copied(address)
 
     reader = _reader(memory, Changing)
     assert _names(reader, reader.stack(THREAD)) == ["inner", "outer"]
@@ -151,3 +151,30 @@ def test_a_code_object_that_is_forgotten_is_read_anew(memory: Memory) -> None:
     reader.forget()
     assert len(reader) == 0
     assert _names(reader, reader.stack(THREAD)) == ["second"]
+
+
+def test_a_thread_that_lost_the_gil_before_its_frames_were_copied_has_no_stack(memory: Memory) -> None:
+    """What is asked afterwards would favour long holds: names take longer to read than frames."""
+    memory.frames(memory.code(0, "inner"), memory.code(1, "outer"))
+    reader, asked = _reader(memory), [False]
+    assert reader.stack(THREAD, asked.pop) == ()
+    assert len(reader) == 0, "no name was read"
+
+    def once() -> bool:
+        asked.append(True)
+        return len(asked) == 1
+
+    assert _names(reader, reader.stack(THREAD, once)) == ["inner", "outer"]
+    assert asked == [True]
+
+
+def test_a_stack_that_is_no_more_cut_where_it_was_is_read_again(memory: Memory) -> None:
+    """The code at which stacks end was freed, and other code lies there now."""
+    inner, end = memory.code(0, "inner"), memory.code(1, "end")
+    memory.frames(inner, end, memory.code(2, "outer"))
+    reader = _reader(memory)
+    reader._is_end = lambda _: len(reader) == 1  # the second code object is the plugin's
+    assert _names(reader, reader.stack(THREAD)) == ["inner", "end"]
+    assert len(reader.copied(FRAMES)) == 2, "callers of an end are not copied"
+    memory.code(1, "later")
+    assert _names(reader, reader.stack(THREAD)) == ["inner", "later", "outer"]

@@ -180,15 +180,16 @@ def test_names_what_decorators_c_functions_and_coroutines_call(tmp_path: Path, p
 
 @needs_gil_in_child
 def test_a_freed_code_object_never_lends_its_name_to_the_next_one(tmp_path: Path, pipe: int) -> None:
-    """Functions made at run time, at the same addresses, each time with another name, call a loop."""
+    """Functions made at run time, at the same addresses, each time with another name, loop for a fifth of a ms."""
     samples = _stacks_of(
         tmp_path / "made.py",
         """
-        import itertools
+        import itertools, time
         for number in itertools.count(10_000):
-            space = {}
-            exec(f"def made_{number}():\\n for i in range(3000): seen = {number}\\n return seen", space)
-            current = space.popitem()[1]
+            space = {"clock": time.perf_counter}
+            loop = f"end = clock() + 0.000_2\\n while clock() < end: seen = {number}\\n return seen"
+            exec(f"def made_{number}():\\n {loop}", space)
+            current = space.pop(f"made_{number}")
             current()
         """,
         pipe,
@@ -207,12 +208,13 @@ def test_a_freed_code_object_far_out_in_the_stack_lends_no_name_either(tmp_path:
     samples = _stacks_of(
         tmp_path / "made.py",
         """
-        import itertools
+        import itertools, time
         def down(depth, leaf):
             return down(depth - 1, leaf) if depth else leaf()
         for number in itertools.count(10_000):
-            space = {"down": down}
-            source = f"def leaf_{number}():\\n for i in range(10_000): seen = {number}\\n return seen\\n"
+            space = {"down": down, "clock": time.perf_counter}
+            loop = f"end = clock() + 0.000_3\\n while clock() < end: seen = {number}\\n return seen\\n"
+            source = f"def leaf_{number}():\\n {loop}"
             source += f"def made_{number}():\\n return down(7, leaf_{number})"
             exec(compile(source, f"/made/m{number}.py", "exec"), space)
             current = space.pop(f"made_{number}")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pytest_gilprobe.observe.frame_layout import TAG_BITS, WORD, FrameLayout
-from pytest_gilprobe.observe.remote_frames import FrameLink, KnownCode, RemoteCode, RemoteFrame
+from pytest_gilprobe.observe.remote_frames import CopiedFrame, KnownCode, RemoteCode, RemoteFrame
 
 DEEPEST: Final = 1000
 """Most frames of a stack that is read: as many as Python's default limit of recursion. The user's function may lie
@@ -72,22 +72,29 @@ class FrameReader:
         """Return the code object with this number."""
         return self._codes[number]
 
-    def stack(self, thread_state: int) -> tuple[RemoteFrame, ...]:
+    def stack(self, thread_state: int, is_current: Callable[[], bool] | None = None) -> tuple[RemoteFrame, ...]:
         """Return the frames of the thread with this state, the innermost first; empty if none, too many, or gone.
 
-        Code that calls and returns every few hundred nanoseconds changes its frames while they are read, which breaks
+        Frames are copied first, within microseconds, and named afterwards. ``is_current`` is asked in between whether
+        what was seen of the thread still holds; where it denies it, there is no stack. Asked after the names, it would
+        deny more stacks of short holds than of long ones.
+
+        Code that calls and returns every few hundred nanoseconds changes its frames while they are copied, which breaks
         off the way to the outermost frame. Then they are read anew, at most `ATTEMPTS` times: a broken stack would
         belong to the wrong function, and leaving it out would favour code that calls little.
         """
         for _ in range(ATTEMPTS):
             with contextlib.suppress(OSError, struct.error):
                 address = self._current_frame(thread_state)
-                remembered, links = len(self._codes), list[FrameLink]()
-                found = self.frames_from(address, links) if address else ()
+                copied = self.copied(address) if address else []
+                if not copied or (is_current is not None and not is_current()):
+                    return ()
+                remembered, known = len(self._codes), dict[int, KnownCode]()
+                found = self.named(copied, known)
                 if found is None:
                     continue
                 if len(self._codes) == remembered or (
-                    self._current_frame(thread_state) == address and self._are_alive(links)
+                    self._current_frame(thread_state) == address and self._are_alive(copied, known)
                 ):
                     return found
         return ()
@@ -96,55 +103,72 @@ class FrameReader:
         address = self._word(thread_state + self._layout.thread_frame)
         return address if self._layout.thread_hop is None else self._word(address + self._layout.thread_hop)
 
-    def _are_alive(self, links: list[FrameLink]) -> bool:
-        """Return whether frames are still those that a thread runs, and run the same code.
+    def copied(self, address: int) -> list[CopiedFrame]:
+        """Copy the frame at an address and its callers, the innermost first; empty if they are too many.
 
-        A code object that was met for the first time may have been freed and its name replaced by a later one's while
-        it was read. It was not if its frame is still there, and still runs it.
-        """
-        start, block = 0, b""
-        for (address, code, _), following in zip(links, [*links[1:], None], strict=True):
-            if not 0 <= address - start <= len(block) - self._span:
-                start, block = self._block(address)
-            words = [_WORD.unpack_from(block, address - start + at)[0] for at in self._links]
-            if words[0] & ~TAG_BITS != code or (following is not None and words[1] != following.address):
-                return False
-        known = {code: one for _, code, one in links if one is not None}
-        return all(self._code_at(code) is one for code, one in known.items())
-
-    def frames_from(self, address: int, links: list[FrameLink]) -> tuple[RemoteFrame, ...] | None:
-        """Read the frame at an address and its callers once; return ``None`` if they changed meanwhile.
-
-        Where each frame lies, and what it runs, is added to ``links``, the innermost first.
         Raises `OSError` or `struct.error` if something that a frame points to is not mapped.
         """
         layout = self._layout
-        found: list[RemoteFrame] = []
-        seen: dict[int, KnownCode | None] = {}
+        found: list[CopiedFrame] = []
         start, block = 0, b""
         for _ in range(DEEPEST):
             if not 0 <= address - start <= len(block) - self._span:
                 start, block = self._block(address)
             at = address - start
             code = _WORD.unpack_from(block, at + layout.frame_code)[0] & ~TAG_BITS
-            if code not in seen:
-                seen[code] = None if code in self._no_code else self._code_at(code)
-            known = seen[code]
-            links.append(FrameLink(address, code, known))
-            if known is not None and known.number is not None:
-                instruction = _WORD.unpack_from(block, at + layout.frame_instruction)[0]
-                offset = instruction - code - layout.code_bytecode
-                found.append(RemoteFrame(known.number, offset if -WORD <= offset < _LONGEST_BYTECODE else -1))
-                if self._codes[known.number].is_end:
-                    return tuple(found)
-            elif known is None and code not in self._no_code:
+            instruction = _WORD.unpack_from(block, at + layout.frame_instruction)[0]
+            previous = _WORD.unpack_from(block, at + layout.frame_previous)[0]
+            found.append(CopiedFrame(address, code, instruction, previous))
+            known = self._known.get(code)
+            if not previous or (known is not None and self._ends(known)):
+                return found
+            address = previous
+        return []
+
+    def _ends(self, known: KnownCode) -> bool:
+        return known.number is not None and self._codes[known.number].is_end
+
+    def named(self, copied: list[CopiedFrame], seen: dict[int, KnownCode]) -> tuple[RemoteFrame, ...] | None:
+        """Return the frames of functions among those copied, up to an end; ``None`` if they changed meanwhile.
+
+        What was found at the address of each code object is added to ``seen``.
+        """
+        found: list[RemoteFrame] = []
+        last = None
+        for frame in copied:
+            if frame.code in self._no_code:
+                last = None
+                continue
+            last = seen.get(frame.code) or self._code_at(frame.code)
+            if last is None:
                 return None
-            address = _WORD.unpack_from(block, at + layout.frame_previous)[0]
-            if not address:
-                # no thread begins in a generator: one that has no caller was suspended meanwhile
-                is_whole = bool(found) and not (known is not None and known.is_generator)
-                return tuple(found) if is_whole else None
-        return ()
+            seen[frame.code] = last
+            if last.number is not None:
+                offset = frame.instruction - frame.code - self._layout.code_bytecode
+                found.append(RemoteFrame(last.number, offset if -WORD <= offset < _LONGEST_BYTECODE else -1))
+                if self._ends(last):
+                    return tuple(found)
+        # no thread begins in a generator: one that has no caller was suspended meanwhile
+        is_whole = bool(found) and not copied[-1].previous and not (last is not None and last.is_generator)
+        return tuple(found) if is_whole else None
+
+    def _are_alive(self, copied: list[CopiedFrame], known: dict[int, KnownCode]) -> bool:
+        """Return whether frames are still those that a thread runs, and run the same code.
+
+        A code object that was met for the first time may have been freed and its name replaced by a later one's while
+        it was read. It was not if its frame is still there, and still runs it.
+        """
+        start, block = 0, b""
+        for frame in copied:
+            if not 0 <= frame.address - start <= len(block) - self._span:
+                start, block = self._block(frame.address)
+            words = [_WORD.unpack_from(block, frame.address - start + at)[0] for at in self._links]
+            if (words[0] & ~TAG_BITS, words[1]) != (frame.code, frame.previous):
+                return False
+            one = known.get(frame.code)
+            if one is not None and self._ends(one):
+                break
+        return all(self._code_at(code) is one for code, one in known.items())
 
     def _block(self, address: int) -> tuple[int, bytes]:
         """Read a frame together with what lies before it, if that is mapped; return where it begins, and the bytes."""

@@ -60,7 +60,7 @@ def _read_own_frames(layout: FrameLayout) -> bool:
         (address,) = _WORD.unpack(os.pread(memory, WORD, _thread_state() + layout.thread_frame))
         if layout.thread_hop is not None:
             (address,) = _WORD.unpack(os.pread(memory, WORD, address + layout.thread_hop))
-        frames, expected = reader.frames_from(address, []) or (), _own_frames()
+        frames, expected = reader.named(reader.copied(address), {}) or (), _own_frames()
     except (OSError, struct.error):  # what the layout takes for an address is none
         return False
     finally:

@@ -212,16 +212,17 @@ class GilSampler:
     def _sample(self, memory: int, intended_ns: int, avoider: CpuAvoider) -> None:
         """Read the GIL's words once; end the sampling where the process has ended."""
         try:
-            words = os.pread(memory, _WORDS.size, self._address)
-            syscall = os.pread(self._syscall, sleeps.BYTES, 0) if self._syscall is not None else b""
+            # the words come last: the frames are copied next, and a hold that ends in between is lost
             stat = os.pread(self._stat, STAT_BYTES, 0) if self._stat is not None else b""
             delays = os.pread(self._schedstat, clocks.SCHEDSTAT_BYTES, 0) if self._schedstat is not None else b""
+            syscall = os.pread(self._syscall, sleeps.BYTES, 0) if self._syscall is not None else b""
+            words = os.pread(memory, _WORDS.size, self._address)
         except OSError:
             words = stat = delays = syscall = b""
-        at_ns = clocks.perf_counter_ns()
         if len(words) < _WORDS.size:
             self._close()
             return
+        at_ns = clocks.perf_counter_ns()
         holder, locked, switches = _WORDS.unpack(words)
         sleep = sleeps.parse(syscall, gil_address=self._gil_address, events_fd=self._events_fd)
         stack, loop_stack = self._read_stacks(memory, words, sleep)

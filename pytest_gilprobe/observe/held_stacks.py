@@ -41,12 +41,8 @@ class HeldStacks:
 
         As long as ``is_same`` says that the GIL did not change hands, a thread without it runs no Python code.
         """
-        frames = self._reader.stack(thread_state)
-        try:
-            is_whole = is_same()
-        except OSError:
-            is_whole = False
-        return self._numbers.setdefault(frames, len(self._numbers)) if is_whole and frames else -1
+        frames = self._reader.stack(thread_state, is_same)
+        return self._numbers.setdefault(frames, len(self._numbers)) if frames else -1
 
     def described(self) -> tuple[Stack, ...]:
         """Return all stacks, in the order of their numbers."""

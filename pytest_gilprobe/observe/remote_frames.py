@@ -38,9 +38,10 @@ class KnownCode(NamedTuple):
     proofs: tuple[tuple[int, bytes], ...] = ()
 
 
-class FrameLink(NamedTuple):
-    """A frame on the way outwards: its address, that of its code object, and what was found there."""
+class CopiedFrame(NamedTuple):
+    """What a frame consists of: its address, those of its code object and next instruction, and its caller's frame."""
 
     address: int
     code: int
-    known: KnownCode | None
+    instruction: int
+    previous: int

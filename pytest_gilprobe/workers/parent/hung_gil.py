@@ -65,11 +65,13 @@ def describe(ready: Ready) -> str:
 
 
 def _reading(pid: int, memory: int, address: int, reader: FrameReader | None) -> _Reading:
-    words = _WORDS.unpack(os.pread(memory, _WORDS.size, address + HOLDER_OFFSET))
-    place = None
+    def read() -> tuple[int, int, int]:
+        return _WORDS.unpack(os.pread(memory, _WORDS.size, address + HOLDER_OFFSET))
+
+    words, place = read(), None
     if reader is not None and words[1] == 1:
-        stack = Describer(reader).stack(reader.stack(words[0]))
-        if stack and _WORDS.unpack(os.pread(memory, _WORDS.size, address + HOLDER_OFFSET)) == words:
+        stack = Describer(reader).stack(reader.stack(words[0], lambda: read() == words))
+        if stack:
             at = key(stack)
             place = f"{safe_line(at.code or at.function)} at {safe_line(at.file)}:{at.line}"
     return _Reading(words=words, place=place, waiting=waiting_threads(pid, address))
