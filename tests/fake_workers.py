@@ -33,7 +33,7 @@ from pytest_gilprobe.workers.protocol import (
     WatchArguments,
 )
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
-from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
+from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch, Stretched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -219,6 +219,8 @@ class FakeGroup:
                 found = SharingSwept(reading=SharingReading(lanes=lanes))
             case RunPools():
                 found = self._pools(question)
+            case MachineStretch(lanes=lanes):
+                found = self._spaced(question, 1, lanes, lanes / 0.000_5)
             case _:
                 return None
         assert worker.is_open
@@ -242,10 +244,15 @@ class FakeGroup:
         """Space the marks of each lane evenly, and begin the lanes one after the other."""
         how = self.behaviour
         rate = width / how.call_s if how.law is None else how.law(width)
-        apart_ns = question.calls_per_mark * width / rate * 1e9
+        return self._spaced(question, question.calls_per_mark, width, rate, question.first_lane)
+
+    def _spaced(
+        self, question: Stretch | MachineStretch, calls_per_mark: int, width: int, rate: float, first_lane: int = 0
+    ) -> Stretched:
+        apart_ns = calls_per_mark * width / rate * 1e9
         marks = []
         for number in range(question.lanes):
-            at = question.begin_ns + apart_ns * (1 + (number + question.first_lane) / width)
+            at = question.begin_ns + apart_ns * (1 + (number + first_lane) / width)
             lane = [round(at)]
             while lane[-1] < question.until_ns:
                 at += apart_ns

@@ -12,7 +12,7 @@ from test_stats_scaling import points
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.report import Report
-from pytest_gilprobe.model.results import Callee
+from pytest_gilprobe.model.results import Callee, WorkloadResult
 from pytest_gilprobe.model.scaling import Scaling
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.report import curve_svg, html, markdown, snippets, terminal
@@ -187,6 +187,36 @@ def test_roofs_of_several_curves_name_theirs() -> None:
     assert "<title>the GIL, threads: 60 calls/s at most</title>" in picture
     assert picture.count("2 CPUs: 100 calls/s at most") == 1
     assert picture.count('class="roof"') == 2
+
+
+GAINS = (1.0, 1.8, 1.8)
+COMPUTED = replace(
+    ENOUGH, points=tuple(replace(one, machine_gain=GAINS[at]) for at, one in enumerate(points(50, 90, 95)))
+)
+
+
+def test_machine_is_drawn_where_calls_compute() -> None:
+    """A row says what it gave to each number; the page draws it as a roof, in place of the CPUs' number."""
+    computes = replace(report(COMPUTED), workloads=(computing(report(COMPUTED).workloads[0]),))
+    text = terminal.text(terminal.draw(computes, BUILT_IN, width=80), color=False)
+    assert "    machine  1.0x  1.8x  1.8x\n" in text
+    assert "machine: what as many threads that compute without a GIL gain" in text
+    assert "machine  1.0x" not in drawn(ENOUGH)
+    assert "| machine | 1.0x | 1.8x | 1.8x |" in re.sub(r" +", " ", markdown.draw(computes, BUILT_IN))
+    found = curve_views(computes.workloads[0], BUILT_IN, computes.environment)
+    assert [per_s for _, per_s in found[0].machine] == pytest.approx([50, 90, 90])
+    assert "2 CPUs" not in dict(found[0].roofs)
+    picture = curve_svg.picture([*found, replace(found[0], name="processes")])
+    assert picture.count('<polyline class="roof"') == 1
+    assert "the machine: up to 90 calls/s to 4" in picture
+    faster = replace(found[0], name="3.13t", machine=tuple((n, 1.5 * per_s) for n, per_s in found[0].machine))
+    assert curve_svg.picture([*found, faster]).count('<polyline class="roof"') in {1, 2}
+
+
+def computing(workload: WorkloadResult) -> WorkloadResult:
+    """Let serial calls use a whole CPU."""
+    serial = replace(workload.strategies["serial"], cpu_utilization=Estimate(value=1.0, low=0.98, high=1.0))
+    return replace(workload, strategies={**workload.strategies, "serial": serial})
 
 
 def test_tasks_have_the_event_loop_for_a_roof() -> None:

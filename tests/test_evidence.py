@@ -155,6 +155,7 @@ def full_record() -> EvidenceRecord:
                 failed_at=4,
                 outcome=Outcome.FAILED,
                 error="no",
+                machine=(Step(workers=1, begin_ns=9, settled_ns=10, until_ns=12, calls_per_mark=1, readings=()),),
             )
         },
         loop_pass=LoopPass(

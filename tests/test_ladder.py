@@ -22,7 +22,7 @@ from pytest_gilprobe.strategies.contract import MOST_LANES
 from pytest_gilprobe.strategies.processes import Processes
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.workers.protocol import Failed
-from pytest_gilprobe.workers.stretch_messages import Stretch
+from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,23 @@ def test_counts_of_the_user_are_all_tried() -> None:
     """Numbers that the user names are measured although the curve is flat."""
     found, _ = measured(lambda _: 400.0, scale=(1, 3, 12, 24), strategies=frozenset({"serial", "threads"}))
     assert counts(found)[:4] == [1, 3, 12, 24]
+
+
+def test_machine_is_seen_on_both_ways_where_calls_compute() -> None:
+    """One thread, and one for each CPU, between the steps; calls that hardly compute leave the time to the steps."""
+    found, _ = measured(busy=1.0)
+    for ladder in found.ladders.values():
+        assert [step.workers for step in ladder.machine] == [1, 2, 1, 2]
+    begins = sorted(step.begin_ns for step in (*found.ladders["threads"].steps, *found.ladders["threads"].machine))
+    assert [step.begin_ns for step in found.ladders["threads"].machine] == [begins[1], begins[3], begins[6], begins[7]]
+    assert measured(busy=0.05)[0].ladders["threads"].machine == ()
+
+    def without_zlib(_: FakeWorker, question: Any, __: int) -> Failed | None:
+        return Failed(error="no zlib") if isinstance(question, MachineStretch) else None
+
+    refusing, _ = measured(busy=1.0, script=without_zlib)
+    assert refusing.ladders["threads"].machine == ()
+    assert counts(refusing) == [1, 2, 4, 4, 2, 1]
 
 
 @pytest.mark.parametrize("call_s", [0.1, 0.15, 0.2, 0.3, 0.5])

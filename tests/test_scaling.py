@@ -181,6 +181,16 @@ def test_waiting_alone_in_a_lock_does_not_hide_what_is_outside() -> None:
     assert curve(replace(found, steps=steps)).limit == OUTSIDE_4
 
 
+def test_limit_says_if_the_machine_gives_less_than_its_cpus() -> None:
+    """Hardware threads share a core; other programs take time. Calls that compute are not to blame."""
+    found = ladder(lambda n: 50 * min(n, 1.4), (1, 2, 4), cpu_s=2.0)
+    gives = [step(2000, window_s=2.0), step(2800, 2, window_s=2.0)]
+    said = "the CPUs (2 usable, which give threads that compute without a GIL 1.4x)"
+    assert curve(replace(found, machine=tuple(gives))).limit == said
+    whole = [gives[0], step(3900, 2, window_s=2.0)]
+    assert curve(replace(found, machine=tuple(whole))).limit == "the CPUs (2 usable)"
+
+
 def test_calls_with_native_threads_are_limited_by_the_cpus() -> None:
     """A call that keeps both CPUs busy alone takes no more CPU time beside others: nothing is shared."""
     found = ladder(lambda _: 50, (1, 2, 4), process_cpu_ns=4_000_000_000)
@@ -253,6 +263,14 @@ def test_quota_leaves_a_curve_open() -> None:
     judged = curve(late)
     assert judged.open_because == "a CPU quota held calls back for 10 % of the time"
     assert (judged.enough_workers, judged.limit) == (None, None)
+
+
+def test_one_that_was_held_up_leaves_a_curve_open() -> None:
+    """Sixteen threads that give 60 times what one gave say that something kept that one from its CPU."""
+    found = curve(ladder(lambda n: 10 if n == 1 else 50 * n))
+    assert found.open_because == "2 threads gave more than 2 times as much as one, which was held up"
+    assert found.limit is None
+    assert found.enough_workers is None
 
 
 def test_busy_machine_leaves_a_curve_open() -> None:

@@ -245,3 +245,13 @@ def test_memory_is_that_of_all_processes() -> None:
     )  # fmt: skip
     assert scaling.points_of([two])[0].rss_bytes == 20
     assert scaling.points_of([step(100.0)])[0].rss_bytes is None
+
+
+def test_points_know_what_the_machine_gave() -> None:
+    """To as many threads, or to one for each CPU if those are fewer; never more than one CPU for each."""
+    machine = [step(2000, window_s=2.0), step(3200, 2, window_s=2.0), step(9000, 4, window_s=2.0)]
+    found = scaling.with_machine(points(50, 100, 150, 150), machine, cpus=4)
+    assert [point.machine_gain for point in found] == pytest.approx([1.0, 1.6, 4.0, 4.0], rel=0.01)
+    few = scaling.with_machine(points(50, 100, 150), machine, cpus=2)
+    assert [point.machine_gain for point in few] == pytest.approx([1.0, 1.6, 1.6], rel=0.01)
+    assert [point.machine_gain for point in scaling.with_machine(points(50, 100), (), cpus=2)] == [None, None]

@@ -12,7 +12,7 @@ from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.workers.child import stretch
 from pytest_gilprobe.workers.child.batch import WorkloadError
 from pytest_gilprobe.workers.child.home_loop import AsyncioLoop
-from pytest_gilprobe.workers.stretch_messages import Stretch
+from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch
 
 
 def question(lanes: int = 1, calls_per_mark: int = 2) -> Stretch:
@@ -86,3 +86,10 @@ def test_failing_task_is_named() -> None:
         WorkloadError, match=r"\d of 4 tasks at once failed.*; the first failure:\n(.*\n)*OSError: too many"
     ):
         asyncio.run(main())
+
+
+def test_machine_is_seen_without_the_gil() -> None:
+    """Each thread compresses data, which lets go of the GIL, and marks each call."""
+    now = clocks.perf_counter_ns()
+    reading = stretch.run_machine(MachineStretch(lanes=2, begin_ns=now, until_ns=now + 20_000_000))
+    assert [len(lane) > 1 for lane in reading.marks_ns] == [True, True]

@@ -64,6 +64,8 @@ class Ladder:
         outcome: how they ended there.
         error: how they failed, or why there is no ladder; ``None`` if all went well.
         complete: whether no time was missing for more workers.
+        machine: steps of threads that compress data without the GIL, made between the others: what the machine gives
+            to so many workers, up to one for each CPU.
     """
 
     steps: tuple[Step, ...] = ()
@@ -71,3 +73,4 @@ class Ladder:
     outcome: Outcome | None = None
     error: str | None = None
     complete: bool = True
+    machine: tuple[Step, ...] = ()

@@ -13,12 +13,15 @@ from pytest_gilprobe.model.words import Outcome
 class ScalingPoint:
     """Throughput of one strategy, in calls per second, with ``workers`` workers.
 
-    ``rss_bytes`` is the peak resident memory of all their processes together; ``None`` if unknown.
+    ``rss_bytes`` is the peak resident memory of all their processes together; ``None`` if unknown. ``machine_gain`` is
+    how much more than one thread that computes without a GIL the machine gave to so many, or to one for each CPU if
+    those are fewer, at about the same time; ``None`` if that was not measured.
     """
 
     workers: int
     throughput: Estimate
     rss_bytes: int | None = None
+    machine_gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

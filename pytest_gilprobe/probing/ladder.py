@@ -19,6 +19,7 @@ from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.observe.lane_sleeps import LaneSleeps
 from pytest_gilprobe.probing.budget import Budget
 from pytest_gilprobe.probing.ladder_counts import counts_for
+from pytest_gilprobe.probing.machine_steps import MachineSteps
 from pytest_gilprobe.probing.open_test import NotProbed, text_of
 from pytest_gilprobe.probing.pace import Pace
 from pytest_gilprobe.stats import throughput
@@ -59,6 +60,9 @@ GAIN = 1.10
 """Factor by which two doublings together must raise the throughput for the ladder to go on."""
 HANGS_S = 10.0
 """Seconds beyond a step's expected end, and ten times its length, after which its calls count as hung."""
+COMPUTES = 0.1
+"""Share of a CPU that calls use from which it is seen, between the steps, what the machine gives to threads that
+compute: of calls that use less, more than ten at a time keep a CPU busy."""
 LEAD_S, LEAD_PER_LANE_S = 0.005, 0.0004
 """Seconds between asking for a step and its begin: for the workers to be asked, and their threads to start."""
 
@@ -75,7 +79,7 @@ def measure_ladders(
         return {}
     serial = test.seen.rounds[-1].serial
     pace = Pace(call_s=lane_s_per_call(serial), busy=cpu_utilization(serial), target_s=WINDOW_S)
-    climber = Climber(test, group, strategies.serial, timeout_s=plan.timeout_s)
+    climber = Climber(test, group, strategies.serial, timeout_s=plan.timeout_s, cpus=cpus)
     found: dict[str, Ladder] = {}
     with contextlib.suppress(NotProbed):  # a worker was lost, and there is no other: the rounds still count
         for strategy in test.going_ones():
@@ -94,8 +98,9 @@ class Times(NamedTuple):
 class Climber:
     """Measures ladders in the workers in which a test is open."""
 
-    def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float) -> None:
-        """Prepare to measure; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
+    def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
+        """Prepare to measure on so many CPUs; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
+        self._cpus = cpus
         self._test = test
         self._group = group
         self._serial = serial
@@ -168,6 +173,10 @@ class Climber:
             throttled_s=None if before_s is None or after_s is None or is_beyond else after_s - before_s,
         )
 
+    def machine_steps(self) -> MachineSteps:
+        """Return what sees, in the first worker, what the machine gives."""
+        return MachineSteps(self._group, self._test.workers[0], self._cpus)
+
     @staticmethod
     def _watch(strategy: Strategy, worker: Worker, from_ns: int, until_ns: int) -> LaneSleeps | None:
         if worker.ready is None or not strategy.one_process or strategy.one_thread:
@@ -212,6 +221,7 @@ class _Climb:
         self._budget = Budget(LADDER_S)
         self._rates = dict(known)
         self._ladder = Ladder()
+        self._machine = climber.machine_steps() if pace.busy >= COMPUTES else None
 
     def up_and_down(self, *, adaptive: bool) -> Ladder:
         """Go up, to the end or, if ``adaptive``, to where more workers gain nothing; then down while time allows.
@@ -229,6 +239,8 @@ class _Climb:
         if not self._ladder.steps and self._ladder.error is None:
             why = f"one call takes {seconds(self._call_s)}, too long for a curve in {LADDER_S:g} s"
             return replace(self._ladder, error=why)
+        if self._machine is not None:
+            self._machine.turn()
         if self._ladder.failed_at is None:
             for workers in sorted({1, *(step.workers for step in self._ladder.steps)}, reverse=True):
                 if self._affordable(workers) and not self._step(workers):
@@ -247,6 +259,9 @@ class _Climb:
             rate = throughput.calls_per_s(found)
             if rate is not None:
                 self._rates[workers] = rate
+            if self._machine is not None:
+                self._machine.see(workers)
+                self._ladder = replace(self._ladder, machine=self._machine.steps)
             return True
         outcome = found.outcome if isinstance(found, Lost) else Outcome.FAILED
         self._ladder = replace(self._ladder, failed_at=workers, outcome=outcome, error=text_of(found))

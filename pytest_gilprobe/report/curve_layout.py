@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NO_EFFECT = 0.01
 """Share by which a law's parameter makes calls longer, with the most workers, below which it has no effect."""
+COMPUTES = 0.5
+"""Share of a CPU that calls use from which what the machine gives to computing threads is shown beside their gain."""
 _PLAIN = "gray"
 
 
@@ -40,6 +42,8 @@ def _view(
     strategy = strategies.get(name)
     one = curve.at(1)
     alone = one.throughput.value if one is not None else None
+    used = None if result.serial is None else result.serial.utilization
+    computes = used is not None and used.low >= COMPUTES
     return CurveView(
         name=safe_line(name),
         color=_PLAIN if strategy is None else strategy.color,
@@ -50,6 +54,7 @@ def _view(
                 rate=rate(point.throughput.value),
                 gain=numbers.about(point.throughput.value / alone) if alone else "",
                 margin=_margin(point.throughput),
+                machine=numbers.about(point.machine_gain) if computes and point.machine_gain is not None else "",
                 value=point.throughput.value,
                 low=point.throughput.low,
                 high=point.throughput.high,
@@ -60,6 +65,7 @@ def _view(
         ),
         law=_law(curve),
         roofs=tuple(_roofs(alone, result, environment, strategy)),
+        machine=tuple(_machine(alone, curve, used)),
     )
 
 
@@ -164,9 +170,20 @@ def _roofs(
     ceiling = None if strategy is None else strategy.ceiling(result.gil, result.event_loop)
     if strategy is not None and ceiling is not None:
         yield strategy.bottleneck.partition(",")[0], alone * ceiling.value
-    serial = result.serial
+    serial, curve = result.serial, None if strategy is None else (result.scaling or {}).get(strategy.name)
+    if curve is not None and any(point.machine_gain is not None for point in curve.points):
+        return
     if environment is not None and serial is not None and serial.utilization.low > 0:
         yield (
             f"{numbers.count(environment.cpus_usable, 'CPU')}",
             alone * environment.cpus_usable / serial.utilization.value,
         )
+
+
+def _machine(alone: float | None, curve: Scaling, used: Estimate | None) -> Iterator[tuple[int, float]]:
+    """Yield the throughput that the machine would give if calls did not hinder each other, by number of workers."""
+    if alone is None or used is None or used.low <= 0:
+        return
+    for point in curve.points:
+        if point.machine_gain is not None:
+            yield point.workers, alone * point.machine_gain / used.value

@@ -84,6 +84,7 @@ def _limits(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
         yield _line(
             "ideal", (axes.x(1), axes.y(alone)), (axes.x(end), axes.y(alone * end)), "each as fast as one alone"
         )
+    yield from _machines(axes, curves)
     last = -math.inf
     for name, per_s in sorted(_roofs(curves), key=lambda roof: -roof[1]):
         if per_s > 0 and axes.holds(per_s):
@@ -91,6 +92,21 @@ def _limits(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
             yield _line("roof", (_LEFT, y), (_WIDTH - _RIGHT, y), f"{name}: {rate(per_s)} calls/s at most")
             last = max(y - 4, last + _CLOSE)
             yield f'<text class="soft" x="{_LEFT + 4}" y="{last}">{escape(name)}</text>'
+
+
+def _machines(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
+    """Draw what the machine would give to calls that compute, once where all curves agree."""
+    known = [curve for curve in curves if curve.machine and axes.holds(curve.machine[-1][1])]
+    ends = [curve.machine[-1][1] for curve in known]
+    same = len(known) == len(curves) and max(ends) <= _SAME * min(ends)
+    for curve in known[:1] if same else known:
+        path = " ".join(f"{axes.x(workers)},{axes.y(per_s)}" for workers, per_s in curve.machine)
+        workers, per_s = curve.machine[-1]
+        name = "the machine" if same else f"the machine, {curve.name}"
+        said = f"{name}: up to {rate(per_s)} calls/s to {workers}"
+        yield f'<polyline class="roof" points="{path}"><title>{escape(said)}</title></polyline>'
+        at = f'x="{axes.x(workers) - 4}" y="{axes.y(per_s) - 4}" text-anchor="end"'
+        yield f'<text class="soft" {at}>{escape(name)}</text>'
 
 
 def _roofs(curves: Sequence[CurveView]) -> Iterator[tuple[str, float]]:

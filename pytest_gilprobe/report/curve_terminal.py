@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.report.curve_views import CurvePoint, CurveView
 
 _GAP = 2
-_TITLES = ("workers", "calls/s", "+/-", "gain")
+_TITLES = ("workers", "calls/s", "+/-", "gain", "machine")
 
 _LEGEND = "* enough workers"
+_MACHINE = "machine: what as many threads that compute without a GIL gain"
 
 
 def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
@@ -30,13 +31,16 @@ def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
         if any(point.is_enough for point in curve.points):
             yield (cut(f"{INDENT * 2}{_LEGEND}", page.width), {})
             yield END
+        if any(point.machine for point in curve.points):
+            yield (cut(f"{INDENT * 2}{_MACHINE}", page.width), {})
+            yield END
     if curves:
         yield END
 
 
 def _cells(point: CurvePoint) -> tuple[str, ...]:
     mark = "*" if point.is_enough else ""
-    return f"{point.workers}{mark}", point.rate, point.margin, point.gain
+    return f"{point.workers}{mark}", point.rate, point.margin, point.gain, point.machine
 
 
 def _width(point: CurvePoint) -> int:
@@ -62,5 +66,6 @@ def _table(points: Sequence[CurvePoint]) -> Iterator[tuple[str, bool]]:
     title_width = max(map(len, _TITLES))
     columns = [(_cells(point), _width(point)) for point in points]
     for row, title in enumerate(_TITLES):
-        line = f"{title:<{title_width}}" + "".join(f"{cells[row]:>{width}}" for cells, width in columns)
-        yield line.rstrip(), row == 0
+        if any(cells[row] for cells, _ in columns):
+            line = f"{title:<{title_width}}" + "".join(f"{cells[row]:>{width}}" for cells, width in columns)
+            yield line.rstrip(), row == 0

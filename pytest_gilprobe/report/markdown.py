@@ -128,7 +128,9 @@ def _curve(curve: CurveView) -> list[str]:
     titles = ("workers", *(f"{point.workers}{' (enough)' if point.is_enough else ''}" for point in curve.points))
     rates = row(["calls/s", *(point.rate for point in curve.points)])
     margins = row(["+/-", *(point.margin for point in curve.points)])
-    return table(titles, [rates, margins, row(["gain", *(point.gain for point in curve.points)])])
+    gains = row(["gain", *(point.gain for point in curve.points)])
+    machine = [row(["machine", *(point.machine for point in curve.points)])]
+    return table(titles, [rates, margins, gains, *(machine if any(point.machine for point in curve.points) else [])])
 
 
 def _across(view: ComparisonView) -> list[str]:

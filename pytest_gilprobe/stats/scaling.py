@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.estimate import Estimate
@@ -18,6 +19,8 @@ NOISE = 0.05
 of 0.12 s are within 1 to 6 % of each other on idle machines of two CPUs."""
 ENOUGH = 0.90
 """Share of the highest throughput that *enough* workers give."""
+SUPERLINEAR = 1.25
+"""Gain over one worker, as a multiple of the number of workers, that caches may explain and noise may add up to."""
 MOST_DISTURBED = 0.25
 """Share of the steps that other programs or a quota may have held up before a curve is called open."""
 
@@ -52,6 +55,16 @@ def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[
     return (ScalingPoint(workers=1, throughput=alone), *points)
 
 
+def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: int) -> tuple[ScalingPoint, ...]:
+    """Add to each point what the machine gave to so many workers, or to one for each CPU if those are fewer.
+
+    ``machine`` are the steps of its control. What noise shows beyond one CPU's worth for each worker is left out.
+    """
+    seen = points_of(machine)
+    gains = {one.workers: min(gain, one.workers) for one in seen if (gain := speedup(seen, one.workers)) is not None}
+    return tuple(replace(point, machine_gain=gains.get(min(point.workers, cpus))) for point in points)
+
+
 def highest(points: Sequence[ScalingPoint]) -> ScalingPoint:
     """Return the point with the highest throughput; the fewest workers first. Raises `ValueError` if there is none."""
     return max(points, key=lambda point: point.throughput.value)
@@ -77,6 +90,15 @@ def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
     first = next(at for at, point in enumerate(points) if point.throughput.high >= wanted)
     by_value = next(at for at, point in enumerate(points) if point.throughput.value >= wanted)
     return points[first].workers if by_value <= first + 1 else None
+
+
+def beyond_its_workers(points: Sequence[ScalingPoint]) -> ScalingPoint | None:
+    """Return the first point that is more than its number of workers above one; then that one was held up."""
+    for point in points:
+        gain = speedup(points, point.workers)
+        if gain is not None and gain > SUPERLINEAR * point.workers:
+            return point
+    return None
 
 
 def retrograde(points: Sequence[ScalingPoint]) -> bool:

@@ -34,6 +34,7 @@ def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
 def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
     error = None if ladder.error is None else summary(ladder.error)
     points = scaling.points_of(ladder.steps, evidence.serial.call_s)
+    points = scaling.with_machine(points, ladder.machine, evidence.machine.cpus)
     found = Scaling(
         points=points, failed_at=ladder.failed_at, outcome=ladder.outcome, error=error, complete=ladder.complete
     )
@@ -42,6 +43,9 @@ def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
     late = scaling.held_up(ladder.steps)
     if late:
         return replace(found, open_because=_why_late(late))
+    if (beyond := scaling.beyond_its_workers(points)) is not None:
+        lanes, times = strategy.lanes_text(beyond.workers), beyond.workers
+        return replace(found, open_because=f"{lanes} gave more than {times} times as much as one, which was held up")
     enough = scaling.enough_workers(points)
     if enough is None:
         return replace(found, open_because="timings vary too much")

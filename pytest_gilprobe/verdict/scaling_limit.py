@@ -24,6 +24,9 @@ APART = 1.4
 """Factor between numbers of workers from which growth can be told from noise of 5 %: half a doubling."""
 BUSY = 0.8
 """Share of the CPUs that calls keep busy from which the CPUs are the limit; also of a CPU quota."""
+WHOLE = 0.85
+"""Share of its CPUs' number that a machine gives at least, or it is said: hardware threads share their core, and other
+programs or virtual machines take time. On idle machines of two CPUs it was 0.93 to 1."""
 IN_USE = 0.85
 """Share of the time for which the GIL, or the event loop, is in use at the highest throughput from which it is the
 limit: gain times the share of a call's time that needs it. Gain and share are each known to some 10 %."""
@@ -77,7 +80,7 @@ def _limit(strategy: Strategy, ladder: Ladder, points: Sequence[ScalingPoint], e
     if ceiling is not None and gain / ceiling.value >= IN_USE:
         return f"{strategy.bottleneck} for {numbers.percent(min(1.0, 1 / ceiling.value))} of its time"
     if busy is not None:
-        return _why_busy(ladder.steps, busy.workers, gain, cpus)
+        return _why_busy(ladder.steps, busy, gain, cpus)
     return _who_waits(strategy, ladder.steps, points, gain, evidence)
 
 
@@ -96,15 +99,18 @@ def _cpus_used(steps: Sequence[Step], workers: int) -> float:
     return max((throughput.cpus_used(step) for step in steps if step.workers == workers), default=0.0)
 
 
-def _why_busy(steps: Sequence[Step], workers: int, gain: float, cpus: int) -> str:
+def _why_busy(steps: Sequence[Step], point: ScalingPoint, gain: float, cpus: int) -> str:
     """Tell CPUs that do useful work from those that make up for shared data, by a call's CPU time beside that alone."""
-    alone, beside = _cpu_s_per_call(steps, 1), _cpu_s_per_call(steps, workers)
+    alone, beside = _cpu_s_per_call(steps, 1), _cpu_s_per_call(steps, point.workers)
     if alone and beside and alone < WASTED * beside:
-        used = numbers.count(round(_cpus_used(steps, workers)), "busy CPU")
+        used = numbers.count(round(_cpus_used(steps, point.workers)), "busy CPU")
         return (
             f"shared data or memory: {used} gain only {numbers.about(gain)}, since a call takes "
             f"{beside / alone:.1f} times the CPU time that it takes alone"
         )
+    if point.machine_gain is not None and point.machine_gain < WHOLE * min(point.workers, cpus):
+        gives = f"which give threads that compute without a GIL {numbers.about(point.machine_gain)}"
+        return f"the CPUs ({cpus} usable, {gives})"
     return f"the CPUs ({cpus} usable)"
 
 

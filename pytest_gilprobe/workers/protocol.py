@@ -21,7 +21,7 @@ from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, Extensio
 from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
-from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
+from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch, Stretched
 
 # Questions: from the parent to a worker.
 
@@ -127,6 +127,7 @@ Question = (
     Open
     | Batch
     | Stretch
+    | MachineStretch
     | SweepSharing
     | RunPools
     | Prepare

@@ -1,4 +1,4 @@
-"""The question that asks a worker process for a stretch of calls, and its answer; see `workers.protocol`."""
+"""The questions that ask a worker process for a stretch of calls, and their answer; see `workers.protocol`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ class Stretch:
     until_ns: int
     calls_per_mark: int
     first_lane: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineStretch:
+    """Compute without the GIL in each of ``lanes`` threads, as `Stretch` makes calls: what does the machine give?"""
+
+    lanes: int
+    begin_ns: int
+    until_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from pytest_gilprobe.workers.child import (
     leftovers,
     pool_trial,
     sharing,
+    stretch,
     workload,
 )
 from pytest_gilprobe.workers.child.argument_watch import ArgumentWatch
@@ -41,7 +42,7 @@ from pytest_gilprobe.workers.protocol import (
     WatchArguments,
 )
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
-from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
+from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch, Stretched
 
 if TYPE_CHECKING:
     import pytest
@@ -72,8 +73,10 @@ def answer_of(action: Callable[[], Answer]) -> Answer:
         return Failed(error=batch.describe(error))
 
 
-def run_control(question: Control) -> Answer:
-    """Run one batch of the control, a fixed pure-Python loop, and return its times."""
+def run_control(question: Control | MachineStretch) -> Answer:
+    """Run one batch of the control, a fixed pure-Python loop, or a stretch of the one that lets go of the GIL."""
+    if isinstance(question, MachineStretch):
+        return answer_of(lambda: Stretched(reading=stretch.run_machine(question)))
     return answer_of(lambda: Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns)))
 
 
@@ -134,7 +137,7 @@ class OpenTest:
                 return self._checked(question)
             case Prepare():
                 return answer_of(lambda: self._prepared(question.calls))
-            case Control():
+            case Control() | MachineStretch():
                 return run_control(question)
             case WatchArguments() | CompareArguments():
                 return self._of_arguments(question)

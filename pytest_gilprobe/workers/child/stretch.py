@@ -6,6 +6,7 @@ call is cut off. Between marks a lane makes a fixed number of calls in a loop of
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import repeat
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.ladder import StretchReading
 from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.workers.child import control
 from pytest_gilprobe.workers.child.async_batch import failed
 from pytest_gilprobe.workers.child.batch import (
     LaneThread,
@@ -24,12 +26,13 @@ from pytest_gilprobe.workers.child.batch import (
     start_lanes,
 )
 from pytest_gilprobe.workers.child.room import with_room
+from pytest_gilprobe.workers.stretch_messages import Stretch
 
 if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.batch import LaneContext
     from pytest_gilprobe.workers.child.calls import Call
     from pytest_gilprobe.workers.child.home_loop import HomeLoop
-    from pytest_gilprobe.workers.stretch_messages import Stretch
+    from pytest_gilprobe.workers.stretch_messages import MachineStretch
 
 _perf_counter_ns = clocks.perf_counter_ns
 _thread_time_ns = clocks.thread_time_ns
@@ -84,6 +87,15 @@ def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReadi
         thread.go.set()
     end_lanes(threads)
     return _reading([thread.marks for thread in threads], [thread.queued_ns for thread in threads], usage)
+
+
+def run_machine(question: MachineStretch) -> StretchReading:
+    """Run a stretch of threads that compress data without the GIL. Raises as `run_threads`, and `ImportError`."""
+    call = control.compressor()
+    asked = Stretch(
+        strategy="", lanes=question.lanes, begin_ns=question.begin_ns, until_ns=question.until_ns, calls_per_mark=1
+    )
+    return run_threads([contextlib.nullcontext(call)] * question.lanes, asked)
 
 
 async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], question: Stretch) -> StretchReading:

@@ -1,0 +1,65 @@
+"""See what the machine gives to several threads that compute without the GIL, between the steps of a ladder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_gilprobe.model.ladder import Step
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretched
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+    from pytest_gilprobe.workers.parent.worker import Worker
+
+SETTLE_S: Final = 0.005
+"""Seconds until calls count: some ten calls of about 0.5 ms."""
+WINDOW_S: Final = 0.04
+"""Seconds for which calls count: some 80 calls, and longer than a scheduler's slice."""
+LEAD_S: Final = 0.01
+"""Seconds between asking for a step and its begin, for the threads to start."""
+TIMEOUT_S: Final = 10.0
+"""Seconds after which a step counts as failed: it takes less than a tenth of one."""
+
+
+class MachineSteps:
+    """Makes such steps in a worker: one for each number of threads on the way up, and one on the way down."""
+
+    def __init__(self, group: WorkerGroup, worker: Worker, most: int) -> None:
+        """Prepare steps of at most so many threads, one for each CPU."""
+        self._group = group
+        self._worker = worker
+        self._most = most
+        self._seen: set[int] = set()
+        self.steps: tuple[Step, ...] = ()
+
+    def turn(self) -> None:
+        """Begin the way down, on which each number is seen again."""
+        self._seen.clear()
+
+    def see(self, workers: int) -> None:
+        """Make steps of one thread and of so many, unless made on this way; leave out what fails."""
+        for number in sorted({1, min(workers, self._most)} - self._seen):
+            self._seen.add(number)
+            found = self._step(number)
+            if found is not None:
+                self.steps = (*self.steps, found)
+
+    def _step(self, lanes: int) -> Step | None:
+        if not self._worker.alive:
+            return None
+        begin_ns = clocks.perf_counter_ns() + round(LEAD_S * 1e9)
+        settled_ns = begin_ns + round(SETTLE_S * 1e9)
+        until_ns = settled_ns + round(WINDOW_S * 1e9)
+        asked = MachineStretch(lanes=lanes, begin_ns=begin_ns, until_ns=until_ns)
+        answer = self._group.ask(self._worker, asked, TIMEOUT_S)
+        if not isinstance(answer, Stretched):
+            return None
+        return Step(
+            workers=lanes,
+            begin_ns=begin_ns,
+            settled_ns=settled_ns,
+            until_ns=until_ns,
+            calls_per_mark=1,
+            readings=(answer.reading,),
+        )
