@@ -88,7 +88,7 @@ SUITES = (
     Suite(name="click"),
     Suite(name="jinja2", needs=("trio", "markupsafe")),
     Suite(name="h11", tests=("h11/tests",)),
-    Suite(name="python_dateutil", needs=("hypothesis", "freezegun", "six", "tzdata", "pytest-cov")),
+    Suite(name="python_dateutil", needs=("attrs", "hypothesis", "freezegun", "six", "tzdata", "pytest-cov")),
     Suite(name="packaging", needs=("pretend", "tomli_w", "hypothesis")),
     Suite(
         name="httpx",
