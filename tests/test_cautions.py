@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from evidence import PLAIN, control, estimate, evidence, machine, measurement, processes, round_, serial, threads, tried
 
+from pytest_gilprobe.model.holders import Holder
 from pytest_gilprobe.model.readings import Evidence, Measurement
 from pytest_gilprobe.model.results import Caution, StrategyResult, TimeShares, Verdict
 from pytest_gilprobe.model.words import BROKEN, Bound, Gil, GilMethod, Outcome
@@ -272,6 +273,16 @@ def other_slugs() -> set[str]:
             literal = slug if slug.startswith('"') else re.findall(rf"^{slug} = (.*)$", text, re.MULTILINE)
             found.update([literal] if isinstance(literal, str) else literal)
     return {slug.strip('"') for slug in found if not slug.startswith("f")} - set(WHEN_BROKEN)
+
+
+@pytest.mark.parametrize(("used", "share", "named"), [(0.3, 0.63, True), (0.6, 0.63, False), (0.01, 0.9, True)])
+def test_nobody_blocks_who_may_have_computed(used: float, share: float, named: bool) -> None:  # noqa: FBT001
+    """Of a GIL held for 95 % of the time, a holder of 63 % computes if all computing is 60 %; no line is blamed."""
+    place = Holder(share=estimate(share), function="f", file="a.py", line=3, code="read()")
+    found = evidence(cpu_utilization=estimate(used), held_fraction=estimate(0.95))
+    found = replace(found, gil=replace(found.gil, holders=(place,)))
+    (said,) = (one.message for one in cautions_of(found, Bound.CPU, Gil.HELD) if one.slug == "blocks-holding-gil")
+    assert ("it does so in read() at a.py:3" in said) == named
 
 
 def test_children_are_counted_in_cores() -> None:

@@ -210,7 +210,7 @@ def test_machine_is_drawn_where_calls_compute() -> None:
     assert picture.count('<polyline class="roof"') == 1
     assert "the machine: up to 90 calls/s to 4" in picture
     faster = replace(found[0], name="3.13t", machine=tuple((n, 1.5 * per_s) for n, per_s in found[0].machine))
-    assert curve_svg.picture([*found, faster]).count('<polyline class="roof"') in {1, 2}
+    assert "the machine, threads" in curve_svg.picture([*found, faster])
 
 
 def computing(workload: WorkloadResult) -> WorkloadResult:

@@ -267,10 +267,13 @@ def test_quota_leaves_a_curve_open() -> None:
 
 def test_one_that_was_held_up_leaves_a_curve_open() -> None:
     """Sixteen threads that give 60 times what one gave say that something kept that one from its CPU."""
-    found = curve(ladder(lambda n: 10 if n == 1 else 50 * n))
+    steps = ladder(lambda n: 10 if n == 1 else 50 * n)
+    found = curve(steps)
     assert found.open_because == "2 threads gave more than 2 times as much as one, which was held up"
     assert found.limit is None
     assert found.enough_workers is None
+    slow: dict[str, Any] = {"wall_s_per_call": estimate(0.1), "cpu_s_per_call": estimate(0.001)}
+    assert curve(steps, **slow).open_because is None, "calls that are served in batches help each other"
 
 
 def test_busy_machine_leaves_a_curve_open() -> None:

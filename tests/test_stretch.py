@@ -92,4 +92,4 @@ def test_machine_is_seen_without_the_gil() -> None:
     """Each thread compresses data, which lets go of the GIL, and marks each call."""
     now = clocks.perf_counter_ns()
     reading = stretch.run_machine(MachineStretch(lanes=2, begin_ns=now, until_ns=now + 20_000_000))
-    assert [len(lane) > 1 for lane in reading.marks_ns] == [True, True]
+    assert [bool(lane) for lane in reading.marks_ns] == [True, True]

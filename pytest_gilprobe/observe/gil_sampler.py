@@ -212,11 +212,11 @@ class GilSampler:
     def _sample(self, memory: int, intended_ns: int, avoider: CpuAvoider) -> None:
         """Read the GIL's words once; end the sampling where the process has ended."""
         try:
-            # the words come last: the frames are copied next, and a hold that ends in between is lost
+            # the words come late: the frames are copied next, and a hold that ends in between is lost
             stat = os.pread(self._stat, STAT_BYTES, 0) if self._stat is not None else b""
             delays = os.pread(self._schedstat, clocks.SCHEDSTAT_BYTES, 0) if self._schedstat is not None else b""
-            syscall = os.pread(self._syscall, sleeps.BYTES, 0) if self._syscall is not None else b""
             words = os.pread(memory, _WORDS.size, self._address)
+            syscall = os.pread(self._syscall, sleeps.BYTES, 0) if self._syscall is not None else b""
         except OSError:
             words = stat = delays = syscall = b""
         if len(words) < _WORDS.size:

@@ -115,8 +115,8 @@ class Climber:
             return Ladder(error=why)
         ladder = _Climb(self, strategy, pace, counts, self._known(strategy, pace))
         found = ladder.up_and_down(adaptive=adaptive)
-        if found.failed_at is not None:
-            self._test.mend(distrusted=self._test.workers[0] if strategy.one_process else None)
+        if found.failed_at is not None or ladder.lost_worker:
+            self._test.mend(distrusted=self._test.workers[0] if strategy.one_process or ladder.lost_worker else None)
         return found
 
     def _why_not(self, strategy: Strategy) -> str | None:
@@ -175,7 +175,7 @@ class Climber:
 
     def machine_steps(self) -> MachineSteps:
         """Return what sees, in the first worker, what the machine gives."""
-        return MachineSteps(self._group, self._test.workers[0], self._cpus)
+        return MachineSteps(self._group, self._test.workers[0], self._cpus, self._timeout_s)
 
     @staticmethod
     def _watch(strategy: Strategy, worker: Worker, from_ns: int, until_ns: int) -> LaneSleeps | None:
@@ -223,6 +223,11 @@ class _Climb:
         self._ladder = Ladder()
         self._machine = climber.machine_steps() if pace.busy >= COMPUTES else None
 
+    @property
+    def lost_worker(self) -> bool:
+        """Whether seeing what the machine gives has cost the first worker."""
+        return self._machine is not None and self._machine.broken
+
     def up_and_down(self, *, adaptive: bool) -> Ladder:
         """Go up, to the end or, if ``adaptive``, to where more workers gain nothing; then down while time allows.
 
@@ -240,7 +245,7 @@ class _Climb:
             why = f"one call takes {seconds(self._call_s)}, too long for a curve in {LADDER_S:g} s"
             return replace(self._ladder, error=why)
         if self._machine is not None:
-            self._machine.turn()
+            self._machine.begin_way_down()
         if self._ladder.failed_at is None:
             for workers in sorted({1, *(step.workers for step in self._ladder.steps)}, reverse=True):
                 if self._affordable(workers) and not self._step(workers):
@@ -260,7 +265,8 @@ class _Climb:
             if rate is not None:
                 self._rates[workers] = rate
             if self._machine is not None:
-                self._machine.see(workers)
+                with self._budget.paused():
+                    self._machine.measure_beside(workers)
                 self._ladder = replace(self._ladder, machine=self._machine.steps)
             return True
         outcome = found.outcome if isinstance(found, Lost) else Outcome.FAILED

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.model.ladder import Step
 from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretched
 
 if TYPE_CHECKING:
@@ -13,31 +14,38 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.worker import Worker
 
 SETTLE_S: Final = 0.005
-"""Seconds until calls count: some ten calls of about 0.5 ms."""
+"""Seconds until calls count: a few calls of about 1 ms."""
 WINDOW_S: Final = 0.04
-"""Seconds for which calls count: some 80 calls, and longer than a scheduler's slice."""
+"""Seconds for which calls count: some 40 calls of each thread, and longer than a scheduler's slice."""
 LEAD_S: Final = 0.01
-"""Seconds between asking for a step and its begin, for the threads to start."""
+"""Least seconds between asking for a step and its begin: for the worker to be asked, and to make the data."""
+LEAD_PER_LANE_S: Final = 0.0004
+"""Seconds more for each thread to start."""
 TIMEOUT_S: Final = 10.0
 """Seconds after which a step counts as failed: it takes less than a tenth of one."""
 
 
 class MachineSteps:
-    """Makes such steps in a worker: one for each number of threads on the way up, and one on the way down."""
+    """Makes such steps in a worker: one for each number of threads on the way up, and one on the way down.
 
-    def __init__(self, group: WorkerGroup, worker: Worker, most: int) -> None:
-        """Prepare steps of at most so many threads, one for each CPU."""
+    ``broken`` is whether a step was lost, so that the worker is of no use any more; then no other is made.
+    """
+
+    def __init__(self, group: WorkerGroup, worker: Worker, most: int, timeout_s: float) -> None:
+        """Prepare steps of at most so many threads, one for each CPU; one is ended after ``timeout_s`` at most."""
         self._group = group
         self._worker = worker
         self._most = most
+        self._timeout_s = min(TIMEOUT_S, timeout_s)
+        self.broken = False
         self._seen: set[int] = set()
         self.steps: tuple[Step, ...] = ()
 
-    def turn(self) -> None:
-        """Begin the way down, on which each number is seen again."""
+    def begin_way_down(self) -> None:
+        """Begin the way down, on which each number is measured again."""
         self._seen.clear()
 
-    def see(self, workers: int) -> None:
+    def measure_beside(self, workers: int) -> None:
         """Make steps of one thread and of so many, unless made on this way; leave out what fails."""
         for number in sorted({1, min(workers, self._most)} - self._seen):
             self._seen.add(number)
@@ -46,13 +54,14 @@ class MachineSteps:
                 self.steps = (*self.steps, found)
 
     def _step(self, lanes: int) -> Step | None:
-        if not self._worker.alive:
+        if self.broken or not self._worker.alive:
             return None
-        begin_ns = clocks.perf_counter_ns() + round(LEAD_S * 1e9)
+        begin_ns = clocks.perf_counter_ns() + round((LEAD_S + LEAD_PER_LANE_S * lanes) * 1e9)
         settled_ns = begin_ns + round(SETTLE_S * 1e9)
         until_ns = settled_ns + round(WINDOW_S * 1e9)
         asked = MachineStretch(lanes=lanes, begin_ns=begin_ns, until_ns=until_ns)
-        answer = self._group.ask(self._worker, asked, TIMEOUT_S)
+        answer = self._group.ask(self._worker, asked, self._timeout_s)
+        self.broken = isinstance(answer, Lost)
         if not isinstance(answer, Stretched):
             return None
         return Step(

@@ -171,13 +171,19 @@ def _roofs(
     if strategy is not None and ceiling is not None:
         yield strategy.bottleneck.partition(",")[0], alone * ceiling.value
     serial, curve = result.serial, None if strategy is None else (result.scaling or {}).get(strategy.name)
-    if curve is not None and any(point.machine_gain is not None for point in curve.points):
+    if environment is None or (curve is not None and _covers(curve, environment.cpus_usable)):
         return
-    if environment is not None and serial is not None and serial.utilization.low > 0:
+    if serial is not None and serial.utilization.low > 0:
         yield (
             f"{numbers.count(environment.cpus_usable, 'CPU')}",
             alone * environment.cpus_usable / serial.utilization.value,
         )
+
+
+def _covers(curve: Scaling, cpus: int) -> bool:
+    """Return whether what the machine gives is known from one worker to one for each CPU."""
+    known = {point.workers for point in curve.points if point.machine_gain is not None}
+    return min(known, default=2) == 1 and max(known, default=0) >= max(cpus, 2)
 
 
 def _machine(alone: float | None, curve: Scaling, used: Estimate | None) -> Iterator[tuple[int, float]]:

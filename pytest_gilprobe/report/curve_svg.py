@@ -96,7 +96,8 @@ def _limits(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
 
 def _machines(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
     """Draw what the machine would give to calls that compute, once where all curves agree."""
-    known = [curve for curve in curves if curve.machine and axes.holds(curve.machine[-1][1])]
+    known = [curve for curve in curves if len(curve.machine) > 1 and min(per_s for _, per_s in curve.machine) > 0]
+    known = [curve for curve in known if axes.holds(curve.machine[-1][1])]
     ends = [curve.machine[-1][1] for curve in known]
     same = len(known) == len(curves) and max(ends) <= _SAME * min(ends)
     for curve in known[:1] if same else known:

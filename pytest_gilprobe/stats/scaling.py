@@ -20,7 +20,8 @@ of 0.12 s are within 1 to 6 % of each other on idle machines of two CPUs."""
 ENOUGH = 0.90
 """Share of the highest throughput that *enough* workers give."""
 SUPERLINEAR = 1.25
-"""Gain over one worker, as a multiple of the number of workers, that caches may explain and noise may add up to."""
+"""Gain over one worker, as a multiple of the number of workers, that caches may explain and noise may add up to; also
+how much faster serial calls must be than those of one worker in a curve for that one to have been held up."""
 MOST_DISTURBED = 0.25
 """Share of the steps that other programs or a quota may have held up before a curve is called open."""
 
@@ -60,7 +61,7 @@ def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: 
 
     ``machine`` are the steps of its control. What noise shows beyond one CPU's worth for each worker is left out.
     """
-    seen = points_of(machine)
+    seen = points_of([step for step in machine if not throughput.disturbed(step)])
     gains = {one.workers: min(gain, one.workers) for one in seen if (gain := speedup(seen, one.workers)) is not None}
     return tuple(replace(point, machine_gain=gains.get(min(point.workers, cpus))) for point in points)
 
@@ -92,8 +93,14 @@ def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
     return points[first].workers if by_value <= first + 1 else None
 
 
-def beyond_its_workers(points: Sequence[ScalingPoint]) -> ScalingPoint | None:
-    """Return the first point that is more than its number of workers above one; then that one was held up."""
+def beyond_its_workers(points: Sequence[ScalingPoint], serial_s: Estimate | None) -> ScalingPoint | None:
+    """Return the first point with more than its number of workers times the throughput of one, if that was held up.
+
+    It was if serial calls, of ``serial_s`` seconds each, are faster. Else calls help each other, as in batches.
+    """
+    one = next((point.throughput.value for point in points if point.workers == 1), None)
+    if one is None or serial_s is None or one * serial_s.high * SUPERLINEAR >= 1:
+        return None
     for point in points:
         gain = speedup(points, point.workers)
         if gain is not None and gain > SUPERLINEAR * point.workers:

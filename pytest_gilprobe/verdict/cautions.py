@@ -62,10 +62,12 @@ def _blocks(case: Case) -> Iterator[str]:
     beside = case.serial.extra_cores or 0.0  # threads of its own may hold it
     used, most = case.serial.utilization.value + beside, case.serial.utilization.high + beside
     if held is not None and held.low - most >= BLOCKS_HOLDING:
+        # a holder of less than all the computing may be what computes: then nobody is named
+        holders = [one for one in case.evidence.gil.holders or () if one.share.low * held.low > most]
         yield (
             f"it blocks while holding the GIL: held for {numbers.percent(held.value)} of the time, computing for "
             f"{numbers.percent(used)}; an extension that waits without releasing the GIL stops every other thread"
-            f"{mostly_in(case.evidence.gil.holders or ())}"
+            f"{mostly_in(holders)}"
         )
 
 

@@ -43,7 +43,7 @@ def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
     late = scaling.held_up(ladder.steps)
     if late:
         return replace(found, open_because=_why_late(late))
-    if (beyond := scaling.beyond_its_workers(points)) is not None:
+    if (beyond := scaling.beyond_its_workers(points, evidence.serial.call_s)) is not None:
         lanes, times = strategy.lanes_text(beyond.workers), beyond.workers
         return replace(found, open_because=f"{lanes} gave more than {times} times as much as one, which was held up")
     enough = scaling.enough_workers(points)

@@ -108,7 +108,7 @@ def _why_busy(steps: Sequence[Step], point: ScalingPoint, gain: float, cpus: int
             f"shared data or memory: {used} gain only {numbers.about(gain)}, since a call takes "
             f"{beside / alone:.1f} times the CPU time that it takes alone"
         )
-    if point.machine_gain is not None and point.machine_gain < WHOLE * min(point.workers, cpus):
+    if point.machine_gain is not None and point.workers >= cpus and point.machine_gain < WHOLE * cpus:
         gives = f"which give threads that compute without a GIL {numbers.about(point.machine_gain)}"
         return f"the CPUs ({cpus} usable, {gives})"
     return f"the CPUs ({cpus} usable)"
