@@ -46,7 +46,11 @@ def test_curves_of_one_workload_are_drawn_together() -> None:
     assert "3.13t: threads: 4 are enough (200 calls/s, 4.0x)" in " ".join(seen.split())
     lines = told.splitlines()
     title = next(at for at, line in enumerate(lines) if line.startswith("| threads | 1 | 2 | 4 | 8 |"))
-    assert [line.split(" | ")[-1] for line in lines[title + 2 : title + 4]] == ["- |", "201 4.0x |"]
+    assert [line.split(" | ")[-1] for line in lines[title + 2 : title + 4]] == [
+        "- |",
+        "201 \N{PLUS-MINUS SIGN}2 % 4.0x |",
+    ]
+    assert "200&#42; \N{PLUS-MINUS SIGN}2 % 4.0x" in lines[title + 3]
     assert page.count('<svg class="curve"') == 1
     assert page.count("<polyline") == 2
 

@@ -52,6 +52,16 @@ def test_threads_that_waited_in_most_readings_count() -> None:
     assert "waited" not in hung_gil.in_words(_readings(*held[:2], waiting=({5}, {6})), "it")
 
 
+def test_threads_that_waited_are_named_as_far_as_they_have_names() -> None:
+    """Those without a name of their own are counted only."""
+    seen = _readings(*[(7, 1, 1)] * 4, waiting=({5, 6},) * 4)
+    assert hung_gil.in_words(seen, "it", ["the main thread"]).endswith(
+        "2 other threads waited for it (the main thread, ...)"
+    )
+    assert hung_gil.in_words(seen, "it", ["saver", "loader"]).endswith("waited for it (saver, loader)")
+    assert hung_gil.names_of(os.getpid(), {os.getpid(), 2**22 + 1}) == ["the main thread"]
+
+
 UNNAMED = "the thread Thread-3 (hold) held" if hasattr(_thread, "set_name") else "another thread than the main one held"
 """How a thread without a name of its own is told: CPython 3.14 gives the system its name."""
 HOLDS = """
@@ -118,6 +128,7 @@ def test_the_holder_is_named_and_all_that_wait_are_counted(
     assert found.startswith(f"{said} the GIL all the time, in ctypes.PyDLL(None).sleep(30)")
     counted = int(found.rpartition(", and ")[2].partition(" ")[0])
     assert 1 <= counted <= waiting
+    assert where == "main" or counted < waiting or "waited for it (the main thread" in found
 
 
 def test_a_process_that_cannot_be_read_is_not_described() -> None:

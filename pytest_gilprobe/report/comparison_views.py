@@ -99,8 +99,14 @@ class CurvesAcross:
         return tuple(sorted({point.workers for curve in self.curves for point in curve.points}))
 
     def cells(self, curve: CurveView) -> tuple[str, ...]:
-        """Return a curve's throughput at each number of workers, with its gain; ``-`` where it was not measured."""
-        points = {point.workers: f"{point.rate} {point.gain}".rstrip() for point in curve.points}
+        """Return a curve's throughput at each number of workers, how far its interval reaches, and its gain.
+
+        ``*`` marks the number that is enough, ``-`` one that was not measured.
+        """
+        points = {}
+        for point in curve.points:
+            rate = f"{point.rate}{'*' if point.is_enough else ''}"
+            points[point.workers] = f"{rate} \N{PLUS-MINUS SIGN}{point.margin} {point.gain}".rstrip()
         return tuple(points.get(workers, "-") for workers in self.workers)
 
 

@@ -141,7 +141,7 @@ def _across(view: ComparisonView) -> list[str]:
         rows = [row(map(escape, [curve.name, *one.cells(curve)])) for curve in one.curves if curve.points]
         lines += [
             "",
-            f"{code(one.nodeid)}, calls a second by number of {escape(one.strategy)}:",
+            f"{code(one.nodeid)}, calls a second by number of {escape(one.strategy)} (* enough), and gain:",
             "",
             *table(titles, rows),
         ]

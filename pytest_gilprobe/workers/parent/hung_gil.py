@@ -1,10 +1,11 @@
-"""Describe what the GIL of a hung worker does: which thread holds it, in which line, and how many wait for it."""
+"""Describe what the GIL of a hung worker does: which thread holds it, in which line, and who waits for it."""
 
 from __future__ import annotations
 
 import os
 import struct
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,8 @@ WAITED_IN: Final = 0.5
 """A thread waited if it was found to wait in more than this share of the readings, 10 of 20. While a thread keeps the
 GIL, a waiting one wakes up every 5 ms to ask for it and sleeps again: about one reading in 20 finds it awake. One that
 does not wait is found to in no reading."""
+MOST_NAMED: Final = 3
+"""Most threads that are named among those that waited: the sentence stays a line."""
 _WORDS: Final = struct.Struct("@PiL")
 _STATE: Final = struct.Struct("@64P")
 """The first words of a thread's state, among them the system's number of the thread, at the same place in each."""
@@ -57,7 +60,8 @@ def describe(ready: Ready) -> str:
             readings.append(_reading(ready.pid, memory, ready.gil_address, reader))
             clocks.sleep(PAUSE_S)
         last = next((one for one in reversed(readings) if one.words[1] == 1), readings[-1])
-        return in_words(readings, thread_name(ready.pid, memory, last.words[0], ready.main_thread))
+        holder = thread_name(ready.pid, memory, last.words[0], ready.main_thread)
+        return in_words(readings, holder, names_of(ready.pid, waited(readings)))
     except (OSError, struct.error):
         return ""
     finally:
@@ -101,10 +105,30 @@ def thread_name(pid: int, memory: int, state: int, main_state: int | None) -> st
     return f"the thread {safe_line(own)}" if own and own != mains else "another thread than the main one"
 
 
-def in_words(readings: list[_Reading], thread: str) -> str:
+def names_of(pid: int, threads: Iterable[int]) -> list[str]:
+    """Return what threads are called that have a name of their own, and the main thread, at most `MOST_NAMED`.
+
+    CPython 3.14 gives the system the names of its threads.
+    """
+    names = []
+    for tid in sorted(threads):
+        try:
+            own, mains = (
+                Path(f"/proc/{pid}/task/{one}/comm").read_text("utf-8", "replace").strip() for one in (tid, pid)
+            )
+        except OSError:
+            continue
+        if tid == pid:
+            names.append("the main thread")
+        elif own and own != mains:
+            names.append(safe_line(own))
+    return names[:MOST_NAMED]
+
+
+def in_words(readings: list[_Reading], thread: str, waiters: Sequence[str] = ()) -> str:
     """Say what these readings show: one thread held the GIL throughout, several took turns, or nobody held it.
 
-    ``thread`` is what the thread that held it is called.
+    ``thread`` is what the thread that held it is called, ``waiters`` are names of those that waited.
     """
     held = [one for one in readings if one.words[1] == 1]
     if not held:
@@ -116,7 +140,8 @@ def in_words(readings: list[_Reading], thread: str) -> str:
     places = [one.place for one in held if one.place is not None]
     where = f", in {max(places, key=places.count)}" if places else ""
     number = len(waited(readings))
-    who = f", and {number} other thread{'s' * (number > 1)} waited for it" if number else ""
+    names = f" ({', '.join([*waiters, *(['...'] if len(waiters) < number else [])])})" if waiters else ""
+    who = f", and {number} other thread{'s' * (number > 1)} waited for it{names}" if number else ""
     return f"{thread} held the GIL all the time{where}{who}"
 
 
