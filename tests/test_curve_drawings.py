@@ -208,7 +208,7 @@ def test_machine_is_drawn_where_calls_compute() -> None:
     assert "2 CPUs" not in dict(found[0].roofs)
     picture = curve_svg.picture([*found, replace(found[0], name="processes")])
     assert picture.count('<polyline class="roof"') == 1
-    assert "the machine: up to 90 calls/s to 4" in picture
+    assert "the machine: 90 calls/s at most with 4 workers" in picture
     faster = replace(found[0], name="3.13t", machine=tuple((n, 1.5 * per_s) for n, per_s in found[0].machine))
     assert "the machine, threads" in curve_svg.picture([*found, faster])
 

@@ -103,7 +103,8 @@ def test_machine_is_seen_on_both_ways_where_calls_compute() -> None:
     def without_threads(_: FakeWorker, question: Any, __: int) -> Any:
         return lost(Outcome.CRASHED) if isinstance(question, MachineStretch) else None
 
-    broken, _ = measured(busy=1.0, script=without_threads)
+    broken, group = measured(busy=1.0, script=without_threads)
+    assert group.started > measured(busy=1.0)[1].started, "the worker that was lost has a successor"
     assert [step.workers for step in broken.ladders["processes"].steps][:3] == [1, 2, 4]
     refusing, _ = measured(busy=1.0, script=without_zlib)
     assert refusing.ladders["threads"].machine == ()

@@ -19,7 +19,7 @@ from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.observe.lane_sleeps import LaneSleeps
 from pytest_gilprobe.probing.budget import Budget
 from pytest_gilprobe.probing.ladder_counts import counts_for
-from pytest_gilprobe.probing.machine_steps import MachineSteps
+from pytest_gilprobe.probing.machine_steps import LEAD_PER_LANE_S, MachineSteps
 from pytest_gilprobe.probing.open_test import NotProbed, text_of
 from pytest_gilprobe.probing.pace import Pace
 from pytest_gilprobe.stats import throughput
@@ -63,8 +63,8 @@ HANGS_S = 10.0
 COMPUTES = 0.1
 """Share of a CPU that calls use from which it is seen, between the steps, what the machine gives to threads that
 compute: of calls that use less, more than ten at a time keep a CPU busy."""
-LEAD_S, LEAD_PER_LANE_S = 0.005, 0.0004
-"""Seconds between asking for a step and its begin: for the workers to be asked, and their threads to start."""
+LEAD_S = 0.005
+"""Seconds between asking for a step and its begin, beside `LEAD_PER_LANE_S`: for the workers to be asked."""
 
 
 def measure_ladders(

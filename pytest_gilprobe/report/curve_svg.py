@@ -104,7 +104,7 @@ def _machines(axes: _Axes, curves: Sequence[CurveView]) -> Iterator[str]:
         path = " ".join(f"{axes.x(workers)},{axes.y(per_s)}" for workers, per_s in curve.machine)
         workers, per_s = curve.machine[-1]
         name = "the machine" if same else f"the machine, {curve.name}"
-        said = f"{name}: up to {rate(per_s)} calls/s to {workers}"
+        said = f"{name}: {rate(per_s)} calls/s at most with {workers} workers"
         yield f'<polyline class="roof" points="{path}"><title>{escape(said)}</title></polyline>'
         at = f'x="{axes.x(workers) - 4}" y="{axes.y(per_s) - 4}" text-anchor="end"'
         yield f'<text class="soft" {at}>{escape(name)}</text>'
