@@ -151,7 +151,7 @@ def test_a_watch_draws_functions_in_the_live_line_and_in_the_summary() -> None:
     drawn = _drawn(totals)
     assert "(% of held time): 100 % in spin" in drawn
     assert "threads (% of the watched time): thread" in drawn
-    assert "7 worker holds 0 %" in watch_summary.live_line(totals.summary(), width=160)
+    assert "7 worker holds 0 %, waits 0 %" in watch_summary.live_line(totals.summary(), width=160)
     assert "\x1b" not in line
 
 

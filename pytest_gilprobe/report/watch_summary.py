@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final, TypedDict
 
 from pytest_gilprobe.model import numbers
@@ -81,7 +80,6 @@ def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> s
     waits = f"{numbers.count(seen.thread_count, 'thread')}, {seen.waiting:.1f} waiting"
     room = max(width - 1, 0)
     line = f"gilprobe: {seen.wall_s:.0f} s  GIL {held}  {_busy(seen)}  {waits}"[:room]
-    holders = (f"{thread.tid} {safe_line(thread.name)} holds {numbers.percent(thread.held)}" for thread in seen.threads)
     page = Page(width=max(width, 40), encoding=encoding)
     places = (
         f"{numbers.percent(one.share.value)} of the held time in {safe_line(one.function)}:{one.line}"
@@ -90,7 +88,7 @@ def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> s
     for piece in (
         _bars(seen, encoding)[-_LIVE_COLUMNS:],
         *map(page.fit, places),
-        *map(page.fit, islice(holders, _MOST_LIVE)),
+        *map(page.fit, map(_holds_and_waits, seen.threads[:_MOST_LIVE])),
     ):
         if piece and len(line) + len(piece) + 2 <= room:
             line += f"  {piece}"
@@ -127,6 +125,12 @@ def _headline(seen: WatchedProcess) -> str:
         held = f"GIL held {numbers.percent(seen.held.value)} of the time {numbers.interval(seen.held)}"
     waits = f"{seen.waiting:.1f} of {numbers.count(seen.thread_count, 'thread')} waiting for the GIL on average"
     return f"gilprobe watch: process {seen.pid}, {numbers.seconds(seen.wall_s)}: {held}, {_busy(seen)}, {waits}"
+
+
+def _holds_and_waits(thread: WatchedThread) -> str:
+    shares = {"holds": thread.held, "waits": thread.waiting}
+    told = ", ".join(f"{verb} {numbers.percent(share)}" for verb, share in shares.items() if share is not None)
+    return f"{thread.tid} {safe_line(thread.name)} {told}" if told else ""
 
 
 def _busy(seen: WatchedProcess) -> str:
