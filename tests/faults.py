@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_gilprobe.observe.interpreter import gil_enabled
+
 TIMEOUT_S = 3
 HEAD = """
 import os, signal, sys, threading, time
@@ -177,7 +179,7 @@ HANGS = (
         name="hangs in threads: in native code that holds the GIL",
         body="work()\nif in_thread():\n    import ctypes\n    ctypes.PyDLL(None).sleep(30)",
         threads="hung",
-        said=("test_it.py",),
+        said=("test_it.py", *(("held the GIL all the time",) if gil_enabled() else ())),
     ),
     Fault(
         name="hangs in threads: swallows every exception",

@@ -523,7 +523,7 @@ def test_set_up_that_hangs_costs_one_time_out() -> None:
 
 
 SERVER = Fixture(name="server", place="", function="start_server")
-STACKS = 'killed; its threads then:\nThread 0x1 (most recent call first):\n  File "conftest.py", line 9 in start_server'
+STACKS = 'killed\nits threads then:\nThread 0x1 (most recent call first):\n  File "conftest.py", line 9 in start_server'
 
 
 def with_fixture(answers: dict[int, Any]) -> tuple[FakeGroup, list[int]]:

@@ -131,6 +131,16 @@ def test_a_thread_is_off_the_gil_for_the_rest_of_its_life() -> None:
     assert (found[2].held, found[2].waiting, found[2].off) == (0.0, 0.0, 0.5)
 
 
+def test_a_thread_waits_for_no_longer_than_it_does_not_hold() -> None:
+    """Waiting is seen less often than holding: few readings that all found it waiting are not believed against that."""
+    totals = watch_totals.WatchTotals(pid=1, start_ns=0, end_ns=0)
+    held = GilSamples(method=GilMethod.MEMORY, at_ns=(1, 2, 3, 4), held=(True,) * 4, late_ns=(0,) * 4)
+    totals.add_samples(held, 5, Counter({1: 3}))
+    totals.add_threads([_snapshot(1, waits=True)])
+    (found,) = totals.summary().threads
+    assert (found.held, found.waiting, found.off) == (0.75, 0.25, 0.0)
+
+
 def test_a_watch_draws_functions_in_the_live_line_and_in_the_summary() -> None:
     """The largest one fits the line; a name with control characters is made safe."""
     frame = Frame(function="spin\x1b[31m", file="a.py", line=3, code="f()", statement="f()", own=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.report import Environment, Report
-from pytest_gilprobe.model.results import StrategyResult, WorkloadResult
+from pytest_gilprobe.model.results import GilResult, StrategyResult, WorkloadResult
 from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, SERIAL, Bound, Gil, Outcome, Status
 from pytest_gilprobe.report import (
@@ -29,6 +29,7 @@ from pytest_gilprobe.report import (
 )
 from pytest_gilprobe.report.geometry import Scale, bar, scale_for, slices
 from pytest_gilprobe.report.views import COLORS, AnswerView, Count, Fact, ReportView, StrategyView, WorkloadView
+from pytest_gilprobe.verdict import places
 
 if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
@@ -93,7 +94,7 @@ def workload_view(
         per_call=numbers.seconds(call_s.value if call_s else None),
         gil=str(verdict.gil),
         gil_share=numbers.percent(held.value) if held and verdict.gil is not Gil.ABSENT else "",
-        gil_extra=_known({"longest hold": _seconds(gil.longest_hold_s), "ceiling of threads": ceiling_of_threads}),
+        gil_extra=_known({"longest hold": _longest_hold(gil), "ceiling of threads": ceiling_of_threads}),
         broken=measured and any(part.broken for part in result.parallel.values()),
         notes=tuple(workload_notes.notes(result)) if measured else (workload_notes.why_not(result, answer(result)),),
         strategies=tuple(_strategy_views(result, strategies, scale)) if scale else (),
@@ -263,6 +264,11 @@ def _extra(part: StrategyResult, workers: int) -> dict[str, str | None]:
 
 def _seconds(value: float | None) -> str | None:
     return None if value is None else numbers.seconds(value)
+
+
+def _longest_hold(gil: GilResult) -> str | None:
+    where = "" if gil.longest_holder is None else f" in {places.place(gil.longest_holder)}"
+    return None if gil.longest_hold_s is None else f"{numbers.seconds(gil.longest_hold_s)}{where}"
 
 
 def _known(figures: Mapping[str, str | None]) -> str:

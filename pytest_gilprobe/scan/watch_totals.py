@@ -139,18 +139,27 @@ class WatchTotals:
 
     def _each_thread(self) -> Iterator[WatchedThread]:
         for tid, thread in self.threads.items():
+            held = self._held(self.holders[tid])
+            waiting = self._waiting(thread, held)
             yield WatchedThread(
                 tid=tid,
                 name=thread.last.name,
-                held=self._held(self.holders[tid]),
+                held=held,
                 cpu=(thread.last.cpu_ns - thread.first.cpu_ns) / self._wall_ns,
                 run_queue=(thread.last.run_queue_ns - thread.first.run_queue_ns) / self._wall_ns,
-                waiting=(waiting := self._waiting(thread)),
-                off=self._off(thread, self._held(self.holders[tid]), waiting),
+                waiting=waiting,
+                off=self._off(thread, held, waiting),
             )
 
-    def _waiting(self, thread: _Thread) -> float | None:
-        return thread.waiting / max(1, self.snapshots) if thread.last.waits is not None else None
+    def _waiting(self, thread: _Thread, held: float | None) -> float | None:
+        """Return the share of the time for which a thread waited: at most what holding the GIL leaves of its life.
+
+        Holding is sampled many times as often as waiting, so that it is the more precise of the two.
+        """
+        if thread.last.waits is None:
+            return None
+        snapshots = max(1, self.snapshots)
+        return min(thread.waiting / snapshots, max(0.0, thread.seen / snapshots - (held or 0.0)))
 
     def _off(self, thread: _Thread, held: float | None, waiting: float | None) -> float | None:
         """Return the share of the watched time in which a thread lived, without the GIL and not waiting for it."""

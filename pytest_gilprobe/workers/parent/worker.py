@@ -160,7 +160,7 @@ class Worker:
     def _hung(self) -> Lost:
         gil = "" if self.ready is None else hung_gil.describe(self.ready)
         stacks = self._stacks()
-        where = (f"; {gil}" if gil else "") + (f"; its threads then:\n{stacks}" if stacks else "")
+        where = (f"; {gil}" if gil else "") + (f"\nits threads then:\n{stacks}" if stacks else "")
         return Lost(outcome=Outcome.HUNG, error=f"no answer within the time limit, so it was killed{where}")
 
     def _died(self, wait_s: float) -> Lost:
