@@ -88,6 +88,15 @@ class Codes:
         return self._codes[number]
 
 
+def test_frames_of_pytest_are_cut_off_at_both_ends() -> None:
+    """Code that calls back into pytest, as `pytest.raises` does, is charged with it: the stack begins at the user's."""
+    site = "/venv/lib/python3.12/site-packages/"
+    files = [f"{site}_pytest/raises.py", "/home/me/orders.py", f"{site}pluggy/_callers.py", f"{site}_pytest/python.py"]
+    read = [RemoteCode(f"at_{at}", file, 1, b"", is_end=False) for at, file in enumerate(files)]
+    stack = Describer(cast("FrameReader", Codes(*read))).stack([RemoteFrame(at, 0) for at in range(len(read))])
+    assert [frame.function for frame in stack] == ["at_1"]
+
+
 def test_coroutine_functions_are_told_by_their_source(tmp_path: Path) -> None:
     """A function is one of coroutines if it is written so behind its decorators; an expression in one is not."""
     source = "@one(\n    1)\nasync def first(): pass\ndef second(): return sum(i for i in n)\nasync def third(): pass\n"

@@ -96,6 +96,20 @@ def test_code_that_is_nobodys_own_goes_to_the_outermost_library_function() -> No
     assert [one.function for one in found] == ["outer"]
 
 
+@pytest.mark.parametrize("kind", ["<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"])
+def test_a_comprehension_belongs_to_the_function_in_which_it_is_written(kind: str) -> None:
+    """Its time is that of the expression that runs it; one of another function stays a place of its own."""
+    runs = own("read", 10, "sum(parse(row) for row in rows)")
+    inside = own(f"read.<locals>.{kind}", 10, "parse(row)")
+    strange = own(f"other.<locals>.{kind}", 30, "parse(row)")
+    seen = batch(((inside, runs), 60), ((library("decode"), inside, runs), 20), ((strange, runs), 20))
+    found = holders.holders([seen], CALL_S)
+    assert found is not None
+    told = {(one.function, one.code): one.share.value for one in found}
+    assert told[("read", "sum(parse(row) for row in rows)")] == pytest.approx(0.8, abs=0.01)
+    assert told[(f"other.<locals>.{kind}", "parse(row)")] == pytest.approx(0.2, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("seen", "call_s", "why"),
     [
