@@ -118,6 +118,9 @@ class SuiteWorkers:
 class Scan:
     """A scan's measurements of a test suite: the call phases of ``tests`` tests, without set-up and teardown.
 
+    All times and shares are without the full garbage collections that Python started in these phases: which test one of
+    them strikes is chance, and what it visits is mostly pytest's.
+
     Attributes:
         tests_alone: number of tests that were long enough to be reported one by one; the other tests are summed up in
             ``groups``, by file and by fixture.
@@ -130,6 +133,8 @@ class Scan:
         died_in: the test in which a pytest process died, or `BETWEEN_TESTS`; ``None`` if no process died.
         suite_workers: what pytest-xdist would give; ``None`` if the session ran with it already, or not to its end.
         functions: the functions that hold the GIL for longest; ``None`` if no stacks, or too few, were read.
+        collections: number of those garbage collections, of 1 ms or more.
+        collected_s: their time.
     """
 
     tests: int
@@ -145,3 +150,5 @@ class Scan:
     groups: tuple[ScanGroup, ...] = ()
     suite_workers: SuiteWorkers | None = None
     functions: tuple[HoldingFunction, ...] | None = None
+    collections: int = 0
+    collected_s: float = 0.0

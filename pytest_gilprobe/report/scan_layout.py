@@ -24,6 +24,8 @@ PROBE_THEM = "to probe what stands out, in pytest's rootdir"
 CROWDED = 0.1
 """Share of the tests' time in the run queue above which `cautions` warns: other programs then lengthen the times."""
 
+COLLECTED = 0.01
+"""Garbage collections are told from this share of the tests' time."""
 MOST_FUNCTIONS = 10
 """Most functions in each of the two lists of a report for a browser or a pull request; the JSON report has more."""
 
@@ -51,6 +53,9 @@ def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
     if scan.run_queue_s is not None and scan.wall_s > 0 and scan.run_queue_s > CROWDED * scan.wall_s:
         kept = numbers.percent(scan.run_queue_s / scan.wall_s)
         yield f"for {kept} of that time other programs kept the tests from a CPU; CPU is the share of the rest"
+    if scan.collected_s > COLLECTED * scan.wall_s:
+        many = numbers.count(scan.collections, "full garbage collection")
+        yield f"{many} took {numbers.seconds(scan.collected_s)} more, in whichever tests ran then: they are left out"
     if scan.lost:
         yield f"{numbers.count(scan.lost, 'test')} left no record, because the watcher did not get a CPU"
     if tracers:

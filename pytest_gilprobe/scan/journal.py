@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 RING_BYTES: Final = 1 << 22
@@ -45,6 +45,7 @@ class Window:
 
     ``cpu_ns`` is CPU time of the thread that ran the test, ``process_cpu_ns`` of all threads. ``run_queue_ns`` is how
     long the test's thread was runnable without running, ``None`` if the system does not report that time.
+    ``collections`` are begin and end of each full garbage collection that Python started meanwhile.
     """
 
     nodeid: str
@@ -54,6 +55,7 @@ class Window:
     cpu_ns: int
     process_cpu_ns: int
     run_queue_ns: int | None
+    collections: tuple[tuple[int, int], ...] = ()
 
 
 class Journal:
@@ -85,10 +87,24 @@ class Journal:
         self._memory[_NAME : _NAME + len(name)] = name
         self._set(_NAME_LENGTH, len(name))
 
-    def end(self, window: tuple[int, int, int, int, int | None], nodeid: str, fixtures: str) -> None:
-        """Record a call: ``window`` is start, end, CPU, process CPU and run queue; spaces separate ``fixtures``."""
+    def end(
+        self,
+        window: tuple[int, int, int, int, int | None],
+        nodeid: str,
+        fixtures: str,
+        collections: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """Record a call: ``window`` is start, end, CPU, process CPU and run queue; spaces separate ``fixtures``.
+
+        ``collections`` are begin and end of garbage collections since the record before; those outside of the call are
+        not recorded.
+        """
         memory = self._memory
-        text = f"{nodeid}\0{fixtures}".encode("utf-8", "surrogatepass")
+        collected = ""
+        if collections:
+            spans = [f"{begin} {end}" for begin, end in collections if window[0] <= begin and end <= window[1]]
+            collected = " ".join(spans)
+        text = f"{nodeid}\0{fixtures}\0{collected}".encode("utf-8", "surrogatepass")
         *clocks, queue = window
         record = _CLOCKS.pack(len(text), *clocks, _UNKNOWN if queue is None else queue) + text
         at, written = self._written % self._size, self._written + len(record)
@@ -137,7 +153,8 @@ class Journal:
         while at < written:
             length, *clocks, queue = _CLOCKS.unpack(self._copy_out(at % self._size, _CLOCKS.size))
             text = self._copy_out((at + _CLOCKS.size) % self._size, length).decode("utf-8", "surrogatepass")
-            nodeid, _, fixtures = text.rpartition("\0")
+            nodeid, fixtures, collected = text.rsplit("\0", 2)
+            moments = [int(one) for one in collected.split()]
             start_ns, end_ns, cpu_ns, process_cpu_ns = clocks
             yield Window(
                 nodeid=nodeid,
@@ -147,6 +164,7 @@ class Journal:
                 cpu_ns=cpu_ns,
                 process_cpu_ns=process_cpu_ns,
                 run_queue_ns=None if queue == _UNKNOWN else queue,
+                collections=tuple(zip(moments[::2], moments[1::2], strict=True)),
             )
             at += _CLOCKS.size + length
             self._set(_READ, at)

@@ -16,7 +16,7 @@ from pytest_gilprobe.model.holders import Holder
 from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.readings import GilSamples
 from pytest_gilprobe.model.words import GilMethod
-from pytest_gilprobe.scan import held_places
+from pytest_gilprobe.scan import collected, held_places
 from pytest_gilprobe.scan.held_places import HeldPlace
 from pytest_gilprobe.stats import event_loop, gil_share, holders, queued_samples, queueing
 from pytest_gilprobe.stats.gil_samples import (
@@ -92,7 +92,8 @@ class ScannedCall:
     single thread with the GIL: other threads' CPU time was then used by threads that Python does not know of.
     ``holders`` are the largest places in the code that held the GIL, ``None`` if too few samples show them; ``places``
     are all of them, for sums over calls, from so many ``stacks``. Each sample stands for ``thinned`` times the time of
-    one in a short call. ``loop`` is what the samples saw of event loops; ``None`` if they saw none.
+    one in a short call. ``loop`` is what the samples saw of event loops; ``None`` if they saw none. All this is without
+    the ``collections``: full garbage collections of ``collected_ns`` in all that Python started meanwhile.
     """
 
     nodeid: str
@@ -109,6 +110,8 @@ class ScannedCall:
     stacks: int = 0
     thinned: int = 1
     loop: EventLoop | None = None
+    collections: int = 0
+    collected_ns: int = 0
 
 
 class PendingSamples:
@@ -145,8 +148,11 @@ class PendingSamples:
         moments_ns = self._samples.at_ns
         first = bisect_left(moments_ns, window.start_ns, lo=self._done)
         self._done = bisect_right(moments_ns, window.end_ns, lo=first)
-        inside = _part(self._samples, slice(first, self._done)) if first < self._done else _NONE
         around = _part(self._samples, slice(max(0, first - 1), self._done))
+        collected_ns = sum(end_ns - begin_ns for begin_ns, end_ns in window.collections)
+        if window.collections:
+            around, window = collected.leave_out(around, window, _COLUMNS)
+        inside = _part(around, slice(bisect_left(around.at_ns, window.start_ns), None))
         alone = len(set(inside.holder)) == 1
         stacks = _stacks(inside, window, alone=alone)
         thinned, self._thinned = self._thinned, 1
@@ -165,6 +171,8 @@ class PendingSamples:
             stacks=len(stacks),
             thinned=thinned,
             loop=_loop(SampledWindow(inside, window.start_ns, window.end_ns)),
+            collections=len(window.collections),
+            collected_ns=collected_ns,
         )
 
 

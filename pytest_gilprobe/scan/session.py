@@ -22,6 +22,7 @@ import pytest
 from pytest_gilprobe.observe import clocks, interpreter, machine
 from pytest_gilprobe.observe.gil_address import locate
 from pytest_gilprobe.scan import launch, suite_file, used_fixtures
+from pytest_gilprobe.scan.collector_clock import CollectionClock
 from pytest_gilprobe.scan.journal import DRAWN, NOTED, READY, Journal
 from pytest_gilprobe.scan.launch import WatcherProcess
 from pytest_gilprobe.scan.messages import DrawnReport, SessionEnd, WatcherSettings, from_text, to_text
@@ -87,6 +88,7 @@ class ScanSession:
         self._thread = threading.get_ident()
         self._pid = interpreter.getpid()
         self._queue = clocks.RunQueueClock()
+        self._collections = CollectionClock()
         self.suite = SuiteClock()
 
     @pytest.hookimpl(trylast=True)
@@ -113,9 +115,11 @@ class ScanSession:
             self._journal.start(location.address or 0, (location.thread_state or 0) if in_main_thread else 0)
             self._watcher.has_reached(READY, PATIENCE_S)
         self._tracers = interpreter.tracers()
+        self._collections.start()
         try:
             return (yield)
         finally:
+            self._collections.stop()
             self._write_times(session)
             self._finish(session.config)
             if self._silent:
@@ -138,7 +142,7 @@ class ScanSession:
             queued_end_ns = self._queue.read_ns()
             queue_ns = None if queued_ns is None or queued_end_ns is None else queued_end_ns - queued_ns
             window = (start_ns, end_ns, cpu_ns, process_ns, queue_ns)
-            journal.end(window, item.nodeid, " ".join(used_fixtures.names(item)))
+            journal.end(window, item.nodeid, " ".join(used_fixtures.names(item)), self._collections.take())
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Wait until the watcher has ended, and kill it if it does not end in time."""

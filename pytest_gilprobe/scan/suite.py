@@ -45,6 +45,8 @@ class _Sum:
     cpu_ns: int = 0
     run_queue_ns: int = 0
     queue_known: bool = False
+    collections: int = 0
+    collected_ns: int = 0
     counts: SampleCounts = field(default_factory=SampleCounts)
 
     def add(self, call: ScannedCall) -> None:
@@ -53,6 +55,8 @@ class _Sum:
         self.cpu_ns += call.process_cpu_ns
         self.run_queue_ns += call.run_queue_ns or 0
         self.queue_known |= call.run_queue_ns is not None
+        self.collections += call.collections
+        self.collected_ns += call.collected_ns
         self.counts += call.counts
 
 
@@ -104,6 +108,8 @@ class SuiteTotals:
             unwatched=unwatched,
             lost=lost,
             died_in=died_in,
+            collections=whole.collections,
+            collected_s=whole.collected_ns * 1e-9,
             findings=scan_findings.find(results, groups),
             groups=groups,
             functions=self._places.functions(),
