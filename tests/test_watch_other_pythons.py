@@ -64,5 +64,5 @@ def test_a_program_of_another_python_is_watched(
     assert re.search(r"% in häuft_an \(.*busy\.py\), (.* in )?line [56]: ", said), said
     waits = re.search(r"([\d.]+) of 2 threads waiting for the GIL on average", said)
     assert waits is not None, said
-    assert float(waits[1]) > 0.5
+    assert float(waits[1]) > 0.1  # on a busy machine a thread queues for a CPU instead
     assert busy_program.poll() is None
