@@ -114,6 +114,15 @@ class TestSettings:
         with pytest.raises(GilprobeError, match="allowed: a function that returns the arguments"):
             api.Prober().fresh(len, ["a"])  # type: ignore[arg-type]
 
+    def test_what_would_have_to_be_awaited(self) -> None:
+        """A plain function cannot have its arguments from a coroutine function."""
+
+        async def make() -> int:
+            raise NotImplementedError
+
+        with pytest.raises(GilprobeError, match="found a coroutine function as make"):
+            api.Prober().fresh(len, make)
+
     def test_inside_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A worker that reaches it starts nothing: the script lacks its guard."""
         monkeypatch.setenv(INSIDE_WORKER, "1")
@@ -372,6 +381,18 @@ class TestRun:
         assert found.callee == Callee(
             module="awaits", name="wait", parameters=("s",), awaited=True, awaited_by="asyncio"
         )
+
+    def test_fresh_arguments_that_are_awaited(self, tmp_path: Path) -> None:
+        """A coroutine function that makes the arguments of another is awaited, in the same event loop as the call."""
+        source = "import asyncio\n\nasync def wait(loops):\n    assert loops.pop() is asyncio.get_running_loop()\n"
+        source += "    await asyncio.sleep(0.005)\n\n"
+        source += "async def loops():\n    await asyncio.sleep(0)\n    return [asyncio.get_running_loop()]\n"
+        (tmp_path / "awaits.py").write_text(source)
+        done = self.run(tmp_path, "awaits:wait", "--fresh=awaits:loops", "--workers=2", "--json=found.json")
+        assert done.returncode == 0, done.stderr
+        (found,) = report_json.read(tmp_path / "found.json").workloads
+        assert found.status is Status.PROBED, found.reason
+        assert found.strategies["tasks"].outcome is Outcome.OK
 
     def test_fresh_arguments(self, tmp_path: Path) -> None:
         """Each call has arguments of its own from ``--fresh``; ``--args-from`` beside it is refused, as is a misfit."""

@@ -211,7 +211,7 @@ def test_coroutine_tests_are_compared(tmp_path: Path) -> None:
         verdict = done.one(name)["verdict"]
         assert verdict["strategy"] == "inconclusive"
         assert "fixture rows (a list)" in verdict["reason"], done.output
-        assert "await gilprobe.fresh(func, make)" in verdict["reason"]
+        assert "@pytest.mark.gilprobe(fresh=True) makes its fixtures anew" in verdict["reason"]
     slugs = {caution["slug"] for caution in done.one("test_unchanged")["verdict"]["cautions"]}
     assert not slugs & {"changes-arguments", "shared-arguments", "may-use-up"}
 

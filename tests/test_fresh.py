@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 import pytest
 from sessions import Session, is_late, run, write
 
+from pytest_gilprobe.strategies.tasks import Tasks
 from pytest_gilprobe.workers.child import batch, fresh, home_loop, workload
 from pytest_gilprobe.workers.fixture import FixtureError, Gilprobe, Served
 from pytest_gilprobe.workers.naming import Given
@@ -35,6 +37,38 @@ def test_fresh_calls_with_what_make_returns() -> None:
     assert gilprobe.why_not is None
     assert gilprobe.call_s is not None
     assert Gilprobe("a::b").fresh(drain, lambda: [1, 2]) == 2
+
+
+def test_fresh_of_two_coroutine_functions() -> None:
+    """``make`` is awaited in the same loop, if it is a coroutine function as ``func`` is."""
+    loops: list[object] = []
+
+    async def make() -> list[int]:
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+        return [1, 2]
+
+    async def later(heap: list[int]) -> int:
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+        return drain(heap)
+
+    async def main() -> None:
+        assert await cast("Any", Gilprobe("a::b").fresh(later, make)) == 2
+
+    asyncio.run(main())
+    assert len(loops) == 2
+    assert loops[0] is loops[1]
+
+
+def test_only_an_awaited_function_has_an_awaited_make() -> None:
+    """A plain function cannot be given what a coroutine function would make."""
+
+    async def make() -> list[int]:
+        raise NotImplementedError
+
+    with pytest.raises(FixtureError, match="only where func is a coroutine function, too"):
+        Gilprobe("a::b").fresh(drain, make)
 
 
 @pytest.mark.parametrize("wrong", [[1, 2], None])
@@ -95,7 +129,8 @@ def test_fresh_of_a_coroutine_function_is_awaited() -> None:
 # Calls
 
 
-def test_awaited_calls_have_arguments_made_in_their_loop() -> None:
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_awaited_calls_have_arguments_made_in_their_loop(*, is_awaited: bool) -> None:
     """Serial calls and tasks get new arguments, made by the event loop's thread before the clocks begin."""
     log: list[str] = []
 
@@ -103,6 +138,10 @@ def test_awaited_calls_have_arguments_made_in_their_loop() -> None:
         asyncio.get_running_loop()
         log.append("made")
         return [1]
+
+    async def make_later() -> list[int]:
+        await asyncio.sleep(0)
+        return make()
 
     async def later(heap: list[int]) -> None:
         await asyncio.sleep(0)
@@ -113,18 +152,21 @@ def test_awaited_calls_have_arguments_made_in_their_loop() -> None:
         assert home is not None
 
         def serve() -> None:
-            work = workload.awaited_by_fixture(cast("Any", None), Given(func=later, args=([],), make=make), home)
+            given = Given(func=later, args=([],), make=make_later if is_awaited else make)
+            work = workload.awaited_by_fixture(cast("Any", None), given, home)
             assert work.fresh is not None
             work.fresh.prepare(2)
             assert work.serial(2).lanes[0].calls == 2
             work.fresh.prepare(4)
             assert len(work.tasks(2, 2).lanes) == 2
+            work.call()  # with arguments that were not made before
             assert "own event loop" in (workload.unsafe_in_threads(work) or "")
 
         await home.serve(serve)
 
     asyncio.run(main())
-    assert log == [*["made"] * 2, *["called with 1"] * 2, *["made"] * 4, *["called with 1"] * 4]
+    made = [*["made"] * 2, *["called with 1"] * 2, *["made"] * 4, *["called with 1"] * 4]
+    assert log == [*made, "made", "called with 1"]
 
 
 def test_each_call_has_arguments_of_its_own() -> None:
@@ -188,6 +230,45 @@ def test_arguments_of_which_only_one_set_can_exist() -> None:
     assert fresh.most_calls(call) == 1
     work = workload.Workload(item=cast("Any", SimpleNamespace()), call=call, given=Given(func=drain))
     assert "in use" in (workload.unsafe_in_threads(work) or "")
+
+
+def test_tasks_need_arguments_that_can_exist_at_the_same_time() -> None:
+    """Tasks are refused for the reason why batches have one call; else they are not."""
+    home = cast("Any", SimpleNamespace())
+    call = fresh.MadeInLoop(Given(func=drain, make=lambda: [1]), home)
+    work = workload.Workload(item=cast("Any", None), call=call, awaited=cast("Any", call), home=home)
+    assert Tasks().refuses(work) is None
+    call.alone = "a port of one number"
+    assert Tasks().refuses(work) == "a port of one number"
+
+
+def test_loop_that_is_started_for_each_job() -> None:
+    """`run_by` hands each job to what runs the loop, and what the job returns or raises comes back."""
+    found: list[home_loop.HomeLoop | None] = []
+
+    async def look() -> None:
+        await asyncio.sleep(0)
+        found.append(home_loop.of_this_task())
+
+    async def one() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise LookupError
+
+    with asyncio.Runner() as runner:
+        runner.run(look())
+        home = found[0]
+        assert home is not None
+        home.run_by(lambda job: runner.run(cast("Any", job())))
+        assert home.run(one) == "done"
+        with pytest.raises(LookupError):
+            home.run(fails)
+        home.run_by(lambda _: None)
+        with pytest.raises(home_loop.LoopGoneError):
+            home.run(one)
 
 
 # Sessions
@@ -307,18 +388,20 @@ TESTS = """
 
 
     @pytest.mark.gilprobe(fresh=True)
-    @pytest.mark.anyio
-    async def test_coroutine(rows):
-        pass
+    def test_own_loop(gilprobe, rows):
+        async def main():
+            await gilprobe(later, rows)
+
+        asyncio.run(main())
 """
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """Probe every kind of test in one session."""
+    """Probe every kind of test in one session; where anyio is not installed, its test fails there."""
     folder = tmp_path_factory.mktemp("fresh")
     write(folder, TESTS)
-    return run(folder, "-p", "anyio.pytest_plugin")
+    return run(folder, *(("-p", "anyio.pytest_plugin") if find_spec("anyio") else ()))
 
 
 def slugs(workload: dict[str, Any]) -> set[str]:
@@ -339,6 +422,7 @@ def test_calls_that_change_their_arguments_are_measured_as_meant(session: Sessio
 
 def test_awaited_calls_get_new_arguments(session: Session) -> None:
     """A coroutine function is awaited with new arguments each time, one call after the other and in tasks."""
+    pytest.importorskip("anyio")
     workload = session.one("test_later[asyncio]")
     assert workload["status"] == "probed", workload["reason"]
     assert not slugs(workload) & {"changes-arguments", "fresh-fixtures"}
@@ -383,6 +467,12 @@ def test_what_new_fixtures_do_not_mend_keeps_its_reason(session: Session) -> Non
     assert "times in a row" in workload["reason"]
 
 
+def test_failure_of_one_test_is_not_shown_with_that_of_another(session: Session) -> None:
+    """Workers that are forked after a test failed again know nothing of it: failures have no foreign context."""
+    texts = [str(session.one(name)) for name in ("test_folder", "test_log", "test_method", "test_module_state")]
+    assert not [text for text in texts if "During handling" in text or "NotAgain" in text]
+
+
 def test_new_arguments_that_are_the_same_object(session: Session) -> None:
     """If the function that makes arguments returns the same object each time, there is no verdict."""
     verdict = session.one("test_same_object")["verdict"]
@@ -390,11 +480,11 @@ def test_new_arguments_that_are_the_same_object(session: Session) -> None:
     assert "let make() return new objects each time" in verdict["reason"]
 
 
-def test_coroutine_test_cannot_have_new_fixtures(session: Session) -> None:
-    """Its fixtures may belong to an event loop: it is not probed, and the reason says what to write instead."""
-    workload = session.one("test_coroutine[asyncio]")
+def test_call_awaited_in_a_loop_of_its_own_cannot_have_new_fixtures(session: Session) -> None:
+    """Each run of the body has another event loop: it is not probed, and the reason says what to write instead."""
+    workload = session.one("test_own_loop")
     assert workload["status"] == "not_probed"
     assert workload["reason"].endswith(
-        "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop; "
-        "await gilprobe.fresh(func, make) gives each call new arguments"
+        "fresh=True: not for a plain test function that awaits the call in an event loop of its own, which ends with "
+        "each run of it; await gilprobe.fresh(func, make) gives each call new arguments"
     )

@@ -149,6 +149,22 @@ def test_figures_of_a_strategy() -> None:
     assert "own threads 0.52 more cores" in part(own_threads, SERIAL).extra
 
 
+def test_figures_that_round_to_nothing_are_left_out() -> None:
+    """What rounds to nothing is no figure: neither cores nor times nor memory."""
+    serial = replace(workload("crunching").strategies[SERIAL], extra_cores=8.4e-05, first_call_s=1e-12)
+    found = replace(
+        workload("crunching").strategies["processes"],
+        transfer_s_per_call=0.0,
+        start_up_s=3e-11,
+        rss_bytes_per_worker=0,
+    )
+    shown = workload_view(with_parts(workload("crunching"), serial=serial, processes=found))
+    assert part(shown, SERIAL).extra == "CPU per call 13 ms, calls 120, rounds 6"
+    assert part(shown, "processes").extra == (
+        "calls alone 1.94x [1.88, 2.00], CPU per call 13 ms, dispatch 90 µs, calls 240, rounds 6"
+    )
+
+
 def test_broken_strategies() -> None:
     """A strategy that failed, hung or crashed stands with that word, no number and its error."""
     found = view("barrier")

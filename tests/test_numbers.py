@@ -103,6 +103,20 @@ def test_speedup_with_interval() -> None:
     assert numbers.interval(None) == ""
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(8.4e-05, ""), (0.049, ""), (0.05, "0.05"), (0.934, "0.93"), (2.0, "2"), (17.3, "17"), (128.0, "128"), (None, "")],
+)
+def test_cores(number: float | None, said: str) -> None:
+    """A number of cores has two digits, and none if it rounds to nothing."""
+    assert numbers.cores(number) == said
+
+
+def test_share_span() -> None:
+    """The interval of a share is in percent, as the share is."""
+    assert numbers.share_span(Estimate(value=0.5, low=0.414, high=1.0)) == "41 % to 100 %"
+
+
 def test_count() -> None:
     """Nouns agree with their number."""
     assert [numbers.count(number, "process", "processes") for number in (1, 2)] == ["1 process", "2 processes"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from evidence import costs, estimate, evidence, machine, measurement, tried
 
+from pytest_gilprobe.model.loop_time import EventLoop, LoopShares
 from pytest_gilprobe.model.readings import Evidence
 from pytest_gilprobe.model.results import StrategyResult, Transfer, Verdict
 from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, Bound, Gil, Outcome
@@ -30,6 +31,26 @@ def sentence(found: Evidence, bound: Bound, gil: Gil, strategy: str, why_open: r
     """Say the reason of a verdict."""
     verdict = Verdict(bound=bound, gil=gil, strategy=strategy, speedup=2.0, reason="")
     return reasons.in_words(found, verdict, why_open).reason
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        (tried(1.0), "a call blocks the event loop for only 5 % of its time, so something else lets one in at a time"),
+        (StrategyResult(outcome=Outcome.SKIPPED, error="it uses capsys"), "tasks are out: it uses capsys"),
+        (NEVER, "tasks were not asked for"),
+    ],
+)
+def test_processes_in_place_of_tasks(tasks: StrategyResult, words: str) -> None:
+    """What a coroutine does to its loop explains why tasks gain less only if they were tried."""
+    shares = LoopShares(waiting=0.95, computing=0.05, blocking=0.0, gil_wait=0.0)
+    found = evidence(NEVER, 2.0)
+    found = replace(
+        found,
+        results={**found.results, "tasks": tasks},
+        event_loop=EventLoop(blocked_fraction=estimate(0.05), shares=shares),
+    )
+    assert sentence(found, Bound.IO, Gil.RELEASED, PROCESSES).endswith(words)
 
 
 @pytest.mark.parametrize(

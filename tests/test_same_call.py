@@ -127,6 +127,7 @@ def test_fixtures_have_a_remedy_of_their_own() -> None:
     fixture = ArgumentsReading(changed=("fixture heap (a list)",))
     mixed = ArgumentsReading(changed=("fixture heap (a list)", "self (a TestHeap)"))
     assert "fresh=True" in same_call.remedy(seen(fixture))
+    assert "fresh=True" in same_call.remedy(seen(fixture, awaited=True))
     assert "gilprobe.fresh" in same_call.remedy(seen(mixed))
     assert "fixture heap (a list) and self (a TestHeap)" in same_call.why_not_again(seen(mixed))
     assert same_call.why_not_again(seen(None)) == ""

@@ -8,6 +8,10 @@ from pytest_gilprobe.model.estimate import Estimate
 
 NOT_AVAILABLE = "n/a"
 """The text shown for a value that could not be measured."""
+LEAST_S = 0.5e-9
+"""Fewest seconds that are worth telling among other figures: less is no nanosecond, and no clock here reads it."""
+LEAST_CORES = 0.05
+"""Fewest cores that are worth telling: less rounds to nothing, and is what the clocks of a process miss."""
 MICRO = "\N{MICRO SIGN}s"
 
 _SECONDS_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, MICRO), (1e-9, "ns"))
@@ -36,6 +40,18 @@ def percent(share: float | None) -> str:
     if (rounded == 0 and value) or (rounded == 100 and not math.isclose(value, 100)):  # noqa: PLR2004
         return {0: "<1 %", 100: ">99 %" if value < rounded else ">100 %"}[rounded]
     return f"{rounded} %"
+
+
+def share_span(share: Estimate) -> str:
+    """Format a share's confidence interval as percentages, without its value: ``41 % to 45 %``."""
+    return f"{percent(share.low)} to {percent(share.high)}"
+
+
+def cores(number: float | None) -> str:
+    """Format a number of cores in two digits, such as ``0.93``; empty if it rounds to nothing, or is ``None``."""
+    if number is None or number < LEAST_CORES:
+        return ""
+    return f"{number:.2g}" if number < 99.5 else f"{number:.0f}"  # noqa: PLR2004 the largest of two digits
 
 
 def times(factor: float | None) -> str:

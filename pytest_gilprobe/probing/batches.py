@@ -210,7 +210,7 @@ class Batches:
             return
         calls = max(PASS_CALLS, min(pace.calls, MOST_PASS_CALLS))
         least = LEAST_PASS_CALLS if pace.call_s * LEAST_PASS_CALLS <= budget.total_s else 1
-        calls = min(calls, max(least, math.floor(budget.left_s() / pace.call_s)))
+        calls = min(calls, pace.most, max(least, math.floor(budget.left_s() / pace.call_s)))
         (question,) = self._serial.questions(calls, 1)
         question = replace(question, time_blocks=True)
         with budget.paused():

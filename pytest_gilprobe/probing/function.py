@@ -29,7 +29,7 @@ from pytest_gilprobe.strategies.processes import NOT_IMPORTABLE
 from pytest_gilprobe.strategies.registry import BUILT_IN, Strategies
 from pytest_gilprobe.workers import event_loops, given_arguments, repeatable
 from pytest_gilprobe.workers.arguments import Snapshot
-from pytest_gilprobe.workers.naming import Given, arguments_made, without_partials
+from pytest_gilprobe.workers.naming import Given, arguments_made, unfit_maker, with_arguments, without_partials
 from pytest_gilprobe.workers.normal_run import NormalRun
 from pytest_gilprobe.workers.parent.group import WorkerGroup
 from pytest_gilprobe.workers.parent.own_watch import OwnWatch
@@ -99,15 +99,17 @@ class Prober:
         """Measure as `probe` does, but call ``func`` with new arguments each time: those that ``make()`` returns.
 
         ``make`` is not timed. It returns a tuple of positional arguments; anything else counts as the only argument.
+        For a coroutine function ``func``, ``make`` may be one, too: it is awaited in the same event loop.
         Worker processes must find ``make`` as they find ``func``. Raises what `probe` raises, and what ``make`` raises.
         """
         if INSIDE_WORKER in os.environ:
             raise GilprobeError(UNGUARDED)
-        if not callable(make):
-            msg = f"fresh(func, make) found {make!r} as make, allowed: a function that returns the arguments"
+        if (unfit := unfit_maker(func, make)) is not None:
+            msg = f"fresh(func, make) found {unfit}"
             raise GilprobeError(msg)
-        _refuse(Given(func=func))
-        return self._measure(Given(func=func, args=arguments_made(make), make=make))
+        given = Given(func=func, make=make)
+        _refuse(given)
+        return self._measure(given if event_loops.is_awaited(func) else replace(given, args=arguments_made(make)))
 
     @property
     def _texts(self) -> tuple[str, ...]:
@@ -211,9 +213,12 @@ def _kind_of(given: Given) -> CallKind:
 
 def _run_once(given: Given) -> LaneReading:
     """Make one call here and return its clocks; raise `GilprobeError` if its result cannot be had again."""
-    watched = NormalRun()
-    result = given.call() if _kind_of(given) is CallKind.PLAIN else _awaited(given)
-    run = watched.end()
+    if _kind_of(given) is CallKind.AWAITED:
+        run, result = _awaited(given)
+    else:
+        watched = NormalRun()
+        result = given.call()
+        run = watched.end()
     _stop(given, repeatable.unfinished(result))
     return run
 
@@ -242,17 +247,24 @@ def _as_before(given: Given, before: Snapshot) -> Given:
         return given
 
 
-def _awaited(given: Given) -> Any:
-    """Run one call of a coroutine function in an event loop of its own, and return its result.
+def _awaited(given: Given) -> tuple[LaneReading, Any]:
+    """Run one call of a coroutine function in an event loop of its own, and return its clocks and its result.
 
-    Where a loop runs already, as in a notebook, the call gets a thread of its own.
+    Arguments that a function makes for each call are made in that loop, before the clocks. Where a loop runs already,
+    as in a notebook, the call gets a thread of its own.
     """
     import asyncio  # noqa: PLC0415 - heavy, and few functions are coroutine functions
 
+    async def run_once() -> tuple[LaneReading, Any]:
+        one = await with_arguments(given)
+        watched = NormalRun()
+        result = await one.call()
+        return watched.end(), result
+
     if event_loops.running() is None:
-        return asyncio.run(given.call())
+        return asyncio.run(run_once())
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(given.call())).result()
+        return pool.submit(lambda: asyncio.run(run_once())).result()
 
 
 def _stop(given: Given, why: str | None) -> None:

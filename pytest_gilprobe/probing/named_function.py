@@ -6,7 +6,8 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model.errors import GilprobeError
-from pytest_gilprobe.workers.naming import resolved
+from pytest_gilprobe.workers.event_loops import is_awaited
+from pytest_gilprobe.workers.naming import arguments_awaited, arguments_made, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +36,16 @@ def fresh_from(text: str) -> tuple[Callable[[], Any], tuple[Any, ...]]:
     Raises `GilprobeError` as `arguments_from` does.
     """
     make = source_from("--fresh", text)
-    made = _called("--fresh", text, make)
-    return make, made if isinstance(made, tuple) else (made,)
+    args: tuple[Any, ...] = _called("--fresh", text, lambda: _made_once(make))
+    return make, args
+
+
+def _made_once(make: Callable[[], Any]) -> tuple[Any, ...]:
+    if not is_awaited(make):
+        return arguments_made(make)
+    import asyncio  # noqa: PLC0415 - heavy, and few such functions are coroutine functions
+
+    return asyncio.run(arguments_awaited(make))
 
 
 def _called(flag: str, text: str, source: Callable[..., Any]) -> Any:

@@ -87,12 +87,15 @@ def measure(job: Job, group: WorkerGroup, strategies: Strategies, settled: Settl
         return _Schedule(job, test, group, strategies, progress).run(settled)
     except NotProbed as finding:
         finding.seen = test.seen
-        if isinstance(finding, NotAgain) and test.may_be_fresh:
-            again = OpenTest(replace(job.plan, fresh=True), group, strategies, job.keep)
-            again.seen = replace(again.seen, fresh_because=finding.error)
-            with contextlib.suppress(NotProbed):
-                return _Schedule(job, again, group, strategies, progress).run(settled)
-        raise
+        if not (isinstance(finding, NotAgain) and test.may_be_fresh):
+            raise
+        failed = finding
+    # no longer in the except block: workers that are forked there would show this exception as the context of theirs
+    again = OpenTest(replace(job.plan, fresh=True), group, strategies, job.keep)
+    again.seen = replace(again.seen, fresh_because=failed.error)
+    with contextlib.suppress(NotProbed):
+        return _Schedule(job, again, group, strategies, progress).run(settled)
+    raise failed
 
 
 class _Schedule:

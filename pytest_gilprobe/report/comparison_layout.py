@@ -11,7 +11,7 @@ from pytest_gilprobe.model.report import SCHEMA_VERSION, Environment, Report
 from pytest_gilprobe.model.results import StrategyResult
 from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.words import Status
-from pytest_gilprobe.report import comparison_words, layout, machine_layout
+from pytest_gilprobe.report import comparison_words, layout, machine_layout, near
 from pytest_gilprobe.report.comparison_views import CellView, ColumnView, ComparisonView, RowView, SpeedupView
 from pytest_gilprobe.report.curves_across import curves_across
 from pytest_gilprobe.report.views import Fact, Note
@@ -25,6 +25,11 @@ MARKS = (
 )
 SCALE = "speed-ups are those of a pool, dispatch included"
 """What is said below every table of speed-ups of several reports."""
+SERIAL_TIME = (
+    "a serial call's wall time, net of waits for a CPU (on Linux, with no more workers than CPUs), as a multiple of "
+    "the reference's"
+)
+"""What the serial times of a comparison are."""
 _CAUTIONS = {
     "compilers-differ": "different compilers built the Pythons, so calls may be faster or slower for that reason alone",
     "machines-differ": "the machines differ, so only ratios within each run are compared",
@@ -43,9 +48,12 @@ def comparison_view(comparison: Comparison, strategies: Strategies) -> Compariso
     """Turn a comparison into text that every output format can draw; ``strategies`` provide the colors and icons."""
     shared = _shared_facts(comparison.columns)
     moves = [change for change in comparison.changes if change.kind is ChangeKind.MOVED]
+    cells = [cell for row in comparison.rows for cell in row.cells if cell is not None]
+    timed = f"serial time: {SERIAL_TIME}" if any(cell.serial_ratio for cell in cells) else ""
+    rule = near.rule(cell.result for cell in cells)
     return ComparisonView(
         title="GIL probe: comparison",
-        marks=f"{MARKS}; {SCALE}" if moves else SCALE,
+        marks="; ".join(filter(None, (MARKS if moves else "", SCALE, timed, rule))),
         summary=_summary(comparison, sum(change.real for change in moves)),
         columns=tuple(_column(column, comparison.columns, shared) for column in comparison.columns),
         facts=shared,
@@ -53,6 +61,8 @@ def comparison_view(comparison: Comparison, strategies: Strategies) -> Compariso
         warnings=(*_cautions(comparison), *_unshared(comparison)),
         rows=tuple(_row(row, strategies, number) for number, row in enumerate(comparison.rows, 1)),
         tool=f"schema {SCHEMA_VERSION}",
+        serial_time=SERIAL_TIME,
+        rule=rule,
         curves=curves_across(comparison, strategies),
     )
 

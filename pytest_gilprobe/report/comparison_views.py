@@ -115,6 +115,8 @@ class ComparisonView:
     """A whole comparison, ready to draw.
 
     ``notes`` describe the changes, ``warnings`` the cautions; ``facts`` are the facts that all reports share.
+    ``serial_time`` says what the serial times are, ``rule`` by which rule two strategies are told apart, empty unless a
+    verdict is open by it; ``marks`` is all that drawings without a legend say below the table.
     ``curves`` are those that at least two reports have of the same workload and strategy.
     """
 
@@ -127,6 +129,8 @@ class ComparisonView:
     warnings: tuple[Note, ...]
     rows: tuple[RowView, ...]
     tool: str
+    serial_time: str
+    rule: str = ""
     curves: tuple[CurvesAcross, ...] = ()
 
     @property

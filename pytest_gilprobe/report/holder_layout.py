@@ -54,7 +54,7 @@ def view(holder: Holder) -> HolderView:
     calls = [part for part in (holder.library, None if holder.native is None else f"{holder.native}()") if part]
     return HolderView(
         share=numbers.percent(holder.share.value),
-        interval=f"{numbers.percent(holder.share.low)} to {numbers.percent(holder.share.high)}",
+        interval=numbers.share_span(holder.share),
         code=places.what(holder),
         where=places.at(holder).removeprefix(" at "),
         function=safe_line(holder.function),

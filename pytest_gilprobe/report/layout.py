@@ -23,6 +23,7 @@ from pytest_gilprobe.report import (
     holder_layout,
     loop_layout,
     machine_layout,
+    near,
     scan_layout,
     snippets,
     workload_notes,
@@ -73,6 +74,7 @@ def report_view(report: Report, strategies: Strategies) -> ReportView:
         tool=f"pytest-gilprobe {safe_line(report.tool_version)}",
         lead=scan_layout.headline(report.scan) if report.scan else "",
         notes=tuple(scan_layout.notes(report.scan, report.workloads)) if report.scan else (),
+        rule=near.rule(report.workloads),
     )
 
 
@@ -246,24 +248,24 @@ def _strategy_view(
 
 
 def _extra(part: StrategyResult, workers: int) -> dict[str, str | None]:
-    alone, own = gains.alone(part, workers) if part.pool_speedup else None, part.extra_cores
+    alone, own = gains.alone(part, workers) if part.pool_speedup else None, numbers.cores(part.extra_cores)
     return {
         "in larger tasks" if part.executor else "calls alone": numbers.speedup(alone) if alone else None,
         "calls per task": str(part.executor.calls_per_task) if part.executor else None,
         "CPU per call": _seconds(part.cpu_s_per_call.value if part.cpu_s_per_call else None),
         "first call": _seconds(part.first_call_s),
-        "own threads": f"{own:.2g} more cores" if own else None,
+        "own threads": f"{own} more cores" if own else None,
         "dispatch": _seconds(part.dispatch_s_per_call),
         "transfer": _seconds(part.transfer_s_per_call),
         "start-up": _seconds(part.start_up_s),
-        "memory per worker": None if part.rss_bytes_per_worker is None else numbers.size(part.rss_bytes_per_worker),
+        "memory per worker": numbers.size(part.rss_bytes_per_worker) if part.rss_bytes_per_worker else None,
         "calls": None if part.calls is None else str(part.calls),
         "rounds": None if part.rounds is None else str(part.rounds),
     }
 
 
 def _seconds(value: float | None) -> str | None:
-    return None if value is None else numbers.seconds(value)
+    return None if value is None or value < numbers.LEAST_S else numbers.seconds(value)
 
 
 def _longest_hold(gil: GilResult) -> str | None:

@@ -66,9 +66,10 @@ def draw_view(view: ReportView, *, limit: int | None = COMMENT_LIMIT) -> str:
     others = [_reasons(workload) for workload in view.not_probed]
     lengths = [len(line) + len(why) for line, why in zip(rows, reasons, strict=True)]
     titles = table(view.headers, [])
-    room = None if limit is None else limit - sum(map(len, head + foot + titles)) - _FRAME
+    rule = ["", f"{escape(view.rule)}."] if view.rule else []
+    room = None if limit is None else limit - sum(map(len, head + foot + titles + rule)) - _FRAME
     shown, shown_others = _how_many(lengths, list(map(len, others)), room)
-    body = [*titles, *rows[:shown], *_fold("Why", reasons[:shown])] if shown else []
+    body = [*titles, *rows[:shown], *rule, *_fold("Why", reasons[:shown])] if shown else []
     body += _fold("Not probed", others[:shown_others])
     missing = len(view.workloads) - shown - shown_others
     if missing:

@@ -100,6 +100,9 @@ def _body(view: ReportView, page: Page) -> Iterator[Segment]:
         or _table(view, page, _on_two_lines, _names_on_two_lines, _LEAST_NAME)
     )
     yield from drawn or ()
+    if view.rule:
+        yield from styled(page.wrap(view.rule), {})
+        yield END
     for workload in view.probed:
         yield from _heading(workload.nodeid, page)
         if not drawn:

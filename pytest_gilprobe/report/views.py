@@ -181,7 +181,8 @@ class ReportView:
     """A whole report, ready to draw.
 
     ``columns`` are the names of all strategies except ``serial`` that at least one workload has. ``lead`` and ``notes``
-    describe a scan of a whole test suite; they are empty for any other report.
+    describe a scan of a whole test suite; they are empty for any other report. ``rule`` is by which rule two strategies
+    are told apart, empty unless a verdict is open by it.
     """
 
     title: str
@@ -195,6 +196,7 @@ class ReportView:
     tool: str
     lead: str = ""
     notes: tuple[Note, ...] = ()
+    rule: str = ""
 
     @property
     def headers(self) -> tuple[str, ...]:

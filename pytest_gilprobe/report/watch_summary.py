@@ -122,7 +122,7 @@ def draw(seen: WatchedProcess, *, width: int = 80, encoding: str = "utf-8") -> s
 def _headline(seen: WatchedProcess) -> str:
     held = "GIL not seen"
     if seen.held is not None:
-        held = f"GIL held {numbers.percent(seen.held.value)} of the time {numbers.interval(seen.held)}"
+        held = f"GIL held {numbers.percent(seen.held.value)} of the time ({numbers.share_span(seen.held)})"
     waits = f"{seen.waiting:.1f} of {numbers.count(seen.thread_count, 'thread')} waiting for the GIL on average"
     return f"gilprobe watch: process {seen.pid}, {numbers.seconds(seen.wall_s)}: {held}, {_busy(seen)}, {waits}"
 

@@ -102,10 +102,12 @@ class Processes(Strategy):
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
         """Return why processes are advised: what went wrong with threads, or what keeps threads from gaining more."""
         if evidence.event_loop is not None:
-            return _why_not_in_the_loop(evidence.event_loop)
+            tasks = evidence.results.get("tasks")
+            untried = tasks is not None and tasks.outcome is not Outcome.OK
+            return _why_none("tasks", tasks) if untried else _why_not_in_the_loop(evidence.event_loop)
         threads = evidence.results.get("threads")
         if threads is None or threads.outcome is not Outcome.OK:
-            return _why_no_threads(threads)
+            return _why_none("threads", threads)
         return _why_threads_fall_short(evidence, gil, threads.speedup)
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
@@ -246,13 +248,13 @@ def _why_not_in_the_loop(loop: EventLoop) -> str:
     return f"the loop is blocked for {blocked} of a call's time, mostly by {max(parts, key=parts.__getitem__)}"
 
 
-def _why_no_threads(threads: StrategyResult | None) -> str:
-    """Say that threads were not asked for or not tried, or how they ended."""
-    if threads is None:
-        return "threads were not tried"
-    if threads.error == NOT_ASKED:
-        return "threads were not asked for"
-    return f"threads are out: {summary(threads.error or str(threads.outcome))}"
+def _why_none(name: str, part: StrategyResult | None) -> str:
+    """Say that a strategy, such as threads, was not asked for or not tried, or how it ended."""
+    if part is None:
+        return f"{name} were not tried"
+    if part.error == NOT_ASKED:
+        return f"{name} were not asked for"
+    return f"{name} are out: {summary(part.error or str(part.outcome))}"
 
 
 def _why_threads_fall_short(evidence: Evidence, gil: Gil, threads: Estimate | None) -> str:

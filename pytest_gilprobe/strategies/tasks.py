@@ -49,7 +49,7 @@ class Tasks(Strategy):
     def refuses(self, work: Workload) -> str | None:
         """Return why the test's event loop is not known; ``None`` if it is."""
         if work.home is not None:
-            return None
+            return None if work.fresh is None else work.fresh.alone
         if loops.is_drawn_coroutine(work.item):
             return "Hypothesis calls it: one call is a series of examples, each in a run of the event loop of its own"
         if work.is_coroutine:

@@ -107,8 +107,8 @@ def _children(case: Case) -> Iterator[str]:
     share = children_width(case.evidence.measurement.rounds)
     if share > EXTRA_CORES:
         yield (
-            f"its child processes compute: they keep {share:.2g} cores busy during serial calls, which the bound does "
-            "not count; no more calls at a time than there are cores can gain"
+            f"its child processes compute: they keep {numbers.cores(share)} cores busy during serial calls, which "
+            "the bound does not count; no more calls at a time than there are cores can gain"
         )
 
 

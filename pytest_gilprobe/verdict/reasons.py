@@ -135,7 +135,7 @@ def own_threads(extra: float) -> str:
     """Say how many cores a call keeps busy by threads of its own, beside the first."""
     if extra < WHOLE_CORE:
         return f"its own threads already keep {numbers.percent(extra)} of a second core busy"
-    return f"its own threads already keep {1 + extra:.2g} cores busy"
+    return f"its own threads already keep {numbers.cores(1 + extra)} cores busy"
 
 
 def _dispatch_decides(evidence: Evidence) -> bool:

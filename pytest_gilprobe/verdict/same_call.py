@@ -125,10 +125,9 @@ def remedy(seen: Measurement) -> str:
     suspected = () if found is None else found.changed or found.iterators
     if any(name.startswith(OF_CASE) for name in suspected):
         return REMEDY_FOR_CASES
-    if seen.awaited:
-        return REMEDY_FOR_AWAITED
-    fixtures = suspected and all(name.startswith(OF_FIXTURE) for name in suspected)
-    return REMEDY_FOR_FIXTURES if fixtures else REMEDY
+    if suspected and all(name.startswith(OF_FIXTURE) for name in suspected):
+        return REMEDY_FOR_FIXTURES
+    return REMEDY_FOR_AWAITED if seen.awaited else REMEDY
 
 
 def why_not_again(seen: Measurement) -> str:

@@ -98,25 +98,25 @@ class Gilprobe:
     def fresh(self, func: Callable[..., R], make: Callable[[], object]) -> R:
         """Call ``func`` with the arguments that ``make()`` returns, and return its result; only ``func`` is timed.
 
-        Await the result of a coroutine function; ``make`` is a plain function, called in the same event loop.
+        Await the result of a coroutine function; ``make`` is called in the same event loop, and awaited if it is a
+        coroutine function, too.
 
         For each further call ``make`` is called again, so ``func`` may change its arguments or use them up. ``make``
         returns a tuple of positional arguments; anything else counts as the only argument.
 
-        Raises `FixtureError` as for a plain call, and if ``make`` is not callable.
+        Raises `FixtureError` as for a plain call, if ``make`` is not callable, and if only ``make`` is awaited.
         """
         __tracebackhide__ = True
         self._refuse(func)
-        if not callable(make):
-            found = f"gilprobe.fresh(func, make) found {make!r}, allowed: a function that returns the arguments"
-            msg = f"{self._nodeid}: {found}"
+        from pytest_gilprobe.workers.naming import Given, arguments_made, unfit_maker  # noqa: PLC0415 - rarely needed
+
+        if (unfit := unfit_maker(func, make)) is not None:
+            msg = f"{self._nodeid}: gilprobe.fresh(func, make) found {unfit}"
             raise FixtureError(msg)
         self.used = True
-        from pytest_gilprobe.workers.naming import Given, arguments_made  # noqa: PLC0415 - rarely needed
-
-        args = arguments_made(make)
         if self._is_awaited(func):
-            return self._awaited_later(Given(func=func, args=args, make=make))  # type: ignore[return-value]  # as below
+            return self._awaited_later(Given(func=func, make=make))  # type: ignore[return-value]  # as below
+        args = arguments_made(make)
         if self._serve is not None:
             self._serve(Given(func=func, args=args, make=make))
         return self._called(func, args, {}, None)
@@ -155,6 +155,10 @@ class Gilprobe:
 
     async def _await(self, given: Given) -> Any:
         __tracebackhide__ = True
+        if given.make is not None:
+            from pytest_gilprobe.workers.naming import with_arguments  # noqa: PLC0415 - rarely needed
+
+            given = await with_arguments(given)
         if self._serve_awaited is not None:
             await self._serve_awaited(given)
         why_not = None if given.make is not None else repeatable.used_up(given.args, given.kwargs)

@@ -6,13 +6,14 @@ import inspect
 import keyword
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from importlib import import_module
 from typing import Any
 
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.model.results import Callee
+from pytest_gilprobe.workers.event_loops import is_awaited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,28 @@ def resolved(text: str) -> Any:
 def arguments_made(make: Callable[[], object]) -> tuple[Any, ...]:
     """Return the positional arguments that ``make()`` returns: a tuple of them, or anything else as the only one."""
     made = make()
+    return made if isinstance(made, tuple) else (made,)
+
+
+def unfit_maker(func: Callable[..., Any], make: object) -> str | None:
+    """Return what is wrong with the ``make`` that is to return the arguments of ``func``, and what is allowed."""
+    if not callable(make):
+        return f"{make!r} as make, allowed: a function that returns the arguments"
+    if is_awaited(make) and not is_awaited(func):
+        return "a coroutine function as make, allowed: that only where func is a coroutine function, too"
+    return None
+
+
+async def with_arguments(given: Given) -> Given:
+    """Return the same call with the arguments that its ``make`` returns."""
+    return given if given.make is None else replace(given, args=await arguments_awaited(given.make))
+
+
+async def arguments_awaited(make: Callable[[], object]) -> tuple[Any, ...]:
+    """Return what `arguments_made` does; if ``make`` is a coroutine function, await it first."""
+    if not is_awaited(make):
+        return arguments_made(make)
+    made: object = await make()  # type: ignore[misc]  # a coroutine function, as was asked
     return made if isinstance(made, tuple) else (made,)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.observe import interpreter
@@ -223,7 +223,8 @@ class OpenTest:
             return strategy.measure_transfer(given, self._result())
         try:
             call = self._fresh.new()  # the values that the test was set up with are torn down
-            return strategy.measure_transfer(Given(func=call), call())
+            result = call() if self._work.home is None else self._work.home.run(cast("Any", call))
+            return strategy.measure_transfer(Given(func=call), result)
         finally:
             self._fresh.tear_down()
 

@@ -151,7 +151,7 @@ def arguments_of(work: Workload) -> Arguments | None:
 
         return Arguments(named=given_arguments.named(given), call_with=given_with)
     item = work.item
-    if isinstance(work.call, FreshCall):
+    if work.fresh is not None:
         return None  # its fixtures are made anew for each call
     if isinstance(item.instance, unittest.TestCase):
         return _of_test_case(work, item.instance)

@@ -5,7 +5,6 @@ Works for a function, a method, a coroutine, a `unittest.TestCase`, and a call m
 
 from __future__ import annotations
 
-import functools
 import gc
 import inspect
 import unittest
@@ -17,16 +16,13 @@ import pytest
 
 from pytest_gilprobe.workers import fixture
 from pytest_gilprobe.workers.child import fresh, home_loop, loops, subtests, workload
+from pytest_gilprobe.workers.child.coroutine_test import CoroutineTest, Left, Serve, UnknownLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pytest_gilprobe.workers.child.calls import Call
-    from pytest_gilprobe.workers.child.home_loop import HomeLoop
     from pytest_gilprobe.workers.naming import Given
-
-Serve = Callable[[workload.Workload], None]
-"""Function that answers the parent's questions about one workload until the parent closes the test."""
 
 
 class Caller:
@@ -36,9 +32,10 @@ class Caller:
         """Pass each test's workload to ``serve``, which answers questions until the test is closed."""
         self._serve = serve
         self._function: Any = None
-        self._coroutine: _Coroutine | None = None
+        self._coroutine: CoroutineTest | None = None
         self._serving = False
         self._captured: list[Given] | None = None
+        self._left: Left | None = None
         self.fresh = False
         """Whether the fixtures of the test are made anew for each call."""
         self.awaited = False
@@ -55,6 +52,10 @@ class Caller:
         try:
             if fixture.asks_for(pyfuncitem):
                 self._run_to_fixture(pyfuncitem)
+                if self._left is not None and self._coroutine is not None:
+                    self._serve_with_new_fixtures(self._coroutine, self._left)
+            elif self._coroutine is not None and self.fresh:
+                self._serve_with_new_fixtures(self._coroutine)
             elif self._coroutine is None or not self._served_inside(pyfuncitem, self._coroutine):
                 self._serve(self._workload(pyfuncitem))
         finally:
@@ -77,21 +78,35 @@ class Caller:
         gc.collect()  # the exception that left the body refers to its frame, and so to its data, in a cycle
 
     @staticmethod
-    def _served_inside(item: pytest.Function, coroutine: _Coroutine) -> bool:
+    def _served_inside(item: pytest.Function, coroutine: CoroutineTest) -> bool:
         """Have the test's plugin run the coroutine that serves; return whether it ran in a known event loop."""
         item.ihook.pytest_pyfunc_call(pyfuncitem=item)
         return coroutine.served
 
+    def _serve_with_new_fixtures(self, coroutine: CoroutineTest, left: Left | None = None) -> None:
+        try:
+            coroutine.serve_with_new_fixtures(left)
+        except UnknownLoopError as error:
+            self.refused = str(error)
+            pytest.fail(self.refused, pytrace=False)
+
     def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
         """Serve batches of the call passed to the `gilprobe` fixture, then raise `Served` to leave the test's body."""
-        if self._captured is not None:
-            self._captured.append(given)
-            raise fixture.Served
+        self._leave_if_fresh(item, given, awaited=False)
         work = workload.of_fixture(item, given)
         if self.fresh and given.make is None:
             work = replace(work, call=fresh.FixtureSets(item, lambda: self._given_anew(item)))
         self._serve(work)
         raise fixture.Served
+
+    def _leave_if_fresh(self, item: pytest.Function, given: Given, *, awaited: bool) -> None:
+        """Leave the test's body with what it gave, if it is served later: outside of the test's event loop."""
+        if self._captured is not None:
+            self._captured.append(given)
+            raise fixture.Served
+        if self._coroutine is not None and self.fresh and given.make is None:
+            self._left = Left(given=given, awaited=awaited, anew=lambda: self._given_anew(item))
+            raise fixture.Served
 
     def _given_anew(self, item: pytest.Function) -> Call:
         """Run a test's body until it calls the `gilprobe` fixture; return the call that is passed to it."""
@@ -105,8 +120,9 @@ class Caller:
 
     async def serve_awaited(self, item: pytest.Function, given: Given) -> NoReturn:
         """Serve batches of the coroutine function passed to the `gilprobe` fixture, then raise `Served`."""
-        if self.fresh:
-            self._refuse_fresh(item, is_coroutine=True)
+        self._leave_if_fresh(item, given, awaited=True)
+        if self.fresh and given.make is None:
+            self._refuse_fresh(item, in_own_loop=True)
         home = home_loop.of_this_task()
         assert home is not None  # noqa: S101 - the fixture has looked
         await home.serve(lambda: self._serve(workload.awaited_by_fixture(item, given, home)))
@@ -114,9 +130,8 @@ class Caller:
 
     def _workload(self, item: pytest.Function) -> workload.Workload:
         hooks = item.ihook
-        is_coroutine = inspect.iscoroutinefunction(self._function) or loops.is_drawn_coroutine(item)
         if self.fresh:
-            self._refuse_fresh(item, is_coroutine=is_coroutine)
+            self._refuse_fresh(item)
             return workload.Workload(item=item, call=fresh.FixtureSets(item, lambda: workload.plain(item).call))
         if inspect.iscoroutinefunction(self._function):
             return workload.coroutine(item, self._function, lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
@@ -124,8 +139,8 @@ class Caller:
             return workload.Workload(item=item, call=lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
         return workload.plain(item)
 
-    def _refuse_fresh(self, item: pytest.Function, *, is_coroutine: bool) -> None:
-        self.refused = fresh.why_not_fresh(item, is_coroutine=is_coroutine)
+    def _refuse_fresh(self, item: pytest.Function, *, in_own_loop: bool = False) -> None:
+        self.refused = fresh.why_not_fresh(item, in_own_loop=in_own_loop)
         if self.refused is not None:
             pytest.fail(self.refused, pytrace=False)
 
@@ -137,14 +152,14 @@ class Caller:
         not through `pytest_pyfunc_call`. Any other test function is kept as it is, for `pytest_pyfunc_call`.
         """
         function: Any = getattr(item, "obj", None)
-        self._function, self._coroutine = function, None
+        self._function, self._coroutine, self._left = function, None, None
         replacement: Any = None
         if isinstance(item, pytest.Function):
             is_case = isinstance(item.instance, unittest.TestCase)
             if inspect.iscoroutinefunction(function):
                 if self.fresh:
-                    self._refuse_fresh(item, is_coroutine=True)
-                self._coroutine = _Coroutine(item, function, self._serve)
+                    self._refuse_fresh(item)
+                self._coroutine = CoroutineTest(item, function, self._serve)
                 replacement = self._coroutine.replacement(is_case=is_case)
             elif is_case:
                 replacement = self._of_testcase(item, function)
@@ -166,63 +181,8 @@ class Caller:
         def served() -> None:
             item.obj = method
             if self.fresh:
-                self._refuse_fresh(item, is_coroutine=False)
+                self._refuse_fresh(item)
             with subtests.plain_subtests(item):
                 self._serve(workload.Workload(item=item, call=method))
 
         return served
-
-
-class _Coroutine:
-    """A coroutine test, and what takes its place: ``served`` is whether batches were served inside its event loop."""
-
-    def __init__(self, item: pytest.Function, function: Callable[..., Any], serve: Serve) -> None:
-        self._item = item
-        self._function = function
-        self._serve = serve
-        self._tried = False
-        self.served = False
-
-    def replacement(self, *, is_case: bool) -> Callable[..., Any]:
-        """Return the coroutine function for the test's plugin to run in place of the test's own."""
-        inner = self._in_case if is_case else self._served_here
-        if fixture.asks_for(self._item):
-            inner = self._until_served
-
-        @functools.wraps(self._function)
-        async def replacement(**passed: Any) -> None:
-            await inner(**passed)
-
-        return replacement
-
-    async def _until_served(self, **passed: Any) -> None:
-        """Run the test's body; nothing sees the exception with which the fixture leaves it."""
-        try:
-            await self._function(**passed)
-        except fixture.Served:
-            self.served = True
-        except BaseExceptionGroup as group:
-            if group.subgroup(fixture.Served) is None:
-                raise
-            self.served = True
-
-    async def _served_here(self, **passed: Any) -> None:
-        """Serve batches at the first run; make one call of the test if that could not be done."""
-        home = None if self._tried else home_loop.of_this_task()
-        self._tried = True
-        if home is None:
-            await self._function(**passed)
-            return
-        await self._serve_in(home, passed)
-
-    async def _in_case(self) -> None:
-        home = home_loop.of_this_task()
-        assert home is not None  # noqa: S101 - `unittest` runs coroutines in asyncio only
-        self._item.obj = self._function
-        with subtests.plain_subtests(self._item):
-            await self._serve_in(home, {})
-
-    async def _serve_in(self, home: HomeLoop, passed: dict[str, Any]) -> None:
-        self.served = True
-        work = workload.in_home_loop(self._item, self._function, passed, home)
-        await home.serve(lambda: self._serve(work))

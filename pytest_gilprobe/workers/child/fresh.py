@@ -14,8 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.child import loops
 from pytest_gilprobe.workers.child.calls import FreshCall
-from pytest_gilprobe.workers.naming import Given, arguments_made
+from pytest_gilprobe.workers.event_loops import is_awaited
+from pytest_gilprobe.workers.naming import Given, arguments_awaited, arguments_made
 
 if TYPE_CHECKING:
     import pytest
@@ -45,6 +47,10 @@ ONE_AT_A_TIME = frozenset(
     }
 )
 """Fixtures that change or read state of the whole process, so that only one value of them can be in use."""
+OF_THE_LOOP = frozenset({"_asyncio_loop_factory", "_function_scoped_runner", "anyio_backend", "event_loop"})
+"""Fixtures that stand for a coroutine test's event loop: all calls, and all fixtures made for them, share one loop."""
+INSTEAD = "await gilprobe.fresh(func, make) gives each call new arguments"
+"""What to write where the fixtures of a coroutine test cannot be made anew."""
 
 
 class MadeByUser(FreshCall):
@@ -62,18 +68,32 @@ class MadeByUser(FreshCall):
 
 
 class MadeInLoop(MadeByUser):
-    """Calls a coroutine function with arguments that a user's function makes in the event loop of the test."""
+    """Calls a coroutine function with arguments that a user's function makes in the event loop of the test.
+
+    The user's function may be a coroutine function, too.
+    """
 
     def __init__(self, given: Given, home: HomeLoop) -> None:
         """Call the function of ``given`` with what its ``make`` returns in the loop ``home``."""
         super().__init__(given)
         self._home = home
 
+    def new(self) -> Call:
+        """Return a call that awaits the making of its arguments first, if that is awaited."""
+        if not is_awaited(self._make):
+            return super().new()
+
+        async def call() -> None:
+            await self._func(*await arguments_awaited(self._make))
+
+        return call
+
     def prepare(self, calls: int) -> None:
         """Have arguments made by the loop's own thread; called in the thread that answers questions."""
 
         async def made() -> None:
-            super(MadeInLoop, self).prepare(calls)
+            while len(self._ready) < calls:
+                self._ready.append(partial(self._func, *await arguments_awaited(self._make)))
 
         self._home.run(made)
 
@@ -141,12 +161,11 @@ class FixtureSets(FreshCall):
             self.alone = f"it uses {', '.join(names)}, of which only one can be in use at a time"
         self._item: Any = item
         self._bound = bound
-        everything = _definitions(self._item)
-        self._definitions = [one for one in everything if one.scope == "function"]
-        self._wider = [one for one in everything if one.scope != "function"]
+        self._definitions = _made_for_each_call(self._item)
+        self._wider = [one for one in _definitions(self._item) if one not in self._definitions]
         self._finalizers: list[Callable[[], object]] = item.session._setupstate.stack[item][0]  # noqa: SLF001 - see above
-        own = self._finalizers[1:]  # the first one is the item's own
-        del self._finalizers[1:]
+        own = [one for one in self._finalizers[1:] if _definition_of(one) not in self._wider]  # the first is the item's
+        self._finalizers[:] = [one for one in self._finalizers if one not in own]
         self._made: list[tuple[_FixtureState, list[Callable[[], object]]]] = [(self._state(), own)]
         self._original = _FixtureState(
             definitions=[(one, None, []) for one in self._definitions], of_item=self._state().of_item
@@ -219,21 +238,45 @@ def _definitions(item: Any) -> list[Any]:
     return list({id(one): one for one in (*named, *asked_for) if hasattr(one, "_finalizers")}.values())
 
 
+def _made_for_each_call(item: Any) -> list[Any]:
+    """List the definitions of a test's function-scoped fixtures, but for its event loop and what that needs."""
+    everything = _definitions(item)
+    kept = set(OF_THE_LOOP) if loops.is_coroutine_test(item) else set()
+    while more := {name for one in everything if one.argname in kept for name in one.argnames} - kept:
+        kept |= more
+    return [one for one in everything if one.scope == "function" and one.argname not in kept]
+
+
+def _definition_of(finalizer: Any) -> Any:
+    """Return the definition of the fixture that a finalizer of pytest's tears down; ``None`` for any other one."""
+    return getattr(getattr(finalizer, "func", None), "__self__", None)
+
+
 def has_fixtures(item: pytest.Function) -> bool:
     """Return whether a test uses function-scoped fixtures, which another run of it would have anew."""
-    return any(one.scope == "function" for one in _definitions(item))
+    return bool(_made_for_each_call(item))
 
 
-def why_not_fresh(item: pytest.Function, *, is_coroutine: bool) -> str | None:
-    """Return why the fixtures of a test cannot be made anew for each call; ``None`` if they can."""
+def why_not_fresh(item: pytest.Function, *, in_own_loop: bool = False) -> str | None:
+    """Return why the fixtures of a test cannot be made anew for each call; ``None`` if they can.
+
+    ``in_own_loop`` is whether a plain test function awaits the call in an event loop that it runs itself.
+    """
     if isinstance(item.instance, unittest.TestCase):
         return "fresh=True: not for a unittest.TestCase, whose setUp pytest does not run"
-    if is_coroutine:
-        return (
-            "fresh=True: not for a coroutine test, whose fixtures may belong to one event loop; "
-            "await gilprobe.fresh(func, make) gives each call new arguments"
-        )
-    return None
+    why: str | None = None
+    if loops.is_drawn_coroutine(item):
+        why = "a coroutine test that Hypothesis calls, since one call is many runs with the same fixtures"
+    elif in_own_loop:
+        why = "a plain test function that awaits the call in an event loop of its own, which ends with each run of it"
+    elif named := _made_in_a_run(item):
+        why = f"a coroutine test whose fixtures ({', '.join(named)}) pytest-trio makes inside of each run of its loop"
+    return None if why is None else f"fresh=True: not for {why}; {INSTEAD}"
+
+
+def _made_in_a_run(item: pytest.Function) -> list[str]:
+    """Return the names of the fixtures that exist only while pytest-trio runs the test, in alphabetical order."""
+    return sorted(name for name, value in item.funcargs.items() if type(value).__name__ == "TrioFixture")
 
 
 def one_at_a_time(item: pytest.Function) -> list[str]:

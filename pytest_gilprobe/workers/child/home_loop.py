@@ -32,7 +32,10 @@ class LoopGoneError(GilprobeError):
 
 
 class HomeLoop(ABC):
-    """The event loop that runs a test, and the test's task in it. Make one in that task; see `of_this_task`."""
+    """The event loop that runs a test, and the test's task in it. Make one in that task; see `of_this_task`.
+
+    Either it runs on while questions are answered (`serve`), or it is started anew for each job (`run_by`).
+    """
 
     library: ClassVar[str]
     """Whose loop it is: ``asyncio`` or ``trio``."""
@@ -40,6 +43,7 @@ class HomeLoop(ABC):
     def __init__(self) -> None:
         """Remember the running loop."""
         self._job: Job | None = None
+        self._start: Callable[[Job], None] | None = None
         self._answered = threading.Event()
         self._gone = False
         self._in_main_thread = threading.current_thread() is threading.main_thread()
@@ -70,6 +74,13 @@ class HomeLoop(ABC):
         if errors:
             raise errors[0]
 
+    def run_by(self, start: Callable[[Job], None]) -> None:
+        """From now on, have `run` pass each job to ``start``, which runs the loop until the job is done.
+
+        Call this outside of the loop. Between jobs nothing runs in it, so other code may run it, too.
+        """
+        self._start = start
+
     async def _next_job(self) -> bool:
         await self._woken()
         return self._job is not None
@@ -80,7 +91,7 @@ class HomeLoop(ABC):
         self._answered.set()
 
     def run(self, job: Callable[[], Awaitable[R]]) -> R:
-        """Await ``job()`` in the test's task and return its result; called in the thread that answers questions.
+        """Await ``job()`` in the test's loop and return its result; called in the thread that answers questions.
 
         Raises what the job raises, and `LoopGoneError` if the test's task has ended.
         """
@@ -93,9 +104,11 @@ class HomeLoop(ABC):
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
                 errors.append(error)
 
-        self._answered.clear()
-        self._job = caught
-        if not self._gone:
+        if self._start is not None:
+            self._start(caught)
+        elif not self._gone:
+            self._answered.clear()
+            self._job = caught
             self._wake()
             self._answered.wait()
         if errors:

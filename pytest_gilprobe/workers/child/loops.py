@@ -81,6 +81,11 @@ def is_drawn_coroutine(item: pytest.Function) -> bool:
     return original is not None and inspect.iscoroutinefunction(inspect.unwrap(original))
 
 
+def is_coroutine_test(item: pytest.Function) -> bool:
+    """Return whether the test's function is a coroutine function, perhaps wrapped by a plugin in a plain one."""
+    return inspect.iscoroutinefunction(inspect.unwrap(item.obj))
+
+
 def _async_fixtures(item: pytest.Function) -> list[str]:
     """Return the names of the async fixtures that a test uses, directly or through other fixtures.
 

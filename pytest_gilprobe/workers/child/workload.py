@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.async_batch import AsyncCall
     from pytest_gilprobe.workers.child.batch import LaneContext
     from pytest_gilprobe.workers.child.calls import Call
+    from pytest_gilprobe.workers.child.fresh import FixtureSets
     from pytest_gilprobe.workers.child.home_loop import HomeLoop
     from pytest_gilprobe.workers.naming import Given
     from pytest_gilprobe.workers.stretch_messages import Stretch
@@ -143,6 +144,8 @@ class Workload:
             return loops.lane(self.item, self.coroutine, self.library)
         if self.given is not None or isinstance(self.call, FreshCall):
             return nullcontext(self.call)
+        if isinstance(self.awaited, FreshCall):
+            return loops.lane(self.item, cast("Any", self.awaited), self.library)
         passed = for_lane(arguments(self.item), number)
         if self.coroutine is None:
             return nullcontext(_bind(self.item.obj, passed))
@@ -205,6 +208,14 @@ def in_home_loop(
     return Workload(item=item, call=lambda: home.run(awaited), coroutine=function, awaited=awaited, home=home)
 
 
+def with_new_fixtures(
+    item: pytest.Function, function: Callable[..., Any], sets: FixtureSets, home: HomeLoop
+) -> Workload:
+    """Return the workload of a coroutine test whose calls have fixtures of their own, made outside of its loop."""
+    awaited = cast("AsyncCall", sets)
+    return Workload(item=item, call=lambda: home.run(awaited), coroutine=function, awaited=awaited, home=home)
+
+
 def callee(workload: Workload) -> Callee | None:
     """Describe the function that a workload calls, which is the test itself unless the test gave one to the fixture.
 
@@ -261,7 +272,7 @@ def unsafe_in_threads(workload: Workload) -> str | None:
     """Return the reason why this test must not be run in threads, or None if it may be."""
     if workload.fresh is not None and workload.fresh.alone is not None:
         return workload.fresh.alone
-    if isinstance(workload.awaited, MadeInLoop):
+    if workload.given is not None and isinstance(workload.awaited, FreshCall):
         return "the arguments of its calls are made in the test's own event loop, and threads have others"
     if workload.given is not None:
         return None
@@ -275,7 +286,8 @@ def may_be_fresh(work: Workload) -> bool:
     """Return whether each call of a test could have function-scoped fixtures of its own, and there are any."""
     if not isinstance(work.item, pytest.Function):
         return False
-    return why_not_fresh(work.item, is_coroutine=work.is_coroutine) is None and has_fixtures(work.item)
+    in_own_loop = work.home is not None and not loops.is_coroutine_test(work.item)
+    return why_not_fresh(work.item, in_own_loop=in_own_loop) is None and has_fixtures(work.item)
 
 
 def cannot_repeat(item: pytest.Item) -> str | None:
