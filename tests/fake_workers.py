@@ -13,7 +13,7 @@ from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.model.settings import Expectation, Plan
 from pytest_gilprobe.model.sharing import SharingReading
 from pytest_gilprobe.model.words import Outcome
-from pytest_gilprobe.workers.executor_costs import DispatchMeasured
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools

@@ -50,6 +50,19 @@ def test_list_of_modules_is_that_of_the_package() -> None:
     catalogues.check("CONTRIBUTING.md", "modules", catalogues.modules())
 
 
+def test_the_map_names_files_that_are_there() -> None:
+    """A file in the table of what to change where exists, and the names in parentheses behind it occur in it."""
+    table = CONTRIBUTING.partition("### Where to change what")[2].partition("### Modules")[0]
+    found = re.findall(r"`((?:\w+/)*\w[\w.]*)`(?: \(((?:`\w+`(?:, )?)+)\))?", table)
+    named = [(path, re.findall(r"\w+", names)) for path, names in found if "/" in path or path.endswith(".py")]
+    assert len(named) > 40
+    for path, names in named:
+        inside = [ROOT / "pytest_gilprobe" / f"{path}{end}" for end in ("", ".py")] + [ROOT / path]
+        file = next((one for one in inside if one.is_file()), None)
+        assert file is not None, path
+        assert [name for name in names if name not in file.read_text("utf-8")] == [], path
+
+
 def test_short_report_is_as_it_is_drawn() -> None:
     """The first picture of docs/reading.md, of a decided and an open answer, is what the code says of such evidence."""
     open_one = evidence(

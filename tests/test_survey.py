@@ -13,7 +13,7 @@ from pytest_gilprobe.observe import machine
 from pytest_gilprobe.probing.survey import CONTROL_ROUNDS, Surveyor, costs_of, lost_s
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.workers.child import dispatch
-from pytest_gilprobe.workers.executor_costs import DispatchMeasured, TrialTimes
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, TrialTimes
 from pytest_gilprobe.workers.protocol import Control, Failed, MeasureDispatch
 
 if TYPE_CHECKING:

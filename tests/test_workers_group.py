@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from pytest_gilprobe.model.words import Outcome
-from pytest_gilprobe.workers.executor_costs import DispatchMeasured
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured
 from pytest_gilprobe.workers.exit_report import users_part
 from pytest_gilprobe.workers.parent.group import WorkerGroup
 from pytest_gilprobe.workers.parent.worker import Lost

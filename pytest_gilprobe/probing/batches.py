@@ -12,7 +12,7 @@ from pytest_gilprobe.probing.open_test import NotAgain, NotProbed, OpenTest, tex
 from pytest_gilprobe.probing.pace import Pace
 from pytest_gilprobe.stats.rounds import gil_was_on
 from pytest_gilprobe.verdict import same_call
-from pytest_gilprobe.workers.executor_costs import ExecutorStarted, StartExecutor
+from pytest_gilprobe.workers.executor_messages import ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.protocol import Control, Done, Failed, Prepare, Prepared
 

@@ -13,7 +13,7 @@ from pytest_gilprobe.model.machine import DispatchCosts, Machine
 from pytest_gilprobe.observe import machine
 from pytest_gilprobe.probing.batches import CONTROL_S, control_round
 from pytest_gilprobe.stats import estimates, rounds
-from pytest_gilprobe.workers.executor_costs import DispatchMeasured
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.protocol import Control, Done, MeasureDispatch
 

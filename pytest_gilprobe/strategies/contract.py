@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.words import Bound, Gil
     from pytest_gilprobe.stats.dispatch import PoolInputs
     from pytest_gilprobe.workers.child.workload import Workload
-    from pytest_gilprobe.workers.executor_costs import StartExecutor
+    from pytest_gilprobe.workers.executor_messages import StartExecutor
     from pytest_gilprobe.workers.naming import Given
     from pytest_gilprobe.workers.stretch_messages import Stretch
     from pytest_gilprobe.workers.worker_spec import WorkerMain

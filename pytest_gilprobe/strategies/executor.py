@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.words import Bound, Gil, Outcome
     from pytest_gilprobe.stats.dispatch import PoolInputs
     from pytest_gilprobe.workers.child.workload import Workload
-    from pytest_gilprobe.workers.executor_costs import StartExecutor
+    from pytest_gilprobe.workers.executor_messages import StartExecutor
 
 
 UNKNOWN_FACTORY = "?:?"

@@ -1,4 +1,4 @@
-"""Cautions, which a reader should know before acting on a verdict: the slug, the message and the rule of each."""
+"""Give the cautions on any workload, in order: the slug, the message and the rule of each, or where these are."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pytest_gilprobe.model.readings import GilSamples, WorkerReading
 from pytest_gilprobe.model.results import Callee, Transfer
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe.frame_layout import FrameLayout
-from pytest_gilprobe.workers.executor_costs import DispatchMeasured, ExecutorStarted, StartExecutor
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, ExtensionQuestion
 from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools

@@ -22,7 +22,7 @@ from pytest_gilprobe.workers.child import (
 )
 from pytest_gilprobe.workers.child.argument_watch import ArgumentWatch
 from pytest_gilprobe.workers.child.executor_tasks import ExecutorError
-from pytest_gilprobe.workers.executor_costs import ExecutorStarted, StartExecutor
+from pytest_gilprobe.workers.executor_messages import ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionsListed, ListExtensions
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools

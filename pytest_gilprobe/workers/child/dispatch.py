@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.workers.child.batch import Queueing
-from pytest_gilprobe.workers.executor_costs import DispatchMeasured, TrialTimes
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, TrialTimes
 from pytest_gilprobe.workers.protocol import Failed, MeasureDispatch
 
 if TYPE_CHECKING:
