@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gilprobe.model.readings import GilSamples
 from pytest_gilprobe.model.scans import Scan
 from pytest_gilprobe.model.words import GilMethod
+from pytest_gilprobe.observe import interpreter
 from pytest_gilprobe.report import scan_layout
 from pytest_gilprobe.scan.collector_clock import CollectionClock
 from pytest_gilprobe.scan.journal import Journal, Window
@@ -23,19 +24,53 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 CLOCKED = """
-import gc
+import gc, threading
+from functools import partial
+from pytest_gilprobe.scan.collector_clock import CollectionClock
+
+def made(number):
+    return [[at] for at in range(number)]
+
+def tell(name):
+    print(name, len(clock.take()))
+
+keep = made(400_000)
+clock = CollectionClock()
+for _ in range(15):
+    gc.collect(1)  # from here on, the oldest generation is always due
+clock.start()
+gc.collect()
+tell("asked_for")
+for _ in range(15):
+    gc.collect(1)
+gc.disable()
+keep += made(3_000)
+gc.collect()
+gc.enable()
+tell("disabled")
+keep += made(300_000)
+tell("by_itself")
+others = threading.Thread(target=lambda: keep.extend(made(600_000)))
+others.start()
+others.join()
+tell("other_thread")
+clock.stop()
+keep += made(600_000)
+tell("stopped")
+"""
+GROWING = """
+import gc, time
 from pytest_gilprobe.scan.collector_clock import CollectionClock
 
 clock = CollectionClock()
-keep = [[i] for i in range(400_000)]
 clock.start()
-gc.collect()
-asked_for = clock.take()
-keep += [[i] for i in range(400_000)]
-by_itself = clock.take()
-clock.stop()
-keep += [[i] for i in range(400_000)]
-print(len(asked_for), len(by_itself) > 0, all(begin < end for begin, end in by_itself), len(clock.take()))
+took = []
+def note(phase, info):
+    took.append(time.perf_counter_ns() * (1 if phase == "stop" else -1))
+gc.callbacks.append(note)
+keep = [[at] for at in range(1_500_000)]
+noted = sum(end - begin for begin, end in clock.take())
+print(noted < 0.5 * sum(took))
 """
 WINDOW = Window(
     nodeid="a.py::test",
@@ -66,9 +101,19 @@ def samples(held_from: int, *, queue: bool = False) -> GilSamples:
 
 
 def test_collections_that_python_starts_are_clocked_and_those_of_a_test_are_not() -> None:
-    """`gc.collect` in a test is the test's own; after `stop` nothing is noted."""
+    """`gc.collect` in a test is the test's own, also where it disabled the collector, and other threads' are theirs."""
     done = subprocess.run([sys.executable, "-c", CLOCKED], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", "True", "True", "0"]
+    assert done.stderr == ""
+    noted = {name: int(number) for name, number in map(str.split, done.stdout.splitlines())}
+    assert noted.pop("by_itself") > 0
+    assert noted == {"asked_for": 0, "disabled": 0, "other_thread": 0, "stopped": 0}
+
+
+@pytest.mark.skipif(interpreter.free_threaded_build(), reason="no young generation counts what a test makes")
+def test_a_test_that_makes_the_objects_pays_for_them() -> None:
+    """Where most objects are new, most of the time of a collection is the test's own."""
+    done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
 
 
 def test_a_callback_that_a_test_removed_is_not_missed() -> None:
@@ -108,6 +153,15 @@ def test_a_collection_queues_for_a_cpu_as_the_rest_of_the_call_does() -> None:
     assert (call.wall_ns, call.cpu_ns, call.run_queue_ns) == (50 * MS, 25 * MS, 25 * MS)
     assert call.held is not None
     assert call.held.high == pytest.approx(1, abs=0.01)
+
+
+def test_a_collection_takes_no_more_cpu_time_than_it_can() -> None:
+    """A call that sleeps most of the time queues for a CPU as often as it computes, collections included."""
+    pending = PendingSamples()
+    pending.add(samples(held_from=0))
+    clocks: dict[str, Any] = {"cpu_ns": 20 * MS, "process_cpu_ns": 20 * MS, "run_queue_ns": 20 * MS}
+    call = pending.take(replace(WINDOW, collections=((40 * MS, 60 * MS),), **clocks))
+    assert (call.wall_ns, call.cpu_ns, call.run_queue_ns) == (80 * MS, 10 * MS, 10 * MS)
 
 
 def test_a_call_that_was_all_collection_is_nothing() -> None:

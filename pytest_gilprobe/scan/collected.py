@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,36 +17,32 @@ if TYPE_CHECKING:
 def leave_out(samples: GilSamples, window: Window, columns: Sequence[str]) -> tuple[GilSamples, Window]:
     """Return a call's samples and clocks as they had been without its collections; later moments are earlier then.
 
-    ``columns`` are those of the samples. While a collection runs, no other Python code does, but it may queue for a CPU
-    as long as the rest of the call does.
+    ``columns`` are those of the samples. While a collection runs, its thread runs nothing else, but it may queue for a
+    CPU: for the same part of the time in which it computes or queues as in the rest of the call.
     """
-    spans = window.collections
-    total_ns = sum(end_ns - begin_ns for begin_ns, end_ns in spans)
-    kept = [at for at, at_ns in enumerate(samples.at_ns) if not any(begin <= at_ns <= end for begin, end in spans)]
+    begins, ends = zip(*window.collections, strict=True)
+    gone_ns = [0, *accumulate(end_ns - begin_ns for begin_ns, end_ns in window.collections)]
+    kept = [at for at, at_ns in enumerate(samples.at_ns) if bisect_right(begins, at_ns) == bisect_left(ends, at_ns)]
+    over = [bisect_left(ends, samples.at_ns[at]) for at in kept]
     found: dict[str, Any] = {name: _chosen(getattr(samples, name), kept) for name in columns}
-    found["at_ns"] = tuple(at_ns - _before(at_ns, spans) for at_ns in found["at_ns"])
+    found["at_ns"] = tuple(at_ns - gone_ns[spans] for at_ns, spans in zip(found["at_ns"], over, strict=True))
     if samples.queue_ns:
-        queued = [_queued_ns(samples, span) for span in spans]
-        ends = [end_ns for _, end_ns in spans]
-        gone = [sum(queued[: bisect_right(ends, samples.at_ns[at])]) for at in kept]
-        found["queue_ns"] = tuple(ns - less for ns, less in zip(found["queue_ns"], gone, strict=True))
-    waited = min(1.0, (window.run_queue_ns or 0) / max(1, window.end_ns - window.start_ns))
-    computed_ns = round(total_ns * (1 - waited))
+        queued_ns = [0, *accumulate(_queued_ns(samples, span) for span in window.collections)]
+        found["queue_ns"] = tuple(ns - queued_ns[spans] for ns, spans in zip(found["queue_ns"], over, strict=True))
+    queue_ns = window.run_queue_ns or 0
+    waited = queue_ns / max(1, queue_ns + window.cpu_ns)
+    computed_ns = round(gone_ns[-1] * (1 - waited))
     return replace(samples, **found), replace(
         window,
-        end_ns=window.end_ns - total_ns,
+        end_ns=window.end_ns - gone_ns[-1],
         cpu_ns=max(0, window.cpu_ns - computed_ns),
         process_cpu_ns=max(0, window.process_cpu_ns - computed_ns),
-        run_queue_ns=None if window.run_queue_ns is None else round(window.run_queue_ns - total_ns * waited),
+        run_queue_ns=None if window.run_queue_ns is None else round(queue_ns - gone_ns[-1] * waited),
     )
 
 
 def _chosen(column: Sequence[Any], kept: Sequence[int]) -> tuple[Any, ...]:
     return tuple(column[at] for at in kept) if column else ()
-
-
-def _before(at_ns: int, spans: Sequence[tuple[int, int]]) -> int:
-    return sum(end - begin for begin, end in spans if end < at_ns)
 
 
 def _queued_ns(samples: GilSamples, span: tuple[int, int]) -> int:

@@ -6,43 +6,57 @@ of 64,000 collected tests takes 0.2 to 1.7 s, and a test that allocates a few li
 
 from __future__ import annotations
 
-import gc
+import dis
+import sys
+import threading
+from gc import callbacks, get_count, get_objects, get_threshold, isenabled  # bound here: a test may replace them
 from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.observe import clocks, interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import FrameType
 
 LEAST_NS: Final = 1_000_000
 """Collections shorter than this are left in: fewer than two samples fall into one."""
+MOST_NOTED: Final = 1_000
+"""Most collections of one test that are noted; a test with more of them makes them itself."""
 _OLDEST: Final = 2
 """Generation of a full collection. A free-threaded build has but one generation, numbered 0."""
+_CALL: Final = 12
+"""Most instructions from loading the name ``collect`` to the call itself, caches not counted."""
 
 
 class CollectionClock:
-    """Notes when full collections began and ended that Python started by itself: one that a test asks for is its own.
+    """Notes the full collections that Python starts by itself in one thread: one that a test asks for is its own.
 
-    They are told apart by the allocation counts, which are above their thresholds where Python starts a collection.
+    Of each, the part is noted that objects from before the tests take. The rest is for objects that the running test
+    has made: at most as many as young collections ran since the test before, times how many objects start one.
     """
 
     def __init__(self) -> None:
-        """Prepare; nothing is noted before `start`."""
+        """Prepare for the calling thread, which runs the tests; nothing is noted before `start`."""
+        self._thread = threading.get_ident()
         self._began_ns = 0
+        self._young = 0
+        self._before = 0
         self._noted: list[tuple[int, int]] = []
         self._oldest = 0 if interpreter.free_threaded_build() else _OLDEST
 
     def start(self) -> None:
-        """Have Python call back at each collection; 0.2 microseconds for one of the youngest generation."""
-        gc.callbacks.append(self._note)
+        """Count the objects that there are, and have Python call back at each collection (0.2 microseconds)."""
+        self._before = len(get_objects())
+        callbacks.append(self._note)
 
     def stop(self) -> None:
         """Have Python call back no more; a test may have removed the callback."""
-        if self._note in gc.callbacks:
-            gc.callbacks.remove(self._note)
+        if self._note in callbacks:
+            callbacks.remove(self._note)
 
     def take(self) -> Sequence[tuple[int, int]]:
-        """Return begin and end of each collection since the last call, by `time.perf_counter_ns`, and forget them."""
+        """Return begin and end of what is noted since the last call, by `time.perf_counter_ns`, and forget it."""
+        self._young = 0
         if not self._noted:
             return ()
         noted, self._noted = self._noted, []
@@ -50,16 +64,33 @@ class CollectionClock:
 
     def _note(self, phase: str, info: Mapping[str, int]) -> None:
         if info["generation"] != self._oldest:
+            self._young += phase == "start"
+        elif threading.get_ident() != self._thread:
             return
-        if phase == "start":
-            self._began_ns = clocks.perf_counter_ns() if _by_itself(self._oldest) else 0
+        elif phase == "start":
+            interrupted = sys._getframe().f_back  # noqa: SLF001 - no public name tells
+            by_itself = self._by_itself() and interrupted is not None and not _asked_for(interrupted)
+            self._began_ns = clocks.perf_counter_ns() if by_itself else 0
         elif self._began_ns:
-            ended_ns = clocks.perf_counter_ns()
-            if ended_ns - self._began_ns >= LEAST_NS:
-                self._noted.append((self._began_ns, ended_ns))
+            took_ns = clocks.perf_counter_ns() - self._began_ns
+            others = self._before / max(1, self._before + self._young * get_threshold()[0])
+            if took_ns * others >= LEAST_NS and len(self._noted) < MOST_NOTED:
+                self._noted.append((self._began_ns, self._began_ns + round(took_ns * others)))
             self._began_ns = 0
 
+    def _by_itself(self) -> bool:
+        """Return whether Python may have started a full collection: it is on, and the last one is long ago."""
+        counts, thresholds = get_count(), get_threshold()
+        long_ago = self._oldest == 0 or counts[self._oldest] > thresholds[self._oldest]
+        return isenabled() and thresholds[0] > 0 and long_ago
 
-def _by_itself(oldest: int) -> bool:
-    counts, thresholds = gc.get_count(), gc.get_threshold()
-    return counts[0] > thresholds[0] and counts[oldest] > thresholds[oldest]
+
+def _asked_for(frame: FrameType) -> bool:
+    """Return whether code is at a call of something named ``collect``, as in ``gc.collect()``."""
+    before: list[dis.Instruction] = []
+    for instruction in dis.get_instructions(frame.f_code):
+        if instruction.offset > frame.f_lasti:
+            break
+        before.append(instruction)
+    at_call = bool(before) and before[-1].opname.startswith(("CALL", "PRECALL"))
+    return at_call and any(instruction.argval == "collect" for instruction in before[-_CALL:])
