@@ -34,6 +34,7 @@ from pytest_gilprobe.workers.child.import_record import asking
 from pytest_gilprobe.workers.extension_messages import ExtensionsListed, ExtensionsTried, ListExtensions, TryExtensions
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.protocol import Batch, Close, Failed, MeasureTransfer, Open, Opened, Stop, TransferMeasured
+from pytest_gilprobe.workers.stretch_messages import Stretch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -313,6 +314,10 @@ def test_usual_worker_refuses_a_batch_of_interpreters() -> None:
     """Nothing is measured as interpreters that never ran in any."""
     with pytest.raises(ValueError, match="hosts none"):
         INTERPRETERS.run(cast("Any", None), Batch(strategy="interpreters", calls=1, lanes=2))
+    with pytest.raises(ValueError, match="hosts none"):
+        INTERPRETERS.stretch(
+            cast("Any", None), Stretch(strategy="interpreters", lanes=2, begin_ns=0, until_ns=1, calls_per_mark=1)
+        )
 
 
 def test_failed_batch_discards_the_host() -> None:

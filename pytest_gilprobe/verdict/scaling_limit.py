@@ -157,7 +157,7 @@ def _who_waits(
     width = "one call at a time" if gain < SINGLE else f"about {gain:.1f} calls at a time"
     takes = f"takes {width}, or {scaling.highest(points).throughput.value:.0f} a second"
     if not strategy.one_process:
-        return f"outside the processes: a server, a disk or the like {takes}"
+        return f"{strategy.outside} {takes}"
     if strategy.one_thread:
         blocked = None if evidence.event_loop is None else evidence.event_loop.blocked_fraction
         loop = ", the event loop" if _maybe_in_use(blocked, gain) else ""
