@@ -386,6 +386,14 @@ SESSION = """
 
     def test_given(gilprobe):
         gilprobe(sorted, [3, 1, 2] * 500)
+
+    def test_awaited(gilprobe):
+        import asyncio
+
+        async def main():
+            await gilprobe(asyncio.sleep, 0.002)
+
+        asyncio.run(main())
 """
 
 
@@ -451,6 +459,10 @@ class TestRealInterpreters:
     def test_given_call_runs_there(self, session: sessions.Session) -> None:
         """A call through the fixture is repeated in interpreters, too."""
         assert self.end(session, "test_given")[0] == "ok"
+
+    def test_awaited_call_runs_there(self, session: sessions.Session) -> None:
+        """So is one that is awaited: what serves it beside the event loop is no daemon thread, which is not allowed."""
+        assert self.end(session, "test_awaited") == ("ok", "")
 
 
 @pytest.mark.skipif(HAS_THEM, reason="this Python has them")
