@@ -199,7 +199,7 @@ class FakeGroup:
             case Open(lanes=lanes):
                 assert not worker.is_open or lanes > worker.lanes > 0
                 worker.is_open, worker.lanes = True, lanes
-                return Opened(callee=self.callee, lane_start_up_s=0.1 * lanes)
+                return Opened(callee=self.callee, lane_start_up_s=0.25)
             case Close():
                 assert worker.is_open
                 worker.is_open = False

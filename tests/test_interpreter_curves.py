@@ -7,6 +7,7 @@ import sysconfig
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+import evidence as made
 import pytest
 import sessions
 from evidence import evidence, machine, measurement, tried
@@ -34,6 +35,7 @@ from pytest_gilprobe.workers.protocol import (
     Batch,
     Close,
     Closed,
+    Done,
     Failed,
     Open,
     Opened,
@@ -91,7 +93,7 @@ def test_interpreters_are_tried_one_step_beyond_the_cpus() -> None:
     assert group.started == 1
     assert not any(worker.is_open for worker in group.groups["interpreters"].workers)
     assert all(len(step.readings) == 1 for step in found.ladders["interpreters"].steps)
-    assert found.apart["interpreters"].lane_start_up_s == pytest.approx(0.4), "that of the latest"
+    assert found.apart["interpreters"].lane_start_up_s == 0.25
 
 
 def test_machine_is_seen_between_their_steps() -> None:
@@ -198,6 +200,8 @@ class Hosted:
                     marks_ns=((lane,),), queued_ns=10, process_cpu_ns=10**15, peak_rss_bytes=10**15
                 )
                 return Stretched(reading=reading)
+            case Batch():
+                return Done(reading=made.serial(waits=self.number).workers[0])
             case Close():
                 return Closed()
         raise AssertionError(question)
@@ -226,10 +230,10 @@ def opened(host: Any, lanes: int) -> Any:
 
 
 def test_host_opens_further_interpreters(host: Any) -> None:
-    """Each is opened once; the answer is that of the first, with the GILs of all and the slowest start."""
-    assert opened(host, 2) == Opened(tracers=("of 1",), gil_addresses=(1, 2), lane_start_up_s=0.2)
+    """Each is opened once; the answer is that of the first, which started alone, with the GILs of all."""
+    assert opened(host, 2) == Opened(tracers=("of 1",), gil_addresses=(1, 2), lane_start_up_s=0.1)
     again = opened(host, 4)
-    assert again == Opened(tracers=("of 1",), gil_addresses=(1, 2, 3, 4), lane_start_up_s=0.4)
+    assert again == Opened(tracers=("of 1",), gil_addresses=(1, 2, 3, 4), lane_start_up_s=0.1)
     assert [[type(one) for one in hosted.asked] for hosted in host._started] == [[Open]] * 4
 
 
@@ -246,6 +250,15 @@ def test_stretch_is_that_of_the_first_interpreters(host: Any) -> None:
     assert isinstance(whole, Stretched)
     assert whole.reading.peak_rss_bytes == 300
     assert [len(hosted.asked) for hosted in host._started] == [3, 3, 2, 2]
+
+
+def test_batch_is_that_of_the_first_interpreters(host: Any) -> None:
+    """Interpreters that a curve has opened beyond those of a batch neither take part nor count in its memory."""
+    opened(host, 4)
+    answer = host._answer(Batch(strategy="interpreters", calls=1, lanes=2))
+    assert isinstance(answer, Done)
+    assert [lane.waits for lane in answer.reading.lanes] == [1, 2]
+    assert answer.reading.peak_rss_bytes == (100 + 2 * 50) // 2
 
 
 def test_stretch_of_more_than_are_open_is_refused(host: Any) -> None:

@@ -13,7 +13,7 @@ class ApartReading:
     """What a strategy's own worker showed, beside its batches.
 
     ``start_up_s`` is how many seconds it took until its lanes were ready for their first test; ``None`` if they never
-    were. ``lane_start_up_s`` is how many of them it took to start the slowest lane, in the worker that was there.
+    were. ``lane_start_up_s`` is how many it took to start one lane alone, in the worker that was there.
     ``transfer`` is what moving a call's data to its lanes and back costs; ``None`` if that was not measured.
     ``extensions`` are the extension modules of the workload, as far as is known how they fared there.
     """

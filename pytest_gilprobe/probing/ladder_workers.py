@@ -29,12 +29,8 @@ def ready(
     """
     if strategy.worker_main() is None:
         return _usual(test, group, serial, strategy.workers_needed(lanes))
-    found = test.apart.widened(strategy, replace(test.opening, lanes=lanes))
-    if found.bad is not None:
-        return found.bad
-    if found.lane_start_up_s is not None:
-        test.note_apart(strategy, lane_start_up_s=found.lane_start_up_s)
-    return test.workers_of(strategy)
+    bad = test.apart.widened(strategy, replace(test.opening, lanes=lanes))
+    return test.workers_of(strategy) if bad is None else bad
 
 
 def _usual(test: OpenTest, group: WorkerGroup, serial: Strategy, needed: int) -> list[Worker] | Answer | Lost:

@@ -96,22 +96,21 @@ class WorkersApart:
             extensions=tuple(one for one in answer.imports if not one.loads),
         )
 
-    def widened(self, strategy: Strategy, question: Open) -> Opening:
+    def widened(self, strategy: Strategy, question: Open) -> Answer | Lost | None:
         """Open the test in further lanes of a strategy's own worker, unless it is open in as many, and call it in all.
 
-        Where that fails, the test stays open in those lanes in which it was, unless the worker is lost.
+        Return what went wrong, ``None`` if nothing did. The test then stays open in those lanes in which it was, unless
+        the worker is lost.
         """
         known = self._open[strategy.name]
         if question.lanes <= known.lanes:
-            return Opening()
+            return None
         answer = known.group.ask(known.worker, question)
         if not isinstance(answer, Opened):
-            return Opening(answer, "set-up")
+            return answer
         known.lanes = question.lanes
         first = known.group.ask(known.worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
-        if not isinstance(first, Done):
-            return Opening(first, "its first call")
-        return Opening(lane_start_up_s=answer.lane_start_up_s)
+        return None if isinstance(first, Done) else first
 
     def _refused(self, group: WorkerGroup, worker: Worker, bad: Failed, usual: Worker) -> Opening:
         """Find out of all extension modules that the test needs whether they load, since one did not."""

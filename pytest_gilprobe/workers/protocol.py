@@ -185,7 +185,7 @@ class Opened:
     it waits for events, ``None`` if that is not known. ``imports`` are the extension modules
     that were imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are those of the ``locked`` fields of
     the subinterpreters' GILs, one for each lane; empty anywhere else, or if one is not known. ``lane_start_up_s`` is in
-    how many seconds the slowest subinterpreter started; ``None`` anywhere else.
+    how many seconds the first subinterpreter started, alone; ``None`` anywhere else.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)

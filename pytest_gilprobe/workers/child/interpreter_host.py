@@ -135,12 +135,11 @@ class Host:
                     self._all(self._open, Close())
                     self._open = []
                 return self._judged(bad)
-        start_ups = [one.start_up_s for one in self._open if one.start_up_s is not None]
         return dataclasses.replace(
             self._first,
             imports=self._imports(),
             gil_addresses=self._gil_addresses(),
-            lane_start_up_s=max(start_ups, default=None),
+            lane_start_up_s=self._interpreters[0].start_up_s,
         )
 
     def _widened(self, count: int, question: Open) -> Answer | None:
