@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import evidence as made
@@ -12,7 +13,7 @@ import pytest
 import sessions
 from evidence import evidence, machine, measurement, tried
 from fake_workers import Behaviour, FakeGroup, FakeWorker, lost, plan
-from test_scaling import ladder
+from test_scaling import IN_CALLS, IN_LOCKS, ladder
 
 from pytest_gilprobe.model.apart_readings import ApartReading
 from pytest_gilprobe.model.ladder import StretchReading
@@ -20,9 +21,10 @@ from pytest_gilprobe.model.machine import DispatchCosts
 from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.model.settings import Expectation
 from pytest_gilprobe.model.values import doublings_to
-from pytest_gilprobe.model.words import NextStep, Outcome
+from pytest_gilprobe.model.words import NextStep, Outcome, Sleep
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.observe import machine as this_machine
+from pytest_gilprobe.observe.lane_sleeps import LaneSleeps
 from pytest_gilprobe.probing import schedule
 from pytest_gilprobe.probing.schedule import Job
 from pytest_gilprobe.report import snippets
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
 INTERPRETERS = BUILT_IN["interpreters"]
 HAS_THEM = sys.version_info >= (3, 14) and not sysconfig.get_config_var("Py_GIL_DISABLED")
 needs_them = pytest.mark.skipif(not HAS_THEM, reason=interpreters.NEEDED)
+
+TAKES_2 = "takes about 2.0 calls at a time, or 100 a second"
+LETS_THROUGH_2 = "it lets through 2.0 calls in the time of one (a lock held for 50 % of a call, or a pool of 2)"
 
 
 # In the schedule, on a clock that moves only when a step says so
@@ -104,6 +109,28 @@ def test_machine_is_seen_between_their_steps() -> None:
     begins = sorted(step.begin_ns for step in (*curve.steps, *curve.machine))
     assert [step.begin_ns for step in curve.machine] == [begins[1], begins[3], begins[6], begins[7]]
     assert of_host(group, MachineStretch) == []
+
+
+def test_lanes_of_the_host_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads of as many interpreters as take part are looked at, in the host; not those that only wait there."""
+    watched: list[tuple[int, ...]] = []
+
+    class Watch(LaneSleeps):
+        def __init__(self, *given: Any, threads: tuple[int, ...], **named: Any) -> None:
+            super().__init__(*given, threads=threads, **named)
+            watched.append(threads)
+            self.found[Sleep.CALL] += 1
+
+    def open_lanes(worker: FakeWorker, question: Any, _: int) -> Any:
+        if not isinstance(question, Open):
+            return None
+        worker.is_open = True
+        return Opened(lane_threads=tuple(range(7, 7 + question.lanes)))
+
+    monkeypatch.setattr("pytest_gilprobe.probing.ladder.LaneSleeps", Watch)
+    found, _ = measured(open_lanes)
+    assert watched == [(7,), (7, 8), (7, 8, 9, 10), (7, 8, 9, 10), (7, 8), (7,)]
+    assert all(step.sleeps == {Sleep.CALL: 1} for step in found.ladders["interpreters"].steps)
 
 
 def test_numbers_of_the_user_are_all_tried() -> None:
@@ -178,6 +205,7 @@ class Hosted:
         self.imports = ()
         self.gil_address = number
         self.start_up_s = 0.1 * number
+        self.thread = SimpleNamespace(native_id=100 + number)
         self.asked: list[Question] = []
         self._answers: list[Answer] = [
             Ready(pid=1, nodeids=frozenset(), gil_address=number, gil_reason=None, gil_enabled=True)
@@ -231,9 +259,10 @@ def opened(host: Any, lanes: int) -> Any:
 
 def test_host_opens_further_interpreters(host: Any) -> None:
     """Each is opened once; the answer is that of the first, which started alone, with the GILs of all."""
-    assert opened(host, 2) == Opened(tracers=("of 1",), gil_addresses=(1, 2), lane_start_up_s=0.1)
+    of_first = Opened(tracers=("of 1",), lane_start_up_s=0.1)
+    assert opened(host, 2) == replace(of_first, gil_addresses=(1, 2), lane_threads=(101, 102))
     again = opened(host, 4)
-    assert again == Opened(tracers=("of 1",), gil_addresses=(1, 2, 3, 4), lane_start_up_s=0.1)
+    assert again == replace(of_first, gil_addresses=(1, 2, 3, 4), lane_threads=(101, 102, 103, 104))
     assert [[type(one) for one in hosted.asked] for hosted in host._started] == [[Open]] * 4
 
 
@@ -306,10 +335,10 @@ def test_failed_widening_leaves_the_test_open(host: Any, monkeypatch: pytest.Mon
 # What is made of it
 
 
-def judged(law: Any, **changes: Any) -> Any:
+def judged(law: Any, sleeps: dict[Sleep, int] | None = None, **changes: Any) -> Any:
     """Judge a ladder of interpreters that gain more than anything else."""
     seen = measurement(
-        ladders={"interpreters": ladder(law, (1, 2, 4))},
+        ladders={"interpreters": ladder(law, (1, 2, 4), sleeps)},
         apart={"interpreters": ApartReading(start_up_s=3.0, lane_start_up_s=0.25)},
     )
     found = evidence(1.0, 1.0, seen=seen, **changes)
@@ -331,14 +360,20 @@ def test_verdict_and_code_have_the_number_of_the_curve() -> None:
     assert "InterpreterPoolExecutor(max_workers=4)" in snippets.code(result, BUILT_IN).text
 
 
-def test_limit_of_interpreters_that_wait_may_be_a_lock_of_their_process() -> None:
-    """They share a process, so that what they wait for need not be outside of it."""
-    found = scaling.curves(judged(lambda n: min(50 * n, 100)))
+@pytest.mark.parametrize(
+    ("sleeps", "limit"),
+    [
+        (None, f"outside the interpreters: a lock of their process, a server, a disk or the like {TAKES_2}"),
+        (IN_CALLS, f"outside this process: a server, a disk or the like {TAKES_2}"),
+        (IN_LOCKS, f"a lock or pool in this process: {LETS_THROUGH_2}"),
+        ({Sleep.AWAKE: 100}, None),
+    ],
+)
+def test_limit_of_interpreters_that_wait(sleeps: dict[Sleep, int] | None, limit: str | None) -> None:
+    """They share a process, so that what they wait for need not be outside of it; of a common GIL there is no word."""
+    found = scaling.curves(judged(lambda n: min(50 * n, 100), sleeps))
     assert found is not None
-    assert found["interpreters"].limit == (
-        "outside the interpreters: a lock of their process, a server, a disk or the like takes about 2.0 calls at a "
-        "time, or 100 a second"
-    )
+    assert found["interpreters"].limit == limit
 
 
 # Real interpreters
@@ -413,3 +448,35 @@ def test_curves_of_real_interpreters(tmp_path: Path) -> None:
     assert done.one("::test_native")["strategies"]["interpreters"]["outcome"] == "skipped"
     assert done.one("::test_native")["scaling"] is None
     assert workers("::test_after") == [1, 2]
+
+
+LOCKED = """
+    import ctypes
+    import time
+
+    import pytest
+
+    libc = ctypes.CDLL(None)
+    stream = ctypes.c_void_p.in_dll(libc, "stderr")
+
+    @pytest.mark.gilprobe(scale=(1, 2, 4))
+    def test_lock():
+        time.sleep(0.002)
+        libc.flockfile(stream)
+        try:
+            time.sleep(0.006)
+        finally:
+            libc.funlockfile(stream)
+"""
+
+
+@needs_them
+@pytest.mark.skipif(sys.platform != "linux", reason="what threads sleep in is known on Linux only")
+def test_lock_of_their_process_limits_real_interpreters(tmp_path: Path) -> None:
+    """A lock of the C library, held for 6 of 8 ms, lets one interpreter in at a time; a busy machine may hide that."""
+    sessions.write(tmp_path, LOCKED)
+    done = sessions.run(tmp_path, "--gilprobe-strategies=interpreters")
+    assert done.exit_status == 0, done.output
+    found = done.one("::test_lock")["scaling"]["interpreters"]
+    assert [point["workers"] for point in found["points"]] == [1, 2, 4], found
+    assert found["limit"] is None or found["limit"].startswith("a lock or pool in this process: it lets through"), found

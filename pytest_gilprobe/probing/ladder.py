@@ -157,7 +157,7 @@ class Climber:
             for at in range(len(found))
         ]
         timeout_s = min(self._timeout_s, HANGS_S + 10 * (settle_s + window_s))
-        watch = self._watch(strategy, found[0], settled_ns, until_ns)
+        watch = self._watch(strategy, found[0], workers, settled_ns, until_ns)
         before_s = machine.throttled_s()
         if watch is not None:
             answers = [group.ask(found[0], asked[0], timeout_s, watch)]
@@ -182,11 +182,13 @@ class Climber:
         """Return what sees, in the first worker, what the machine gives."""
         return MachineSteps(self._group, self._test.workers[0], self._cpus, self._timeout_s)
 
-    @staticmethod
-    def _watch(strategy: Strategy, worker: Worker, from_ns: int, until_ns: int) -> LaneSleeps | None:
-        if worker.ready is None or not strategy.one_process or strategy.one_thread:
+    def _watch(self, strategy: Strategy, worker: Worker, lanes: int, from_ns: int, until_ns: int) -> LaneSleeps | None:
+        """Return what looks at the lanes that live in one worker, in threads of their own; ``None`` if they do not."""
+        threads = self._test.apart.lane_threads(strategy, lanes)
+        if worker.ready is None or strategy.one_thread or not (strategy.one_process or threads):
             return None
-        return LaneSleeps(worker.ready.pid, from_ns, until_ns, gil_address=worker.ready.gil_address)
+        ready = worker.ready
+        return LaneSleeps(ready.pid, from_ns, until_ns, gil_address=ready.gil_address, threads=threads)
 
 
 class _Climb:

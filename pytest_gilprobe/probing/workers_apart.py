@@ -50,6 +50,7 @@ class _OpenWorker:
     worker: Worker
     lanes: int
     gil_addresses: tuple[int, ...] = ()
+    lane_threads: tuple[int, ...] = ()
 
 
 class WorkersApart:
@@ -80,7 +81,7 @@ class WorkersApart:
         if not isinstance(answer, Opened):
             self.leave(strategy)
             return Opening(answer, "set-up")
-        known.gil_addresses = answer.gil_addresses
+        known.gil_addresses, known.lane_threads = answer.gil_addresses, answer.lane_threads
         if worker.lanes_ready_s is None:
             worker.lanes_ready_s = (clocks.perf_counter_ns() - started_ns) / 1e9
         first = group.ask(worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
@@ -108,7 +109,7 @@ class WorkersApart:
         answer = known.group.ask(known.worker, question)
         if not isinstance(answer, Opened):
             return answer
-        known.lanes = question.lanes
+        known.lanes, known.lane_threads = question.lanes, answer.lane_threads
         first = known.group.ask(known.worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
         return None if isinstance(first, Done) else first
 
@@ -129,6 +130,11 @@ class WorkersApart:
     def worker(self, strategy: Strategy) -> Worker:
         """Return a strategy's own worker, in which the test is open; raise `KeyError` if there is none."""
         return self._open[strategy.name].worker
+
+    def lane_threads(self, strategy: Strategy, lanes: int) -> tuple[int, ...]:
+        """Return the system's ids of the threads of the first lanes in a strategy's own worker; empty if not known."""
+        known = self._open.get(strategy.name)
+        return () if known is None else known.lane_threads[:lanes]
 
     def own_gils(self, strategy: Strategy, mean_s: float) -> OwnGils | None:
         """Return what looks at the GILs of a strategy's lanes, if each has its own in one process; else ``None``."""

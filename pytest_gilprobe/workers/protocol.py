@@ -185,7 +185,8 @@ class Opened:
     it waits for events, ``None`` if that is not known. ``imports`` are the extension modules
     that were imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are those of the ``locked`` fields of
     the subinterpreters' GILs, one for each lane; empty anywhere else, or if one is not known. ``lane_start_up_s`` is in
-    how many seconds the first subinterpreter started, alone; ``None`` anywhere else.
+    how many seconds the first subinterpreter started, alone; ``None`` anywhere else. ``lane_threads`` are the system's
+    ids of the threads in which the subinterpreters run, one for each lane; empty anywhere else.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -200,6 +201,7 @@ class Opened:
     imports: tuple[ExtensionImport, ...] = ()
     gil_addresses: tuple[int, ...] = ()
     lane_start_up_s: float | None = None
+    lane_threads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,7 @@ class Host:
             imports=self._imports(),
             gil_addresses=self._gil_addresses(),
             lane_start_up_s=self._interpreters[0].start_up_s,
+            lane_threads=tuple(one.thread.native_id or 0 for one in self._open),
         )
 
     def _widened(self, count: int, question: Open) -> Answer | None:
