@@ -109,6 +109,7 @@ class FakeWorker:
         )
         self.lanes_ready_s: float | None = None
         self.is_open = False
+        self.lanes = 0
         self.calls = 0
 
 
@@ -195,10 +196,10 @@ class FakeGroup:
         if scripted is not None:
             return scripted
         match question:
-            case Open():
-                assert not worker.is_open
-                worker.is_open = True
-                return Opened(callee=self.callee)
+            case Open(lanes=lanes):
+                assert not worker.is_open or lanes > worker.lanes > 0
+                worker.is_open, worker.lanes = True, lanes
+                return Opened(callee=self.callee, lane_start_up_s=0.25)
             case Close():
                 assert worker.is_open
                 worker.is_open = False

@@ -108,7 +108,11 @@ def full_record() -> EvidenceRecord:
         made.round_(base, threads=made.threads(), processes=through_executor(made.processes()), interpreters=looked_at),
         first_call_s=0.1,
         start_up_s=0.2,
-        apart={"interpreters": ApartReading(start_up_s=0.3, extensions=(ExtensionImport(name="a.b", loads=False),))},
+        apart={
+            "interpreters": ApartReading(
+                start_up_s=0.3, lane_start_up_s=0.2, extensions=(ExtensionImport(name="a.b", loads=False),)
+            )
+        },
         holders_unread="this Python keeps its frames elsewhere",
         throttled_share=0.01,
         tracers=("coverage",),

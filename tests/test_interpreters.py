@@ -34,6 +34,7 @@ from pytest_gilprobe.workers.child.import_record import asking
 from pytest_gilprobe.workers.extension_messages import ExtensionsListed, ExtensionsTried, ListExtensions, TryExtensions
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.protocol import Batch, Close, Failed, MeasureTransfer, Open, Opened, Stop, TransferMeasured
+from pytest_gilprobe.workers.stretch_messages import Stretch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -313,6 +314,10 @@ def test_usual_worker_refuses_a_batch_of_interpreters() -> None:
     """Nothing is measured as interpreters that never ran in any."""
     with pytest.raises(ValueError, match="hosts none"):
         INTERPRETERS.run(cast("Any", None), Batch(strategy="interpreters", calls=1, lanes=2))
+    with pytest.raises(ValueError, match="hosts none"):
+        INTERPRETERS.stretch(
+            cast("Any", None), Stretch(strategy="interpreters", lanes=2, begin_ns=0, until_ns=1, calls_per_mark=1)
+        )
 
 
 def test_failed_batch_discards_the_host() -> None:
@@ -381,6 +386,14 @@ SESSION = """
 
     def test_given(gilprobe):
         gilprobe(sorted, [3, 1, 2] * 500)
+
+    def test_awaited(gilprobe):
+        import asyncio
+
+        async def main():
+            await gilprobe(asyncio.sleep, 0.002)
+
+        asyncio.run(main())
 """
 
 
@@ -446,6 +459,10 @@ class TestRealInterpreters:
     def test_given_call_runs_there(self, session: sessions.Session) -> None:
         """A call through the fixture is repeated in interpreters, too."""
         assert self.end(session, "test_given")[0] == "ok"
+
+    def test_awaited_call_runs_there(self, session: sessions.Session) -> None:
+        """So is one that is awaited: what serves it beside the event loop is no daemon thread, which is not allowed."""
+        assert self.end(session, "test_awaited") == ("ok", "")
 
 
 @pytest.mark.skipif(HAS_THEM, reason="this Python has them")

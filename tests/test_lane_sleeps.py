@@ -34,3 +34,11 @@ def test_gil_is_told_from_other_locks(
     watch = Watched(1, 0, 1, gil_address=address)
     watch._look()
     assert watch.found == {Sleep.AWAKE: 1, Sleep.CALL: 1} | locks
+
+
+def test_lanes_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that were there before, as those of interpreters, are looked at if they are named, and no others."""
+    monkeypatch.setattr(sleeps.parse, "__defaults__", (sleeps._NUMBERS["x86_64"],))
+    watch = Watched(1, 0, 1, threads=(1, 5))
+    watch._look()
+    assert watch.found == {Sleep.AWAKE: 1, Sleep.CALL: 1}

@@ -13,7 +13,8 @@ from pytest_gilprobe.model.words import Outcome
 class ScalingPoint:
     """Throughput of one strategy, in calls per second, with ``workers`` workers.
 
-    ``rss_bytes`` is the peak resident memory of all their processes together; ``None`` if unknown. ``machine_gain`` is
+    ``rss_bytes`` is the peak resident memory of all their processes together, of a process that has more workers than
+    these their part; ``None`` if unknown. ``machine_gain`` is
     how much more than one thread that computes without a GIL the machine gave to so many, or to one for each CPU if
     those are fewer, at about the same time; ``None`` if that was not measured.
     """
@@ -39,6 +40,7 @@ class Scaling:
         failed_at: the number of workers with which calls failed, hung or crashed (``outcome``); ``None`` if never.
         error: how they failed, or why nothing was measured.
         complete: whether no time was missing for more workers; they may still not have been asked for, or gain nothing.
+        start_up_s: seconds to start one more worker; ``None`` for threads and tasks, and if unknown.
     """
 
     points: tuple[ScalingPoint, ...]
@@ -52,6 +54,7 @@ class Scaling:
     outcome: Outcome | None = None
     error: str | None = None
     complete: bool = True
+    start_up_s: float | None = None
 
     def at(self, workers: int | None) -> ScalingPoint | None:
         """Return the point of so many workers; ``None`` if there is none."""

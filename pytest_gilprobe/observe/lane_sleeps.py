@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.observe import clocks, sleeps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_gilprobe.model.words import Sleep
 
 MEAN_S = 0.005
@@ -20,15 +22,21 @@ LANES_PER_LOOK = 6
 
 
 class LaneSleeps:
-    """Counts what threads that began after this object was made sleep in, from one moment to another.
+    """Counts what lanes sleep in, from one moment to another: threads that begin after this object is made, or named.
 
     A thread that waits for a lock of Python, or for the GIL, sleeps in a futex; one that waits for another process or a
     device does not. The GIL is told from other locks where its address is known.
     """
 
-    def __init__(self, pid: int, from_ns: int, until_ns: int, *, gil_address: int | None = None) -> None:
-        """Watch the process ``pid``, whose GIL is at an address, between two moments of `time.perf_counter_ns`."""
+    def __init__(
+        self, pid: int, from_ns: int, until_ns: int, *, gil_address: int | None = None, threads: Sequence[int] = ()
+    ) -> None:
+        """Watch the process ``pid``, whose GIL is at an address, between two moments of `time.perf_counter_ns`.
+
+        ``threads`` are the system's ids of the lanes; if there are none, lanes are the threads that begin from now on.
+        """
         self._folder = f"/proc/{pid}/task"
+        self._named = [str(thread) for thread in threads]
         self._before = frozenset(self._threads())
         self._from_ns = from_ns
         self._until_ns = until_ns
@@ -58,7 +66,7 @@ class LaneSleeps:
                 self._look()
 
     def _look(self) -> None:
-        lanes = [thread for thread in self._threads() if thread not in self._before]
+        lanes = self._named or [thread for thread in self._threads() if thread not in self._before]
         for thread in self._random.sample(lanes, min(LANES_PER_LOOK, len(lanes))):
             sleep = sleeps.parse(self._state(thread), gil_address=self._gil_address)
             if sleep is not None:

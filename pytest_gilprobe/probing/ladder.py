@@ -17,6 +17,7 @@ from pytest_gilprobe.model.numbers import seconds
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.observe.lane_sleeps import LaneSleeps
+from pytest_gilprobe.probing import ladder_workers
 from pytest_gilprobe.probing.budget import Budget
 from pytest_gilprobe.probing.ladder_counts import counts_for
 from pytest_gilprobe.probing.machine_steps import LEAD_PER_LANE_S, MachineSteps
@@ -26,7 +27,6 @@ from pytest_gilprobe.stats import throughput
 from pytest_gilprobe.stats.rounds import cpu_utilization, lane_s_per_call, s_per_call
 from pytest_gilprobe.verdict import same_call
 from pytest_gilprobe.workers.parent.worker import Lost
-from pytest_gilprobe.workers.protocol import Done, Opened
 from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
 if TYPE_CHECKING:
@@ -132,10 +132,15 @@ class Climber:
 
     # One step
 
+    def ready(self, strategy: Strategy, workers: int) -> list[Worker] | Answer | Lost:
+        """Return the processes in which a strategy's step with so many workers is made, or what went wrong."""
+        return ladder_workers.ready(self._test, self._group, strategy, self._serial, workers)
+
     def step(
         self, strategy: Strategy, found: Sequence[Worker], workers: int, calls_per_mark: int, times: Times
     ) -> Step | Answer | Lost:
         """Make one step in the processes ``found``; return it, or the first answer that is none."""
+        group = self._test.apart.group(strategy)
         settle_s, window_s = times
         begin_ns = clocks.perf_counter_ns() + round((LEAD_S + LEAD_PER_LANE_S * workers) * 1e9)
         settled_ns = begin_ns + round(settle_s * 1e9)
@@ -152,12 +157,12 @@ class Climber:
             for at in range(len(found))
         ]
         timeout_s = min(self._timeout_s, HANGS_S + 10 * (settle_s + window_s))
-        watch = self._watch(strategy, found[0], settled_ns, until_ns)
+        watch = self._watch(strategy, found[0], workers, settled_ns, until_ns)
         before_s = machine.throttled_s()
         if watch is not None:
-            answers = [self._group.ask(found[0], asked[0], timeout_s, watch)]
+            answers = [group.ask(found[0], asked[0], timeout_s, watch)]
         else:
-            answers = self._group.ask_each(list(zip(found, asked, strict=True)), timeout_s)
+            answers = group.ask_each(list(zip(found, asked, strict=True)), timeout_s)
         readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
         if len(readings) < len(answers):
             return next(answer for answer in answers if not isinstance(answer, Stretched))
@@ -177,33 +182,13 @@ class Climber:
         """Return what sees, in the first worker, what the machine gives."""
         return MachineSteps(self._group, self._test.workers[0], self._cpus, self._timeout_s)
 
-    @staticmethod
-    def _watch(strategy: Strategy, worker: Worker, from_ns: int, until_ns: int) -> LaneSleeps | None:
-        if worker.ready is None or not strategy.one_process or strategy.one_thread:
+    def _watch(self, strategy: Strategy, worker: Worker, lanes: int, from_ns: int, until_ns: int) -> LaneSleeps | None:
+        """Return what looks at the lanes that live in one worker, in threads of their own; ``None`` if they do not."""
+        threads = self._test.apart.lane_threads(strategy, lanes)
+        if worker.ready is None or strategy.one_thread or not (strategy.one_process or threads):
             return None
-        return LaneSleeps(worker.ready.pid, from_ns, until_ns, gil_address=worker.ready.gil_address)
-
-    def workers(self, needed: int) -> list[Worker] | Answer | Lost:
-        """Return so many workers in which the test is open and has been called; open it in spare ones if needed.
-
-        If that fails, return the first answer that says so; no strategy ends.
-        """
-        test = self._test
-        alive = [worker for worker in (*test.workers, *test.spare) if worker.alive]
-        if len(alive) >= needed:
-            return alive[:needed]
-        found = self._group.ready(needed)
-        if isinstance(found, Lost):
-            return found
-        new = [worker for worker in found if worker not in alive][: needed - len(alive)]
-        opened = self._group.ask_all(new, test.opening)
-        test.spare += [worker for worker, answer in zip(new, opened, strict=True) if isinstance(answer, Opened)]
-        bad = next((answer for answer in opened if not isinstance(answer, Opened)), None)
-        if bad is not None:
-            return bad
-        (question,) = self._serial.questions(1, 1)
-        called = self._group.ask_all(new, question)
-        return next((answer for answer in called if not isinstance(answer, Done)), [*alive, *new])
+        ready = worker.ready
+        return LaneSleeps(ready.pid, from_ns, until_ns, gil_address=ready.gil_address, threads=threads)
 
 
 class _Climb:
@@ -255,7 +240,7 @@ class _Climb:
     def _step(self, workers: int) -> bool:
         """Make one step and keep it; return whether calls worked."""
         with self._budget.paused():
-            found: Step | list[Worker] | Answer | Lost = self._climber.workers(self._strategy.workers_needed(workers))
+            found: Step | list[Worker] | Answer | Lost = self._climber.ready(self._strategy, workers)
         if isinstance(found, list):
             times = Times(self._settle_s(workers), self._window_s(workers))
             found = self._climber.step(self._strategy, found, workers, self._calls_per_mark, times)

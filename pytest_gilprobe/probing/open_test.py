@@ -161,7 +161,7 @@ class OpenTest:
             found = self.apart.opened(strategy, replace(self.opening, lanes=self._plan.workers), self.workers[0])
             if found.bad is not None:
                 self.end_with(strategy, found.bad, found.during)
-            self.note_apart(strategy, start_up_s=found.start_up_s, extensions=found.extensions)
+            self.note_apart(strategy, **found.noted())
 
     def note_apart(self, strategy: Strategy, **changes: Any) -> None:
         """Note what is known of a strategy beside its batches; the names are fields of `ApartReading`."""

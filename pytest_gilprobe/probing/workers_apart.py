@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gilprobe.model.extension_imports import ExtensionImport, joined, others_text
 from pytest_gilprobe.observe import clocks
@@ -30,7 +30,27 @@ class Opening(NamedTuple):
     bad: Answer | Lost | None = None
     during: str = ""
     start_up_s: float | None = None
+    lane_start_up_s: float | None = None
     extensions: tuple[ExtensionImport, ...] = ()
+
+    def noted(self) -> dict[str, Any]:
+        """Return what is noted of it: fields of `ApartReading` with their values."""
+        return {
+            "start_up_s": self.start_up_s,
+            "lane_start_up_s": self.lane_start_up_s,
+            "extensions": self.extensions,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class _OpenWorker:
+    """A strategy's own worker, in which a test is open in so many lanes."""
+
+    group: WorkerGroup
+    worker: Worker
+    lanes: int
+    gil_addresses: tuple[int, ...] = ()
+    lane_threads: tuple[int, ...] = ()
 
 
 class WorkersApart:
@@ -42,8 +62,7 @@ class WorkersApart:
     def __init__(self, group: WorkerGroup) -> None:
         """Prepare for a test; ``group`` has the session's usual workers."""
         self._group = group
-        self._open: dict[str, tuple[WorkerGroup, Worker]] = {}
-        self._gil_addresses: dict[str, tuple[int, ...]] = {}
+        self._open: dict[str, _OpenWorker] = {}
 
     def opened(self, strategy: Strategy, question: Open, usual: Worker) -> Opening:
         """Open the test in a strategy's worker, and make the first calls there.
@@ -58,11 +77,11 @@ class WorkersApart:
         answer = group.ask(worker, question)
         if isinstance(answer, Failed) and answer.impossible:  # the worker is as good as before
             return self._refused(group, worker, answer, usual)
-        self._open[strategy.name] = group, worker
+        known = self._open[strategy.name] = _OpenWorker(group=group, worker=worker, lanes=question.lanes)
         if not isinstance(answer, Opened):
             self.leave(strategy)
             return Opening(answer, "set-up")
-        self._gil_addresses[strategy.name] = answer.gil_addresses
+        known.gil_addresses, known.lane_threads = answer.gil_addresses, answer.lane_threads
         if worker.lanes_ready_s is None:
             worker.lanes_ready_s = (clocks.perf_counter_ns() - started_ns) / 1e9
         first = group.ask(worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
@@ -73,8 +92,26 @@ class WorkersApart:
             self.leave(strategy)
             return bad
         return Opening(
-            start_up_s=worker.lanes_ready_s, extensions=tuple(one for one in answer.imports if not one.loads)
+            start_up_s=worker.lanes_ready_s,
+            lane_start_up_s=answer.lane_start_up_s,
+            extensions=tuple(one for one in answer.imports if not one.loads),
         )
+
+    def widened(self, strategy: Strategy, question: Open) -> Answer | Lost | None:
+        """Open the test in further lanes of a strategy's own worker, unless it is open in as many, and call it in all.
+
+        Return what went wrong, ``None`` if nothing did. The test then stays open in those lanes in which it was, unless
+        the worker is lost.
+        """
+        known = self._open[strategy.name]
+        if question.lanes <= known.lanes:
+            return None
+        answer = known.group.ask(known.worker, question)
+        if not isinstance(answer, Opened):
+            return answer
+        known.lanes, known.lane_threads = question.lanes, answer.lane_threads
+        first = known.group.ask(known.worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
+        return None if isinstance(first, Done) else first
 
     def _refused(self, group: WorkerGroup, worker: Worker, bad: Failed, usual: Worker) -> Opening:
         """Find out of all extension modules that the test needs whether they load, since one did not."""
@@ -92,21 +129,26 @@ class WorkersApart:
 
     def worker(self, strategy: Strategy) -> Worker:
         """Return a strategy's own worker, in which the test is open; raise `KeyError` if there is none."""
-        return self._open[strategy.name][1]
+        return self._open[strategy.name].worker
+
+    def lane_threads(self, strategy: Strategy, lanes: int) -> tuple[int, ...]:
+        """Return the system's ids of the threads of the first lanes in a strategy's own worker; empty if not known."""
+        known = self._open.get(strategy.name)
+        return () if known is None else known.lane_threads[:lanes]
 
     def own_gils(self, strategy: Strategy, mean_s: float) -> OwnGils | None:
         """Return what looks at the GILs of a strategy's lanes, if each has its own in one process; else ``None``."""
-        addresses = self._gil_addresses.get(strategy.name, ())
-        pid = self.worker(strategy).process.pid if addresses else None
-        return None if pid is None else OwnGils(pid, addresses, mean_s=mean_s)
+        known = self._open.get(strategy.name)
+        pid = known.worker.process.pid if known is not None and known.gil_addresses else None
+        return None if known is None or pid is None else OwnGils(pid, known.gil_addresses, mean_s=mean_s)
 
     def leave(self, strategy: Strategy) -> bool:
         """Discard a strategy's own worker, after a failure there; return whether the strategy has own workers."""
-        group, worker = self._open.pop(strategy.name, (self._group, None))
-        if worker is not None and worker.alive:
-            group.discard(worker)
+        known = self._open.pop(strategy.name, None)
+        if known is not None and known.worker.alive:
+            known.group.discard(known.worker)
         return strategy.worker_main() is not None
 
     def open_ones(self) -> list[tuple[WorkerGroup, Worker]]:
         """List the workers in which the test is open, each with its group."""
-        return list(self._open.values())
+        return [(known.group, known.worker) for known in self._open.values()]

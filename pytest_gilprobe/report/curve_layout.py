@@ -106,7 +106,7 @@ def _enough(name: str, curve: Scaling, result: WorkloadResult) -> str:
     if enough.workers == 1:
         gains = "nothing" if best in (None, enough) else "little"
         return f"{name}: more than one gain {gains} ({figures}){more}"
-    figures += f"{_gain(curve, enough)}{_cost(name, enough.rss_bytes, result)}"
+    figures += f"{_gain(curve, enough)}{_cost(name, curve, enough, result)}"
     if enough is last and len(curve.points) > 1 and curve.failed_at is None:
         return f"{name}: {enough.workers}, the most that were tried, gain most ({figures})"
     return f"{name}: {enough.workers} are enough ({figures}){more}"
@@ -117,15 +117,16 @@ def _gain(curve: Scaling, point: ScalingPoint) -> str:
     return "" if gain is None else f", {numbers.about(gain)}"
 
 
-def _cost(name: str, rss_bytes: int | None, result: WorkloadResult) -> str:
-    """Say what so many workers take to start, where each is a process of its own, and their memory, as far as known.
+def _cost(name: str, curve: Scaling, enough: ScalingPoint, result: WorkloadResult) -> str:
+    """Say what so many workers take to start, where that takes time, and their memory, as far as known.
 
-    The memory is the sum of the processes' peaks, with what they share, so it is at most that.
+    The memory is the sum of the processes' peaks, with what they share, so it is at most that. Reports of earlier
+    versions have the start-up of a worker process in the strategy's result only.
     """
     part = result.strategies.get(name)
-    start_up_s = None if part is None else part.start_up_s
+    start_up_s = curve.start_up_s if part is None or curve.start_up_s is not None else part.start_up_s
     start = "" if start_up_s is None else f", about {numbers.seconds(start_up_s)} to start each"
-    return start if rss_bytes is None else f"{start}, at most {numbers.size(rss_bytes)} of memory"
+    return start if enough.rss_bytes is None else f"{start}, at most {numbers.size(enough.rss_bytes)} of memory"
 
 
 def _law(curve: Scaling) -> str:

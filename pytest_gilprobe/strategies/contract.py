@@ -82,6 +82,7 @@ class Strategy(ABC):
         through_executor: Whether calls are made through the user's own executor: dispatch and moving of data are then
             part of what is timed, and nothing is predicted.
         bottleneck: What `ceiling` is of, in words that end with a verb: ``the GIL, which a call holds``.
+        outside: Where that is for which lanes wait that share no process: ``outside the processes: a server``.
         lane_nouns: The noun for one lane, and its plural.
         color: The color in terminal and page: one of `report.views.COLORS`, of
             which yellow, red and gray are for answers that are no strategy.
@@ -101,6 +102,7 @@ class Strategy(ABC):
     trial: ClassVar[DispatchTrial | None] = None
     through_executor: ClassVar[bool] = False
     bottleneck: ClassVar[str] = "a ceiling, which a call takes up"
+    outside: ClassVar[str] = "outside the processes: a server, a disk or the like"
     lane_nouns: ClassVar[tuple[str, str]] = ("lane", "lanes")
     color: ClassVar[str] = "purple"
     icon: ClassVar[str] = "M8 1.5L14.5 8L8 14.5L1.5 8z"
@@ -132,7 +134,8 @@ class Strategy(ABC):
     def worker_main(self) -> WorkerMain | None:
         """Return what a worker process of this strategy's own runs; ``None``: its batches run in the usual workers.
 
-        Such a worker answers `Open` with as many lanes as there are, and then every `Batch` of the strategy.
+        Such a worker answers `Open` with as many lanes as there are, and then every `Batch` of the strategy. If
+        ``scales`` is true, it also answers `Open` with more lanes while the test is open, and every `Stretch`.
         """
         return None
 

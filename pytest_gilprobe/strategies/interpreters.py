@@ -23,11 +23,13 @@ from pytest_gilprobe.workers.protocol import Batch, TransferMeasured
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from pytest_gilprobe.model.ladder import StretchReading
     from pytest_gilprobe.model.readings import Evidence, WorkerReading
     from pytest_gilprobe.model.results import Callee
     from pytest_gilprobe.model.words import Bound, Gil
     from pytest_gilprobe.workers.child.workload import Workload
     from pytest_gilprobe.workers.naming import Given
+    from pytest_gilprobe.workers.stretch_messages import Stretch
     from pytest_gilprobe.workers.worker_spec import WorkerMain
 
 NEEDED = "subinterpreters with a GIL of their own need CPython 3.14"
@@ -44,12 +46,12 @@ class Interpreters(Processes):
     """
 
     name = "interpreters"
-    scales = False  # its lanes live in a worker of their own
     rank = 45
     by_default = False
     trial = DispatchTrial(work_s=200e-6, tasks=24, rounds=9)
     warmed_up_by_serial = False
     moves_by_itself = True
+    outside = "outside the interpreters: a lock of their process, a server, a disk or the like"
     lane_nouns = ("interpreter", "interpreters")
     color = "pink"
     icon = "M1.5 2.5h13v11h-13zM8 2.5v11"
@@ -75,10 +77,13 @@ class Interpreters(Processes):
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
         """Make one interpreter's calls there; raise `ValueError` in a worker that hosts none, which gets all lanes."""
-        if question.lanes != 1:
-            msg = f"a batch of {question.lanes} interpreters reached a worker that hosts none"
-            raise ValueError(msg)
+        _check_alone(question)
         return super().run(work, question)
+
+    def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
+        """Call for a set time in one interpreter; raise `ValueError` as `run` does."""
+        _check_alone(question)
+        return super().stretch(work, question)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
         """Return a new interpreter pool, which finds modules where this process does."""
@@ -134,3 +139,10 @@ class Interpreters(Processes):
         if callee.awaited:
             return async_snippets.in_executor("InterpreterPoolExecutor", callee, workers)
         return pool_snippets.interpreter_pool(callee, workers, calls_per_task)
+
+
+def _check_alone(question: Batch | Stretch) -> None:
+    """Refuse what is for a host of interpreters in a worker that hosts none: nothing is measured there as if it did."""
+    if question.lanes != 1:
+        msg = f"a batch or stretch of {question.lanes} interpreters reached a worker that hosts none"
+        raise ValueError(msg)

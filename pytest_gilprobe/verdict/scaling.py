@@ -36,7 +36,12 @@ def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
     points = scaling.points_of(ladder.steps, evidence.serial.call_s)
     points = scaling.with_machine(points, ladder.machine, evidence.machine.cpus)
     found = Scaling(
-        points=points, failed_at=ladder.failed_at, outcome=ladder.outcome, error=error, complete=ladder.complete
+        points=points,
+        failed_at=ladder.failed_at,
+        outcome=ladder.outcome,
+        error=error,
+        complete=ladder.complete,
+        start_up_s=_start_up_s(strategy, evidence),
     )
     if len(points) < 2:  # noqa: PLR2004 - one point is no curve
         return found
@@ -58,6 +63,15 @@ def _curve(strategy: Strategy, ladder: Ladder, evidence: Evidence) -> Scaling:
         enough_workers=enough,
         limit=scaling_limit.limit(strategy, ladder, points, evidence),
     )
+
+
+def _start_up_s(strategy: Strategy, evidence: Evidence) -> float | None:
+    """Return the seconds to start one more worker of a strategy; ``None`` if that costs nothing or is not known."""
+    if strategy.worker_main() is None:
+        part = evidence.results.get(strategy.name)
+        return None if part is None else part.start_up_s
+    apart = evidence.measurement.apart.get(strategy.name)
+    return None if apart is None else apart.lane_start_up_s
 
 
 def _why_late(late: Sequence[Step]) -> str:

@@ -156,17 +156,23 @@ def _who_waits(
     """Tell a lock of this process from what is outside of it; ``None`` if that cannot be told."""
     width = "one call at a time" if gain < SINGLE else f"about {gain:.1f} calls at a time"
     takes = f"takes {width}, or {scaling.highest(points).throughput.value:.0f} a second"
-    if not strategy.one_process:
-        return f"outside the processes: a server, a disk or the like {takes}"
+    if not strategy.one_process and _asleep(steps, points[-1].workers) is None:
+        return f"{strategy.outside} {takes}"
     if strategy.one_thread:
         blocked = None if evidence.event_loop is None else evidence.event_loop.blocked_fraction
         loop = ", the event loop" if _maybe_in_use(blocked, gain) else ""
         return f"the other side (a server, a disk or the like){loop}, or a lock or pool that tasks share: it {takes}"
-    return _what_threads_wait_for(steps, points, gain, evidence, takes=takes)
+    return _what_threads_wait_for(strategy, steps, points, gain, evidence, takes=takes)
 
 
-def _what_threads_wait_for(
-    steps: Sequence[Step], points: Sequence[ScalingPoint], gain: float, evidence: Evidence, *, takes: str
+def _what_threads_wait_for(  # noqa: PLR0913 - all that is known of a curve
+    strategy: Strategy,
+    steps: Sequence[Step],
+    points: Sequence[ScalingPoint],
+    gain: float,
+    evidence: Evidence,
+    *,
+    takes: str,
 ) -> str | None:
     """Name what lanes sleep in for most of the time by which calls take longer than alone."""
     last = points[-1].workers
@@ -182,7 +188,7 @@ def _what_threads_wait_for(
     if extra.lock < MOSTLY:  # lanes were awake, or waited for a CPU
         return None
     side = " or the other side (not told apart)" if alone is None or alone.lock >= WAITS_ALONE else ""
-    if rounds.gil_was_on(evidence.measurement):
+    if strategy.one_process and rounds.gil_was_on(evidence.measurement):
         gil = _maybe_in_use(evidence.gil.held_fraction, gain) if extra.gil is None else extra.gil >= HARDLY
         side = f"{side}, {'or' if gil else 'not'} the GIL"
     return f"a lock or pool in this process{side}: {_let_through(gain)}"

@@ -32,8 +32,8 @@ class Open:
 
     ``keep`` is how many of the test's collectors (session, package, module ...), counted from the session, stay set up
     after the test is closed. ``fresh`` makes its function-scoped fixtures anew for each call. ``lanes`` is in how many
-    of the interpreters that the worker hosts, if it does, to set the test up. ``awaited`` is whether the test awaited
-    its call when pytest ran it.
+    of the interpreters that the worker hosts, if it does, to set the test up; if it is set up in fewer, it is set up
+    in further ones. ``awaited`` is whether the test awaited its call when pytest ran it.
     """
 
     nodeid: str
@@ -184,7 +184,9 @@ class Opened:
     why its waits for events cannot be told from outside, ``None`` if they can. ``events_fd`` is the descriptor by which
     it waits for events, ``None`` if that is not known. ``imports`` are the extension modules
     that were imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are those of the ``locked`` fields of
-    the subinterpreters' GILs, one for each lane; empty anywhere else, or if one is not known.
+    the subinterpreters' GILs, one for each lane; empty anywhere else, or if one is not known. ``lane_start_up_s`` is in
+    how many seconds the first subinterpreter started, alone; ``None`` anywhere else. ``lane_threads`` are the system's
+    ids of the threads in which the subinterpreters run, one for each lane; empty anywhere else.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -198,6 +200,8 @@ class Opened:
     events_fd: int | None = None
     imports: tuple[ExtensionImport, ...] = ()
     gil_addresses: tuple[int, ...] = ()
+    lane_start_up_s: float | None = None
+    lane_threads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

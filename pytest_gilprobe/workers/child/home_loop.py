@@ -62,7 +62,7 @@ class HomeLoop(ABC):
                 self._job = None
                 self._wake()
 
-        thread = threading.Thread(target=target, name="gilprobe-server", daemon=True)
+        thread = threading.Thread(target=target, name="gilprobe-server")
         thread.start()
         try:
             while await self._next_job():

@@ -8,18 +8,14 @@ ended by itself: the parent kills the whole process, as it does with every worke
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
-import pickle
 import signal
-import sys
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model.extension_imports import refusal_text
 from pytest_gilprobe.observe import clocks, interpreter, machine
-from pytest_gilprobe.workers.child import batch, dispatch, extensions, process
+from pytest_gilprobe.workers.child import batch, dispatch, extensions, process, stretch
+from pytest_gilprobe.workers.child.hosted_interpreter import HostedInterpreter
 from pytest_gilprobe.workers.child.process import STACK_SIGNAL
 from pytest_gilprobe.workers.extension_messages import ExtensionsTried, TryExtensions
 from pytest_gilprobe.workers.protocol import (
@@ -38,6 +34,7 @@ from pytest_gilprobe.workers.protocol import (
     Ready,
     Stop,
 )
+from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +46,6 @@ if TYPE_CHECKING:
 
 HEAD_START_NS = 3_000_000
 """Nanoseconds from asking the interpreters until they all begin a batch together, as processes of a batch do."""
-NO_FAULTHANDLER = ("-p", "no:faulthandler")
-"""Arguments that switch off the plugin of pytest whose module does not load in subinterpreters."""
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
 """Signal by which the host has the threads of one interpreter write their stacks: sent to one of these threads."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
@@ -78,10 +73,12 @@ class Host:
         self._channel = channel
         self._spec = spec
         self._log = log
-        self._started: list[_Interpreter] = []
-        self._interpreters: list[_Interpreter] = []
-        self._open: list[_Interpreter] = []
-        self._fresh = False
+        self._started: list[HostedInterpreter] = []
+        self._interpreters: list[HostedInterpreter] = []
+        self._open: list[HostedInterpreter] = []
+        self._first = Opened()
+        machine.reset_peak_rss()
+        self._alone_bytes = machine.peak_rss_bytes()
 
     def serve(self) -> None:
         """Answer questions until told to stop."""
@@ -113,8 +110,8 @@ class Host:
         match question:
             case Open():
                 return self._opened(question)
-            case Batch() if self._open:
-                return self._batch(question)
+            case Batch() | Stretch() if len(self._open) >= question.lanes:
+                return self._batch(question) if isinstance(question, Batch) else self._stretched(question)
             case Close():
                 return self._closed(question)
             case TryExtensions():
@@ -126,35 +123,49 @@ class Host:
     # One test
 
     def _opened(self, question: Open) -> Answer:
-        """Set the test up in one interpreter, and in the others if that worked."""
-        for count in (1, question.lanes):
-            chosen = self._at_least(count)
-            if isinstance(chosen, Failed):
-                return self._judged(chosen)
-            answers = self._all([one for one in chosen if one not in self._open], question)
-            bad = next((answer for answer in answers if not isinstance(answer, Opened)), None)
-            if bad is not None:
-                self._all(self._open, Close())
-                self._open = []
-                return self._judged(bad)
-            if count == 1:
-                first = answers[0]
-            self._open = chosen
-        assert isinstance(first, Opened)  # noqa: S101 - looked at above
-        self._fresh = first.most_calls is not None
-        return dataclasses.replace(first, imports=self._imports(), gil_addresses=self._gil_addresses())
+        """Set the test up in one interpreter, and in the others if that worked; or, if it is set up, in further ones.
 
-    def _at_least(self, count: int) -> list[_Interpreter] | Failed:
+        Where that fails in further ones, it stays set up in those in which it was.
+        """
+        widens = bool(self._open)
+        for count in (1, question.lanes):
+            bad = self._widened(count, question)
+            if bad is not None:
+                if not widens:
+                    self._all(self._open, Close())
+                    self._open = []
+                return self._judged(bad)
+        return dataclasses.replace(
+            self._first,
+            imports=self._imports(),
+            gil_addresses=self._gil_addresses(),
+            lane_start_up_s=self._interpreters[0].start_up_s,
+            lane_threads=tuple(one.thread.native_id or 0 for one in self._open),
+        )
+
+    def _widened(self, count: int, question: Open) -> Answer | None:
+        """Set the test up in as many interpreters as are missing; return the first answer that is none, if any."""
+        chosen = self._at_least(count)
+        if isinstance(chosen, Failed):
+            return chosen
+        new = [one for one in chosen if one not in self._open]
+        answers = self._all(new, question)
+        for one, answer in zip(new, answers, strict=True):
+            if isinstance(answer, Opened):
+                self._first = self._first if self._open else answer
+                self._open.append(one)
+        return next((answer for answer in answers if not isinstance(answer, Opened)), None)
+
+    def _at_least(self, count: int) -> list[HostedInterpreter] | Failed:
         """Return so many interpreters, of which those that were missing start at the same time."""
         new = []
         for _ in range(count - len(self._interpreters)):
-            new.append(_Interpreter(len(self._started) + 1, self._spec, self._log))
+            new.append(HostedInterpreter(len(self._started) + 1, self._spec, self._log))
             self._started.append(new[-1])
         for one in new:
             answer = one.receive()
             if not isinstance(answer, Ready):
                 return answer if isinstance(answer, Failed) else Failed(error=f"unexpected answer {answer!r}")
-            one.gil_address = answer.gil_address
             self._interpreters.append(one)
         return self._interpreters[:count]
 
@@ -176,26 +187,56 @@ class Host:
         return dataclasses.replace(answer, error=why, impossible=True)
 
     def _batch(self, question: Batch) -> Answer:
-        """Run a batch in all interpreters at the same time, and read the clocks of the whole process."""
-        if self._fresh:
-            unready = self._first_bad(self._all(self._open, Prepare(calls=question.calls)), Prepared)
+        """Run a batch in as many interpreters at the same time, and read the clocks of the whole process."""
+        lanes = self._open[: question.lanes]
+        if self._first.most_calls is not None:
+            unready = self._first_bad(self._all(lanes, Prepare(calls=question.calls)), Prepared)
             if not isinstance(unready, Prepared):
                 return unready
         machine.reset_peak_rss()
         usage = batch.Usage()
-        begin_ns = clocks.perf_counter_ns() + HEAD_START_NS
-        asked = dataclasses.replace(question, lanes=1, begin_ns=begin_ns)
-        for number, one in enumerate(self._open):
-            one.send(dataclasses.replace(asked, first_lane=number))
-        answers = [one.receive() for one in self._open]
+        asked = dataclasses.replace(question, begin_ns=clocks.perf_counter_ns() + HEAD_START_NS)
+        self._ask_each(lanes, asked)
+        answers = [one.receive() for one in lanes]
         bad = self._first_bad(answers, Done)
         if not isinstance(bad, Done):
             return bad
-        lanes = [lane for answer in answers if isinstance(answer, Done) for lane in answer.reading.lanes]
-        reading = usage.reading(tuple(lanes))
-        whole = reading.peak_rss_bytes
-        each = None if whole is None else whole // len(lanes)
-        return Done(reading=dataclasses.replace(reading, peak_rss_bytes=each))
+        readings = [lane for answer in answers if isinstance(answer, Done) for lane in answer.reading.lanes]
+        memory = self._memory_of(len(lanes))
+        each = None if memory is None else memory // len(lanes)
+        return Done(reading=dataclasses.replace(usage.reading(tuple(readings)), peak_rss_bytes=each))
+
+    def _stretched(self, question: Stretch) -> Answer:
+        """Call for a set time in as many interpreters; what the whole process used is read once."""
+        lanes = self._open[: question.lanes]
+        machine.reset_peak_rss()
+        self._ask_each(lanes, question)
+        stretch.sleep_until(question.begin_ns)
+        usage = batch.Usage()
+        answers = [one.receive() for one in lanes]
+        bad = self._first_bad(answers, Stretched)
+        if not isinstance(bad, Stretched):
+            return bad
+        readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
+        marks = [lane for reading in readings for lane in reading.marks_ns]
+        found = stretch.reading_of(marks, [reading.queued_ns for reading in readings], usage)
+        return Stretched(reading=dataclasses.replace(found, peak_rss_bytes=self._memory_of(len(lanes))))
+
+    @staticmethod
+    def _ask_each(lanes: Sequence[HostedInterpreter], question: Batch | Stretch) -> None:
+        """Pass a question on to each of ``lanes``, which makes the calls of one."""
+        for number, one in enumerate(lanes):
+            one.send(dataclasses.replace(question, lanes=1, first_lane=question.first_lane + number))
+
+    def _memory_of(self, lanes: int) -> int | None:
+        """Return the part of the process's peak memory that so many of its interpreters take, and the process alone.
+
+        Interpreters that do not take part count as much as others, as they cannot be told apart.
+        """
+        whole, alone = machine.peak_rss_bytes(), self._alone_bytes
+        if whole is None or alone is None:
+            return None
+        return alone + max(0, whole - alone) * lanes // len(self._started)
 
     def _closed(self, question: Close) -> Answer:
         closed = self._all(self._open, question)
@@ -211,7 +252,7 @@ class Host:
         )
 
     @staticmethod
-    def _all(asked: Sequence[_Interpreter], question: Question) -> list[Answer]:
+    def _all(asked: Sequence[HostedInterpreter], question: Question) -> list[Answer]:
         for one in asked:
             one.send(question)
         return [one.receive() for one in asked]
@@ -222,63 +263,7 @@ class Host:
         return answers[0] if bad is None else self._judged(bad)
 
 
-class _Interpreter:
-    """One subinterpreter with the thread in which its session runs, and the pipe to it."""
-
-    def __init__(self, number: int, spec: WorkerSpec, log: int) -> None:
-        """Create the interpreter and start its session."""
-        from concurrent import interpreters  # type: ignore[attr-defined] # noqa: PLC0415 - CPython 3.14 and later
-
-        self.channel, self._its_end = multiprocessing.Pipe(duplex=True)
-        self.imports: tuple[ExtensionImport, ...] = ()
-        self.gil_address: int | None = None
-        self._number = number
-        self._interpreter = interpreters.create()
-        pickled = pickle.dumps(_spec_of(spec, number))
-        self._code = (
-            f"import sys; sys.path[:] = {sys.path!r}; sys.argv = {sys.argv!r}\n"
-            "from pytest_gilprobe.workers.child import interpreter_server\n"
-            f"interpreter_server.serve({self._its_end.fileno()}, {log}, {pickled!r})\n"
-        )
-        self.thread = threading.Thread(target=self._run, name=f"gilprobe-interpreter-{number}", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._interpreter.exec(self._code)
-            said = "its pytest session ended"
-        except BaseException as error:  # noqa: BLE001 - the parent must know
-            said = str(error)
-        self._its_end.send((Failed(error=said), ()))
-
-    def send(self, question: Question) -> None:
-        """Pass a question on."""
-        self.channel.send(question)
-
-    def receive(self) -> Answer:
-        """Wait for the next answer; note what was imported until then. `Closed` stands for the end of the session."""
-        message = self.channel.recv()
-        if message is None:
-            return Closed()
-        answer: Answer
-        answer, self.imports = message
-        if isinstance(answer, Failed):
-            where = "" if self._number == 1 else f"in subinterpreter {self._number}: "
-            answer = dataclasses.replace(answer, error=where + answer.error, imports=self.imports)
-        return answer
-
-
-def _spec_of(spec: WorkerSpec, number: int) -> WorkerSpec:
-    """Return the description of an interpreter's session, which has a folder of its own and is no fork's."""
-    folder = Path(spec.folder, f"interpreter-{number}")
-    folder.mkdir()
-    overrides = (flag.replace(spec.folder, str(folder)) for flag in spec.overrides)
-    return dataclasses.replace(
-        spec, folder=str(folder), forked=False, holders=False, overrides=(*overrides, *NO_FAULTHANDLER)
-    )
-
-
-def _write_all_stacks_on_signal(hosted: list[_Interpreter], log: int) -> None:
+def _write_all_stacks_on_signal(hosted: list[HostedInterpreter], log: int) -> None:
     """Have the stacks of all interpreters' threads written to the log when the parent asks for stacks.
 
     faulthandler writes those of the interpreter whose thread receives a signal, whatever holds its GIL: so each thread

@@ -59,7 +59,7 @@ def _marks(call: Call, question: Stretch) -> list[int]:
 def run_serial(call: Call, question: Stretch) -> StretchReading:
     """Run a stretch of one lane in this thread. Raises `WorkloadError` if a call raises anything."""
     machine.reset_peak_rss()
-    _sleep_until(question.begin_ns)
+    sleep_until(question.begin_ns)
     usage, queueing = Usage(), Queueing()
     try:
         cpu = _thread_time_ns()
@@ -70,7 +70,7 @@ def run_serial(call: Call, question: Stretch) -> StretchReading:
         raise WorkloadError(describe(error)) from None
     finally:
         queueing.close()
-    return _reading([marks], [queued], usage, cpu)
+    return reading_of([marks], [queued], usage, cpu)
 
 
 def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReading:
@@ -86,7 +86,7 @@ def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReadi
     for thread in threads:
         thread.go.set()
     end_lanes(threads)
-    return _reading([thread.marks for thread in threads], [thread.queued_ns for thread in threads], usage)
+    return reading_of([thread.marks for thread in threads], [thread.queued_ns for thread in threads], usage)
 
 
 def run_machine(question: MachineStretch) -> StretchReading:
@@ -121,7 +121,7 @@ async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], quest
             failures.append(error)
             raise _LaneFailedError from None
 
-    _sleep_until(question.begin_ns)
+    sleep_until(question.begin_ns)
     usage, queueing = Usage(), Queueing()
     try:
         cpu = _thread_time_ns()
@@ -134,18 +134,23 @@ async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], quest
         raise WorkloadError(failed(failures, question.lanes)) from None
     finally:
         queueing.close()
-    return _reading(marks, [queued] * question.lanes, usage, cpu)
+    return reading_of(marks, [queued] * question.lanes, usage, cpu)
 
 
-def _sleep_until(moment_ns: int) -> None:
+def sleep_until(moment_ns: int) -> None:
+    """Sleep until a moment of `time.perf_counter_ns`, which may be past."""
     ahead_ns = moment_ns - _perf_counter_ns()
     if ahead_ns > 0:
         clocks.sleep(ahead_ns / 1e9)
 
 
-def _reading(
+def reading_of(
     marks: Sequence[Sequence[int]], queued: Sequence[int | None], usage: Usage, in_this_thread_ns: int = 0
 ) -> StretchReading:
+    """Return the reading of a stretch that has just ended, by its lanes' marks and times in the run queue.
+
+    ``usage`` was made as it began; ``in_this_thread_ns`` is the CPU time of calls in this thread.
+    """
     whole = usage.reading((), in_this_thread_ns)
     known = [one for one in queued if one is not None]
     return StretchReading(
@@ -174,7 +179,7 @@ class _StretchThread(LaneThread):
             with self._lane as call:
                 self.ready.set()
                 self.go.wait()
-                _sleep_until(self._question.begin_ns)
+                sleep_until(self._question.begin_ns)
                 queueing = Queueing()
                 try:
                     self.marks = _marks(call, self._question)

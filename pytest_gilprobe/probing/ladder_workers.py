@@ -1,0 +1,52 @@
+"""Have a test open, and called once, in as many workers as a step of a ladder takes.
+
+Where that fails, the ladder ends, and no strategy does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.workers.parent.worker import Lost
+from pytest_gilprobe.workers.protocol import Done, Opened
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.probing.open_test import OpenTest
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+    from pytest_gilprobe.workers.parent.worker import Worker
+    from pytest_gilprobe.workers.protocol import Answer
+
+
+def ready(
+    test: OpenTest, group: WorkerGroup, strategy: Strategy, serial: Strategy, lanes: int
+) -> list[Worker] | Answer | Lost:
+    """Return the processes in which ``strategy`` makes a step of so many lanes, or the first answer that is none.
+
+    The usual ones are of ``group``, and ``serial`` makes the first call in them. A strategy with a worker of its own
+    keeps that one, in which the test is opened in further lanes if needed.
+    """
+    if strategy.worker_main() is None:
+        return _usual(test, group, serial, strategy.workers_needed(lanes))
+    bad = test.apart.widened(strategy, replace(test.opening, lanes=lanes))
+    return test.workers_of(strategy) if bad is None else bad
+
+
+def _usual(test: OpenTest, group: WorkerGroup, serial: Strategy, needed: int) -> list[Worker] | Answer | Lost:
+    """Open the test in spare workers of the session, if there are not enough in which it is open."""
+    alive = [worker for worker in (*test.workers, *test.spare) if worker.alive]
+    if len(alive) >= needed:
+        return alive[:needed]
+    found = group.ready(needed)
+    if isinstance(found, Lost):
+        return found
+    new = [worker for worker in found if worker not in alive][: needed - len(alive)]
+    opened = group.ask_all(new, test.opening)
+    test.spare += [worker for worker, answer in zip(new, opened, strict=True) if isinstance(answer, Opened)]
+    bad = next((answer for answer in opened if not isinstance(answer, Opened)), None)
+    if bad is not None:
+        return bad
+    (question,) = serial.questions(1, 1)
+    called = group.ask_all(new, question)
+    return next((answer for answer in called if not isinstance(answer, Done)), [*alive, *new])

@@ -1,0 +1,83 @@
+"""One subinterpreter, with the thread in which its pytest session runs, and the pipe to it, as its host sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import pickle
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.workers.protocol import Answer, Closed, Failed, Question, Ready
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.extension_imports import ExtensionImport
+    from pytest_gilprobe.workers.worker_spec import WorkerSpec
+
+NO_FAULTHANDLER = ("-p", "no:faulthandler")
+"""Arguments that switch off the plugin of pytest whose module does not load in subinterpreters."""
+
+
+class HostedInterpreter:
+    """One subinterpreter with the thread in which its session runs, and the pipe to it."""
+
+    def __init__(self, number: int, spec: WorkerSpec, log: int) -> None:
+        """Create the interpreter and start its session."""
+        from concurrent import interpreters  # type: ignore[attr-defined] # noqa: PLC0415 - CPython 3.14 and later
+
+        self.channel, self._its_end = multiprocessing.Pipe(duplex=True)
+        self.imports: tuple[ExtensionImport, ...] = ()
+        self.gil_address: int | None = None
+        self.start_up_s: float | None = None
+        """Seconds from creating the interpreter until its session was ready for tests; ``None`` before."""
+        self._started_ns = clocks.perf_counter_ns()
+        self._number = number
+        self._interpreter = interpreters.create()
+        pickled = pickle.dumps(_spec_of(spec, number))
+        self._code = (
+            f"import sys; sys.path[:] = {sys.path!r}; sys.argv = {sys.argv!r}\n"
+            "from pytest_gilprobe.workers.child import interpreter_server\n"
+            f"interpreter_server.serve({self._its_end.fileno()}, {log}, {pickled!r})\n"
+        )
+        self.thread = threading.Thread(target=self._run, name=f"gilprobe-interpreter-{number}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._interpreter.exec(self._code)
+            said = "its pytest session ended"
+        except BaseException as error:  # noqa: BLE001 - the parent must know
+            said = str(error)
+        self._its_end.send((Failed(error=said), ()))
+
+    def send(self, question: Question) -> None:
+        """Pass a question on."""
+        self.channel.send(question)
+
+    def receive(self) -> Answer:
+        """Wait for the next answer; note what was imported until then. `Closed` stands for the end of the session."""
+        message = self.channel.recv()
+        if message is None:
+            return Closed()
+        answer: Answer
+        answer, self.imports = message
+        if isinstance(answer, Failed):
+            where = "" if self._number == 1 else f"in subinterpreter {self._number}: "
+            answer = dataclasses.replace(answer, error=where + answer.error, imports=self.imports)
+        if isinstance(answer, Ready):
+            self.gil_address = answer.gil_address
+            self.start_up_s = (clocks.perf_counter_ns() - self._started_ns) / 1e9
+        return answer
+
+
+def _spec_of(spec: WorkerSpec, number: int) -> WorkerSpec:
+    """Return the description of an interpreter's session, which has a folder of its own and is no fork's."""
+    folder = Path(spec.folder, f"interpreter-{number}")
+    folder.mkdir()
+    overrides = (flag.replace(spec.folder, str(folder)) for flag in spec.overrides)
+    return dataclasses.replace(
+        spec, folder=str(folder), forked=False, holders=False, overrides=(*overrides, *NO_FAULTHANDLER)
+    )
