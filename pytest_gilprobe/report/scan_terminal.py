@@ -37,7 +37,14 @@ _NUMBERS_WIDTH = 44
 
 
 def draw(report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: Sequence[str] = ()) -> Iterator[Segment]:
-    """Draw a scan's report; yield nothing for another report. ``tracers`` names the tools that traced the tests."""
+    """Draw a scan's report; yield nothing for another report.
+
+    Args:
+        report: the report to draw.
+        width: width of the terminal in columns; a smaller width than 40 counts as 40.
+        encoding: encoding of the output; characters that this encoding lacks are replaced, mostly by visible escapes.
+        tracers: names of the tools that traced the tests.
+    """
     scan = report.scan
     if scan is None:
         return

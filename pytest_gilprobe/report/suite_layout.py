@@ -26,7 +26,7 @@ def lines(found: SuiteWorkers) -> Iterator[str]:
 
 
 def answer(found: SuiteWorkers) -> str:
-    """Return how many workers are enough, what they would give, and why."""
+    """Return in one sentence how many pytest-xdist workers are enough, what they would give, and why."""
     where = f"on {numbers.count(round(found.cpus), 'CPU')}"
     took = numbers.seconds(found.wall_s)
     run = next((run for run in found.runs if run.workers == found.enough_workers), None)
@@ -52,7 +52,7 @@ def tail(found: SuiteWorkers) -> str:
 
 
 def row(found: SuiteWorkers, run: SuiteRun) -> tuple[str, str, str, str]:
-    """Return the cells of one number of workers, as in `TITLES`."""
+    """Return the cells under `TITLES` for ``run``, which is one number of workers; ``found`` has the serial time."""
     return str(run.workers), numbers.seconds(run.wall_s), _speedup(found, run), numbers.percent(run.idle)
 
 

@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from pytest_gilprobe.observe import clocks
 
 MOST_BYTES = 32 * 2**20
-"""Most bytes of one call's pickled arguments that are kept."""
+"""Most bytes of one pickled argument that are kept."""
 MOST_S = 0.25
-"""Most seconds for which one call's arguments are pickled."""
+"""Most seconds for which one argument is pickled."""
 _LOCKS: dict[type, Callable[[], object]] = {
     type(threading.Lock()): threading.Lock,
     type(threading.RLock()): threading.RLock,
@@ -48,7 +48,7 @@ class NotCopiedError(Exception):
 
 
 class TooLargeError(NotCopiedError):
-    """Raised if an argument takes too many bytes or too much time."""
+    """Raised if an argument takes more than `MOST_BYTES` or `MOST_S`."""
 
 
 class _Limit:
@@ -265,7 +265,7 @@ class Snapshot:
 
     @property
     def not_copied(self) -> dict[str, str]:
-        """The names of the arguments, but for constants, of which there is no copy of its own, with the reasons."""
+        """The reason for each argument, except constants, that has no copy of its own."""
         files = {name: "an open file" for name, kept in self._kept.items() if kept.single}
         return files | self.unknown
 

@@ -256,8 +256,9 @@ class Usage:
     def reading(self, lanes: tuple[LaneReading, ...], in_this_thread_ns: int = 0) -> WorkerReading:
         """Return the reading of a batch that has just ended.
 
-        What this thread has computed since the beginning, but for ``in_this_thread_ns`` of the calls, is the reading of
-        clocks, which is left out of the process's time: it is much beside calls of a few microseconds.
+        The CPU time that this thread spent on reading clocks is left out of the process's time, since it is much beside
+        calls of a few microseconds. That is its CPU time since the beginning, less ``in_this_thread_ns``, which calls
+        took in it.
         """
         beside_ns = max(0, _thread_time_ns() - self._thread_ns - in_this_thread_ns)
         page_faults = machine.page_faults()
