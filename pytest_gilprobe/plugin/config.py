@@ -69,10 +69,10 @@ class Settings:
 
     Most fields are named after their options; ``probe_all`` is ``all``. Times are in seconds, paths are absolute.
     ``None`` means: automatic (``workers``), multiprocessing's default (``start_method``), the default ones
-    (``strategies``), no baseline, no curve (``scale``; an empty tuple means 1, 2, 4 ... workers). The names in
-    ``strategies`` are checked later, when all plugins are loaded. ``proof_time_s`` is how long a probe may take while a
-    gate is undecided: longer than ``max_time_s`` only if the user set no time. ``changed`` lists changed options:
-    ``name=value``, of a switch ``name``.
+    (``strategies``), no baseline, no curve (``scale``; empty means 1, 2, 4 ... workers). ``strategies`` are checked
+    later, when all plugins are loaded. While a gate is undecided, a probe may take ``proof_time_s``: longer than
+    ``max_time_s`` only if the user set no time. ``changed`` lists changed options: ``name=value``, or ``name`` of a
+    switch.
     """
 
     report: bool
@@ -191,8 +191,7 @@ def strategies_of(config: pytest.Config) -> Strategies:
 def read_marks(nodeid: str, marks: Iterable[pytest.Mark], names: Iterable[str]) -> dict[str, Any]:
     """Return the keywords in ``marks``, one test's ``gilprobe`` marks, closest first; the closest mark wins.
 
-    ``names`` are all strategies' names. Raises `pytest.UsageError` with the ``nodeid``, the value and the values
-    allowed.
+    ``names`` are all strategies' names. Raises `pytest.UsageError` with ``nodeid``, the value and what is allowed.
     """
     among = partial(values.strategies, names=tuple(names))
     readers: tuple[Callable[[Any], Any], ...] = (

@@ -43,7 +43,7 @@ def answer(found: SuiteWorkers) -> str:
 
 
 def tail(found: SuiteWorkers) -> str:
-    """Introduce the long tests; empty if there are none."""
+    """Return the line that introduces the long tests, which other workers wait for at the end; empty if none."""
     if not found.long_tests:
         return ""
     alone = len(found.long_tests) == 1

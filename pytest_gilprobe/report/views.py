@@ -58,7 +58,7 @@ class AnswerView:
 
     @property
     def asked(self) -> str:
-        """The same in short: ``threads or processes?`` of an open answer."""
+        """The strategies that an open answer leaves, as ``threads or processes?``; for any other answer `text`."""
         return f"{self.left}?" if self.left else self.text
 
 

@@ -275,7 +275,7 @@ class Snapshot:
         return not any(kept.single for kept in self._kept.values())
 
     def copied(self) -> dict[str, Any]:
-        """Return the arguments as they were: new objects, but for those that cannot be compared.
+        """Return the arguments as they were, by name: copies, or the objects themselves if they have no copy.
 
         Raises whatever the user's classes raise while they are unpickled.
         """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListExtensions:
-    """List the extension modules that are loaded in the worker of an open test.
+    """Ask which extension modules are loaded in the worker of an open test.
 
     ``forked`` is whether the worker is a fork of pytest's own process, and so has what this package imports there.
     """
@@ -18,7 +18,7 @@ class ListExtensions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryExtensions:
-    """Find out which of these extension modules load in a subinterpreter; ``files`` has their files by name."""
+    """Ask which extension modules load in a subinterpreter; ``files`` has the modules' files by their names."""
 
     files: Mapping[str, str]
 
@@ -28,14 +28,14 @@ ExtensionQuestion = ListExtensions | TryExtensions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsListed:
-    """The files of the loaded extension modules that are not of the standard library, by the module's name."""
+    """``files`` has the files of the loaded extension modules that are not of the standard library, by module name."""
 
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsTried:
-    """Whether each module loads, by its name; a module of which that could not be found out is left out."""
+    """``loads`` says whether each module loads, by its name; modules of which that is unknown are left out."""
 
     loads: Mapping[str, bool]
 

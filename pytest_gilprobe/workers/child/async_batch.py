@@ -105,9 +105,9 @@ async def run_tasks(home: HomeLoop, call: AsyncCall, calls: int, lanes: int) -> 
 async def run_watched(
     home: HomeLoop, watch: BlockWatch, call: AsyncCall, calls: int
 ) -> tuple[WorkerReading, tuple[LoopBlock, ...]]:
-    """Make the calls one after the other and time for how long each blocks the loop; between them it runs on.
+    """Make ``calls`` calls one after the other; ``watch`` times how long each blocks the event loop ``home``.
 
-    Raises `WorkloadError` if a call raises anything.
+    Between two calls, the loop runs its other tasks. Raises `WorkloadError` if a call raises anything.
     """
 
     async def watched() -> None:

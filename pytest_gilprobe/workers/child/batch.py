@@ -256,9 +256,8 @@ class Usage:
     def reading(self, lanes: tuple[LaneReading, ...], in_this_thread_ns: int = 0) -> WorkerReading:
         """Return the reading of a batch that has just ended.
 
-        The CPU time that this thread spent on reading clocks is left out of the process's time, since it is much beside
-        calls of a few microseconds. That is its CPU time since the beginning, less ``in_this_thread_ns``, which calls
-        took in it.
+        CPU time of this thread beyond ``in_this_thread_ns``, which calls took in it, went into reading clocks. It is
+        left out of the process's time, since it is much beside calls of a few microseconds.
         """
         beside_ns = max(0, _thread_time_ns() - self._thread_ns - in_this_thread_ns)
         page_faults = machine.page_faults()

@@ -170,7 +170,7 @@ class RunningExecutor:
         return None
 
     def refuse_remembered(self) -> None:
-        """Raise `ExecutorError` if the same call is made once only, and its result is given again."""
+        """Raise `ExecutorError` if the executor remembers the result of a call, and returns it for an equal call."""
         if self.result(uuid.uuid4) == self.result(uuid.uuid4):
             msg = (
                 f"{self._named}: its executor makes the same call only once, and gives its result again; have it make "
@@ -213,7 +213,7 @@ class Calls:
 
     @property
     def most(self) -> int:
-        """How many calls one series of tasks may have: fewer if each has new arguments, which must be made first."""
+        """Most calls of one series of tasks: fewer if each call has new arguments, which must be made first."""
         return MOST_FRESH if isinstance(self._call, FreshCall) else MOST_CALLS
 
     @property
@@ -226,10 +226,10 @@ class Calls:
         return [task_of(call) for call in self._some(tasks)]
 
     def chunked(self, tasks: int, calls_per_task: int) -> list[Task]:
-        """Return tasks of several calls.
+        """Return ``tasks`` tasks, each of ``calls_per_task`` calls.
 
-        Positional arguments travel as lists of them, as with ``executor.map`` and its ``chunksize``: a call of its own
-        for each would cost as much as a call of some microseconds.
+        Positional arguments are moved in lists, one list for each parameter, as with ``executor.map`` and its
+        ``chunksize``. To move an object for each call would cost as much as a call of some microseconds.
         """
         if isinstance(self._call, FreshCall):
             return [_chunk(self._some(calls_per_task)) for _ in range(tasks)]

@@ -66,9 +66,10 @@ def listed(*, forked: bool) -> dict[str, str]:
 
 
 def tried(files: Mapping[str, str]) -> dict[str, bool]:
-    """Return which of these modules load in a subinterpreter with a GIL of its own; none if that cannot be found out.
+    """Return whether each module in ``files`` loads in a subinterpreter with a GIL of its own, by the module's name.
 
-    Only their creation is tried, which is when CPython refuses them: none of their Python code runs.
+    ``files`` has the modules' files by name. A module is left out if that cannot be found out. Only the modules'
+    creation is tried, which is when CPython refuses them: none of their Python code runs.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this Python, with a script of ours

@@ -52,7 +52,7 @@ HEAD_START_NS = 3_000_000
 NO_FAULTHANDLER = ("-p", "no:faulthandler")
 """Arguments that switch off the plugin of pytest whose module does not load in subinterpreters."""
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
-"""Signal by which the host has the threads of one interpreter write their stacks: sent to one of these threads."""
+"""Signal that makes one interpreter's threads write their stacks, sent to one of them; ``None`` if there is no such."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
 """Why the GIL of the host's main interpreter is not sampled; those of its subinterpreters are."""
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def serve(descriptor: int, log: int, pickled_spec: bytes) -> None:
-    """Serve one subinterpreter on a pipe's ``descriptor``; ``log`` is that of the host's log."""
+    """Serve one subinterpreter on the pipe with the file descriptor ``descriptor``.
+
+    ``log`` is the file descriptor of the host's log. ``pickled_spec`` is the pickled `WorkerSpec` of the session.
+    """
     record = ImportRecord()
     spec: WorkerSpec = pickle.loads(pickled_spec)  # noqa: S301 - pickled by the host
     InterpreterServer(Connection(descriptor), spec, log, record).run()

@@ -21,9 +21,10 @@ nearly half is left for what the function calls; frames of Python functions have
 
 
 def with_room(function: Function) -> Function:
-    """Return a Python function that does the same in a chunk of its own, with room for the frames of what it calls.
+    """Return a Python function that does the same as ``function``, with room for the frames of what it calls.
 
-    Mapping that chunk, once for each call of this function, takes some 10 µs; its pages are touched only when used.
+    The frames lie in a chunk of memory of their own. To map that chunk takes some 10 µs for each call of the returned
+    function; its pages are touched only when used.
     """
     plain: Any = function
     code = plain.__code__.replace(co_stacksize=SLOTS)
