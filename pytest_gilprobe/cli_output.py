@@ -33,7 +33,7 @@ def add_verbose(command: argparse.ArgumentParser) -> None:
 
 
 def draw(report: Report, arguments: argparse.Namespace) -> str:
-    """Return ``report`` drawn in the format that ``arguments``, those of the command line, ask for."""
+    """Return ``report`` drawn in the format that ``arguments``, parsed from the command line, ask for."""
     from pytest_gilprobe.report import firefox, html, markdown, stack_files  # noqa: PLC0415
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415
 
@@ -65,7 +65,7 @@ def _on_terminal(report: Report, arguments: argparse.Namespace) -> str:
 
 
 def draw_comparison(comparison: Comparison, arguments: argparse.Namespace) -> str:
-    """Return ``comparison`` drawn in the format that ``arguments``, those of the command line, ask for."""
+    """Return ``comparison`` drawn in the format that ``arguments``, parsed from the command line, ask for."""
     from pytest_gilprobe.report import comparison_terminal, html, markdown, terminal  # noqa: PLC0415
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415
 

@@ -25,10 +25,10 @@ def pytest_gilprobe_strategies(config: pytest.Config) -> Sequence[Strategy] | No
 
 @pytest.hookspec
 def pytest_gilprobe_result(item: pytest.Item, result: WorkloadResult) -> None:
-    """Receive a marked test's result: its probe is over and its gates (what the user expects of it) were applied.
+    """Receive a marked test's result, after its gates (what the user expects of it) were applied.
 
-    The hook is also called for a marked test that is not probed; ``result`` then says why. Under pytest-xdist it is
-    called in the worker that ran the test.
+    The hook is called when the test's probe is over, or when it turns out that the test is not probed; ``result`` then
+    says why. Under pytest-xdist the hook is called in the worker that ran the test.
     """
 
 

@@ -58,7 +58,7 @@ KEYWORDS = (
     "scale",
     "scales_to",
 )
-"""The marker's keywords."""
+"""The keywords of the marker ``gilprobe``, in the order of the readers in `read_marks`."""
 STRATEGIES = pytest.StashKey["Strategies"]()
 """Key of the session's strategies in ``config.stash``; set on their first use."""
 
@@ -256,11 +256,10 @@ def _scale(keywords: dict[str, Any], settings: Settings) -> tuple[int, ...] | No
 
 
 def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, known: Strategies, cpus: int) -> Plan:
-    """Resolve one workload's plan from its marks' keywords, the settings, the known strategies and the usable CPUs.
+    """Return the plan of the workload ``nodeid``: values of its marks' ``keywords``, else those of ``settings``.
 
-    ``known`` are the strategies that exist for the workload's kind of calls.
-
-    Raises `pytest.UsageError` if the expectation cannot be met by any strategy that is tried.
+    ``known`` are the strategies for the workload's kind of calls, and ``cpus`` is how many CPUs are usable. Raises
+    `pytest.UsageError` if no strategy that is tried can meet the expectation.
     """
     workers = keywords.get("workers", settings.workers)
     tried = (keywords.get("strategies") or default_strategies(settings, known)) | {SERIAL}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def kind_of(item: pytest.Item) -> CallKind:
-    """Return the kind of a test's probed call, which is the call passed to the `gilprobe` fixture, else the test."""
+    """Return whether a test's call is awaited or plain: the call it passed to the `gilprobe` fixture, else the test."""
     given = fixture.of(item)
     if given is not None and given.used:
         return CallKind.AWAITED if given.awaited else CallKind.PLAIN

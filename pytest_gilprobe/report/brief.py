@@ -1,4 +1,4 @@
-"""Say in the short report of a workload: its figures, why this is the answer, and what to do."""
+"""Say what the short report has on a workload: its figures, why this is the answer, and what to do."""
 
 from __future__ import annotations
 

@@ -48,9 +48,9 @@ class CellView:
     Attributes:
         answer: the workload's answer in this report.
         speedups: this report's speed-up of each parallel strategy, but only of strategies that every report has that
-        probed this workload.
+            probed this workload.
         serial: this report's wall time of a serial call divided by the reference report's; empty if not compared.
-        serial_interval: the confidence interval of ``serial``; empty if that is empty.
+        serial_interval: the confidence interval of ``serial``; empty if ``serial`` is empty.
         change: the reference report's advice, as ``was threads``; empty if this report gives the same advice.
         real: whether the intervals support that the advice differs.
     """

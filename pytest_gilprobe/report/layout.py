@@ -113,7 +113,7 @@ def workload_view(
 def answer(result: WorkloadResult) -> str:
     """Return a workload's answer: a strategy or ``inconclusive``.
 
-    For a workload without a verdict that is ``scanned``, ``one run only``, ``not probed`` or ``error``.
+    If the workload has no verdict, the answer is ``scanned``, ``one run only``, ``not probed`` or ``error``.
     """
     if result.status is Status.PROBED:
         return safe_line(result.verdict.strategy)

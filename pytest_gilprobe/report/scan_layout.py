@@ -27,7 +27,8 @@ CROWDED = 0.1
 COLLECTED = 0.01
 """Garbage collections are mentioned if they took more than this share of the tests' time."""
 MOST_FUNCTIONS = 10
-"""Most functions in each of the two lists of a report for a browser or a pull request; the JSON report has more."""
+"""Most functions in each list (the project's functions, and those of packages) of a report for a browser or a pull
+request; the JSON report has more."""
 
 
 def headline(scan: Scan) -> str:
@@ -101,7 +102,7 @@ def calm_loops(results: Sequence[WorkloadResult]) -> str | None:
 
 
 def not_available(report: Report) -> str | None:
-    """Say why shares of the GIL are not told; ``None`` if all are, if there is no GIL, or if a caution says so."""
+    """Say why shares of the GIL are not told; ``None`` if all are told, if there is no GIL, or if a caution says so."""
     scan, has_gil = report.scan, report.environment.gil_enabled
     shares = [result.gil.held_fraction for result in report.workloads]
     if scan is None or scan.unwatched is not None or not has_gil:

@@ -30,7 +30,7 @@ MOST_ROWS = 20
 MOST_NAMES = 5
 """Largest number of test names listed under one finding."""
 MOST_FUNCTIONS = 5
-"""Largest number of functions in each of the two lists."""
+"""Largest number of functions in each list: the project's functions, and those of packages."""
 MOST_HOLDERS = 10
 """Largest number of tests whose largest holder is named."""
 _NUMBERS_WIDTH = 44

@@ -138,11 +138,12 @@ class WorkloadView:
     """One workload, as texts.
 
     Attributes:
-        number: the workload's place in the report, from 1.
+        number: the workload's place in the report, from 1; ``nodeid`` is its name, ``answer`` its answer.
         bound: what calls are bound by; ``cpu`` is the share of a CPU that they use, ``per_call`` the time of one.
         gil: the GIL's part, in a word; ``gil_share`` is the share of the time for which it is held, empty if not known.
         gil_extra: the other observations of the GIL, in one line.
         broken: whether one strategy failed, hung or crashed.
+        notes: the remarks on the workload, such as the reason and cautions.
         strategies: those that the user asked for, ``serial`` first; empty without measurements.
         code: the code to paste, or comments that say why there is none; empty if no function is known.
         scale: the axis of the speed-ups; ``None`` without measurements.
@@ -203,6 +204,7 @@ class ReportView:
     """A whole report as texts, ready to draw.
 
     Attributes:
+        title: the heading; ``workloads`` are the workloads in the report's order.
         facts: the Python and the machine that the report was made on.
         total: the number of workloads in words; ``counts`` has the number of each answer.
         problems: the number of each kind of failure; empty if there was none.

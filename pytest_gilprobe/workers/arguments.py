@@ -234,7 +234,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> Snapshot:
-        """Keep the state of these arguments, by name."""
+        """Return a snapshot of the arguments ``named``, by their names, as they are now."""
         made = cls(_values=dict(named))
         for name, value in named.items():
             try:
@@ -248,7 +248,7 @@ class Snapshot:
         return made
 
     def changed(self) -> tuple[str, ...]:
-        """Return the names of the arguments that differ from their state at that moment."""
+        """Return the names of the arguments that differ now from their kept state."""
         return tuple(name for name, kept in self._kept.items() if kept.changed())
 
     @property

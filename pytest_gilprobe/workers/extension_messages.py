@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListExtensions:
-    """Ask which extension modules are loaded in the worker of an open test.
+    """List the extension modules that are loaded in the worker of an open test.
 
     ``forked`` is whether the worker is a fork of pytest's own process, and so has what this package imports there.
     """
@@ -18,7 +18,7 @@ class ListExtensions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryExtensions:
-    """Ask which extension modules load in a subinterpreter; ``files`` has the modules' files by their names."""
+    """Find out which extension modules load in a subinterpreter; ``files`` has the modules' files by their names."""
 
     files: Mapping[str, str]
 
@@ -28,14 +28,14 @@ ExtensionQuestion = ListExtensions | TryExtensions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsListed:
-    """``files`` has the files of the loaded extension modules that are not of the standard library, by module name."""
+    """The files of the loaded extension modules that are not of the standard library: ``files``, by module name."""
 
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsTried:
-    """``loads`` says whether each module loads, by its name; modules of which that is unknown are left out."""
+    """Whether each module loads: ``loads``, by module name. Modules of which that is unknown are left out."""
 
     loads: Mapping[str, bool]
 

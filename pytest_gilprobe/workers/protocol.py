@@ -79,7 +79,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Run the control, a fixed pure-Python loop that shows what the machine can give; a test may be open or not."""
+    """Run the control, a fixed pure-Python loop, ``calls`` times from ``begin_ns`` (see `Batch`), test open or not."""
 
     calls: int
     begin_ns: int = 0

@@ -107,7 +107,7 @@ def timed(
 
 
 def sleep_on(cpu: StartingCpu | None, seconds: float) -> None:
-    """Sleep on a CPU of this thread's own, which is released afterwards; on any CPU if ``cpu`` is ``None``."""
+    """Sleep for ``seconds`` on ``cpu``, which is released afterwards; on any CPU if ``cpu`` is ``None``."""
     if cpu is None:
         clocks.sleep(seconds)
         return

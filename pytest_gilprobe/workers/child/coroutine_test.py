@@ -63,7 +63,10 @@ class CoroutineTest:
         self.served = False
 
     def replacement(self, *, is_case: bool) -> Callable[..., Any]:
-        """Return the coroutine function for the test's plugin to run in place of the test's own."""
+        """Return the coroutine function that the test's plugin runs in place of the test's own.
+
+        ``is_case`` is whether the test is a method of a `unittest.TestCase`.
+        """
         inner = self._in_case if is_case else self._served_here
         if fixture.asks_for(self._item):
             inner = self._until_served

@@ -26,8 +26,9 @@ SERIES_S = 0.1
 TASKS_A_WORKER = 4
 """Tasks per worker in a series, if time allows: with one or two, some workers idle at its end."""
 LONGEST_SERIES_S = 1.2
-"""Seconds that a series with `TASKS_A_WORKER` tasks per worker may last; a longer series has one task per worker. It is
-long since, with one task per worker, the 20 ms in which a scheduler of Dask answers hide what tasks of 50 ms gain."""
+"""Seconds that a series with `TASKS_A_WORKER` tasks per worker may last; a longer series has one task per worker. The
+limit is high because, with one task per worker, the 20 ms in which a scheduler of Dask answers hide what tasks of 50 ms
+gain."""
 ROUND_TRIPS = 7
 """Empty tasks that are timed one by one; the median counts."""
 EMPTY_SERIES = 3

@@ -49,7 +49,8 @@ os._exit(0)
 def listed(*, forked: bool) -> dict[str, str]:
     """Return the files of the extension modules that are loaded and are not of the standard library, by their names.
 
-    ``forked`` is whether this process is a fork of pytest's own, and so has what this package imports there.
+    ``forked`` is whether this process is a fork of pytest's own process: then the modules of psutil, which this package
+    imports there, are left out, too.
     """
     own = tuple(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
     found: dict[str, str] = {}

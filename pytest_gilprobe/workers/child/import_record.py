@@ -1,4 +1,4 @@
-"""Record how extension modules fare that code imports in this interpreter, and which code imports them.
+"""Record which extension modules are imported in this interpreter, whether they load, and which code imports them.
 
 Most extension modules do not load in a subinterpreter with a GIL of its own, and what the importer raises then may not
 say so: it may catch the error, or raise another one. So the two loaders of native code are watched themselves.

@@ -52,7 +52,7 @@ HEAD_START_NS = 3_000_000
 NO_FAULTHANDLER = ("-p", "no:faulthandler")
 """Arguments that switch off the plugin of pytest whose module does not load in subinterpreters."""
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
-"""Signal that makes one interpreter's threads write their stacks, sent to one of them; ``None`` if there is no such."""
+"""Signal at which all threads of the interpreter whose thread gets it write their stacks; ``None`` if unsupported."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
 """Why the GIL of the host's main interpreter is not sampled; those of its subinterpreters are."""
 
@@ -70,7 +70,7 @@ def serve(
 
 
 class Host:
-    """Answers the parent's questions with those of the interpreters."""
+    """Answers the parent's questions with the answers of the interpreters."""
 
     def __init__(self, strategy: Strategy, channel: Connection, spec: WorkerSpec, log: int) -> None:
         """Prepare to answer on ``channel``; no interpreter is started yet."""

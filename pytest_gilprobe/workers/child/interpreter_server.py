@@ -34,7 +34,7 @@ def serve(descriptor: int, log: int, pickled_spec: bytes) -> None:
 
 
 class InterpreterServer(Server):
-    """Answers with pairs: the answer, and how the extension modules fared that were imported so far."""
+    """Answers with pairs: the answer, and which extension modules were imported so far, with whether they loaded."""
 
     def __init__(self, channel: Connection, spec: WorkerSpec, log: int, record: ImportRecord) -> None:
         """Prepare to serve on ``channel``; ``record`` watches the imports of this interpreter."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.pool_messages import RunPools
 
 HELD_AS = "pools"
-"""The name under which an open test holds its trial."""
+"""The key of the trial in ``Workload.held``, for as long as the test is open."""
 
 _inherited: Call | None = None
 """The call, where forked workers of an executor find it: a test cannot be pickled."""

@@ -125,7 +125,7 @@ class Server:
             self._end(CHANNEL_LOST)
 
     def give_up(self, code: int) -> NoReturn:
-        """End this worker, whose pytest session has ended by itself; report the reason to the parent or in the log."""
+        """End this worker: its pytest session ended with the exit status ``code``. Report why to the parent or log."""
         why = "\n".join(self._errors)
         for stream in (sys.stdout, sys.stderr):  # they have what pytest wrote, and the parent reads the log
             with contextlib.suppress(Exception):

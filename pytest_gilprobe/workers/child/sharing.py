@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 MOST_OBJECTS = 6
 """Most objects that are tried one by one: each costs a batch in each round."""
 MOST_ROUNDS = 25
-"""Most rounds: further ones hardly narrow the intervals."""
+"""Most rounds of a sweep: more rounds hardly narrow the intervals."""
 PARTS = 8
-"""Number of rounds for which calls are made fewer, if need be, so that this many rounds fit into the time."""
+"""Number of rounds that should fit into the time; for that, a round has fewer calls than asked for, if need be."""
 FOLDER = "fixture tmp_path"
 """The name of the argument that each lane (thread) always has of its own, as in the batches of a probe."""
 MOST_SET_UP = 0.25

@@ -85,7 +85,7 @@ class Workload:
     def serial(self, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
         """Make the calls one after the other, awaited calls in the test's own loop; return the readings of clocks.
 
-        ``begin_ns`` and ``lane`` are as in `pytest_gilprobe.workers.child.batch.run_serial`. Raises `WorkloadError`.
+        ``begin_ns`` and ``lane`` are as in `batch.run_serial`. Raises `WorkloadError` if a call raises anything.
         """
         if self.home is None or self.awaited is None:
             return batch.run_serial(self.call, calls, begin_ns, lane)
@@ -217,7 +217,7 @@ def with_new_fixtures(
 
 
 def callee(workload: Workload) -> Callee | None:
-    """Describe the function that a workload calls, which is the test itself unless the test gave one to the fixture.
+    """Describe the function that a workload calls: the one passed to the `gilprobe` fixture, else the test itself.
 
     Return ``None`` if a test has no name as a function.
     """
