@@ -69,7 +69,7 @@ def is_one_run(result: WorkloadResult) -> bool:
 def is_brief(note: Note) -> bool:
     """Return whether the short report shows ``note``: it tells what broke, or it is a caution that changes what to do.
 
-    A note that a strategy was skipped is shown, too, unless the strategy's calls could not be compared.
+    A note that a strategy was skipped is shown, too, unless the reason is that calls change their arguments.
     """
     if note.kind == "skipped":
         return not any(NOT_COMPARED in line for line in note.lines)
