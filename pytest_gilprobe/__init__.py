@@ -1,4 +1,4 @@
-"""Find out whether threads or processes would help, and whether the GIL is why. The names that users may import.
+"""Export the names that users may import, to find out whether threads or processes help, and whether the GIL is why.
 
 The names in ``__all__`` are public; everything else may change in any release.
 

@@ -22,18 +22,18 @@ _SUFFIXES = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm"
 
 
 def add_output(command: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
-    """Add the options for a format and an output file to a subcommand."""
+    """Add ``--format``, which takes one of ``formats``, and ``--output`` to the parser ``command`` of a subcommand."""
     command.add_argument("--format", choices=formats, help="default: by the suffix of FILE, else terminal")
     command.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
 
 
 def add_verbose(command: argparse.ArgumentParser) -> None:
-    """Add the option for the whole report on the terminal to a subcommand."""
+    """Add ``--verbose``, for the whole report on the terminal, to the parser ``command`` of a subcommand."""
     command.add_argument("-v", "--verbose", action="store_true", help="show all figures and remarks on the terminal")
 
 
 def draw(report: Report, arguments: argparse.Namespace) -> str:
-    """Draw a report in the format that the arguments ask for."""
+    """Return ``report`` drawn in the format that ``arguments``, parsed from the command line, ask for."""
     from pytest_gilprobe.report import firefox, html, markdown, stack_files  # noqa: PLC0415
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415
 
@@ -65,7 +65,7 @@ def _on_terminal(report: Report, arguments: argparse.Namespace) -> str:
 
 
 def draw_comparison(comparison: Comparison, arguments: argparse.Namespace) -> str:
-    """Draw a comparison in the format that the arguments ask for."""
+    """Return ``comparison`` drawn in the format that ``arguments``, parsed from the command line, ask for."""
     from pytest_gilprobe.report import comparison_terminal, html, markdown, terminal  # noqa: PLC0415
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415
 
@@ -95,7 +95,11 @@ def _color(arguments: argparse.Namespace) -> bool:
 
 
 def deliver(text: str, arguments: argparse.Namespace) -> int:
-    """Write a drawing to the file that the arguments name, or to standard output."""
+    """Write ``text`` to the file that ``arguments.output`` names, or to standard output if that is empty; return 0.
+
+    A character that standard output cannot encode is written as an XML character reference, such as ``&#8211;``. Raises
+    `ReportError` if the file cannot be written.
+    """
     text = f"{text.rstrip()}\n"
     if arguments.output:
         report_json.write_atomic(arguments.output, text)

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 def pytest_gilprobe_strategies(config: pytest.Config) -> Sequence[Strategy] | None:
     """Return further strategies; ``None`` adds none. Called in pytest's process and in every worker process.
 
-    Each name must differ from the names of all other strategies; ``strategies=`` selects a strategy by its name. A
-    strategy with ``by_default`` is also tried if ``strategies=`` is not set.
+    Each name must differ from the names of all other strategies; ``strategies=`` selects strategies by their names. If
+    ``strategies=`` is not set, the strategies whose ``by_default`` is true are tried.
     """
 
 
 @pytest.hookspec
 def pytest_gilprobe_result(item: pytest.Item, result: WorkloadResult) -> None:
-    """Receive a test's result when its probe is over and its gates (what the user expects of it) were applied.
+    """Receive a marked test's result, after its gates (what the user expects of it) were applied.
 
-    Under pytest-xdist this hook is called in the worker that ran the test.
+    The hook is called when the test's probe is over, or when it turns out that the test is not probed; ``result`` then
+    says why. Under pytest-xdist the hook is called in the worker that ran the test.
     """
 
 
@@ -35,5 +36,6 @@ def pytest_gilprobe_result(item: pytest.Item, result: WorkloadResult) -> None:
 def pytest_gilprobe_report(config: pytest.Config, report: Report) -> None:
     """Receive the session's report at the end of the session, before its files are written, if the user asked for them.
 
-    Under pytest-xdist this hook is called in the controller.
+    Without ``--gilprobe-report``, a session in which no test has a result does not call the hook. Under pytest-xdist it
+    is called in the controller.
     """

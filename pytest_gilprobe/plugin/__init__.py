@@ -36,7 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_load_initial_conftests(args: list[str]) -> None:
-    """Tell a path from the value of the flag before it: the arguments are parsed again after this hook."""
+    """Change ``args`` so that a path behind a flag that may stand without a value is not taken for the flag's value.
+
+    pytest parses ``args`` again after this hook.
+    """
     options.separate_paths(args)
 
 

@@ -38,12 +38,18 @@ def check(settings: Settings) -> None:
 
 
 def halves(settings: Settings) -> tuple[bool | None, ...]:
-    """Return the GIL of each set of workers: off, then on (``--gilprobe-ab-gil``), or ``None``, Python's default."""
+    """Return whether the GIL is on in each set of workers, one set for each half of the session.
+
+    That is ``(False, True)`` under ``--gilprobe-ab-gil``, else ``(None,)``: one set, with Python's default.
+    """
     return (False, True) if settings.ab_gil else (None,)
 
 
 def compared(halves: Mapping[bool, Report]) -> Comparison | None:
-    """Compare the reports without and with the GIL (keys: whether the GIL was on); ``None`` if nothing was probed."""
+    """Compare the reports with and without the GIL; return ``None`` if they have no workloads.
+
+    ``halves`` maps whether the GIL was on to the report.
+    """
     if not halves[False].workloads:
         return None
     return compare([(PAIR[gil], halves[gil]) for gil in (True, False)])

@@ -58,7 +58,7 @@ KEYWORDS = (
     "scale",
     "scales_to",
 )
-"""The marker's keywords."""
+"""The keywords of the marker ``gilprobe``, in the order of the readers in `read_marks`."""
 STRATEGIES = pytest.StashKey["Strategies"]()
 """Key of the session's strategies in ``config.stash``; set on their first use."""
 
@@ -67,11 +67,12 @@ STRATEGIES = pytest.StashKey["Strategies"]()
 class Settings:
     """Values of all options in this session, from flags, ini file and defaults.
 
+    Most fields are named after their options; ``probe_all`` is ``all``. Times are in seconds, paths are absolute.
     ``None`` means: automatic (``workers``), multiprocessing's default (``start_method``), the default ones
-    (``strategies``), no baseline, no curve (``scale``; empty: 1, 2, 4 ... workers). The names in ``strategies`` are
-    checked later, when all plugins are loaded.
-    ``proof_time_s`` is how long a probe may take while a gate is undecided: longer than ``max_time_s`` only if the user
-    set no time. ``changed`` lists the options that differ from their defaults, as ``name=value``. Paths are absolute.
+    (``strategies``), no baseline, no curve (``scale``; empty means 1, 2, 4 ... workers). ``strategies`` are checked
+    later, when all plugins are loaded. While a gate is undecided, a probe may take ``proof_time_s``: longer than
+    ``max_time_s`` only if the user set no time. ``changed`` lists changed options: ``name=value``, or ``name`` of a
+    switch.
     """
 
     report: bool
@@ -172,7 +173,7 @@ def _read(option: Option, given: _Given | None, config: pytest.Config) -> Any:
 def strategies_of(config: pytest.Config) -> Strategies:
     """Return the strategies of this session: the built-in ones, and the ones of other plugins and conftest files.
 
-    Raises `pytest.UsageError` if a strategy is invalid or conflicts with another, as by its name.
+    Raises `pytest.UsageError` if a strategy is invalid or conflicts with another, such as by an equal name.
     """
     from pytest_gilprobe.strategies.registry import Strategies, StrategyError  # noqa: PLC0415 - a scan needs none of it
 
@@ -188,9 +189,9 @@ def strategies_of(config: pytest.Config) -> Strategies:
 
 
 def read_marks(nodeid: str, marks: Iterable[pytest.Mark], names: Iterable[str]) -> dict[str, Any]:
-    """Merge the keywords of one test's ``gilprobe`` marks, passed closest first; the closest mark wins.
+    """Return the keywords in ``marks``, one test's ``gilprobe`` marks, closest first; the closest mark wins.
 
-    ``names`` are all strategies' names. Raises `pytest.UsageError` with the test, the value and the values allowed.
+    ``names`` are all strategies' names. Raises `pytest.UsageError` with ``nodeid``, the value and what is allowed.
     """
     among = partial(values.strategies, names=tuple(names))
     readers: tuple[Callable[[Any], Any], ...] = (
@@ -255,11 +256,10 @@ def _scale(keywords: dict[str, Any], settings: Settings) -> tuple[int, ...] | No
 
 
 def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, known: Strategies, cpus: int) -> Plan:
-    """Resolve one workload's plan from its marks' keywords, the settings, the known strategies and the usable CPUs.
+    """Return the plan of the workload ``nodeid``: values of its marks' ``keywords``, else those of ``settings``.
 
-    ``known`` are the strategies that exist for the workload's kind of calls.
-
-    Raises `pytest.UsageError` if the expectation cannot be met by any strategy that is tried.
+    ``known`` are the strategies for the workload's kind of calls, and ``cpus`` is how many CPUs are usable. Raises
+    `pytest.UsageError` if no strategy that is tried can meet the expectation.
     """
     workers = keywords.get("workers", settings.workers)
     tried = (keywords.get("strategies") or default_strategies(settings, known)) | {SERIAL}

@@ -25,20 +25,22 @@ EVIDENCE_WITH_GIL = "gilprobe-evidence-gil1.jsonl.gz"
 
 
 class ProbeEvidence:
-    """Holds the records of one test's probe until its result is known; there are two under ``--gilprobe-ab-gil``."""
+    """Holds the records of one test's probe until its result is known: one record, two under ``--gilprobe-ab-gil``."""
 
     def __init__(self) -> None:
         self._records: list[EvidenceRecord] = []
 
     def note(self, record: EvidenceRecord) -> None:
-        """Take a record from a `ProbeRunner`."""
+        """Keep ``record``, which a `ProbeRunner` made, until `packed` is called."""
         self._records.append(record)
 
     def packed(self, plan: Plan, result: WorkloadResult, halves: int) -> tuple[bytes, ...]:
-        """Return the noted records as compressed lines, and forget them.
+        """Return the noted records as compressed lines, one for each report of the session, and forget them.
 
-        ``result`` is what the session reports. Where no probe came to its end there is a record for each of ``halves``
-        that says so. The second half is not held against the marker's expectation.
+        ``plan`` and ``result`` are the test's, as the session reports them. ``halves`` is how many reports the session
+        makes: 2 under ``--gilprobe-ab-gil``, else 1. If fewer records were noted, because a probe did not come to its
+        end, all of them are replaced by records without readings. The record of the second half has no expectation:
+        only the first half must meet what the marker expects.
         """
         noted, self._records = self._records, []
         own, *others = noted if len(noted) == halves else [EvidenceRecord.of(plan, result)] * halves
@@ -56,7 +58,7 @@ def _packed(record: EvidenceRecord) -> bytes:
 
 
 def as_text(packed: bytes) -> str:
-    """Return a compressed line as text that pytest-xdist can send."""
+    """Return the compressed line ``packed`` as ASCII text, which pytest-xdist can send."""
     return base64.b85encode(packed).decode("ascii")
 
 
@@ -66,7 +68,7 @@ def from_text(text: str) -> bytes:
 
 
 class SessionEvidence:
-    """The evidence of a whole session, on its way to the report folder."""
+    """Collects the evidence (raw readings) of all probes of a session, and writes it to the report folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -79,7 +81,10 @@ class SessionEvidence:
         return self._folder / EVIDENCE_FILE
 
     def keep(self, packed: Sequence[bytes]) -> None:
-        """Keep the compressed lines of one test, one for each report of the session."""
+        """Keep the compressed lines of one test, one for each report of the session.
+
+        If that fails, as on a full disk, `write` returns the error.
+        """
         try:
             while len(self._spools) < len(packed):
                 self._spools.append(EvidenceSpool())
@@ -89,7 +94,7 @@ class SessionEvidence:
             self._problem = f"--gilprobe-evidence: could not keep what was measured: {error}"
 
     def write(self, reports: Sequence[Report]) -> tuple[str, ...]:
-        """Write a file for each report; return what went wrong, in one line."""
+        """Write an evidence file for each of ``reports``; return a message if anything failed, else an empty tuple."""
         paths = (self.path, self._folder / EVIDENCE_WITH_GIL)
         try:
             while len(self._spools) < len(reports):

@@ -45,9 +45,10 @@ def apply(  # noqa: PLR0913, PLR0917 - what was found and asked for, and the thr
     call: pytest.CallInfo[None],
     report: pytest.TestReport,
 ) -> WorkloadResult:
-    """Make a test's call fail if a gate (expectation or ``fail-on``) fails; return the result with its cautions.
+    """Make a test's call fail if a gate (expectation or ``fail-on``) fails; return ``result`` with the gates' cautions.
 
-    The failure is set in ``call``, so that ``--pdb`` enters the debugger, and in ``report``.
+    ``plan`` and ``settings`` have the gates. ``item``, ``call`` and ``report`` are the objects of pytest's hook. The
+    failure is set in ``call``, so that ``--pdb`` enters the debugger, and in ``report``.
     """
     one_process = frozenset(one.name for one in strategies_of(item.config) if one.one_process)
     found = expectations.check(plan.expectation, result, settings.fail_on, one_process)
@@ -72,9 +73,10 @@ def _raised(result: WorkloadResult, failures: Sequence[Failure]) -> pytest.Excep
 
 
 def fail_session(session: pytest.Session, what: str, number: int) -> None:
-    """Make a session that passed fail, and have pytest's last line count why: ``1 passed, 2 regressions``.
+    """Make a session that passed fail, and have pytest's last line count why, as in ``1 passed, 2 regressions``.
 
-    The entries are empty objects, since other plugins look for attributes of theirs in every one.
+    ``what`` is the word in that line, and ``number`` is its count. pytest's statistics get as many empty objects, since
+    other plugins look for attributes of theirs in every entry.
     """
     if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

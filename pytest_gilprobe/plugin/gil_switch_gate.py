@@ -1,7 +1,8 @@
 """Support ``--gilprobe-fail-on=gil-switched-on``: a session fails if an import switched a free-threaded build's GIL on.
 
-The gate of a probed test sees the batches of that test only. This one sees pytest's own process, that of each worker of
-pytest-xdist, and what worker processes that probe have said, in a scan and for tests that could not be probed, too.
+The gate of a probed test sees only the batches of that test. This gate sees pytest's own process, the processes of
+pytest-xdist's workers, and what the worker processes that probe report. It also works in a scan, and for tests that
+could not be probed.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class GilSwitchGate:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take what the gate of a worker of pytest-xdist has found."""
+        """Take over the modules that ``node``, a worker of pytest-xdist, found to have switched the GIL on."""
         found = (getattr(node, "workeroutput", None) or {}).get(_OUTPUT)
         if found is not None:
             self._switched_on = True
@@ -70,7 +71,10 @@ class GilSwitchGate:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Make a session that passed fail; a worker of pytest-xdist tells its controller, which does."""
+        """Make a session that passed fail if the GIL was switched on.
+
+        A worker of pytest-xdist sends its finding to the controller instead, and the controller's session fails.
+        """
         self._switched_on |= interpreter.gil_enabled() and _python_decided()
         if not self._switched_on:
             return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def kind_of(item: pytest.Item) -> CallKind:
-    """Return the kind of a test's call: that of the `gilprobe` fixture if the test made one, else the test's own."""
+    """Return whether a test's call is awaited or plain: the call it passed to the `gilprobe` fixture, else the test."""
     given = fixture.of(item)
     if given is not None and given.used:
         return CallKind.AWAITED if given.awaited else CallKind.PLAIN
@@ -69,10 +69,11 @@ def stop_time_limits(item: pytest.Item) -> None:
 
 
 def kept_collectors(items: Sequence[pytest.Item], marked: Collection[pytest.Item]) -> dict[pytest.Item, int]:
-    """Count, for each marked test, its collectors, from the session down, that a worker may keep set up after it.
+    """Return, for each test in ``marked``, how many of its collectors a worker may keep set up after the test.
 
-    They are the collectors that the test shares with every test up to and including the next marked one, which pytest
-    keeps too. The number is 0 for the last marked test.
+    Collectors are counted from the session down (session, package, module ...). A worker may keep those that the test
+    shares with every test in ``items`` up to and including the next marked one, which pytest keeps too. The number is 0
+    for the last marked test.
     """
     kept = {}
     upcoming: pytest.Item | None = None

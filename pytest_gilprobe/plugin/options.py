@@ -22,7 +22,8 @@ class Option:
     """One option: its flag ``--gilprobe-NAME``, its ini key ``gilprobe_NAME``, and the kind of its value.
 
     ``reads`` is a key of `pytest_gilprobe.plugin.config.READERS`; an option with an empty ``reads`` is a switch. A flag
-    that ``repeats`` may be given several times, and its ini key has several lines.
+    that ``repeats`` may be given several times, and its ini key has several lines. ``help`` explains the option, and
+    ``metavar`` stands for its value in the help. ``default`` is a text, or ``None`` if there is no default.
     """
 
     __slots__ = ("default", "flag", "help", "ini", "metavar", "name", "reads", "repeats")
@@ -137,7 +138,8 @@ OPTIONS = (
 )
 
 ALONE = {"scale": "auto"}
-"""The value of a flag that stands without one, by the option's name; others are ``off``, and numbers with commas."""
+"""The value that a flag has if it stands without one, by the option's name. The values that may follow such a flag are
+``auto``, ``off``, and numbers with commas."""
 
 MARKER_HELP = (
     "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, "
@@ -162,7 +164,7 @@ def declare(parser: pytest.Parser) -> None:
 
 
 def separate_paths(args: list[str]) -> None:
-    """Write out the value of each flag that stands without one before something that is no value, such as a path.
+    """Change ``args``: append the value in `ALONE` to a flag that stands without one, before a path for example.
 
     argparse would take the path for the value.
     """

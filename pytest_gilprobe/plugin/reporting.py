@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 class Reporting:
     """Plugin that reports a session's results: beside each test, in the summary, in files, against a baseline.
 
-    ``results``, and ``with_gil`` (the results of the second half of ``--gilprobe-ab-gil``), are filled test by test by
-    their owner, ``environments`` (one for each half) at the session's end.
+    The owner of this object fills its fields.
+
+    Attributes:
+        results: the result of each test by its node id, added test by test.
+        with_gil: the results of the second half of ``--gilprobe-ab-gil``, likewise by node id.
+        environments: where each half was measured, set at the session's end; empty if no worker told it.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -46,12 +50,18 @@ class Reporting:
         self.environments: list[Environment] = []
 
     def is_open(self, result: WorkloadResult) -> bool:
-        """Return whether a workload seems worse than in the baseline, but only more rounds of calls can decide that."""
+        """Return whether a workload seems worse than in the baseline, but only more rounds of calls can decide that.
+
+        Without a baseline, return ``False``.
+        """
         before = () if self._baseline is None else self._baseline.workloads
         return any(old.nodeid == result.nodeid and differences.is_open(result, old) for old in before)
 
     def regression(self, result: WorkloadResult) -> str:
-        """Return what is worse of a workload than in the baseline; empty if nothing is, or it is not asked for."""
+        """Return in words what of a workload is worse than in the baseline.
+
+        The text is empty if nothing is worse, if there is no baseline, or if ``fail-on`` does not have ``regression``.
+        """
         if self._baseline is None or FailOn.REGRESSION not in self._settings.fail_on:
             return ""
         before = [old for old in self._baseline.workloads if old.nodeid == result.nodeid]
@@ -59,7 +69,7 @@ class Reporting:
         return "; ".join(message for old in before for message in baseline.losses(result, old, same_machine=same))
 
     def keep_evidence(self, packed: Sequence[bytes]) -> None:
-        """Keep the raw readings of one test, packed, one line for each report of this session."""
+        """Keep ``packed``, the raw readings of one test as compressed lines, one for each report of this session."""
         from pytest_gilprobe.plugin.evidence import SessionEvidence  # noqa: PLC0415 - only for those who keep it
 
         if self._evidence is None:

@@ -37,7 +37,7 @@ def is_one_of_several(config: pytest.Config) -> bool:
 
 
 def send_count(config: pytest.Config, marked: int) -> None:
-    """Send the controller how many tests would have been probed without other workers."""
+    """Send the controller ``marked``: how many tests would have been probed if there were no other workers."""
     config.workeroutput[_NOT_PROBED] = marked  # type: ignore[attr-defined]  # set by pytest-xdist
 
 
@@ -49,7 +49,7 @@ def send_result(report: pytest.TestReport, result: WorkloadResult) -> None:
 
 
 def send_evidence(report: pytest.TestReport, packed: bytes) -> None:
-    """Attach the raw readings of a test's probe, packed, to the test's report."""
+    """Attach ``packed``, the raw readings of a test's probe as a compressed line, to the test's report."""
     from pytest_gilprobe.plugin.evidence import as_text  # noqa: PLC0415 - only for those who keep it
 
     setattr(report, _EVIDENCE, as_text(packed))

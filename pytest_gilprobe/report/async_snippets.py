@@ -1,7 +1,7 @@
 """Generate the code that a user can paste to make many calls of a coroutine function in the way that is advised.
 
-It runs in the library whose event loop awaited the calls: asyncio, or trio, which a function written for anyio takes,
-too.
+The code uses the library whose event loop awaited the measured calls: asyncio or trio. A function written for anyio
+runs in either.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Callee
 
 TRIO = "trio"
-"""What `Callee.awaited_by` is for a loop of trio."""
+"""The value of `Callee.awaited_by` for calls that a loop of trio awaited."""
 
 
 def one_by_one(callee: Callee) -> list[str]:
-    """Return lines of code that await one call after the other."""
+    """Return lines of code that await calls of ``callee`` one after the other."""
     source = source_of(callee)
     made = f"[await {source.name}({source.arguments}) {source.for_each}]"
     return _program(callee, source, [f"return {made}"])
 
 
 def task_group(callee: Callee, workers: int) -> list[str]:
-    """Return lines of code that make the calls in tasks of one event loop, ``workers`` of them at once."""
+    """Return lines of code that make calls of ``callee`` in tasks of one event loop, at most ``workers`` at once."""
     source = source_of(callee)
     if callee.awaited_by == TRIO:
         return _program(callee, source, _nursery(source, workers))
@@ -63,7 +63,8 @@ def _nursery(source: CallSource, workers: int) -> list[str]:
 def in_executor(kind: str, callee: Callee, workers: int) -> list[str]:
     """Return lines of code that make each call in an event loop of its own, in a worker of the pool ``kind``.
 
-    ``kind`` is the name of a class of `concurrent.futures`. Code for processes has the ``__main__`` guard they need.
+    ``kind`` is the name of a class of `concurrent.futures`, and ``workers`` is how many workers the pool has. Code for
+    processes has the ``__main__`` guard that they need.
     """
     source = source_of(callee)
     run = f"run_{source.last_name}"

@@ -1,4 +1,4 @@
-"""What the short report says of a workload: its figures, why this is the answer, and what to do."""
+"""Say what the short report has on a workload: its figures, why this is the answer, and what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.report.views import Note
 
 LEAST_PROBABLE = 0.01
-"""The least probability of a strategy that is worth naming."""
+"""The short report names a strategy of an open verdict only if its probability, from 0 to 1, is at least this."""
 _BOUNDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting"}
 _SAID_ALREADY = frozenset(
     {
@@ -40,7 +40,7 @@ _SAID_ALREADY = frozenset(
 
 
 def brief_view(result: WorkloadResult) -> BriefView:
-    """Lay out the short report of a workload that was measured, or not."""
+    """Return what the short report says of a workload, whether it was measured or not."""
     verdict, measured = result.verdict, result.status is Status.PROBED and result.serial is not None
     if is_one_run(result):
         return _of_one_run(result)
@@ -67,14 +67,21 @@ def is_one_run(result: WorkloadResult) -> bool:
 
 
 def is_brief(note: Note) -> bool:
-    """Return whether the short report has this note of a workload: what broke, and cautions that change what to do."""
+    """Return whether the short report shows ``note``: it tells what broke, or it is a caution that changes what to do.
+
+    A note that a strategy was skipped is shown, too, unless the reason is that calls change their arguments.
+    """
     if note.kind == "skipped":
         return not any(NOT_COMPARED in line for line in note.lines)
     return note.kind in BROKEN or (note.kind == "caution" and note.slug not in _SAID_ALREADY)
 
 
 def candidates(verdict: Verdict) -> tuple[str, str]:
-    """Return the strategies that an open verdict leaves, joined by *or*, and their odds; empty if fewer than two."""
+    """Return the strategies that an inconclusive verdict leaves, as ``threads or processes``, and their odds.
+
+    The odds are percentages, as ``60 : 40``. Both texts are empty if the verdict is not inconclusive, or leaves fewer
+    than two strategies.
+    """
     if verdict.strategy != INCONCLUSIVE:
         return "", ""
     left = [(name, share) for name, share in verdict.candidates.items() if LEAST_PROBABLE <= share <= 1]

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 LEAST_WIDTH = 20
 MORE = "more: -v"
 ALWAYS = frozenset({"busy-machine"})
-"""Slugs of cautions that are told of several workloads, although not of a single one."""
+"""Slugs of cautions that the short report shows if several workloads have them, although it does not show them for a
+single workload."""
 _WIDEST_ANSWER = 16
 """Most columns of an answer that others are aligned with."""
 _LEAST_BESIDE = 30
@@ -39,7 +40,7 @@ _LEAST_BESIDE = 30
 
 
 def title(report: Report) -> str:
-    """Return the heading of the short report: the Python and the machine that it was made on."""
+    """Return the heading of the short report: the Python, the CPUs, the workers and the load, as far as known."""
     said = {fact.label: fact.value for fact in layout.facts(report)}
     if "workers" in said:
         said["workers"] = said["workers"].partition(" (")[0]
@@ -49,7 +50,7 @@ def title(report: Report) -> str:
 
 
 def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw a report without its `title`: the number of each answer, cautions of several workloads, the workloads.
+    """Draw the short report without its `title`: how many workloads have each answer, common cautions, each workload.
 
     Args:
         report: the report to draw.
@@ -71,7 +72,10 @@ def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: s
 
 
 def draw_answers(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw only the first line of each workload: the answer, the name, and what fits of the figures; see `draw`."""
+    """Draw only the first line of each workload: the answer, the name, and the figures that fit.
+
+    The arguments are those of `draw`. A workload that was not probed also has its reason on this line.
+    """
     page, view = Page(width=max(width, LEAST_WIDTH), encoding=encoding), layout.report_view(report, strategies)
     names, longest = _names(view.workloads, page), _answers_width(view.workloads, page)
     segments: list[Segment] = []

@@ -30,9 +30,10 @@ _STANDS_IN = "work"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """One argument in the shown code.
+    """One argument in the shown code, for example of a function with the parameter ``url``.
 
-    ``name`` is the variable for one call, ``given`` how the function is given it, ``many`` the list for all calls.
+    ``name`` is the variable for one call (``url``), ``given`` is how the call passes it (``url``, or ``url=url`` by
+    name), and ``many`` is the list for all calls (``url_list``).
     """
 
     name: str
@@ -44,8 +45,12 @@ class Variable:
 class CallSource:
     """The source text of the parts that all code for one function has.
 
-    ``name`` is how the code names the function. ``imports`` is the line that imports it, ``notes`` are comments on what
-    the user must supply, and ``stub`` is a definition to fill in, if nothing can be imported; each may be empty.
+    Attributes:
+        name: how the code names the function.
+        variables: the arguments of a call, in order.
+        imports: the line that imports the function; empty if none is needed, or nothing can be imported.
+        notes: comments on what the user must supply; may be empty.
+        stub: a definition of the function to fill in; empty if the function is imported.
     """
 
     name: str
@@ -83,7 +88,7 @@ class CallSource:
 
     @property
     def numbered(self) -> str:
-        """The same, with the call's number in ``at``: ``for at, url in enumerate(url_list)``."""
+        """The loop over all calls with the call's number in ``at``, such as ``for at, url in enumerate(url_list)``."""
         if not self.variables:
             return f"for at in range({EXAMPLE_CALLS})"
         if len(self.variables) == 1:
@@ -92,7 +97,7 @@ class CallSource:
 
     @property
     def by_position(self) -> bool:
-        """Whether ``map`` can give the function all that it takes."""
+        """Whether every argument is passed by position, so that ``map`` can make the calls; false without arguments."""
         return bool(self.variables) and all(one.given == one.name for one in self.variables)
 
     def comprehension(self, submit: str = "") -> str:
@@ -128,7 +133,11 @@ def source_of(callee: Callee) -> CallSource:
 
 
 def is_source(callee: Callee) -> bool:
-    """Return whether all names are names: a report is a file, and what it names is going to be run."""
+    """Return whether ``callee`` can be written as a call: all its names are names in Python.
+
+    Parameters that are passed by name must come last, and each only once. This is checked because a report is a file
+    that anybody may have changed, and code with these names is going to be run.
+    """
     names = [*callee.module.split("."), *(one.removesuffix("=") for one in callee.parameters)]
     if callee.importable and not callee.is_test:
         names += callee.name.split(".")

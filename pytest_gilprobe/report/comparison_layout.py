@@ -24,12 +24,12 @@ MARKS = (
     "may be chance"
 )
 SCALE = "speed-ups are those of a pool, dispatch included"
-"""What is said below every table of speed-ups of several reports."""
+"""The sentence below every table of speed-ups of several reports."""
 SERIAL_TIME = (
     "a serial call's wall time, net of waits for a CPU (on Linux, with no more workers than CPUs), as a multiple of "
     "the reference's"
 )
-"""What the serial times of a comparison are."""
+"""The words that explain what the serial times of a comparison are."""
 _CAUTIONS = {
     "compilers-differ": "different compilers built the Pythons, so calls may be faster or slower for that reason alone",
     "machines-differ": "the machines differ, so only ratios within each run are compared",

@@ -34,7 +34,14 @@ _LEAST_AT_ONCE = 3
 
 
 def draw(comparison: Comparison, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw a comparison: the changes in words, cautions, the reports, and a table (or a list, if no table fits)."""
+    """Draw a comparison: the changes in words, cautions, the reports, and a table (or a list, if no table fits).
+
+    Args:
+        comparison: the comparison to draw.
+        strategies: the registered strategies, which provide the colors.
+        width: width of the terminal in columns; a smaller width than 20 counts as 20.
+        encoding: encoding of the output; characters that this encoding lacks are replaced, mostly by visible escapes.
+    """
     view = comparison_layout.comparison_view(comparison, strategies)
     page = Page(width=max(width, _LEAST_WIDTH), encoding=encoding)
     segments = [*styled(page.wrap(view.summary), {"bold": True}), END]

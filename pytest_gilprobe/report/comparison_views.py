@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnView:
-    """One report of a comparison, with the facts that not all reports share.
+    """One report of a comparison.
 
-    ``against`` is the label of the report that this one is compared with, empty for the first report.
+    ``label`` is the report's name in the drawing, ``facts`` are those that not all reports share. ``against`` is the
+    label of the report that this one is compared with; it is empty for the first report.
     """
 
     label: str
@@ -28,7 +29,11 @@ class ColumnView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedupView:
-    """The speed-up of a pool of one strategy, and its interval; or the outcome and an empty interval."""
+    """The speed-up of one strategy in a pool, as text.
+
+    ``value`` is the speed-up, such as ``1.94x``, and ``interval`` its confidence interval. If there is no speed-up,
+    ``interval`` is empty, and ``value`` is the outcome, or ``n/a`` if the outcome is ``ok``.
+    """
 
     strategy: str
     value: str
@@ -40,10 +45,14 @@ class SpeedupView:
 class CellView:
     """One workload in one report of a comparison.
 
-    ``speedups`` has this report's speed-up of each parallel strategy, but only of strategies that every report has that
-    probed this workload. ``serial`` is this report's wall time of a serial call divided by the reference report's, or
-    empty if there is none. ``change`` names the reference's advice if this report's advice differs from it, otherwise
-    it is empty; ``real`` is true if the intervals support that difference.
+    Attributes:
+        answer: the workload's answer in this report.
+        speedups: this report's speed-up of each parallel strategy, but only of strategies that every report has that
+            probed this workload.
+        serial: this report's wall time of a serial call divided by the reference report's; empty if not compared.
+        serial_interval: the confidence interval of ``serial``; empty if ``serial`` is empty.
+        change: the reference report's advice, as ``was threads``; empty if this report gives the same advice.
+        real: whether the intervals support that the advice differs.
     """
 
     answer: AnswerView
@@ -73,7 +82,10 @@ class CellView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowView:
-    """One workload in all reports; a cell is ``None`` if that report does not have the workload."""
+    """One workload, called ``nodeid``, in all reports; ``number`` is the row's number, from 1.
+
+    ``cells`` has a cell for each report; the cell is ``None`` if that report does not have the workload.
+    """
 
     number: int
     nodeid: str
@@ -87,7 +99,10 @@ class RowView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvesAcross:
-    """How the throughput of one workload with one strategy grows with the number of workers, in each report."""
+    """How the throughput of one workload with one strategy grows with the number of workers.
+
+    ``curves`` has one curve for each report that has one of this workload and strategy.
+    """
 
     nodeid: str
     strategy: str
@@ -99,9 +114,10 @@ class CurvesAcross:
         return tuple(sorted({point.workers for curve in self.curves for point in curve.points}))
 
     def cells(self, curve: CurveView) -> tuple[str, ...]:
-        """Return a curve's throughput at each number of workers, how far its interval reaches, and its gain.
+        """Return a text for each of `workers`: the throughput of ``curve``, the reach of its interval, and its gain.
 
-        ``*`` marks the number that is enough, ``-`` one that was not measured.
+        The reach is a share of the throughput, such as ``±3 %``; the gain is the multiple of one worker's throughput.
+        ``*`` marks the number of workers that is enough. The text is ``-`` where ``curve`` was not measured.
         """
         points = {}
         for point in curve.points:
@@ -112,12 +128,18 @@ class CurvesAcross:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonView:
-    """A whole comparison, ready to draw.
+    """A whole comparison as texts, ready to draw.
 
-    ``notes`` describe the changes, ``warnings`` the cautions; ``facts`` are the facts that all reports share.
-    ``serial_time`` says what the serial times are, ``rule`` by which rule two strategies are told apart, empty unless a
-    verdict is open by it; ``marks`` is all that drawings without a legend say below the table.
-    ``curves`` are those that at least two reports have of the same workload and strategy.
+    Attributes:
+        title: the heading; ``summary`` counts the workloads, and those whose advice changed.
+        marks: the lines below the table, for drawings without a legend.
+        columns: the reports; ``rows`` are the workloads.
+        facts: what is the same in all reports.
+        notes: the changes in words; ``warnings`` are the cautions.
+        tool: the version of the JSON schema.
+        serial_time: what the serial times of the comparison are.
+        rule: by which rule two strategies are told apart; empty unless a verdict is open by this rule.
+        curves: for each workload and strategy of which at least two reports have a curve, these curves.
     """
 
     title: str

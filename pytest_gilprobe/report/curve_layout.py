@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 NO_EFFECT = 0.01
-"""Share by which a law's parameter makes calls longer, with the most workers, below which it has no effect."""
+"""A parameter of a fitted law counts as without effect if it makes calls longer by less than this share, with the most
+workers that were measured."""
 COMPUTES = 0.5
-"""Share of a CPU that calls use from which what the machine gives to computing threads is shown beside their gain."""
+"""If calls use at least this share of a CPU, the gain that the machine gives to computing threads is shown beside the
+calls' gain."""
 _PLAIN = "gray"
 
 
 def curve_views(
     result: WorkloadResult, strategies: Strategies, environment: Environment | None, *, only: str | None = None
 ) -> tuple[CurveView, ...]:
-    """Lay out every strategy's curve, or that of ``only`` one strategy; empty if none was asked for."""
+    """Lay out the curve of each strategy in ``result``, or only of the strategy ``only``; empty if none was asked for.
+
+    ``strategies`` provide colors and limits. ``environment`` is where ``result`` was measured; if it is ``None``, the
+    limit that the number of CPUs sets is not shown.
+    """
     return tuple(
         _view(name, curve, result, strategies, environment)
         for name, curve in (result.scaling or {}).items()

@@ -42,7 +42,7 @@ class _Axes(NamedTuple):
 
 
 def picture(curves: Sequence[CurveView]) -> str:
-    """Draw all curves of one workload; empty if none has two points."""
+    """Return the SVG picture of all curves of one workload; an empty text if no curve has two points."""
     shown = [curve for curve in curves if len(curve.points) > 1]
     if not shown:
         return ""

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """One number of workers: its throughput in words, as a number with its interval, and as a multiple of one worker.
+    """The throughput with one number of workers.
 
-    ``margin`` is how far the interval reaches, as a share of the throughput. ``gain`` is empty if one worker was not
-    measured. ``is_enough`` is whether this number is the one recommended. ``machine`` is what the machine gave to so
-    many threads that compute without a GIL, as a multiple of one; empty if calls hardly compute, or that is unknown.
+    Attributes:
+        workers: the number of workers.
+        rate: the throughput in calls per second, as text.
+        gain: the throughput as a multiple of one worker's, such as ``1.9x``; empty if one worker was not measured.
+        margin: how far the interval reaches beyond the throughput, as a share of the throughput, such as ``3 %``.
+        machine: what as many threads that compute without a GIL gave on this machine, as a multiple of one such thread;
+            empty if the calls hardly compute, or if that is unknown.
+        value: the throughput in calls per second; ``low`` and ``high`` are the ends of its interval.
+        is_enough: whether this number of workers is the recommended one.
     """
 
     workers: int
@@ -27,12 +33,18 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveView:
-    """How one strategy's throughput grows; ``said`` is what follows, ``law`` the fitted law in words, or empty.
+    """How one strategy's throughput grows with the number of workers.
 
-    ``name`` is the strategy's, or in a picture of one strategy in several reports the report's.
-
-    ``roofs`` are the throughputs that the strategy cannot exceed, by what limits it: the GIL, the event
-    loop, the machine's CPUs. ``machine`` is what the machine would give to calls that compute, by number of workers.
+    Attributes:
+        name: the name of the strategy, or of the report in a picture of one strategy in several reports.
+        color: the color of the strategy or of the report.
+        said: in words how many workers are enough, and what limits them.
+        points: the throughput with each number of workers.
+        law: the fitted law in words; empty if none fits.
+        roofs: names of limits (the GIL, the event loop, the machine's CPUs), each with the throughput, in calls per
+            second, that the strategy cannot exceed by this limit.
+        machine: numbers of workers, each with the throughput, in calls per second, that the machine would allow if
+            calls did not hinder each other.
     """
 
     name: str

@@ -64,8 +64,9 @@ class _Shared:
 
 
 def draw(report: Report) -> str:
-    """Return a profile with a thread for each workload; a weight of `PARTS` is all the time that the GIL is held.
+    """Return a profile, as JSON, that has a thread for each workload of ``report``.
 
+    The weights of a thread's stacks are parts of the time that the GIL is held; `PARTS` stands for all of that time.
     Raises `GilprobeError` if the report has no stacks.
     """
     shared = _Shared()

@@ -9,7 +9,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.report.views import Note, ReportView, WorkloadView
 
 LEAST = 3
-"""Number of workloads from which a caution is gathered."""
+"""A caution is gathered if at least this many workloads have it."""
 MOST_NAMES = 5
 """Most workloads that a gathered caution names, if it does not concern most of them."""
 _OF_THE_SYSTEM = frozenset({"gil-unwatched", "queueing-unseen"})
@@ -29,7 +29,10 @@ _IN_GENERAL = {
 
 
 def gathered(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
-    """Return notes for the top of a report, and the report without the cautions that these notes replace."""
+    """Return notes for the top of a report, and the report without the cautions that these notes replace.
+
+    A note replaces a caution that several workloads have; see `LEAST`.
+    """
     concerned: dict[str, list[WorkloadView]] = defaultdict(list)
     messages: dict[str, Note] = {}
     for workload in view.workloads:

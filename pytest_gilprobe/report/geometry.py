@@ -30,7 +30,10 @@ SLICE_KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A vertical line across the bars: ``kind`` is ``one``, ``workers`` or ``ceiling``; ``at`` is a percentage."""
+    """A vertical line across the bars, with a ``label``.
+
+    ``kind`` is ``one``, ``workers`` or ``ceiling``; ``at`` is the position on the axis in percent.
+    """
 
     kind: str
     label: str
@@ -62,7 +65,9 @@ class Bar:
 class Slice:
     """One part of a strategy's time, such as waiting for the GIL, as a slice of a bar.
 
-    ``start`` and ``width`` are percentages of the bar; the slices together fill the bar. ``share`` is the text to show.
+    ``kind`` is the part's short name, such as a key of `SLICE_KINDS`, and ``label`` describes it. ``share`` is the
+    part's share of the time, as text. ``start`` and ``width`` are percentages of the bar; the slices together fill the
+    bar.
     """
 
     kind: str
@@ -100,12 +105,19 @@ def bar(speedup: Estimate | None, scale: Scale) -> Bar:
 
 
 def slices(shares: TimeShares | None) -> tuple[Slice, ...]:
-    """Lay out the shares of a strategy's time as slices, in the order of `SLICE_KINDS`; empty if unknown."""
+    """Lay out the shares of a strategy's time as slices, in the order of `SLICE_KINDS`.
+
+    The result is empty if ``shares`` is ``None``.
+    """
     return () if shares is None else laid_out(_parts(shares), SLICE_KINDS)
 
 
 def laid_out(shares: Mapping[str, float], labels: Mapping[str, str]) -> tuple[Slice, ...]:
-    """Lay out shares of a time, by their kind, as slices of one bar, in their order; empty if there are none."""
+    """Lay out the shares of a time, by their kind, as slices of one bar in the order of ``shares``.
+
+    ``labels`` has the label of each kind. Shares that are not above 0 have no slice; without any other share, the
+    result is empty.
+    """
     parts = {kind: share for kind, share in shares.items() if share > 0 and math.isfinite(share)}
     total = sum(parts.values())
     if not parts or not math.isfinite(total):

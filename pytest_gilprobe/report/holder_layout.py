@@ -33,9 +33,9 @@ def where_view(result: WorkloadResult) -> WhereView:
 
 
 def note(result: WorkloadResult) -> Iterator[Note]:
-    """Yield the note that names the three largest holders, and what follows from the first, or says why none is known.
+    """Yield the note that names the three largest holders, and what follows from the first of them.
 
-    Of a GIL that is not in the way, nothing need be known.
+    If no holder is known, the note says why. No note is yielded without a reason, or if the GIL is released or absent.
     """
     found = where_view(result)
     lines = [
@@ -50,7 +50,7 @@ def note(result: WorkloadResult) -> Iterator[Note]:
 
 
 def view(holder: Holder) -> HolderView:
-    """Lay out one place in the code."""
+    """Return the texts that show one place in the code that holds the GIL."""
     calls = [part for part in (holder.library, None if holder.native is None else f"{holder.native}()") if part]
     return HolderView(
         share=numbers.percent(holder.share.value),

@@ -15,7 +15,10 @@ OF_PACKAGES: Final = "functions of installed packages that hold the GIL (% of he
 
 
 def lists(found: Sequence[HoldingFunction]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield a title and lines for each of the two lists that has a function."""
+    """Yield the title and the lines of the list of the project's functions, and of the list of packages' functions.
+
+    An empty list is left out.
+    """
     for title, part in (
         (OF_PROJECT, [one for one in found if one.package is None]),
         (OF_PACKAGES, [one for one in found if one.package is not None]),

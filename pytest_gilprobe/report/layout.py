@@ -111,7 +111,10 @@ def workload_view(
 
 
 def answer(result: WorkloadResult) -> str:
-    """Return a workload's answer: a strategy, ``inconclusive``, or the word for what has no verdict."""
+    """Return a workload's answer: a strategy or ``inconclusive``.
+
+    If the workload has no verdict, the answer is ``scanned``, ``one run only``, ``not probed`` or ``error``.
+    """
     if result.status is Status.PROBED:
         return safe_line(result.verdict.strategy)
     if result.status is Status.SCANNED:

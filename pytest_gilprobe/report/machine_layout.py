@@ -29,7 +29,10 @@ def cpus(machine: Environment) -> str:
 
 
 def ceiling(machine: Environment) -> str:
-    """Format the speed-up of the control: ``1.96x of a plain Python loop in 2 processes``; ``n/a`` if unknown."""
+    """Describe the speed-up of the control (a plain Python loop in processes); ``n/a`` if unknown.
+
+    The text is like ``1.96x of a plain Python loop in 2 processes``.
+    """
     found, workers = ceiling_gain(machine), machine.ceiling_workers
     if found is None:
         return numbers.NOT_AVAILABLE
@@ -38,6 +41,9 @@ def ceiling(machine: Environment) -> str:
 
 
 def ceiling_gain(machine: Environment) -> float | None:
-    """Return the speed-up of the control, no more than its number of processes; ``None`` if unknown."""
+    """Return the speed-up of the control (a plain Python loop in processes); ``None`` if unknown.
+
+    The speed-up is limited to the number of processes, if that is known.
+    """
     found, workers = machine.scaling_ceiling, machine.ceiling_workers
     return min(found, float(workers)) if found is not None and workers else found

@@ -19,7 +19,10 @@ FEWEST = 2
 
 
 def rule(results: Iterable[WorkloadResult]) -> str:
-    """Return the rule in a sentence without a full stop; empty if no verdict is open by it."""
+    """Return the sentence, without a full stop, that says by which rule two strategies are told apart.
+
+    The text is empty if no verdict in ``results`` is open between two strategies, beside serial, that were measured.
+    """
     if not any(map(_is_open, results)):
         return ""
     return (

@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 
 def one_by_one(callee: Callee) -> list[str]:
-    """Return lines of code that make one call after the other."""
+    """Return lines of code that make calls of ``callee`` one after the other."""
     source = source_of(callee)
     return program([], source, [], [f"results = {source.comprehension()}"])
 
 
 def thread_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
-    """Return lines of code that make the calls in a `ThreadPoolExecutor`.
+    """Return lines of code that make calls of ``callee`` in a `ThreadPoolExecutor` with ``workers`` threads.
 
-    Its ``map`` ignores ``chunksize``. If ``calls_per_task`` is above 1, the code defines a function for several calls.
+    If ``calls_per_task`` is above 1, the code defines a function that makes that many calls in one task, because the
+    executor's ``map`` ignores ``chunksize``.
     """
     source = source_of(callee)
     helpers, inside = ([], _each(source, 1)) if calls_per_task == 1 else _batches(source, calls_per_task)
@@ -27,14 +28,21 @@ def thread_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
 
 
 def interpreter_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
-    """Return lines of code that make the calls in an `InterpreterPoolExecutor`: its ``map`` ignores ``chunksize``."""
+    """Return lines of code that make calls of ``callee`` in an `InterpreterPoolExecutor` with ``workers`` workers.
+
+    If ``calls_per_task`` is above 1, the code defines a function that makes that many calls in one task, because the
+    executor's ``map`` ignores ``chunksize``.
+    """
     source = source_of(callee)
     helpers, inside = ([], _each(source, 1)) if calls_per_task == 1 else _batches(source, calls_per_task)
     return _in_pool("InterpreterPoolExecutor", source, workers, (helpers, inside))
 
 
 def process_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
-    """Return lines of code that make the calls in a `ProcessPoolExecutor`, under the ``__main__`` guard it needs."""
+    """Return lines of code that make calls of ``callee`` in a `ProcessPoolExecutor` with ``workers`` processes.
+
+    The code has the ``__main__`` guard that processes need. ``calls_per_task`` is how many calls one task makes.
+    """
     source = source_of(callee)
     alone = calls_per_task == 1 or source.by_position
     helpers, inside = ([], _each(source, calls_per_task)) if alone else _batches(source, calls_per_task)
@@ -42,7 +50,10 @@ def process_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]
 
 
 def named_executor(factory: str, callee: Callee, calls_per_task: int) -> list[str]:
-    """Return lines of code that give the calls to the executor that ``factory``, a ``MODULE:FACTORY``, makes."""
+    """Return lines of code that give calls of ``callee`` to the executor that ``factory``, a ``MODULE:FACTORY``, makes.
+
+    ``calls_per_task`` is how many calls one task makes.
+    """
     source = source_of(callee)
     module, _, name = factory.partition(":")
     first = name.partition(".")[0]

@@ -25,9 +25,10 @@ CROWDED = 0.1
 """Share of the tests' time in the run queue above which `cautions` warns: other programs then lengthen the times."""
 
 COLLECTED = 0.01
-"""Garbage collections are told from this share of the tests' time."""
+"""Garbage collections are mentioned if they took more than this share of the tests' time."""
 MOST_FUNCTIONS = 10
-"""Most functions in each of the two lists of a report for a browser or a pull request; the JSON report has more."""
+"""Most functions in each list (the project's functions, and those of packages) of a report for a browser or a pull
+request; the JSON report has more."""
 
 
 def headline(scan: Scan) -> str:
@@ -63,7 +64,7 @@ def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
 
 
 def command(scan: Scan) -> tuple[str, ...]:
-    """Return the parts of the shell command that probes what the scan found worth it; empty if it found nothing.
+    """Return the parts of the shell command that probes the tests worth probing; empty if the scan found none.
 
     A test whose name does not fit into one line of text as it is, or is too long, is left out.
     """
@@ -72,7 +73,7 @@ def command(scan: Scan) -> tuple[str, ...]:
 
 
 def largest_holder(result: WorkloadResult) -> str | None:
-    """Say where a test holds the GIL for longest; ``None`` if it hardly holds it, or that is not known."""
+    """Say where a test holds the GIL for longest; ``None`` if the test hardly holds it, or the place is not known."""
     if not result.gil.holders or result.verdict.gil not in (Gil.HELD, Gil.PARTIAL):
         return None
     first = result.gil.holders[0]
@@ -80,7 +81,7 @@ def largest_holder(result: WorkloadResult) -> str | None:
 
 
 def largest_blocker(result: WorkloadResult) -> str | None:
-    """Say for how long a test blocks its event loop, and where most; ``None`` if it hardly does, or is not known."""
+    """Say for how long a test blocks its event loop, and where most; ``None`` if that is short or not known."""
     blocked_s = loop_blocked_s(result)
     if blocked_s is None or result.serial is None or result.event_loop is None:
         return None
@@ -101,7 +102,7 @@ def calm_loops(results: Sequence[WorkloadResult]) -> str | None:
 
 
 def not_available(report: Report) -> str | None:
-    """Say why shares of the GIL are not told; ``None`` if all are, if there is no GIL, or if a caution says so."""
+    """Say why shares of the GIL are not told; ``None`` if all are told, if there is no GIL, or if a caution says so."""
     scan, has_gil = report.scan, report.environment.gil_enabled
     shares = [result.gil.held_fraction for result in report.workloads]
     if scan is None or scan.unwatched is not None or not has_gil:
@@ -112,7 +113,10 @@ def not_available(report: Report) -> str | None:
 
 
 def died(where: str, pid: int) -> str:
-    """Format the line above the report of a scan whose pytest process died; ``where`` is a test or `BETWEEN_TESTS`."""
+    """Return the line above the report of a scan whose pytest process, with the id ``pid``, died.
+
+    ``where`` is the node id of the test that ran then, or `BETWEEN_TESTS`.
+    """
     return f"gilprobe: pytest (process {pid}) died {_place(where)}; what was seen until then:"
 
 
@@ -121,9 +125,10 @@ def _place(died_in: str) -> str:
 
 
 def notes(scan: Scan, results: Sequence[WorkloadResult] = ()) -> Iterator[Note]:
-    """Yield one note for each caution, each finding (with all its test names) and each file's group of short tests.
+    """Yield the notes of a scan: cautions, findings, and groups of short tests.
 
-    ``results`` are of the tests that are reported one by one.
+    The findings come with all their test names, followed by what to run next, by how many pytest-xdist workers would
+    help, and by the functions that hold the GIL. ``results`` are of the tests that are reported one by one.
     """
     from pytest_gilprobe.report.views import Note  # noqa: PLC0415 - 15 ms that a scan on a terminal has no use for
 

@@ -30,14 +30,21 @@ MOST_ROWS = 20
 MOST_NAMES = 5
 """Largest number of test names listed under one finding."""
 MOST_FUNCTIONS = 5
-"""Largest number of functions in each of the two lists."""
+"""Largest number of functions in each list: the project's functions, and those of packages."""
 MOST_HOLDERS = 10
 """Largest number of tests whose largest holder is named."""
 _NUMBERS_WIDTH = 44
 
 
 def draw(report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: Sequence[str] = ()) -> Iterator[Segment]:
-    """Draw a scan's report; yield nothing for another report. ``tracers`` names the tools that traced the tests."""
+    """Draw a scan's report; yield nothing for another report.
+
+    Args:
+        report: the report to draw.
+        width: width of the terminal in columns; a smaller width than 40 counts as 40.
+        encoding: encoding of the output; characters that this encoding lacks are replaced, mostly by visible escapes.
+        tracers: names of the tools that traced the tests.
+    """
     scan = report.scan
     if scan is None:
         return

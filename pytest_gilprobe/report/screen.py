@@ -64,7 +64,7 @@ class Page:
 
 
 def answer_style(color: str) -> Style:
-    """Return the markup of an answer's color, or of the nearest that a terminal has, in bold; none for gray."""
+    """Return bold markup in an answer's color, or in the nearest that a terminal has; empty markup for gray."""
     shown = _NEAREST.get(color, color)
     return {shown: True, "bold": True} if shown in _ANSI else {}
 
@@ -112,7 +112,7 @@ def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 def columns_at_once(needed: Sequence[int], room: int) -> int:
     """Return how many columns each table gets at most if the columns are split evenly over tables that fit ``room``.
 
-    ``needed`` holds the columns' widths; ``room`` is the width beside the names. 0 if no split fits.
+    ``needed`` holds the columns' widths; ``room`` is the width beside the names of the rows. Return 0 if no split fits.
     """
     fitting = [
         at_once

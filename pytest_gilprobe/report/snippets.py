@@ -23,11 +23,11 @@ DISPATCH_SHARE = 0.1
 """Calls are grouped into tasks so that dispatching a task takes at most this share of the time of the task's calls."""
 MOST_CALLS = 1e9
 SHARED_MEMORY_HELPS = "shared-memory-helps"
-"""Slug of the caution that a strategy would pay if arrays were moved in shared memory."""
+"""Slug of the caution that a strategy would be worth its cost if arrays were moved in shared memory."""
 
 
 class AdviceError(GilprobeError):
-    """Raised if a report does not have the workload whose code was asked for; the message names workloads it has."""
+    """Raised if a report does not have the workload whose code was asked for; the message names some that it has."""
 
 
 class Advice(NamedTuple):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import WorkloadResult
 
 PARTS: Final = 10_000
-"""Counts are whole numbers: a hundredth of a percent of the time that a workload holds the GIL counts as 1."""
+"""The count that stands for all the time that a workload holds the GIL. Counts are whole numbers, so 1 stands for a
+hundredth of a percent of that time."""
 SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
 
 
@@ -69,7 +70,10 @@ def speedscope(report: Report) -> str:
 
 
 def with_stacks(report: Report) -> Iterator[tuple[WorkloadResult, tuple[HeldStack, ...]]]:
-    """Yield each workload that has stacks, with them. Raises `GilprobeError` if none has."""
+    """Yield each workload of the report that has stacks, and its stacks.
+
+    Raises `GilprobeError` if no workload has stacks.
+    """
     found = [(workload, workload.gil.stacks) for workload in report.workloads if workload.gil.stacks]
     if not found:
         msg = f"the report has no stacks that held the GIL: {_why_none(report)}"

@@ -26,7 +26,7 @@ def lines(found: SuiteWorkers) -> Iterator[str]:
 
 
 def answer(found: SuiteWorkers) -> str:
-    """Return how many workers are enough, what they would give, and why."""
+    """Return in one sentence how many pytest-xdist workers are enough, what they would give, and why."""
     where = f"on {numbers.count(round(found.cpus), 'CPU')}"
     took = numbers.seconds(found.wall_s)
     run = next((run for run in found.runs if run.workers == found.enough_workers), None)
@@ -43,7 +43,7 @@ def answer(found: SuiteWorkers) -> str:
 
 
 def tail(found: SuiteWorkers) -> str:
-    """Introduce the long tests; empty if there are none."""
+    """Return the line that introduces the long tests, which other workers wait for at the end; empty if none."""
     if not found.long_tests:
         return ""
     alone = len(found.long_tests) == 1
@@ -52,7 +52,7 @@ def tail(found: SuiteWorkers) -> str:
 
 
 def row(found: SuiteWorkers, run: SuiteRun) -> tuple[str, str, str, str]:
-    """Return the cells of one number of workers, as in `TITLES`."""
+    """Return the cells under `TITLES` for ``run``, which is one number of workers; ``found`` has the serial time."""
     return str(run.workers), numbers.seconds(run.wall_s), _speedup(found, run), numbers.percent(run.idle)
 
 

@@ -104,7 +104,7 @@ def _stripe(name: str, parts: tuple[Slice, ...]) -> str:
 
 
 def icicle(where: WhereView) -> str:
-    """Draw the stacks that held the GIL: each function below its caller, as wide as its share of that time."""
+    """Draw the stacks that held the GIL: each function below its caller, as wide as its share of the held time."""
     cells = "".join(
         f'<svg{_tiny(cell)} x="{cell.start}%" width="{cell.width}%" y="{cell.depth * _ROW}" height="{_ROW - 1}">'
         f'<rect class="i-{cell.depth % _SHADES}" width="100%" height="100%"/><title>{escape(cell.said)}</title>'

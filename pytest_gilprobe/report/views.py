@@ -17,7 +17,7 @@ _NEUTRAL = ("reason", "pool", "moving", "holder", "loop", "blocker", "extensions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A labelled value in a report's head."""
+    """A value in a report's head, and the ``label`` that says what it is."""
 
     label: str
     value: str
@@ -30,11 +30,16 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerView:
-    """A workload's answer: ``word`` is a strategy, ``inconclusive``, ``scanned``, ``not probed`` or ``error``.
+    """A workload's answer, and how it is shown.
 
-    ``color`` is one of `COLORS`; ``icon`` is an SVG path on a grid of 16 by 16. ``speedup`` is the speed-up that the
-    advice promises, or empty. ``is_open`` is true if the answer is ``inconclusive``; then ``left`` has the strategies
-    that may be the answer, and ``odds`` their odds, both empty where that is not known.
+    Attributes:
+        word: a strategy, ``inconclusive``, ``scanned``, ``one run only``, ``not probed`` or ``error``.
+        color: one of `COLORS`.
+        icon: an SVG path on a grid of 16 by 16.
+        speedup: the speed-up that the advice promises, such as ``1.9x``; empty if it promises none.
+        is_open: whether the answer is ``inconclusive``.
+        left: the strategies that may be the answer, if it is open; empty if not known.
+        odds: the odds of these strategies; empty if not known.
     """
 
     word: str
@@ -53,13 +58,13 @@ class AnswerView:
 
     @property
     def asked(self) -> str:
-        """The same in short: ``threads or processes?`` of an open answer."""
+        """The strategies that an open answer leaves, as ``threads or processes?``; for any other answer `text`."""
         return f"{self.left}?" if self.left else self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """How many workloads got one answer."""
+    """The ``number`` of workloads that got one ``answer``."""
 
     answer: AnswerView
     number: int
@@ -67,12 +72,12 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A remark of at least one line on a workload, comparison or scan; ``slug`` identifies the message, or is empty.
+    """A remark on a workload, comparison or scan: a ``label`` as its title, and at least one of ``lines``.
 
-    ``kind`` is ``reason``, ``caution``, ``pool`` (cost of an executor), ``moving`` (cost of moving data), ``holder``
-    (where in the code the GIL is held), ``sharing`` (what threads share), ``loop`` (blocks of the event loop),
-    ``blocker`` (where in the code) or an outcome; in a comparison also ``change`` or ``warning``, in a scan also
-    ``finding``, ``workers`` or ``group``.
+    ``slug`` identifies the message, or is empty. ``kind`` is ``reason``, ``caution``, ``pool`` (cost of an executor),
+    ``moving`` (cost of moving data), ``holder`` (where in the code the GIL is held), ``sharing`` (what threads share),
+    ``loop`` (blocks of the event loop), ``blocker`` (where in the code), ``extensions`` (modules in subinterpreters) or
+    an outcome; in a comparison also ``change`` or ``warning``, in a scan also ``finding``, ``workers`` or ``group``.
     """
 
     kind: str
@@ -83,10 +88,17 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyView:
-    """One strategy of a workload.
+    """One strategy of a workload, as texts.
 
-    ``value`` is the speed-up or, without one, the outcome or ``n/a``; then ``bar`` is ``None``. ``sort_key`` is the
-    speed-up as a plain number, or empty. ``extra`` lists the other measurements.
+    Attributes:
+        name: the strategy's name; ``color`` and ``icon`` are as in `AnswerView`.
+        outcome: how the strategy ended, such as ``ok`` or ``hung``.
+        value: the speed-up; without one the outcome, or ``n/a`` if that is ``ok``.
+        interval: the confidence interval of the speed-up; empty if there is none.
+        extra: the other measurements, in one line.
+        bar: the bar of the speed-up; ``None`` if there is no speed-up.
+        slices: the parts of the strategy's time; empty if not known.
+        sort_key: the speed-up as a plain number; empty if there is none.
     """
 
     name: str
@@ -108,10 +120,10 @@ class StrategyView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BriefView:
-    """What the short report says of a workload.
+    """What the short report says of a workload; each text may be empty.
 
-    ``call`` is the time of a call, ``measured`` that and what it is bound by, ``others`` what a pool of each other
-    strategy gives, ``why`` the reason of the answer, ``advice`` what to do about it; each may be empty.
+    ``call`` is the time of a call. ``measured`` is that time and what the call is bound by. ``others`` says what a pool
+    of each other strategy gives. ``why`` is the reason of the answer, and ``advice`` what to do about it.
     """
 
     call: str = ""
@@ -123,12 +135,23 @@ class BriefView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadView:
-    """One workload.
+    """One workload, as texts.
 
-    ``strategies`` are the strategies that the user asked for: ``serial``, then the others; empty without measurements.
-    ``broken`` is true if one strategy failed, hung or crashed. ``gil_extra`` lists the other observations of the GIL.
-    ``sort_keys`` are plain numbers for ``cpu``, ``per_call`` and ``gil_share``, each empty if unknown. ``where`` says
-    where in the code the GIL is held, ``loop`` how calls block their event loop, ``curves`` how throughput grows.
+    Attributes:
+        number: the workload's place in the report, from 1; ``nodeid`` is its name, ``answer`` its answer.
+        bound: what calls are bound by; ``cpu`` is the share of a CPU that they use, ``per_call`` the time of one.
+        gil: the GIL's part, in a word; ``gil_share`` is the share of the time for which it is held, empty if not known.
+        gil_extra: the other observations of the GIL, in one line.
+        broken: whether one strategy failed, hung or crashed.
+        notes: the remarks on the workload, such as the reason and cautions.
+        strategies: those that the user asked for, ``serial`` first; empty without measurements.
+        code: the code to paste, or comments that say why there is none; empty if no function is known.
+        scale: the axis of the speed-ups; ``None`` without measurements.
+        sort_keys: plain numbers for ``cpu``, ``per_call`` and ``gil_share``, each empty if unknown.
+        where: where in the code the GIL is held.
+        loop: how calls block their event loop.
+        brief: what the short report says.
+        curves: how throughput grows with the number of workers, one curve for each strategy that has one.
     """
 
     number: int
@@ -178,11 +201,18 @@ class WorkloadView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportView:
-    """A whole report, ready to draw.
+    """A whole report as texts, ready to draw.
 
-    ``columns`` are the names of all strategies except ``serial`` that at least one workload has. ``lead`` and ``notes``
-    describe a scan of a whole test suite; they are empty for any other report. ``rule`` is by which rule two strategies
-    are told apart, empty unless a verdict is open by it.
+    Attributes:
+        title: the heading; ``workloads`` are the workloads in the report's order.
+        facts: the Python and the machine that the report was made on.
+        total: the number of workloads in words; ``counts`` has the number of each answer.
+        problems: the number of each kind of failure; empty if there was none.
+        columns: the names of all strategies except ``serial`` that at least one workload has.
+        created: when the report was made; ``tool`` is the version of this package that made it.
+        lead: the summary of a scan of a whole test suite; empty for any other report.
+        notes: the notes on the scan; empty for any other report.
+        rule: by which rule two strategies are told apart; empty unless a verdict is open by this rule.
     """
 
     title: str

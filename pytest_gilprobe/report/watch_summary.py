@@ -29,10 +29,16 @@ class Screen(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedThread:
-    """One thread, with shares of the watched time: ``held`` is the share for which this thread held the GIL.
+    """One thread of a watched process, with shares of the watched time; ``None`` means unknown.
 
-    ``waiting`` is the share spent waiting for the GIL, ``off`` the rest of the thread's life. ``None`` means unknown. A
-    ``tid`` of ``None`` stands for all threads that ended or were too short to be told apart.
+    Attributes:
+        tid: the thread's id; ``None`` stands for all threads that ended or were too short to be told apart.
+        name: the thread's name.
+        held: the share for which this thread held the GIL.
+        cpu: the share for which it ran on a CPU.
+        run_queue: the share for which it waited for a CPU.
+        waiting: the share for which it waited for the GIL.
+        off: the share of the rest of its life, in which it neither held the GIL nor waited for it.
     """
 
     tid: int | None
@@ -46,12 +52,12 @@ class WatchedThread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedProcess:
-    """What was seen of a process in ``wall_s`` seconds.
+    """What was seen of the process ``pid`` in ``wall_s`` seconds.
 
     Attributes:
         held: share of the time for which the process's GIL was held; ``None`` if unknown.
         unwatched: why the GIL was not watched, or was watched at first only; ``None`` if it was watched to the end.
-        curve: that share over time, in equal steps; ``None`` for a step in which the GIL was not seen.
+        curve: the held share over time, in equal steps; ``None`` for a step in which the GIL was not seen.
         cpu: CPU time of all threads, divided by ``wall_s``: 1 is one core.
         thread_count: how many threads were seen, including threads that ended.
         functions: the functions that held the GIL for longest; empty if that is not known.
@@ -75,7 +81,10 @@ class WatchedProcess:
 
 
 def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> str:
-    """Draw one line shorter than ``width``: totals, the GIL over the last steps, and the top threads that fit."""
+    """Draw one line shorter than ``width``: totals, the GIL over the last steps, and the top threads that fit.
+
+    ``seen`` is the process so far. Characters that ``encoding`` lacks are replaced.
+    """
     held = numbers.percent(seen.held.value if seen.held else None)
     waits = f"{numbers.count(seen.thread_count, 'thread')}, {seen.waiting:.1f} waiting"
     room = max(width - 1, 0)
@@ -96,7 +105,10 @@ def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> s
 
 
 def draw(seen: WatchedProcess, *, width: int = 80, encoding: str = "utf-8") -> str:
-    """Draw the summary: totals in a sentence, the GIL-held share over time, and a table of threads."""
+    """Draw the summary of ``seen``: totals in a sentence, the GIL-held share over time, and a table of threads.
+
+    ``width`` is the terminal's, in columns; less than 40 counts as 40. Characters that ``encoding`` lacks are replaced.
+    """
     page = Page(width=max(width, 40), encoding=encoding)
     lines = page.wrap(_headline(seen))
     if seen.unwatched:

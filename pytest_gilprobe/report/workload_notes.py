@@ -40,7 +40,10 @@ def _error_lines(text: str) -> tuple[str, ...]:
 
 
 def notes(result: WorkloadResult) -> Iterator[Note]:
-    """Yield all notes on a workload that was measured: the reason first, cautions last; for a scan only the reason."""
+    """Yield all notes on a workload that was measured: the reason first, cautions last.
+
+    For a test of a scan, they are the reason, where the GIL is held, and what blocks the event loop.
+    """
     yield _reason(result)
     yield from holder_layout.note(result)
     if result.status is Status.SCANNED:  # that no strategy was tried is what a scan is

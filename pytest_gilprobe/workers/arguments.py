@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from pytest_gilprobe.observe import clocks
 
 MOST_BYTES = 32 * 2**20
-"""Most bytes of one call's pickled arguments that are kept."""
+"""Most bytes of one pickled argument that are kept."""
 MOST_S = 0.25
-"""Most seconds for which one call's arguments are pickled."""
+"""Most seconds for which one argument is pickled."""
 _LOCKS: dict[type, Callable[[], object]] = {
     type(threading.Lock()): threading.Lock,
     type(threading.RLock()): threading.RLock,
@@ -48,7 +48,7 @@ class NotCopiedError(Exception):
 
 
 class TooLargeError(NotCopiedError):
-    """Raised if an argument takes too many bytes or too much time."""
+    """Raised if an argument takes more than `MOST_BYTES` or `MOST_S`."""
 
 
 class _Limit:
@@ -234,7 +234,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> Snapshot:
-        """Keep the state of these arguments, by name."""
+        """Return a snapshot of the arguments ``named``, by their names, as they are now."""
         made = cls(_values=dict(named))
         for name, value in named.items():
             try:
@@ -248,7 +248,7 @@ class Snapshot:
         return made
 
     def changed(self) -> tuple[str, ...]:
-        """Return the names of the arguments that differ from their state at that moment."""
+        """Return the names of the arguments that differ now from their kept state."""
         return tuple(name for name, kept in self._kept.items() if kept.changed())
 
     @property
@@ -265,7 +265,7 @@ class Snapshot:
 
     @property
     def not_copied(self) -> dict[str, str]:
-        """The names of the arguments, but for constants, of which there is no copy of its own, with the reasons."""
+        """The reason for each argument, except constants, that has no copy of its own."""
         files = {name: "an open file" for name, kept in self._kept.items() if kept.single}
         return files | self.unknown
 
@@ -275,7 +275,7 @@ class Snapshot:
         return not any(kept.single for kept in self._kept.values())
 
     def copied(self) -> dict[str, Any]:
-        """Return the arguments as they were: new objects, but for those that cannot be compared.
+        """Return the arguments as they were, by name: copies, or the objects themselves if they have no copy.
 
         Raises whatever the user's classes raise while they are unpickled.
         """

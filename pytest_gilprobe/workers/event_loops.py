@@ -9,7 +9,7 @@ from typing import Any
 
 
 def running() -> str | None:
-    """Return ``asyncio`` or ``trio`` if such a loop runs in this thread; ``None`` if none does.
+    """Return ``asyncio`` or ``trio`` if an event loop of that library runs in this thread; ``None`` if none does.
 
     A loop that runs has imported its library, so nothing is imported here.
     """
@@ -23,9 +23,9 @@ def running() -> str | None:
 
 
 def is_awaited(func: Any) -> bool:
-    """Return whether a call of ``func`` is awaited: of a coroutine function, or an object with ``async def __call__``.
+    """Return whether ``func`` is a coroutine function, or an object with ``async def __call__``: its calls are awaited.
 
-    A `functools.partial` counts as what is inside it. A plain function that returns a coroutine is not known by that.
+    A `functools.partial` counts as what is inside it. A plain function that returns a coroutine is not recognized.
     """
     while isinstance(func, partial):
         func = func.func

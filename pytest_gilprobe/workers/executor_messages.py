@@ -10,8 +10,8 @@ class TrialTimes:
     """Seconds per task that computes without the GIL: run by one thread alone, and by an executor's pool.
 
     The tasks are timed in several rounds: ``alone_s`` and ``pooled_s`` are of the median round, ``alone_least_s`` and
-    ``pooled_least_s`` of the best round. ``queued`` is the share of its time for which the thread that ran tasks alone
-    waited for a core. ``others`` is the share of all CPUs' time that other programs took.
+    ``pooled_least_s`` of the best round. The thread that ran tasks alone waited for a core for the share ``queued`` of
+    its time. ``others`` is the share of all CPUs' time that other programs took. Shares are from 0 to 1.
     """
 
     alone_s: float
@@ -31,7 +31,7 @@ class DispatchMeasured:
     start and end one worker of the executor (0 for threads). ``work`` has the times of the tasks that compute.
 
     If the question named a module, only ``import_s`` is measured: the longest time a worker took to import that module,
-    or ``None`` if the import failed.
+    or ``None`` if the import failed. The times are then 0 or ``None``.
     """
 
     task_s: float
@@ -44,7 +44,7 @@ class DispatchMeasured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartExecutor:
-    """Start the executor of a strategy, which then runs while the test is open, and measure what its tasks cost.
+    """Start the executor of ``strategy``, which then runs while the test is open, and measure what its tasks cost.
 
     ``lanes`` is how many calls are made at a time if the executor does not say how many workers it has. A task that
     does not come back within ``limit_s`` seconds ends the strategy.
@@ -57,4 +57,4 @@ class StartExecutor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorStarted:
-    """The executor runs."""
+    """The answer to `StartExecutor`: the executor runs."""

@@ -18,7 +18,7 @@ class ListExtensions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryExtensions:
-    """Find out which of these extension modules load in a subinterpreter; ``files`` has their files by name."""
+    """Find out which extension modules load in a subinterpreter; ``files`` has the modules' files by their names."""
 
     files: Mapping[str, str]
 
@@ -28,14 +28,14 @@ ExtensionQuestion = ListExtensions | TryExtensions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsListed:
-    """The files of the loaded extension modules that are not of the standard library, by the module's name."""
+    """The files of the loaded extension modules that are not of the standard library: ``files``, by module name."""
 
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsTried:
-    """Whether each module loads, by its name; a module of which that could not be found out is left out."""
+    """Whether each module loads: ``loads``, by module name. Modules of which that is unknown are left out."""
 
     loads: Mapping[str, bool]
 

@@ -21,7 +21,7 @@ R = TypeVar("R")
 CALLER = "gilprobe-caller"
 """Name of the plugin that replaces a test's call phase; it is registered in worker processes only."""
 NOT_AWAITED = "it did not await gilprobe(...), so its coroutine never ran"
-"""Why a call is not probed whose coroutine the test has not awaited."""
+"""Why a call is not probed if the test did not await the coroutine that the fixture returned."""
 
 
 class FixtureError(GilprobeError):
@@ -38,7 +38,8 @@ class Served(BaseException):
 class Gilprobe:
     """The value of the `gilprobe` fixture: calls a function and returns its result; that call is the workload.
 
-    `fresh` does the same with a function that makes the arguments of each call.
+    `fresh` does the same with a function that makes the arguments of each call. ``used`` is whether the test has used
+    one of the two.
 
     In pytest's own process the call is made once. In a worker process the call is repeated for as long as pytest's
     process asks for batches of calls, and the rest of the test's body is not run.
@@ -205,7 +206,8 @@ KEY = pytest.StashKey[Gilprobe]()
 def provide(request: pytest.FixtureRequest) -> Gilprobe:
     """Return a new value of the `gilprobe` fixture for the test that requests it.
 
-    What its call needs is loaded now: a test's own time, as pytest and a scan tell it, is not that of imports here.
+    Modules that its call needs are imported here, in the test's set-up, so that the time of the test does not include
+    the imports.
     """
     import pytest_gilprobe.workers.normal_run  # noqa: F401, PLC0415 - sessions without this fixture stay light
 

@@ -1,6 +1,7 @@
-"""Name the arguments of a call that was given with its function, and make the same call with others in their place.
+"""Name the arguments of a call, and make the same call with other arguments in their place.
 
-The arguments include the object of a bound method, and the variables that a nested function takes from around it.
+The call is a `Given`: a function and its arguments. The object of a bound method counts as an argument, too, and so do
+the variables that a nested function takes from the function around it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ OBJECT = "its object"
 
 
 def named(given: Given) -> dict[str, Any]:
-    """Return the arguments of a call without partials, by names such as ``argument rows`` or ``variable rows``."""
+    """Return the arguments of ``given``, by names such as ``argument rows`` or ``variable rows``.
+
+    The function of ``given`` must not be a `functools.partial`.
+    """
     owner = given_first(given.func)
     own = {OBJECT: owner} if owner is not None and not isinstance(owner, type) else {}
     around = {f"variable {name}": value for name, value in _closure(given.func).items()}
@@ -27,7 +31,7 @@ def named(given: Given) -> dict[str, Any]:
 
 
 def replaced(given: Given, values: Mapping[str, Any]) -> Given:
-    """Return the same call with other ``values``, by the names that `named` gives."""
+    """Return the call ``given`` with other arguments: ``values`` has them by the names that `named` returns."""
     func: Any = given.func
     cells = {name: values[f"variable {name}"] for name in _closure(func)}
     if cells:

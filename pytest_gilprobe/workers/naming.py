@@ -59,7 +59,7 @@ def arguments_made(make: Callable[[], object]) -> tuple[Any, ...]:
 
 
 def unfit_maker(func: Callable[..., Any], make: object) -> str | None:
-    """Return what is wrong with the ``make`` that is to return the arguments of ``func``, and what is allowed."""
+    """Return what is wrong with ``make``, which is to return the arguments of ``func``; ``None`` if nothing is."""
     if not callable(make):
         return f"{make!r} as make, allowed: a function that returns the arguments"
     if is_awaited(make) and not is_awaited(func):
@@ -68,7 +68,7 @@ def unfit_maker(func: Callable[..., Any], make: object) -> str | None:
 
 
 async def with_arguments(given: Given) -> Given:
-    """Return the same call with the arguments that its ``make`` returns."""
+    """Return ``given`` with the arguments that its ``make`` returns, awaited if need be; unchanged without ``make``."""
     return given if given.make is None else replace(given, args=await arguments_awaited(given.make))
 
 

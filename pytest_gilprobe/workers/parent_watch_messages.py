@@ -12,7 +12,8 @@ from pytest_gilprobe.observe.frame_layout import FrameLayout
 class WatchParent:
     """Sample the GIL of the parent, process ``pid``, until the next question; this question gets no answer.
 
-    ``gil_address`` is the address of the parent's GIL, ``frames`` where it keeps its frames, as in `protocol.Ready`.
+    ``gil_address`` is the address of the parent's GIL. ``frames`` is where the parent keeps its Python frames; ``None``
+    if that is not known, or frames are not to be read.
     """
 
     pid: int
@@ -27,6 +28,6 @@ class EndWatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentWatched:
-    """The samples of the parent's GIL; ``None`` if there was nothing to watch, or it could not be watched."""
+    """The ``samples`` of the parent's GIL; ``None`` if there was nothing to watch, or it could not be watched."""
 
     samples: GilSamples | None = None

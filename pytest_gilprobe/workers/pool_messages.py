@@ -11,9 +11,10 @@ from pytest_gilprobe.model.pools import PoolRound
 class RunPools:
     """Make a round of calls of the open test, one after the other and through the executor of each strategy.
 
-    The first question starts the executors, with ``workers`` workers each, by ``start_method``; they run until the test
-    is closed. ``calls`` is the number of serial calls, and of calls for each worker. A task that does not come back
-    within ``limit_s`` seconds is a failure. ``number`` is that of the round: the order of its series rotates.
+    ``strategies`` are the names of the strategies. The first question starts the executors, with ``workers`` workers
+    each, by ``start_method``; they run until the test is closed. ``calls`` is the number of serial calls, and of calls
+    for each worker. A task that does not come back within ``limit_s`` seconds is a failure. ``number`` counts the
+    rounds from 0: the order in which a round runs its series rotates with it.
     """
 
     strategies: tuple[str, ...]
@@ -26,6 +27,6 @@ class RunPools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolsRan:
-    """The round's times."""
+    """The answer to `RunPools`: ``round`` has the times."""
 
     round: PoolRound

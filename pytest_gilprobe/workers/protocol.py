@@ -31,9 +31,9 @@ class Open:
     """Set a test up and get ready to call it.
 
     ``keep`` is how many of the test's collectors (session, package, module ...), counted from the session, stay set up
-    after the test is closed. ``fresh`` makes its function-scoped fixtures anew for each call. ``lanes`` is in how many
-    of the interpreters that the worker hosts, if it does, to set the test up; if it is set up in fewer, it is set up
-    in further ones. ``awaited`` is whether the test awaited its call when pytest ran it.
+    after the test is closed. ``fresh`` makes its function-scoped fixtures anew for each call. ``lanes`` is the number
+    of interpreters in which to set the test up, if the worker hosts interpreters; if it is set up in fewer already, it
+    is set up in further ones. ``awaited`` is whether the test awaited its call when pytest ran it.
     """
 
     nodeid: str
@@ -67,7 +67,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """Make the arguments of ``calls`` calls, where each call has its own, for a `Batch` that begins at a moment."""
+    """Make the arguments of ``calls`` calls, if each call has its own, before a `Batch` that has a ``begin_ns``."""
 
     calls: int
 
@@ -79,7 +79,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Run the control, a fixed pure-Python loop that shows what the machine can give; a test may be open or not."""
+    """Run the control, a fixed pure-Python loop, ``calls`` times from ``begin_ns`` (see `Batch`), test open or not."""
 
     calls: int
     begin_ns: int = 0
@@ -181,12 +181,13 @@ class Opened:
     ``most_calls`` is for how many calls this worker may make arguments in advance, if each call has its own; ``None``
     if all calls have the same. ``has_fixtures`` is whether fixtures could be made anew for each call, and are not.
     ``awaited`` is whether the calls are awaited in an event loop, that of the worker's main thread; ``loop_hidden`` is
-    why its waits for events cannot be told from outside, ``None`` if they can. ``events_fd`` is the descriptor by which
-    it waits for events, ``None`` if that is not known. ``imports`` are the extension modules
-    that were imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are those of the ``locked`` fields of
-    the subinterpreters' GILs, one for each lane; empty anywhere else, or if one is not known. ``lane_start_up_s`` is in
-    how many seconds the first subinterpreter started, alone; ``None`` anywhere else. ``lane_threads`` are the system's
-    ids of the threads in which the subinterpreters run, one for each lane; empty anywhere else.
+    why the loop's waits for events cannot be told from outside, ``None`` if they can. ``events_fd`` is the descriptor
+    by which the loop waits for events, ``None`` if that is not known. ``imports`` are the extension modules that were
+    imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are the addresses of the ``locked`` fields of
+    the subinterpreters' GILs, one for each lane (subinterpreter); empty anywhere else, or if one is not known.
+    ``lane_start_up_s`` is how many seconds the start of the first subinterpreter alone took; ``None`` anywhere else.
+    ``lane_threads`` are the system's ids of the threads in which the subinterpreters run, one for each lane; empty
+    anywhere else.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -206,7 +207,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A batch of calls ran to its end.
+    """A batch of calls ran to its end; ``reading`` has the clocks.
 
     ``heartbeat`` is ``None`` unless the `Batch` asked for a heartbeat. ``blocks`` has the longest block of the event
     loop in each call if the `Batch` asked for it and the loop can be watched, else it is ``None``.
@@ -243,7 +244,7 @@ class TransferMeasured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The arguments are made."""
+    """The answer to `Prepare`: the worker has made the arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +259,7 @@ class Failed:
     """The question could not be answered, or the workload raised; ``error`` is for the user, with any traceback.
 
     ``outcome`` is how the strategy ended: an executor that the user named may also have hung, or lost its workers.
-    ``impossible``: the strategy can never run for this workload. ``imports`` is as in `Opened`.
+    ``impossible`` is whether the strategy can never run for this workload. ``imports`` is as in `Opened`.
     """
 
     error: str
@@ -269,7 +270,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unable:
-    """The system refused a resource, such as a thread: the workload is not to blame, and the worker is of no use."""
+    """The system refused a resource, such as a thread (``error`` says which): the worker cannot be used any more."""
 
     error: str
 

@@ -21,6 +21,6 @@ class SweepSharing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingSwept:
-    """The timings of a sweep."""
+    """The answer to `SweepSharing`: ``reading`` has the timings."""
 
     reading: SharingReading

@@ -9,10 +9,11 @@ from pytest_gilprobe.model.ladder import StretchReading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Call back to back in each of ``lanes`` lanes from ``begin_ns`` until the first mark after ``until_ns``.
+    """Call back to back in each of ``lanes`` lanes (threads or tasks), and note the time after some calls, as a mark.
 
-    Both are moments of `time.perf_counter_ns`. A lane notes the time after every ``calls_per_mark`` calls.
-    ``first_lane`` is the number of this worker's first lane among all. ``strategy`` is the name of the strategy.
+    A lane begins at ``begin_ns`` and ends with its first mark after ``until_ns``; both are moments of
+    `time.perf_counter_ns`. A mark is noted after every ``calls_per_mark`` calls. ``first_lane`` is the number of this
+    worker's first lane among all. ``strategy`` is the name of the strategy that makes the calls.
     """
 
     strategy: str
@@ -25,7 +26,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineStretch:
-    """Compute without the GIL in each of ``lanes`` threads, as `Stretch` makes calls: what does the machine give?"""
+    """Compute without the GIL in each of ``lanes`` threads, to find out what the machine gives to threads.
+
+    The threads begin at ``begin_ns`` and end after ``until_ns``, as in `Stretch`.
+    """
 
     lanes: int
     begin_ns: int
@@ -34,6 +38,6 @@ class MachineStretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretched:
-    """A stretch ran to its end."""
+    """The answer to `Stretch` and `MachineStretch`: ``reading`` has the moments and clocks."""
 
     reading: StretchReading

@@ -104,7 +104,7 @@ def paused_timers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(names: MutableMapping[str, Any], values: Mapping[str, Any]) -> Iterator[None]:
-    """Set names to other values, or remove the names whose value is `ABSENT`; on exit, restore the former values."""
+    """Set ``names`` to ``values``, or remove those whose value is `ABSENT`; on exit, restore the former values."""
     before = {name: names.get(name, ABSENT) for name in values}
     _put(names, values)
     try:

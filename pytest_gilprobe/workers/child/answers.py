@@ -74,7 +74,7 @@ def answer_of(action: Callable[[], Answer]) -> Answer:
 
 
 def run_control(question: Control | MachineStretch) -> Answer:
-    """Run one batch of the control, a fixed pure-Python loop, or a stretch of the one that lets go of the GIL."""
+    """Run a batch of the control (a fixed pure-Python loop), or for a `MachineStretch` work that lets go of the GIL."""
     if isinstance(question, MachineStretch):
         return answer_of(lambda: Stretched(reading=stretch.run_machine(question)))
     return answer_of(lambda: Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns)))
@@ -102,7 +102,8 @@ def _refusal(strategy: Strategy, work: Workload) -> str | None:
 class OpenTest:
     """A test that is set up, with the strategies to call it: answers questions until the test is closed.
 
-    ``spoilt`` is whether a batch has failed, perhaps half-way, so that the worker process should be replaced.
+    ``opened`` describes the test to the parent. ``spoilt`` is whether a batch has failed, perhaps half-way, so that the
+    worker process should be replaced.
     """
 
     def __init__(self, work: Workload, strategies: Mapping[str, Strategy], errors: list[str]) -> None:

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 LOT = 5
-"""Calls with copies of the first call's arguments that are prepared together, and as many with the arguments as calls
-left them."""
+"""Number of calls, of each of two kinds, that are prepared together: calls with copies of the arguments as they were
+before the first call, and calls with the arguments as calls have left them."""
 LOTS = 4
-"""Most lots of calls; more than one is made only while it is open whether the two kinds of calls are alike."""
+"""Most lots of calls (see `LOT`); more than one is made only while it is open whether the two kinds of calls are
+alike."""
 TRIALS_S = 0.5
-"""Seconds of such calls after which no more are made."""
+"""Seconds for which the two kinds of calls are compared; after that no further lot is begun."""
 ALIKE = 1.25
 """The two kinds of calls are alike if their fastest calls differ by less than this factor: what disturbs a call can
 only make it longer."""
@@ -39,7 +40,11 @@ CLEARLY = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """The arguments of a workload's call by name, and how to make its call with others in their place."""
+    """The arguments of a workload's call.
+
+    ``named`` has the arguments by name. ``call_with`` takes other arguments by the same names, and returns the call
+    with these.
+    """
 
     named: Mapping[str, Any]
     call_with: Callable[[Mapping[str, Any]], Call]
@@ -58,7 +63,10 @@ class ArgumentWatch:
         """Whether a call with copies failed, perhaps half-way."""
 
     def compare(self) -> ArgumentsReading:
-        """Return which arguments differ now; if any does, how long calls with them and with copies take."""
+        """Return which arguments differ now from what they were.
+
+        If any does, calls are timed with copies of the arguments as they were, and with copies of them as they are now.
+        """
         imported = modules_imported() > self._modules
         changed = self._before.changed()
         names = self._arguments.named if self._arguments is not None else {}
@@ -137,11 +145,11 @@ def described(name: str, value: object) -> str:
 
 
 def arguments_of(work: Workload) -> Arguments | None:
-    """Return the arguments of a workload's call; ``None`` where its call cannot be made with others.
+    """Return the arguments of a workload's call; ``None`` if the call cannot be made with other arguments.
 
-    They are what the test passes to the `gilprobe` fixture, with the object of a bound method and the variables that a
-    nested function takes from around it; else the values of the test's fixtures, with the test's instance. Of a
-    `unittest.TestCase` they are the instance's attributes.
+    If the test passes a call to the `gilprobe` fixture, they are the arguments of that call, the object of a bound
+    method, and the variables that a nested function takes from around it. Otherwise they are the values of the test's
+    fixtures and the test's instance; of a `unittest.TestCase`, the attributes of the instance.
     """
     if work.given is not None:
         given = without_partials(work.given)

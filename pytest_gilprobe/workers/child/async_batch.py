@@ -44,7 +44,7 @@ async def _loop(call: AsyncCall, calls: int) -> Times:
 
 
 async def run_serial(call: AsyncCall, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
-    """Wait until `time.perf_counter_ns` reaches ``begin_ns`` (0: do not wait), then make the calls in this task.
+    """Wait until `time.perf_counter_ns` reaches ``begin_ns`` (0: do not wait), then make ``calls`` calls in this task.
 
     The thread waits on a CPU chosen by the number of its ``lane``, as in batches of plain calls.
 
@@ -63,11 +63,11 @@ async def run_serial(call: AsyncCall, calls: int, begin_ns: int = 0, lane: int =
 
 
 async def run_tasks(home: HomeLoop, call: AsyncCall, calls: int, lanes: int) -> WorkerReading:
-    """Make ``calls`` calls in each of ``lanes`` tasks, all at once in this loop.
+    """Make ``calls`` calls in each of ``lanes`` tasks, all at once in the event loop ``home``.
 
-    All tasks share one thread: of its CPU time and waits each lane's reading has an equal part, of its queueing for a
-    CPU, which holds all of them up, the whole. Raises `WorkloadError` with the first failure, and with the number of
-    the tasks that failed, if a call raises.
+    All tasks share one thread. The reading of each lane (task) has an equal part of the thread's CPU time and waits,
+    but all of the time that the thread queued for a CPU, because that holds up every task. Raises `WorkloadError` with
+    the first failure, and with the number of the tasks that failed, if a call raises.
     """
     machine.reset_peak_rss()
     ends_ns: list[int] = []
@@ -105,9 +105,9 @@ async def run_tasks(home: HomeLoop, call: AsyncCall, calls: int, lanes: int) -> 
 async def run_watched(
     home: HomeLoop, watch: BlockWatch, call: AsyncCall, calls: int
 ) -> tuple[WorkerReading, tuple[LoopBlock, ...]]:
-    """Make the calls one after the other and time for how long each blocks the loop; between them it runs on.
+    """Make ``calls`` calls one after the other; ``watch`` times how long each blocks the event loop ``home``.
 
-    Raises `WorkloadError` if a call raises anything.
+    Between two calls, the loop runs its other tasks. Raises `WorkloadError` if a call raises anything.
     """
 
     async def watched() -> None:
@@ -122,7 +122,7 @@ async def run_watched(
 
 
 def failed(failures: Sequence[BaseException], lanes: int) -> str:
-    """Return how many of the tasks failed, and the first failure with its traceback."""
+    """Return how many of ``lanes`` tasks failed, and the first of ``failures`` with its traceback."""
     others = "" if len(failures) == lanes else "; the others were cancelled"
     return f"{len(failures)} of {lanes} tasks at once failed{others}; the first failure:\n{describe(failures[0])}"
 

@@ -107,7 +107,7 @@ def timed(
 
 
 def sleep_on(cpu: StartingCpu | None, seconds: float) -> None:
-    """Sleep on a CPU of this thread's own, which is released afterwards; on any CPU if ``cpu`` is ``None``."""
+    """Sleep for ``seconds`` on ``cpu``, which is released afterwards; on any CPU if ``cpu`` is ``None``."""
     if cpu is None:
         clocks.sleep(seconds)
         return
@@ -256,8 +256,8 @@ class Usage:
     def reading(self, lanes: tuple[LaneReading, ...], in_this_thread_ns: int = 0) -> WorkerReading:
         """Return the reading of a batch that has just ended.
 
-        What this thread has computed since the beginning, but for ``in_this_thread_ns`` of the calls, is the reading of
-        clocks, which is left out of the process's time: it is much beside calls of a few microseconds.
+        CPU time of this thread beyond ``in_this_thread_ns``, which calls took in it, went into reading clocks. It is
+        left out of the process's time, since it is much beside calls of a few microseconds.
         """
         beside_ns = max(0, _thread_time_ns() - self._thread_ns - in_this_thread_ns)
         page_faults = machine.page_faults()

@@ -45,7 +45,11 @@ class Caller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        """Serve batches and return True; return None for a batch's own calls, which other plugins make."""
+        """Serve batches instead of calling the test once; return ``True`` when the parent has closed the test.
+
+        Meanwhile, calls of the test in a batch run this hook again. It then returns ``None``, so that pytest or another
+        plugin makes the call. Raises `FixtureError` if the test requests the `gilprobe` fixture, but does not call it.
+        """
         if self._serving:
             return None
         self._serving = True

@@ -13,9 +13,10 @@ C = TypeVar("C", bound=Callable[[], object])
 
 
 class FreshCall(ABC):
-    """A call that has new arguments each time; as a plain callable, it makes them within the call.
+    """A call that has new arguments each time.
 
-    `prepare` makes arguments in advance, outside of what is timed; threads may share one object.
+    `prepare` makes arguments in advance, outside of what is timed. If none are left when the object is called, they are
+    made within the call. Several threads may use one object.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class FreshCall(ABC):
         return found
 
     def tear_down(self) -> None:
-        """Give back what the arguments made so far hold, after a batch; exceptions propagate."""
+        """Release what the arguments made so far hold, such as fixtures, after a batch; exceptions propagate."""
         self._ready.clear()
 
     def __call__(self) -> object:

@@ -39,9 +39,10 @@ class UnknownLoopError(GilprobeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What a coroutine test's body gave to the `gilprobe` fixture when it was left.
+    """What the body of a coroutine test passed to the `gilprobe` fixture, when the fixture ended the body.
 
-    ``awaited`` is whether the call is awaited; ``anew`` runs the body again up to there and returns its call.
+    ``given`` is the call, and ``awaited`` is whether it is awaited. ``anew`` runs the body again up to the fixture, and
+    returns the call passed then.
     """
 
     given: Given
@@ -62,7 +63,10 @@ class CoroutineTest:
         self.served = False
 
     def replacement(self, *, is_case: bool) -> Callable[..., Any]:
-        """Return the coroutine function for the test's plugin to run in place of the test's own."""
+        """Return the coroutine function that the test's plugin runs in place of the test's own.
+
+        ``is_case`` is whether the test is a method of a `unittest.TestCase`.
+        """
         inner = self._in_case if is_case else self._served_here
         if fixture.asks_for(self._item):
             inner = self._until_served
@@ -108,9 +112,10 @@ class CoroutineTest:
     # A run of the loop for each batch
 
     def serve_with_new_fixtures(self, left: Left | None = None) -> None:
-        """Serve batches of calls that have function-scoped fixtures of their own; called while the loop does not run.
+        """Serve batches of calls that have function-scoped fixtures of their own, while the event loop does not run.
 
-        The call is that of the test, or the one that the test's body was ``left`` with. Raises `UnknownLoopError`.
+        The calls are those of the test; if ``left`` is not ``None``, they are the call that the test's body passed to
+        the `gilprobe` fixture. Raises `UnknownLoopError` if the test runs in a loop other than asyncio's or trio's.
         """
         as_run = self._item.obj  # perhaps wrapped by the plugin
 

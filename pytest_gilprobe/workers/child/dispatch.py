@@ -61,7 +61,7 @@ def cpu_clock(_: object) -> tuple[int, int]:
 
 
 def use_path(path: list[str]) -> None:
-    """Have a worker find modules where this process does."""
+    """Set ``sys.path`` of a worker to ``path``, so that the worker finds modules where this process does."""
     sys.path[:] = path
 
 

@@ -26,8 +26,9 @@ SERIES_S = 0.1
 TASKS_A_WORKER = 4
 """Tasks per worker in a series, if time allows: with one or two, some workers idle at its end."""
 LONGEST_SERIES_S = 1.2
-"""Seconds that `TASKS_A_WORKER` may make a series last. With one task a worker, the 20 ms in which a scheduler of Dask
-answers hide what tasks of 50 ms gain."""
+"""Seconds that a series with `TASKS_A_WORKER` tasks per worker may last; a longer series has one task per worker. The
+limit is high because, with one task per worker, the 20 ms in which a scheduler of Dask answers hide what tasks of 50 ms
+gain."""
 ROUND_TRIPS = 7
 """Empty tasks that are timed one by one; the median counts."""
 EMPTY_SERIES = 3
@@ -35,18 +36,25 @@ EMPTY_SERIES = 3
 MOST_TASKS = 4_000
 """Most tasks of one series."""
 LONGEST_TASK_S = 0.5
-"""Seconds that the longest tasks of a curve may last: in larger tasks no dispatch matters any more."""
+"""Seconds that the longest tasks of a curve (a series for each number of calls per task) may last: in larger tasks no
+dispatch matters any more."""
 GAINS = 0.95
-"""Calls in larger tasks gain if they take less than this share of the time."""
+"""Larger tasks count as faster if a call in them takes less than this share of the least time so far."""
 EFFICIENT = 0.9
-"""Share of the greatest speed from which larger tasks are not worth it."""
-MOST_DATA = 64 * 2**20
-"""Bytes of arguments and results that one series of tasks may move."""
+"""Tasks are large enough if calls in them reach this share of the greatest speed."""
 
 
 @dataclass(slots=True)
 class Session:
-    """An executor that runs while a test is open, with what was measured at its start."""
+    """An executor that runs while a test is open, with what was measured at its start.
+
+    Attributes:
+        running: the executor.
+        calls: the calls of the test, as tasks.
+        start: what was measured at the start.
+        lanes: how many calls the executor makes at a time.
+        fresh: the call, if it has new arguments each time, else ``None``.
+    """
 
     running: RunningExecutor
     calls: Calls
@@ -66,10 +74,13 @@ class Session:
 
 
 def start(work: Workload, factory: Callable[[], Any], named: str, lanes: int, limit_s: float) -> Session:
-    """Start an executor for the calls of ``work``, and measure what its tasks cost beside the calls.
+    """Start the executor that ``factory`` makes, and measure what its tasks cost in addition to the calls of ``work``.
 
-    ``lanes`` is how many calls are made at a time if the executor does not say how many workers it has. ``limit_s`` is
-    how many seconds a task may take. Raises `ExecutorError`; the executor is then ended.
+    ``named`` is the name of ``factory`` in messages. ``lanes`` is how many calls are made at a time if the executor
+    does not say how many workers it has. ``limit_s`` is how many seconds a task may take.
+
+    Raises `ExecutorError` if the executor does not start, a task fails or takes too long, or the executor returns a
+    remembered result instead of making a call again. After any exception the executor is ended.
     """
     started_ns = clocks.perf_counter_ns()
     running = RunningExecutor(factory, named, limit_s)
@@ -173,10 +184,10 @@ def _tasks_for(at_once: int, task_s: float) -> int:
 
 
 def run(session: Session, calls: int, lanes: int) -> WorkerReading:
-    """Run a batch: tasks of one call, and of several calls if that makes calls faster.
+    """Run a batch in an executor: tasks of one call, then tasks of several calls if that makes calls faster.
 
-    ``calls`` and ``lanes`` say how many calls a batch of another strategy has; a batch of tasks has no more, unless
-    that would leave workers without a task. Raises `ExecutorError` if a task fails.
+    ``calls`` and ``lanes`` say how many calls a batch of another strategy has: ``calls`` in each lane. A batch of tasks
+    has no more, unless that would leave workers without a task. Raises `ExecutorError` if a task fails.
     """
     most = max(calls * lanes, session.lanes)
     curve = {one.calls_per_task: one.s_per_call for one in session.start.curve}

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_COPIED = 64 * 2**20
-"""Bytes of arguments that one task of several calls may have."""
+"""Most bytes of arguments that one task of several calls may have."""
 MOST_CALLS = 1 << 24
 """Most calls of one series of tasks."""
 MOST_FRESH = 1_000
-"""The same if each call has new arguments."""
+"""Most calls of one series of tasks if each call has new arguments."""
 _UNPICKLED = ("pickle", "can't get attribute", "cannot get attribute")
 """What messages of exceptions say if a function, an argument or a result cannot be moved."""
 _UNSHARED = "NotShareableError"
@@ -58,7 +58,8 @@ Task = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
 class RunningExecutor:
     """An executor that has been started; `end` ends it.
 
-    ``workers`` finds its threads and processes on this machine.
+    ``executor`` is the object itself. ``workers`` finds its threads and processes on this machine. ``limit_s`` is how
+    many seconds tasks may take to come back.
     """
 
     def __init__(self, factory: Callable[[], Any], named: str, limit_s: float) -> None:
@@ -99,9 +100,10 @@ class RunningExecutor:
                 shutdown(wait=True)
 
     def timed(self, tasks: Sequence[Task], calls_per_task: int = 1) -> TaskSeries:
-        """Submit all these tasks, wait for their results, and return how long that took.
+        """Submit all ``tasks``, wait for their results, and return how long that took.
 
-        Raises `ExecutorError` if a task fails, or no result comes within the limit.
+        ``calls_per_task`` is noted in the result. Raises `ExecutorError` if a task fails, or if not all results come
+        within ``limit_s`` seconds.
         """
         submit, started_ns = self.executor.submit, clocks.perf_counter_ns()
         futures: list[Any] = []
@@ -117,7 +119,7 @@ class RunningExecutor:
         )
 
     def result(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Return what one task returns; raises as `timed` does."""
+        """Run ``function`` with ``args`` in one task, and return its result; raise `ExecutorError` as `timed` does."""
         future = None
         try:
             future = self.executor.submit(function, *args)
@@ -153,10 +155,10 @@ class RunningExecutor:
     # What it is
 
     def size(self) -> int | None:
-        """Return how many workers, or threads of workers, it says it has; ``None`` if it does not say.
+        """Return how many workers, or threads of workers, the executor says it has; ``None`` if it does not say.
 
-        Private access: ``_max_workers`` of the executors of the standard library and of loky, ``_client`` of Dask's;
-        no public name tells it.
+        Private access: ``_max_workers`` of the executors of the standard library and of loky, ``_client`` of Dask's; no
+        public name tells it.
         """
         with suppress(Exception):
             for name in ("_max_workers", "num_workers"):
@@ -168,7 +170,7 @@ class RunningExecutor:
         return None
 
     def refuse_remembered(self) -> None:
-        """Raise `ExecutorError` if the same call is made once only, and its result is given again."""
+        """Raise `ExecutorError` if the executor remembers the result of a call, and returns it for an equal call."""
         if self.result(uuid.uuid4) == self.result(uuid.uuid4):
             msg = (
                 f"{self._named}: its executor makes the same call only once, and gives its result again; have it make "
@@ -211,23 +213,23 @@ class Calls:
 
     @property
     def most(self) -> int:
-        """How many calls one series of tasks may have: fewer if each has new arguments, which must be made first."""
+        """Most calls of one series of tasks: fewer if each call has new arguments, which must be made first."""
         return MOST_FRESH if isinstance(self._call, FreshCall) else MOST_CALLS
 
     @property
     def most_per_task(self) -> int:
-        """How many calls one task may have, by the size of their arguments."""
+        """Most calls that one task may have, by the size of their arguments."""
         return self.most if self._pickled is None else max(1, MOST_COPIED // max(1, len(self._pickled)))
 
     def single(self, tasks: int) -> list[Task]:
-        """Return tasks of one call."""
+        """Return ``tasks`` tasks, each of one call."""
         return [task_of(call) for call in self._some(tasks)]
 
     def chunked(self, tasks: int, calls_per_task: int) -> list[Task]:
-        """Return tasks of several calls.
+        """Return ``tasks`` tasks, each of ``calls_per_task`` calls.
 
-        Positional arguments travel as lists of them, as with ``executor.map`` and its ``chunksize``: a call of its own
-        for each would cost as much as a call of some microseconds.
+        Positional arguments are moved in lists, one list for each parameter, as with ``executor.map`` and its
+        ``chunksize``. To move an object for each call would cost as much as a call of some microseconds.
         """
         if isinstance(self._call, FreshCall):
             return [_chunk(self._some(calls_per_task)) for _ in range(tasks)]

@@ -49,7 +49,8 @@ os._exit(0)
 def listed(*, forked: bool) -> dict[str, str]:
     """Return the files of the extension modules that are loaded and are not of the standard library, by their names.
 
-    ``forked`` is whether this process is a fork of pytest's own, and so has what this package imports there.
+    ``forked`` is whether this process is a fork of pytest's own process: then the modules of psutil, which this package
+    imports there, are left out, too.
     """
     own = tuple(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
     found: dict[str, str] = {}
@@ -66,9 +67,10 @@ def listed(*, forked: bool) -> dict[str, str]:
 
 
 def tried(files: Mapping[str, str]) -> dict[str, bool]:
-    """Return which of these modules load in a subinterpreter with a GIL of its own; none if that cannot be found out.
+    """Return whether each module in ``files`` loads in a subinterpreter with a GIL of its own, by the module's name.
 
-    Only their creation is tried, which is when CPython refuses them: none of their Python code runs.
+    ``files`` has the modules' files by name. A module is left out if that cannot be found out. Only the modules'
+    creation is tried, which is when CPython refuses them: none of their Python code runs.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this Python, with a script of ours

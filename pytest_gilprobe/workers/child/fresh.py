@@ -79,7 +79,7 @@ class MadeInLoop(MadeByUser):
         self._home = home
 
     def new(self) -> Call:
-        """Return a call that awaits the making of its arguments first, if that is awaited."""
+        """Return a call with new arguments; if ``make`` is a coroutine function, the call itself awaits it first."""
         if not is_awaited(self._make):
             return super().new()
 
@@ -89,7 +89,10 @@ class MadeInLoop(MadeByUser):
         return call
 
     def prepare(self, calls: int) -> None:
-        """Have arguments made by the loop's own thread; called in the thread that answers questions."""
+        """Make the arguments of at least ``calls`` calls in the test's event loop; exceptions propagate.
+
+        This method is called in the thread that answers questions.
+        """
 
         async def made() -> None:
             while len(self._ready) < calls:
@@ -99,7 +102,11 @@ class MadeInLoop(MadeByUser):
 
 
 def most_calls(call: FreshCall) -> int:
-    """Make the arguments of a call, and return for how many calls they may be made in advance; 1 or more."""
+    """Return for how many calls the arguments of ``call`` may be made in advance; 1 or more.
+
+    The arguments are made once or twice to find that out. If they cannot be made twice at the same time, ``call.alone``
+    is set to the reason.
+    """
     size = _size(lambda: call.prepare(1))
     if call.alone is not None:
         return 1
@@ -253,7 +260,7 @@ def _definition_of(finalizer: Any) -> Any:
 
 
 def has_fixtures(item: pytest.Function) -> bool:
-    """Return whether a test uses function-scoped fixtures, which another run of it would have anew."""
+    """Return whether a test uses function-scoped fixtures, which pytest would make anew for another run of it."""
     return bool(_made_for_each_call(item))
 
 
@@ -280,5 +287,5 @@ def _made_in_a_run(item: pytest.Function) -> list[str]:
 
 
 def one_at_a_time(item: pytest.Function) -> list[str]:
-    """Return the fixtures of a test of which two values cannot be in use, in alphabetical order."""
+    """Return the names of a test's fixtures of which two values cannot be in use, in alphabetical order."""
     return sorted(ONE_AT_A_TIME.intersection(item.fixturenames))

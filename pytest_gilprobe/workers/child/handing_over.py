@@ -22,35 +22,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUNDS = 9
-"""Rounds of one measurement, of which the median counts; fewer where they are long."""
+"""Rounds of one measurement, of which the median counts; long rounds are fewer (see `ENOUGH_S`)."""
 ENOUGH_S = 0.1
-"""Seconds of one measurement after which it is not repeated again."""
+"""Seconds after which a measurement begins no further round."""
 CANNOT = "cannot be handed to a subinterpreter"
 
 _kept: list[Any] = []
 
 
 def take(*_: object) -> None:
-    """Take what is handed over, in a subinterpreter."""
+    """Do nothing with what is handed over to a subinterpreter."""
 
 
 def keep(thing: object) -> None:
-    """Keep what is handed over, to give it back again and again."""
+    """Store ``thing`` in place of what was stored before; `give` returns it, each time that it is called."""
     _kept[:] = [thing]
 
 
 def give() -> object:
-    """Hand back what was kept."""
+    """Return the object that `keep` stored last."""
     return _kept[0]
 
 
 def apply(function: Callable[..., object], arguments: tuple[object, ...], named: dict[str, object]) -> object:
-    """Call a function: the executor hands over a function, a tuple and a dictionary, too."""
+    """Call ``function(*arguments, **named)``: the executor hands over a function, a tuple and a dictionary, too."""
     return function(*arguments, **named)
 
 
 def measure(given: Given, result: object) -> TransferMeasured:
-    """Measure the cost of handing one call's arguments over and its result back; or say why that is impossible."""
+    """Measure the cost of handing the arguments of ``given`` to a subinterpreter, and ``result`` back.
+
+    If that is impossible, ``refused`` of the returned record says why.
+    """
     from concurrent import interpreters  # type: ignore[attr-defined, unused-ignore] # noqa: PLC0415 - CPython 3.14
 
     given = without_partials(given)

@@ -50,7 +50,10 @@ class HomeLoop(ABC):
         self._hidden: str | None = None
 
     async def serve(self, answer_questions: Callable[[], None]) -> None:
-        """Run ``answer_questions`` in a new thread until it returns; make the calls that it passes to `run` here."""
+        """Run ``answer_questions`` in a new thread until it returns; meanwhile run the jobs that it passes to `run`.
+
+        The jobs run in this task of the event loop. Raises what ``answer_questions`` raises.
+        """
         errors: list[BaseException] = []
 
         def target() -> None:
@@ -128,7 +131,7 @@ class HomeLoop(ABC):
 
     @abstractmethod
     async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
-        """Await all these coroutine functions at once, each in a task of its own; cancel all if one raises."""
+        """Await all coroutine functions in ``lanes`` at once, each in a task of its own; cancel all if one raises."""
 
     @abstractmethod
     async def give_way(self) -> None:
@@ -136,10 +139,10 @@ class HomeLoop(ABC):
 
     @abstractmethod
     def block_watch(self) -> BlockWatch | None:
-        """Return what times each block of this loop; ``None`` if there is nothing for such a loop."""
+        """Return an object that times each block of this loop; ``None`` if the loop cannot be watched."""
 
     def hidden(self) -> str | None:
-        """Return why the loop's waits for events cannot be told by what the main thread sleeps in; ``None`` if so."""
+        """Return why the sleeps of the main thread do not tell when the loop waits for events; ``None`` if they do."""
         return self._hidden if self._in_main_thread else "the event loop runs in another thread than the main one"
 
     def events_fd(self) -> int | None:
@@ -172,7 +175,7 @@ class AsyncioLoop(HomeLoop):
         self._event.clear()
 
     async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
-        """Await all these coroutine functions at once in a task group."""
+        """Await all coroutine functions in ``lanes`` at once in a task group."""
         async with asyncio.TaskGroup() as group:
             for lane in lanes:
                 group.create_task(lane())
@@ -182,14 +185,17 @@ class AsyncioLoop(HomeLoop):
         await asyncio.sleep(0)
 
     def block_watch(self) -> BlockWatch | None:
-        """Return a watch of the loop's selector; ``None`` if it has none of Python's own, as with uvloop."""
+        """Return a watch of the loop's selector; ``None`` if it has no selector of Python's own, as with uvloop."""
         try:
             return SelectorWatch(self.loop)
         except TypeError:
             return None
 
     def events_fd(self) -> int | None:
-        """Return the descriptor of the loop's selector. Private access: as `_hidden` has it."""
+        """Return the descriptor of the loop's epoll; ``None`` if the loop waits in something else, or that is unknown.
+
+        Private access: ``_selector``, as there is no public name for a loop's selector.
+        """
         selector = None if _hidden(self.loop) else getattr(self.loop, "_selector", None)
         return None if selector is None else int(selector.fileno())
 
@@ -225,7 +231,7 @@ class TrioLoop(HomeLoop):
         self._event = self._trio.Event()
 
     async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
-        """Await all these coroutine functions at once in a nursery."""
+        """Await all coroutine functions in ``lanes`` at once in a nursery."""
         async with self._trio.open_nursery() as nursery:
             for lane in lanes:
                 nursery.start_soon(lane)
@@ -235,7 +241,7 @@ class TrioLoop(HomeLoop):
         await self._trio.lowlevel.checkpoint()
 
     def block_watch(self) -> BlockWatch | None:
-        """Return an instrument of trio."""
+        """Return an instrument of trio that times each block of the loop."""
         return TrioWatch()
 
     @property

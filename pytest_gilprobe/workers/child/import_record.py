@@ -1,4 +1,4 @@
-"""Record how extension modules fare that code imports in this interpreter, and which code imports them.
+"""Record which extension modules are imported in this interpreter, whether they load, and which code imports them.
 
 Most extension modules do not load in a subinterpreter with a GIL of its own, and what the importer raises then may not
 say so: it may catch the error, or raise another one. So the two loaders of native code are watched themselves.
@@ -34,7 +34,7 @@ class ImportRecord:
         built_in.create_module = staticmethod(self._watched(built_in.create_module))
 
     def all(self) -> tuple[ExtensionImport, ...]:
-        """Return the imports so far; of a module that was imported several times, the last one."""
+        """Return the imports so far, in the order in which they ended; of several imports of one module, the last."""
         return tuple(self._found.values())
 
     def _watched(self, create: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
@@ -61,7 +61,11 @@ class ImportRecord:
 
 
 def asking(name: str, frame: FrameType | None) -> FrameType | None:
-    """Return the first frame outside of the module's own package and of the import system: it asked for the module."""
+    """Return the frame of the code that imports the module ``name``; ``None`` if there is none.
+
+    That is the first frame, from ``frame`` outwards, outside of the module's own top-level package and of the import
+    system.
+    """
     package = name.partition(".")[0]
     while frame is not None:
         asked_by, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename

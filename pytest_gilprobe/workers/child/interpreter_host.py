@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 HEAD_START_NS = 3_000_000
 """Nanoseconds from asking the interpreters until they all begin a batch together, as processes of a batch do."""
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
-"""Signal by which the host has the threads of one interpreter write their stacks: sent to one of these threads."""
+"""Signal at which all threads of the interpreter whose thread gets it write their stacks; ``None`` if unsupported."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
 """Why the GIL of the host's main interpreter is not sampled; those of its subinterpreters are."""
 
@@ -65,7 +65,7 @@ def serve(
 
 
 class Host:
-    """Answers the parent's questions with those of the interpreters."""
+    """Answers the parent's questions with the answers of the interpreters."""
 
     def __init__(self, strategy: Strategy, channel: Connection, spec: WorkerSpec, log: int) -> None:
         """Prepare to answer on ``channel``; no interpreter is started yet."""

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
 
 def serve(descriptor: int, log: int, pickled_spec: bytes) -> None:
-    """Serve one subinterpreter on a pipe's ``descriptor``; ``log`` is that of the host's log."""
+    """Serve one subinterpreter on the pipe with the file descriptor ``descriptor``.
+
+    ``log`` is the file descriptor of the host's log. ``pickled_spec`` is the pickled `WorkerSpec` of the session.
+    """
     record = ImportRecord()
     spec: WorkerSpec = pickle.loads(pickled_spec)  # noqa: S301 - pickled by the host
     InterpreterServer(Connection(descriptor), spec, log, record).run()
 
 
 class InterpreterServer(Server):
-    """Answers with pairs: the answer, and how the extension modules fared that were imported so far."""
+    """Answers with pairs: the answer, and which extension modules were imported so far, with whether they loaded."""
 
     def __init__(self, channel: Connection, spec: WorkerSpec, log: int, record: ImportRecord) -> None:
         """Prepare to serve on ``channel``; ``record`` watches the imports of this interpreter."""

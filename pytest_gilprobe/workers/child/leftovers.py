@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 WATCHED_S = 0.03
 """Seconds for which leftover threads and processes are watched at once: three ticks of a slow kernel clock (100 Hz)."""
 BUSY = 0.5
-"""Share of `WATCHED_S`, computing or queued for a core, below which a leftover thread or process rests. One that never
-rested and has computed for so long disturbs timing."""
+"""A leftover thread or process rests if it computes, or queues for a core, for less than this share of `WATCHED_S`. It
+disturbs timing if it never rested, and has computed for this share of `WATCHED_S` or more."""
 MOST_WATCHES = 20
-"""How often one is watched that queues for a core, and so has neither rested nor computed enough: on a busy machine a
-thread of a pool may have handed over its result, and need a core only to go to sleep."""
+"""How often a leftover is watched that queues for a core, so that it has neither rested nor computed for long enough.
+On a busy machine, a thread of a pool may have handed over its result, and need a core only to go to sleep."""
 MOST_THREADS = 32
 MOST_CHILDREN = 16
 MOST_DESCRIPTORS = 128
@@ -115,7 +115,10 @@ def restore(before: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def still_changed(names: tuple[str, ...], *before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return those of these parts that differ now from each of these former states."""
+    """Return those of ``names`` (parts of the state) whose value differs now from that in each of ``before``.
+
+    ``before`` are former states, as `state` returned them.
+    """
     if not names:
         return ()
     now = state()

@@ -1,7 +1,8 @@
 """Make the calls of an open test through real executors of the standard library, in turn with serial calls.
 
-That is what a user would do. It is done where what dispatching and moving data cost decides, since they are predicted
-from other tasks, and differ with what a call leaves in caches and how it wakes the next.
+That is what a user would do. This trial is made if the costs of dispatch and of moving data decide the verdict. Those
+costs are predicted from other tasks, and the real ones differ: they depend on what a call leaves in caches, and on how
+a call wakes the next.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.pool_messages import RunPools
 
 HELD_AS = "pools"
-"""The name under which an open test holds its trial."""
+"""The key of the trial in ``Workload.held``, for as long as the test is open."""
 
 _inherited: Call | None = None
 """The call, where forked workers of an executor find it: a test cannot be pickled."""
@@ -71,7 +72,7 @@ class PoolTrial:
             running.end()
 
     def round(self, question: RunPools) -> PoolRound:
-        """Make one round; raise `ExecutorError` if a task fails."""
+        """Make one round of calls, serially and in each executor; raise `ExecutorError` if a task fails."""
         cpus, own = machine.cpus_time_ns(), self._cpu_ns()
         order: list[str | None] = [None, *self._running]
         turn = question.number % len(order)
@@ -127,7 +128,10 @@ def _calls(work: Workload, strategy: Strategy, start_method: str) -> Calls | Non
 
 
 def run(work: Workload, strategies: Mapping[str, Strategy], question: RunPools) -> PoolRound:
-    """Answer one question: the first starts the executors."""
+    """Make the round of calls that ``question`` asks for; the first question also starts the executors.
+
+    The trial is kept in ``work.held``. Raises `ExecutorError` if an executor cannot have the call, or a task fails.
+    """
     trial = work.held.get(HELD_AS)
     if trial is None:
         trial = work.held[HELD_AS] = PoolTrial(work, [strategies[name] for name in question.strategies], question)

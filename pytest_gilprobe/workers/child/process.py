@@ -136,7 +136,10 @@ def _prctl(option: int, value: int) -> None:
 
 
 def log_only_faults(log: int) -> None:
-    """From now on, log only the stacks of crashes: a workload may print without end."""
+    """From now on, log only the stacks of crashes to the file descriptor ``log``: a workload may print without end.
+
+    What the log has so far is erased.
+    """
     import faulthandler  # noqa: PLC0415 - does not load in subinterpreters
 
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -187,11 +190,11 @@ def _stop_tracers() -> None:
 
 
 def freeze() -> None:
-    """Keep what is there now out of garbage collections.
+    """Keep all objects that exist now out of garbage collections.
 
-    It is pytest's own objects, many times the workload's, which each full collection that a call starts would scan.
-    The free-threaded CPython 3.13 makes classes, functions and modules immortal when the first thread starts, but not
-    those that are frozen by then: threads would take turns at counting references to them. So a thread is started.
+    They are pytest's own objects, many times the workload's, and each full collection that a call starts would scan
+    them. The free-threaded CPython 3.13 makes classes, functions and modules immortal when the first thread starts, but
+    not those that are frozen by then: threads would take turns at counting references to them. So a thread is started.
     """
     gc.collect()
     if interpreter.free_threaded_build():

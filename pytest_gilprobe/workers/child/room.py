@@ -2,9 +2,9 @@
 
 CPython 3.11 and later keep the frames of Python functions in chunks of 16 KiB. A function that is called where a chunk
 is full has the system map a new chunk, and unmap it when the function returns. Where that happens in a loop of a
-workload, the workload takes several times as long: `yaml.safe_load` 9 ms or 64 ms. Whether it happens is luck of the
-depth, which in a worker's main thread, below pytest, is another than in a thread, and another than in a user's program.
-*Source:* ``push_chunk`` in CPython's ``pystate.c``.
+workload, the workload takes several times as long: `yaml.safe_load` 9 ms or 64 ms. Whether it happens depends on the
+depth of the stack, which differs by chance between a worker's main thread (below pytest), other threads, and a user's
+program. *Source:* ``push_chunk`` in CPython's ``pystate.c``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ nearly half is left for what the function calls; frames of Python functions have
 
 
 def with_room(function: Function) -> Function:
-    """Return a Python function that does the same in a chunk of its own, with room for the frames of what it calls.
+    """Return a Python function that does the same as ``function``, with room for the frames of what it calls.
 
-    Mapping that chunk, once for each call of this function, takes some 10 µs; its pages are touched only when used.
+    The frames lie in a chunk of memory of their own. To map that chunk takes some 10 µs for each call of the returned
+    function; its pages are touched only when used.
     """
     plain: Any = function
     code = plain.__code__.replace(co_stacksize=SLOTS)

@@ -48,7 +48,11 @@ FORKED = (
 
 @with_room  # a coroutine calls functions from the loop's depth in the stack
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
-    """Run a worker until its parent (pytest's process) tells it to stop or ends; see `process.worker_process`."""
+    """Run a worker until its parent (pytest's process) tells it to stop, or ends.
+
+    ``channel`` carries questions and answers. ``lifeline`` is a pipe that closes when the parent ends. ``parents_ends``
+    are the parent's own ends of pipes, which a forked worker inherits and must close. ``spec`` describes the session.
+    """
     with process.worker_process(lifeline, parents_ends, spec) as log:
         Server(channel, spec, log).run()
 
@@ -121,7 +125,7 @@ class Server:
             self._end(CHANNEL_LOST)
 
     def give_up(self, code: int) -> NoReturn:
-        """End this worker, whose pytest session has ended by itself; report the reason to the parent or in the log."""
+        """End this worker: its pytest session ended with the exit status ``code``. Report why to the parent or log."""
         why = "\n".join(self._errors)
         for stream in (sys.stdout, sys.stderr):  # they have what pytest wrote, and the parent reads the log
             with contextlib.suppress(Exception):
@@ -269,7 +273,7 @@ class Server:
         return True
 
     def serve_batches(self, work: Workload) -> None:
-        """Answer questions about the open test until it is closed; pause timers that its set-up started until then."""
+        """Answer questions about the open test ``work`` until it is closed; pause timers of its set-up until then."""
         with paused_timers():
             test = answers.OpenTest(work, self._strategies, self._errors)
             self._closed = Closed()

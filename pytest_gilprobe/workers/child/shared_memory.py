@@ -33,7 +33,7 @@ def arrays(thing: Any, depth: int = _WITHIN) -> tuple[Any, ...]:
 
 
 def dominate(found: tuple[Any, ...], pickled_bytes: int) -> bool:
-    """Return whether arrays are large, and nearly all of the ``pickled_bytes`` that a call moves."""
+    """Return whether the arrays ``found`` are large, and nearly all of the ``pickled_bytes`` that a call moves."""
     size: int = sum(array.nbytes for array in found)
     return size >= LEAST_BYTES and size >= pickled_bytes * LEAST_SHARE
 

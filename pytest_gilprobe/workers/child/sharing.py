@@ -36,17 +36,20 @@ if TYPE_CHECKING:
 MOST_OBJECTS = 6
 """Most objects that are tried one by one: each costs a batch in each round."""
 MOST_ROUNDS = 25
-"""Most rounds: further ones hardly narrow the intervals."""
+"""Most rounds of a sweep: more rounds hardly narrow the intervals."""
 PARTS = 8
-"""The time is planned to hold so many rounds."""
+"""Number of rounds that should fit into the time; for that, a round has fewer calls than asked for, if need be."""
 FOLDER = "fixture tmp_path"
-"""The name of what each lane has of its own in any case, as in the batches of a probe."""
+"""The name of the argument that each lane (thread) always has of its own, as in the batches of a probe."""
 MOST_SET_UP = 0.25
-"""Most of a sweep's time that setting fixtures up again may take: else all lanes have the same."""
+"""Share of a sweep's time that making the fixtures of all lanes (threads) may take. If it would take more, all lanes
+have the same fixtures."""
 
 
 def sweep(work: Workload, question: SweepSharing) -> SharingReading:
-    """Make rounds of timings until the time of the question is up; none if there is nothing to copy or make anew.
+    """Make rounds of timings, with shared objects and with objects of each thread's own, until the time is up.
+
+    ``question`` says for how long, and in how many threads. No round is made if there is nothing to copy or make anew.
 
     Raises `WorkloadError` if a call with objects of its own raises, and whatever the user's classes and fixtures raise
     while the objects are made. The function-scoped fixtures of a marked test are torn down afterwards.

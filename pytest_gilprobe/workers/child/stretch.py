@@ -1,7 +1,8 @@
 """Run one stretch: lanes that call back to back for a set time, and note the moments at which calls were completed.
 
-All lanes are started, and wait, before the stretch begins; a lane ends with the first mark beyond the end, so that no
-call is cut off. Between marks a lane makes a fixed number of calls in a loop of `itertools.repeat`, as a batch does.
+A lane is a thread or a task. All lanes are started, and wait, before the stretch begins; a lane ends with the first
+mark (a moment that it notes) beyond the end, so that no call is cut off. Between marks a lane makes a fixed number of
+calls in a loop of `itertools.repeat`, as a batch does.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReadi
 
 
 def run_machine(question: MachineStretch) -> StretchReading:
-    """Run a stretch of threads that compress data without the GIL. Raises as `run_threads`, and `ImportError`."""
+    """Run a stretch of threads that compress data without the GIL.
+
+    Raises `ImportError` if Python was built without zlib, and what `run_threads` raises.
+    """
     call = control.compressor()
     asked = Stretch(
         strategy="", lanes=question.lanes, begin_ns=question.begin_ns, until_ns=question.until_ns, calls_per_mark=1
@@ -99,9 +103,9 @@ def run_machine(question: MachineStretch) -> StretchReading:
 
 
 async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], question: Stretch) -> StretchReading:
-    """Run a stretch with a task of this loop for each lane.
+    """Run a stretch with a task of the event loop ``home`` for each lane.
 
-    Raises `WorkloadError` if a call raises; of several tasks, with the number of those that failed.
+    Raises `WorkloadError` if a call raises; if there are several lanes, its text has the number of tasks that failed.
     """
     machine.reset_peak_rss()
     marks: list[list[int]] = []

@@ -79,7 +79,10 @@ def _transfer(payload: Any, result: Any, sizes: tuple[int, int]) -> Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeTimes:
-    """Seconds to move one object through a pipe: to pickle it, to send and receive it, and to unpickle it."""
+    """Seconds to move one object through a pipe.
+
+    ``dump_s`` is the time to pickle it, ``move_s`` to send and receive it, and ``load_s`` to unpickle it.
+    """
 
     dump_s: float
     move_s: float
@@ -169,7 +172,10 @@ def _pickled_bytes(thing: Any, named: dict[str, Any], whose: str) -> int | str:
 
 
 def unpicklable_part(named: dict[str, Any]) -> tuple[str, object]:
-    """Return the path to the innermost object that cannot be pickled (``session.pool[0].lock``), and the object."""
+    """Return the path to the innermost object that cannot be pickled (``session.pool[0].lock``), and the object.
+
+    ``named`` has the objects to search, by the names with which paths begin.
+    """
     path, thing = next(((name, value) for name, value in named.items() if not _can_be_pickled(value)), ("", named))
     for _ in range(DEEPEST):
         inner = next(((where, value) for where, value in _parts(thing) if not _can_be_pickled(value)), None)

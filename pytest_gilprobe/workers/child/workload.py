@@ -49,14 +49,14 @@ ONE_CALL_ONLY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A test that is set up, as calls that can be repeated.
+    """The test ``item``, which is set up, as calls that can be repeated.
 
     ``call`` makes one call in the main thread, as pytest and its plugins would. ``coroutine`` is the test's coroutine
     function as it was before a plugin wrapped it; ``None`` if the test is not a coroutine. ``given`` is the function
     with the arguments that the test passed to the `gilprobe` fixture: then ``call`` makes that call, and threads share
     the arguments. ``given`` is ``None`` if the test does not use the fixture. ``awaited`` makes one call in the event
     loop ``home`` that runs the test; both are ``None`` unless the call is awaited in a loop that is known. ``held`` has
-    what strategies keep open for as long as the test is, by the strategy's name, such as an executor.
+    what strategies keep open for as long as the test is open, such as an executor, by the strategy's name.
     """
 
     item: pytest.Function
@@ -85,7 +85,7 @@ class Workload:
     def serial(self, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
         """Make the calls one after the other, awaited calls in the test's own loop; return the readings of clocks.
 
-        ``begin_ns`` and ``lane`` are as in `pytest_gilprobe.workers.child.batch.run_serial`. Raises `WorkloadError`.
+        ``begin_ns`` and ``lane`` are as in `batch.run_serial`. Raises `WorkloadError` if a call raises anything.
         """
         if self.home is None or self.awaited is None:
             return batch.run_serial(self.call, calls, begin_ns, lane)
@@ -211,13 +211,13 @@ def in_home_loop(
 def with_new_fixtures(
     item: pytest.Function, function: Callable[..., Any], sets: FixtureSets, home: HomeLoop
 ) -> Workload:
-    """Return the workload of a coroutine test whose calls have fixtures of their own, made outside of its loop."""
+    """Return the workload of a coroutine test whose calls have fixtures of their own, which ``sets`` makes."""
     awaited = cast("AsyncCall", sets)
     return Workload(item=item, call=lambda: home.run(awaited), coroutine=function, awaited=awaited, home=home)
 
 
 def callee(workload: Workload) -> Callee | None:
-    """Describe the function that a workload calls, which is the test itself unless the test gave one to the fixture.
+    """Describe the function that a workload calls: the one passed to the `gilprobe` fixture, else the test itself.
 
     Return ``None`` if a test has no name as a function.
     """
@@ -259,7 +259,7 @@ def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:
 
 
 def for_lane(passed: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return the arguments with a ``tmp_path`` of this lane's own."""
+    """Return ``passed`` with a ``tmp_path`` of its own for the lane (thread) ``number``; unchanged without one."""
     folder = passed.get("tmp_path")
     if not isinstance(folder, Path):
         return passed

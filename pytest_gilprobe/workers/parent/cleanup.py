@@ -29,7 +29,10 @@ STALE_S = 600.0
 
 
 def sweep(temporary: Path) -> None:
-    """Remove the temporary folders of killed sessions: the folders older than `STALE_S` that no process has locked."""
+    """Remove the folders of killed sessions in the folder ``temporary``.
+
+    They are the folders older than `STALE_S` that no process has locked.
+    """
     for lock in temporary.glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError):
             if time.time() - lock.stat().st_mtime > STALE_S and (descriptor := locked(lock)) is not None:
@@ -38,7 +41,7 @@ def sweep(temporary: Path) -> None:
 
 
 def locked(path: Path) -> int | None:
-    """Lock a file, after creating it if needed, and return its descriptor; closing the descriptor ends the lock.
+    """Lock the file ``path``, after creating it if needed, and return its descriptor; closing that ends the lock.
 
     Returns ``None`` if another process has locked the file, or if the system cannot open or lock it.
     """
@@ -57,7 +60,7 @@ def locked(path: Path) -> int | None:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """List the processes that a worker process has started, also the processes that have left its process group.
+    """List the processes that the worker ``pid`` has started, also the processes that have left its process group.
 
     While the worker lives, these processes are its descendants, because it is their subreaper. If the worker has died,
     they are found by the variable `INSIDE_WORKER` in their environment, which holds the worker's process id.
@@ -99,17 +102,17 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def exists(pid: int) -> bool:
-    """Return whether there is a process of this number."""
+    """Return whether there is a process with the id ``pid``."""
     import psutil  # noqa: PLC0415 - see the module
 
     return bool(psutil.pid_exists(pid))
 
 
 def kill_group(pid: int, *, certain: bool) -> None:
-    """Kill the process group that a worker process leads, if it leads a group.
+    """Kill the process group that the worker ``pid`` leads, if it leads a group.
 
-    ``certain`` says that it does, without a check: only a worker that is starting up may still be in the group of
-    this process.
+    With ``certain``, the worker counts as a leader without a check. Only a worker that is starting up may still be in
+    the group of this process.
     """
     with contextlib.suppress(OSError, AttributeError):  # gone already, or a system without process groups
         if certain or os.getpgid(pid) == pid:

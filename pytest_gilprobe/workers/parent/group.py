@@ -80,7 +80,7 @@ class WorkerGroup:
         self.gil_switched_on_by: dict[str, None] = {}  # the modules that did so in a worker, in order
 
     def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
-        """Return the group called ``name`` of workers that run ``main``; it ends with this one."""
+        """Return the group ``name`` of other workers, which run ``main``: made on first use, ended with this one."""
         if name not in self._family:
             new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
             new._main, new._family, new.gil_switched_on_by = main, self._family, self.gil_switched_on_by

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixture:
-    """A fixture: its name, the node id under which tests get this fixture by that name, and its function's name."""
+    """A fixture that tests get under ``name``.
+
+    ``place`` is the node id below which tests get this fixture rather than another one of that name. ``function`` is
+    the name of the fixture's function.
+    """
 
     name: str
     place: str

@@ -27,10 +27,10 @@ PAUSE_S: Final = 0.01
 """Seconds between two readings: twice as long as a thread may keep the GIL that another one waits for."""
 WAITED_IN: Final = 0.5
 """A thread waited if it was found to wait in more than this share of the readings, 10 of 20. While a thread keeps the
-GIL, a waiting one wakes up every 5 ms to ask for it and sleeps again: about one reading in 20 finds it awake. One that
-does not wait is found to in no reading."""
+GIL, a waiting one wakes up every 5 ms to ask for it and sleeps again: about one reading in 20 finds it awake. A thread
+that does not wait for the GIL is found to wait in no reading."""
 MOST_NAMED: Final = 3
-"""Most threads that are named among those that waited: the sentence stays a line."""
+"""Most threads that are named among those that waited, so that the sentence fits into a line."""
 _WORDS: Final = struct.Struct("@PiL")
 _STATE: Final = struct.Struct("@64P")
 """The first words of a thread's state, among them the system's number of the thread, at the same place in each."""
@@ -46,7 +46,7 @@ class _Reading:
 
 
 def describe(ready: Ready) -> str:
-    """Return what the GIL of a worker does for a fifth of a second, in words; empty if that cannot be read."""
+    """Watch the GIL of a worker for a fifth of a second, and say what happens to it; empty if it cannot be read."""
     if ready.gil_address is None:
         return ""
     try:
@@ -82,14 +82,16 @@ def _reading(pid: int, memory: int, address: int, reader: FrameReader | None) ->
 
 
 def thread_name(pid: int, memory: int, state: int, main_state: int | None) -> str:
-    """Return what a thread is called: the main thread, another one (with the name that the system has), or just one.
+    """Return what a thread is called in a sentence, such as ``the main thread`` or ``the thread loader``.
+
+    Another thread without a name of its own is ``another thread than the main one``. If the main thread is unknown, any
+    thread is ``one thread``.
 
     Args:
         pid: the process; the system gives its main thread the same number.
         memory: a descriptor of its memory.
         state: the address of the thread's state.
         main_state: the address of the main thread's state; ``None`` if unknown.
-
     """
     if main_state is None:
         return "one thread"
@@ -106,9 +108,10 @@ def thread_name(pid: int, memory: int, state: int, main_state: int | None) -> st
 
 
 def names_of(pid: int, threads: Iterable[int]) -> list[str]:
-    """Return what threads are called that have a name of their own, and the main thread, at most `MOST_NAMED`.
+    """Return names of ``threads`` (thread ids) of the process ``pid``, at most `MOST_NAMED`.
 
-    CPython 3.14 gives the system the names of its threads.
+    The main thread is ``the main thread``. A thread without a name of its own is left out: only CPython 3.14 and later
+    give the system the names of threads.
     """
     names = []
     for tid in sorted(threads):
@@ -126,9 +129,9 @@ def names_of(pid: int, threads: Iterable[int]) -> list[str]:
 
 
 def in_words(readings: list[_Reading], thread: str, waiters: Sequence[str] = ()) -> str:
-    """Say what these readings show: one thread held the GIL throughout, several took turns, or nobody held it.
+    """Say what ``readings`` show: one thread held the GIL throughout, several took turns, or nobody held it.
 
-    ``thread`` is what the thread that held it is called, ``waiters`` are names of those that waited.
+    ``thread`` is the name of the thread that held the GIL, and ``waiters`` are names of threads that waited for it.
     """
     held = [one for one in readings if one.words[1] == 1]
     if not held:
@@ -146,7 +149,7 @@ def in_words(readings: list[_Reading], thread: str, waiters: Sequence[str] = ())
 
 
 def waited(readings: list[_Reading]) -> frozenset[int]:
-    """Return the threads that waited for the GIL in most of the readings that show who did."""
+    """Return the ids of the threads that waited for the GIL in most of the readings that have the waiting threads."""
     shown = [one.waiting for one in readings if one.waiting is not None]
     counts = Counter(thread for waiting in shown for thread in waiting)
     return frozenset(thread for thread, number in counts.items() if number > WAITED_IN * len(shown))

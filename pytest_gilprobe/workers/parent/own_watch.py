@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OwnWatch:
-    """Watches this process by one worker of a group."""
+    """Has one worker of a group sample the GIL of this process, which is pytest's own."""
 
     def __init__(self, group: WorkerGroup, *, holders: bool) -> None:
         """Prepare to watch; with ``holders``, where in the code the GIL is held is watched, too."""
@@ -44,7 +44,7 @@ class OwnWatch:
         return WatchParent(pid=os.getpid(), gil_address=address, frames=frames)
 
     def samples(self) -> GilSamples | None:
-        """Return what was sampled since `begin`; ``None`` if nothing was."""
+        """Return what was sampled since `begin`; ``None`` if nothing was sampled."""
         found = self._group.ready(1) if self._question is not None else None
         if found is None or isinstance(found, Lost):
             return None

@@ -18,8 +18,8 @@ def spec_for(
 ) -> WorkerSpec:
     """Return the description of a session in which a worker process collects only ``items``, under the same node ids.
 
-    The spec's ``folder`` is empty, because each worker gets its own folder later. ``gil_switched_on_by`` names the
-    modules whose import has switched the GIL on in this process.
+    ``config`` is that of this process's session. The spec's ``folder`` is empty, because each worker gets its own
+    folder later. ``gil_switched_on_by`` names the modules whose import has switched the GIL on in this process.
     """
     from pytest_gilprobe.workers.worker_spec import WorkerSpec  # noqa: PLC0415 - not before the first probe
 

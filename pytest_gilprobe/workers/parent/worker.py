@@ -44,21 +44,33 @@ _LONGEST_ANSWER = 2**28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """The answer for a worker that cannot be used again: it hung, it died, or the system refused what it needed."""
+    """The answer for a worker that cannot be used again: it hung, it died, or the system refused what it needed.
+
+    ``outcome`` says which of these, as ``HUNG``, ``CRASHED`` or ``SKIPPED``. ``error`` is a text for the user.
+    """
 
     outcome: Outcome
     error: str
 
 
 class Watch(Protocol):
-    """What looks at a worker process while its answer is awaited, such as `pytest_gilprobe.observe.gil_sampler`."""
+    """An object that looks at a worker process while its answer is awaited, such as a `GilSampler`."""
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
         """Look at the worker until ``fd`` can be read or ``timeout_s`` has passed; return whether it can be read."""
 
 
 class Worker:
-    """One worker process with its pipes and folder. After `receive` has returned `Lost`, only `end` may be called."""
+    """One worker process. After `receive` has returned `Lost`, only `end` may be called.
+
+    Attributes:
+        process: the process; ``channel`` and ``lifeline`` are the parent's ends of its two pipes.
+        folder: the worker's folder for temporary files and its log.
+        started_ns: when the process was started, on the clock `time.perf_counter_ns`.
+        ready: the worker's first answer; ``None`` until it has come.
+        start_up_s: seconds from the start to that answer; ``None`` until then.
+        events_fd: the descriptor by which the open test's event loop waits for events; ``None`` if not known.
+    """
 
     def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:
         """Wrap a process that was just started; ``channel`` and ``lifeline`` are the parent's ends of its two pipes."""
@@ -71,12 +83,12 @@ class Worker:
         self.start_up_s: float | None = None
         self.events_fd: int | None = None
         self.lanes_ready_s: float | None = None
-        """Seconds until what a strategy hosts in a worker of its own was ready for the first test; ``None`` before."""
+        """Seconds until the interpreters that this worker hosts had set up the first test; ``None`` before that."""
         self._received = bytearray()
 
     @property
     def alive(self) -> bool:
-        """Whether the worker can be asked: `end` has not been called."""
+        """Whether the worker can be asked, which is so until `end` is called."""
         return not self.channel.closed
 
     @property
