@@ -78,7 +78,7 @@ class Heartbeat:
         self._ended.acquire()
 
     def samples(self) -> GilSamples:
-        """Return one sample for each waking so far: its time, its lateness, and whether it waited for the GIL."""
+        """Return one sample for each waking so far: its time, its lateness, and whether it had to wait for the GIL."""
         at_ns, late_ns, held = zip(*self._beats, strict=True) if self._beats else ((), (), ())
         return GilSamples(method=GilMethod.HEARTBEAT, at_ns=at_ns, late_ns=late_ns, held=held)
 
