@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def leave_out(samples: GilSamples, window: Window, columns: Sequence[str]) -> tuple[GilSamples, Window]:
-    """Return a call's samples and clocks as they had been without its collections; later moments are earlier then.
+    """Return the samples and clocks of a test's call as if Python had not collected garbage in it.
 
-    ``columns`` are those of the samples. While a collection runs, no other Python code does, but it may queue for a CPU
-    as long as the rest of the call does.
+    ``window`` has the call's clocks and its full garbage collections. ``samples`` are the samples around the call, and
+    ``columns`` the names of their columns. Moments after a collection become earlier by the time that it took. No other
+    Python code runs during a collection, but the collection may wait for a CPU as often as the rest of the call does.
     """
     spans = window.collections
     total_ns = sum(end_ns - begin_ns for begin_ns, end_ns in spans)

@@ -1,7 +1,8 @@
 """Clock the full garbage collections of pytest's process, which strike whichever test runs at that moment.
 
-A full collection visits every object that can be part of a cycle: mostly what pytest and the imported modules keep. One
-of 64,000 collected tests takes 0.2 to 1.7 s, and a test that allocates a few lists may be the one that triggers it.
+A full collection visits every object that can be part of a cycle: mostly what pytest and the imported modules keep. In
+a session of 64,000 tests, one collection takes 0.2 to 1.7 s, and a test that allocates a few lists may be the one that
+triggers it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LEAST_NS: Final = 1_000_000
-"""Collections shorter than this are left in: fewer than two samples fall into one."""
+"""Nanoseconds from which a collection is noted: fewer than two samples of the GIL fall into a shorter one."""
 _OLDEST: Final = 2
 """Generation of a full collection. A free-threaded build has but one generation, numbered 0."""
 
 
 class CollectionClock:
-    """Notes when full collections began and ended that Python started by itself: one that a test asks for is its own.
+    """Note when the full garbage collections that Python starts by itself begin and end.
 
-    They are told apart by the allocation counts, which are above their thresholds where Python starts a collection.
+    A collection that a test asks for is not noted, since it is part of that test. The allocation counts tell the two
+    apart: they are above their thresholds when Python starts a collection.
     """
 
     def __init__(self) -> None:
@@ -33,16 +35,19 @@ class CollectionClock:
         self._oldest = 0 if interpreter.free_threaded_build() else _OLDEST
 
     def start(self) -> None:
-        """Have Python call back at each collection; 0.2 microseconds for one of the youngest generation."""
+        """Have Python call this clock at the begin and end of each collection."""
         gc.callbacks.append(self._note)
 
     def stop(self) -> None:
-        """Have Python call back no more; a test may have removed the callback."""
+        """Have Python call this clock no more; do nothing if a test has removed the callback."""
         if self._note in gc.callbacks:
             gc.callbacks.remove(self._note)
 
     def take(self) -> Sequence[tuple[int, int]]:
-        """Return begin and end of each collection since the last call, by `time.perf_counter_ns`, and forget them."""
+        """Return and forget the collections noted so far, each as the moments of its begin and its end.
+
+        The moments are those of `time.perf_counter_ns`.
+        """
         if not self._noted:
             return ()
         noted, self._noted = self._noted, []
