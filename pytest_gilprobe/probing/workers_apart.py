@@ -1,4 +1,4 @@
-"""The workers of strategies that have one of their own: open the test there, and discard a worker after a failure."""
+"""Open a test in the workers of strategies that have a worker of their own, and discard a worker after a failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 class Opening(NamedTuple):
-    """How opening a test in a strategy's own worker went; ``bad`` is what went wrong ``during`` which step, if any."""
+    """How opening a test in a strategy's own worker went.
+
+    Attributes:
+        bad: the answer that tells of a failure; ``None`` if all went well.
+        during: the step that failed, such as ``set-up``; empty if none did.
+        start_up_s: seconds until the worker was ready for its first test; ``None`` if it never was.
+        extensions: the workload's extension modules, as far as it is known whether they load in that worker.
+    """
 
     bad: Answer | Lost | None = None
     during: str = ""
@@ -34,9 +41,9 @@ class Opening(NamedTuple):
 
 
 class WorkersApart:
-    """The worker of each strategy that has one of its own, as far as a test is open in it.
+    """The workers in which a test is open, of the strategies that have a worker of their own.
 
-    A hung, crashed or failed worker is discarded, and the strategy has no other one until the next test.
+    A worker that hung, crashed or failed is discarded, and its strategy has no other one until the next test.
     """
 
     def __init__(self, group: WorkerGroup) -> None:
@@ -46,9 +53,10 @@ class WorkersApart:
         self._gil_addresses: dict[str, tuple[int, ...]] = {}
 
     def opened(self, strategy: Strategy, question: Open, usual: Worker) -> Opening:
-        """Open the test in a strategy's worker, and make the first calls there.
+        """Open the test in the strategy's own worker, make the first calls there, and return how that went.
 
-        ``usual`` is a worker in which the test is open and has been called: it knows what modules the test needs.
+        ``question`` is the message that opens the test. ``usual`` is a worker in which the test is open and has been
+        called: that worker knows which modules the test needs.
         """
         group, started_ns = self.group(strategy), clocks.perf_counter_ns()
         found = group.ready(1)
@@ -86,7 +94,7 @@ class WorkersApart:
         return Opening(replace(bad, error=bad.error + others_text(table, bad.error)), "set-up", extensions=table)
 
     def group(self, strategy: Strategy) -> WorkerGroup:
-        """Return the group of the workers in which a strategy's batches run."""
+        """Return the group of workers in which a strategy's batches run: its own, or else the session's usual one."""
         main = strategy.worker_main()
         return self._group if main is None else self._group.apart(strategy.name, main)
 
@@ -95,13 +103,16 @@ class WorkersApart:
         return self._open[strategy.name][1]
 
     def own_gils(self, strategy: Strategy, mean_s: float) -> OwnGils | None:
-        """Return what looks at the GILs of a strategy's lanes, if each has its own in one process; else ``None``."""
+        """Return an object that looks at the GILs of a strategy's interpreters, on average every ``mean_s`` seconds.
+
+        ``None`` if the strategy's lanes do not have a GIL each in one process.
+        """
         addresses = self._gil_addresses.get(strategy.name, ())
         pid = self.worker(strategy).process.pid if addresses else None
         return None if pid is None else OwnGils(pid, addresses, mean_s=mean_s)
 
     def leave(self, strategy: Strategy) -> bool:
-        """Discard a strategy's own worker, after a failure there; return whether the strategy has own workers."""
+        """Discard a strategy's own worker, after a failure; return whether the strategy has a worker of its own."""
         group, worker = self._open.pop(strategy.name, (self._group, None))
         if worker is not None and worker.alive:
             group.discard(worker)

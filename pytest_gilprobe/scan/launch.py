@@ -81,7 +81,7 @@ class WatcherProcess:
         return True
 
     def end(self) -> int:
-        """Wait `NOTES_S` seconds for the watcher's end, kill it if it still runs, and return its exit status."""
+        """Wait at most `NOTES_S` seconds for the watcher to end, or else kill it; return the watcher's exit status."""
         self.wake()
         try:
             return self._process.wait(NOTES_S)
