@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 LADDER_S = 3.0
 """Seconds that the ladder of one strategy may take, beside the time of the probe."""
 MARK_S = 0.002
-"""Seconds of calls after which a lane (thread, process ...) notes the time, as a mark: too seldom to cost much."""
+"""Seconds of calls after which a lane (thread, process ...) marks the time: seldom enough to cost nothing."""
 SETTLE_S = 0.02
 """Least seconds before calls count; at least 1.2 times as long as a lane needs for its first mark."""
 WINDOW_S = 0.12
