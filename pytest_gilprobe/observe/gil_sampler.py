@@ -71,7 +71,7 @@ class SamplingError(GilprobeError):
 class GilSampler:
     """Sample another process's GIL at random moments, in the thread that calls `sample_until`.
 
-    A sampler is a context manager that keeps three file descriptors open. Use a new sampler for each batch (timed
+    A sampler is a context manager that keeps a few file descriptors open. Use a new sampler for each batch (timed
     series of calls): `samples` returns all samples since the sampler was entered.
     """
 

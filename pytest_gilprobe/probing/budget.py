@@ -1,4 +1,4 @@
-"""The wall time that one probe may take."""
+"""Count the wall time of one probe against the time that the probe may take."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer
 
 LADDER_S = 3.0
-"""Seconds that the ladder of one strategy may take, beside the time of the probe."""
+"""Seconds that the ladder of one strategy may take, in addition to the time of the probe."""
 MARK_S = 0.002
 """Seconds of calls after which a lane (thread, process ...) marks the time: seldom enough to cost nothing."""
 SETTLE_S = 0.02
@@ -53,7 +53,8 @@ MOST_WINDOW_S = 0.4
 CALLS = 5
 """Least number of calls of one lane alone for which a window (the time for which calls count) should last."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
-"""Times from mark to mark until calls count, and for which they count: each lane makes two marks or more meanwhile."""
+"""Laps (times from one mark to the next) until calls count, and for which they count: each lane makes two marks or
+more."""
 LAPS_ALONE = 3.2
 """`WINDOW_LAPS` of a single lane: after 1.2 laps, its marks at 2, 3 and 4 laps are the three that a slope needs."""
 GAIN = 1.10
@@ -64,7 +65,7 @@ COMPUTES = 0.1
 """Least share of a CPU that calls use for the machine to be measured between the steps, too. Calls that use less need
 more than ten at a time to keep a CPU busy."""
 LEAD_S = 0.005
-"""Seconds between asking for a step and its begin, beside `LEAD_PER_LANE_S`: for the workers to be asked."""
+"""Seconds between asking for a step and its begin, in addition to `LEAD_PER_LANE_S`: for the workers to be asked."""
 
 
 def measure_ladders(

@@ -231,7 +231,7 @@ class OpenTest:
     # After a strategy has ended
 
     def mend(self, *, distrusted: Worker | None = None) -> None:
-        """Have the test open in as many workers as the strategies that have not ended need, after a worker was lost.
+        """Open the test, after a worker was lost, in as many workers as the strategies that go on need.
 
         The worker ``distrusted`` is not used again. If the test cannot be set up again, the strategies that need
         several workers end, and the others go on in a worker in which the test is open. Raises `NotProbed` if there is

@@ -1,4 +1,4 @@
-"""The spine of a probe, on one screen: plan -> batches -> estimates -> verdict -> result."""
+"""Probe one test, from plan to result: plan -> batches -> estimates -> verdict -> result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Survey the machine: what it gives and costs now, measured once a session for each number of workers."""
+"""Survey the machine: its speed-up and the costs of executors now, once a session for each number of workers."""
 
 from __future__ import annotations
 

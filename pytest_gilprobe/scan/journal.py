@@ -193,7 +193,7 @@ class Journal:
 
     @property
     def message(self) -> str:
-        """The message that pytest passed to `finish`; empty before."""
+        """The message that pytest passed to `finish`; empty until then."""
         return self._memory[_MESSAGE : _MESSAGE + self._get(_MESSAGE_LENGTH)].decode("ascii")
 
     @property

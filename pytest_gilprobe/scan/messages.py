@@ -13,12 +13,15 @@ Record = TypeVar("Record")
 
 
 def to_text(record: object) -> str:
-    """Return a record as one line of JSON in ASCII, without a line break."""
+    """Return ``record`` as one line of JSON in ASCII, without a line break."""
     return json.dumps(codec.plain(record))
 
 
 def from_text(kind: type[Record], text: str) -> Record:
-    """Return the record of class ``kind`` that `to_text` wrote. Raises `ValueError` if the text was cut off."""
+    """Return the record of class ``kind`` that `to_text` wrote as ``text``.
+
+    Raises `ValueError` if ``text`` was cut off.
+    """
     decode = codec.decoder(cast("Hashable", kind))
     return cast("Record", decode(json.loads(text)))
 

@@ -46,7 +46,10 @@ _INPUT: Final = "gilprobe_scan"
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
-    """Register the plugins that scan this session: a worker of pytest-xdist leaves notes, any other process reports."""
+    """Register the plugins that scan this session, as ``settings`` say.
+
+    A worker of pytest-xdist leaves notes for its controller; any other process reports.
+    """
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is None:
         folder = Path(tempfile.mkdtemp(prefix="gilprobe-scan-"))

@@ -80,7 +80,7 @@ class SuiteClock:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        """Clock the set-up of a fixture that several tests share, without that of other such fixtures inside it."""
+        """Clock the set-up of a fixture that several tests share, without set-ups of other shared fixtures in it."""
         if fixturedef.scope == _NARROW:
             return (yield)
         start, inner = self._read(), self._shared_ns

@@ -41,7 +41,9 @@ END_S: Final = 2.0
 
 
 def watch_program(command: Sequence[str], *, live: bool, for_s: float | None) -> int:
-    """Start a program, watch it, and return its exit status, 128 + N after signal N. An error ends the program.
+    """Start a program, watch it, and return its exit status, which is 128 + N if signal N has ended it.
+
+    If an error occurs here, the program is ended, too.
 
     Args:
         command: the program and its arguments.

@@ -115,7 +115,7 @@ class Strategy(ABC):
         return True
 
     def default_for(self, kind: CallKind) -> bool:
-        """Return whether the strategy is tried for calls of this kind if ``strategies=`` is not given."""
+        """Return whether the strategy is tried for calls of this ``kind`` if ``strategies=`` is not given."""
         return self.by_default and self.exists_for(kind)
 
     def refuses(self, work: Workload) -> str | None:
@@ -247,7 +247,7 @@ class Strategy(ABC):
         return ()
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution to show if this strategy failed, hung or crashed."""
+        """Return the caution to show if this strategy failed, hung or crashed, which ``outcome`` says."""
         return Caution(
             slug=f"fails-in-{self.name}",
             message=f"in {self.name} it {outcome}: calls may not share what they use",

@@ -1,7 +1,7 @@
 """The strategy ``interpreters``: N subinterpreters of one process, each with a GIL of its own (CPython 3.14 and later).
 
-They share nothing that Python code can see, so they gain what processes gain. Starting one takes about as long as
-starting a process; handing data over does not leave the process, and costs less for bytes and text.
+Subinterpreters share nothing that Python code can see, so they gain what processes gain. Starting one takes about as
+long as starting a process. Data that is passed to one stays in the process, which costs less for bytes and text.
 """
 
 from __future__ import annotations

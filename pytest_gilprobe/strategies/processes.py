@@ -121,7 +121,7 @@ class Processes(Strategy):
         return tuple(filter(None, (self._pays_off(evidence, verdict), self._moving(evidence, verdict))))
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return cautions: shared memory would turn the advice to processes; processes cannot import the function."""
+        """Return cautions: that shared memory would make processes the advice; that they cannot import the function."""
         found = (self._shared_memory(evidence, verdict), self._not_importable(evidence, verdict))
         return tuple(caution for caution in found if caution is not None)
 
