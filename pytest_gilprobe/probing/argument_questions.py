@@ -1,4 +1,4 @@
-"""Have a worker keep a call's arguments and compare them later: strategies are not compared if calls change them."""
+"""Have a worker keep a call's arguments and compare them later: calls that change them may not be comparable."""
 
 from __future__ import annotations
 

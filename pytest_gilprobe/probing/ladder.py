@@ -53,8 +53,7 @@ MOST_WINDOW_S = 0.4
 CALLS = 5
 """Least number of calls of one lane alone for which a window (the time for which calls count) should last."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
-"""Laps (times from one mark to the next) until calls count, and for which they count: each lane makes two marks or
-more."""
+"""Times from mark to mark until calls count, and for which calls count: each lane then makes two marks or more."""
 LAPS_ALONE = 3.2
 """`WINDOW_LAPS` of a single lane: after 1.2 laps, its marks at 2, 3 and 4 laps are the three that a slope needs."""
 GAIN = 1.10
@@ -62,8 +61,8 @@ GAIN = 1.10
 HANGS_S = 10.0
 """Seconds that a step may take, in addition to ten times its planned length, before its calls count as hung."""
 COMPUTES = 0.1
-"""Least share of a CPU that calls use for the machine to be measured between the steps, too. Calls that use less need
-more than ten at a time to keep a CPU busy."""
+"""Least share of a CPU that calls use for steps of the machine to be measured as well: of calls that use less, more
+than ten at a time keep a CPU busy."""
 LEAD_S = 0.005
 """Seconds between asking for a step and its begin, in addition to `LEAD_PER_LANE_S`: for the workers to be asked."""
 
@@ -71,10 +70,10 @@ LEAD_S = 0.005
 def measure_ladders(
     test: OpenTest, group: WorkerGroup, strategies: Strategies, plan: Plan, cpus: int
 ) -> dict[str, Ladder]:
-    """Measure a ladder (throughput with growing numbers of workers) of each strategy that has not ended, by its name.
+    """Return a ladder (throughput with growing numbers of workers) for each strategy that has not ended, by its name.
 
-    Nothing is measured unless ``plan`` asks for it. Serial calls were measured before, so that it is known how long a
-    call takes; ``cpus`` is how many CPUs are usable. The ladder of a strategy that cannot be measured says why.
+    Nothing is measured unless ``plan`` asks for it. Serial calls were measured before, which shows how long a call
+    takes. ``cpus`` is how many CPUs are usable. The ladder of a strategy that cannot be measured says why.
     """
     if plan.scale is None or not test.seen.rounds or same_call.differs(test.seen):
         return {}
@@ -108,10 +107,9 @@ class Climber:
         self._timeout_s = timeout_s
 
     def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int], *, adaptive: bool) -> Ladder:
-        """Measure a ladder of ``strategy`` with each number of workers in ``counts``, the fewest first.
+        """Measure ``strategy`` with each number of workers in ``counts``; if ``adaptive``, end where more gain nothing.
 
-        If ``adaptive``, end it where more workers gain nothing. ``pace`` says how long a call takes. Raises `NotProbed`
-        if a worker was lost and the test cannot be set up in another one.
+        ``pace`` is that of serial calls. Raises `NotProbed` if a worker was lost and the test opens in no other one.
         """
         if why := self._why_not(strategy):
             return Ladder(error=why)

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 FEWEST_CALLS = 4
 """Least number of calls for each worker in one series: fewer show only how an executor starts and ends a series."""
 LEAST_LIMIT_S = 5.0
-"""Seconds that a task may take in any case before it counts as lost."""
+"""Least seconds that a task may take before it counts as lost, unless the time-out of batches is shorter."""
 MOST_TIMES = 20
-"""A task counts as lost if it takes more than this many times as long as the series of serial calls should."""
+"""A task that takes longer than `LEAST_LIMIT_S` counts as lost if it takes more than this many times as long as the
+series of serial calls should."""
 
 
 def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> RunPools:

@@ -89,12 +89,11 @@ class ScannedCall:
 
     The call of the test ``nodeid``, which uses ``fixtures``, took ``wall_ns``, of which it queued for a CPU for
     ``run_queue_ns`` (``None``: unknown). ``cpu_ns`` is CPU time of the thread that ran the test, ``process_cpu_ns`` of
-    all threads. ``counts`` are the samples of the GIL. ``held`` is the share of the call for which the GIL was held,
+    all threads. ``counts`` are the samples of the GIL. ``held`` is the share of the call for which it was held,
     ``holders`` the largest places in the code that held it; both are ``None`` if samples are too few. ``places`` are
-    all such places, from ``stacks`` stacks. ``alone`` is whether one thread only held the GIL: other threads' CPU time
-    was then used by threads that Python does not know of. Each sample stands for ``thinned`` times the usual time.
-    ``loop`` is what was seen of event loops (``None``: nothing). ``collections`` full garbage collections, of
-    ``collected_ns``, are left out.
+    all places, from ``stacks`` stacks. ``alone`` is whether only one thread was seen with the GIL: other threads are
+    then unknown to Python. Each sample stands for ``thinned`` times the usual time. ``loop`` is what was seen of event
+    loops (``None``: nothing). ``collections`` full garbage collections, which took ``collected_ns``, are left out.
     """
 
     nodeid: str

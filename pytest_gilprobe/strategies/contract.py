@@ -119,7 +119,10 @@ class Strategy(ABC):
         return self.by_default and self.exists_for(kind)
 
     def refuses(self, work: Workload) -> str | None:
-        """Return, in a worker, why the strategy cannot be tried for the test that is set up; ``None`` if it can."""
+        """Return why the strategy cannot be tried for ``work``, the test that is set up; ``None`` if it can.
+
+        This method is called in a worker.
+        """
         return None
 
     def start(self, work: Workload, question: StartExecutor) -> None:

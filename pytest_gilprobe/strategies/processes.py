@@ -37,11 +37,11 @@ NOT_IMPORTABLE = "not-importable"
 WORTH_TELLING = 0.05
 """Share of a call's own time from which moving the call's data is worth reporting."""
 MANY_CALLS = 10
-"""Number of calls from which it is worth telling from how many calls on starting the processes pays off."""
+"""Starting the processes is reported as a cost if it pays off only from this many calls on, or from more."""
 OVERLAP = 1.15
 """Speed-up above which threads count as overlapping a little."""
 BLOCKS_LOOP = 0.2
-"""Share of a call's time from which blocking the event loop for so long explains why other calls gain little there."""
+"""Share of a call's time from which its blocking of the event loop explains that other calls gain little there."""
 WAITS_HOLDING = 0.2
 """GIL-held share minus CPU utilization above which a call holds the GIL mostly while it waits."""
 
