@@ -65,7 +65,7 @@ def session_folder() -> Iterator[Path]:
 
 
 def spec_of(folder: Path, executors: Sequence[str] = ()) -> WorkerSpec:
-    """Describe workers that collect only the generated test in ``folder``, without user's settings and other plugins.
+    """Describe workers that collect only the generated test in ``folder``, without the user's settings and plugins.
 
     ``executors`` are texts like ``NAME=MODULE:FACTORY``, the executors that the user named.
     """

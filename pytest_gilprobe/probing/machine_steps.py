@@ -50,7 +50,10 @@ class MachineSteps:
         self._seen.clear()
 
     def measure_beside(self, workers: int) -> None:
-        """Measure 1 thread and ``workers`` threads, each unless that was done on this way; leave out what fails."""
+        """Measure 1 thread, and ``workers`` threads or one for each CPU if there are fewer CPUs.
+
+        A number of threads that was measured on this way already is left out, and so is a step that fails.
+        """
         for number in sorted({1, min(workers, self._most)} - self._seen):
             self._seen.add(number)
             found = self._step(number)

@@ -86,7 +86,7 @@ class OpenTest:
         return [strategy for strategy in self._strategies.parallel if self.going(strategy)]
 
     def end(self, strategy: Strategy, end: End) -> None:
-        """Record that a strategy ended, and how: that is ``end``."""
+        """Record ``end``, which says how a strategy ended."""
         self.seen = replace(self.seen, ends={**self.seen.ends, strategy.name: end})
 
     def end_with(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
