@@ -1,10 +1,11 @@
-"""Place threads on CPUs: a measuring thread off the CPU of the thread that it measures, lanes on a CPU each.
+"""Place threads on CPUs: keep a measuring thread off the measured thread's CPU, and start each lane on its own CPU.
 
-A sampler on the CPU of the sampled thread runs only while that thread does not, and so misses its activity.
-Moving the sampled thread would disturb that thread, so the sampler moves.
+A sampler on the CPU of the sampled thread runs only while that thread does not, and so misses its activity. Moving the
+sampled thread would disturb that thread, so the sampler moves.
 
-Beside one busy program, a scheduler may leave both lanes of a batch on one of two CPUs for the whole batch: they are
-then never seen side by side. So each lane begins on a CPU of its own, and may go anywhere from then on.
+A lane is a thread that makes calls. While another program is busy, a scheduler may leave both lanes of a batch (a timed
+series of calls) on one of two CPUs for the whole batch, so that they never run at the same time. So each lane begins on
+a CPU of its own, and may move to any other CPU from then on.
 
 On Linux, affinity belongs to one thread: no other thread of the process moves.
 """
@@ -27,10 +28,11 @@ _RUNNABLE: Final = b"R"
 
 
 def parse_stat(stat: bytes) -> tuple[bool | None, int | None]:
-    """Return whether a thread is runnable and the number of its last CPU, from its ``/proc/PID/task/TID/stat``.
+    """Return whether a thread is runnable and the number of its last CPU.
 
-    The thread's name, in parentheses, may contain parentheses and spaces. Both values are ``None`` if the text ends too
-    early, for instance because the thread has ended.
+    ``stat`` is the content of the thread's ``/proc/PID/task/TID/stat``. The thread's name in it, in parentheses, may
+    contain parentheses and spaces. Both values are ``None`` if the text ends too early, for instance because the thread
+    has ended.
     """
     fields = stat[stat.rfind(b")") + 1 :].split()
     if len(fields) <= _CPU_FIELD:
@@ -70,7 +72,7 @@ class CpuAvoider:
 
 
 class StartingCpu:
-    """Start the calling thread on a CPU of its own, among those that it may use; use an object in one thread only."""
+    """Start the calling thread on a chosen CPU, one of those that it may use; use an object in one thread only."""
 
     def __init__(self, lane: int) -> None:
         """Choose the CPU of lane number ``lane`` (0 or more); lanes take turns if there are fewer CPUs."""
@@ -78,12 +80,15 @@ class StartingCpu:
         self._cpu = sorted(self._original)[lane % len(self._original)] if len(self._original) > 1 else None
 
     def hold(self) -> None:
-        """Restrict the calling thread to its CPU, until `release`. Does nothing if the thread may use one CPU only."""
+        """Restrict the calling thread to the chosen CPU until `release`; do nothing if it may use one CPU only."""
         if self._cpu is not None:
             _set_affinity(frozenset({self._cpu}))
 
     def until_now(self) -> tuple[int, ...]:
-        """Return the CPU that was chosen and the one on which the calling thread runs now; empty if not known."""
+        """Return the number of the chosen CPU, and of the CPU on which the calling thread runs now.
+
+        The result is empty if no CPU was chosen, or if the system does not report the present one.
+        """
         if self._cpu is None:
             return ()
         try:
@@ -94,7 +99,7 @@ class StartingCpu:
         return () if now is None else (self._cpu, now)
 
     def release(self) -> None:
-        """Give the calling thread its CPUs back; it stays where it is until the system moves it."""
+        """Let the calling thread use all its CPUs again; it stays where it is until the system moves it."""
         if self._cpu is not None:
             _set_affinity(self._original)
 

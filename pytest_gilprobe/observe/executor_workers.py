@@ -17,8 +17,11 @@ _KIB = 1024
 class WorkersUse:
     """What an executor's workers have used so far.
 
-    ``cpu_ns`` and ``run_queue_ns`` are summed over their threads; ``run_queue_ns`` is the time for which these wanted
-    to run and did not. ``rss_bytes`` is the largest peak memory of a process; ``None`` without any process.
+    Attributes:
+        cpu_ns: CPU time of all their threads together, in nanoseconds.
+        run_queue_ns: time for which their threads were runnable without running, added up, in nanoseconds.
+        processes: number of the worker processes; 0 if all workers are threads of this process.
+        rss_bytes: largest peak memory of one worker process; ``None`` if there is no such process.
     """
 
     cpu_ns: int
@@ -28,7 +31,7 @@ class WorkersUse:
 
 
 class ExecutorWorkers:
-    """The threads and processes that come into being after this object was made: those of an executor."""
+    """Find an executor's workers: the threads and processes that come into being after this object was made."""
 
     def __init__(self) -> None:
         """Note the threads and processes that exist already."""
@@ -36,7 +39,7 @@ class ExecutorWorkers:
         self._processes = frozenset(_descendants(os.getpid()))
 
     def use(self) -> WorkersUse | None:
-        """Return what they have used so far; ``None`` if the system does not report it."""
+        """Return what the executor's workers have used so far; ``None`` if the system does not report it."""
         own = os.getpid()
         found = _threads(own)
         if not found:

@@ -1,6 +1,6 @@
 """Find where this Python keeps frames, code objects and texts in memory, for a process that reads them from outside.
 
-No offset is built in: each is recognised in this process's own memory by the value that must lie there, so builds of
+No offset is built in: each is recognized in this process's own memory by the value that must lie there. So builds of
 one CPython version that differ (free-threaded or not) need no table. CPython 3.11 to 3.15 have these parts:
 
 * a thread state points to the innermost frame, directly (3.13 on) or through one more pointer (3.11, 3.12);
@@ -42,11 +42,25 @@ _Candidates = dict[str, set[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameLayout:
-    """Offsets in bytes, and addresses of types and of ``None``, that are valid for one process and its forks.
+    """Where one process and its forks keep frames, code objects, texts and bytes in memory.
 
-    ``thread_hop`` is the offset of the frame's address in what the thread state points to; ``None`` if the thread state
-    points to the frame itself. ``code_version`` is a number that CPython gives no other code object; ``None`` if it has
-    none. ``text_kind_shift`` and ``text_ascii_mask`` are of the 32-bit word at ``text_state``.
+    All fields are offsets in bytes, except the addresses and the two fields on bits.
+
+    Attributes:
+        type_of: in any object, its type. ``code_type``, ``text_type``, ``bytes_type`` and ``none`` are the addresses of
+            the types of code objects, texts and bytes, and of ``None``.
+        thread_frame: in a thread state, the address of the innermost frame, or of something that has this address at
+            the offset ``thread_hop``; ``thread_hop`` is ``None`` if the thread state itself has it.
+        frame_code: in a frame, its code object. ``frame_previous`` is for its caller's frame, and ``frame_instruction``
+            for the address of the instruction that it executes.
+        code_name: in a code object, its qualified name; likewise ``code_file``, ``code_lines`` (the line table),
+            ``code_first_line``, ``code_flags`` and ``code_bytecode``.
+        code_version: in a code object, a number that no other code object has; ``None`` if it was not found.
+        text_length: in a text, its length. ``text_ascii`` is for the characters of an ASCII text, ``text_wide`` for
+            those of another text.
+        text_state: in a text, a 32-bit word. Shifted right by ``text_kind_shift`` bits, its last three bits are the
+            bytes per character; the bit ``text_ascii_mask`` is set in an ASCII text.
+        bytes_length: in bytes, their number; ``bytes_start`` is for the first one.
     """
 
     type_of: int
@@ -77,17 +91,16 @@ class FrameLayout:
 
 
 class LayoutError(Exception):
-    """An offset was not found, or in several places; ``str()`` of the error is the reason, for the user."""
+    """An offset was not found, or was found in several places; ``str()`` of the error is the reason, for the user."""
 
 
 def search() -> FrameLayout:
-    """Return the layout of this process.
+    """Return where this process keeps its frames, code objects, texts and bytes.
 
     Raises:
         LayoutError: this Python keeps something elsewhere than expected.
         OSError: this process's memory cannot be read.
         ImportError: this Python has no `ctypes`.
-
     """
     import ctypes  # noqa: PLC0415 - absent where libffi is
 

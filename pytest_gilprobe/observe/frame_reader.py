@@ -17,11 +17,11 @@ from pytest_gilprobe.observe.frame_layout import TAG_BITS, WORD, FrameLayout
 from pytest_gilprobe.observe.remote_frames import CopiedFrame, KnownCode, RemoteCode, RemoteFrame
 
 DEEPEST: Final = 1000
-"""Most frames of a stack that is read: as many as Python's default limit of recursion. The user's function may lie
-below all of them, so that a deeper stack is dropped rather than told of the wrong function."""
+"""Maximum number of frames of a stack that is read, which is Python's default limit of recursion. A deeper stack is
+dropped: the user's function may lie below all frames read, and another function would be named in its place."""
 
 ATTEMPTS: Final = 12
-"""Most readings of one stack: of ``yaml.safe_load``, nearly all of it calls, every second reading is a whole stack."""
+"""Maximum number of times that one stack is read. If code does little but call, only every second reading is whole."""
 
 _BLOCK_BYTES: Final = 3072
 """How much of the stack is read with the innermost frame: the frames of callers lie before it."""
@@ -40,7 +40,7 @@ _WORD: Final = struct.Struct("@P")
 
 
 class FrameReader:
-    """Reads the frames of threads of one process; remembers the code objects that it has seen."""
+    """Read the frames of threads of one process; remember the code objects that were seen."""
 
     def __init__(self, memory: int, layout: FrameLayout, is_end: Callable[[str], bool]) -> None:
         """Read through ``memory``, a descriptor of ``/proc/PID/mem``, of a process with this layout.
@@ -64,24 +64,24 @@ class FrameReader:
         return len(self._codes)
 
     def forget(self) -> None:
-        """Forget all code objects: frames that were read before have no code any more."""
+        """Forget all code objects; the numbers in frames that were read before are no longer valid."""
         self._known.clear()
         self._codes.clear()
 
     def code(self, number: int) -> RemoteCode:
-        """Return the code object with this number."""
+        """Return the code object that has ``number``, as in `RemoteFrame.code`."""
         return self._codes[number]
 
     def stack(self, thread_state: int, is_current: Callable[[], bool] | None = None) -> tuple[RemoteFrame, ...]:
-        """Return the frames of the thread with this state, the innermost first; empty if none, too many, or gone.
+        """Return the frames of a thread, the innermost first; empty if it has none or too many, or its state changed.
 
-        Frames are copied first, within microseconds, and named afterwards. ``is_current`` is asked in between whether
-        what was seen of the thread still holds; where it denies it, there is no stack. Asked after the names, it would
-        deny more stacks of short holds than of long ones.
+        ``thread_state`` is the address of the thread's state. Frames are copied first, within microseconds, and named
+        afterwards. In between, ``is_current`` is asked whether what was seen of the thread still holds; if not, there
+        is no stack. If it were asked after the naming, more stacks of short holds of the GIL would be lost.
 
-        Code that calls and returns every few hundred nanoseconds changes its frames while they are copied, which breaks
-        off the way to the outermost frame. Then they are read anew, at most `ATTEMPTS` times: a broken stack would
-        belong to the wrong function, and leaving it out would favour code that calls little.
+        Code that calls and returns every few hundred nanoseconds changes its frames while they are copied, so that the
+        way to the outermost frame is lost. They are then read again, at most `ATTEMPTS` times in all: a broken stack
+        would belong to the wrong function, and leaving it out would favor code that calls little.
         """
         for _ in range(ATTEMPTS):
             with contextlib.suppress(OSError, struct.error):
@@ -104,7 +104,7 @@ class FrameReader:
         return address if self._layout.thread_hop is None else self._word(address + self._layout.thread_hop)
 
     def copied(self, address: int) -> list[CopiedFrame]:
-        """Copy the frame at an address and its callers, the innermost first; empty if they are too many.
+        """Copy the frame at ``address`` and its callers, the innermost first; empty if there are more than `DEEPEST`.
 
         Raises `OSError` or `struct.error` if something that a frame points to is not mapped.
         """
@@ -129,9 +129,9 @@ class FrameReader:
         return known.number is not None and self._codes[known.number].is_end
 
     def named(self, copied: list[CopiedFrame], seen: dict[int, KnownCode]) -> tuple[RemoteFrame, ...] | None:
-        """Return the frames of functions among those copied, up to an end; ``None`` if they changed meanwhile.
+        """Return the frames of functions among ``copied``; ``None`` if they changed while they were copied.
 
-        What was found at the address of each code object is added to ``seen``.
+        The last one is the first whose code ends a stack, if any. ``seen`` gets what was found for each code address.
         """
         found: list[RemoteFrame] = []
         last = None

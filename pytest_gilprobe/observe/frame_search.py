@@ -18,7 +18,10 @@ _WORD: Final = struct.Struct("@P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameLocation:
-    """The layout of frames and the address of this thread's state, or the reason why there is none; else ``None``."""
+    """The layout of frames in this process, or the reason why it is unknown: the other of the two fields is ``None``.
+
+    ``thread_state`` is the address of the state of the thread that searched; ``None`` without ``layout``.
+    """
 
     layout: FrameLayout | None
     reason: str | None
@@ -26,9 +29,10 @@ class FrameLocation:
 
 
 def locate_frames() -> FrameLocation:
-    """Return the layout of frames in this process, if reading this thread's frames by it gives the right ones.
+    """Return the layout of frames in this process, or the reason why it is unknown.
 
-    It never raises. It takes some milliseconds, and must be called in a thread that holds the GIL.
+    The layout counts only if this thread's own frames, read by means of it, are those that Python reports. This
+    function never raises. It takes some milliseconds, and must be called in a thread that holds the GIL.
     """
     if sys.implementation.name != "cpython":
         return FrameLocation(

@@ -8,7 +8,7 @@ main interpreter embedded in it (``struct _gil_runtime_state``, ``Include/intern
     int            locked          1 held, 0 free, -1 not initialized yet
     unsigned long  switch_number   how often the GIL passed from one thread to another
 
-No offset within ``_PyRuntime`` is built in: the search recognises the words by their values, for these reasons:
+No offset within ``_PyRuntime`` is built in: the search recognizes the words by their values, for these reasons:
 
 * The switch interval can be set to any whole number of microseconds, and read back with `sys.getswitchinterval`.
 * A thread that runs Python code holds the GIL. So a read that keeps the GIL (`ctypes` access, unlike `os.pread`) must
@@ -64,16 +64,15 @@ class Location:
 def locate(*, of_this_interpreter: bool = False) -> Location:
     """Return the address of the GIL's ``locked`` int in this process's main interpreter.
 
-    With ``of_this_interpreter``, that of the subinterpreter that calls this function, which has a GIL of its own: it
-    lies in the interpreter's state instead of ``_PyRuntime``.
+    If ``of_this_interpreter`` is true, return the address for the subinterpreter that calls this function, which has a
+    GIL of its own: its GIL state lies in the interpreter's state instead of ``_PyRuntime``.
 
-    Call this function from a thread of that interpreter, before anything is timed: it sets the switch interval for
-    about a millisecond to values within 10 % of the default, and restores it exactly. On a free-threaded build, call
-    this function again when the GIL has been switched on.
+    Call this function from a thread of the interpreter in question, before anything is timed: it sets the switch
+    interval for about a millisecond to values within 10 % of the default, and restores it exactly. On a free-threaded
+    build, call this function again when the GIL has been switched on.
 
     Returns:
         The address, if exactly one place in memory behaves as the GIL must; else the reason why not. It never raises.
-
     """
     refusal = _refusal()
     if refusal is not None:

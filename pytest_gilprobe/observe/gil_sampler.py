@@ -41,11 +41,11 @@ _WORDS: Final = struct.Struct("@PiL")
 _LOCKED_VALUES: Final = (-1, 0, 1)
 
 STACKS_S: Final = 0.000_6
-"""Least mean time between two samples that also read a stack, in seconds: so they cost some 10 % of a core."""
+"""Shortest mean time, in seconds, between two samples that also read a stack: they then cost some 10 % of a core."""
 
 LEAST_PAUSE: Final = 0.5
-"""Least pause after a sample, as a share of the time that the sample took: a stack of a thousand frames takes longer
-than the mean pause, and the sampler must not keep a CPU of the workload's all the time."""
+"""Shortest pause after a sample, as a share of the time that the sample took. Reading a deep stack may take longer than
+the mean pause, and the sampler must not keep busy a CPU that the workload needs."""
 
 
 class _Sample(NamedTuple):
@@ -71,7 +71,7 @@ class SamplingError(GilprobeError):
 class GilSampler:
     """Sample another process's GIL at random moments, in the thread that calls `sample_until`.
 
-    A sampler is a context manager that keeps three file descriptors open. Use a new sampler for each batch (timed
+    A sampler is a context manager that keeps a few file descriptors open. Use a new sampler for each batch (timed
     series of calls): `samples` returns all samples since the sampler was entered.
     """
 
@@ -125,9 +125,9 @@ class GilSampler:
     def watch_loop(self, thread_state: int | None, events_fd: int | None = None) -> Self:
         """Also record what the main thread, which runs an event loop, sleeps in, and its stack if it blocks the loop.
 
-        This costs 4 us a sample, and as much as the holder's stack. Call it before entering. ``thread_state`` is the
-        address of the main thread's state; with ``None``, or without ``frames``, the stacks are not read. ``events_fd``
-        is the descriptor by which the loop waits for events; with ``None``, any wait for events counts as the loop's.
+        Call this method before entering the sampler, which is returned. ``thread_state`` is the address of the main
+        thread's state; with ``None``, or without ``frames`` and ``stacks``, the stacks are not read. ``events_fd`` is
+        the descriptor by which the loop waits for events; with ``None``, any wait for events counts as the loop's.
         """
         self._with_sleeps, self._loop_thread, self._events_fd = True, thread_state, events_fd
         return self
@@ -166,7 +166,8 @@ class GilSampler:
     def sample_until(self, fd: int, timeout_s: float) -> bool:
         """Sample the GIL until ``fd`` can be read or ``timeout_s`` has passed.
 
-        If the sampled process ends first, sampling stops but waiting continues. A sampler not entered only waits.
+        If the sampled process ends first, sampling stops but waiting continues. A sampler that was not entered only
+        waits.
 
         Args:
             fd: A descriptor that becomes readable when the batch ends, or when the other end of its pipe is closed.
@@ -174,7 +175,6 @@ class GilSampler:
 
         Returns:
             Whether ``fd`` can be read; ``False`` means that ``timeout_s`` has passed.
-
         """
         avoider = CpuAvoider()
         try:
@@ -203,7 +203,7 @@ class GilSampler:
                 self._sample(self._memory, intended_ns, avoider)
 
     def samples(self) -> GilSamples:
-        """Return all samples kept so far, in order; its columns are empty if no sample was taken."""
+        """Return all samples kept so far, in order; a column is empty if any of its values is unknown."""
         columns = dict(zip(_Sample._fields, zip(*self._samples, strict=True), strict=False))
         known = {name: column for name, column in columns.items() if None not in column}
         read = {} if self._stacks is None else {"stacks": self._stacks.described(), "torn": self._stacks.torn}

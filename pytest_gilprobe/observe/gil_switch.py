@@ -20,7 +20,7 @@ class SwitchedOnBy:
         return tuple(self._names)
 
     def note(self, warning: object) -> None:
-        """Add the module that a warning says has switched the GIL on; ignore any other warning.
+        """Add the module that ``warning`` says has switched the GIL on; ignore any other warning.
 
         If a warning filter hides that warning, the module stays unknown.
 

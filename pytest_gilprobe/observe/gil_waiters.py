@@ -1,4 +1,4 @@
-"""Find the threads of another process that wait for its GIL, from what the system says each of them sleeps in."""
+"""Find the threads of another process that wait for its GIL, by the system call in which each of them sleeps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def waits(task: Path, address: int) -> bool | None:
 
 
 def waiting_threads(pid: int, address: int) -> frozenset[int] | None:
-    """Return the system's numbers of the threads that wait for a process's GIL; ``None`` if that is not known."""
+    """Return the native ids of the threads of process ``pid`` that wait for its GIL; ``None`` if that is not known.
+
+    ``address`` is the address that `pytest_gilprobe.observe.gil_address.locate` returned in that process.
+    """
     found = set()
     for task in Path(f"/proc/{pid}/task").glob("[0-9]*"):
         does = waits(task, address)

@@ -78,7 +78,10 @@ class Heartbeat:
         self._ended.acquire()
 
     def samples(self) -> GilSamples:
-        """Return one sample for each waking so far: its time, its lateness, and whether it waited for the GIL."""
+        """Return one sample for each waking of the heartbeat so far.
+
+        A sample has the time of the waking, how late the waking was, and whether the heartbeat waited for the GIL.
+        """
         at_ns, late_ns, held = zip(*self._beats, strict=True) if self._beats else ((), (), ())
         return GilSamples(method=GilMethod.HEARTBEAT, at_ns=at_ns, late_ns=late_ns, held=held)
 

@@ -1,4 +1,4 @@
-"""Collect the stacks that a sampler reads: of threads that held the GIL, and of one that runs an event loop."""
+"""Collect the stacks that a sampler reads: of threads that held the GIL, and of a thread that runs an event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ MOST_CODES: Final = 20_000
 
 
 class HeldStacks:
-    """The stacks that were read, each different one once; ``torn`` counts those of threads that lost the GIL."""
+    """Read stacks of one process's threads, and keep each different stack once, under a number.
+
+    ``torn`` counts the stacks that `read` could not keep: the thread had no frames, or the GIL changed hands meanwhile.
+    """
 
     def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
         """Start without a stack; ``reader`` reads the process, whose files lie at ``place``."""
@@ -28,28 +31,30 @@ class HeldStacks:
         self.torn = 0
 
     def read(self, thread_state: int, is_same: Callable[[], bool]) -> int:
-        """Read the stack of a thread that holds the GIL; return its number, or -1 if that is torn.
+        """Read the stack of a thread that holds the GIL; return the stack's number, or -1 if the stack is torn.
 
-        That is if the thread has no stack, or if ``is_same`` denies that the GIL was held by that thread all the time.
+        ``thread_state`` is the address of the thread's state. The stack is torn, and counted in ``torn``, if the thread
+        has no frames, or if ``is_same`` returns false: it says whether that thread has held the GIL all the time.
         """
         number = self.read_beside(thread_state, is_same)
         self.torn += number < 0
         return number
 
     def read_beside(self, thread_state: int, is_same: Callable[[], bool]) -> int:
-        """Read the stack of a thread that need not hold the GIL, as `read` does, without counting it as torn.
+        """Read the stack of a thread that need not hold the GIL; return the stack's number, or -1 if the stack is torn.
 
-        As long as ``is_same`` says that the GIL did not change hands, a thread without it runs no Python code.
+        The arguments are those of `read`, but a torn stack is not counted in ``torn``. While ``is_same`` returns true,
+        the GIL has not changed hands, and so a thread without the GIL has not run any Python code.
         """
         frames = self._reader.stack(thread_state, is_same)
         return self._numbers.setdefault(frames, len(self._numbers)) if frames else -1
 
     def described(self) -> tuple[Stack, ...]:
-        """Return all stacks, in the order of their numbers."""
+        """Return the descriptions of all stacks, in the order of their numbers."""
         return tuple(map(self._describer.stack, self._numbers))
 
     def restart(self) -> None:
-        """Start without a stack again, and forget code objects if they have become many."""
+        """Forget all stacks and set ``torn`` to 0; also forget all code objects if there are more than `MOST_CODES`."""
         self._numbers.clear()
         self.torn = 0
         if len(self._reader) > MOST_CODES:

@@ -16,24 +16,26 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.words import Sleep
 
 MEAN_S = 0.005
-"""Mean seconds between two looks: some 30 in a stretch of 0.15 s."""
+"""Mean time between two looks, in seconds: a stretch of 0.15 s has some 30 looks."""
 LANES_PER_LOOK = 6
-"""Most lanes of one look, chosen by chance: 20 us each."""
+"""Maximum number of lanes (threads) in one look; if there are more, they are chosen at random."""
 
 
 class LaneSleeps:
-    """Counts what lanes sleep in, from one moment to another: threads that begin after this object is made, or named.
+    """Count what the lanes (threads that make calls) of another process sleep in, from one moment to another.
 
-    A thread that waits for a lock of Python, or for the GIL, sleeps in a futex; one that waits for another process or a
-    device does not. The GIL is told from other locks where its address is known.
+    The lanes are the threads that are named, or else those that begin after this object was made. ``found`` has how often lanes were seen in each
+    kind of sleep. A thread that waits for a lock of Python, or for the GIL, sleeps in a futex; a thread that waits for
+    another process or a device does not. The GIL can be told from other locks if its address is known.
     """
 
     def __init__(
         self, pid: int, from_ns: int, until_ns: int, *, gil_address: int | None = None, threads: Sequence[int] = ()
     ) -> None:
-        """Watch the process ``pid``, whose GIL is at an address, between two moments of `time.perf_counter_ns`.
+        """Prepare to watch process ``pid`` from ``from_ns`` to ``until_ns``, moments of `time.perf_counter_ns`.
 
-        ``threads`` are the system's ids of the lanes; if there are none, lanes are the threads that begin from now on.
+        ``gil_address`` is where that process has its GIL, as `pytest_gilprobe.observe.gil_address.locate` found it;
+        ``None`` if that is unknown. ``threads`` are the system's ids of the lanes; if there are none, lanes are the threads that begin from now on.
         """
         self._folder = f"/proc/{pid}/task"
         self._named = [str(thread) for thread in threads]
@@ -51,7 +53,10 @@ class LaneSleeps:
             return []
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
-        """Look at random moments until ``fd`` can be read or ``timeout_s`` has passed; return whether it can."""
+        """Look at lanes at random moments until ``fd`` can be read or ``timeout_s`` seconds have passed.
+
+        Return whether ``fd`` can be read. Moments outside the time to watch are left out.
+        """
         asked = select.poll()
         asked.register(fd, select.POLLIN)
         deadline_ns = clocks.perf_counter_ns() + round(timeout_s * 1e9)

@@ -18,7 +18,11 @@ _UNIT_BYTES: Final = 2
 
 
 class Position(NamedTuple):
-    """A part of the source text: lines from 1, columns in UTF-8 bytes from 0, the end excluded; ``None`` if unknown."""
+    """A part of the source text; a field is ``None`` if it is unknown.
+
+    ``line`` and ``end_line`` are the first and the last line, counted from 1. ``column`` and ``end_column`` count the
+    bytes of UTF-8 text from 0; the part ends before ``end_column``.
+    """
 
     line: int | None
     end_line: int | None

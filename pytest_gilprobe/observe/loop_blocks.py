@@ -1,8 +1,9 @@
-"""Time for how long calls block an event loop: by a wrapper around asyncio's selector, or an instrument of trio.
+"""Measure for how long calls block an event loop: by a wrapper around asyncio's selector, or an instrument of trio.
 
-A loop of asyncio that waits for events does so in its selector's ``select``, and trio calls its instruments around such
-a wait. Whatever a loop does between two waits, its own bookkeeping included, blocks every other task. A wait whose time
-limit is 0 ends such a block, too: the loop has looked for events then. This is for calls that are not timed otherwise.
+A loop of asyncio that waits for events does so in its selector's ``select``, and trio calls its instruments around each
+wait for events. Whatever a loop does between two waits, its own bookkeeping included, blocks every other task. A wait
+whose time limit is 0 also ends a block, since the loop then looks for events. Watch only calls whose times are not used
+otherwise: the watch slows them down.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ class _Clocks(NamedTuple):
 
 
 class BlockWatch(ABC):
-    """Record the longest block of each call, while this context manager is entered in the loop's thread.
+    """Record the longest block of each call: the longest time for which the event loop does not look for events.
 
-    Use `begin_call` before each call and `end_call` after it; `blocks` has one entry for each call.
+    This is a context manager, to be entered in the loop's thread. Use `begin_call` before each call and `end_call`
+    after it; ``blocks`` then has one entry for each call.
     """
 
     def __init__(self) -> None:
@@ -63,21 +65,21 @@ class BlockWatch(ABC):
         """Undo that."""
 
     def before_io_wait(self, timeout: float | None) -> None:  # noqa: ARG002 - the name and arguments are trio's
-        """End a block: the loop looks for events."""
+        """End a block, since the loop now looks for events. ``timeout`` is ignored."""
         self._end_block()
 
     def after_io_wait(self, timeout: float | None) -> None:  # noqa: ARG002 - as above
-        """Begin a block: the loop goes on."""
+        """Begin a block, since the loop goes on after looking for events. ``timeout`` is ignored."""
         self._since = self._begin()
 
     def begin_call(self) -> None:
-        """Count from now on for a new call."""
+        """Begin a new call: only what blocks the loop from now on counts for it."""
         self._longest = None
         self._since = self._begin()
         self._call_start_ns = self._since.wall_ns
 
     def end_call(self) -> None:
-        """End the block that goes on, and keep the longest one of this call."""
+        """End the block that is going on, and add the longest block of this call to ``blocks``."""
         self._end_block()
         if self._longest is not None:
             ends_ns = clocks.perf_counter_ns()
@@ -147,7 +149,7 @@ class SelectorWatch(BlockWatch):
 
 
 class TrioWatch(BlockWatch):
-    """Watch the running loop of trio, as an instrument of it."""
+    """Watch the running loop of trio, as one of the loop's instruments."""
 
     def _begin_watching(self) -> None:
         import trio  # noqa: PLC0415 - it runs, so it is installed

@@ -48,7 +48,10 @@ def usable_cpus() -> int:
 
 
 def cgroup_cpu_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = _CGROUP_V2) -> float | None:
-    """Return the lowest CPU quota of this process's cgroup and its ancestors, in CPUs; ``None`` if none has a quota."""
+    """Return the lowest CPU quota of this process's cgroup and its ancestors, in CPUs; ``None`` if none has a quota.
+
+    ``proc`` is the file that names the process's cgroup, and ``root`` is where the system mounts cgroups.
+    """
     quotas = [quota for folder in _cgroup_folders(proc, root) if (quota := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
@@ -57,7 +60,8 @@ def throttled_s(proc: Path = Path("/proc/self/cgroup"), root: Path = _CGROUP_V2)
     """Return how long CPU quotas have throttled this process's cgroup so far, in seconds; ``None`` if not reported.
 
     The kernel counts throttling in the cgroup that has the quota, so the times of the cgroup and of its ancestors are
-    added up. Each CPU counts separately: two threads throttled on two CPUs for 1 s give 2 s.
+    added up. Each CPU counts separately: two threads throttled on two CPUs for 1 s give 2 s. ``proc`` and ``root`` are
+    as in `cgroup_cpu_quota`.
 
     *Source:* ``throttled_usec`` of ``cpu.stat`` in the kernel's ``cgroup-v2.rst``; ``throttled_time`` in its
     ``sched-bwc.rst``.
@@ -119,9 +123,10 @@ def cpus_time_ns() -> tuple[int, int]:
     """Return the total time and the idle time counted so far by all CPUs that this process may use.
 
     Both are in nanoseconds, in steps of a system tick (usually 10 ms); both are 0 if the system does not report them.
+    On a system without ``/proc/stat``, psutil reports most of the time, for all CPUs of the machine.
 
     *Source:* ``/proc/stat`` in the kernel's ``filesystems/proc.rst``: user, nice, system, idle, iowait, irq, softirq,
-    steal. Elsewhere psutil, which tells most of them.
+    steal.
     """
     try:
         stat = _os_open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -162,9 +167,10 @@ def page_faults() -> int | None:
 
 
 def page_fault_s() -> float | None:
-    """Return about how many seconds this process takes to touch a page for the first time: the least of three trials.
+    """Return about how many seconds longer the first access to a page of memory takes than a second one.
 
-    ``None`` if the system does not map such memory page by page.
+    The result is the least of three trials; ``None`` if the system does not map such memory page by page, or does not
+    count page faults.
     """
     before = page_faults()
     if before is None:
@@ -225,7 +231,7 @@ def memory_left_bytes(proc: Path = Path("/proc"), root: Path = _CGROUP_V2) -> in
     """Return how many more bytes of memory this process can use; ``None`` if the system does not report it.
 
     This is the smallest of the machine's available memory and the memory that the limits of this process's cgroup and
-    of its ancestors leave.
+    of its ancestors leave. ``proc`` is where the system mounts ``/proc``, and ``root`` is where it mounts cgroups.
 
     *Source:* ``MemAvailable`` in the kernel's ``filesystems/proc.rst``; ``memory.max`` in ``cgroup-v2.rst``;
     ``memory.limit_in_bytes`` in ``cgroup-v1/memory.rst``.

@@ -21,13 +21,16 @@ _MOST_LOOKS: Final = 2_000
 
 
 class OwnGils:
-    """Looks at the GILs of a process's subinterpreters; a context manager that keeps its memory open.
+    """Look at the GILs of a process's subinterpreters; a context manager that keeps the process's memory open.
 
-    A process that ends, or may not be read, is looked at no more: nothing is raised.
+    If the process ends, or its memory may not be read, there are no further looks; no exception is raised.
     """
 
     def __init__(self, pid: int, addresses: Sequence[int], *, mean_s: float) -> None:
-        """Prepare to look at the GILs whose ``locked`` ints are at these addresses, every ``mean_s`` seconds or so."""
+        """Prepare to look at the GILs of process ``pid``, with a mean pause of ``mean_s`` seconds between two looks.
+
+        ``addresses`` are those of the GILs' ``locked`` ints, one for each subinterpreter.
+        """
         self._pid = pid
         self._addresses = addresses
         self._mean_s = mean_s
@@ -43,11 +46,14 @@ class OwnGils:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it; the looks stay available."""
+        """Close the process's memory; the looks stay available."""
         self._close()
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
-        """Look at the GILs until ``fd`` can be read or ``timeout_s`` has passed; return whether it can."""
+        """Look at the GILs until ``fd`` can be read or ``timeout_s`` seconds have passed.
+
+        Return whether ``fd`` can be read.
+        """
         deadline_ns = clocks.perf_counter_ns() + round(timeout_s * 1e9)
         while (left_s := (deadline_ns - clocks.perf_counter_ns()) / 1e9) > 0:
             pause_s = left_s if self._memory is None else min(left_s, random.expovariate(1 / self._mean_s))
@@ -57,7 +63,7 @@ class OwnGils:
         return readable(fd, 0)
 
     def looks(self) -> GilLooks | None:
-        """Return all looks so far, in order; ``None`` if there were none."""
+        """Return all looks that were kept so far, in order; ``None`` if there were none."""
         if not self._looks:
             return None
         at_ns, held = zip(*self._looks, strict=True)

@@ -1,4 +1,4 @@
-"""Pause for a time that is short, or until there is something to read."""
+"""Wait for a short time, or until a file descriptor can be read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _POLLED_S: Final = 0.001
 
 
 def readable(fd: int, pause_s: float) -> bool:
-    """Pause with microsecond resolution, or until ``fd`` can be read; return whether it can.
+    """Wait until ``fd`` can be read, but at most ``pause_s`` seconds; return whether ``fd`` can be read.
 
-    A descriptor too high for `select` is asked every millisecond of the pause instead of during all of it.
+    The wait is exact to microseconds. A descriptor too high for `select` is checked once a millisecond.
     """
     if fd < _SELECTABLE:
         return bool(select.select([fd], (), (), pause_s)[0])

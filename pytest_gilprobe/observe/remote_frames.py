@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class RemoteCode:
-    """A code object's qualified name, file, first line and line table; ``is_end`` if callers of it are not read."""
+    """A code object of another process: the qualified name of its ``function``, its ``file`` and its ``first_line``.
+
+    ``lines`` is the line table as ``co_linetable`` returns it. ``is_end`` is true if this code ends a stack: the frames
+    of its callers are not read.
+    """
 
     function: str
     file: str
@@ -18,7 +22,11 @@ class RemoteCode:
 
 
 class RemoteFrame(NamedTuple):
-    """A frame: its code object, as a number for `FrameReader.code`, and its instruction's offset in bytes."""
+    """A frame: ``code`` is the number of its code object, for `FrameReader.code`.
+
+    ``instruction`` is the offset in bytes of its instruction in the bytecode; negative if it lies outside of the
+    bytecode.
+    """
 
     code: int
     instruction: int
@@ -27,9 +35,11 @@ class RemoteFrame(NamedTuple):
 class KnownCode(NamedTuple):
     """What was found at the address of a code object.
 
-    ``identity`` are the fields by which the same code object is recognised, ``number`` is ``None`` if it is no Python
-    function's. ``is_generator`` is whether it is a generator's or a coroutine's.
-    ``proofs`` are further pieces of memory, as pairs of address and content, that must not have changed.
+    Attributes:
+        identity: the bytes by which the same code object is recognized.
+        number: the code object's number for `FrameReader.code`; ``None`` if it belongs to no Python function.
+        is_generator: whether it belongs to a generator, a coroutine or an asynchronous generator.
+        proofs: further pieces of memory that must not have changed, as pairs of address and content.
     """
 
     identity: bytes
@@ -39,7 +49,14 @@ class KnownCode(NamedTuple):
 
 
 class CopiedFrame(NamedTuple):
-    """What a frame consists of: its address, those of its code object and next instruction, and its caller's frame."""
+    """A copy of a frame of another process; all fields are addresses in that process.
+
+    Attributes:
+        address: where the frame lies.
+        code: the frame's code object.
+        instruction: the instruction that the frame executes.
+        previous: the caller's frame; 0 if there is none.
+    """
 
     address: int
     code: int

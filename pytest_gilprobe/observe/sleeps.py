@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 from pytest_gilprobe.model.words import Sleep
 
 BYTES: Final = 64
-"""Enough of the file for its first two words: the system call and its first argument."""
+"""Number of bytes to read of the file: enough for its first two words, the system call and its first argument."""
 GIL_STATE_BYTES: Final = 256
-"""The mutex and the condition of a GIL, on which a thread that waits for it sleeps, lie within so many bytes."""
+"""Number of bytes, from the GIL's address on, that hold its mutex and its condition: a thread that waits for the GIL
+sleeps on one of these."""
 
 
 class _Numbers(NamedTuple):
@@ -50,11 +51,11 @@ def parse(
     """Return what a thread sleeps in; ``None`` if that is not known.
 
     Args:
-        line: The beginning of the file; empty if it could not be read.
-        numbers: Those of this machine; ``None`` on an architecture that is not known here.
-        gil_address: Where the GIL's state lies in the thread's process, to tell its lock from others.
-        events_fd: The descriptor by which the thread's event loop waits for events; with ``None``, it is any.
-
+        line: The beginning of the thread's ``syscall`` file; empty if it could not be read.
+        numbers: The numbers of this machine's system calls; ``None`` if its architecture is not known here.
+        gil_address: The address of the GIL in the thread's process, to tell the GIL from other locks; ``None`` if
+            unknown.
+        events_fd: The descriptor by which the thread's event loop waits for events; ``None`` stands for any descriptor.
     """
     words = line.split(maxsplit=2)
     if not words or numbers is None:

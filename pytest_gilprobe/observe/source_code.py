@@ -39,13 +39,13 @@ _INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packa
 
 
 def is_plugins(file: str) -> bool:
-    """Return whether a file belongs to this package, whose frames are the outer end of what is measured."""
+    """Return whether ``file`` belongs to this package, whose frames are the outer end of what is measured."""
     return file.startswith(_PACKAGE)
 
 
 @cache
 def is_own(file: str) -> bool:
-    """Return whether a file is the user's own: not made at run time, nor Python's, nor an installed package's."""
+    """Return whether ``file`` is the user's own: not made at run time, not Python's, not an installed package's."""
     if file.startswith("<") or is_plugins(file) or any(folder in file for folder in _INSTALLED):
         return False
     return not file.startswith(_pythons_folders()) and _A_PYTHONS.search(file) is None
@@ -53,7 +53,7 @@ def is_own(file: str) -> bool:
 
 @cache
 def package_of(file: str) -> str | None:
-    """Return the installed package that a file belongs to, such as ``pandas``; ``None`` if to none."""
+    """Return the installed package that ``file`` belongs to, such as ``pandas``; ``None`` if it belongs to none."""
     for folder in _INSTALLED:
         if folder in file:
             return file.rpartition(folder)[2].partition(os.sep)[0].removesuffix(".py")
@@ -61,12 +61,12 @@ def package_of(file: str) -> str | None:
 
 
 def is_tests_caller(file: str) -> bool:
-    """Return whether a file's code calls tests: its callers do not belong to the test."""
+    """Return whether the code in ``file`` calls tests, so that its own callers do not belong to a test."""
     return is_plugins(file) or file.endswith(_CALLERS)
 
 
 def is_harness(file: str) -> bool:
-    """Return whether a file belongs to what calls a test: this package, pytest, pluggy, pytest-asyncio."""
+    """Return whether ``file`` belongs to what calls a test: this package, pytest, pluggy or pytest-asyncio."""
     return is_plugins(file) or _GENERATED in file or any(part in file for part in _HARNESS)
 
 
@@ -79,7 +79,7 @@ def _pythons_folders() -> tuple[str, ...]:
 
 @cache
 def short_file(file: str) -> str:
-    """Return a file's name for readers: relative to the working directory, Python's folder or where packages are."""
+    """Return the name of ``file`` for readers, without the folder of packages, Python or the working directory."""
     for folder in _INSTALLED:
         if folder in file:
             return file.rpartition(folder)[2]
@@ -91,28 +91,32 @@ def short_file(file: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the files of a watched process lie: below ``root`` of this process, relative ones below ``folder``."""
+    """Where the files of a watched process lie, seen from this process.
+
+    ``root`` is the path of the watched process's root folder, and ``folder`` is its working directory. Both are empty
+    for the file system and the working directory of this process.
+    """
 
     root: str = ""
     folder: str = ""
 
     def path(self, file: str) -> str:
-        """Return the path by which this process opens a file that a code object of the watched process names."""
+        """Return the path by which this process opens ``file``, which a code object of the watched process names."""
         return self.root + os.path.join(self.folder, file)  # noqa: PTH118 - a text to open
 
     def short(self, file: str) -> str:
-        """Return a file's name for readers, relative to the watched process's folder."""
+        """Return the name of ``file`` for readers, relative to the watched process's working directory."""
         if self.folder and file.startswith(self.folder + os.sep):
             return short_file(file.removeprefix(self.folder + os.sep))
         return short_file(file)
 
 
 HERE: Final = Place()
-"""Files of this process's own file system and folder."""
+"""The place of files in this process's own file system and working directory."""
 
 
 def place_of(pid: int) -> Place:
-    """Return where the files of a process lie, which may be in a container; `HERE` if that cannot be read."""
+    """Return where the files of process ``pid`` lie, which may be in a container; `HERE` if that cannot be read."""
     try:
         return Place(root=f"/proc/{pid}/root", folder=os.readlink(f"/proc/{pid}/cwd"))  # noqa: PTH115
     except OSError:
@@ -127,7 +131,7 @@ def _working_folder() -> tuple[str, ...]:
 
 
 class Describer:
-    """Describes the frames that one `FrameReader` has read; remembers each description."""
+    """Describe the frames that one `FrameReader` has read; remember each description."""
 
     def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
         """Describe frames of ``reader``, whose process may have ended and has its files at ``place``."""
@@ -141,7 +145,7 @@ class Describer:
         linecache.clearcache()
 
     def stack(self, frames: Sequence[RemoteFrame]) -> Stack:
-        """Return the description of a stack, without the frames of pytest, its plugins and this package."""
+        """Return the description of a stack of ``frames``, without those that call tests (see `is_harness`)."""
         return tuple(found for frame in frames if (found := self._frame(frame)) is not None)
 
     def _frame(self, frame: RemoteFrame) -> Frame | None:
@@ -168,7 +172,11 @@ class Describer:
 
 
 def source_text(lines: Sequence[str], at: Position) -> str | None:
-    """Return the source text at a position, on one line; ``None`` if it has no columns or is not in these lines."""
+    """Return the source text at the position ``at``, on one line; ``None`` if it is unknown.
+
+    ``lines`` are the lines of the source file. The text is unknown if the position has no columns or does not fit these
+    lines, or if the text would be empty or too long.
+    """
     if at.line is None or at.end_line is None or at.column is None or at.end_column is None:
         return None
     if not 1 <= at.line <= at.end_line <= len(lines) or at.end_line - at.line > _MOST_LINES:

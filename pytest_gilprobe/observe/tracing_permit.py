@@ -11,9 +11,10 @@ _PR_SET_PTRACER: Final = 0x59616D61
 
 
 def permit(pid: int) -> None:
-    """Let process ``pid``, and no other, read this one's memory where Yama forbids it; a failure shows when it tries.
+    """Let process ``pid``, and no other, read this process's memory if Linux's Yama module forbids that.
 
-    *Source:* ``Documentation/admin-guide/LSM/Yama.rst`` of Linux.
+    Never raises: if it fails, reading by that process fails. *Source:* ``Documentation/admin-guide/LSM/Yama.rst`` of
+    Linux.
     """
     try:
         restricted = _YAMA.read_text("ascii").strip() == "1"

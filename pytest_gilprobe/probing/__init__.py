@@ -1,1 +1,1 @@
-"""Probe one workload: the spine from plan to result, the schedule, the open test, the survey of the machine."""
+"""Probe one workload: the way from plan to result, the schedule of batches, the workers, the survey of the machine."""

@@ -1,4 +1,4 @@
-"""Have a worker keep the arguments of a call, and compare them later: calls that differ compare no strategies."""
+"""Have a worker keep a call's arguments and compare them later: calls that change them may not be comparable."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 def ask_of_arguments(
     test: OpenTest, group: WorkerGroup, budget: Budget, question: WatchArguments | CompareArguments
 ) -> None:
-    """Have the arguments of the call kept, or compared; if calls with changed ones differ, end the other strategies.
+    """Have the first worker keep the arguments of the test's call, or compare them, as ``question`` says.
 
-    The time that this takes is not the rounds'. A worker that is lost meanwhile is replaced, and nothing is known.
+    What a comparison finds is kept in ``test.seen``. If calls with changed arguments differ from calls with unchanged
+    ones, all other strategies end. The time that this takes is left out of ``budget``. If the worker is lost meanwhile,
+    it is replaced, and nothing is known of the arguments.
     """
     with budget.paused():
         answer = group.ask(test.workers[0], question)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def environment_of(runner: ProbeRunner | None, gil_switched_on_by: tuple[str, ...] = ()) -> Environment:
-    """Describe this Python and the machine as ``runner`` surveyed it; ``None`` if no worker was started."""
+    """Describe this Python and this machine, as far as ``runner`` has surveyed the machine.
+
+    ``runner`` is ``None`` if no worker was started. ``gil_switched_on_by`` are the modules that switched the GIL on.
+    """
     known = runner.surveyor.any_machine() if runner is not None else None
     return interpreter.environment(
         start_method=runner.group.start_method if runner is not None else "none started",
@@ -29,7 +32,7 @@ def environment_of(runner: ProbeRunner | None, gil_switched_on_by: tuple[str, ..
 
 
 def report_of(results: Iterable[WorkloadResult], environment: Environment) -> Report:
-    """Return a report of these results, dated now."""
+    """Return a report of ``results`` that were measured in ``environment``, dated now."""
     return Report(
         tool_version=pytest_gilprobe.__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

@@ -32,28 +32,30 @@ SAMPLING_S = (0.000_15, 0.005)
 SAMPLING_BESIDE_S = 0.001
 """Mean seconds between GIL samples in a parallel batch, which may need every core: costs about 15 % of one core."""
 SAMPLING_PASS_S = 0.0005
-"""Mean seconds between samples while blocks of an event loop are timed one by one: 60 in a block of 30 ms."""
+"""Mean seconds between GIL samples while blocks of an event loop are timed one by one: 60 in a block of 30 ms."""
 HEARTBEAT_S = 0.2
-"""Least seconds of the pass in which a heartbeat thread measures how long the GIL is held: about 100 beats."""
+"""Least seconds of the batch in which a heartbeat thread measures how long the GIL is held: about 100 beats."""
 HEAD_START_NS = 3_000_000
 """Nanoseconds from asking several workers until they all begin; `pytest_gilprobe.workers.child.batch` says why workers
 are given a moment to begin at."""
 PASS_CALLS = 8
 """Least number of calls whose blocks of the event loop are timed one by one, if time allows."""
 LEAST_PASS_CALLS = 3
-"""Least number of such calls where time does not allow for more: so many tell a block that comes again."""
+"""Least number of calls whose blocks of the event loop are timed if there is no time for `PASS_CALLS`: three calls can
+tell whether a block comes again."""
 MOST_PASS_CALLS = 500
-"""Most such calls: a longer block than all of theirs is rare."""
+"""Most calls whose blocks of the event loop are timed: a longer block than all of theirs is rare."""
 CONTROL_S = 0.03
 """Least seconds of a batch of the control loop, the fixed pure-Python loop that shows what the machine can give."""
 
 
 LIMIT_SHARE = 0.8
-"""Share of a batch's time-out after which an executor's task counts as lost: its worker can then still say so."""
+"""Share of a batch's time-out after which an executor's task counts as lost: the worker process, which has not timed
+out yet, can then still report the loss."""
 
 
 class Batches:
-    """Runs batches, heartbeats and controls in the workers in which a test is open."""
+    """Run batches (timed series of calls), heartbeats and controls in the workers in which a test is open (set up)."""
 
     def __init__(
         self, test: OpenTest, group: WorkerGroup, serial: Strategy, control_s: float, timeout_s: float
@@ -70,7 +72,7 @@ class Batches:
         self._control_calls = max(1, math.ceil(CONTROL_S / control_s))
 
     def calibrated(self, pace: Pace) -> Pace:
-        """Return the pace as measured by serial batches, which grow until one is long enough to time a call.
+        """Return ``pace`` as measured anew by serial batches, which grow until one is long enough to time a call.
 
         Raises `NotProbed` if the test cannot be called several times in a row.
         """
@@ -85,7 +87,7 @@ class Batches:
         return pace
 
     def serial(self, pace: Pace, *, first: bool) -> tuple[BatchReading, Pace]:
-        """Run a serial batch; return it and the pace. Repeat the ``first`` batch with more calls if it was too short.
+        """Run a serial batch; return it and the pace. If the ``first`` batch was too short, repeat it with more calls.
 
         The first call of a test imports, compiles, connects or fills a cache, and may take far longer than later calls.
         A batch sized by the first call alone may hold one call of microseconds. Raises `NotProbed` if the batch fails.
@@ -109,7 +111,11 @@ class Batches:
         return BatchReading(workers=(answer.reading,), gil=samples)
 
     def parallel(self, strategy: Strategy, pace: Pace, budget: Budget) -> BatchReading | None:
-        """Run one batch of a parallel strategy; return ``None`` if the batch failed, which ends the strategy."""
+        """Run one batch of a parallel strategy; return ``None`` if the batch failed, which ends the strategy.
+
+        ``pace`` says how many calls a batch has. The time that a failed batch took is given back to ``budget``. Raises
+        `NotProbed` if the failure left no worker in which the test is open.
+        """
         started_ns = clocks.perf_counter_ns()
         if strategy.through_executor and (why := self._unstarted(strategy, budget)) is not None:
             self._test.end_with(strategy, why, "starting it")
@@ -167,7 +173,11 @@ class Batches:
         return BatchReading(workers=tuple(readings), gil=samples, apart=apart, own_gils=looks)
 
     def burst(self, pace: Pace, budget: Budget) -> Round | None:
-        """Run a burst: one short batch of serial calls and of each strategy of one process; ``None`` if one failed."""
+        """Run a burst: a very short batch of serial calls, and one of each strategy whose threads share a process.
+
+        ``pace`` says how long a call takes. Returns ``None`` if no strategy's batch worked, and raises `NotProbed` if
+        the serial batch failed.
+        """
         short = pace.of_burst()
         (question,) = self._serial.questions(short.calls, 1)
         answer = self._group.ask(self._test.workers[0], question)
@@ -188,7 +198,10 @@ class Batches:
         return next((answer for answer in self._group.ask_each(asked) if not isinstance(answer, Prepared)), None)
 
     def heartbeat(self, pace: Pace, budget: Budget) -> None:
-        """Measure the GIL's held share with a heartbeat thread, once and untimed, if the GIL could not be sampled."""
+        """Measure with a heartbeat thread for which share of time the GIL is held, if the GIL could not be sampled.
+
+        This is done once for a test, outside the timed batches, and only if it takes at most half of the time left.
+        """
         seen = self._test.seen
         if seen.gil_unwatched is None or not gil_was_on(seen) or seen.heartbeat is not None or not seen.rounds:
             return
@@ -204,7 +217,10 @@ class Batches:
             self._test.mend()
 
     def loop_pass(self, pace: Pace, budget: Budget) -> None:
-        """Time each block of the event loop in serial calls, once, if calls are awaited in one."""
+        """Time each block of the event loop in a batch of serial calls, if calls are awaited in one.
+
+        This is done once for a test, and its time is left out of ``budget``. ``pace`` says how long a call takes.
+        """
         seen = self._test.seen
         if not seen.awaited or seen.loop_pass is not None or not seen.rounds:
             return
@@ -225,7 +241,7 @@ class Batches:
             self._test.seen = replace(seen, loop_pass=LoopPass(blocks=()))
 
     def control(self) -> ControlRound | None:
-        """Run the control (a fixed Python loop) in one worker, then in all together; return ``None`` if that failed."""
+        """Run the control (a fixed Python loop) in one worker, then in all workers at once; ``None`` if that failed."""
         workers = self._group.ready(self._test.seen.workers)
         return None if isinstance(workers, Lost) else control_round(self._group, workers, self._control_calls)
 
@@ -259,12 +275,16 @@ def span_s(batch: BatchReading) -> float:
 
 
 def in_a_row(calls: int) -> str:
-    """Return the phrase for so many calls back to back, such as ``3 times in a row``."""
+    """Return the phrase for ``calls`` calls back to back, such as ``3 times in a row``; ``once more`` for one call."""
     return f"{calls} times in a row" if calls > 1 else "once more"
 
 
 def not_again(test: OpenTest, how: str, answer: Answer | Lost) -> NotProbed:
-    """Return the exception for a test that failed when called ``how``; if a worker was lost, also record that."""
+    """Return the exception for a test that passed once, but failed when it was called again.
+
+    ``how`` says how it was called, such as ``3 times in a row``. ``answer`` is how it failed; if that is `Lost`, the
+    failure of serial calls is also recorded in ``test``.
+    """
     if isinstance(answer, Lost):
         test.end_serial(answer, f"called {how}")
     changed = same_call.why_not_again(test.seen)

@@ -1,4 +1,4 @@
-"""The wall time that one probe may take."""
+"""Count the wall time of one probe against the time that the probe may take."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pytest_gilprobe.observe import clocks
 
 
 class Budget:
-    """Counts the wall time of a probe against a limit; time that the calls did not cause can be left out.
+    """Count the wall time of a probe against a limit; time that the calls did not cause can be left out.
 
     ``total_s``, the limit in seconds, may be raised while the probe runs.
     """
 
     def __init__(self, total_s: float) -> None:
-        """Start counting now."""
+        """Start counting now, with a limit of ``total_s`` seconds."""
         self.total_s = total_s
         self._started_ns = clocks.perf_counter_ns()
 

@@ -53,7 +53,7 @@ _inherited: dict[str, Given] = {}
 
 @contextlib.contextmanager
 def session_folder() -> Iterator[Path]:
-    """Create a temporary folder with the test and an ini file; yield its path, and remove the folder at the end."""
+    """Create a temporary folder with the generated test and an ini file; yield its path, and remove it at the end."""
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="gilprobe-run-")))
     try:
         (folder / TEST_FILE).write_text(_TEST, encoding="utf-8")
@@ -65,9 +65,9 @@ def session_folder() -> Iterator[Path]:
 
 
 def spec_of(folder: Path, executors: Sequence[str] = ()) -> WorkerSpec:
-    """Describe workers that collect only the generated test, without the user's settings and other plugins.
+    """Describe workers that collect only the generated test in ``folder``, without the user's settings and plugins.
 
-    ``executors`` are texts like ``NAME=MODULE:FACTORY``.
+    ``executors`` are texts like ``NAME=MODULE:FACTORY``, the executors that the user named.
     """
     named = (f"--gilprobe-executor={text}" for text in executors)
     test = str(folder / TEST_FILE)
@@ -84,7 +84,10 @@ def spec_of(folder: Path, executors: Sequence[str] = ()) -> WorkerSpec:
 
 
 def send(given: Given, folder: Path, *, forked: bool) -> None:
-    """Store a function and its arguments where workers find them; unless ``forked``, both must be picklable."""
+    """Store a function and its arguments, ``given``, where workers of the session in ``folder`` find them.
+
+    ``forked`` is whether workers are forked, and so inherit both. If not, both must be picklable.
+    """
     if forked:
         _inherited[str(folder)] = given
         return
@@ -94,7 +97,10 @@ def send(given: Given, folder: Path, *, forked: bool) -> None:
 
 
 def received(test_file: str) -> Given:
-    """Return, in a worker, the function and arguments that this worker was started for."""
+    """Return, in a worker, the function and arguments that the worker was started for.
+
+    ``test_file`` is the path of the generated test that the worker runs.
+    """
     folder = Path(os.path.realpath(test_file)).parent
     if str(folder) in _inherited:
         return _inherited[str(folder)]

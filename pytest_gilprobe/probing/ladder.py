@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer
 
 LADDER_S = 3.0
-"""Seconds that the ladder of one strategy may take, beside the time of the probe."""
+"""Seconds that the ladder of one strategy may take, in addition to the time of the probe."""
 MARK_S = 0.002
-"""A lane notes the time after calls of about so many seconds: seldom enough to cost nothing."""
+"""Seconds of calls after which a lane (thread, process ...) marks the time: seldom enough to cost nothing."""
 SETTLE_S = 0.02
 """Least seconds before calls count; at least 1.2 times as long as a lane needs for its first mark."""
 WINDOW_S = 0.12
@@ -51,29 +51,29 @@ WINDOW_S = 0.12
 MOST_WINDOW_S = 0.4
 """Most seconds for which calls count, unless a lane needs longer for `WINDOW_LAPS` marks."""
 CALLS = 5
-"""Calls of one lane alone that a window should hold."""
+"""Least number of calls of one lane alone for which a window (the time for which calls count) should last."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
-"""Times from mark to mark until calls count, and for which they count: each lane makes two marks or more meanwhile."""
+"""Times from mark to mark until calls count, and for which calls count: each lane then makes two marks or more."""
 LAPS_ALONE = 3.2
-"""The same of one lane: after 1.2 laps, its marks at 2, 3 and 4 laps are the three that a slope needs."""
+"""`WINDOW_LAPS` of a single lane: after 1.2 laps, its marks at 2, 3 and 4 laps are the three that a slope needs."""
 GAIN = 1.10
 """Factor by which two doublings together must raise the throughput for the ladder to go on."""
 HANGS_S = 10.0
-"""Seconds beyond a step's expected end, and ten times its length, after which its calls count as hung."""
+"""Seconds that a step may take, in addition to ten times its planned length, before its calls count as hung."""
 COMPUTES = 0.1
-"""Share of a CPU that calls use from which it is seen, between the steps, what the machine gives to threads that
-compute: of calls that use less, more than ten at a time keep a CPU busy."""
+"""Least share of a CPU that calls use for steps of the machine to be measured as well: of calls that use less, more
+than ten at a time keep a CPU busy."""
 LEAD_S = 0.005
-"""Seconds between asking for a step and its begin, beside `LEAD_PER_LANE_S`: for the workers to be asked."""
+"""Seconds between asking for a step and its begin, in addition to `LEAD_PER_LANE_S`: for the workers to be asked."""
 
 
 def measure_ladders(
     test: OpenTest, group: WorkerGroup, strategies: Strategies, plan: Plan, cpus: int
 ) -> dict[str, Ladder]:
-    """Measure a ladder of each strategy that has not ended, if the plan asks for it, in the workers of an open test.
+    """Return a ladder (throughput with growing numbers of workers) for each strategy that has not ended, by its name.
 
-    Serial calls were measured before: they say how long a call takes. A strategy that cannot be measured gets a ladder
-    that says why.
+    Nothing is measured unless ``plan`` asks for it. Serial calls were measured before, which shows how long a call
+    takes. ``cpus`` is how many CPUs are usable. The ladder of a strategy that cannot be measured says why.
     """
     if plan.scale is None or not test.seen.rounds or same_call.differs(test.seen):
         return {}
@@ -89,14 +89,14 @@ def measure_ladders(
 
 
 class Times(NamedTuple):
-    """The seconds of a step until calls count, and those for which they count."""
+    """The length of a step: calls do not count for the first ``settle_s`` seconds, and count for ``window_s`` then."""
 
     settle_s: float
     window_s: float
 
 
 class Climber:
-    """Measures ladders in the workers in which a test is open."""
+    """Measure ladders in the workers in which a test is open (set up)."""
 
     def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
         """Prepare to measure on so many CPUs; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
@@ -107,9 +107,9 @@ class Climber:
         self._timeout_s = timeout_s
 
     def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int], *, adaptive: bool) -> Ladder:
-        """Measure a strategy with so many workers, one to begin with; if ``adaptive``, up to where it gains no more.
+        """Measure ``strategy`` with each number of workers in ``counts``; if ``adaptive``, end where more gain nothing.
 
-        Raises `NotProbed` if a worker was lost and the test cannot be set up in another one.
+        ``pace`` is that of serial calls. Raises `NotProbed` if a worker was lost and the test opens in no other one.
         """
         if why := self._why_not(strategy):
             return Ladder(error=why)
@@ -139,7 +139,7 @@ class Climber:
     def step(
         self, strategy: Strategy, found: Sequence[Worker], workers: int, calls_per_mark: int, times: Times
     ) -> Step | Answer | Lost:
-        """Make one step in the processes ``found``; return it, or the first answer that is none."""
+        """Make one step of ``workers`` lanes in the processes ``found``; return it, or else an answer of a failure."""
         group = self._test.apart.group(strategy)
         settle_s, window_s = times
         begin_ns = clocks.perf_counter_ns() + round((LEAD_S + LEAD_PER_LANE_S * workers) * 1e9)
@@ -179,7 +179,7 @@ class Climber:
         )
 
     def machine_steps(self) -> MachineSteps:
-        """Return what sees, in the first worker, what the machine gives."""
+        """Return what measures, in the first worker, which speed-up the machine gives to threads that compute."""
         return MachineSteps(self._group, self._test.workers[0], self._cpus, self._timeout_s)
 
     def _watch(self, strategy: Strategy, worker: Worker, lanes: int, from_ns: int, until_ns: int) -> LaneSleeps | None:

@@ -1,4 +1,4 @@
-"""Choose the numbers of workers of a ladder: the user's, a gate's, or doublings."""
+"""Choose the numbers of workers with which a ladder is measured: the user's, those of a gate, or 1, 2, 4 ..."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 def counts_for(
     strategy: Strategy, plan: Plan, found: Mapping[str, Ladder], cpus: int, busy: float
 ) -> tuple[Sequence[int], bool]:
-    """Return the numbers of workers, the fewest first, and whether the ladder may end where more gain nothing.
+    """Return the numbers of workers of a strategy's ladder, the fewest first, and whether it may end early.
 
-    One worker is always there, since gains are over one. Numbers that the user names are all tried; those of a gate up
-    to where throughput stops growing. Where a strategy found before has shown what the gate asks for, processes go only
-    as far as they would without it: each is a whole pytest session, whose start is no part of a ladder's time.
+    It may end early where more workers gain nothing. One worker is always among the numbers, since gains are relative
+    to one. Numbers that the user names in ``plan`` are all tried; those of a gate are tried up to where throughput
+    stops growing. ``found`` has the ladders measured before. If one of these has shown what the gate asks for,
+    processes go only as far as without the gate, since each is a whole pytest session, whose start is no part of a
+    ladder's time. ``cpus`` is the number of usable CPUs, and ``busy`` the share of its time for which a call computes.
     """
     auto = doublings(strategy.most_lanes(cpus, busy), cpus)
     if not plan.scale:

@@ -1,4 +1,4 @@
-"""See what the machine gives to several threads that compute without the GIL, between the steps of a ladder."""
+"""Measure which speed-up the machine gives to threads that compute without the GIL, between the steps of a ladder."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ WINDOW_S: Final = 0.04
 LEAD_S: Final = 0.01
 """Least seconds between asking for a step and its begin: for the worker to be asked, and to make the data."""
 LEAD_PER_LANE_S: Final = 0.0004
-"""Seconds more for each thread to start."""
+"""Seconds in addition to `LEAD_S` for each thread, which has to start."""
 TIMEOUT_S: Final = 10.0
-"""Seconds after which a step counts as failed: it takes less than a tenth of one."""
+"""Seconds after which a step counts as failed; one that works takes less than a tenth of a second."""
 
 
 class MachineSteps:
-    """Makes such steps in a worker: one for each number of threads on the way up, and one on the way down.
+    """Measure, in one worker, steps of threads that compute without the GIL: which speed-up the machine gives.
 
-    ``broken`` is whether a step was lost, so that the worker is of no use any more; then no other is made.
+    Each number of threads is measured once while the ladder goes up, and once while it goes down; ``steps`` has all
+    steps. ``broken`` is whether the worker was lost in a step; then no further step is made.
     """
 
     def __init__(self, group: WorkerGroup, worker: Worker, most: int, timeout_s: float) -> None:
-        """Prepare steps of at most so many threads, one for each CPU; one is ended after ``timeout_s`` at most."""
+        """Prepare steps of at most ``most`` threads in ``worker``, one for each CPU.
+
+        A step is ended after ``timeout_s`` seconds, or after `TIMEOUT_S` if that is less.
+        """
         self._group = group
         self._worker = worker
         self._most = most
@@ -42,11 +46,14 @@ class MachineSteps:
         self.steps: tuple[Step, ...] = ()
 
     def begin_way_down(self) -> None:
-        """Begin the way down, on which each number is measured again."""
+        """Begin the ladder's way down, on which each number of threads is measured again."""
         self._seen.clear()
 
     def measure_beside(self, workers: int) -> None:
-        """Make steps of one thread and of so many, unless made on this way; leave out what fails."""
+        """Measure 1 thread, and ``workers`` threads or one for each CPU if there are fewer CPUs.
+
+        A number of threads that was measured on this way already is left out, and so is a step that fails.
+        """
         for number in sorted({1, min(workers, self._most)} - self._seen):
             self._seen.add(number)
             found = self._step(number)

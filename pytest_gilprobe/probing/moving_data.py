@@ -1,4 +1,4 @@
-"""Measure what the data of a call costs to move, for each strategy that moves it to other processes or interpreters."""
+"""Measure how long moving a call's data takes, for each strategy that moves data to other processes or interpreters."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def measure_moving(test: OpenTest, group: WorkerGroup) -> None:
-    """Measure what moving data costs, where a function was given with its arguments.
+    """Measure how long moving the data of a call takes, if the test passed a function with its arguments.
 
-    What cannot be moved, or not within the time that a worker has for an answer, ends the strategies that move it. The
-    time that this takes is not the rounds': where moving is costly, they still say beside what.
+    The times are kept in ``test.seen``. If the data cannot be moved, or not within the time that a worker has for an
+    answer, the strategies that move it end.
     """
     movers = [strategy for strategy in test.going_ones() if strategy.moves_data]
     if not test.given:

@@ -1,4 +1,4 @@
-"""Get the arguments of the call that ``gilprobe run`` makes, and check that the function accepts them."""
+"""Find the arguments of the call that ``gilprobe run`` makes, and check that the function accepts them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ if TYPE_CHECKING:
 
 
 def arguments_from(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Call the function that ``--args-from`` names; return the positional and the keyword arguments that it gives.
+    """Return the positional and the keyword arguments that the function named by ``text`` returns.
 
-    Raises `GilprobeError` if ``text`` does not name a function, or the function raises an exception.
+    ``text`` is the value of ``--args-from``. Raises `GilprobeError` if it does not name a function, or if the function
+    raises an exception.
     """
     return arguments_of(_called("--args-from", text, source_from("--args-from", text)))
 
 
 def source_from(flag: str, text: str) -> Callable[..., Any]:
-    """Return the function that a flag names; raise `GilprobeError` if ``text`` does not name one."""
+    """Return the function that ``text`` names, as ``MODULE:NAME``.
+
+    ``flag`` is the option that ``text`` was given for, such as ``--fresh``; an error message quotes it. Raises
+    `GilprobeError` if ``text`` is malformed, the module cannot be imported, or the object does not exist or cannot be
+    called.
+    """
     source: object = resolved(text)
     if not callable(source):
         msg = f"{flag}={text}: found {type(source).__name__}, allowed: a function that returns the arguments"
@@ -31,9 +37,10 @@ def source_from(flag: str, text: str) -> Callable[..., Any]:
 
 
 def fresh_from(text: str) -> tuple[Callable[[], Any], tuple[Any, ...]]:
-    """Return the function that ``--fresh`` names, and the positional arguments of one call that it makes.
+    """Return the function that ``text`` names, and the positional arguments for one call that it has made.
 
-    Raises `GilprobeError` as `arguments_from` does.
+    ``text`` is the value of ``--fresh``. Raises `GilprobeError` if it does not name a function, or if the function
+    raises an exception.
     """
     make = source_from("--fresh", text)
     args: tuple[Any, ...] = _called("--fresh", text, lambda: _made_once(make))
@@ -70,9 +77,10 @@ def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def fit(text: str, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-    """Check that ``function`` accepts these arguments; do nothing if its signature is unknown.
+    """Check that ``function`` accepts ``args`` and ``keywords``; do nothing if its signature is unknown.
 
-    Raises `GilprobeError` saying which argument is missing or superfluous, and how arguments are given.
+    ``text`` is the name of the function in the message. Raises `GilprobeError`, which says which argument is missing or
+    superfluous, and how arguments are passed.
     """
     try:
         signature = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""One call of each strategy in turn, for a call that is too long to be repeated: beside the test's own, normal run."""
+"""Make one call of each strategy in turn, for a call that is too long to be repeated, beside the test's normal run."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ LEAST_CALLS = 2
 
 
 class TooLong(NotProbed):
-    """Raised for a call that cannot be repeated in the time of its probe: one run of it is all that is known."""
+    """Raised for a call that cannot be repeated in the time of its probe: all that is known is one run of the call."""
 
 
 def is_too_long(call_s: float, plan: Plan) -> bool:
-    """Return whether a call takes so long that it cannot be made twice in the time that its probe may take."""
+    """Return whether a call of ``call_s`` seconds cannot be made twice in the time that its probe may take."""
     return call_s * LEAST_CALLS > plan.max_time_s
 
 
 def measure(job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress) -> NoReturn:
-    """Raise `TooLong` with the time that would do; ``test.seen`` has a single call of each strategy that fits.
+    """Raise `TooLong`, which proposes a ``max_time``, after one call of each strategy for which there is time.
 
-    One call is made in each lane (thread, process ...) of a strategy, the cheapest strategy first. The round in
-    ``test.seen`` has these batches and, as its serial one, the test's own run. Nothing is set up if no strategy fits.
+    If ``job`` has the test's own run, one call is made in each lane (thread, process ...) of a strategy, the cheapest
+    strategy first. ``test.seen`` then has a round of these batches, with the own run as its serial batch. If no
+    strategy fits into the time, the test is not set up.
     """
     call_s, plan = job.known_call_s, job.plan
     needed = math.ceil(call_s * (2 + 2 * plan.workers))

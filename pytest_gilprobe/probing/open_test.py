@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class NotProbed(Exception):  # noqa: N818 - not an error: a finding
-    """Nothing could be measured: the text is the reason, ``seen`` is what is known nevertheless (``None``: nothing)."""
+    """Nothing could be measured: the text is the reason, ``seen`` is what is known all the same; ``None``: nothing."""
 
     seen: Measurement | None = None
 
 
 class NotAgain(NotProbed):
-    """The test failed when it was called several times in a row in a worker; ``error`` is how."""
+    """The test failed when it was called several times in a row in a worker; ``error`` is the error of the calls."""
 
     def __init__(self, reason: str, error: str) -> None:
         """Keep the reason and the worker's error."""
@@ -86,7 +86,7 @@ class OpenTest:
         return [strategy for strategy in self._strategies.parallel if self.going(strategy)]
 
     def end(self, strategy: Strategy, end: End) -> None:
-        """Record how a strategy ended."""
+        """Record ``end``, which says how a strategy ended."""
         self.seen = replace(self.seen, ends={**self.seen.ends, strategy.name: end})
 
     def end_with(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
@@ -98,7 +98,7 @@ class OpenTest:
         self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
 
     def end_serial(self, answer: Answer | Lost, during: str) -> None:
-        """Record that serial calls failed in a worker: the end of strategies of several processes, else of serial."""
+        """Record that serial calls failed: the end of all strategies of several processes, or else of ``serial``."""
         several = [one for one in self.going_ones() if self._needs_several(one)]
         for strategy in several or [self._strategies.serial]:
             self.end_with(strategy, answer, during)
@@ -132,7 +132,7 @@ class OpenTest:
         return found
 
     def set_up(self) -> None:
-        """Open the test in all workers needed, else in one; raise `NotProbed` if it cannot be opened in any."""
+        """Open the test in all workers that are needed, or else in one; raise `NotProbed` if it opens in none."""
         found = self.start()
         answers = self._group.ask_all(found, self.opening)
         self._remember_hangs(answers)
@@ -164,12 +164,12 @@ class OpenTest:
             self.note_apart(strategy, **found.noted())
 
     def note_apart(self, strategy: Strategy, **changes: Any) -> None:
-        """Note what is known of a strategy beside its batches; the names are fields of `ApartReading`."""
+        """Note what is known of a strategy beside its batches: ``changes`` are values of fields of `ApartReading`."""
         known = replace(self.seen.apart.get(strategy.name, ApartReading()), **changes)
         self.seen = replace(self.seen, apart={**self.seen.apart, strategy.name: known})
 
     def end_those_apart(self, why: str) -> None:
-        """End the strategies that have a worker of their own, which is not set up: they are skipped."""
+        """End the strategies that have a worker of their own: they are skipped, for the reason ``why``."""
         for strategy in self.going_ones():
             if strategy.worker_main() is not None:
                 self.end(strategy, End(outcome=Outcome.SKIPPED, error=why))
@@ -231,7 +231,7 @@ class OpenTest:
     # After a strategy has ended
 
     def mend(self, *, distrusted: Worker | None = None) -> None:
-        """Have the test open in as many workers as the strategies that have not ended need, after a worker was lost.
+        """Open the test, after a worker was lost, in as many workers as the strategies that go on need.
 
         The worker ``distrusted`` is not used again. If the test cannot be set up again, the strategies that need
         several workers end, and the others go on in a worker in which the test is open. Raises `NotProbed` if there is
@@ -263,7 +263,7 @@ class OpenTest:
         return alive
 
     def keep_only(self, worker: Worker) -> None:
-        """Use only this worker from now on; the test stays open in the other workers, which become spare."""
+        """Use only ``worker`` from now on; the test stays open in the other workers, which become spare."""
         self.spare += [one for one in self.workers if one is not worker]
         self.workers = [worker]
 

@@ -1,4 +1,4 @@
-"""How many calls fill a batch (a timed run of calls), and how long a batch lasts."""
+"""Plan how many calls fill a batch (a timed series of calls), and how long a batch lasts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BURST_S = 0.004
 """Intended seconds of a burst, a batch short enough to run undisturbed beside other programs: about as long as a
 scheduler leaves a thread on its CPU. *Source:* ``base_slice_ns`` of Linux, 2 to 4 ms on a few CPUs."""
 LONGEST_IN_BURST_S = 0.012
-"""Longest call, in seconds, for which bursts are worth making: hardly a longer one is undisturbed."""
+"""Longest call, in seconds, for which bursts are made: a longer call is hardly ever undisturbed."""
 CALIBRATED_S = 0.01
 """A batch of this many seconds is long enough to tell how long one call takes."""
 SHORT = 0.5
@@ -30,9 +30,10 @@ FASTER_STEPS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The length of a call: ``call_s`` is seconds per call, ``busy`` the share of that time spent on a CPU.
+    """How long a call takes, and how many calls fill a batch.
 
-    ``calls`` is the number of calls that fill a batch of about ``target_s`` seconds, and not more than ``most``.
+    ``call_s`` is seconds per call, and ``busy`` the share of that time for which the call is on a CPU. A batch should
+    take about ``target_s`` seconds, and has at most ``most`` calls.
     """
 
     call_s: float
@@ -42,12 +43,15 @@ class Pace:
 
     @classmethod
     def of_first_call(cls, lane: LaneReading, target_s: float, most: int = MOST_CALLS) -> Pace:
-        """Return the pace according to the first call in a worker."""
+        """Return the pace that the first call in a worker shows.
+
+        ``lane`` has the clocks of that call. A batch should take ``target_s`` seconds, and has at most ``most`` calls.
+        """
         call_s = max((lane.end_ns - lane.start_ns) / 1e9, 1e-9)
         return cls(call_s=call_s, busy=lane.cpu_ns / 1e9 / call_s, target_s=target_s, most=most)
 
     def renewed(self, batch: BatchReading) -> Pace:
-        """Return the pace according to a batch of serial calls, without the time that they queued for a CPU."""
+        """Return the pace that a batch of serial calls shows, without the time for which the calls queued for a CPU."""
         call_s = lane_s_per_call(batch)
         return replace(self, call_s=call_s, busy=running_s(batch)[1] / (call_s * batch.lanes[0].calls))
 
@@ -73,5 +77,5 @@ class Pace:
         return min(self.most, max(calls + 1, wanted))
 
     def was_short(self, batch: BatchReading) -> bool:
-        """Return whether calls of a serial batch were so much faster than the pace that it filled too little time."""
+        """Return whether serial calls were so much faster than the pace that ``batch`` filled too little time."""
         return lane_s_per_call(batch) * self.calls < self.target_s * SHORT

@@ -1,4 +1,4 @@
-"""Ask a worker for rounds of calls through real executors, where what these cost decides the verdict."""
+"""Ask a worker for rounds of calls through real executors, if what executors cost decides the verdict."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 FEWEST_CALLS = 4
-"""Calls for each worker in one series: fewer show only how an executor starts and ends a series."""
+"""Least number of calls for each worker in one series: fewer show only how an executor starts and ends a series."""
 LEAST_LIMIT_S = 5.0
-"""Seconds that a task may take to come back, at least."""
+"""Least seconds that a task may take before it counts as lost, unless the time-out of batches is shorter."""
 MOST_TIMES = 20
-"""Factor by which a task may take longer to come back than the series of serial calls should."""
+"""A task that takes longer than `LEAST_LIMIT_S` counts as lost if it takes more than this many times as long as the
+series of serial calls should."""
 
 
 def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> RunPools:
-    """Return the question for one round: in the executors of all strategies that are still tried and have one.
+    """Return the question that asks a worker for one round of calls in the executors of the strategies that go on.
 
-    It names no strategy if calls cannot be made there.
+    Strategies without an executor to try, or with a worker of their own, are left out. The question names no strategy
+    if calls of this test cannot be made in an executor. ``pace`` says how many calls a series has.
     """
     strategies = tuple(one.name for one in test.going_ones() if one.trial is not None and one.worker_main() is None)
     if not _may_be_submitted(test, group):
@@ -61,10 +63,11 @@ def _may_be_submitted(test: OpenTest, group: WorkerGroup) -> bool:
 
 
 def make_round(test: OpenTest, group: WorkerGroup, question: RunPools, budget: Budget) -> None:
-    """Make a round, and keep it in what the test has seen; or else keep why none is made, or it failed.
+    """Make a round of calls through executors, and keep its reading in ``test.seen``; else keep why there is none.
 
-    A failure leaves the verdict to what is predicted: a call may not work in an executor that is started beside its
-    test. The worker is then replaced, since what failed may have left something behind.
+    There is none if ``question`` names no strategy, if time is up, or if the round fails, since a call may not work in
+    an executor that is started beside its test. The verdict is then left to what is predicted. After a failure the
+    worker is replaced, since what failed may have left something behind.
     """
     seen = test.seen
     if not question.strategies:

@@ -16,16 +16,20 @@ from pytest_gilprobe.strategies.registry import BUILT_IN
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Probed:
-    """The result of probing one function: ``repr`` is one line, ``print`` the report, a notebook shows HTML."""
+    """The result of probing one function: ``repr`` is one line, ``print`` the report, a notebook shows HTML.
+
+    ``report`` is a report with this function as its only workload. ``evidence`` has the raw readings of the probe;
+    ``None`` if they were not kept.
+    """
 
     report: Report
     evidence: EvidenceRecord | None = None
 
     def write_evidence(self, path: str | os.PathLike[str]) -> None:
-        """Write the raw readings to a file that ``gilprobe judge`` reads.
+        """Write the raw readings to the file ``path``, which ``gilprobe judge`` reads.
 
         Raises:
-            GilprobeError: they were not kept, or the file cannot be written.
+            GilprobeError: the readings were not kept, or the file cannot be written.
         """
         from pytest_gilprobe.model import evidence_file  # noqa: PLC0415 - only for who keeps evidence
 
@@ -51,7 +55,7 @@ class Probed:
         return terminal.one_line(self.result, BUILT_IN)
 
     def __str__(self) -> str:
-        """Format the report as on a terminal, without colours."""
+        """Format the report as on a terminal, without colors."""
         from pytest_gilprobe.report import terminal  # noqa: PLC0415
 
         width = shutil.get_terminal_size().columns

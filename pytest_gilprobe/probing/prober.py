@@ -1,4 +1,4 @@
-"""The spine of a probe, on one screen: plan -> batches -> estimates -> verdict -> result."""
+"""Probe one test, from plan to result: plan -> batches -> estimates -> verdict -> result."""
 
 from __future__ import annotations
 
@@ -36,12 +36,17 @@ def _settled(_: WorkloadResult) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRunner:
-    """Probes tests one after another, with the workers, strategies and survey that all probes of a session share.
+    """Probe tests one after another, with the workers, strategies and survey that all probes of a session share.
 
-    ``progress`` is called with the name of each step. ``is_open`` is called with a result for which neither the verdict
-    nor the marker needs more rounds; it returns true if another decision does, such as on a change since a baseline.
-    ``keep_evidence`` is called with the raw readings of each probe; ``None``: they are not kept. ``own_watch`` has a
-    worker sample this process's GIL while a test runs here; ``None``: nothing does.
+    Attributes:
+        group: the worker processes.
+        surveyor: measures the machine, and keeps what it has found.
+        strategies: all strategies that are known.
+        progress: called with the name of each step.
+        is_open: called with a result for which neither the verdict nor the marker needs more rounds; returns true if
+            another decision does, such as the one on a change since a baseline.
+        keep_evidence: called with the raw readings of each probe; ``None`` if they are not kept.
+        own_watch: has a worker sample this process's GIL while a test runs here; ``None`` if no worker does.
     """
 
     group: WorkerGroup
@@ -53,20 +58,21 @@ class ProbeRunner:
     own_watch: OwnWatch | None = None
 
     def start(self, workers: int) -> None:
-        """Start this number of workers in the background; the next probe reports start-up failures."""
+        """Start ``workers`` workers in the background; the next probe reports if that fails."""
         with contextlib.suppress(OSError):
             self.group.start(workers)
 
     def watch(self) -> None:
-        """Have this process's GIL sampled from now on, in case that the call that begins is too long to be repeated."""
+        """Have this process's GIL sampled from now on: the call that now begins may be too long to be repeated."""
         if self.own_watch is not None:
             self.own_watch.begin()
 
     def probe(self, plan: Plan, *, keep: int, known_call_s: float, run: LaneReading | None = None) -> WorkloadResult:
         """Measure and judge one test that has passed; report errors of the test or of this tool in the result.
 
-        ``keep`` is how many of the test's collectors stay set up afterwards, ``known_call_s`` how long its call took.
-        ``run`` has the clocks of that call: all that the result of a call too long to be repeated can tell.
+        ``keep`` is how many of the test's collectors stay set up afterwards, and ``known_call_s`` how many seconds its
+        call took. ``run`` has the clocks of that call, which are all that is known of a call too long to be repeated;
+        ``None`` if they were not read.
         """
         started_ns, seen = clocks.perf_counter_ns(), _Seen()
         own_run = self._own_run(run, is_too_long(known_call_s, plan))

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def probed(arguments: argparse.Namespace) -> Probed:
-    """Probe the function that the command line names; raise `GilprobeError` for a value that is not allowed."""
+    """Probe the function that the command line names; ``arguments`` are those of ``gilprobe run``.
+
+    Raises `GilprobeError` for a value that is not allowed.
+    """
     listed = arguments.strategies
     prober = Prober(
         workers=arguments.workers,

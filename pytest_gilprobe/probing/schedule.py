@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 60
 """Most rounds of a probe: further rounds narrow the interval by less than 1 % each."""
 BURSTS = 16
-"""Bursts after each round of a disturbed machine: about a quarter of a second."""
+"""Bursts (batches of a few milliseconds) after each round on a disturbed machine: about a quarter of a second."""
 MOST_BURSTS = 160
 """Most bursts of a probe."""
 BATCHES_AT_LEAST = 8
@@ -58,12 +58,12 @@ Settled = Callable[[Measurement], NextStep]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One test to measure.
+    """One test to measure, by ``plan``. Times are in seconds.
 
     ``keep`` is how many of the test's collectors stay set up afterwards, ``cpus`` the number of usable CPUs.
     ``known_call_s`` is how long the test's call took when pytest ran it: an upper bound for later calls, whatever that
-    first call had to load. ``own_run`` has the clocks of that call, and samples of the GIL in pytest's process if it
-    was long. ``control_s`` is about how long a call of the control loop (fixed, pure Python) takes.
+    call had to load. ``own_run`` has the clocks of that call, and samples of the GIL if it was long (``None``:
+    unknown). ``control_s`` is about how long a call of the control loop (fixed, pure Python) takes.
     """
 
     plan: Plan
@@ -77,8 +77,8 @@ class Job:
 def measure(job: Job, group: WorkerGroup, strategies: Strategies, settled: Settled, progress: Progress) -> Measurement:
     """Measure one test; ``settled`` returns what is still wanted, ``progress`` gets each batch's strategy and round.
 
-    Raises `NotProbed` with the reason if not even serial calls could be measured; of a call that is too long to be
-    repeated, its ``seen`` has one call of each strategy that fitted into the time.
+    Raises `NotProbed` with the reason if not even serial calls could be measured. If a call is too long to be repeated,
+    ``seen`` of the exception has one call of each strategy that fitted into the time.
     """
     test = OpenTest(job.plan, group, strategies, job.keep)
     try:

@@ -1,4 +1,4 @@
-"""Ask a worker which of a call's objects cost speed because threads share them, where threads fall short."""
+"""Ask a worker which objects of a call cost speed because threads share them, if threads gain less than they could."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 SWEEP_S = 2.5
-"""Most seconds of a sweep, beside the time of the probe, of which an open verdict has used all."""
+"""Most seconds of a sweep (a trial of one shared object after the other). They are added to the time of the probe,
+since an open verdict has used all of that."""
 MOST_PART = 0.5
-"""Most seconds of a sweep as a part of the most that the probe may take."""
+"""A sweep may also not take longer than this share of the time that the probe may take."""
 LEAST_CALLS = 20
-"""A sweep is begun only if there is time for so many calls of each lane, one after the other."""
+"""A sweep is begun only if there is time for this many calls of each lane (thread), one after the other."""
 PATIENCE_S = 5.0
-"""Seconds beyond `SWEEP_S` after which a sweep counts as hung: a fixture may wait for what its first set-up holds."""
+"""Seconds beyond the planned end after which a sweep counts as hung: a fixture may wait for what its first set-up
+holds."""
 BATCH_S = 0.015
-"""Seconds that the calls of one lane alone should take in one batch: short, as there are many batches in a round."""
+"""Seconds that the calls of one lane (thread) alone should take in one batch: few, as a round has many batches."""
 
 
 def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> None:
-    """Sweep the objects of a call, if its threads fall short; keep the reading if it tells anything.
+    """Time the test's call with copies of one shared object after the other, if its threads gain less than they could.
 
-    Nothing is asked of the first worker afterwards: the fixtures of a marked test are torn down then. A failed call, or
-    a lost worker, leaves no reading: copies may not do in the place of the originals. The worker is replaced then,
-    since what failed may have left something behind.
+    The reading is kept in ``test.seen`` if it says anything. ``cpus`` is the number of usable CPUs. The first worker
+    must not be asked anything else afterwards: the fixtures of a marked test are torn down then. If a call fails, or
+    the worker is lost, there is no reading, since copies may not work in place of the originals. The worker is then
+    replaced, since what failed may have left something behind.
     """
     seen = test.seen
     if seen.fresh or not seen.rounds or same_call.differs(seen) or group.hung_fixtures.together(plan.nodeid):

@@ -1,4 +1,4 @@
-"""Survey the machine: what it gives and costs now, measured once a session for each number of workers."""
+"""Survey the machine: its speed-up and the costs of executors now, once a session for each number of workers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRIAL_CALLS = 5
 
 
 class Surveyor:
-    """Keeps what is known of the machine; measures what is not yet known in the workers, between tests."""
+    """Keep what is known of the machine; measure what is not yet known in the workers, between tests."""
 
     def __init__(self, group: WorkerGroup) -> None:
         """Prepare to survey through the session's workers."""
@@ -45,7 +45,7 @@ class Surveyor:
         """About how many seconds one call of the control loop (a fixed pure-Python loop) takes."""
 
     def machine(self, workers: int) -> Machine:
-        """Return what is known for this number of workers; only the number of CPUs if there was no such survey."""
+        """Return what a survey has found for ``workers`` workers; only the number of CPUs if there was no survey."""
         return self._known.get(workers, Machine(cpus=self.cpus))
 
     def any_machine(self) -> Machine:
@@ -53,10 +53,10 @@ class Surveyor:
         return next(iter(self._known.values()), Machine(cpus=self.cpus))
 
     def import_s(self, strategy: Strategy, module: str, workers: int) -> float | None:
-        """Return the seconds that an executor's workers take to import a module; ``None`` if that cannot be measured.
+        """Return the seconds that the workers of a strategy's executor take to import ``module``; ``None`` if unknown.
 
-        Forked workers inherit imported modules, so they take 0. ``__main__`` is not imported for a measurement, since
-        running the user's script again may have effects.
+        ``workers`` is how many import it at once. Forked workers inherit imported modules, so they take 0. ``__main__``
+        is not imported for a measurement, since running the user's script again may have effects.
         """
         if self._group.start_method == "fork":
             return 0.0
@@ -69,7 +69,11 @@ class Surveyor:
         return self._imports[key]
 
     def survey(self, workers: int, strategies: Sequence[Strategy]) -> None:
-        """Run the control (a fixed Python loop) and these executors, unless done for this number of workers."""
+        """Measure the machine's speed-up with ``workers`` workers, and what the executors of ``strategies`` cost.
+
+        The speed-up is that of the control (a fixed Python loop). What is already known for this number of workers is
+        not measured again. If the workers do not start, nothing is measured.
+        """
         known = self._known.get(workers)
         tried = known.costs if known is not None else {}
         untried = [strategy for strategy in strategies if strategy.trial is not None and strategy.name not in tried]
@@ -126,7 +130,11 @@ class Surveyor:
 
 
 def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: int) -> DispatchCosts | None:
-    """Return the costs of an executor from a worker's measurement; ``None`` if the measurement failed."""
+    """Return the costs of an executor with ``workers`` workers; ``None`` if the measurement failed.
+
+    ``found`` is what a worker measured, ``None`` if it failed. ``scaling`` is the machine's speed-up; ``None`` if
+    unknown.
+    """
     if found is None:
         return None
     return DispatchCosts(
@@ -140,11 +148,11 @@ def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: 
 def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None:
     """Return how many seconds longer a task takes its worker in an executor than alone; ``None`` if unknown.
 
-    Workers that lose nothing do ``scaling`` tasks in the time of one task alone. The value lies half-way from the best
-    round to the middle round, whose noise is on one side; the interval's ends allow for the uncertainty of ``scaling``.
-    If the thread that computed alone had to queue, or other programs used part of the CPUs in that time, they hinder an
-    executor more, which has more threads to wake. Then the CPU time of empty tasks gives the value, but no more than
-    was measured.
+    ``found`` is what a worker measured, and ``scaling`` the machine's speed-up: workers that lose nothing do
+    ``scaling`` tasks in the time of one task alone. The value lies half-way from the best round to the middle round,
+    whose noise is on one side; the interval's ends allow for the uncertainty of ``scaling``. If the thread that
+    computed alone had to queue, or other programs used part of the CPUs in that time, they hinder an executor more,
+    which has more threads to wake. Then the CPU time of empty tasks gives the value, but no more than was measured.
     """
     if found.work is None or scaling is None:
         return None

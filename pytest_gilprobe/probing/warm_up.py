@@ -1,4 +1,4 @@
-"""The first call, in all workers simultaneously: gets imports, compiling and connecting done before measuring."""
+"""Make the first call in all workers at once, so that imports, compiling and connecting are done before measuring."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 def warm_up(
     test: OpenTest, group: WorkerGroup, strategies: Strategies, budget: Budget
 ) -> tuple[BatchReading, Mapping[str, BatchReading]]:
-    """Make the first call in all workers simultaneously; keep its result if the cost of moving it is to be measured.
+    """Make the first call in all workers at once; keep its result if the cost of moving it is to be measured.
 
-    Returns the first worker's call and, by strategy name, the calls of all workers as a first batch of each strategy
-    that makes just these calls. If calls fail only beside others, the strategies that need several workers end; the
-    others go on in a worker whose call worked. Raises `NotProbed` if there is no such worker.
+    Returns two values: the first worker's call, and all workers' calls as a first batch, under the name of each
+    strategy whose batches make just these calls. If calls fail only beside others, the strategies that need several
+    workers end, and the others go on in a worker whose call worked; the second value is then empty. Raises `NotProbed`
+    if there is no such worker.
     """
     answers = _first_calls(test, group, strategies.serial)
     readings = [answer.reading for answer in answers if isinstance(answer, Done)]

@@ -1,4 +1,4 @@
-"""The workers of strategies that have one of their own: open the test there, and discard a worker after a failure."""
+"""Open a test in the workers of strategies that have a worker of their own, and discard a worker after a failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 class Opening(NamedTuple):
-    """How opening a test in a strategy's own worker went; ``bad`` is what went wrong ``during`` which step, if any."""
+    """How opening a test in a strategy's own worker went.
+
+    Attributes:
+        bad: the answer that tells of a failure; ``None`` if all went well.
+        during: the step that failed, such as ``set-up``; empty if none did.
+        start_up_s: seconds until the worker was ready for its first test; ``None`` if it never was.
+        extensions: the workload's extension modules, as far as it is known whether they load in that worker.
+    """
 
     bad: Answer | Lost | None = None
     during: str = ""
@@ -54,9 +61,9 @@ class _OpenWorker:
 
 
 class WorkersApart:
-    """The worker of each strategy that has one of its own, as far as a test is open in it.
+    """The workers in which a test is open, of the strategies that have a worker of their own.
 
-    A hung, crashed or failed worker is discarded, and the strategy has no other one until the next test.
+    A worker that hung, crashed or failed is discarded, and its strategy has no other one until the next test.
     """
 
     def __init__(self, group: WorkerGroup) -> None:
@@ -65,9 +72,10 @@ class WorkersApart:
         self._open: dict[str, _OpenWorker] = {}
 
     def opened(self, strategy: Strategy, question: Open, usual: Worker) -> Opening:
-        """Open the test in a strategy's worker, and make the first calls there.
+        """Open the test in the strategy's own worker, make the first calls there, and return how that went.
 
-        ``usual`` is a worker in which the test is open and has been called: it knows what modules the test needs.
+        ``question`` is the message that opens the test. ``usual`` is a worker in which the test is open and has been
+        called: that worker knows which modules the test needs.
         """
         group, started_ns = self.group(strategy), clocks.perf_counter_ns()
         found = group.ready(1)
@@ -123,7 +131,7 @@ class WorkersApart:
         return Opening(replace(bad, error=bad.error + others_text(table, bad.error)), "set-up", extensions=table)
 
     def group(self, strategy: Strategy) -> WorkerGroup:
-        """Return the group of the workers in which a strategy's batches run."""
+        """Return the group of workers in which a strategy's batches run: its own, or else the session's usual one."""
         main = strategy.worker_main()
         return self._group if main is None else self._group.apart(strategy.name, main)
 
@@ -137,7 +145,10 @@ class WorkersApart:
         return () if known is None else known.lane_threads[:lanes]
 
     def own_gils(self, strategy: Strategy, mean_s: float) -> OwnGils | None:
-        """Return what looks at the GILs of a strategy's lanes, if each has its own in one process; else ``None``."""
+        """Return an object that looks at the GILs of a strategy's interpreters, on average every ``mean_s`` seconds.
+
+        ``None`` if the strategy's lanes do not have a GIL each in one process.
+        """
         known = self._open.get(strategy.name)
         pid = known.worker.process.pid if known is not None and known.gil_addresses else None
         return None if known is None or pid is None else OwnGils(pid, known.gil_addresses, mean_s=mean_s)

@@ -22,9 +22,10 @@ _LOOPS: Final = 10
 
 
 def report_of(found: ScanResult, session: SessionEnd, folder: Path) -> Report:
-    """Return the report of a scan; the scanned process must be this one, or have run on the same Python and machine.
+    """Return the report of a scan, dated now.
 
-    ``folder`` is where pytest left the times of the suite, if it did.
+    ``found`` has the scan's results, and ``session`` what only pytest knows. ``folder`` is where pytest left the times
+    of the suite, if it did. The scanned process must be this one, or have run on the same Python and machine.
     """
     here = interpreter.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None)
     return Report(
@@ -56,7 +57,10 @@ def _loop_s() -> float:
 
 
 def write_and_draw(report: Report, session: SessionEnd, folder: str | None) -> DrawnReport:
-    """Draw a report for the terminal; unless ``folder`` is None, write its files and GitHub Actions' step summary."""
+    """Draw ``report`` for the terminal that ``session`` describes, and write the report's files into ``folder``.
+
+    GitHub Actions' step summary is written as well. If ``folder`` is ``None``, nothing is written.
+    """
     problems: tuple[str, ...] = ()
     if folder is not None:
         from pytest_gilprobe.report import files  # noqa: PLC0415 - only for those who want files

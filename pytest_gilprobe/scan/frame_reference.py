@@ -1,8 +1,9 @@
 """Carry the layout of frames over from one process to another one of the same Python.
 
-Offsets are those of a build, and so the same in all of its processes. The addresses of types and of ``None`` are not;
-but these lie in the program file (or in the shared library of Python), which is mapped as a whole: their distances from
-where that file is mapped are the same, too. `pytest_gilprobe.scan.gil_reference` finds the GIL state in the same way.
+Offsets are those of a build, and so the same in all of its processes. The addresses of types and of ``None`` differ;
+but these objects lie in the program file (or in the shared library of Python), which is mapped as a whole: their
+distances from where that file is mapped are the same in all processes. `pytest_gilprobe.scan.gil_reference` finds the
+GIL state by such a distance, too.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ _ADDRESSES: Final = ("code_type", "text_type", "bytes_type", "none")
 
 
 def own_layout() -> dict[str, Any] | None:
-    """Return the layout of this process, with distances from a file in place of addresses; ``None`` if not found.
+    """Return the layout of frames in this process, with distances in place of addresses; ``None`` if it is not found.
 
-    The file is given as ``DEVICE:INODE`` under the key ``file``.
+    The keys are the fields of `FrameLayout`, and ``file``, which is a mapped file as ``DEVICE:INODE``. The distances
+    count from the address at which that file is mapped.
     """
     layout = locate_frames().layout
     if layout is None:
@@ -38,9 +40,10 @@ def own_layout() -> dict[str, Any] | None:
 
 
 def layout_in(pid: int, own: dict[str, Any]) -> FrameLayout | None:
-    """Return the layout of process ``pid``, from what `own_layout` returned in a process of the same Python.
+    """Return the layout of frames in process ``pid``.
 
-    Returns ``None`` if the process runs another Python, may not be read or has ended.
+    ``own`` is what `own_layout` returned in a process of the same Python. Returns ``None`` if process ``pid`` runs
+    another Python, may not be read or has ended.
     """
     try:
         maps = Path(f"/proc/{pid}/maps").read_text("utf-8", "surrogateescape")

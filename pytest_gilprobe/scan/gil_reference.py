@@ -1,8 +1,8 @@
 """Find the GIL state (lock, holder, switch interval) of another process by running a process of the same Python.
 
-Addresses differ from process to process, but a program file is mapped as a whole: the distance from where its file is
-mapped to its GIL state is the same in all of them. So is the place of the system's thread number in a
-``PyThreadState``, which is found by its value in two threads.
+Addresses differ from process to process, but a program file is mapped as a whole: the distance from the address at
+which the file is mapped to the GIL state is the same in all processes. So is the place of the system's thread number in
+a ``PyThreadState``, which is found by its value in two threads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _WORD_BYTES = 8
 
 
 def main(_: Sequence[str]) -> int:
-    """Print as JSON the distance from this process's program file to its GIL state, or why it is unknown; return 0."""
+    """Print as JSON where the GIL state lies, as a distance from the program file, or why that is unknown; return 0.
+
+    The JSON also has the layout of frames. The argument, a list of command-line arguments, is ignored.
+    """
     location = locate()
     found: dict[str, object] = {"reason": location.reason}
     if location.address is not None:

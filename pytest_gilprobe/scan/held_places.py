@@ -29,7 +29,16 @@ MOST_FUNCTIONS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPlace:
-    """A line of a function, or a call in it, with the number of ``samples`` that found it with the GIL."""
+    """A place in the code at which one test's call held the GIL: a line of a function, or an expression in that line.
+
+    Attributes:
+        function: the function's qualified name.
+        file: the function's file, as readers see it.
+        package: the installed package that the function belongs to; ``None`` for a function of the project.
+        line: the number of the line; ``None`` if it is unknown.
+        code: the source text of the expression or line; ``None`` if it is unknown.
+        samples: how many samples found the GIL held at this place.
+    """
 
     function: str
     file: str
@@ -40,7 +49,10 @@ class HeldPlace:
 
 
 def count(stacks: Iterable[Stack]) -> tuple[HeldPlace, ...]:
-    """Count the places of the stacks of one test's call, those with most samples first."""
+    """Return the places in the code that appear in ``stacks``, those with most samples first.
+
+    ``stacks`` are those of one test's call, one for each sample. At most `MOST_PLACES` places are returned.
+    """
     found = Counter(place for stack in stacks for place in _places(stack))
     return tuple(
         HeldPlace(
@@ -74,14 +86,20 @@ class _Function:
 
 
 class HeldPlaces:
-    """Running totals of a suite's calls; they grow with the code that holds the GIL, not with the number of tests."""
+    """Add up the places that held the GIL in the calls of a suite.
+
+    The memory grows with the amount of code that holds the GIL, not with the number of tests.
+    """
 
     def __init__(self) -> None:
         self._functions: dict[tuple[str | None, str, str], _Function] = {}
         self._weight = self._squares = 0
 
     def add(self, places: Sequence[HeldPlace], samples: int, weight: int) -> None:
-        """Add a call with so many ``samples`` of stacks, each of which stands for ``weight`` times the usual time."""
+        """Add the ``places`` of one call, of which ``samples`` stacks were read.
+
+        Each sample stands for ``weight`` times the usual time, since a long call is sampled less often.
+        """
         self._weight += samples * weight
         self._squares += samples * weight * weight
         seen = set()
@@ -94,7 +112,11 @@ class HeldPlaces:
             seen.add(key)
 
     def functions(self) -> tuple[HoldingFunction, ...] | None:
-        """Return the functions with the largest shares, first those of the project; ``None`` if samples are too few."""
+        """Return the functions that hold the GIL most, first those of the project, then those of installed packages.
+
+        At most `MOST_FUNCTIONS` of each kind are returned, the largest shares first; ``None`` if there are too few
+        samples.
+        """
         if not self._squares or self._weight**2 / self._squares < MIN_SAMPLES:
             return None
         ordered = sorted(self._functions.items(), key=lambda item: (-item[1].weight, item[0][1:]))

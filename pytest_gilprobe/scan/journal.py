@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RING_BYTES: Final = 1 << 22
-"""Size of the ring: 16,000 records of 250 bytes, 6 s of the fastest suite. The watcher reads five times a second."""
+"""Size of the ring in bytes: room for 16,000 records of 250 bytes. The watcher reads the ring five times a second."""
 
 _WORD: Final = struct.Struct("=Q")
 _WORDS: Final = 9
@@ -41,11 +41,17 @@ Until the first test begins, the watcher may go back from ``READY`` to ``IMPORTI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The clocks of one test's call, in nanoseconds.
+    """The clocks of one test's call. All times are in nanoseconds.
 
-    ``cpu_ns`` is CPU time of the thread that ran the test, ``process_cpu_ns`` of all threads. ``run_queue_ns`` is how
-    long the test's thread was runnable without running, ``None`` if the system does not report that time.
-    ``collections`` are begin and end of each full garbage collection that Python started meanwhile.
+    Attributes:
+        nodeid: the test's node id.
+        fixtures: the names of the test's fixtures.
+        start_ns: when the call began, by `time.perf_counter_ns`; ``end_ns`` is when it ended.
+        cpu_ns: CPU time of the thread that ran the test.
+        process_cpu_ns: CPU time of all threads of the process.
+        run_queue_ns: how long the test's thread was runnable without running; ``None`` if the system does not report
+            it.
+        collections: begin and end of each full garbage collection that Python started during the call.
     """
 
     nodeid: str
@@ -68,21 +74,24 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, ring_bytes: int = RING_BYTES) -> Self:
-        """Create the journal's file and map it. Raises `FileExistsError` if ``path`` exists."""
+        """Create the journal's file at ``path`` and map it; the ring has ``ring_bytes`` bytes.
+
+        Raises `FileExistsError` if ``path`` exists.
+        """
         with path.open("x+b") as file:
             file.truncate(_HEADER_BYTES + ring_bytes)
             return cls(mmap.mmap(file.fileno(), 0))
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map a journal's file that another process created."""
+        """Map the journal's file at ``path``, which another process has created."""
         with path.open("r+b") as file:
             return cls(mmap.mmap(file.fileno(), 0))
 
     # pytest's side
 
     def begin(self, nodeid: str) -> None:
-        """Record the node id of the test that is about to be called."""
+        """Record ``nodeid``, the node id of the test that is about to be called."""
         name = nodeid.encode("utf-8", "surrogatepass")[:_LONGEST_NAME]
         self._memory[_NAME : _NAME + len(name)] = name
         self._set(_NAME_LENGTH, len(name))
@@ -94,10 +103,12 @@ class Journal:
         fixtures: str,
         collections: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Record a call: ``window`` is start, end, CPU, process CPU and run queue; spaces separate ``fixtures``.
+        """Record a test's call that has ended; if the ring has no room, only count the record as lost.
 
-        ``collections`` are begin and end of garbage collections since the record before; those outside of the call are
-        not recorded.
+        ``window`` is the call's start, end, CPU time of its thread, CPU time of the process and time in the run queue,
+        in nanoseconds; the last one is ``None`` if unknown. ``fixtures`` are the names of the test's fixtures,
+        separated by spaces. ``collections`` are begin and end of garbage collections; those outside of the call are not
+        recorded.
         """
         memory = self._memory
         collected = ""
@@ -122,9 +133,10 @@ class Journal:
         _WORD.pack_into(memory, _NAME_LENGTH, 0)
 
     def start(self, address: int, thread: int = 0) -> None:
-        """Tell the watcher that tests begin; in pytest's memory the GIL state is at ``address``, 0 if unknown.
+        """Tell the watcher that tests begin.
 
-        ``thread`` is the address of the state of the thread that runs the tests, 0 if that is not the main thread.
+        ``address`` is the address of the GIL state in pytest's memory; 0 if unknown. ``thread`` is the address of the
+        state of the thread that runs the tests; 0 if it is unknown or that is not the main thread.
         """
         self._set(_ADDRESS, address)
         self._set(_THREAD, thread)
@@ -181,7 +193,7 @@ class Journal:
 
     @property
     def message(self) -> str:
-        """The message that pytest passed to `finish`; empty before."""
+        """The message that pytest passed to `finish`; empty until then."""
         return self._memory[_MESSAGE : _MESSAGE + self._get(_MESSAGE_LENGTH)].decode("ascii")
 
     @property
@@ -191,7 +203,7 @@ class Journal:
 
     @property
     def thread(self) -> int:
-        """The address of the state of the main thread, which runs the tests; 0 if unknown."""
+        """The address of the state of the main thread, if that runs the tests; else, or if it is unknown, 0."""
         return self._get(_THREAD)
 
     @property

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.journal import Journal
 
 NOTES_S: Final = 2.0
-"""How long a watcher may take to write its last notes, and again to exit once its work is done."""
+"""Seconds that a watcher may take to write its last notes, and as many again to exit once its work is done."""
 DRAWING_S: Final = 60.0
-"""How long a watcher may take, after its notes, to draw and write the report: 4.5 s for 10,000 long tests."""
+"""Seconds that a watcher may take, after its last notes, to draw and write the report of a large suite."""
 
 _PACKAGE: Final = str(Path(pytest_gilprobe.__file__).parent.parent)
 _CODE: Final = (
@@ -34,9 +34,10 @@ _CODE: Final = (
 
 
 def command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
-    """Return the command that runs ``main`` of a module in `pytest_gilprobe.scan`, without site packages.
+    """Return the command that runs the function ``main`` of ``module``, a module in `pytest_gilprobe.scan`.
 
-    The command ignores Python's environment variables, so this process's settings for ``.pyc`` files become options.
+    ``arguments`` are passed to ``main``, and ``python`` is the interpreter. The command runs without site packages. It
+    ignores Python's environment variables, so this process's settings for ``.pyc`` files become options.
     """
     options = ["-I", "-S"]
     if sys.dont_write_bytecode:
@@ -47,7 +48,7 @@ def command(module: str, *arguments: str, python: str = sys.executable) -> list[
 
 
 class WatcherProcess:
-    """Handle, in pytest's process, of the child process that watches it."""
+    """Start and end the watcher, a child process of pytest that samples the GIL of pytest's process."""
 
     def __init__(self, settings: WatcherSettings, journal: Journal) -> None:
         """Start the watcher. Raises `OSError` if the process cannot be started."""
@@ -67,9 +68,10 @@ class WatcherProcess:
                 self._process.stdin.close()
 
     def has_reached(self, stage: int, patience_s: float) -> bool:
-        """Wait at most ``patience_s`` until the watcher has reached a stage of the journal; return whether it has.
+        """Wait until the watcher has reached ``stage``, one of the journal's stages; return whether it has.
 
-        The journal's memory is polled instead of a file descriptor, which a test may have closed.
+        The wait ends after ``patience_s`` seconds, or when the watcher has ended. The journal's memory is polled
+        instead of a file descriptor, which a test may have closed.
         """
         until_ns = clocks.perf_counter_ns() + round(patience_s * 1e9)
         while not self._journal.has_reached(stage):
@@ -79,7 +81,7 @@ class WatcherProcess:
         return True
 
     def end(self) -> int:
-        """Wait `NOTES_S` seconds for the watcher's end, kill it if it still runs, and return its exit status."""
+        """Wait at most `NOTES_S` seconds for the watcher to end, or else kill it; return the watcher's exit status."""
         self.wake()
         try:
             return self._process.wait(NOTES_S)

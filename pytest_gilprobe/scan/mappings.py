@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 
 def file_around(maps: str, address: int) -> tuple[str, int] | None:
-    """Return the file that an address belongs to, as ``DEVICE:INODE``, and the address at which the file is mapped.
+    """Return the file that ``address`` belongs to, as ``DEVICE:INODE``, and the address at which the file is mapped.
 
-    Variables that start as zero lie in a nameless mapping just after their file's: the last file mapped below counts.
-    ``maps`` is the text of ``/proc/PID/maps``. Returns ``None`` if no file is mapped below the address.
+    ``maps`` is the text of ``/proc/PID/maps``. Variables that start as zero lie in a nameless mapping just after the
+    mapping of their file, so the last file mapped below ``address`` counts. Returns ``None`` if there is no such file.
     """
     starts: dict[str, int] = {}
     owner = None
@@ -23,7 +23,10 @@ def file_around(maps: str, address: int) -> tuple[str, int] | None:
 
 
 def start_of(maps: str, file: str) -> int | None:
-    """Return the address at which ``file`` (device and inode) is mapped; ``None`` if it is not. See `file_around`."""
+    """Return the address at which ``file``, given as ``DEVICE:INODE``, is mapped; ``None`` if it is not mapped.
+
+    ``maps`` is the text of ``/proc/PID/maps``.
+    """
     return next((start for start, found in _mappings(maps) if found == file), None)
 
 

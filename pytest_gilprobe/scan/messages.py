@@ -13,12 +13,15 @@ Record = TypeVar("Record")
 
 
 def to_text(record: object) -> str:
-    """Return a record as one line of JSON in ASCII, without a line break."""
+    """Return ``record`` as one line of JSON in ASCII, without a line break."""
     return json.dumps(codec.plain(record))
 
 
 def from_text(kind: type[Record], text: str) -> Record:
-    """Return the record of class ``kind`` that `to_text` wrote. Raises `ValueError` if the text was cut off."""
+    """Return the record of class ``kind`` that `to_text` wrote as ``text``.
+
+    Raises `ValueError` if ``text`` was cut off.
+    """
     decode = codec.decoder(cast("Hashable", kind))
     return cast("Record", decode(json.loads(text)))
 
@@ -32,13 +35,13 @@ class WatcherSettings:
         journal: path of the `Journal`.
         notes: path of the file for the watcher's notes.
         drawing: path of the file for the watcher's `DrawnReport`.
-        mean_interval_s: mean pause between two samples of the GIL.
+        mean_interval_s: mean pause between two samples of the GIL, in seconds.
         holders: whether to find out where in the code the GIL is held.
         silent: whether the watcher only takes notes and never draws a report, not even if pytest dies.
         report_folder: folder for the report's files; ``None`` writes none.
         site_packages: folders of the packages that drawing the report imports.
         gil_enabled: whether pytest's GIL was enabled at the start, for the report of a pytest that died.
-        switch_interval_s: pytest's switch interval at the start.
+        switch_interval_s: pytest's switch interval at the start, in seconds.
     """
 
     parent: int
@@ -59,10 +62,11 @@ class SessionEnd:
     """Facts that only pytest knows when the tests are over, for the process that draws the report.
 
     Attributes:
-        width: columns of the terminal; ``encoding`` is the terminal's encoding.
+        width: the number of columns of the terminal.
+        encoding: the encoding of the terminal.
         tracers: names of the trace hooks, and the like, that changed the speed of the tests' Python code.
         gil_enabled: whether the GIL is enabled.
-        switch_interval_s: the interpreter's switch interval.
+        switch_interval_s: the interpreter's switch interval, in seconds.
         unwatched: why pytest could not have its GIL watched; ``None`` if it could.
         pytest_reports: whether pytest makes the report itself, because a hook ``pytest_gilprobe_report`` takes it.
     """
@@ -86,7 +90,10 @@ class DrawnText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnReport:
-    """A scan's report for the terminal; ``problems`` has one line for each file that could not be written."""
+    """A scan's report for the terminal, in ``pieces`` of text.
+
+    ``problems`` has one line for each place in which the report could not be written, such as the report folder.
+    """
 
     pieces: tuple[DrawnText, ...]
     problems: tuple[str, ...] = ()

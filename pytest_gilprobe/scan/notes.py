@@ -14,8 +14,8 @@ from pytest_gilprobe.scan.suite import ScanResult, SuiteTotals
 class WatchEnd:
     """How the watching of one pytest process ended.
 
-    ``died_in`` is the test that was running when pytest died, ``None`` if pytest did not die; ``lost`` is how many
-    tests left no record; ``unwatched`` is why the GIL was not watched, ``None`` if it was.
+    ``died_in`` is the test that was running when pytest died; ``None`` if pytest did not die. ``lost`` is how many
+    tests left no record. ``unwatched`` is why the GIL was not watched; ``None`` if it was.
     """
 
     died_in: str | None = None
@@ -24,7 +24,7 @@ class WatchEnd:
 
 
 def sum_up(folder: Path, *, gil_absent: bool) -> ScanResult | None:
-    """Return the sum of all notes in a folder; ``None`` if the folder has no notes.
+    """Return the sum of all notes in ``folder``; ``None`` if the folder has no notes.
 
     ``gil_absent`` is whether the tests ran without a GIL. A line that its writer did not finish is skipped.
     """

@@ -37,12 +37,12 @@ _ENABLED_OFFSET: Final = _INTERVAL_OFFSET - struct.calcsize("@L")
 
 
 class CannotWatchError(GilprobeError):
-    """A process cannot be watched; ``str()`` is the reason, for the user."""
+    """A process cannot be watched; ``str()`` of the error is the reason, for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilPlace:
-    """Address of the GIL state in a process's memory.
+    """Where a process has its GIL: ``address`` is the address of the GIL's ``locked`` int in the process's memory.
 
     ``native_id_offset`` is the offset of the system's thread number in a ``PyThreadState``; ``None`` if unknown.
     ``frames`` is where the process keeps its frames; ``None`` if unknown.
@@ -57,7 +57,12 @@ class GilPlace:
 class ThreadSnapshot:
     """One thread of another process at one moment, with its clocks since the thread started.
 
-    ``waits`` is whether the thread slept on the GIL's lock; ``None`` if that cannot be read.
+    Attributes:
+        tid: the system's number of the thread.
+        name: the system's name of the thread.
+        cpu_ns: CPU time of the thread, in nanoseconds.
+        run_queue_ns: how long the thread was runnable without running, in nanoseconds.
+        waits: whether the thread slept on the GIL's lock; ``None`` if that cannot be read.
     """
 
     tid: int
@@ -68,7 +73,7 @@ class ThreadSnapshot:
 
 
 def find_gil(pid: int) -> GilPlace:
-    """Find the GIL state (lock, holder, switch interval) of a process.
+    """Find the GIL state (lock, holder, switch interval) of process ``pid``.
 
     Raises:
         CannotWatchError: the process has ended, is not CPython, may not be read, or has no GIL in use.
@@ -96,7 +101,7 @@ def find_gil(pid: int) -> GilPlace:
 
 
 def descendants(pid: int) -> list[int]:
-    """List the children of a process and all their descendants, children first."""
+    """List the children of process ``pid`` and all their descendants, children first."""
     found, at = [pid], 0
     while at < len(found):
         for children in Path(f"/proc/{found[at]}/task").glob("*/children"):
@@ -107,7 +112,10 @@ def descendants(pid: int) -> list[int]:
 
 
 def image(pid: int) -> bytes | None:
-    """Return a process's ``auxv``, which changes when the process executes another program; ``None`` if unreadable."""
+    """Return the ``auxv`` of process ``pid``; ``None`` if it cannot be read.
+
+    It changes when the process executes another program.
+    """
     try:
         return Path(f"/proc/{pid}/auxv").read_bytes() or None
     except OSError:
@@ -123,9 +131,10 @@ def alive(pid: int) -> bool:
 
 
 def cpu_ns(pid: int) -> int | None:
-    """Return the CPU time of a process, threads that have ended included; ``None`` if the process has ended.
+    """Return the CPU time of process ``pid`` in nanoseconds, ended threads included; ``None`` if the process has ended.
 
-    The clock id is computed as `clock_getcpuclockid(3)` does; no module of the standard library offers it by process.
+    The clock id is computed as `clock_getcpuclockid(3)` does; no module of the standard library offers the clock of
+    another process.
     """
     try:
         return time.clock_gettime_ns((~pid << 3) | 2)
@@ -134,7 +143,10 @@ def cpu_ns(pid: int) -> int | None:
 
 
 def native_id(pid: int, where: GilPlace, holder: int) -> int | None:
-    """Return the system's id of the thread whose ``PyThreadState`` is at address ``holder``; ``None`` if unknown."""
+    """Return the system's number of the thread whose ``PyThreadState`` is at address ``holder``; ``None`` if unknown.
+
+    ``where`` is where process ``pid`` has its GIL.
+    """
     if where.native_id_offset is None or not holder:
         return None
     try:
@@ -145,7 +157,11 @@ def native_id(pid: int, where: GilPlace, holder: int) -> int | None:
 
 
 def threads(pid: int, where: GilPlace | None) -> list[ThreadSnapshot]:
-    """List every thread of a process, without threads that end during the reading; empty if the process has ended."""
+    """List every thread of process ``pid``, except threads that end during the reading; empty if the process has ended.
+
+    ``where`` is where the process has its GIL. If it is ``None``, it is unknown of all threads whether they wait for
+    the GIL.
+    """
     found = []
     try:
         numbers = [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208 - ten times a second

@@ -40,7 +40,7 @@ MOST_KEPT: Final = 4000
 """Most samples of one call that are kept; beyond that every second sample is dropped: see `PendingSamples.thin`."""
 
 MOST_HOLDERS: Final = 3
-"""Most places in the code that are kept of one call: reports show as many."""
+"""Most places in the code that are kept for one call: reports do not show more."""
 
 _NUMBERS: Final = ("stack", "loop_stack")
 _COLUMNS: Final = (
@@ -85,15 +85,15 @@ class SampleCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScannedCall:
-    """Readings of one test's call: one line of the watcher's notes.
+    """Readings of one test's call: one line of the watcher's notes. Times are in nanoseconds.
 
-    ``cpu_ns`` is CPU time of the thread that ran the test, ``process_cpu_ns`` of all threads. ``held`` is the share of
-    the call for which the GIL was held, ``None`` if too few samples show it. ``alone`` is whether the samples saw a
-    single thread with the GIL: other threads' CPU time was then used by threads that Python does not know of.
-    ``holders`` are the largest places in the code that held the GIL, ``None`` if too few samples show them; ``places``
-    are all of them, for sums over calls, from so many ``stacks``. Each sample stands for ``thinned`` times the time of
-    one in a short call. ``loop`` is what the samples saw of event loops; ``None`` if they saw none. All this is without
-    the ``collections``: full garbage collections of ``collected_ns`` in all that Python started meanwhile.
+    The call of the test ``nodeid``, which uses ``fixtures``, took ``wall_ns``, of which it queued for a CPU for
+    ``run_queue_ns`` (``None``: unknown). ``cpu_ns`` is CPU time of the thread that ran the test, ``process_cpu_ns`` of
+    all threads. ``counts`` are the samples of the GIL. ``held`` is the share of the call for which it was held,
+    ``holders`` the largest places in the code that held it; both are ``None`` if samples are too few. ``places`` are
+    all places, from ``stacks`` stacks. ``alone`` is whether only one thread was seen with the GIL: other threads are
+    then unknown to Python. Each sample stands for ``thinned`` times the usual time. ``loop`` is what was seen of event
+    loops (``None``: nothing). ``collections`` full garbage collections, which took ``collected_ns``, are left out.
     """
 
     nodeid: str
@@ -124,7 +124,7 @@ class PendingSamples:
 
     @property
     def thinned(self) -> int:
-        """How many times as long as usual the pauses between samples must be now, to be as those that were kept."""
+        """Factor by which pauses between samples must now be longer than usual, as every second sample was dropped."""
         return self._thinned
 
     def __len__(self) -> int:
@@ -141,9 +141,9 @@ class PendingSamples:
         self._thinned *= 2
 
     def take(self, window: Window) -> ScannedCall:
-        """Count the samples in a test's call, then drop all samples up to its end; pass calls in order of time.
+        """Count the samples in a test's call, with the clocks ``window``, and drop all samples up to the call's end.
 
-        Samples of later calls are dense again: `thinned` is 1.
+        Pass calls in order of time. Samples of later calls are dense again: `thinned` is 1.
         """
         moments_ns = self._samples.at_ns
         first = bisect_left(moments_ns, window.start_ns, lo=self._done)
@@ -201,10 +201,10 @@ def count(samples: GilSamples) -> SampleCounts:
 
 
 def held_share(counts: SampleCounts) -> Estimate | None:
-    """Estimate the share of time for which the GIL was held, from 0 to 1.
+    """Estimate the share of time for which the GIL was held, from 0 to 1; ``None`` if too few samples show it.
 
     Blind samples get the held share of the samples that found the test's thread running, 0.5 without any. The interval
-    reaches from *all blind samples free* to *all held*. ``None`` if samples are too few, or too many of them blind.
+    reaches from *all blind samples free* to *all held*.
     """
     if counts.samples < MIN_SAMPLES or counts.blind > MAX_UNKNOWN_SHARE * counts.samples:
         return None

@@ -34,18 +34,22 @@ if TYPE_CHECKING:
     from pytest_gilprobe.plugin.config import Settings
 
 MEAN_INTERVAL_S: Final = 0.001
-"""Mean pause between samples: a call of 20 ms gets enough of them. The watcher takes a sixth of another CPU."""
+"""Mean pause between samples, in seconds: a call of 20 ms gets enough samples. The watcher takes a sixth of another
+CPU."""
 SHARED_INTERVAL_S: Final = 0.005
-"""Mean pause if watcher and tests share CPUs: with `MEAN_INTERVAL_S` the watcher would take a sixth of one of them."""
+"""Mean pause in seconds if watcher and tests share CPUs: `MEAN_INTERVAL_S` would take a sixth of one of these CPUs."""
 PATIENCE_S: Final = 0.3
-"""Longest wait of the first test for the watcher, which is ready 0.1 s after its start. Only the smallest suites are
-collected sooner; without this wait their first tests would not be watched."""
+"""Longest wait of the first test for the watcher, in seconds; the watcher is ready 0.1 s after its start. Only the
+smallest suites are collected sooner; without this wait their first tests would not be watched."""
 
 _INPUT: Final = "gilprobe_scan"
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
-    """Register the plugins that scan this session: a worker of pytest-xdist leaves notes, any other process reports."""
+    """Register the plugins that scan this session, as ``settings`` say.
+
+    A worker of pytest-xdist leaves notes for its controller; any other process reports.
+    """
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is None:
         folder = Path(tempfile.mkdtemp(prefix="gilprobe-scan-"))
@@ -242,14 +246,14 @@ class ScanReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Pass the folder for notes to a worker of pytest-xdist."""
+        """Pass the folder for notes to ``node``, a worker of pytest-xdist."""
         node.workerinput[_INPUT] = str(self._folder)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Keep the report for the terminal summary: the watcher's, or else one made here from the notes, if any.
 
-        If one of its files could not be written, a session that passed fails as a usage error.
+        If a file of the report could not be written, a session that passed fails as a usage error.
         """
         self._drawn = self._watched.drawn_report() or self._report(session.config)
         if self._drawn is not None and self._drawn.problems and session.exitstatus == pytest.ExitCode.OK:

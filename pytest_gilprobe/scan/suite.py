@@ -21,11 +21,11 @@ from pytest_gilprobe.scan.samples import SampleCounts, ScannedCall, held_share
 from pytest_gilprobe.verdict import scan_findings
 
 LONG_NS: Final = 20_000_000
-"""A call this long is reported alone if it has no GIL sample at all: enough samples would take about 20 ms."""
+"""Nanoseconds from which a call without any GIL sample is reported alone: enough samples would take about 20 ms."""
 LONGER_NS: Final = 100_000_000
-"""A call this long is reported alone even if it has too few GIL samples."""
+"""Nanoseconds from which a call is reported alone even if it has too few GIL samples."""
 LEAST_GROUP: Final = 2
-"""The fewest short tests that make a group of a fixture."""
+"""The fewest short tests that are reported together as the group of a fixture that they use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class _Sum:
 
 
 class SuiteTotals:
-    """Running totals of a scanned suite; calls may be added in any order."""
+    """Add up the calls of a scanned suite; calls may be added in any order."""
 
     def __init__(self) -> None:
         self._whole, self._files, self._fixtures = _Sum(), dict[str, _Sum](), dict[str, _Sum]()
@@ -69,7 +69,7 @@ class SuiteTotals:
         self._places = HeldPlaces()
 
     def add(self, call: ScannedCall) -> None:
-        """Add a test's call.
+        """Add ``call``, one test's call.
 
         If a plugin reruns a test, only its last call is reported alone, but all its calls count in the whole suite.
         """
@@ -118,9 +118,10 @@ class SuiteTotals:
 
 
 def workload_result(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
-    """Return one test's call as a workload's result with one serial call; only its held share has an interval.
+    """Return one test's call as the result of a workload with one serial call; only its held share has an interval.
 
-    CPU time is that of the whole process: a test that waits for a computing thread does not count as waiting.
+    ``gil_absent`` is whether the test ran without a GIL. CPU time is that of the whole process: a test that waits for a
+    computing thread does not count as waiting.
     """
     utilization = _utilization(call.process_cpu_ns, call.wall_ns, call.run_queue_ns or 0)
     extra_cores = max(0, call.process_cpu_ns - call.cpu_ns) / call.wall_ns if call.wall_ns else 0.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 MOST_NAMES: Final = 50
-"""The node ids of so many tests are kept, those that take longest."""
+"""Number of tests of which the node ids are kept: those that take longest."""
 _NARROW: Final = "function"
 
 
@@ -36,7 +36,7 @@ class _Reading:
 
 
 class SuiteClock:
-    """Plugin that clocks one session; ``times`` has what it found once the last test is over."""
+    """Plugin that clocks one session; `times` returns what it found, once the last test is over."""
 
     def __init__(self) -> None:
         """Prepare for a session in this process and thread."""
@@ -69,7 +69,7 @@ class SuiteClock:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Clock one test, and take off what shared fixtures took meanwhile."""
+        """Clock one test, without the set-up and teardown of shared fixtures that happens meanwhile."""
         start = self._read()
         self._shared_ns, self._used = [0, 0], ()
         try:
@@ -80,7 +80,7 @@ class SuiteClock:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        """Clock the set-up of a fixture that several tests share, without that of other such fixtures inside it."""
+        """Clock the set-up of a fixture that several tests share, without set-ups of other shared fixtures in it."""
         if fixturedef.scope == _NARROW:
             return (yield)
         start, inner = self._read(), self._shared_ns
@@ -96,7 +96,7 @@ class SuiteClock:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
-        """Keep which shared fixtures there are, and begin to clock their teardowns."""
+        """Note which shared fixtures are set up now, and begin to clock their teardowns."""
         self._used = tuple(self._live.values())
         self._mark = self._read() if self._live else None
 
@@ -114,7 +114,7 @@ class SuiteClock:
         self._mark = now
 
     def times(self, collected: int) -> SuiteTimes | None:
-        """Return the times; ``None`` if fewer tests ran than the ``collected`` ones, or none."""
+        """Return the times of the session; ``None`` if no test ran, or fewer tests than the ``collected`` ones."""
         if not collected or len(self._walls_s) < collected:
             return None
         return SuiteTimes(

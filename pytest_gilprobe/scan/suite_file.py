@@ -34,7 +34,7 @@ class _Head:
 
 
 def write(path: Path, times: SuiteTimes) -> None:
-    """Write the times. Raises `OSError` if the file cannot be written."""
+    """Write ``times`` to the file ``path``. Raises `OSError` if the file cannot be written."""
     head = _Head(
         start=times.start,
         collection=times.collection,
@@ -50,7 +50,10 @@ def write(path: Path, times: SuiteTimes) -> None:
 
 
 def read(path: Path) -> SuiteTimes:
-    """Return the times that `write` wrote. Raises `OSError` or `ValueError` if there are none or they are cut off."""
+    """Return the times that `write` wrote to the file ``path``.
+
+    Raises `OSError` if the file cannot be read, and `ValueError` if it is cut off or is no such file.
+    """
     with path.open("rb") as file:
         head = from_text(_Head, file.readline().decode("ascii"))
         columns = _columns((), (), ())

@@ -16,10 +16,10 @@ _MOST_WRAPPERS: Final = 8
 
 
 def names(item: pytest.Item) -> list[str]:
-    """Name the fixtures of a test; what ``parametrize`` gives directly is an argument, no fixture.
+    """Return the names of a test's fixtures; a value that ``parametrize`` passes directly is an argument, no fixture.
 
-    Fixtures that a plugin adds for its own purposes (such as pytest-asyncio's runner) are left out.
-    Private access: ``_fixtureinfo``, as there is no public name for which definition of a fixture a test gets.
+    Fixtures that a plugin adds for its own purposes (such as pytest-asyncio's runner) are left out. Private access:
+    ``_fixtureinfo``, as there is no public name for which definition of a fixture a test gets.
     """
     given = {"request"}
     if hasattr(item, "callspec"):

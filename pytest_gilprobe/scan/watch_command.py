@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SLICE_S: Final = 0.04
-"""Seconds between two readings of all threads, on average: a thread waits or not, so that 25 readings a second tell a
-share of 50 % to within 0.06 in three seconds. Each takes a random time from half of it to one and a half, so that they
-keep no step with the 5 ms after which threads hand over the GIL."""
+"""Mean seconds between two readings of all threads. Each reading tells whether a thread waits, so that 25 readings a
+second find the share of time for which it waits to within 0.06 in three seconds. The pauses are random, from half to
+one and a half times the mean, so that they keep no step with the 5 ms after which threads hand over the GIL."""
 ASKING_S: Final = 0.02
 """Seconds between two checks whether a program has a GIL yet."""
 MEAN_INTERVAL_S: Final = 0.001
@@ -41,7 +41,9 @@ END_S: Final = 2.0
 
 
 def watch_program(command: Sequence[str], *, live: bool, for_s: float | None) -> int:
-    """Start a program, watch it, and return its exit status, 128 + N after signal N. An error ends the program.
+    """Start a program, watch it, and return its exit status, which is 128 + N if signal N has ended it.
+
+    If an error occurs here, the program is ended, too.
 
     Args:
         command: the program and its arguments.
@@ -70,7 +72,9 @@ def watch_program(command: Sequence[str], *, live: bool, for_s: float | None) ->
 
 
 def watch_process(pid: int, *, live: bool, for_s: float | None) -> int:
-    """Watch a running process until it ends, ``for_s`` seconds pass or Ctrl-C; return 0. See `watch_program`.
+    """Watch process ``pid`` until it ends, ``for_s`` seconds have passed or Ctrl-C is pressed; return 0.
+
+    ``live`` is whether to draw a line on standard error meanwhile. If ``for_s`` is ``None``, there is no time limit.
 
     Raises:
         CannotWatchError: the process has ended, is not CPython, may not be read, or has no GIL in use.

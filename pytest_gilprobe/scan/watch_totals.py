@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.other_process import ThreadSnapshot
 
 MOST_THREADS: Final = 500
-"""Most threads that are kept apart; beyond that, the threads that have ended are added up."""
+"""Most threads that are kept one by one; if there are more, those that have ended are added up."""
 MOST_COLUMNS: Final = 60
-"""Points of the curve over time; when the curve has twice as many, each two neighbours are joined."""
+"""Points of the curve over time; when the curve has twice as many, each two neighbors are joined."""
 
 
 @dataclass(slots=True)
@@ -53,11 +53,18 @@ class _Ended:
 
 @dataclass(slots=True)
 class WatchTotals:
-    """Running totals of the watched process ``pid``, from ``start_ns`` to ``end_ns``.
+    """Running totals of a watched process.
 
-    ``holders`` counts the samples that found the GIL held, by the holder's thread number, 0 for an unknown thread.
-    ``cpu_ns`` is the process's CPU time at the start and now. ``curve`` has, for each stretch of time in order, its
-    nanoseconds and its samples. ``unwatched`` is why the GIL is not watched, ``None`` if it is.
+    Attributes:
+        pid: the process; ``start_ns`` and ``end_ns`` are the moments from which and until which it was watched.
+        counts: the samples of its GIL, and what they found.
+        holders: how many samples found the GIL held, by the holder's thread number; 0 is an unknown thread.
+        threads: each thread, by its number; ``ended`` adds up the threads that are no longer kept one by one.
+        snapshots: how often the threads were read.
+        cpu_ns: the process's CPU time at the first and at the last reading; ``None`` before the first one.
+        curve: for each stretch of time, in order, its nanoseconds and its samples.
+        unwatched: why the GIL is not watched; ``None`` if it is.
+        places: the places in the code that held the GIL.
     """
 
     pid: int
@@ -74,14 +81,17 @@ class WatchTotals:
     places: HeldPlaces = field(default_factory=HeldPlaces)
 
     def restart(self, pid: int) -> None:
-        """Start to watch process ``pid``, and forget the threads, curve and CPU time of the process before."""
+        """Start to watch process ``pid``, and forget the threads, curve, CPU time and places of the process before."""
         now_ns = time.perf_counter_ns()
         self.pid, self.start_ns, self.end_ns = pid, now_ns, now_ns
         self.threads, self.curve, self.snapshots, self.cpu_ns = {}, [], 0, None
         self.places = HeldPlaces()
 
     def add_samples(self, samples: GilSamples, until_ns: int, holders: Counter[int]) -> None:
-        """Add the samples up to ``until_ns``; ``holders`` counts samples with the GIL held, by the holder's number."""
+        """Add the ``samples`` taken up to the moment ``until_ns``.
+
+        ``holders`` counts those that found the GIL held, by the holder's thread number; 0 is an unknown thread.
+        """
         seen = count(samples)
         stacks = [samples.stacks[number] for number in samples.stack if number >= 0]
         self.places.add(held_places.count(stacks), len(stacks), 1)
@@ -94,7 +104,7 @@ class WatchTotals:
             self.curve = [(first[0] + second[0], first[1] + second[1]) for first, second in pairs]
 
     def add_threads(self, threads: Sequence[ThreadSnapshot]) -> None:
-        """Add one snapshot of all the process's threads."""
+        """Add ``threads``, one snapshot of all the process's threads."""
         for seen in threads:
             known = self.threads.setdefault(seen.tid, _Thread(first=seen, last=seen))
             known.last = seen

@@ -61,7 +61,10 @@ _WRITING: Final = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Watch until pytest's tests are over or pytest dies; return 0. ``argv`` is `WatcherSettings`, as JSON."""
+    """Watch until pytest's tests are over or pytest dies; return 0.
+
+    The first item of ``argv`` is `WatcherSettings`, as JSON.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, whose end ends the watcher
     settings = from_text(WatcherSettings, argv[0])
     sys.path += [path for path in settings.site_packages if path not in sys.path]
@@ -199,7 +202,7 @@ class _Watch:
 
 
 def stacks_of(pid: int) -> HeldStacks | None:
-    """Return a reader of the stacks of a process of this same Python; ``None`` if it cannot be read, or is another."""
+    """Return a reader of the stacks of process ``pid``; ``None`` if it cannot be read or runs another Python."""
     own = frame_reference.own_layout()
     layout = frame_reference.layout_in(pid, own) if own is not None else None
     if layout is None:

@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 
 
 MOST_LANES = 64
-"""Most threads or tasks of a curve, if the user names no numbers."""
+"""Most threads or tasks with which a curve (throughput by number of lanes) is measured, if the user names no
+numbers."""
 MOST_PROCESSES = 32
-"""Most worker processes of a curve, if the user names no numbers and there are no more CPUs: each is a whole pytest
-session."""
+"""Most worker processes with which a curve is measured, if the user names no numbers and there are not more CPUs: each
+process is a whole pytest session."""
 COMPUTES = 0.95
-"""CPU utilization of calls from which more lanes than CPUs are not worth trying, but for one step."""
+"""CPU utilization of calls from which only one number of lanes (threads ...) above that of CPUs is tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,19 +74,21 @@ class Strategy(ABC):
         one_process: Whether all lanes live in one process, so that they share its GIL, its locks and its memory.
         one_thread: Whether all lanes live in one thread, so that they never compete for the GIL.
         moves_data: Whether arguments and results are moved to and from other processes.
-        moves_by_itself: Whether `measure_transfer` measures what moving costs; else it is pickled through a pipe.
+        moves_by_itself: Whether `measure_transfer` measures what moving data costs; if not, data is pickled through a
+            pipe.
         warmed_up_by_serial: Whether each lane makes its calls as serial does, in a worker of its own: then the first
             call, made in all workers together, may count as the first batch. Set False if `run` does anything else.
         samples_gil: Whether the worker's GIL is sampled during a batch that takes a single worker.
-        scales: Whether `stretch` is there, so that throughput can be measured with growing numbers of lanes.
+        scales: Whether the strategy has `stretch`, so that throughput can be measured with growing numbers of lanes.
         trial: How the executor's dispatch cost is measured; ``None`` for a strategy whose dispatch costs nothing.
         through_executor: Whether calls are made through the user's own executor: dispatch and moving of data are then
             part of what is timed, and nothing is predicted.
-        bottleneck: What `ceiling` is of, in words that end with a verb: ``the GIL, which a call holds``.
-        outside: Where that is for which lanes wait that share no process: ``outside the processes: a server``.
+        bottleneck: What sets the limit that `ceiling` returns, in words that end with a verb: ``the GIL, which a call
+            holds``.
+        outside: Where the thing is that lanes wait for if they share no process: ``outside the processes: a server``.
         lane_nouns: The noun for one lane, and its plural.
-        color: The color in terminal and page: one of `report.views.COLORS`, of
-            which yellow, red and gray are for answers that are no strategy.
+        color: The color in terminal and page: one of `report.views.COLORS`, of which yellow, red and gray are for
+            answers that are no strategy.
         icon: The icon on the page: a path on a grid of 16 by 16, as in the ``d`` of an SVG path.
     """
 
@@ -110,21 +113,25 @@ class Strategy(ABC):
     # Can it be tried?
 
     def exists_for(self, kind: CallKind) -> bool:
-        """Return whether there is such a strategy for calls of this kind; if not, reports do not mention it."""
+        """Return whether the strategy exists for calls of this ``kind``; if not, reports do not mention it."""
         return True
 
     def default_for(self, kind: CallKind) -> bool:
-        """Return whether the strategy is tried for calls of this kind if ``strategies=`` is not given."""
+        """Return whether the strategy is tried for calls of this ``kind`` if ``strategies=`` is not given."""
         return self.by_default and self.exists_for(kind)
 
     def refuses(self, work: Workload) -> str | None:
-        """Return, in a worker, why the strategy cannot be tried for the test that is set up; ``None`` if it can."""
+        """Return why the strategy cannot be tried for ``work``, the test that is set up; ``None`` if it can.
+
+        This method is called in a worker.
+        """
         return None
 
     def start(self, work: Workload, question: StartExecutor) -> None:
-        """Start what batches need, in a worker; it is kept in ``work.held`` and closed with the test.
+        """Start, in a worker, what batches need; keep it in ``work.held``, which is closed with the test.
 
-        Called before the first batch, and only if `through_executor` is true. Raises `GilprobeError`.
+        Called before the first batch, and only if `through_executor` is true; ``question`` is the message that asks for
+        it. Raises `GilprobeError` if nothing can be started.
         """
         msg = f"{self.name} has nothing to start"
         raise GilprobeError(msg)
@@ -132,16 +139,17 @@ class Strategy(ABC):
     # How a batch is run
 
     def worker_main(self) -> WorkerMain | None:
-        """Return what a worker process of this strategy's own runs; ``None``: its batches run in the usual workers.
+        """Return the function that a worker process of this strategy's own runs; ``None`` if it uses the usual workers.
 
-        Such a worker answers `Open` with as many lanes as there are, and then every `Batch` of the strategy. If
-        ``scales`` is true, it also answers `Open` with more lanes while the test is open, and every `Stretch`.
+        A worker of its own sets the test up in as many lanes as `Open` says, and then answers every `Batch` of the
+        strategy. If ``scales`` is true, it also answers `Open` with more lanes while the test is open, and every
+        `Stretch`.
         """
         return None
 
     @abstractmethod
     def workers_needed(self, lanes: int) -> int:
-        """Return the number of worker processes that a batch of so many lanes (threads, processes) takes."""
+        """Return the number of worker processes that a batch of ``lanes`` lanes (threads, processes ...) takes."""
 
     @abstractmethod
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
@@ -151,42 +159,51 @@ class Strategy(ABC):
     def run(self, work: Workload, question: Batch) -> WorkerReading:
         """Make one worker's calls of a batch in that worker process, and return the readings of its clocks.
 
-        Raises `WorkloadError` with the text for the user if a call raises.
+        ``work`` is the test that is set up, and ``question`` says how many calls to make, in how many lanes. Raises
+        `WorkloadError` with the text for the user if a call raises.
         """
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
         """Return the largest expected duration of this strategy's batch, as a multiple of a serial batch's duration.
 
-        ``busy`` is the share of its time for which a call computes, from 0 to 1 (above 1 if a call has threads of its
-        own).
+        ``lanes`` is how many lanes the batch has, and ``cpus`` the number of usable CPUs. ``busy`` is the share of its
+        time for which a call computes, from 0 to 1 (above 1 if a call has threads of its own).
         """
         return max(1.0, busy * lanes / cpus)
 
     # How its throughput grows
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Call for a set time in one worker's lanes, in that worker process; ``None`` if that cannot be done.
+        """Make calls back to back for a set time in one worker's lanes, in that worker process.
 
-        Needed only if ``scales`` is true; see `pytest_gilprobe.workers.child.stretch`. Raises `WorkloadError` with the
-        text for the user if a call raises.
+        Needed only if ``scales`` is true; see `pytest_gilprobe.workers.child.stretch`. Returns ``None`` if the strategy
+        cannot do that. Raises `WorkloadError` with the text for the user if a call raises.
         """
         return None
 
     def most_lanes(self, cpus: int, busy: float) -> int:
-        """Return the largest number of lanes worth trying if the user names none; ``busy`` is as in `longest_factor`.
+        """Return the largest number of lanes worth trying if the user names none.
 
-        More lanes than CPUs pay only for calls that wait. One doubling beyond the CPUs shows that it does not pay.
+        ``cpus`` is the number of usable CPUs, and ``busy`` is as in `longest_factor`. More lanes than CPUs pay only for
+        calls that wait. One doubling beyond the CPUs shows that it does not pay.
         """
         return min(2 * cpus, max(MOST_PROCESSES, min(cpus, MOST_LANES)))
 
     # What it costs beside the calls
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return the executor that users would take, started in a worker process; ``None`` if there is none to try."""
+        """Return a new executor, of the kind that users would take for this strategy; ``None`` if there is none to try.
+
+        It is started in a worker process, with ``workers`` workers. If these are processes, ``start_method`` starts
+        them.
+        """
         return None
 
     def measure_transfer(self, given: Given, result: object) -> TransferMeasured:
-        """Measure, in a worker, what moving a call's arguments and result costs, or say why they cannot be moved."""
+        """Measure, in a worker, how long moving the data of a call takes, or say why the data cannot be moved.
+
+        The data is the arguments in ``given``, and ``result``, which the call returned.
+        """
         return transfer.measure(given, result)
 
     def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
@@ -197,24 +214,35 @@ class Strategy(ABC):
         return None
 
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
-        """Return the speed-up to expect in the user's executor, predicted from ``speedup``, that of the bare calls."""
+        """Return the speed-up to expect in the executor that users would take for this strategy.
+
+        It is predicted from ``speedup``, the measured speed-up of the calls without an executor, and from ``inputs``,
+        such as the costs of dispatch.
+        """
         return dispatch.dispatched(speedup, inputs)
 
     # How it is told
 
     def lanes_text(self, workers: int) -> str:
-        """Return the phrase for so many lanes, such as ``2 threads``."""
+        """Return the phrase for ``workers`` lanes, such as ``2 threads``."""
         singular, plural = self.lane_nouns
         named = numbers.count(workers, singular, plural)
         return named if plural == self.name else f"{named} of {self.name}"
 
     def gain_text(self, workers: int, speedup: float) -> str:
-        """Return the phrase for the speed-up of so many lanes, such as ``2 threads give 1.9x``."""
+        """Return the phrase for the speed-up of ``workers`` lanes, such as ``2 threads give 1.9x``.
+
+        A ``speedup`` above the number of lanes is told as that number.
+        """
         return f"{self.lanes_text(workers)} give {numbers.about(min(speedup, float(workers)))}"
 
     @abstractmethod
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return the reason why this strategy is advised: the second half of the verdict's sentence."""
+        """Return the reason why this strategy is advised: the second half of the verdict's sentence.
+
+        ``evidence`` is all that the verdict is based on; ``bound`` and ``gil`` are its words for the calls and for the
+        GIL.
+        """
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
         """Return one clause for each cost (start-up, data, memory) that matters for the verdict; empty by default."""
@@ -225,7 +253,7 @@ class Strategy(ABC):
         return ()
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution to show if this strategy failed, hung or crashed."""
+        """Return the caution to show if this strategy failed, hung or crashed, which ``outcome`` says."""
         return Caution(
             slug=f"fails-in-{self.name}",
             message=f"in {self.name} it {outcome}: calls may not share what they use",
@@ -234,9 +262,16 @@ class Strategy(ABC):
     # What to paste
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return the lines of code that run many calls in this way; ``None``, the default, if there is no such code."""
+        """Return source lines that make many calls by this strategy; ``None``, the default, if there is no such code.
+
+        ``callee`` is the function. ``workers`` is how many lanes (threads, processes ...) the code uses.
+        ``calls_per_task`` is how many calls one task of an executor makes.
+        """
         return None
 
     def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
-        """Return the lines that run many calls with arrays in shared memory; ``None``, the default, if none do."""
+        """Return source lines that make many calls with arrays in shared memory; ``None``, the default, if none do.
+
+        ``callee`` is the function, and ``workers`` is how many lanes (processes ...) the code uses.
+        """
         return None

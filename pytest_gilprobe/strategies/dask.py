@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WAIT_S = 15.0
 """Seconds to wait for a scheduler's answer, and for its first worker."""
 MUST_AGREE = ("python", "dask", "distributed", "cloudpickle")
-"""What client, scheduler and workers must have in the same version: they exchange pickled functions and messages."""
+"""The packages of which client, scheduler and workers must have the same version: they exchange pickled functions."""
 
 
 @contextmanager

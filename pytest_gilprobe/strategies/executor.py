@@ -1,6 +1,7 @@
-"""The strategies ``executor:NAME``: the user's own executor, given real calls with their data.
+"""The strategies ``executor:NAME``: the user's own executor, which makes real calls with their data.
 
-Nothing is predicted of it: it is started by the user's factory, and tasks are timed in the same rounds as serial calls.
+Nothing is predicted for such an executor: the user's factory starts it, and its tasks are timed in the same rounds as
+serial calls.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN_FACTORY = "?:?"
-"""The factory of an executor of which only a report is known."""
+"""Stands for the factory of an executor that is known only from a report, which does not have the factory."""
 
 
 class ViaExecutor(Strategy):
@@ -67,7 +68,7 @@ class ViaExecutor(Strategy):
 
     @property
     def factory_text(self) -> str:
-        """The factory as ``MODULE:FACTORY``."""
+        """The function that makes the executor, as ``MODULE:FACTORY``."""
         if isinstance(self.factory, str):
             return self.factory
         name = getattr(self.factory, "__qualname__", type(self.factory).__qualname__)
@@ -78,7 +79,10 @@ class ViaExecutor(Strategy):
         return self.default
 
     def refuses(self, work: Workload) -> str | None:
-        """Return why the executor cannot have the call: it takes a plain function with its arguments."""
+        """Return why the executor cannot make the calls of this test; ``None`` if it can.
+
+        It makes only calls of a plain function that the test passes with its arguments.
+        """
         if work.is_coroutine:
             return "an executor takes plain functions, and this test calls a coroutine function"
         if work.given is None:
@@ -94,7 +98,10 @@ class ViaExecutor(Strategy):
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def start(self, work: Workload, question: StartExecutor) -> None:
-        """Call the factory, and measure what the executor's tasks cost."""
+        """Call the factory to make the executor, and measure what the executor's tasks cost.
+
+        Raises `ExecutorError` if the executor does not work.
+        """
         from pytest_gilprobe.workers.child import executor_batch  # noqa: PLC0415 - only for who names an executor
         from pytest_gilprobe.workers.naming import resolved  # noqa: PLC0415
 
@@ -108,26 +115,30 @@ class ViaExecutor(Strategy):
         return executor_batch.run(work.held[self.name], question.calls, question.lanes)
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
-        """Return the factor for an executor that makes one call at a time, and is given them twice: singly and not."""
+        """Return twice the number of lanes, the factor for the worst case.
+
+        In that case, the executor makes one call at a time. It makes each call twice: in a task alone, and in a larger
+        task.
+        """
         return 2.0 * lanes
 
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
-        """Return the speed-up with one call per task, which was measured."""
+        """Return the measured speed-up with one call per task; ``speedup`` if that was not measured."""
         executor = inputs.executor
         return speedup if executor is None or executor.single_speedup is None else executor.single_speedup
 
     # How it is told
 
     def lanes_text(self, workers: int) -> str:
-        """Return the executor's name: how many workers it has is its own affair."""
+        """Return the executor's name: it decides by itself how many workers it has, so ``workers`` is ignored."""
         return self.name
 
     def gain_text(self, workers: int, speedup: float) -> str:
-        """Return the phrase for its speed-up, such as ``executor:dask gives 1.9x``."""
+        """Return the phrase for the executor's speed-up, such as ``executor:dask gives 1.9x``."""
         return f"{self.name} gives {numbers.about(speedup)}"
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return why it is advised: what it was measured to give, and what of that dispatch takes."""
+        """Return why the executor is advised: how long dispatching a task takes, also as a share of a call's time."""
         part = evidence.results[self.name]
         if part.executor is None:
             return "its tasks were faster than serial calls"
@@ -135,7 +146,7 @@ class ViaExecutor(Strategy):
         return f"dispatching a task takes {numbers.seconds(part.executor.task_s)}, {share} of a call"
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
-        """Return a clause on the size from which calls or tasks pay off in this executor."""
+        """Return a clause on how long a call, or how large a task, must be to pay off in this executor, if known."""
         part = evidence.results[self.name]
         return () if part.executor is None else (self._pays_off(part, part.executor, evidence.serial),)
 
@@ -159,7 +170,7 @@ class ViaExecutor(Strategy):
         )
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return the caution that larger tasks are needed, if the executor gains with those only."""
+        """Return the caution that larger tasks are needed, if the executor gains only with these; else nothing."""
         found = evidence.results[self.name].executor
         if found is None or found.chunk_speedup is None or found.single_speedup is None:
             return ()
@@ -180,7 +191,10 @@ class ViaExecutor(Strategy):
         return Caution(slug="fails-in-executor", message=f"in {self.name} it {outcome}: see the error below")
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return the lines that give the calls to the executor of this factory."""
+        """Return source lines that make the calls in the executor that this factory makes.
+
+        ``None`` if calls are awaited, or if the factory is not a name that code can import.
+        """
         parts = self.factory_text.replace(":", ".").split(".")
         if callee.awaited or not all(part.isidentifier() for part in parts):
             return None
@@ -192,7 +206,10 @@ def _called(resolved: Callable[[str], Any], text: str) -> Any:
 
 
 def from_text(text: str) -> ViaExecutor:
-    """Return the strategy of ``NAME=MODULE:FACTORY``. Raises `GilprobeError` for any other text."""
+    """Return the strategy of an executor that the user named as ``NAME=MODULE:FACTORY``.
+
+    Raises `GilprobeError` if ``text`` is not of that form.
+    """
     name, equals, factory = text.partition("=")
     if not equals:
         msg = f"an executor: found {text!r}, allowed: NAME=MODULE:FACTORY, such as dask=shop.pools:make"

@@ -1,7 +1,7 @@
 """The strategy ``interpreters``: N subinterpreters of one process, each with a GIL of its own (CPython 3.14 and later).
 
-They share nothing that Python code can see, so they gain what processes gain. Starting one takes about as long as
-starting a process; handing data over does not leave the process, and costs less for bytes and text.
+Subinterpreters share nothing that Python code can see, so they gain what processes gain. Starting one takes about as
+long as starting a process. Data that is passed to one stays in the process, which costs less for bytes and text.
 """
 
 from __future__ import annotations
@@ -57,14 +57,17 @@ class Interpreters(Processes):
     icon = "M1.5 2.5h13v11h-13zM8 2.5v11"
 
     def refuses(self, work: Workload) -> str | None:
-        """Return that this Python has no such interpreters; ``None`` if it has them."""
+        """Return the reason if this Python has no subinterpreters with a GIL of their own; ``None`` if it has them."""
         is_cpython = sys.implementation.name == "cpython"
         if is_cpython and sys.version_info >= FIRST_PYTHON and not sysconfig.get_config_var("Py_GIL_DISABLED"):
             return None
         return NEEDED
 
     def worker_main(self) -> WorkerMain | None:
-        """Return what hosts the interpreters: no test is open in that process itself, and it never forks."""
+        """Return the function that hosts the interpreters in a worker process of its own.
+
+        That process never forks, and the test is open only in its subinterpreters.
+        """
         return partial(interpreter_host.serve, self)
 
     def workers_needed(self, lanes: int) -> int:
@@ -72,11 +75,14 @@ class Interpreters(Processes):
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return a single `Batch` for the process that hosts the interpreters, of which each is a lane."""
+        """Return a single `Batch` for the process that hosts the interpreters; each interpreter is a lane."""
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make one interpreter's calls there; raise `ValueError` in a worker that hosts none, which gets all lanes."""
+        """Make the calls of one interpreter, in that interpreter, and return the readings of its clocks.
+
+        Raises `ValueError` in a worker that hosts no interpreters, which gets a ``question`` for several lanes.
+        """
         _check_alone(question)
         return super().run(work, question)
 
@@ -86,18 +92,18 @@ class Interpreters(Processes):
         return super().stretch(work, question)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new interpreter pool, which finds modules where this process does."""
+        """Return a new interpreter pool of ``workers`` interpreters, which find modules where this process does."""
         from concurrent import futures  # noqa: PLC0415 - CPython 3.14 and later
 
         pool: type[Executor] = futures.InterpreterPoolExecutor  # type: ignore[attr-defined, unused-ignore]
         return pool(workers, initializer=dispatch.use_path, initargs=(list(sys.path),))  # type: ignore[call-arg]
 
     def measure_transfer(self, given: Given, result: object) -> TransferMeasured:
-        """Measure what handing the data over to an interpreter costs."""
+        """Measure how long it takes to pass a call's arguments to an interpreter, and the result back."""
         return handing_over.measure(given, result)
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return why interpreters are advised: why threads fall short, and what they have over processes."""
+        """Return why interpreters are advised: why threads fall short, and what interpreters have over processes."""
         why = super().why_advised(evidence, bound, gil)
         processes = evidence.results.get("processes")
         if processes is None or processes.outcome is not Outcome.OK or processes.pool_speedup is None:
@@ -124,7 +130,7 @@ class Interpreters(Processes):
         return f"{what} takes {numbers.seconds(mine)} instead of {numbers.seconds(theirs)} for processes"
 
     def cautions(self, evidence: Evidence, verdict: object) -> tuple[Caution, ...]:
-        """Return no cautions: those of processes are about other processes."""
+        """Return no cautions: those that processes have do not hold for interpreters."""
         return ()
 
     def when_broken(self, outcome: Outcome) -> Caution:
@@ -135,7 +141,11 @@ class Interpreters(Processes):
         )
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return the lines of an interpreter pool, under the ``__main__`` guard that new interpreters need."""
+        """Return source lines that make calls in an interpreter pool, under the ``__main__`` guard.
+
+        ``workers`` is how many interpreters the pool has. ``calls_per_task`` is how many calls one task makes; it is
+        ignored if the calls are awaited. This method never returns ``None``.
+        """
         if callee.awaited:
             return async_snippets.in_executor("InterpreterPoolExecutor", callee, workers)
         return pool_snippets.interpreter_pool(callee, workers, calls_per_task)

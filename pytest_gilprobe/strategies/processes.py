@@ -37,11 +37,11 @@ NOT_IMPORTABLE = "not-importable"
 WORTH_TELLING = 0.05
 """Share of a call's own time from which moving the call's data is worth reporting."""
 MANY_CALLS = 10
-"""Number of calls from which it is worth telling that starting the processes pays off only then."""
+"""Starting the processes is reported as a cost if it pays off only from this many calls on, or from more."""
 OVERLAP = 1.15
 """Speed-up above which threads count as overlapping a little."""
 BLOCKS_LOOP = 0.2
-"""Share of its time from which a call that blocks its event loop keeps other calls from gaining there."""
+"""Share of a call's time from which its blocking of the event loop explains that other calls gain little there."""
 WAITS_HOLDING = 0.2
 """GIL-held share minus CPU utilization above which a call holds the GIL mostly while it waits."""
 
@@ -72,18 +72,24 @@ class Processes(Strategy):
         return work.serial(question.calls, question.begin_ns, question.first_lane)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Call for a set time as serial does, in this worker."""
+        """Make calls back to back for a set time, one after the other, in this worker."""
         return work.stretch_of_one(question)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new process pool whose processes end when the worker process that started them ends."""
+        """Return a new process pool of ``workers`` processes, which end when the worker that started them ends.
+
+        ``start_method`` is how the processes are started.
+        """
         from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - heavy, and not every session needs it
 
         context = multiprocessing.get_context(start_method)
         return ProcessPoolExecutor(workers, mp_context=context, initializer=executor_process)
 
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
-        """Return the speed-up to expect in a `ProcessPoolExecutor`: moving data takes CPU time from the calls."""
+        """Return the speed-up to expect in a `ProcessPoolExecutor`, in which moving data takes CPU time from the calls.
+
+        It is predicted from ``speedup``, the measured speed-up of the calls without an executor, and from ``inputs``.
+        """
         found = dispatch.dispatched(speedup, inputs)
         if inputs.transfer is None:
             return found
@@ -111,11 +117,11 @@ class Processes(Strategy):
         return _why_threads_fall_short(evidence, gil, threads.speedup)
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
-        """Return clauses on the cost of moving data, and on the number of calls from which starting processes pays."""
+        """Return clauses: what moving data costs, and from how many calls on starting the processes pays off."""
         return tuple(filter(None, (self._pays_off(evidence, verdict), self._moving(evidence, verdict))))
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return cautions: shared memory would turn the advice to processes; processes cannot import the function."""
+        """Return cautions: that shared memory would make processes the advice; that they cannot import the function."""
         found = (self._shared_memory(evidence, verdict), self._not_importable(evidence, verdict))
         return tuple(caution for caution in found if caution is not None)
 
@@ -127,13 +133,17 @@ class Processes(Strategy):
         )
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return the lines of a process pool, under the ``__main__`` guard that new processes need."""
+        """Return source lines that make calls in a process pool, under the ``__main__`` guard that new processes need.
+
+        ``workers`` is how many processes the pool has. ``calls_per_task`` is how many calls one task makes; it is
+        ignored if the calls are awaited. This method never returns ``None``.
+        """
         if callee.awaited:
             return async_snippets.in_executor("ProcessPoolExecutor", callee, workers)
         return pool_snippets.process_pool(callee, workers, calls_per_task)
 
     def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
-        """Return the lines of a process pool that moves arrays in shared memory."""
+        """Return source lines of a process pool that moves arrays in shared memory; ``None`` if calls are awaited."""
         return None if callee.awaited else shared_snippets.process_pool(callee, workers)
 
     # What processes cost, in words
@@ -224,8 +234,8 @@ def _whence(callee: Callee) -> str:
 def calls_to_pay_off(call_s: float, speedup: float, start_up_s: float) -> int | None:
     """Return the number of calls, at least 2, from which an executor with its start-up is faster than serial calls.
 
-    n serial calls take n * call, an executor takes start-up + n * call / speed-up: both are equal at n = start-up /
-    (call * (1 - 1 / speed-up)). ``None`` if the executor is never faster.
+    n serial calls take n * ``call_s``, an executor takes ``start_up_s`` + n * ``call_s`` / ``speedup``: both are equal
+    at n = ``start_up_s`` / (``call_s`` * (1 - 1 / ``speedup``)). ``None`` if the executor is never faster.
     """
     if speedup <= 1 or call_s <= 0:
         return None

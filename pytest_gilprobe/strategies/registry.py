@@ -20,14 +20,14 @@ RESERVED: Final = frozenset({INCONCLUSIVE, "scanned", "error"})
 
 
 class StrategyError(GilprobeError):
-    """Strategies from a hook are invalid: not a `Strategy`, a bad or duplicate name, or ``serial`` is missing."""
+    """Strategies from a hook are invalid: not a `Strategy`, a bad or duplicate name, or no ``serial`` among them."""
 
 
 class Strategies:
     """Strategies by name: ``serial`` first, which is always included, then the others from the cheapest on.
 
-    ``kind`` is the kind of calls that `default_names` are meant for. ``all_names`` are the names that a user may write:
-    also those of strategies that do not exist for calls of this kind.
+    ``kind`` is the kind of calls that `default_names` are meant for. ``all_names`` are the names that a user may write,
+    among them those of strategies that do not exist for calls of this kind.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Strategies:
         return self._members[name]
 
     def get(self, name: str) -> Strategy | None:
-        """Return the strategy with this name; ``None`` if it is unknown here, as in a report made elsewhere.
+        """Return the strategy called ``name``; ``None`` if it is unknown here, as in a report that was made elsewhere.
 
-        An executor that a report names is known everywhere, without its factory.
+        For an executor that a report names, a strategy without its factory is returned.
         """
         found = self._members.get(name)
         if found is None and name.startswith(EXECUTOR) and STRATEGY_NAME.fullmatch(name) is not None:
@@ -72,7 +72,7 @@ class Strategies:
         return found
 
     def with_executors(self, texts: Iterable[str]) -> Strategies:
-        """Return these strategies and the executors of texts like ``NAME=MODULE:FACTORY``.
+        """Return these strategies together with executors that the user named, each text as ``NAME=MODULE:FACTORY``.
 
         Raises `GilprobeError` for any other text, and `StrategyError` for a name that is used twice.
         """
@@ -94,7 +94,7 @@ class Strategies:
         return tuple(self._members)
 
     def existing_for(self, kind: CallKind) -> Strategies:
-        """Return the strategies that exist for calls of this kind."""
+        """Return those of the strategies that exist for calls of this ``kind``."""
         return Strategies((one for one in self if one.exists_for(kind)), kind, self.all_names)
 
     @property

@@ -47,7 +47,7 @@ class Serial(Strategy):
         return reasons.why_serial(evidence, gil).why
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return the lines of a plain comprehension."""
+        """Return source lines that make one call after the other, in a comprehension; never ``None``."""
         if callee.awaited:
             return async_snippets.one_by_one(callee)
         return pool_snippets.one_by_one(callee)

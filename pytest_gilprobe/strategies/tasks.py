@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Tasks(Strategy):
     """The strategy of N tasks in the event loop that runs the test: all share its fixtures, context and connections.
 
-    A task costs next to nothing to make, so the bare calls are what a task group gives, and no dispatch is predicted.
+    Making a task costs next to nothing, so a task group gives what the bare calls give, and no dispatch is predicted.
     """
 
     name = "tasks"
@@ -43,11 +43,11 @@ class Tasks(Strategy):
     icon = "M8 2a6 6 0 1 0 6 6M8 8V4.5M8 8h2.5"
 
     def exists_for(self, kind: CallKind) -> bool:
-        """Return whether calls are awaited: a plain function cannot be a task."""
+        """Return whether ``kind`` is that of awaited calls: a plain function cannot be a task."""
         return kind is CallKind.AWAITED
 
     def refuses(self, work: Workload) -> str | None:
-        """Return why the test's event loop is not known; ``None`` if it is."""
+        """Return why calls cannot be tasks of the test's event loop, as when no loop is known; ``None`` if they can."""
         if work.home is not None:
             return None if work.fresh is None else work.fresh.alone
         if loops.is_drawn_coroutine(work.item):
@@ -69,19 +69,22 @@ class Tasks(Strategy):
         return work.tasks(question.calls, question.lanes)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Call for a set time in new tasks of the test's own event loop."""
+        """Make calls back to back for a set time, in new tasks of the test's own event loop."""
         return work.stretch_of_tasks(question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:
-        """Return `MOST_LANES`: tasks cost next to nothing, and the ladder ends where they gain nothing."""
+        """Return `MOST_LANES`: tasks cost next to nothing, and no more are tried once more of them gain nothing."""
         return MOST_LANES
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
-        """Return the factor for the worst case, in which every call blocks the loop for all of its time."""
+        """Return ``lanes``, the factor for the worst case, in which every call blocks the loop for all of its time."""
         return float(lanes)
 
     def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
-        """Return 1 / f, the ceiling for calls that block the loop for a share f of their time; ``None`` if unknown."""
+        """Return 1 / f, the ceiling for calls that block the loop for a share f of their time.
+
+        ``None`` if f is unknown or next to 0.
+        """
         blocked = None if loop is None else loop.blocked_fraction
         if blocked is None or blocked.low < HARDLY_HELD:
             return None
@@ -90,7 +93,7 @@ class Tasks(Strategy):
         )
 
     def gain_text(self, workers: int, speedup: float) -> str:
-        """Return the phrase for the speed-up of so many tasks, such as ``2 tasks of one loop give 1.9x``."""
+        """Return the phrase for the speed-up of ``workers`` tasks, such as ``2 tasks of one loop give 1.9x``."""
         return f"{self.lanes_text(workers)} of one loop give {numbers.about(min(speedup, float(workers)))}"
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
@@ -102,7 +105,7 @@ class Tasks(Strategy):
         return f"a call leaves the event loop free for {free} of its time"
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
-        """Return what to do about calls that are not awaited, where they keep tasks from being advised."""
+        """Return what to do about calls that are not awaited and so keep tasks from being advised; empty if nothing."""
         loop = evidence.event_loop
         if verdict.strategy == self.name or loop is None:
             return ()
@@ -117,7 +120,7 @@ class Tasks(Strategy):
         )
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return cautions that calls block the loop: asleep in a call that is not awaited, or waiting for the GIL."""
+        """Return the cautions that calls block the loop: in a call that is not awaited, or in a wait for the GIL."""
         loop, workers, library = evidence.event_loop, evidence.measurement.workers, _library(evidence)
         if loop is None or loop.shares is None:
             return ()
@@ -141,7 +144,7 @@ class Tasks(Strategy):
         return tuple(found)
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return the lines of a task group, with a semaphore that admits as many calls at once as were measured."""
+        """Return source lines that make calls in a task group, at most ``workers`` of them at once; never ``None``."""
         return async_snippets.task_group(callee, workers)
 
 

@@ -48,11 +48,11 @@ class Threads(Strategy):
     icon = "M1.5 4h13M1.5 8h13M1.5 12h13"
 
     def default_for(self, kind: CallKind) -> bool:
-        """Return whether the call is a plain one: nobody would start a thread, with a loop, for each coroutine."""
+        """Return whether calls are plain ones: nobody would start a thread, with an event loop, for each coroutine."""
         return self.by_default and kind is CallKind.PLAIN
 
     def refuses(self, work: Workload) -> str | None:
-        """Return which fixtures or event loop make a test unsafe in threads; ``None`` if none are known to."""
+        """Return why the test must not run in threads, such as an unsafe fixture; ``None`` if no reason is known."""
         return workload.unsafe_in_threads(work)
 
     def workers_needed(self, lanes: int) -> int:
@@ -68,19 +68,22 @@ class Threads(Strategy):
         return batch.run_threads([work.lane(number) for number in range(question.lanes)], question.calls)
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
-        """Return the factor for the worst case, in which the GIL makes all lanes (threads) take turns."""
+        """Return the factor for the worst case, in which the GIL makes all lanes (threads) take turns.
+
+        ``busy`` is the share of its time for which a call computes. The factor is at least 1.
+        """
         return max(1.0, busy * lanes)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Call for a set time in new threads that start together."""
+        """Make calls back to back for a set time, in new threads that start together."""
         return stretch.run_threads([work.lane(number) for number in range(question.lanes)], question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:
-        """Return `MOST_LANES` for calls that wait, else one step beyond the CPUs."""
+        """Return `MOST_LANES` for calls that wait, else twice the number of CPUs but at most `MOST_LANES`."""
         return MOST_LANES if busy < COMPUTES else min(2 * cpus, MOST_LANES)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new thread pool."""
+        """Return a new thread pool of ``workers`` threads."""
         return ThreadPoolExecutor(workers)
 
     def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
@@ -94,7 +97,10 @@ class Threads(Strategy):
         return Estimate(value=1 / held.value, low=1 / held.high, high=1 / held.low, confidence=held.confidence)
 
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
-        """Return the speed-up to expect in a `ThreadPoolExecutor`: dispatching takes the GIL from the calls."""
+        """Return the speed-up to expect in a `ThreadPoolExecutor`, in which dispatching takes the GIL from the calls.
+
+        It is predicted from ``speedup``, the measured speed-up of the calls without an executor, and from ``inputs``.
+        """
         found = dispatch.dispatched(speedup, inputs)
         held, call_s = inputs.gil.held_fraction, inputs.serial.call_s
         if not inputs.gil_on or held is None or inputs.costs is None or inputs.task_s < call_s.value * MATTERS:
@@ -127,7 +133,12 @@ class Threads(Strategy):
         )
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return the lines of a thread pool; a helper batches the calls, since its ``map`` ignores ``chunksize``."""
+        """Return source lines that make calls in a thread pool; never ``None``.
+
+        ``workers`` is how many threads the pool has. ``calls_per_task`` is how many calls one task makes: a helper
+        function makes these calls, since the pool's ``map`` ignores ``chunksize``. It is ignored if the calls are
+        awaited.
+        """
         if callee.awaited:
             return async_snippets.in_executor("ThreadPoolExecutor", callee, workers)
         return pool_snippets.thread_pool(callee, workers, calls_per_task)
