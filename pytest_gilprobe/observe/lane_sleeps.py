@@ -24,9 +24,10 @@ LANES_PER_LOOK = 6
 class LaneSleeps:
     """Count what the lanes (threads that make calls) of another process sleep in, from one moment to another.
 
-    The lanes are the threads that are named, or else those that begin after this object was made. ``found`` has how often lanes were seen in each
-    kind of sleep. A thread that waits for a lock of Python, or for the GIL, sleeps in a futex; a thread that waits for
-    another process or a device does not. The GIL can be told from other locks if its address is known.
+    The lanes are the threads that are named, or else those that begin after this object was made. ``found`` has how
+    often lanes were seen in each kind of sleep. A thread that waits for a lock of Python, or for the GIL, sleeps in a
+    futex; a thread that waits for another process or a device does not. The GIL can be told from other locks if its
+    address is known.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class LaneSleeps:
         """Prepare to watch process ``pid`` from ``from_ns`` to ``until_ns``, moments of `time.perf_counter_ns`.
 
         ``gil_address`` is where that process has its GIL, as `pytest_gilprobe.observe.gil_address.locate` found it;
-        ``None`` if that is unknown. ``threads`` are the system's ids of the lanes; if there are none, lanes are the threads that begin from now on.
+        ``None`` if that is unknown. ``threads`` are the system's ids of the lanes; if there are none, lanes are the
+        threads that begin from now on.
         """
         self._folder = f"/proc/{pid}/task"
         self._named = [str(thread) for thread in threads]
