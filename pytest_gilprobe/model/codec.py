@@ -37,7 +37,10 @@ class WrongError(Exception):
 
 
 def plain(value: Any) -> Any:
-    """Convert records and mappings to dictionaries, tuples and sets to lists; return any other value unchanged."""
+    """Convert records and mappings to dictionaries, tuples to lists, and frozensets to sorted lists.
+
+    Any other value is returned unchanged.
+    """
     kind = type(value)
     if kind is tuple:
         return [item if type(item) in _SCALARS else plain(item) for item in value]
