@@ -21,7 +21,7 @@ class ChangeKind(StrEnum):
     Attributes:
         MOVED: another strategy is advised.
         OUTCOME: a strategy ended in another way, such as ``failed`` instead of ``ok``.
-        EXECUTOR: a strategy has another speed-up in an executor of the standard library.
+        EXECUTOR: a strategy has another speed-up in its executor.
         SPEEDUP: a strategy has another measured speed-up of the calls alone, without an executor.
         CURVE: a strategy's curve (throughput by number of workers) shows another gain, or calls that fail.
         BOUND: calls that waited compute now, or the reverse.
@@ -68,8 +68,9 @@ class Change:
 class Column:
     """One report of a comparison.
 
-    ``label`` tells it from the other reports, such as ``3.13t``. ``name`` is the name that the report was given, such as
-    its file. ``reference`` is the position, from 0, of the column that it is compared with; ``None`` for the first column.
+    ``label`` tells it from the other reports, such as ``3.13t``. ``name`` is the name that the report was given, such
+    as its file. ``reference`` is the position, from 0, of the column that it is compared with; ``None`` for the first
+    column.
     """
 
     label: str
@@ -82,9 +83,9 @@ class Column:
 class Cell:
     """One workload's result in one report of a comparison.
 
-    ``changes`` are the differences from the result in the report that this one is compared with. ``serial_ratio`` is the
-    wall time of a serial call in this report divided by that in the other; ``None`` if the two cannot be compared, for
-    instance because the reports are from different machines.
+    ``changes`` are the differences from the result in the report that this one is compared with. ``serial_ratio`` is
+    the wall time of a serial call in this report divided by that in the other; ``None`` if the two cannot be compared,
+    for instance because the reports are from different machines.
     """
 
     result: WorkloadResult
@@ -107,8 +108,8 @@ class Row:
 class Comparison:
     """Several reports side by side.
 
-    ``columns`` are the reports, ``rows`` the workloads that at least two of them have. ``unshared`` has, for each column,
-    the node ids that no other report has.
+    ``columns`` are the reports, ``rows`` the workloads that at least two of them have. ``unshared`` has, for each
+    column, the node ids that no other report has.
     """
 
     columns: tuple[Column, ...]

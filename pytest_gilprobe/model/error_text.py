@@ -19,8 +19,8 @@ def summary(text: str) -> str:
     >>> summary('a batch of 3 calls: Traceback (most recent call last):\n  File "a.py", line 1, in f\nOSError: no')
     'a batch of 3 calls: OSError: no'
 
-    For an error text that pytest wrote, it is the first line marked with ``E``. For any other text without a traceback, it
-    is the first line; for a blank text, it is empty.
+    For an error text that pytest wrote, it is the first line marked with ``E``. For any other text without a traceback,
+    it is the first line; for a blank text, it is empty.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:

@@ -26,8 +26,8 @@ harm."""
 class EvidenceHeader:
     """The first line of an evidence file: what made the readings, and when.
 
-    ``tool_version`` is the version of this package, ``created`` the UTC time in ISO 8601, and ``environment`` the Python and
-    the machine.
+    ``tool_version`` is the version of this package, ``created`` the UTC time in ISO 8601, and ``environment`` the
+    Python and the machine.
     """
 
     tool_version: str

@@ -38,9 +38,9 @@ class ExtensionImport:
 def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
     """Return the sentence on the module because of which ``error`` was raised, and who imported it.
 
-    ``imports`` are the imports so far. The module is the one that the text ``error`` names. If ``error`` names none, but is
-    an error of an import, the module is the last one in ``imports`` that did not load. Return ``None`` if ``error`` has
-    another cause, as far as is known.
+    ``imports`` are the imports so far. The module is the one that the text ``error`` names. If ``error`` names none,
+    but is an error of an import, the module is the last one in ``imports`` that did not load. Return ``None`` if
+    ``error`` has another cause, as far as is known.
     """
     refused = {one.name: one for one in imports if not one.loads}
     named = REFUSED.findall(error)
@@ -60,8 +60,8 @@ def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
 def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tuple[ExtensionImport, ...]:
     """Join the extension modules that did not load when they were imported with those that were tried one by one.
 
-    ``imports`` are the imports, of which those that loaded are left out. ``loads`` maps the name of each module that was
-    tried to whether it loads.
+    ``imports`` are the imports, of which those that loaded are left out. ``loads`` maps the name of each module that
+    was tried to whether it loads.
     """
     refused = {one.name: one for one in imports if not one.loads}
     others = {name: ExtensionImport(name=name, loads=fared) for name, fared in loads.items() if name not in refused}
@@ -71,8 +71,8 @@ def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tup
 def others_text(table: Sequence[ExtensionImport], blamed: str) -> str:
     """Return how the other packages fare, to be added to the sentence ``blamed`` on the module that does not load.
 
-    ``table`` are all modules as far as is known. ``blamed`` begins with the module's name. The result is empty if no other
-    package is in ``table``.
+    ``table`` are all modules as far as is known. ``blamed`` begins with the module's name. The result is empty if no
+    other package is in ``table``.
     """
     package = blamed.split(maxsplit=1)[0].partition(".")[0]
     refused = list(dict.fromkeys(one.package for one in table if not one.loads and one.package != package))

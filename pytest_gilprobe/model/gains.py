@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def in_pool(part: StrategyResult, workers: int) -> Estimate | None:
     """Return the speed-up that answers count: that in a pool, or that of the calls alone if no pool's is known.
 
-    N calls at a time cannot do more than N times the work of one call, so the result is at most `at_once`. ``workers`` is
-    the number of workers that the workload was tried with. Return ``None`` if neither speed-up is known.
+    N calls at a time cannot do more than N times the work of one call, so the result is at most `at_once`. ``workers``
+    is the number of workers that the workload was tried with. Return ``None`` if neither speed-up is known.
     """
     gain = part.pool_speedup or part.speedup
     return None if gain is None else gain.at_most(at_once(part, workers))

@@ -45,8 +45,8 @@ class CodePlace:
 class HeldStack:
     """A stack of a thread that held the GIL.
 
-    ``share`` is the stack's share of the time for which the GIL was held, from 0 to 1. ``frames`` are its functions, the
-    outermost first.
+    ``share`` is the stack's share of the time for which the GIL was held, from 0 to 1. ``frames`` are its functions,
+    the outermost first.
     """
 
     share: float

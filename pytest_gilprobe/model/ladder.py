@@ -68,8 +68,8 @@ class Ladder:
         outcome: whether the calls failed, hung or crashed there; ``None`` if they never did.
         error: the error of those calls, or why there is no ladder; ``None`` if all went well.
         complete: whether there was time for all numbers of workers that were wanted.
-        machine: steps of threads that compress data without the GIL, made between the others: they show what the machine
-            gives to as many workers, up to one for each CPU.
+        machine: steps of threads that compress data without the GIL, made between the others: they show what the
+            machine gives to as many workers, up to one for each CPU.
     """
 
     steps: tuple[Step, ...] = ()

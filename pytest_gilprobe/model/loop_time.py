@@ -10,11 +10,11 @@ from pytest_gilprobe.model.holders import CodePlace, Holder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopShares:
-    """How an event loop's thread spent its time during serial calls, as shares from 0 to 1 of the time without queueing.
+    """How an event loop's thread spent its time during serial calls, without its waits for a core.
 
-    Queueing is waiting for a core. ``waiting`` is waiting for events, with the loop free for other tasks. The other three
-    block the loop: ``computing``, ``blocking`` (asleep in a call such as `time.sleep`) and ``gil_wait`` (asleep while
-    another thread held the GIL).
+    The fields are shares from 0 to 1, with the sum 1. ``waiting`` is waiting for events, with the loop free for other
+    tasks. The other three block the loop: ``computing``, ``blocking`` (asleep in a call such as `time.sleep`) and
+    ``gil_wait`` (asleep while another thread held the GIL).
     """
 
     waiting: float
@@ -59,12 +59,15 @@ class CallSite(CodePlace):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker(Holder):
-    """One place in the code that blocks an event loop; ``share`` is its share of the time for which the loop is blocked.
+    """One place in the code that blocks an event loop.
+
+    ``share`` is the place's share of the time for which the loop is blocked, the sum of the first three below.
 
     Attributes:
         computing: the part of ``share`` in which the loop's thread computes.
         blocking: the part in which the loop's thread sleeps in a call.
-        gil_wait: the part in which the loop's thread waits for the GIL; the place is then that of the thread that holds it.
+        gil_wait: the part in which the loop's thread waits for the GIL; the place is then that of the thread that holds
+            it.
         gil_held: the part of ``computing`` and ``blocking`` in which the loop's own thread held the GIL, from 0 to 1;
             ``None`` if both are 0.
         call: what the innermost coroutine of the user's called to get to this place; ``None`` if there is no such call.

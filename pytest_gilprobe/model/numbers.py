@@ -9,7 +9,7 @@ from pytest_gilprobe.model.estimate import Estimate
 NOT_AVAILABLE = "n/a"
 """The text shown for a value that could not be measured."""
 LEAST_S = 0.5e-9
-"""Fewest seconds that are shown beside other figures: less is under one nanosecond, and no clock here can measure it."""
+"""Fewest seconds that are shown beside other figures: less is under a nanosecond, and no clock here can measure it."""
 LEAST_CORES = 0.05
 """Fewest cores that are shown: less is within the error of a process's clocks."""
 MICRO = "\N{MICRO SIGN}s"

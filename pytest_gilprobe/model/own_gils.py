@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class GilLooks:
     """Looks, at random moments, at the GILs of a batch's lanes (threads), of which each has a GIL of its own.
 
-    ``at_ns`` are the moments by `time.perf_counter_ns`, in order. ``held`` has a bit mask for each moment: bit N is set if
-    the GIL of lane N (from 0) was held.
+    ``at_ns`` are the moments by `time.perf_counter_ns`, in order. ``held`` has a bit mask for each moment: bit N is set
+    if the GIL of lane N (from 0) was held.
     """
 
     at_ns: tuple[int, ...]
@@ -27,9 +27,9 @@ class GilLooks:
 class GilsHeld:
     """How long the GILs of lanes (threads) were held, each lane having a GIL of its own.
 
-    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. ``at_once`` is the share
-    of the time in which all lanes ran for which all their GILs were held at once; with several lanes on one GIL it would be
-    0.
+    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. ``at_once`` is the
+    share of the time in which all lanes ran for which all their GILs were held at once; with several lanes on one GIL
+    it would be 0.
     """
 
     shares: tuple[float, ...]
