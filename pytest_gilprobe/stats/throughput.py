@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.ladder import Step
 
 FEWEST_MARKS = 3
-"""With fewer completed calls in a window, a slope says nothing."""
+"""Fewest completed calls in a window from which a slope is taken: with fewer, it says nothing."""
 LATEST_START = 0.5
 """A lane that makes its first call later than this share of the window does not delay the window's start."""
 
