@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
-    """Return the judged curve of each strategy that has a ladder, by name; ``None`` if there is none."""
+    """Return the judged curve (throughput by number of workers) of each strategy for which one was measured, by name.
+
+    Return ``None`` if there is none.
+    """
     ladders = evidence.measurement.ladders
     known = {strategy.name: strategy for strategy in evidence.strategies}
     found = {name: _curve(known[name], ladder, evidence) for name, ladder in ladders.items() if name in known}
