@@ -77,7 +77,7 @@ def join(path: Iterable[str]) -> str:
 
 
 def in_one_line(thing: object) -> str:
-    """Return the text of a path or an error, escaped and shortened to fit a message of one line."""
+    """Return the text of ``thing``, a path or an error, escaped and shortened to fit a message of one line."""
     return safe_line(str(thing), limit=ERROR_LIMIT)
 
 

@@ -48,7 +48,7 @@ def share_span(share: Estimate) -> str:
 
 
 def cores(number: float | None) -> str:
-    """Format a number of cores in two digits, such as ``0.93``; empty if it rounds to nothing, or is ``None``."""
+    """Format a number of cores in two digits, such as ``0.93``; empty if it is below `LEAST_CORES`, or ``None``."""
     if number is None or number < LEAST_CORES:
         return ""
     return f"{number:.2g}" if number < 99.5 else f"{number:.0f}"  # noqa: PLR2004 the largest of two digits

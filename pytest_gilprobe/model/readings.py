@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 class LaneReading:
     """The clocks of one lane (a thread that makes calls) over its ``calls`` of a batch.
 
-    ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine. ``run_queue_ns``
-    is the time for which the thread was runnable but not running. ``waits`` and ``preemptions`` count its voluntary and
-    involuntary context switches. ``cpus`` are the CPUs on which the thread began and ended, if it was told where to
-    begin; else empty. ``None`` means that the system does not report the value.
+    ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine. ``cpu_ns`` is the
+    thread's CPU time, ``run_queue_ns`` the time for which it was runnable but not running. ``waits`` and
+    ``preemptions`` count its voluntary and involuntary context switches. ``cpus`` are the CPUs on which it began and
+    ended, if it was told where to begin; else empty. ``None`` means that the system does not report the value.
     """
 
     calls: int
@@ -242,7 +242,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPass:
-    """Serial calls made to time blocks of the event loop: the longest block of each call, and samples of the GIL."""
+    """Serial calls that time blocks of the event loop: ``blocks`` has each call's longest; ``samples``: of the GIL."""
 
     blocks: tuple[LoopBlock, ...]
     samples: GilSamples | None = None

@@ -44,11 +44,11 @@ class SuiteTimes:
 
     @property
     def wall_s(self) -> float:
-        """How long the serial run took, to the end of its last test."""
+        """How many seconds the serial run took, to the end of its last test."""
         parts = (self.start, self.collection, *self.fixtures)
         return sum(self.walls_s) + sum(part.wall_s for part in parts)
 
     @property
     def cpu_s(self) -> float:
-        """How much CPU time the serial run took, to the end of its last test."""
+        """How many seconds of CPU time the serial run took, to the end of its last test."""
         return sum(self.cpus_s) + sum(part.cpu_s for part in (self.start, self.collection, *self.fixtures))

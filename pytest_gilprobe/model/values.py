@@ -223,8 +223,8 @@ def _some_of(found: Iterable[Any], allowed: list[str]) -> list[str]:
 def check(name: str, reads: Callable[..., Any], value: object, *allowed: Any) -> Any:
     """Return ``reads(value, *allowed)``: validate a setting that Python code supplied.
 
-    If ``reads`` raises `RefusedError`, raises `GilprobeError` with the setting's ``name``, its value and the values
-    allowed.
+    ``reads`` is a function of this module, and ``allowed`` are its further arguments. If it raises `RefusedError`,
+    raises `GilprobeError` with the setting's ``name``, its value and the values allowed.
     """
     try:
         return reads(value, *allowed)

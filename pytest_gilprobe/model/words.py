@@ -64,9 +64,10 @@ BROKEN = frozenset({Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED})
 
 
 class Status(StrEnum):
-    """Whether a workload was measured; ``error`` means that this tool failed, not the test.
+    """Whether a workload was measured.
 
-    ``scanned`` means that pytest ran the test once while a scan measured it, and that no strategy was tried.
+    ``probed``: strategies were tried. ``scanned``: pytest ran the test once while a scan measured it, and no strategy
+    was tried. ``not_probed``: nothing was tried, for a reason that is given. ``error``: this tool failed, not the test.
     """
 
     PROBED = "probed"

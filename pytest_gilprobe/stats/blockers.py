@@ -71,7 +71,7 @@ class Asleep(NamedTuple):
 
     @property
     def number(self) -> int:
-        """All samples that found the thread asleep."""
+        """The number of all samples that found the thread asleep."""
         return sum(self)
 
     @property
@@ -112,8 +112,8 @@ def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:
         batches: Batches of serial calls, with samples of what the loop's thread slept in.
 
     Returns:
-        The places, with shares of the time for which the loop was blocked. ``None`` if too few samples found it so.
-
+        The places, with shares of the time for which the loop was blocked. ``None`` if too few samples found the loop
+        blocked.
     """
     batches = batches[-MOST_BATCHES:]
     windows = [

@@ -56,12 +56,12 @@ class PoolInputs:
 
     @property
     def task_s(self) -> float:
-        """Seconds per empty task in the best round; 0 if the costs were not measured."""
+        """Seconds per empty task in the fastest of several timings; 0 if the costs were not measured."""
         return 0.0 if self.costs is None else self.costs.task_s
 
     @property
     def task_high_s(self) -> float:
-        """Seconds per empty task in the median round; 0 if the costs were not measured."""
+        """Seconds per empty task in the median of several timings; 0 if the costs were not measured."""
         return self.task_s if self.costs is None else max(self.task_s, self.costs.task_high_s)
 
 

@@ -109,7 +109,7 @@ def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...
 
 
 def why_none(batches: Sequence[BatchReading], call_s: float) -> str | None:
-    """Return why `holders` names no place: short calls, no stacks, or too few; ``None`` if it names some."""
+    """Return why `holders` names no place: short calls, no stacks, or too few; ``None`` if it names places."""
     return _why_none(batches, held_samples(batches), call_s)
 
 

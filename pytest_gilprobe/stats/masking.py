@@ -66,7 +66,10 @@ def hidden(pairs: Pairs, gil: Holding) -> tuple[float, ...]:
 
 
 def wait_little(pairs: Pairs) -> bool:
-    """Return whether lanes certainly waited for each other for less than `WAITS` of their time, over all rounds."""
+    """Return whether lanes (threads) certainly waited for each other for less than the share `WAITS` of their time.
+
+    ``pairs`` has the serial batch and the lanes' batch of each round.
+    """
     waited = [_waited(base, together) for base, together in pairs]
     return estimates.centre(waited, NOISE_OF_WAITING).high < WAITS
 

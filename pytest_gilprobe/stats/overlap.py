@@ -36,8 +36,8 @@ SELECTED = 0.2
 LEAST_SELECTED = 3
 """Least number of batches that count: two may be lucky alike."""
 SIDE_BY_SIDE = 0.1
-"""Share of the batches' time for which lanes must have run side by side to be accounted: with less, the errors of the
-clocks are multiplied by more than 10."""
+"""Share of the batches' time for which lanes must have run side by side for the bound by accounting to count: with
+less, the errors of the clocks are multiplied by more than 10."""
 WAITS_PER_CALL = 0.2
 """Extra waits (voluntary context switches) of a call, beyond those of one thread alone, from which lanes may wait for
 each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at most 0.13."""

@@ -124,8 +124,8 @@ def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float]
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
     """Return the speed-up in processes of the control: the fixed pure-Python loop that shows what the machine can give.
 
-    The control's runs between the workload's rounds count; without any, that of the session's start, ``None`` if not
-    measured.
+    The rounds of the control that this probe made count. If there are none, the result is the speed-up measured at the
+    session's start; ``None`` if that is unknown.
     """
     pairs = [(control.alone, control.together) for control in measurement.controls]
     if not pairs:

@@ -50,7 +50,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """How a report differs from its baseline; ``notes`` say what limits the comparison, such as another machine."""
+    """How a report differs from its baseline, the earlier report.
+
+    ``findings`` has the differences of single workloads. ``notes`` say what limits the comparison, such as another
+    machine.
+    """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]

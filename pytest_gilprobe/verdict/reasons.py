@@ -233,7 +233,7 @@ def span(pool: Estimate, workers: int) -> str:
 
 
 def dispatch_unknown(evidence: Evidence) -> Because:
-    """Say that dispatching a call, or moving its data, decides, at a cost that is not known well enough."""
+    """Say that the answer depends on what dispatching a call or moving its data costs, which is not known well."""
     larger, moving = pool_costs.gaining_in_larger_tasks(evidence), _moving(evidence)
     costs = moving if moving and not larger else _dispatch_costs(pool_costs.dispatch_s(evidence))
     advice = "put several calls into each task" if larger else "move less data" if moving else "keep it serial"

@@ -124,7 +124,7 @@ def why_no_verdict(seen: Measurement) -> str:
 
 
 def remedy(seen: Measurement) -> str:
-    """Name what gives each call arguments as they were before the first one."""
+    """Return advice on how each call can get arguments as they were before the first call."""
     found = seen.arguments
     if seen.fresh:
         return REMEDY_FOR_FRESH
@@ -214,7 +214,7 @@ def as_measured(evidence: Evidence) -> Evidence:
 
 
 def slow_first(evidence: Evidence) -> Iterator[str]:
-    """Yield that the first call took much longer than later ones, unless those are known to have other work."""
+    """Yield a sentence if the first call took much longer than later calls with the same work, as far as is known."""
     first_s, later_s = evidence.serial.first_call_s, evidence.serial.call_s.value
     if first_s is None or differs(evidence.measurement) or _may_use_up(evidence) is not None:
         return

@@ -76,7 +76,10 @@ def _why_late(late: Sequence[Step]) -> str:
 
 
 def with_curve(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
-    """Add the curves to a result; its verdict then advises as many workers as the advised strategy's curve says."""
+    """Return the result with the curves of its strategies, if there are any.
+
+    Its verdict then advises as many workers as are enough by the curve of the advised strategy.
+    """
     found = curves(evidence)
     return replace(result, scaling=found, verdict=_advised(result.verdict, found or {}, evidence))
 

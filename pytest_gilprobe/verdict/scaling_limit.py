@@ -55,10 +55,9 @@ def limit(strategy: Strategy, ladder: Ladder, points: Sequence[ScalingPoint], ev
 
     Args:
         strategy: The strategy of the curve.
-        ladder: Its readings.
+        ladder: The raw readings of the strategy with growing numbers of workers.
         points: The curve, at least two points, the fewest workers first.
         evidence: What is known of serial calls and of the machine.
-
     """
     found, top = _limit(strategy, ladder, points, evidence), scaling.highest(points)
     if found is None or not scaling.retrograde(points):

@@ -45,9 +45,10 @@ def remedy(evidence: Evidence) -> str:
 
 
 def more_time(evidence: Evidence) -> str:
-    """Return what would settle a finding that too few rounds, or disturbed ones, show: time for `ROUNDS`, as a clause.
+    """Return, as a clause, what would settle a verdict that rests on too few or on disturbed rounds.
 
-    The time includes what does not grow with the rounds, such as the start of workers, so it is rather too long.
+    That is time for `ROUNDS` rounds or more, or a quieter machine. The time includes what does not grow with the
+    rounds, such as the start of workers, so it is rather too long.
     """
     seen = evidence.measurement
     if seen.no_time_for and seen.out_of_time is not None:

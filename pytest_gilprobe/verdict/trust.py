@@ -107,10 +107,10 @@ def contradicts(evidence: Evidence) -> reasons.Because | None:
 
 
 def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
-    """Return whether idle CPUs could make an executor worth it.
+    """Return whether idle CPUs could make an executor worth it for calls with this ``bound``.
 
-    Waiting overlaps on any machine, unless calls wait for child processes that compute. A call that costs less than its
-    dispatch does not gain on any machine.
+    Calls that wait (``io``) overlap on any machine, unless they wait for child processes that compute. A call that
+    costs less than its dispatch does not gain on any machine.
     """
     if bound is Bound.IO and children_width(evidence.measurement.rounds) <= EXTRA_CORES:
         return False
