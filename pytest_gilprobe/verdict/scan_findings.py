@@ -148,7 +148,7 @@ def _finding(
 
 
 def loop_blocked_s(test: WorkloadResult) -> float | None:
-    """Return for how many seconds a call blocked its event loop; ``None`` unless certainly `LEAST_BLOCKED_S` or more."""
+    """Return for how many seconds a call blocked its event loop; ``None`` unless surely `LEAST_BLOCKED_S` or more."""
     blocked = None if test.event_loop is None else test.event_loop.blocked_fraction
     if blocked is None or test.serial is None or blocked.low * test.serial.call_s.value < LEAST_BLOCKED_S:
         return None

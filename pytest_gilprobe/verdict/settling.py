@@ -28,7 +28,7 @@ BUSY = 0.1
 
 
 def remedy(evidence: Evidence) -> str:
-    """Return what would settle an open verdict, as a clause: a quieter machine, more time, or more workers."""
+    """Return what would settle an open verdict, as a clause: a quieter machine, more time, more workers, or nothing."""
     if evidence.measurement.no_time_for and evidence.measurement.out_of_time is not None:
         return evidence.measurement.out_of_time
     quieter = "a quieter machine" if _is_disturbed(evidence) else ""
