@@ -70,8 +70,7 @@ def throttled_share(step: Step) -> float:
 
 
 def disturbed(step: Step) -> bool:
-    """Return whether a step was held up by a CPU quota, or by other programs while its lanes waited for a CPU.
-    """
+    """Return whether a step was held up by a CPU quota, or by other programs while its lanes waited for a CPU."""
     if throttled_share(step) >= THROTTLED:
         return True
     return others_share(step) > CROWDED and queued_share(step) > QUIET
