@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentsReading:
-    """What calls did to their arguments, compared before the first call and later.
+    """What calls did to their arguments: the arguments before the first call, compared with those after later calls.
 
     Attributes:
         changed: the arguments that differ, such as ``argument 1 (a list)``.
-        unknown: the arguments that could not be compared, each with the reason; ``iterators`` are those among them that
-            are iterators, or containers that became smaller and are too large to be compared.
-        fresh_s: wall times of single calls with copies of the arguments as they were; empty if nothing changed.
-        used_s: wall times of single calls with the arguments as earlier calls left them.
-        imported: whether modules were imported between the two moments.
+        unknown: the arguments that could not be compared, each with the reason.
+        iterators: those of the arguments in ``unknown`` that are iterators, or containers that became smaller and are
+            too large to be compared.
+        fresh_s: wall times in seconds of single calls with copies of the arguments as they were before the first call;
+            empty if no argument changed, or a call with copies failed.
+        used_s: wall times in seconds of single calls with the arguments as earlier calls left them; empty if no
+            argument changed and ``iterators`` is empty, or a call with copies failed.
+        imported: whether modules were imported between the first call and the comparison.
     """
 
     changed: tuple[str, ...] = ()
@@ -29,12 +32,19 @@ class ArgumentsReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopBlock:
-    """The longest time in one call for which the event loop did not look for events, on its thread's clocks.
+    """The longest block of one call: the longest time for which the event loop did not look for events.
 
-    ``wall_ns`` begins at ``start_ns`` of `time.perf_counter_ns`. Of it, the thread computed for ``cpu_ns`` and waited
-    for a core for ``queue_ns``. For the rest it slept, or waited for the GIL, unless ``waits``, which counts how often
-    it gave its core up, is 0. ``None`` means that the system does not report the value. The call that had the block
-    lasted from ``call_start_ns`` to ``call_end_ns``; both are 0 if that was not kept.
+    A field is ``None`` if the system does not report its value.
+
+    Attributes:
+        start_ns: when the block began, by `time.perf_counter_ns`.
+        wall_ns: how long the block lasted.
+        cpu_ns: how long the loop's thread computed in the block.
+        queue_ns: how long the thread waited for a core in the block. For the rest of the block it slept, or waited for
+            the GIL, unless ``waits`` is 0.
+        waits: how often the thread gave its core up by itself in the block.
+        call_start_ns: when the call began; 0 if unknown.
+        call_end_ns: when the call ended; 0 if unknown.
     """
 
     start_ns: int

@@ -37,7 +37,10 @@ class WrongError(Exception):
 
 
 def plain(value: Any) -> Any:
-    """Convert records and mappings to dictionaries, tuples and sets to lists; return any other value unchanged."""
+    """Convert records and mappings to dictionaries, tuples to lists, and frozensets to sorted lists.
+
+    Any other value is returned unchanged.
+    """
     kind = type(value)
     if kind is tuple:
         return [item if type(item) in _SCALARS else plain(item) for item in value]
@@ -74,7 +77,7 @@ def join(path: Iterable[str]) -> str:
 
 
 def in_one_line(thing: object) -> str:
-    """Return the text of a path or an error, escaped and shortened to fit a message of one line."""
+    """Return the text of ``thing``, a path or an error, escaped and shortened to fit a message of one line."""
     return safe_line(str(thing), limit=ERROR_LIMIT)
 
 

@@ -18,9 +18,15 @@ class CompareError(GilprobeError):
 class ChangeKind(StrEnum):
     """The kinds of difference between two results of one workload, the most important first.
 
-    ``moved`` is other advice, ``serial`` another time of a serial call. ``speedup`` is the measured speed-up of the
-    calls alone, ``executor`` the speed-up that an executor of the standard library is predicted to give, ``curve`` the
-    gain with another number of workers, of which a curve was measured.
+    Attributes:
+        MOVED: another strategy is advised.
+        OUTCOME: a strategy ended in another way, such as ``failed`` instead of ``ok``.
+        EXECUTOR: a strategy has another speed-up in its executor.
+        SPEEDUP: a strategy has another measured speed-up of the calls alone, without an executor.
+        CURVE: a strategy's curve (throughput by number of workers) shows another gain, or calls that fail.
+        BOUND: calls that waited compute now, or the reverse.
+        GIL: a GIL that was released is held now, or the reverse.
+        SERIAL: a serial call takes another time.
     """
 
     MOVED = "moved"
@@ -38,6 +44,7 @@ class Change:
     """One difference between two results of one workload.
 
     Attributes:
+        kind: what changed.
         strategy: the strategy whose outcome, speed-up, curve or time changed; ``None`` for the other kinds of change.
         before: the older result's value in short, such as a strategy, an outcome or ``1.94x``.
         after: the newer result's value, in the same form.
@@ -59,7 +66,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One report; ``reference`` is the position of the column to compare it with, ``None`` for the first column."""
+    """One report of a comparison.
+
+    ``label`` tells it from the other reports, such as ``3.13t``. ``name`` is the name that the report was given, such
+    as its file. ``reference`` is the position, from 0, of the column that it is compared with; ``None`` for the first
+    column.
+    """
 
     label: str
     name: str
@@ -69,10 +81,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One workload's result in one report, with its changes since the report that its column is compared with.
+    """One workload's result in one report of a comparison.
 
-    ``serial_ratio`` is the wall time of a serial call divided by that report's; ``None`` if it cannot be compared, for
-    instance because the reports are from different machines.
+    ``changes`` are the differences from the result in the report that this one is compared with. ``serial_ratio`` is
+    the wall time of a serial call in this report divided by that in the other; ``None`` if the two cannot be compared,
+    for instance because the reports are from different machines.
     """
 
     result: WorkloadResult
@@ -82,7 +95,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One workload that at least two reports have: a cell for each column, ``None`` if a report lacks it."""
+    """One workload, by its ``nodeid``, that at least two reports have.
+
+    ``cells`` has one cell for each column; ``None`` if that report lacks the workload.
+    """
 
     nodeid: str
     cells: tuple[Cell | None, ...]
@@ -90,7 +106,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Several reports side by side; ``unshared`` has, for each column, the node ids that no other report has."""
+    """Several reports side by side.
+
+    ``columns`` are the reports, ``rows`` the workloads that at least two of them have. ``unshared`` has, for each
+    column, the node ids that no other report has.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]

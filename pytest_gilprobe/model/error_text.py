@@ -12,12 +12,15 @@ _PHASE = re.compile(r"^(.*: )?(failed|skipped) in \w+: ")
 
 
 def summary(text: str) -> str:
-    r"""Return the line of an error text that names the exception, after what leads up to the traceback.
+    r"""Sum up an error text in one line: the line that names the exception.
+
+    The first line of what stands before a traceback, if there is any, comes first:
 
     >>> summary('a batch of 3 calls: Traceback (most recent call last):\n  File "a.py", line 1, in f\nOSError: no')
     'a batch of 3 calls: OSError: no'
 
-    Of pytest's own error texts that is the first line marked with ``E``; of a text without traceback, its first line.
+    For an error text that pytest wrote, it is the first line marked with ``E``. For any other text without a traceback,
+    it is the first line; for a blank text, it is empty.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A value with its confidence interval.
+    """A value with its confidence interval, which reaches from ``low`` to ``high``.
 
-    Raises `ValueError` unless ``low <= value <= high``, all three are finite, and ``confidence`` lies between 0 and 1:
-    a failure inside the statistics cannot pass for a number.
+    ``confidence`` is the probability that such an interval contains the true value. Raises `ValueError` unless
+    ``low <= value <= high``, all three are finite, and ``confidence`` lies between 0 and 1.
     """
 
     value: float

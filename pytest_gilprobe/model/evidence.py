@@ -18,12 +18,17 @@ EVIDENCE_FILE = "gilprobe-evidence.jsonl.gz"
 """Name of the evidence file in the report folder."""
 
 MOST_WORKERS = 4096
-"""Greatest number of workers in a file that is read: far more than a session allows, and not so many that it harms."""
+"""The largest number of workers accepted from an evidence file: far more than a session allows, but few enough to do no
+harm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceHeader:
-    """The first line of an evidence file: the tool, Python and machine that made the readings, and when."""
+    """The first line of an evidence file: what made the readings, and when.
+
+    ``tool_version`` is the version of this package, ``created`` the UTC time in ISO 8601, and ``environment`` the
+    Python and the machine.
+    """
 
     tool_version: str
     created: str
@@ -36,12 +41,14 @@ class EvidenceRecord:
 
     Attributes:
         nodeid: the test's node id, or ``module:function`` of a function without a test.
-        status: as in the report; ``reason`` says why there is no verdict, if there is none.
+        status: whether the workload was measured, as in the report.
+        reason: why there is no verdict; ``None`` if there is one.
+        probe_time_s: how many seconds the probe took.
         strategy: the answer that was reported, for comparison.
         strategies: the names of the parallel strategies that existed for this workload, the cheapest first.
         plan: the settings of the probe.
         measurement: all raw readings; ``None`` if nothing was measured.
-        machine: what the survey had found; ``None`` if nothing was measured.
+        machine: the machine's speed-up and costs, measured at the session's start; ``None`` if nothing was measured.
         bad_ends: how strategies ended badly before it turned out that there is nothing to measure.
         added: cautions in the report that do not follow from readings.
     """
@@ -62,7 +69,10 @@ class EvidenceRecord:
     def of(
         cls, plan: Plan, result: WorkloadResult, measurement: Measurement | None = None, machine: Machine | None = None
     ) -> EvidenceRecord:
-        """Return the record of a workload's probe, or of a workload that was not probed, from its result."""
+        """Return the record of a workload with the settings ``plan`` and the reported ``result``.
+
+        ``measurement`` and ``machine`` are ``None`` if nothing was measured.
+        """
         return cls(
             nodeid=result.nodeid,
             status=result.status,
@@ -83,7 +93,7 @@ class EvidenceRecord:
         return self.measurement is not None and bool(self.measurement.rounds) and self.machine is not None
 
     def impossible(self) -> str | None:
-        """Return what cannot be so in a record that was read: no session writes it; ``None`` if all is possible."""
+        """Return why no session can have written this record, which was read from a file; ``None`` if one can have."""
         for name in (*self.strategies, *self.plan.strategies):
             if STRATEGY_NAME.fullmatch(name) is None:
                 return f"a strategy's name looks like {STRATEGY_NAME.pattern}, found {name!r}"

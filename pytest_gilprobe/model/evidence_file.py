@@ -33,10 +33,10 @@ _Decoded = TypeVar("_Decoded")
 
 
 class EvidenceSpool:
-    """Keep packed records in a temporary file without a name, and make the evidence file of them at the end.
+    """Collect packed records in a temporary file without a name, and write the evidence file from it at the end.
 
-    Nothing is buffered in memory, so that a process forked meanwhile writes nothing twice; the temporary file vanishes
-    with the process, however that ends.
+    Nothing is buffered in memory: a process that is forked in between writes nothing a second time. The temporary file
+    vanishes when the process ends, in whatever way.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,9 @@ class EvidenceSpool:
         self._file.write(packed)
 
     def write(self, path: str | os.PathLike[str], report: Report) -> None:
-        """Write the evidence file that belongs to a report in one step, as `report_json.write_atomic` does.
+        """Write the records kept so far to ``path``, as the evidence file that belongs to ``report``.
+
+        The file is replaced in one step, as `report_json.write_atomic` does.
 
         Raises:
             ReportError: the operating system refused to write the file; the message contains the path.
@@ -68,7 +70,7 @@ class EvidenceSpool:
 
 
 def write(path: str | os.PathLike[str], report: Report, records: Iterable[EvidenceRecord]) -> None:
-    """Write the evidence file that belongs to a report, in one step.
+    """Write ``records`` to ``path``, as the evidence file that belongs to ``report``; the file is replaced in one step.
 
     Raises:
         ReportError: a number in a record is not finite, or the operating system refused to write the file.

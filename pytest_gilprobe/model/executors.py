@@ -36,13 +36,13 @@ class ExecutorStart:
     Attributes:
         factory: the function that makes the executor, as ``MODULE:FACTORY``.
         kind: the executor's class, as ``module.Class``.
-        workers: how many workers it says it has; ``None`` if it does not say.
+        workers: how many workers the executor says it has; ``None`` if it does not say.
         start_up_s: seconds from calling the factory until the first tasks, which do nothing, had come back.
         round_trip_s: seconds for one task that does nothing, when the executor is idle.
-        task_s: seconds per task that does nothing, of many submitted at once: the dispatch's limit.
+        task_s: seconds per task, of many tasks that do nothing and were submitted at once: dispatch is no faster.
         data_s: further seconds per task that moves the arguments and the result of one call; ``None`` if unknown.
         shares_memory: whether tasks run in the process that submits them, on the same objects.
-        curve: the call, with more and more calls per task.
+        curve: timed tasks of the workload's call, with more and more calls per task.
     """
 
     factory: str
@@ -58,10 +58,14 @@ class ExecutorStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorReading:
-    """One batch through an executor: tasks of one call, and of several calls if that made calls faster.
+    """One batch (a timed series of calls) through an executor.
 
-    ``processes`` is how many processes of this machine the executor had started, and ``rss_bytes`` the largest peak
-    memory among them, ``None`` if there is none or the system does not report it.
+    Attributes:
+        start: what was measured of the executor before the rounds.
+        single: the tasks of one call each.
+        chunked: the tasks of several calls each; ``None`` if such tasks do not make calls faster.
+        processes: how many processes of this machine the executor had started.
+        rss_bytes: the largest peak memory among these processes; ``None`` if there is none, or it is not reported.
     """
 
     start: ExecutorStart
@@ -76,21 +80,23 @@ class ExecutorResult:
     """What tasks cost in an executor that the user named, and from which size on they pay off.
 
     Attributes:
-        factory: the function that makes the executor, as ``MODULE:FACTORY``; ``kind`` is the executor's class.
-        workers: how many workers it says it has; ``None`` if it does not say.
-        at_once: how many calls at a time its speed-ups were judged for.
-        start_up_s: seconds to start it, until the first tasks had come back.
+        factory: the function that makes the executor, as ``MODULE:FACTORY``.
+        kind: the executor's class, as ``module.Class``.
+        workers: how many workers the executor says it has; ``None`` if it does not say.
+        at_once: how many calls the executor makes at a time: no speed-up of it counts for more.
+        start_up_s: seconds to start the executor, until the first tasks had come back.
         round_trip_s: seconds for one task that does nothing, when the executor is idle.
-        task_s: seconds per task that does nothing, of many submitted at once.
+        task_s: seconds per task, of many tasks that do nothing and were submitted at once.
         data_s: further seconds per task to move the arguments and the result of one call; ``None`` if unknown.
         calls_per_task: the number of calls per task for which ``chunk_speedup`` was measured; 1 if more gain nothing.
-        single_speedup: measured speed-up with one call per task.
-        chunk_speedup: measured speed-up with ``calls_per_task`` calls per task.
+        single_speedup: measured speed-up with one call per task; ``None`` if unknown.
+        chunk_speedup: measured speed-up with ``calls_per_task`` calls per task; ``None`` if that is 1.
         pays_from_calls: calls per task from which the executor is worth it; ``None`` if it never is, or unknown.
         pays_from_s: seconds that a call must take to be worth a task of its own; ``None`` if unknown.
-        efficient_calls: calls per task from which dispatch takes less than a tenth of the time.
-        most_single, most_chunked: predicted speed-ups that no number of workers can exceed, since each task passes
-            through the dispatch: with one call per task, and with ``calls_per_task``.
+        efficient_calls: calls per task from which calls are at least 90 % as fast as at best; ``None`` if unknown.
+        most_single: predicted speed-up with one call per task that no number of workers can exceed, since each task
+            passes through the dispatch; ``None`` if unknown.
+        most_chunked: the same with ``calls_per_task`` calls per task; ``None`` if that is 1.
         on_this_machine: whether its workers compute on this machine, so that their clocks and memory can be read.
     """
 

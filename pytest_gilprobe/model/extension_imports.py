@@ -10,18 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 REFUSED: Final = re.compile(r"module ([\w.]+) does not support loading in subinterpreters")
-"""What CPython's `ImportError` says of such a module. *Source:* ``Python/import.c`` and ``Objects/moduleobject.c``,
-3.12 to 3.15."""
+"""Matches what CPython's `ImportError` says of a module that refuses to load in a subinterpreter with a GIL of its own.
+*Source:* ``Python/import.c`` and ``Objects/moduleobject.c``, 3.12 to 3.15."""
 OF_AN_IMPORT: Final = re.compile(r"\b(ImportError|ModuleNotFoundError|NotShareableError)\b")
-"""Errors of code that needs a module which did not load, whatever their text says."""
+"""Matches the errors that code may raise if a module that it needs did not load, whatever their text says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionImport:
     """One import of an extension module (a module of native code) in a subinterpreter.
 
-    ``loads`` is whether it loaded. ``imported_by`` is the file and line of the first code outside of the module's own
-    package that asked for it, such as ``app.py:3``; ``None`` if no Python code did, or it was only tried.
+    ``name`` is the module's qualified name, ``loads`` is whether it loaded. ``imported_by`` is the file and line of the
+    first code outside of the module's own package that asked for it, such as ``app.py:3``; ``None`` if no Python code
+    asked for it, or the import was a mere trial.
     """
 
     name: str
@@ -37,8 +38,9 @@ class ExtensionImport:
 def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
     """Return the sentence on the module because of which ``error`` was raised, and who imported it.
 
-    That is the module that the error names; where the importer raised something else of an import, the last one that
-    did not load. ``None`` if the error has another cause, so far as is known.
+    ``imports`` are the imports so far. The module is the one that the text ``error`` names. If ``error`` names none,
+    but is an error of an import, the module is the last one in ``imports`` that did not load. Return ``None`` if
+    ``error`` has another cause, as far as is known.
     """
     refused = {one.name: one for one in imports if not one.loads}
     named = REFUSED.findall(error)
@@ -56,9 +58,10 @@ def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
 
 
 def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tuple[ExtensionImport, ...]:
-    """Return a table of extension modules: those that did not load as they were imported, and those that were tried.
+    """Join the extension modules that did not load when they were imported with those that were tried one by one.
 
-    ``loads`` has whether the modules load that were only tried, by their names.
+    ``imports`` are the imports, of which those that loaded are left out. ``loads`` maps the name of each module that
+    was tried to whether it loads.
     """
     refused = {one.name: one for one in imports if not one.loads}
     others = {name: ExtensionImport(name=name, loads=fared) for name, fared in loads.items() if name not in refused}
@@ -66,9 +69,10 @@ def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tup
 
 
 def others_text(table: Sequence[ExtensionImport], blamed: str) -> str:
-    """Return what to add to the sentence on the module that does not load: how the other packages fare.
+    """Return how the other packages fare, to be added to the sentence ``blamed`` on the module that does not load.
 
-    ``blamed`` is the sentence, which begins with the module's name.
+    ``table`` are all modules as far as is known. ``blamed`` begins with the module's name. The result is empty if no
+    other package is in ``table``.
     """
     package = blamed.split(maxsplit=1)[0].partition(".")[0]
     refused = list(dict.fromkeys(one.package for one in table if not one.loads and one.package != package))
@@ -78,7 +82,10 @@ def others_text(table: Sequence[ExtensionImport], blamed: str) -> str:
 
 
 def package_lines(table: Sequence[ExtensionImport]) -> list[str]:
-    """Return a line for each package, such as ``numpy: 3 of 20 modules do not load (imported by app.py:3)``."""
+    """Return a line for each package, such as ``numpy: 3 of 20 extension modules do not load (imported by app.py:3)``.
+
+    ``table`` are the modules, in any order.
+    """
     packages: dict[str, list[ExtensionImport]] = {}
     for one in table:
         packages.setdefault(one.package, []).append(one)

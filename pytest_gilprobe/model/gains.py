@@ -10,23 +10,27 @@ if TYPE_CHECKING:
 
 
 def in_pool(part: StrategyResult, workers: int) -> Estimate | None:
-    """Return the speed-up that answers count: that of a pool, or of the calls alone where no pool's is known.
+    """Return the speed-up that answers count: that in a pool, or that of the calls alone if no pool's is known.
 
-    N calls at once cannot do more than N times the work of one. N is ``workers``, the number that the workload was
-    tried with; an executor that the user named has workers of its own.
+    N calls at a time cannot do more than N times the work of one call, so the result is at most `at_once`. ``workers``
+    is the number of workers that the workload was tried with. Return ``None`` if neither speed-up is known.
     """
     gain = part.pool_speedup or part.speedup
     return None if gain is None else gain.at_most(at_once(part, workers))
 
 
 def alone(part: StrategyResult, workers: int) -> Estimate | None:
-    """Return the speed-up without a pool's dispatch and moving of data, limited in the same way.
+    """Return the speed-up of the calls alone, without dispatch and moving of data; ``None`` if it was not measured.
 
-    Of an executor that the user named, it is that of tasks large enough for dispatch to matter little.
+    Like that of `in_pool`, it is limited to the number of calls that the strategy makes at once. Of an executor that
+    the user named, it is the speed-up with tasks so large that dispatch matters little.
     """
     return None if part.speedup is None else part.speedup.at_most(at_once(part, workers))
 
 
 def at_once(part: StrategyResult, workers: int) -> float:
-    """Return how many calls a strategy makes at once."""
+    """Return how many calls a strategy makes at a time.
+
+    That is ``workers``, except for an executor that the user named, which has workers of its own.
+    """
     return float(workers if part.executor is None else part.executor.at_once)

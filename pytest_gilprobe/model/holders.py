@@ -9,11 +9,18 @@ from pytest_gilprobe.model.estimate import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """One place in the code that holds the GIL, and its ``share`` of the time for which the GIL is held.
+    """One place in the code that holds the GIL.
 
-    ``code`` is the source text of an expression, or of a whole line. ``native`` is the function that holds the GIL, as
-    its caller names it, if it is not written in Python. ``library`` is the library function that the user's code calls
-    here: its file and its name. ``None`` if unknown, or if there is none.
+    A field is ``None`` if it is unknown, or if there is no such thing.
+
+    Attributes:
+        share: the place's share of the time for which the GIL is held, from 0 to 1.
+        function: the qualified name of the function.
+        file: the function's file.
+        line: the line in the file, from 1.
+        code: the source text of the expression, or of the whole line.
+        native: the function that holds the GIL, as its caller names it, if it is not written in Python.
+        library: the library function that the user's code calls here: its file and its name.
     """
 
     share: Estimate
@@ -27,7 +34,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodePlace:
-    """A line of a function, as part of a stack."""
+    """A ``line`` of a ``function``, as part of a stack; ``file`` and ``line`` are ``None`` if unknown."""
 
     function: str
     file: str | None = None
@@ -36,7 +43,11 @@ class CodePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldStack:
-    """A stack that held the GIL, the outermost function first, and its share of the time that the GIL was held."""
+    """A stack of a thread that held the GIL.
+
+    ``share`` is the stack's share of the time for which the GIL was held, from 0 to 1. ``frames`` are its functions,
+    the outermost first.
+    """
 
     share: float
     frames: tuple[CodePlace, ...]

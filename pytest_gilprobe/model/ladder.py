@@ -1,4 +1,4 @@
-"""The records of a ladder: raw readings of one strategy with growing numbers of workers."""
+"""The records of a ladder: raw readings of one strategy, tried with more and more workers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pytest_gilprobe.model.words import Outcome, Sleep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StretchReading:
-    """What one worker process did in a stretch: its lanes called back to back for a set time.
+    """What one worker process did in a stretch: a set time in which its lanes (threads ...) call without a pause.
 
     Attributes:
-        marks_ns: for each lane, the moments of `time.perf_counter_ns` at which it had made so many more calls.
+        marks_ns: for each lane, the moments of `time.perf_counter_ns` at which it had completed another
+            `Step.calls_per_mark` calls.
         queued_ns: time for which the lanes were runnable but not running, added up; ``None`` if not reported.
         process_cpu_ns: CPU time of the whole process and of its ended child processes.
-        cpus_ns: time that all usable CPUs counted meanwhile, in steps of a system tick; 0 if not reported.
+        cpus_ns: time that all usable CPUs counted in the stretch, in steps of a system tick; 0 if not reported.
         cpus_idle_ns: the idle part of ``cpus_ns``.
         peak_rss_bytes: peak resident memory of the process; ``None`` if not reported.
     """
@@ -31,15 +32,18 @@ class StretchReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One stretch of a ladder, with one number of workers.
+    """One step of a ladder: a stretch (a set time of calls without a pause) with one number of workers.
+
+    All moments are by `time.perf_counter_ns`.
 
     Attributes:
         workers: how many lanes (threads, processes ...) made calls, in all worker processes together.
-        begin_ns: the moment at which they began, on the clock of the marks.
-        settled_ns: from when on completed calls count; ``until_ns`` is when they stop counting.
-        calls_per_mark: how many calls a lane makes from one mark to the next.
+        begin_ns: when the lanes began.
+        settled_ns: from when on completed calls count.
+        until_ns: until when completed calls count.
+        calls_per_mark: how many calls a lane makes from one mark (a recorded moment) to the next.
         readings: one for each worker process.
-        sleeps: how often lanes were seen in what they slept in; empty if that was not watched.
+        sleeps: how often the lanes were seen in each kind of sleep; empty if nobody looked.
         throttled_s: seconds for which CPU quotas throttled the workers, added up over CPUs; ``None`` if not reported,
             and with more workers than usable CPUs, since a quota is their limit then, as CPUs are.
     """
@@ -61,11 +65,11 @@ class Ladder:
     Attributes:
         steps: the steps; empty if ``error`` says why there are none.
         failed_at: the number of workers with which calls failed, hung or crashed; ``None`` if they never did.
-        outcome: how they ended there.
-        error: how they failed, or why there is no ladder; ``None`` if all went well.
-        complete: whether no time was missing for more workers.
-        machine: steps of threads that compress data without the GIL, made between the others: what the machine gives
-            to so many workers, up to one for each CPU.
+        outcome: whether the calls failed, hung or crashed there; ``None`` if they never did.
+        error: the error of those calls, or why there is no ladder; ``None`` if all went well.
+        complete: whether there was time for all numbers of workers that were wanted.
+        machine: steps of threads that compress data without the GIL, made between the others: they show what the
+            machine gives to as many workers, up to one for each CPU.
     """
 
     steps: tuple[Step, ...] = ()

@@ -10,10 +10,11 @@ from pytest_gilprobe.model.holders import CodePlace, Holder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopShares:
-    """How an event loop's thread spent its time during serial calls, as shares of the time that it did not queue.
+    """How an event loop's thread spent its time during serial calls, without its waits for a core.
 
-    ``waiting`` is for events, with the loop free for other tasks. The other three block it: ``computing``,
-    ``blocking`` (asleep in a call such as `time.sleep`) and ``gil_wait`` (asleep while another thread held the GIL).
+    The fields are shares from 0 to 1, with the sum 1. ``waiting`` is waiting for events, with the loop free for other
+    tasks. The other three block the loop: ``computing``, ``blocking`` (asleep in a call such as `time.sleep`) and
+    ``gil_wait`` (asleep while another thread held the GIL).
     """
 
     waiting: float
@@ -24,12 +25,17 @@ class LoopShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One uninterrupted block of an event loop, in seconds, split by what its thread did.
+    """One uninterrupted block of an event loop, in seconds, split by what the loop's thread did.
 
-    ``length_s`` is the sum of ``computing_s``, ``blocking_s`` and ``gil_wait_s``: all but ``queue_s``, the time for
-    which the thread waited for a core. ``queue_s`` is ``None`` if the system does not report it: then ``blocking_s``
-    contains it. ``calls`` is the number of calls that had a block at least as long. ``place`` is the code in which the
-    loop's thread was for most of the block, or another thread that held the GIL meanwhile; ``None`` if unknown.
+    Attributes:
+        length_s: the sum of ``computing_s``, ``blocking_s`` and ``gil_wait_s``, without ``queue_s``.
+        computing_s: how long the thread computed.
+        blocking_s: how long the thread slept in a call; if ``queue_s`` is ``None``, the wait for a core is contained.
+        gil_wait_s: how long the thread waited for the GIL.
+        queue_s: how long the thread waited for a core; ``None`` if the system does not report it.
+        calls: the number of calls that had a block at least as long.
+        place: the code in which the loop's thread was for most of the block, or another thread that held the GIL then;
+            ``None`` if unknown.
     """
 
     length_s: float
@@ -43,19 +49,28 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSite(CodePlace):
-    """The expression ``code`` in a coroutine of the user's: a plain call, such as ``query(1)``, that is not awaited."""
+    """An expression in a coroutine of the user's that makes a plain call, one that is not awaited.
+
+    ``code`` is the expression's source text, such as ``query(1)``.
+    """
 
     code: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker(Holder):
-    """One place in the code that blocks an event loop, and its ``share`` of the time for which the loop is blocked.
+    """One place in the code that blocks an event loop.
 
-    The share is the sum of ``computing``, ``blocking`` (asleep in a call) and ``gil_wait``. For ``gil_wait``, the place
-    is that of the other thread, which held the GIL meanwhile. ``gil_held`` is the part of ``computing`` and
-    ``blocking`` in which the loop's own thread held the GIL, from 0 to 1; ``None`` if the place did neither.
-    ``call`` is what the innermost coroutine of the user's called to get there; ``None`` if there is no such call.
+    ``share`` is the place's share of the time for which the loop is blocked, the sum of the first three below.
+
+    Attributes:
+        computing: the part of ``share`` in which the loop's thread computes.
+        blocking: the part in which the loop's thread sleeps in a call.
+        gil_wait: the part in which the loop's thread waits for the GIL; the place is then that of the thread that holds
+            it.
+        gil_held: the part of ``computing`` and ``blocking`` in which the loop's own thread held the GIL, from 0 to 1;
+            ``None`` if both are 0.
+        call: what the innermost coroutine of the user's called to get to this place; ``None`` if there is no such call.
     """
 
     computing: float
@@ -67,12 +82,17 @@ class Blocker(Holder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLoop:
-    """How serial calls blocked the event loop in which they ran; ``None`` if unknown.
+    """How serial calls blocked the event loop in which they ran; a field is ``None`` if it is unknown.
 
-    ``blocked_fraction`` is the share of the calls' time, without queueing for a core, for which no other task of the
-    loop could run; ``tasks_ceiling`` is 1 / blocked_fraction. ``longest_block_s`` is the longest block seen,
-    ``repeated_block`` the longest that came again. ``blockers`` are the places in the code that block the loop, the
-    largest first; ``None`` if unknown. ``why_unknown`` says why a part could not be measured.
+    Attributes:
+        blocked_fraction: the share of the calls' time, without queueing for a core, for which no other task of the loop
+            could run.
+        longest_block_s: the longest block in seconds.
+        tasks_ceiling: 1 / ``blocked_fraction``, the most that tasks can gain.
+        blockers: the places in the code that block the loop, the largest share first.
+        shares: how the loop's thread spent its time.
+        repeated_block: the longest block that came again, in several calls.
+        why_unknown: why a part could not be measured; ``None`` if all could.
     """
 
     blocked_fraction: Estimate | None = None

@@ -12,9 +12,10 @@ from pytest_gilprobe.model.estimate import Estimate
 class DispatchCosts:
     """The costs of an executor of the standard library on this machine, for one strategy.
 
-    ``task_s`` is the time per empty task in the fastest round, ``task_high_s`` in the median round. ``lost_s`` is how
-    much longer a computing task takes in an executor than alone; ``None`` if unknown. ``start_up_s`` is the time to
-    start and to end an executor with all its workers; ``None`` if negligible or unknown.
+    ``task_s`` is the time per empty task in seconds in the fastest of several timings, ``task_high_s`` in the median
+    one. ``lost_s`` is by how many seconds a computing task takes longer in an executor than alone; ``None`` if unknown.
+    ``start_up_s`` is how many seconds it takes to start and end an executor with all its workers; ``None`` if
+    negligible or unknown.
     """
 
     task_s: float
@@ -25,12 +26,20 @@ class DispatchCosts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """This machine's present speed-up and costs, measured with a fixed loop and empty tasks; ``None``: not measured.
+    """This machine's present speed-up and costs, measured with a fixed loop and empty tasks.
 
-    ``scaling`` is the speed-up of a pure-Python loop in ``scaling_workers`` processes; ``noise`` the standard deviation
-    of the logarithm of one batch's time; ``costs`` the costs of an executor, by name. ``import_s`` is how much longer
-    an executor, started by ``start_method``, takes to start if its workers must first import a workload's module; 0 if
-    they inherit it. ``page_fault_s`` is how long touching a new page of memory takes.
+    A field is ``None`` if it was not measured.
+
+    Attributes:
+        cpus: the number of usable CPUs.
+        scaling: the speed-up of a pure-Python loop in ``scaling_workers`` processes.
+        scaling_workers: the number of processes in which ``scaling`` was measured.
+        noise: the standard deviation of the logarithm of the time of one batch (a timed series of calls).
+        costs: the costs of each strategy's executor, by the strategy's name.
+        start_method: how worker processes start, such as ``spawn``.
+        import_s: by how many seconds an executor, started by ``start_method``, takes longer to start if its workers
+            must first import a workload's module; 0 if they inherit it.
+        page_fault_s: how many seconds it takes to touch a new page of memory.
     """
 
     cpus: int

@@ -9,9 +9,9 @@ from pytest_gilprobe.model.estimate import Estimate
 NOT_AVAILABLE = "n/a"
 """The text shown for a value that could not be measured."""
 LEAST_S = 0.5e-9
-"""Fewest seconds that are worth telling among other figures: less is no nanosecond, and no clock here reads it."""
+"""Fewest seconds that are shown beside other figures: less is under a nanosecond, and no clock here can measure it."""
 LEAST_CORES = 0.05
-"""Fewest cores that are worth telling: less rounds to nothing, and is what the clocks of a process miss."""
+"""Fewest cores that are shown: less is within the error of a process's clocks."""
 MICRO = "\N{MICRO SIGN}s"
 
 _SECONDS_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, MICRO), (1e-9, "ns"))
@@ -48,7 +48,7 @@ def share_span(share: Estimate) -> str:
 
 
 def cores(number: float | None) -> str:
-    """Format a number of cores in two digits, such as ``0.93``; empty if it rounds to nothing, or is ``None``."""
+    """Format a number of cores in two digits, such as ``0.93``; empty if it is below `LEAST_CORES`, or ``None``."""
     if number is None or number < LEAST_CORES:
         return ""
     return f"{number:.2g}" if number < 99.5 else f"{number:.0f}"  # noqa: PLR2004 the largest of two digits

@@ -1,4 +1,4 @@
-"""The records of several GILs of one process, that of each subinterpreter: looks at them, and what follows."""
+"""The records of the GILs of one process whose subinterpreters have a GIL each: looks at them, and the time held."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilLooks:
-    """Looks at the GILs of the lanes of one batch, at random moments.
+    """Looks, at random moments, at the GILs of a batch's lanes (threads), of which each has a GIL of its own.
 
-    ``at_ns`` are the moments by `time.perf_counter_ns`, in order; ``held`` has for each the sum of 2 ** lane over the
-    lanes whose GIL was held.
+    ``at_ns`` are the moments by `time.perf_counter_ns`, in order. ``held`` has a bit mask for each moment: bit N is set
+    if the GIL of lane N (from 0) was held.
     """
 
     at_ns: tuple[int, ...]
@@ -25,10 +25,11 @@ class GilLooks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilsHeld:
-    """How long the GILs of lanes were held, each lane having one of its own.
+    """How long the GILs of lanes (threads) were held, each lane having a GIL of its own.
 
-    ``shares`` has for each lane the share of its time for which its GIL was held, 0 to 1. ``at_once`` is the share of
-    the time in which all lanes ran for which all their GILs were held: one GIL for all could not be above 0.
+    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. ``at_once`` is the
+    share of the time in which all lanes ran for which all their GILs were held at once; with several lanes on one GIL
+    it would be 0.
     """
 
     shares: tuple[float, ...]

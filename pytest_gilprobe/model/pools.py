@@ -10,11 +10,14 @@ from pytest_gilprobe.model.executors import TaskSeries
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRound:
-    """One series of calls one after the other, and one through each executor, with a task for each call.
+    """One round in real executors: serial calls, and calls through each executor with one task per call.
 
-    ``alone`` are the serial calls, each counted as a task; ``pooled`` has the tasks by the strategy's name. ``cpus_ns``
-    is the time that all usable CPUs counted during the round, ``cpus_idle_ns`` their idle part of it, and
-    ``own_cpu_ns`` what the worker process and its executors used.
+    Attributes:
+        alone: the serial calls, each counted as a task.
+        pooled: the tasks of each strategy's executor, by the strategy's name.
+        cpus_ns: the time that all usable CPUs counted during the round.
+        cpus_idle_ns: the idle part of ``cpus_ns``.
+        own_cpu_ns: the CPU time that the worker process and its executors used.
     """
 
     alone: TaskSeries

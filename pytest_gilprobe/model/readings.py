@@ -1,8 +1,8 @@
 """The records of raw measurements, before any statistics, and of the evidence for one verdict.
 
-From small to large: a `LaneReading` holds one thread's clocks; a `WorkerReading` all lanes of one worker process; a
-`BatchReading` one batch (a timed series of calls) of one strategy, from every worker that took part; a `Round` one
-batch of each strategy; a `Measurement` all rounds of one probe.
+From small to large: a `LaneReading` holds one thread's clocks, a `WorkerReading` all lanes of one worker process, a
+`BatchReading` one batch (a timed series of calls) of one strategy, a `Round` one batch of each strategy, and a
+`Measurement` all rounds of one probe.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 class LaneReading:
     """The clocks of one lane (a thread that makes calls) over its ``calls`` of a batch.
 
-    ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine. ``run_queue_ns``
-    is the time for which the thread was runnable but not running. ``waits`` and ``preemptions`` count its voluntary and
-    involuntary context switches. ``cpus`` are the CPUs on which the thread began and ended, if it was told where to
-    begin; else empty. ``None`` means that the system does not report the value.
+    ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine. ``cpu_ns`` is the
+    thread's CPU time, ``run_queue_ns`` the time for which it was runnable but not running. ``waits`` and
+    ``preemptions`` count its voluntary and involuntary context switches. ``cpus`` are the CPUs on which it began and
+    ended, if it was told where to begin; else empty. ``None`` means that the system does not report the value.
     """
 
     calls: int
@@ -50,13 +50,13 @@ class LaneReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReading:
-    """One worker process's measurements of one batch: one reading for each lane (thread), and the whole process's.
+    """One worker process's measurements of one batch; ``lanes`` has a reading for each of its lanes (threads).
 
-    ``children_cpu_ns`` is the CPU time of child processes that ended in the batch and were waited for; 0 if unknown.
-    ``cpus_ns`` is the time that all usable CPUs counted during the batch, in steps of a system tick, and
-    ``cpus_idle_ns`` their idle part of it. ``page_faults`` counts the process's minor faults, ``None`` if unknown.
-    ``executor`` has the tasks if the calls went through an executor that the user named; its lanes are then equal parts
-    of them.
+    ``process_cpu_ns`` is the process's CPU time, ``children_cpu_ns`` that of child processes that ended in the batch
+    and were waited for; 0 if unknown. ``peak_rss_bytes`` is its peak memory, ``page_faults`` counts its minor faults;
+    ``None`` if unknown. ``gil_enabled`` is whether its GIL is on. ``cpus_ns`` is the time that all usable CPUs counted
+    in the batch, in steps of a system tick, ``cpus_idle_ns`` the idle part of it. ``executor`` has the tasks if calls
+    went through an executor that the user named, else ``None``; ``lanes`` are then equal parts of the tasks.
     """
 
     lanes: tuple[LaneReading, ...]
@@ -72,10 +72,10 @@ class WorkerReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilSamples:
-    """Samples of a worker's GIL: for each sample its moment, and whether the GIL was held.
+    """Samples of a worker's GIL, all taken by one ``method``.
 
     Attributes:
-        at_ns: `time.perf_counter_ns` just after each sample, in order.
+        at_ns: `time.perf_counter_ns` just after each sample, in order; ``held`` is whether the GIL was held then.
         late_ns: how much later than intended each sample ended; of a heartbeat thread, without its wait for a core.
         holder: an opaque number of the thread that held the GIL, or held it last; this and all below: empty if unknown.
         switches: how often the GIL had passed from one thread to another.
@@ -84,7 +84,7 @@ class GilSamples:
         queue_ns: how long the main thread had waited for a core in total, without a wait still going on.
         sleeps: what the main thread slept in.
         stack: the position in ``stacks``, the different stacks, of the holder's stack; -1 if no stack was read.
-        loop_stack: the same of the main thread's stack, where that runs an event loop and did not wait for events.
+        loop_stack: the same for the main thread's stack; -1 unless it runs an event loop and did not wait for events.
         torn: how many stacks were dropped: they had no frame, or the GIL passed to another thread as they were read.
     """
 
@@ -114,10 +114,11 @@ class GilSamples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReading:
-    """One batch of one strategy: one reading from each worker that took part, and the samples of the GIL, if any.
+    """One batch of one strategy; ``workers`` has one reading from each worker that took part.
 
-    ``apart`` is true if each lane (the caller of one share of the calls) had a process, and so a GIL, of its own.
-    ``own_gils`` are looks at the GILs of lanes that have one each in one process.
+    ``gil`` are samples of the GIL, ``own_gils`` looks at the GILs of lanes that have one each in one process; ``None``
+    if there are none. ``apart`` is true if each lane (the caller of one share of the calls) had a process of its own,
+    and so a GIL.
     """
 
     workers: tuple[WorkerReading, ...]
@@ -132,16 +133,13 @@ class BatchReading:
 
     @property
     def executors(self) -> tuple[ExecutorReading, ...]:
-        """The tasks of an executor that the user named; empty if calls were made without one."""
+        """One reading for each worker that made calls through an executor that the user named; empty if none did."""
         return tuple(worker.executor for worker in self.workers if worker.executor is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One batch of each strategy that was tried, all close together in time.
-
-    ``batches`` has them by the strategy's name; ``serial`` is always among the names.
-    """
+    """One batch of each strategy that was tried, all close in time; ``batches`` has them by name, ``serial`` always."""
 
     batches: Mapping[str, BatchReading]
 
@@ -169,7 +167,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How a strategy ended, with a text for the user; ``impossible``: it can never run, or was not asked for."""
+    """How a strategy ended, with an ``error`` for the user; ``impossible``: it can never run, or was not asked for."""
 
     outcome: Outcome
     error: str | None = None
@@ -181,21 +179,23 @@ class Measurement:
     """Everything that one probe measured of a workload.
 
     Attributes:
-        workers: number of threads, processes ... that shared the calls of a parallel batch.
+        workers: number of threads, processes ... that shared the calls of a parallel batch; ``rounds`` has the batches.
         ends: one entry for each parallel strategy, ``ok`` unless something went wrong, and one for failed serial calls.
+        first_call_s: seconds of the first call, ``start_up_s`` of a worker's start; ``None`` if unknown.
         apart: what is known of the strategies that have workers of their own, by name.
-        gil_on_at_start: whether the GIL was enabled in the workers before any call.
-        gil_unwatched: why the GIL was not sampled in serial batches; ``None`` if it was. ``holders_unread`` is why the
-            stacks of the threads that held it were not read.
+        gil_on_at_start: whether the GIL was on before any call; ``gil_switched_on_by``: modules that switched it on.
+        gil_unwatched: why the GIL was not sampled in serial batches; ``holders_unread`` is why the stacks of the
+            threads that held it were not read; both ``None`` if that was done.
         throttled_share: share of the rounds' time for which a CPU quota held threads back; ``None`` if unknown.
+        tracers: the tools that slow down Python code in the workers, such as a debugger.
         left_changed: the state that calls left changed in their worker processes, which were then replaced.
-        gil_switched_on_by: the modules whose import switched the GIL on.
-        out_of_time: a text for the user if the time was too short; ``no_time_for`` has the strategies not tried for it.
+        out_of_time: a text for the user if the time was too short; ``no_time_for`` has the strategies not tried then.
         allowed_s: the seconds that the probe was allowed, if that was too short; ``None`` if it was not.
-        controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give then.
+        controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give at that time.
         bursts: rounds of short batches of serial calls and the strategies of one process, made beside other programs.
-        normal_call_s: how long the call took in the test's own run, in pytest's process, less its time in the run queue
-            if that is known; ``None`` if unknown.
+        heartbeat: a serial batch sampled by a thread in the worker; ``None`` unless it cannot be done from outside.
+        callee: the function called, ``transfer`` the cost of moving its data; ``None`` if the function is not known.
+        normal_call_s: seconds of the call in the test's own run, without its known queueing; ``None`` if unknown.
         arguments: what calls did to their arguments; ``None`` if that was not looked at.
         fresh: whether each call had arguments of its own; ``fresh_because`` is how calls with the same ones failed.
         awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why
@@ -203,7 +203,7 @@ class Measurement:
         loop_pass: the untimed calls whose blocks of the event loop were timed one by one; ``None`` if there were none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
         sharing: timings with objects of their own for each thread; ``None`` unless threads fell short.
-        pool_rounds: rounds in real executors, made where what these cost decides; ``pools_ended`` is why none followed.
+        pool_rounds: rounds in real executors, if what these cost decides; ``pools_ended`` is why no more followed.
     """
 
     workers: int
@@ -242,7 +242,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPass:
-    """Serial calls made to time blocks of the event loop: the longest block of each call, and samples of the GIL."""
+    """Serial calls that time blocks of the event loop: ``blocks`` has each call's longest; ``samples``: of the GIL."""
 
     blocks: tuple[LoopBlock, ...]
     samples: GilSamples | None = None
@@ -281,7 +281,7 @@ class Evidence:
         return self.results[SERIAL]
 
     def at_once(self, name: str) -> float:
-        """Return how many calls at a time a strategy made: it cannot do more than so many times the work of one."""
+        """Return how many calls at a time the strategy ``name`` made: its speed-up cannot be more than that."""
         executor = self.results[name].executor
         return float(self.measurement.workers if executor is None else executor.at_once)
 

@@ -16,10 +16,21 @@ and processes; version 2 has a mapping with the same record for every strategy."
 class Environment:
     """The machine and the Python with which a report was made.
 
-    ``free_threaded_build`` and ``gil_enabled`` are two facts: a free-threaded build may run with its GIL on.
-    ``scaling_ceiling`` is the speed-up of a fixed pure-Python loop in ``ceiling_workers`` processes: the speed-up that
-    this machine could give at the time, ``None`` if not measured. ``compiler`` distinguishes builds of one version.
-    ``gil_switched_on_by`` names the modules whose import switched the GIL on in pytest's own process.
+    Attributes:
+        python: the version, such as ``3.13.1``.
+        implementation: the implementation, such as ``CPython``.
+        free_threaded_build: whether Python is built to run without a GIL. Its GIL may still be on.
+        gil_enabled: whether the GIL was on.
+        compiler: the compiler of this Python, which distinguishes builds of one version.
+        platform: the operating system with its version, and the C library.
+        machine: the architecture, such as ``x86_64``.
+        cpus_usable: the number of CPUs that this process may use; ``cpus_logical`` is the number that the machine has.
+        start_method: how worker processes were started, such as ``spawn``.
+        switch_interval_s: the GIL's switch interval in seconds.
+        load_average_1min: the system's load average; ``None`` if unknown.
+        scaling_ceiling: the speed-up of a fixed pure-Python loop in ``ceiling_workers`` processes, which this machine
+            could give at the time; both are ``None`` if not measured.
+        gil_switched_on_by: the modules whose import switched the GIL on in pytest's own process.
     """
 
     python: str
@@ -40,7 +51,7 @@ class Environment:
 
     @property
     def label(self) -> str:
-        """A short name for the Python: ``3.13``; free-threaded ``3.13t``, or ``3.13t GIL on`` if its GIL is enabled."""
+        """A short name for the Python, such as ``3.13``; ``3.13t`` or ``3.13t GIL on`` if it is free-threaded."""
         version = ".".join(self.python.split(".")[:2])
         if not self.free_threaded_build:
             return version if self.gil_enabled else f"{version} GIL off"
@@ -52,7 +63,7 @@ class Environment:
         return self.platform.partition("-with-")[0]
 
     def looks_like(self, other: Environment) -> bool:
-        """Return whether both environments look like one machine, so that their absolute times may be compared.
+        """Return whether this and the ``other`` environment look like one machine, so that times may be compared.
 
         ``True`` does not prove it: two machines with the same system, architecture and CPU counts look alike.
         """
@@ -62,7 +73,11 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One of the reports that were joined into one: when and where it was made, and the node ids of its workloads."""
+    """One of the reports that were joined into one.
+
+    ``created`` is when the report was made, as UTC time in ISO 8601, ``environment`` the machine and the Python, and
+    ``workloads`` are the node ids of its workloads.
+    """
 
     created: str
     environment: Environment
@@ -73,8 +88,14 @@ class Shard:
 class Report:
     """A whole report: the contents of ``gilprobe.json``.
 
-    ``created`` is the UTC time in ISO 8601, to the second. ``scan`` is ``None`` unless the session was a scan.
-    ``shards`` are the reports that this one was joined from; empty unless ``gilprobe merge`` has made it.
+    Attributes:
+        schema_version: the version of the file's format.
+        tool_version: the version of this package that made the report.
+        created: the UTC time in ISO 8601, to the second.
+        environment: the machine and the Python.
+        workloads: the results, one for each workload.
+        scan: the measurements of the whole suite; ``None`` unless the session was a scan.
+        shards: the reports that this one was joined from; empty unless ``gilprobe merge`` has made it.
     """
 
     schema_version: int = SCHEMA_VERSION

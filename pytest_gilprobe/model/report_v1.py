@@ -32,7 +32,10 @@ _MOVES = (
 
 
 def upgraded(top: JsonObject) -> JsonObject:
-    """Convert a report of version 1 to version 2 in place and return it; damaged parts stay, and fail to decode."""
+    """Convert a report of version 1 to version 2 in place, and return it.
+
+    ``top`` is the report's JSON object. Damaged parts stay as they are, so that reading their values fails later.
+    """
     workloads = top.get("workloads")
     for workload in workloads if isinstance(workloads, list) else ():
         if isinstance(workload, dict):

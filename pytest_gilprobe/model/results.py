@@ -32,11 +32,11 @@ class Caution:
 class Verdict:
     """The answer for one workload: the strategy advised, and the reason.
 
-    ``strategy`` is a strategy's name or ``inconclusive``. ``candidates`` maps each strategy that may be the best one to
-    its probability (sum 1; a single entry if the verdict is decided). ``speedup`` is the predicted speed-up over serial
-    calls of an executor with ``workers`` workers and the advised strategy (1.0 for ``serial``). ``speedup`` and
-    ``workers`` are ``None`` if the verdict is inconclusive. ``reason`` is the whole sentence; ``why`` is its part that
-    says why this is the answer, and ``advice`` the part that says what to do; both are empty in older reports.
+    ``bound`` is what limits the calls, ``gil`` the GIL's part. ``strategy`` is a strategy's name or ``inconclusive``.
+    ``candidates`` maps each strategy that may be the best one to its probability (sum 1; one entry if decided).
+    ``speedup`` is the predicted speed-up over serial calls of an executor with ``workers`` workers and the advised
+    strategy (1.0 for ``serial``); both are ``None`` if the verdict is inconclusive. ``reason`` is the whole sentence;
+    ``why`` and ``advice`` are its parts that say why, and what to do, empty in older reports.
     """
 
     bound: Bound
@@ -53,10 +53,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeShares:
-    """How the time of one lane (one thread, process ... of a strategy) was spent, as shares of its time.
+    """How the time of one lane (one thread, process ... of a strategy) was spent, as shares of its time, from 0 to 1.
 
-    ``cpu``, ``blocked`` and a known ``run_queue`` add up to 1. ``cpu_with_gil`` and ``cpu_without_gil`` are the parts
-    of ``cpu``, both ``None`` if the GIL could not be sampled. ``gil_wait`` is a part of ``blocked``.
+    ``cpu`` (computing), ``blocked`` and ``run_queue`` (waiting for a CPU) add up to 1. ``cpu_with_gil`` and
+    ``cpu_without_gil`` are parts of ``cpu``, ``gil_wait`` one of ``blocked``. ``None`` means unknown.
     """
 
     cpu: float
@@ -69,9 +69,9 @@ class TimeShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """The speed of one strategy divided by that of another, compared in each round, without the noise of serial calls.
+    """The ``ratio`` of the speed of one strategy to that of another, compared in each round without serial calls.
 
-    ``at_worst`` and ``at_best`` are that ratio if every effect that other programs' load may hide counts against the
+    ``at_worst`` and ``at_best`` are the ratio if every effect that other programs' load may hide counts against the
     first strategy, or in its favour; both are ``None`` if no such effect is possible.
     """
 
@@ -82,26 +82,27 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyResult:
-    """The results of one strategy of one workload; serial calls have the same record.
+    """The results of one strategy of one workload, or of its serial calls; a value is ``None`` if it is not known.
 
     Attributes:
         outcome: how the strategy ended; ``error`` is a text for the user if the outcome is not ``ok``.
         impossible: whether the strategy can never run for this workload, or the user did not ask for it.
-        calls: how many calls were timed, in ``rounds`` batches.
+        calls: how many calls were timed, in ``rounds`` batches (timed series of calls).
+        wall_s_per_call: wall time of one call, ``cpu_s_per_call`` its CPU time.
         speedup: measured speed-up of the calls alone over serial calls; ``None`` for serial.
         pool_speedup: predicted speed-up of an executor of the standard library, with its dispatch of calls and data.
         pool_speedup_at_worst: ``pool_speedup`` if every effect that other programs' load may hide counts against this
             strategy, and ``pool_speedup_at_best`` if in its favour; both ``None`` if no such effect is possible.
         over: comparisons of this strategy's speed with that of each cheaper strategy tried, by the latter's name.
         cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 only computes.
-        run_queue_share: share of a lane's time for which the lane was runnable and not running.
+        run_queue_share: share of a lane's time for which it was runnable, but not running; ``shares`` has all shares.
         page_faults_per_call: minor page faults of the whole process.
         start_up_s: time from asking for a worker process until that worker is ready to run tests.
         rss_bytes_per_worker: peak resident memory of a worker process in a batch.
         dispatch_s_per_call: time that dispatch by an executor adds to one call, for the worker that makes the call.
-        transfer_s_per_call: time to move one call's arguments and result between processes; ``None`` if not known.
+        transfer_s_per_call: time to move one call's arguments and result between processes.
         first_call_s: wall time of the first call in a fresh worker; ``None`` unless the strategy is serial.
-        extra_cores: number of cores, beyond the first, that a call kept busy by threads of its own.
+        extra_cores: number of cores, beyond the first, that a serial call kept busy by threads of its own.
         executor: what tasks cost in an executor that the user named; ``None`` for any other strategy.
         extensions: extension modules of the workload that were tried in a subinterpreter; empty for other strategies.
         pool_rounds: rounds in a real executor, by which ``pool_speedup`` was measured; 0 if that is predicted.
@@ -165,13 +166,13 @@ def _measured(estimate: Estimate | None, name: str) -> Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilResult:
-    """How long the GIL was held; ``None`` if unknown.
+    """How long the GIL was held; a field is ``None`` if it is unknown.
 
-    ``held_fraction`` is the share of the time of serial calls for which the GIL was held, ``longest_hold_s`` the
-    longest time for which one of several threads held it without a break. ``threads_ceiling`` is 1 / held_fraction: the
-    speed-up that no number of threads can exceed. ``holders`` are the places in the code that held the GIL in serial
-    calls, the largest share first, and ``stacks`` the stacks that did; ``holders_reason`` is why they are not known.
-    ``longest_holder`` is the place of the longest hold; its share is its part of that time.
+    ``held_fraction`` is the share of the time of serial calls for which the GIL was held, sampled by ``method``, and
+    ``longest_hold_s`` the longest time for which one of several threads held it without a break, in ``longest_holder``,
+    whose share is its part of such times. ``threads_ceiling`` is 1 / held_fraction: the speed-up that no number of
+    threads can exceed. ``holders`` are the places in the code that held the GIL in serial calls, the largest share
+    first, ``stacks`` the stacks that did; ``holders_reason`` is why they are not known.
     """
 
     held_fraction: Estimate | None = None
@@ -186,13 +187,12 @@ class GilResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callee:
-    """The function that a workload calls, by its module and its name in that module.
+    """The function that a workload calls, by its ``module`` and its ``name`` in that module.
 
     ``parameters`` are the names of the arguments of one call, with ``=`` appended if an argument must be passed by
     keyword. ``importable`` is false for a lambda or a nested function, which no other process can import by name.
-    ``awaited`` is whether the function is a coroutine function, whose calls are awaited, and ``awaited_by`` the library
-    whose event loop awaited them, ``asyncio`` or ``trio``; ``None`` if it is not known. ``is_test`` is whether it is
-    a test itself, which no program should import; its parameters are then the test's fixtures.
+    ``awaited`` is whether the function is a coroutine function, ``awaited_by`` the library whose event loop awaits its
+    calls, ``asyncio`` or ``trio``; ``None`` if unknown. ``is_test``: it is a test, its parameters are fixtures.
     """
 
     module: str
@@ -208,10 +208,10 @@ class Callee:
 class Transfer:
     """The time to move one call's arguments to another process and its result back, in seconds per call.
 
-    ``pipe_s`` is the whole round trip through a pipe, with pickling and unpickling. ``parent_s`` is the part of it that
-    keeps the dispatching process busy, and ``worker_s`` the worker's part, both without the cost of an empty message.
-    ``shared_parent_s`` and ``shared_worker_s`` are these two parts if NumPy arrays go through shared memory instead;
-    ``None`` if such arrays are less than nine tenths of the bytes.
+    ``argument_bytes`` and ``result_bytes`` are the pickled sizes. ``pipe_s`` is the whole round trip through a pipe,
+    with pickling and unpickling. ``parent_s`` is the part of it that keeps the dispatching process busy, ``worker_s``
+    the worker's part, both without the cost of an empty message. ``shared_parent_s`` and ``shared_worker_s`` are these
+    parts if NumPy arrays go through shared memory; ``None`` if arrays are less than nine tenths of the bytes.
     """
 
     argument_bytes: int
@@ -225,7 +225,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadEnd:
-    """How one strategy failed, hung or crashed, for a workload of which nothing could be measured."""
+    """How ``strategy`` failed, hung or crashed (``outcome``), for a workload of which nothing could be measured."""
 
     strategy: str
     outcome: Outcome
@@ -236,11 +236,11 @@ class BadEnd:
 class WorkloadResult:
     """One workload's entry in a report.
 
-    ``strategies`` has an entry for each strategy that exists for this workload: ``serial``, then the parallel ones, the
-    cheapest first. If nothing was measured, ``reason`` says why, the verdict is inconclusive, all strategies are
-    ``skipped``, and ``bad_ends`` lists the strategies that failed, hung or crashed. ``workers`` is the number of
-    threads, processes ... that were tried. ``callee`` and ``transfer`` describe the function called and the cost of
-    moving its arguments and result; ``None`` unless the test passed that function to the ``gilprobe`` fixture or API.
+    ``strategies`` has ``serial``, then the parallel ones that exist here, the cheapest first. If nothing was measured,
+    ``reason`` says why, the verdict is inconclusive, all strategies are ``skipped``, and ``bad_ends`` lists those that
+    failed, hung or crashed. ``workers`` threads, processes ... were tried. ``scaling`` has the curves by strategy; it,
+    ``sharing`` and ``event_loop`` are ``None`` unless measured. ``callee`` (the function called) and ``transfer`` (the
+    cost of moving its data) are ``None`` unless the test passed it to the ``gilprobe`` fixture or API.
     """
 
     nodeid: str

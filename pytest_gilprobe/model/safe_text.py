@@ -29,14 +29,17 @@ def safe_line(text: str, *, limit: int = NAME_LIMIT) -> str:
 
 
 def safe_lines(text: str, *, limit: int = ERROR_LIMIT) -> tuple[str, ...]:
-    """Return a text's lines that are not blank, each made safe by `safe_line`; too long a text loses its middle."""
+    """Return those lines of ``text`` that are not blank, each made safe by `safe_line`.
+
+    If ``text`` has more than ``limit`` characters, it loses its middle first.
+    """
     if len(text) > limit:
         text = elide(text, limit, " ... ")
     return tuple(safe_line(line, limit=limit) for line in text.split("\n") if line.strip())
 
 
 def elide(text: str, width: int, mark: str = "...") -> str:
-    """Shorten ``text`` to ``width`` terminal columns: ``mark`` replaces its middle, and more of its end is kept.
+    """Shorten ``text`` to ``width`` terminal columns: ``mark`` replaces its middle, and the end that is kept is longer.
 
     In fewer than 24 columns, ``mark`` replaces the beginning instead.
     """
@@ -62,7 +65,10 @@ def display_width(text: str) -> int:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Return text that ``encoding`` can encode: if necessary, micro signs become ``u``, other characters escapes."""
+    """Return ``text`` in characters that ``encoding`` has: others become escapes, and a micro sign becomes ``u``.
+
+    An unknown ``encoding`` counts as ASCII.
+    """
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -74,9 +80,9 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def short_name(nodeid: str, width: int, end: str | None = None) -> str:
-    """Shorten a node id to ``width`` columns: leave out folders first, then all but ``end``, then the middle of that.
+    """Shorten a node id to ``width`` columns: its folders are left out first, then all but its ``end``.
 
-    ``end`` is by default the name of the test; see `unique_ends`.
+    If ``end`` is still too long, it loses its middle. ``None`` stands for the name of the test; see `unique_ends`.
     """
     if display_width(nodeid) <= width:
         return nodeid
@@ -99,7 +105,10 @@ def short_names(nodeids: Sequence[str], width: int) -> tuple[str, ...]:
 
 
 def unique_ends(nodeids: Sequence[str]) -> list[str]:
-    """Return the shortest end of each node id that no other one has: the test, its class and file, its folders."""
+    """Return the shortest end of each node id that no other node id in ``nodeids`` has.
+
+    An end is the name of the test, or that with its class, its file, and as many folders as needed.
+    """
     parts = [_ends(nodeid) for nodeid in nodeids]
     often = Counter(end for ends in parts for end in set(ends))
     return [next((end for end in ends if often[end] == 1), ends[-1]) for ends in parts]

@@ -13,10 +13,12 @@ from pytest_gilprobe.model.words import Outcome
 class ScalingPoint:
     """Throughput of one strategy, in calls per second, with ``workers`` workers.
 
-    ``rss_bytes`` is the peak resident memory of all their processes together, of a process that has more workers than
-    these their part; ``None`` if unknown. ``machine_gain`` is
-    how much more than one thread that computes without a GIL the machine gave to so many, or to one for each CPU if
-    those are fewer, at about the same time; ``None`` if that was not measured.
+    ``rss_bytes`` is the peak resident memory of all their processes together, or the workers' part of it in a process
+    that has more workers than these; ``None`` if unknown.
+
+    ``machine_gain`` is the speed-up that the machine itself allowed at about the same time: the throughput of N threads
+    that compute without a GIL, divided by that of one such thread. N is ``workers``, or the number of CPUs if that is
+    smaller. The speed-up is at most N, and ``None`` if it was not measured.
     """
 
     workers: int
@@ -27,19 +29,21 @@ class ScalingPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """How one strategy's throughput grows with its number of workers.
+    """The curve of one strategy: how its throughput grows with its number of workers.
 
     Attributes:
         points: one for each number of workers that was measured, the fewest first; empty if ``error`` says why.
         model: the model that fits the points (``linear``, ``usl`` or ``capped``); ``None`` if none does.
-        parameters: those of the model, each followed by its standard error under its name with ``_se``.
-        best_workers: the fewest workers whose throughput cannot be told from the highest one.
-        enough_workers: the fewest that give 90 % of the highest throughput.
+        parameters: the model's parameters, each followed by its standard error under its name with ``_se``.
+        best_workers: the fewest workers whose throughput cannot be told from the highest one; ``None`` if unknown.
+        enough_workers: the fewest workers that give 90 % of the highest throughput; ``None`` if unknown.
         limit: what limits the throughput, as a phrase; ``None`` if that is unknown.
-        open_because: why the readings decide nothing, as on a busy machine; then the three above are ``None``.
-        failed_at: the number of workers with which calls failed, hung or crashed (``outcome``); ``None`` if never.
-        error: how they failed, or why nothing was measured.
-        complete: whether no time was missing for more workers; they may still not have been asked for, or gain nothing.
+        open_because: why the readings decide nothing, as on a busy machine; ``None`` if they decide. If it is set, the
+            model and the three fields above are unknown.
+        failed_at: the number of workers with which calls failed, hung or crashed; ``None`` if they never did.
+        outcome: whether the calls failed, hung or crashed there; ``None`` if they never did.
+        error: the error of those calls, or why nothing was measured; ``None`` if all went well.
+        complete: whether there was time for all numbers of workers that were wanted; more may gain nothing.
         start_up_s: seconds to start one more worker; ``None`` for threads and tasks, and if unknown.
     """
 
@@ -57,5 +61,5 @@ class Scaling:
     start_up_s: float | None = None
 
     def at(self, workers: int | None) -> ScalingPoint | None:
-        """Return the point of so many workers; ``None`` if there is none."""
+        """Return the point with this number of ``workers``; ``None`` if there is none."""
         return next((point for point in self.points if point.workers == workers), None)

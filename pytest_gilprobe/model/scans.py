@@ -14,8 +14,13 @@ BETWEEN_TESTS = "between two tests"
 class ScanGroup:
     """The sums of several tests, each of them too short to report alone.
 
-    ``kind`` is ``file`` for the short tests of one file, ``fixture`` for the short tests that use one fixture; ``name``
-    is the name of that file or fixture. ``wall_s`` is the sum of the call times of all ``tests``.
+    Attributes:
+        kind: ``file`` for the short tests of one file, ``fixture`` for the short tests that use one fixture.
+        name: the name of that file or fixture.
+        tests: the number of these tests.
+        wall_s: the sum of the wall times of their calls.
+        cpu_utilization: CPU time divided by wall time without waits for a CPU.
+        gil_held_fraction: share of the calls' time for which the GIL was held; ``None`` if unknown.
     """
 
     kind: str
@@ -30,18 +35,19 @@ class ScanGroup:
 class HoldingFunction:
     """A function that holds the GIL in the calls of a suite's tests.
 
-    A function of the project holds it for as long as it is the innermost one of the project: with all libraries that it
-    calls. A function of an installed package, for as long as it is the innermost one of any package, called by the
-    project's innermost function.
+    A function of the project counts as holding the GIL while it is the innermost function of the project in the stack,
+    so the libraries that it calls are included. A function of an installed package counts while it is the innermost
+    function of any package in the stack, called by the project's innermost function.
 
     Attributes:
         share: share of the time for which the GIL is held in all calls together.
         function: the qualified name.
         file: the file, relative to the working directory or to where packages are installed.
         package: the installed package; ``None`` for a function of the project.
-        calls: number of tests' calls in which it was seen with the GIL.
-        line: the line of the function in which it was seen most often; ``code`` is the line's text, or the call's.
-        line_share: share of that line in the same time.
+        calls: number of tests in whose calls the function was seen with the GIL.
+        line: the line of the function in which it was seen most often; ``None`` if unknown.
+        code: the text of this line, or of the call in it; ``None`` if unknown.
+        line_share: share of this line, in the same time as ``share``.
     """
 
     share: Estimate
@@ -58,7 +64,8 @@ class HoldingFunction:
 class ScanFinding:
     """One remark of a scan about the test suite.
 
-    ``docs/messages.md`` explains each ``slug``; ``names`` are the node ids of the tests concerned, if any.
+    ``message`` is the remark; ``docs/messages.md`` explains each ``slug``. ``names`` are the node ids of the tests
+    concerned; empty if it concerns no single tests.
     """
 
     slug: str
@@ -68,10 +75,10 @@ class ScanFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRun:
-    """A predicted run of the suite by ``pytest -n WORKERS``.
+    """A predicted run of the suite by ``pytest -n N``, where N is ``workers``.
 
-    ``wall_s`` is from the start of pytest to the end of the last test; ``idle`` is the share of the workers' time, from
-    the first test to the last, in which a worker has nothing left to do.
+    ``wall_s`` is the time in seconds from the start of pytest to the end of the last test. ``idle`` is the share of the
+    workers' time, between the first test and the last, in which a worker has no test left to run.
     """
 
     workers: int
@@ -81,7 +88,10 @@ class SuiteRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongTest:
-    """A test that makes the end of a run with several workers wait; ``wall_s`` is its set-up, call and teardown."""
+    """A test, by its ``nodeid``, that still runs when other workers have no test left.
+
+    ``wall_s`` is the time in seconds of its set-up, call and teardown.
+    """
 
     nodeid: str
     wall_s: float
@@ -89,18 +99,20 @@ class LongTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteWorkers:
-    """What ``pytest -n N`` of pytest-xdist would give for the scanned suite on this machine, predicted from its run.
+    """What ``pytest -n N`` of pytest-xdist would give for the scanned suite on this machine: a prediction.
 
     Attributes:
-        wall_s: the serial run, from the start of pytest to the end of the last test, without time in the run queue.
-        start_s: the part of it before the session began, which each worker repeats.
-        collection_s: the part of it in which tests were collected, which each worker repeats.
-        fixtures_s: the part of it in fixtures of wider scope than one function: a worker has fixtures of its own.
+        wall_s: seconds of the serial run, from the start of pytest to the end of the last test, without time in the run
+            queue.
+        start_s: the part of ``wall_s`` before the session began, which each worker repeats.
+        collection_s: the part of ``wall_s`` in which tests were collected, which each worker repeats.
+        fixtures_s: the part of ``wall_s`` in fixtures of wider scope than one function: a worker has fixtures of its
+            own.
         cpu_s: CPU time of the serial run; a run that takes much less of it than ``wall_s`` waits.
         cpus: how many CPUs the workers would share.
         runs: the predicted runs, for increasing numbers of workers.
         enough_workers: the smallest number that gives 90 % of the best speed; 1 is a run without pytest-xdist.
-        long_tests: the tests that run last, while other workers have nothing left to do, the longest first.
+        long_tests: the tests that run last, while other workers have no test left, the longest first.
     """
 
     wall_s: float
@@ -118,10 +130,11 @@ class SuiteWorkers:
 class Scan:
     """A scan's measurements of a test suite: the call phases of ``tests`` tests, without set-up and teardown.
 
-    All times and shares are without the full garbage collections that Python started in these phases: which test one of
-    them strikes is chance, and what it visits is mostly pytest's.
+    All times and shares exclude the full garbage collections that Python started in the call phases: chance decides in
+    which test such a collection runs, and most of what it visits belongs to pytest.
 
     Attributes:
+        tests: number of tests that were measured.
         tests_alone: number of tests that were long enough to be reported one by one; the other tests are summed up in
             ``groups``, by file and by fixture.
         wall_s: sum of the wall times of all call phases.
@@ -131,10 +144,12 @@ class Scan:
         unwatched: why the GIL was not sampled; ``None`` if it was.
         lost: number of tests that left no record.
         died_in: the test in which a pytest process died, or `BETWEEN_TESTS`; ``None`` if no process died.
+        findings: remarks about the suite.
+        groups: the sums of the tests that were too short to be reported one by one.
         suite_workers: what pytest-xdist would give; ``None`` if the session ran with it already, or not to its end.
         functions: the functions that hold the GIL for longest; ``None`` if no stacks, or too few, were read.
-        collections: number of those garbage collections, of 1 ms or more.
-        collected_s: their time.
+        collections: number of the full garbage collections that took 1 ms or more.
+        collected_s: the time of these collections in seconds.
     """
 
     tests: int

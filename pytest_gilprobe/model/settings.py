@@ -11,11 +11,15 @@ from pytest_gilprobe.model.words import Bound, CallKind
 class Expectation:
     """The verdict that a workload's marker expects; a field that is ``None`` or empty expects nothing.
 
-    The verdict may advise any of ``strategies``, and at least one of them must reach the speed-up ``min_speedup``;
-    without ``strategies``, any strategy that was asked for may reach it. Serial calls may hold the GIL for the share
-    ``max_gil_held`` of their time, and native code for ``max_gil_hold_s`` seconds without a break. No call may block
-    its event loop for longer than ``max_loop_block`` seconds at a time. Throughput must grow by 10 % or more with each
-    doubling of the workers up to ``scales_to``.
+    Attributes:
+        strategies: the verdict may advise any of these.
+        bound: the calls are to be bound by this.
+        min_speedup: at least one of ``strategies``, or of all that were asked for if ``strategies`` is empty, must
+            reach this speed-up.
+        max_loop_block: no call may block its event loop for longer than this number of seconds at a time.
+        max_gil_held: serial calls may hold the GIL for this share of their time.
+        max_gil_hold_s: native code may hold the GIL for this number of seconds without a break.
+        scales_to: throughput must grow by 10 % or more with each doubling of the workers up to this number.
     """
 
     strategies: frozenset[str] = frozenset()
@@ -37,11 +41,19 @@ class Expectation:
 class Plan:
     """How to probe one workload. The marker overrides a flag, a flag an ini key, and an ini key the default.
 
-    ``strategies`` are the names of the strategies to try, ``serial`` among them. A probe may take ``max_time_s``
-    seconds, or ``proof_time_s`` if that is longer and an expectation or a comparison with the baseline is still
-    undecided. A batch (a timed series of calls) is ended after ``timeout_s``. ``fresh`` makes function-scoped fixtures
-    anew for each call. Strategies that do not exist for calls of this ``kind`` are not tried. ``scale`` are the numbers
-    of workers of a curve; empty: 1, 2, 4 ... as far as they gain; ``None``: no curve.
+    Attributes:
+        nodeid: the test's node id, or ``module:function`` of a function without a test.
+        workers: how many threads, processes ... make calls at the same time.
+        max_time_s: how many seconds the probe may take.
+        timeout_s: after how many seconds a batch (a timed series of calls) is ended.
+        proof_time_s: how many seconds the probe may take, if that is more than ``max_time_s`` and an expectation or a
+            comparison with the baseline is still undecided.
+        strategies: the names of the strategies to try, ``serial`` among them. Those that do not exist for calls of this
+            ``kind`` are not tried.
+        expectation: what the marker expects of the verdict.
+        fresh: whether function-scoped fixtures are made anew for each call.
+        kind: how calls are made: as plain calls, or awaited.
+        scale: the numbers of workers of a curve; if empty, 1, 2, 4 ... as far as they gain; ``None`` for no curve.
     """
 
     nodeid: str

@@ -17,7 +17,10 @@ ALL = "all of them"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A module-level or class-level object that a call locks or writes to in this line: all threads share it."""
+    """A module-level or class-level object, shared by all threads, that a call locks or writes to.
+
+    ``name`` is the object's name. ``file`` and ``line`` are where the call does so.
+    """
 
     name: str
     file: str
@@ -26,15 +29,16 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingReading:
-    """Timings of a call whose lanes share its objects, or have copies of their own.
+    """Timings of a call in several threads that share its objects, or that have copies of their own.
 
     Attributes:
         lanes: how many lanes (threads) made calls at the same time.
-        rounds: for each round the wall seconds per call of one lane, by `ALONE`, `SHARED`, `ALL`, or the name of the
-            one object of which each lane had its own copy.
+        rounds: for each round, a mapping from the name of a timing to the wall seconds per call of one lane. The names
+            are `ALONE` (one lane alone), `SHARED` (lanes share every object), `ALL` (each lane has a copy of every
+            object that can be copied), and the names of objects (each lane has a copy of this one object).
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that can be copied, but are too many to be tried one by one.
-        suspects: module-level and class-level objects that the call locks or writes to, by its source.
+        suspects: module-level and class-level objects that the call locks or writes to, as its source code shows.
     """
 
     lanes: int
@@ -45,15 +49,16 @@ class SharingReading:
 
     @property
     def tells(self) -> bool:
-        """Whether there was anything to copy, or to suspect."""
+        """Whether the reading says anything: it has rounds, objects not copied, objects not tried, or suspects."""
         return bool(self.rounds or self.not_copied or self.not_tried or self.suspects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCopy:
-    """What lanes gain if each has a copy of one object, or of all.
+    """What lanes (threads) gain if each has a copy of the object ``name``, or of all objects if that is `ALL`.
 
-    ``speedup`` is theirs over one lane alone, ``gain`` that over lanes that share the object.
+    ``speedup`` is the speed-up of these lanes over one lane alone, ``gain`` their speed-up over lanes that share the
+    object.
     """
 
     name: str
@@ -68,13 +73,13 @@ class Sharing:
     Attributes:
         lanes: how many lanes (threads) made calls at the same time.
         rounds: from how many interleaved rounds the estimates are; 0 if there was nothing to copy, or no time.
-        speedup: that of lanes that share every object, over one lane alone; ``None`` without rounds.
-        copies: what lanes gain with an object of their own; the greatest gain first.
+        speedup: the speed-up of lanes that share every object, over one lane alone; ``None`` without rounds.
+        copies: what lanes gain with copies of their own, the greatest gain first; empty without rounds.
         costly: the names of the objects whose sharing costs speed for certain; the most costly first.
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that were too many to be tried one by one.
-        suspects: module-level and class-level objects that the call locks or writes to, by its source; no copy of
-            them was tried.
+        suspects: module-level and class-level objects that the call locks or writes to, as its source code shows; no
+            copy of them was tried.
     """
 
     lanes: int

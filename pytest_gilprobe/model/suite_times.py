@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one part of a session took: wall time without the run queue's, and CPU time of all threads and children."""
+    """What one part of a session took, in seconds.
+
+    ``wall_s`` is the wall time without waits for a CPU; ``cpu_s`` is the CPU time of all threads and child processes.
+    """
 
     wall_s: float
     cpu_s: float
@@ -21,11 +24,11 @@ class SuiteTimes:
     Attributes:
         start: from the start of the process until pytest's session began: imports, plugins and conftest files.
         collection: the collection of the tests.
-        walls_s: for each test the wall time of set-up, call and teardown, without its fixtures of wider scope than
-            one function, and without the time in the run queue.
+        walls_s: for each test the wall time in seconds of set-up, call and teardown, without its fixtures of wider
+            scope than one function, and without the time in the run queue.
         cpus_s: for each test the CPU time of all threads in the same span, and of child processes that ended.
-        needs: for each test an index into ``fixture_sets``.
-        fixture_sets: sets of indices into ``fixtures``.
+        needs: for each test the index, in ``fixture_sets``, of the set of the wider fixtures that it uses.
+        fixture_sets: sets of fixtures, each as indices into ``fixtures``.
         fixtures: set-up and teardown, together, of each fixture of wider scope than one function.
         names: the node ids of the longest tests, by the test's index.
     """
@@ -41,11 +44,11 @@ class SuiteTimes:
 
     @property
     def wall_s(self) -> float:
-        """How long the serial run took, to the end of its last test."""
+        """How many seconds the serial run took, to the end of its last test."""
         parts = (self.start, self.collection, *self.fixtures)
         return sum(self.walls_s) + sum(part.wall_s for part in parts)
 
     @property
     def cpu_s(self) -> float:
-        """How much CPU time the serial run took, to the end of its last test."""
+        """How many seconds of CPU time the serial run took, to the end of its last test."""
         return sum(self.cpus_s) + sum(part.cpu_s for part in (self.start, self.collection, *self.fixtures))

@@ -37,10 +37,11 @@ def bound_at(utilization: float) -> Bound:
 
 
 def gil_at(held: Estimate | None, utilization: float) -> Gil:
-    """Return the word for the GIL's held share of the CPU time, or of all time if the call is ``io``-bound.
+    """Return the word for the GIL's part: ``released``, ``partial``, ``held`` or ``unknown``.
 
-    ``held`` is the held share of all time. The word is ``unknown`` if ``held`` is ``None``, or if its interval reaches
-    from ``released`` to ``held``. Otherwise the word is that of its value; `gil_words` returns all possible words.
+    ``held`` is the share of all time for which the GIL is held, ``utilization`` the call's CPU utilization. The word is
+    that of the held share of CPU time, or of all time if the call is ``io``-bound. It is ``unknown`` if ``held`` is
+    ``None``, or if its interval reaches from ``released`` to ``held``; `gil_words` returns all possible words.
     """
     if held is None or {Gil.RELEASED, Gil.HELD} <= set(gil_words(held, utilization, utilization)):
         return Gil.UNKNOWN
@@ -50,8 +51,9 @@ def gil_at(held: Estimate | None, utilization: float) -> Gil:
 def gil_words(held: Estimate, used_low: float, used_high: float) -> tuple[Gil, ...]:
     """List the words that a GIL-held share may have, at a CPU utilization from ``used_low`` to ``used_high``.
 
-    Below a utilization of `IO_BELOW` the word is that of the share of all time, from there on that of the share of CPU
-    time. If the utilization may lie on both sides of `IO_BELOW`, the words of both shares are possible.
+    ``held`` is the share of all time for which the GIL is held. Below a utilization of `IO_BELOW` the word is that of
+    the share of all time, from there on that of the share of CPU time. If the utilization may lie on both sides of
+    `IO_BELOW`, the words of both shares are possible.
     """
     bases = {_base(used_low), _base(used_high)}
     if used_low < IO_BELOW <= used_high:

@@ -66,10 +66,11 @@ def workers(value: object) -> int | None:
 
 
 def scale(value: object) -> tuple[int, ...] | None:
-    """Return the numbers of workers of a curve, the fewest first; empty for ``True`` and ``auto``, ``None`` for False.
+    """Return the numbers of workers of a curve, the fewest first.
 
-    Text has numbers with commas between. Raises `RefusedError` unless these are two or more different numbers from 1 to
-    `MOST_WORKERS`.
+    ``True`` and ``auto`` give an empty tuple (the numbers are chosen later); ``False`` and ``off`` give ``None`` (no
+    curve). Text has numbers with commas between. Raises `RefusedError` unless these are two or more different numbers
+    from 1 to `MOST_WORKERS`.
     """
     if value is False or value == "off":
         return None
@@ -97,7 +98,7 @@ def scales_to(value: object) -> int:
 
 
 def doublings(most: int, cpus: int = 1) -> tuple[int, ...]:
-    """Return 1, 2, 4 ... up to ``most``, at least 1 and 2, and ``cpus`` unless that is more than ``most``.
+    """Return 1, 2, 4 ... up to ``most``, at least 1 and 2, and the number ``cpus`` unless it is more than ``most``.
 
     With 12 CPUs, calls that compute gain most with 12 workers: 8 are too few, and 16 show that more do not pay.
     """
@@ -145,7 +146,10 @@ def listed_strategies(text: str) -> tuple[str, ...]:
 
 
 def executors(texts: list[str]) -> tuple[str, ...]:
-    """Return texts like ``NAME=MODULE:FACTORY``; raise `RefusedError` for any other, and for a name used twice."""
+    """Return the texts, each of the form ``NAME=MODULE:FACTORY``, without blanks around them.
+
+    Raises `RefusedError` for a text of another form, and for a name that is used twice.
+    """
     found = tuple(text.strip() for text in texts)
     split = [text.partition("=") for text in found]
     if not all(_EXECUTOR.fullmatch(name) and all(factory.partition(":")) for name, _, factory in split):
@@ -219,8 +223,8 @@ def _some_of(found: Iterable[Any], allowed: list[str]) -> list[str]:
 def check(name: str, reads: Callable[..., Any], value: object, *allowed: Any) -> Any:
     """Return ``reads(value, *allowed)``: validate a setting that Python code supplied.
 
-    If ``reads`` raises `RefusedError`, raises `GilprobeError` with the setting's ``name``, its value and the values
-    allowed.
+    ``reads`` is a function of this module, and ``allowed`` are its further arguments. If it raises `RefusedError`,
+    raises `GilprobeError` with the setting's ``name``, its value and the values allowed.
     """
     try:
         return reads(value, *allowed)

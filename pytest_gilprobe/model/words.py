@@ -25,7 +25,10 @@ class CallKind(StrEnum):
 
 
 class Bound(StrEnum):
-    """How a call spends its time: waiting (``io``), computing (``cpu``) or both (``mixed``)."""
+    """How a call spends its time: waiting (``io``), computing (``cpu``) or both (``mixed``).
+
+    ``inconclusive`` means that the evidence does not decide.
+    """
 
     IO = "io"
     CPU = "cpu"
@@ -34,7 +37,10 @@ class Bound(StrEnum):
 
 
 class Gil(StrEnum):
-    """Whether a workload's calls hold the GIL, release it, or do each in part; ``absent`` if the GIL is disabled."""
+    """Whether a workload's calls hold the GIL, release it, or do each in part.
+
+    ``absent`` means that the GIL is disabled, ``unknown`` that its part could not be told.
+    """
 
     HELD = "held"
     RELEASED = "released"
@@ -58,9 +64,10 @@ BROKEN = frozenset({Outcome.FAILED, Outcome.HUNG, Outcome.CRASHED})
 
 
 class Status(StrEnum):
-    """Whether a workload was measured; ``error`` means that this tool failed, not the test.
+    """Whether a workload was measured.
 
-    ``scanned`` means that pytest ran the test once while a scan measured it, and that no strategy was tried.
+    ``probed``: strategies were tried. ``scanned``: pytest ran the test once while a scan measured it, and no strategy
+    was tried. ``not_probed``: nothing was tried, for a reason that is given. ``error``: this tool failed, not the test.
     """
 
     PROBED = "probed"
@@ -77,10 +84,15 @@ class GilMethod(StrEnum):
 
 
 class Sleep(StrEnum):
-    """What a thread slept in at one moment: waiting for events, for a lock, or in any other call.
+    """What a thread slept in at one moment.
 
-    ``awake`` is a thread on a core, or one that waits for a core. ``lock`` is any lock, where the GIL's cannot be told
-    from others; where it can, it is ``gil``, and others are ``other-lock``.
+    Attributes:
+        AWAKE: it did not sleep: it was on a core, or waited for one.
+        EVENTS: a wait for events.
+        LOCK: a lock, on a system where the GIL's lock cannot be told from others.
+        GIL: the GIL's lock.
+        OTHER_LOCK: a lock that is not the GIL's.
+        CALL: any other system call.
     """
 
     AWAKE = "awake"
@@ -92,7 +104,7 @@ class Sleep(StrEnum):
 
 
 class FailOn(StrEnum):
-    """Findings that fail a test or the session only if the user asks for it; a failed expectation always does."""
+    """Findings that fail a test or the session only if the user asks for it; a failed expectation always does that."""
 
     UNSAFE = "unsafe"
     HUNG = "hung"

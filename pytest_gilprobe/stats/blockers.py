@@ -32,7 +32,7 @@ MOST_BATCHES: Final = 12
 """Most batches from which places are told, the last ones: their 3,600 samples show shares to within 0.02, and a batch
 takes a millisecond to count, after every round."""
 FEWEST_IN_A_BLOCK: Final = 5
-"""Samples of a block from which the place in which most of them were taken is named."""
+"""Fewest samples of blocks for which a place is named: the place in which most of them were taken."""
 _DISPATCH: Final = {
     "asyncio/events.py": "Handle._run",
     "asyncio/base_events.py": "BaseEventLoop._run_once",
@@ -71,29 +71,30 @@ class Asleep(NamedTuple):
 
     @property
     def number(self) -> int:
-        """All samples that found the thread asleep."""
+        """The number of all samples that found the thread asleep."""
         return sum(self)
 
     @property
     def blocked(self) -> int:
-        """The samples that found it asleep in what blocks the loop."""
+        """The number of samples that found the thread asleep in a call or for the GIL, which blocks the loop."""
         return self.calls + self.gil
 
     def share(self, number: int) -> float:
-        """Return which share of these samples so many are; 0 if there are none."""
+        """Return ``number`` divided by the number of all these samples; 0 if there are no samples."""
         return number / self.number if self.number else 0.0
 
 
 def asleep(windows: Iterable[SampledWindow]) -> Asleep:
-    """Count what the thread slept in."""
+    """Count the samples in ``windows`` that found the thread asleep, by what it slept in."""
     kinds = Counter(kind(window.samples, at) for window in windows for at in window.inside)
     return Asleep(kinds[Kind.EVENTS], kinds[Kind.BLOCKING], kinds[Kind.GIL_WAIT])
 
 
 def kind(samples: GilSamples, at: int) -> Kind:
-    """Return what the loop's thread did at a sample.
+    """Return what the loop's thread did at the sample with the index ``at``.
 
-    Where the GIL's lock cannot be told from others, asleep for a lock while the GIL was held is a wait for the GIL.
+    On a system that cannot tell the GIL's lock from others, a thread that sleeps for a lock while the GIL is held
+    counts as waiting for the GIL.
     """
     sleep = samples.sleeps[at]
     if sleep is Sleep.EVENTS:
@@ -111,8 +112,8 @@ def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:
         batches: Batches of serial calls, with samples of what the loop's thread slept in.
 
     Returns:
-        The places, with shares of the time for which the loop was blocked. ``None`` if too few samples found it so.
-
+        The places, with shares of the time for which the loop was blocked. ``None`` if too few samples found the loop
+        blocked.
     """
     batches = batches[-MOST_BATCHES:]
     windows = [
@@ -136,9 +137,10 @@ class InLoops(NamedTuple):
 
 
 def in_loops(window: SampledWindow) -> InLoops:
-    """Return the places in the code that blocked a loop in one call, of which a loop need not run all the time.
+    """Return the places in the code that blocked an event loop in the samples of one call.
 
-    A sample counts if its stack has the frames by which a loop of asyncio or trio runs what is ready.
+    A loop may have run for a part of the call only. A sample counts if its stack has the frames by which a loop of
+    asyncio or trio runs what is ready.
     """
     whole = WholeStacks(window.samples.stacks)
     in_loop = tuple(any(map(_dispatches, stack)) for stack in window.samples.stacks)
@@ -210,7 +212,10 @@ def _call(stack: Stack) -> CallSite | None:
 
 
 def place_of_block(windows: Sequence[SampledWindow]) -> Blocker | None:
-    """Return the place in which most samples of some blocks were taken; ``None`` if there are too few."""
+    """Return the place in the code in which most samples of some blocks were taken; ``None`` if these are too few.
+
+    ``windows`` has the samples of each block.
+    """
     found = [(one, 1.0) for each in _all_found(windows) for one in each]
     if len(found) < FEWEST_IN_A_BLOCK:
         return None

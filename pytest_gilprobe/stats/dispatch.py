@@ -34,9 +34,15 @@ NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
 class PoolInputs:
     """What the prediction of an executor's speed-up rests on, beside the speed-up of the bare calls.
 
-    ``gil_on`` is whether the workers run with the GIL enabled. ``costs`` and ``transfer`` are ``None`` if they were not
-    measured; ``transfer`` is also ``None`` for a strategy that moves no data. ``executor`` has what was measured of an
-    executor that the user named.
+    Attributes:
+        workers: the number of workers to predict for.
+        serial: the result of the serial calls.
+        gil: how long calls hold the GIL.
+        gil_on: whether the workers run with the GIL enabled.
+        machine: this machine's speed-up and costs.
+        costs: the costs of the strategy's executor; ``None`` if not measured.
+        transfer: what moving a call's data costs; ``None`` if not measured, or for a strategy that moves no data.
+        executor: what was measured of an executor that the user named; ``None`` for any other executor.
     """
 
     workers: int
@@ -50,12 +56,12 @@ class PoolInputs:
 
     @property
     def task_s(self) -> float:
-        """Seconds per empty task in the best round; 0 if the costs were not measured."""
+        """Seconds per empty task in the fastest of several timings; 0 if the costs were not measured."""
         return 0.0 if self.costs is None else self.costs.task_s
 
     @property
     def task_high_s(self) -> float:
-        """Seconds per empty task in the median round; 0 if the costs were not measured."""
+        """Seconds per empty task in the median of several timings; 0 if the costs were not measured."""
         return self.task_s if self.costs is None else max(self.task_s, self.costs.task_high_s)
 
 
@@ -101,7 +107,10 @@ def capped(estimate: Estimate, most: float) -> Estimate:
 
 
 def capped_each(estimate: Estimate, most: Iterable[float]) -> Estimate:
-    """Return ``estimate`` with value, low and high reduced to three limits, in this order, and low <= value <= high."""
+    """Return ``estimate`` with its value, low and high each reduced to its limit in ``most``, in this order.
+
+    The result keeps low <= value <= high.
+    """
     ends = (estimate.value, estimate.low, estimate.high)
     value, low, high = (min(end, limit) for end, limit in zip(ends, most, strict=True))
     return Estimate(value=value, low=min(low, value), high=max(high, value), confidence=estimate.confidence)

@@ -226,7 +226,7 @@ def _robust_sd(values: Sequence[float]) -> float:
 
 
 def slowest_of(lanes: int) -> float:
-    """Return the mean delay of the slowest of so many lanes, in standard deviations of one lane; 0 for one lane.
+    """Return the mean delay of the slowest of N ``lanes``, in standard deviations of one lane; 0 for one lane.
 
     A lane is one thread or process of a strategy. *Source:* mean of the largest of N normal values, to 5 %: G. Blom,
     "Statistical Estimates and Transformed Beta-Variables", 1958.

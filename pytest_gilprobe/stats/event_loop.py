@@ -48,10 +48,10 @@ def of(measurement: Measurement) -> EventLoop | None:
 
 
 def of_call(window: SampledWindow) -> EventLoop | None:
-    """Return what samples of one call, in which a loop may have run, saw of it; ``None`` if they saw no loop.
+    """Return what the samples of one call saw of an event loop that may have run in it; ``None`` if they saw none.
 
-    The shares are of the whole call. Samples count of which it is known what the main thread slept in, and where it was
-    if that was not a wait for events.
+    The shares are of the whole call. A sample counts if it is known that the main thread waited for events, or where in
+    the code it was. If fewer than `MIN_SAMPLES` count, the result is ``None``, too.
     """
     samples = window.samples
     if not samples.loop_stack or not samples.sleeps:

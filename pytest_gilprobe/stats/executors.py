@@ -34,18 +34,19 @@ SEEN_HERE = 0.5
 """Least share of the serial calls' CPU time that the executor's threads and processes here must have used, to be those
 that made the calls."""
 NEGLIGIBLE_S = 1e-4
-"""Seconds of CPU time per call below which it tells nothing of where calls ran."""
+"""Seconds of CPU time per call below which that time does not tell where the calls ran."""
 
 
 def reading_of(batch: BatchReading) -> ExecutorReading | None:
-    """Return the tasks of a batch; ``None`` if its calls were made without an executor."""
+    """Return what was measured of a batch's tasks in a named executor; ``None`` if the calls were made without one."""
     return batch.executors[0] if batch.executors else None
 
 
 def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResult | None:
-    """Reduce a strategy's batches, each paired with the serial batch of its round; ``None`` without an executor.
+    """Reduce a strategy's batches to what an executor that the user named costs; ``None`` if there is no such executor.
 
-    ``speedup`` is that of its larger tasks, or of tasks of one call if larger ones gain nothing.
+    ``pairs`` has each batch with the serial batch of its round. ``speedup`` is the speed-up with the larger tasks, or
+    with tasks of one call if larger ones gain nothing. ``serial`` is the result of the serial calls.
     """
     batches = [batch for _, batch in pairs]
     readings = [reading for batch in batches if (reading := reading_of(batch)) is not None]
@@ -77,7 +78,11 @@ def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResul
 
 
 def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
-    """Complete the result of a named executor: the clocks and the memory of workers elsewhere are not known."""
+    """Return the strategy's result ``found``, completed by what was measured of its named ``executor``.
+
+    If the executor's workers run on other machines, their clocks and memory are unknown, so the fields that depend on
+    these become ``None``.
+    """
     single, chunked = executor.single_speedup, executor.chunk_speedup
     wall_s, lost_s = found.call_s.value, None
     if single is not None and chunked is not None:
@@ -95,13 +100,16 @@ def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
 
 
 def at_once(pairs: Pairs, workers: int) -> float:
-    """Return how many calls at a time batches made: ``workers``, but a named executor has workers of its own."""
+    """Return how many calls at a time the second batches of ``pairs`` made.
+
+    That is ``workers``, except for an executor that the user named, which has workers of its own.
+    """
     named = [len(batch.lanes) for _, batch in pairs if batch.executors]
     return float(max(named, default=workers))
 
 
 def with_queueing(batch: BatchReading) -> BatchReading:
-    """Return a batch as if its lanes had never queued for a CPU, so that no queueing is taken out of its time."""
+    """Return a batch with the run-queue time of all lanes set to 0, so that none is subtracted from its wall time."""
     workers = (
         replace(worker, lanes=tuple(replace(lane, run_queue_ns=0) for lane in worker.lanes)) for worker in batch.workers
     )
@@ -109,7 +117,11 @@ def with_queueing(batch: BatchReading) -> BatchReading:
 
 
 def single_speedup(speedup: Estimate, readings: Sequence[ExecutorReading]) -> Estimate:
-    """Return the speed-up with tasks of one call: that of larger tasks, times how much slower single calls were."""
+    """Return the speed-up with tasks of one call.
+
+    ``speedup`` is the speed-up with larger tasks. It is multiplied by the ratio of the calls' speeds with tasks of one
+    call and with larger tasks, as ``readings`` show it; it is returned as it is if larger tasks gained nothing.
+    """
     shares = [
         one.chunked.s_per_call / one.single.s_per_call if one.chunked is not None else 1.0
         for one in readings

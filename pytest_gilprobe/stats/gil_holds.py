@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 LONGEST_CALL = 20.0
-"""How many times as long as a batch's mean call its longest call may be: calls that differ more belong apart."""
+"""How many times as long as a batch's mean call a hold may be; a longer hold is cut to that length."""
 
 
 class Hold(NamedTuple):
-    """A time for which one thread was seen to hold the GIL without a break: from one sample to another."""
+    """A time for which one thread was seen to hold the GIL without a break.
+
+    ``first`` and ``last`` are the indices of the samples at its start and at its end; ``duration_s`` is the time in
+    seconds.
+    """
 
     first: int
     last: int
@@ -68,9 +72,10 @@ def longest_hold_s(batches: Sequence[BatchReading]) -> float | None:
 
 
 def longest_holder(batches: Sequence[BatchReading]) -> Holder | None:
-    """Return the place in the code of the longest holds of these batches, one of each; ``None`` if unknown.
+    """Return the place in the code of the batches' longest holds; ``None`` if unknown.
 
-    Batches count as in `longest_hold_s`. The share is the place's part of the samples in these holds.
+    Each batch has one longest hold, and counts as in `longest_hold_s`. The place is the one in which most samples of
+    these holds were taken, and its share is its part of these samples.
     """
     found = []
     for batch, hold in _longest_holds(batches):

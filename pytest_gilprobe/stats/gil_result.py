@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def of(measurement: Measurement, strategies: Sequence[Strategy]) -> GilResult:
-    """Estimate how long the GIL was held and where, from serial batches, and its longest hold from those in threads."""
+    """Estimate how long and where serial calls held the GIL, and the longest time for which one thread held it.
+
+    ``measurement`` has the serial batches, and those of ``strategies`` whose lanes are threads of one process; the
+    longest time comes from the latter.
+    """
     serial = [one.serial for one in measurement.rounds]
     heard = [*serial, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
     sampled = [batch for batch in heard if batch.gil is not None]

@@ -204,10 +204,11 @@ def _delays_ns(window: SampledWindow) -> list[int]:
 
 
 def time_weights(moments_ns: Sequence[int], start_ns: int, end_ns: int) -> list[float]:
-    """Return weights of the samples, summing to 1, such that equal times count equally.
+    """Return a weight for each sample, with the sum 1, such that equal times count equally.
 
-    Other programs that starve the sampler make samples rare while they run, which is when the worker is slow too.
-    Without weights, the samples would stand for the quiet times. The time of an empty block goes to the nearest blocks.
+    ``moments_ns`` are the samples' moments, all from ``start_ns`` to ``end_ns``. Other programs that starve the sampler
+    make samples rare while they run, which is when the worker is slow too. Without weights, the samples would stand for
+    the quiet times. The time of an empty block goes to the nearest blocks.
     """
     blocks = max(1, len(moments_ns) // SAMPLES_PER_BLOCK)
     span_ns = max(1, end_ns - start_ns)
@@ -243,9 +244,10 @@ def _of_heartbeat(window: SampledWindow) -> _Share | None:
 
 
 def effective_number(weights: Sequence[float], numbers: Sequence[float]) -> float:
-    """Return the number of equally weighted samples that scatter as much as weighted means of ``numbers`` of samples.
+    """Return how many equally weighted samples scatter as much as a weighted mean does.
 
-    *Source:* L. Kish, "Survey Sampling", 1965, section 11.7.
+    The mean has parts, each with its weight in ``weights`` and its number of samples in ``numbers``. *Source:* L. Kish,
+    "Survey Sampling", 1965, section 11.7.
     """
     spread = math.fsum(weight * weight / number for weight, number in zip(weights, numbers, strict=True))
     return math.fsum(weights) ** 2 / spread if spread else 0.0

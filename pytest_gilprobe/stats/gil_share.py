@@ -43,8 +43,8 @@ def held_fraction(batches: Sequence[BatchReading]) -> Estimate | None:
 def while_running(fraction: Estimate | None, batches: Sequence[BatchReading]) -> Estimate | None:
     """Return the share of the time without queueing for a CPU for which the GIL was held.
 
-    ``fraction`` is that share of all the time, as `held_fraction` estimates it from these batches. ``fraction`` is
-    returned as it is if it is ``None`` or the calls hardly queued. See `without_queueing`.
+    ``fraction`` is the share of all the time, queueing included, as `held_fraction` estimates it from the same
+    ``batches``. It is returned as it is if it is ``None`` or the calls hardly queued. See `without_queueing`.
     """
     queued = rounds.queue_share(batches) or 0.0
     if fraction is None or queued <= rounds.QUIET:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Frame, Stack
 
 LEAST_CALL_S: Final = 2e-5
-"""Shortest call, in seconds, whose holders are told: of a shorter one, making the call is as much as what it does."""
+"""Shortest call, in seconds, whose holders are told: making a shorter call takes about as long as what it does."""
 LEAST_SHARE: Final = 0.005
 """Least share of the held time that a holder, or a stack, must have to be told: one sample in two hundred."""
 MOST_HOLDERS: Final = 30
@@ -68,7 +68,7 @@ class Place(NamedTuple):
 
 
 def held_samples(batches: Sequence[BatchReading]) -> list[list[Held]]:
-    """Return the samples of each batch that read a stack with frames of the workload, without time in a run queue."""
+    """Return, for each batch, its samples that found the GIL held in code of the workload, without waits for a CPU."""
     whole = WholeStacks(stack for batch in batches if batch.gil is not None for stack in batch.gil.stacks)
     return [found for batch in batches if (found := _held(batch, whole))]
 
@@ -109,7 +109,7 @@ def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...
 
 
 def why_none(batches: Sequence[BatchReading], call_s: float) -> str | None:
-    """Return why `holders` names no place: short calls, no stacks, or too few; ``None`` if it names some."""
+    """Return why `holders` names no place: short calls, no stacks, or too few; ``None`` if it names places."""
     return _why_none(batches, held_samples(batches), call_s)
 
 
@@ -129,7 +129,7 @@ def _why_none(batches: Sequence[BatchReading], shown: Sequence[Sequence[Held]], 
 
 
 def of_stacks(stacks: Sequence[Stack]) -> tuple[Holder, ...] | None:
-    """Return the places of stacks that were read at random moments of one time; ``None`` if they are too few."""
+    """Return the places of stacks that were read at random moments, with shares; ``None`` if below `MIN_SAMPLES`."""
     if len(stacks) < MIN_SAMPLES:
         return None
     return _largest(by_place([[Held(weight_ns=1.0, stack=stack) for stack in stacks]]))
@@ -155,7 +155,7 @@ class _Seen:
 
 
 def by_place(batches: Sequence[Sequence[Held]]) -> list[Holder]:
-    """Return every place of these samples, in no order."""
+    """Return every place in which samples of the ``batches`` were taken, with its share of them, in no order."""
     seen = [_Seen(batch) for batch in batches if batch]
     calling = _calling_python(stack for one in seen for stack in one.stacks.values())
     natives: defaultdict[Place, Counter[str | None]] = defaultdict(Counter)
@@ -228,7 +228,7 @@ def _most(names: Counter[str | None]) -> str | None:
 def own_at(stack: Stack) -> int:
     """Return the position of the innermost frame in the user's files, or of the outermost frame if there is none.
 
-    A comprehension or generator expression counts as part of the function in which it is written, if that called it.
+    A comprehension or generator expression counts as part of the function around it, if that function called it.
     """
     at = next((at for at, frame in enumerate(stack) if frame.own), len(stack) - 1)
     while at + 1 < len(stack) and _is_inside(stack[at], stack[at + 1]):
@@ -242,12 +242,12 @@ def _is_inside(frame: Frame, caller: Frame) -> bool:
 
 
 def key(stack: Stack) -> Place:
-    """Return the place in the code for which a sample with this stack counts: see this module's docstring."""
+    """Return the place in the code for which a sample with this stack counts: that of the frame at `own_at`."""
     return place_at(stack, own_at(stack))
 
 
 def place_at(stack: Stack, at: int) -> Place:
-    """Return what the frame at a position of a stack executes: a call, or else its line."""
+    """Return what the frame at the position ``at`` of a stack executes, as a place: a call, or else its whole line."""
     frame = stack[at]
     code = frame.code if at > 0 or callee(frame.code) is not None else None
     return Place(frame.function, frame.file, frame.line, code or frame.statement)

@@ -22,11 +22,11 @@ REPEATED: Final = 3
 """Number of calls with a block at least as long from which a block is no accident, such as a garbage collection that
 hit one call of several."""
 FEWEST_LOOKS: Final = 10
-"""Samples of a block from which the share of them that found its thread asleep bounds how long it slept."""
+"""Fewest samples of a block for which the share that found its thread asleep bounds how long the thread slept."""
 FEWEST: Final = 2
-"""Calls in which blocks must have been timed to call one of them repeated."""
+"""Fewest calls with timed blocks for which a block can be called repeated."""
 FEWEST_IN_A_WAIT: Final = 4
-"""Successive samples from which a wait for the GIL counts as one: fewer say little of its length."""
+"""Fewest successive samples that count as one wait for the GIL: fewer say little of its length."""
 
 
 class _Found(NamedTuple):
@@ -43,12 +43,15 @@ class _Found(NamedTuple):
 
 
 def longest_s(seen: LoopPass) -> float | None:
-    """Return the longest block of all calls in seconds; ``None`` if no block was timed."""
+    """Return the longest block of all the calls that were ``seen``, in seconds; ``None`` if no block was timed."""
     return max((one.length_ns for one in _of_each_call(seen)), default=0) / 1e9 if seen.blocks else None
 
 
 def repeated(seen: LoopPass) -> Block | None:
-    """Return the longest block that at least `REPEATED` calls reached, or all calls if they are fewer."""
+    """Return the longest block that at least `REPEATED` calls reached, or all calls if they are fewer.
+
+    Return ``None`` if blocks were timed in fewer than `FEWEST` calls.
+    """
     if len(seen.blocks) < FEWEST:
         return None
     number = min(REPEATED, len(seen.blocks))

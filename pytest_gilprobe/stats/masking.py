@@ -21,8 +21,8 @@ Pairs = Sequence[tuple[BatchReading, BatchReading]]
 """For each round, the batch that is the base and the batch that is compared with that base."""
 
 WAITS = 0.1
-"""Share of its time that a thread must wait for other threads to count as waiting for a lock of theirs. *Source:*
-threads that share a lock for 30 % of a call wait for 0.11 or more over some rounds, beside busy loops."""
+"""Least share of a thread's time in waits for other threads from which it counts as waiting for a lock of theirs.
+*Source:* threads that share a lock for 30 % of a call wait for 0.11 or more over some rounds, beside busy loops."""
 NOISE_OF_WAITING = 0.08
 """Standard deviation of the share in `WAITS` from round to round, assumed before measuring: 0.04 to 0.1 was seen."""
 
@@ -54,17 +54,22 @@ def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchRea
 
 
 def hidden(pairs: Pairs, gil: Holding) -> tuple[float, ...]:
-    """Return by which factor, at least 1, lanes (threads) may be better than each round shows on a busy machine.
+    """Return, for each round, the factor by which lanes (threads) may be better than the round shows on a busy machine.
 
-    If the holder of a lock or the GIL is kept from running for a share of its holding time, the wait is longer by that
-    share. For a lock this is the share of the time for which the holder wants to run and queues. For the GIL the share
-    may be larger, up to all queueing, since calls that return from the kernel with the GIL are pushed off there.
+    ``pairs`` has the serial batch and the lanes' batch of each round, ``gil`` how calls hold the GIL. A factor is at
+    least 1. If the holder of a lock or the GIL is kept from running for a share of its holding time, the wait is longer
+    by that share. For a lock this is the share of the time for which the holder wants to run and queues. For the GIL
+    the share may be larger, up to all queueing, since calls that return from the kernel with the GIL are pushed off
+    there.
     """
     return tuple(_of_round(base, lanes, gil) for base, lanes in pairs)
 
 
 def wait_little(pairs: Pairs) -> bool:
-    """Return whether lanes certainly waited for each other for less than `WAITS` of their time, over all rounds."""
+    """Return whether lanes (threads) certainly waited for each other for less than the share `WAITS` of their time.
+
+    ``pairs`` has the serial batch and the lanes' batch of each round.
+    """
     waited = [_waited(base, together) for base, together in pairs]
     return estimates.centre(waited, NOISE_OF_WAITING).high < WAITS
 

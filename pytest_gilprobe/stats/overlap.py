@@ -36,22 +36,23 @@ SELECTED = 0.2
 LEAST_SELECTED = 3
 """Least number of batches that count: two may be lucky alike."""
 SIDE_BY_SIDE = 0.1
-"""Share of the batches' time for which lanes must have run side by side to be accounted: with less, the errors of the
-clocks are multiplied by more than 10."""
+"""Share of the batches' time for which lanes must have run side by side for the bound by accounting to count: with
+less, the errors of the clocks are multiplied by more than 10."""
 WAITS_PER_CALL = 0.2
 """Extra waits (voluntary context switches) of a call, beyond those of one thread alone, from which lanes may wait for
 each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at most 0.13."""
 WAITS_PER_CPU_S = 20.0
-"""The same for each second of CPU time: a handful in a batch happens by chance, however short its calls."""
+"""Extra waits for each second of CPU time from which lanes may wait for each other: a handful in a batch happens by
+chance, however short its calls."""
 MOST_QUEUED = 0.5
-"""Share of their time for which the lanes of even the selected batches queued from which only the GIL and the number of
+"""If lanes queued for more than this share of their time even in the selected batches, only the GIL and the number of
 workers bound the speed-up from above: how long a lane waited for one that queued is then not known."""
 LEAST_GAIN = 0.01
 """The speed-up that lanes reach at least if nothing is known of it."""
 
 
 def wanted(measurement: Measurement) -> bool:
-    """Return whether bursts (short batches) are needed: no batch of the lanes of some process was calm."""
+    """Return whether bursts (short batches) are needed: a strategy whose lanes share a process has no calm batch."""
     shared: dict[str, list[float]] = {}
     for one in measurement.rounds:
         for name, batch in one.parallel.items():
@@ -61,10 +62,11 @@ def wanted(measurement: Measurement) -> bool:
 
 
 def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
-    """Return the undisturbed ones of a strategy's batches, each with serial calls: of its bursts, if those are calm.
+    """Return the undisturbed batches of the strategy ``name``, each paired with a serial batch.
 
-    Serial bursts are selected for themselves. Bursts that all queued are not used: in so little time, the moment at
-    which each lane begins decides.
+    ``pairs`` has the strategy's ordinary batches. If its ``bursts`` (rounds of short batches) are enough and calm, the
+    pairs come from them; the serial bursts are selected for themselves. Otherwise they come from ``pairs``: if all
+    bursts queued, the moment at which each lane begins decides too much in so little time.
     """
     short = [(one.serial, one.batches[name]) for one in bursts if name in one.batches]
     if len(short) < LEAST_SELECTED:
@@ -75,10 +77,11 @@ def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
 
 
 def certain(pairs: Pairs, chosen: Pairs, noise: Noise) -> Estimate:
-    """Return the speed-up that lanes of one process certainly reach: of lower bounds, the one that says most.
+    """Return the speed-up that lanes of one process certainly reach: of two lower bounds, the larger one.
 
-    Lanes that are slower side by side than one alone may be below it: then it is at most 1. ``pairs`` are all rounds'
-    batches, each with its serial batch, ``chosen`` the `selected` ones. ``noise`` is that of one batch.
+    ``pairs`` has all rounds' batches, each with its serial batch, ``chosen`` the `selected` ones. ``noise`` is the
+    noise of one batch. If lanes are slower side by side than one lane alone, the true speed-up may be below the bound,
+    which is then at most 1.
     """
     seen, accounted = _as_seen(chosen, noise), _accounted(pairs, noise)
     return seen if accounted is None or accounted.low <= seen.low else accounted

@@ -1,4 +1,4 @@
-"""How long the GILs of lanes were held that have one each, as subinterpreters have, from looks at random moments."""
+"""Estimate how long GILs were held, in a process whose lanes (subinterpreters) have a GIL each, from looks at them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ FEWEST_LOOKS = 30
 def held(batches: Sequence[BatchReading]) -> GilsHeld | None:
     """Return the shares of time for which the GILs were held while their lanes ran.
 
-    ``None`` if nobody looked, or too seldom.
+    Return ``None`` without looks at the GILs, or with fewer than `FEWEST_LOOKS` at a lane that ran, or while all lanes
+    ran.
     """
     looked = [batch for batch in batches if batch.own_gils is not None]
     if not looked:

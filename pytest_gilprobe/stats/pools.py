@@ -26,7 +26,11 @@ MOST_ROUNDS = 40
 
 
 class InExecutor(NamedTuple):
-    """A speed-up in an executor: predicted, with bounds for what a busy machine hides, or measured in ``rounds``."""
+    """A speed-up in an executor, measured in ``rounds`` rounds, or predicted if that is 0.
+
+    ``at_worst`` and ``at_best`` bound a prediction, as far as a busy machine may hide effects; ``None`` if it hides
+    none, or for a measured speed-up.
+    """
 
     speedup: Estimate
     at_worst: Estimate | None = None
@@ -40,7 +44,11 @@ def in_executor(
     inputs: PoolInputs,
     measurement: Measurement,
 ) -> InExecutor:
-    """Return what a strategy's executor gives: measured if it was, else predicted from ``gains`` of the bare calls."""
+    """Return what a strategy's executor gives: measured if it was tried, else predicted.
+
+    ``gains`` are the speed-up of the bare calls, and its bounds at worst and at best, each ``None`` if there is none;
+    the prediction is made from these and ``inputs``.
+    """
     measured = speedup(measurement, strategy.name)
     if measured is not None:
         return InExecutor(measured, rounds=len(measurement.pool_rounds))
@@ -50,7 +58,10 @@ def in_executor(
 
 
 def speedup(measurement: Measurement, name: str) -> Estimate | None:
-    """Return a strategy's speed-up in a real executor; ``None`` if too few rounds, or other programs, tell nothing."""
+    """Return the measured speed-up in the real executor of the strategy ``name``.
+
+    Return ``None`` after fewer than `FEWEST_ROUNDS` rounds, or if other programs used too much of the CPUs.
+    """
     ratios = [
         one.alone.s_per_call / one.pooled[name].s_per_call for one in measurement.pool_rounds if name in one.pooled
     ]
@@ -61,14 +72,14 @@ def speedup(measurement: Measurement, name: str) -> Estimate | None:
 
 
 def is_crowded(measurement: Measurement) -> bool:
-    """Return whether other programs used more than a tenth of the CPUs while the rounds ran."""
+    """Return whether other programs used more than a tenth of the CPUs while the rounds in real executors ran."""
     counted = sum(one.cpus_ns for one in measurement.pool_rounds)
     others = sum(one.cpus_ns - one.cpus_idle_ns - one.own_cpu_ns for one in measurement.pool_rounds)
     return others > CROWDED * counted
 
 
 def may_tell_more(measurement: Measurement) -> bool:
-    """Return whether another round could be made, and would count."""
+    """Return whether another round in real executors could be made, and would count."""
     made = len(measurement.pool_rounds)
     if measurement.pools_ended is not None or made >= MOST_ROUNDS:
         return False

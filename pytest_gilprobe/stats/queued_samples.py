@@ -19,23 +19,27 @@ waits for some microseconds whenever it wakes up: that makes no sample before it
 
 
 def certain(window: SampledWindow) -> frozenset[int]:
-    """Return the samples at which the thread certainly waited: by less than d before the next sample."""
+    """Return the indices of the samples at which the thread certainly waited for a CPU.
+
+    If the thread had waited for d more at one sample than at the sample before, these are the earlier samples that were
+    taken less than d before it.
+    """
     return frozenset(
         at for first, gap_ns, waited_ns in _waits(window) for at in _since(window, first, waited_ns - gap_ns)
     )
 
 
 def possible(window: SampledWindow, run_queue_ns: int | None = None) -> frozenset[int]:
-    """Return the samples at which the thread may have waited.
+    """Return the indices of the samples at which the thread may have waited for a CPU.
 
     On a busy machine the sampler is starved as well: the next sample comes so late that few samples are certain to lie
-    in the wait. A thread is often pushed off its CPU at the end of a system call, so what is left in would all be
-    counted for the call.
+    in the wait. A thread is often pushed off its CPU at the end of a system call, so that the samples of a wait would
+    all be counted for that call.
 
     Args:
         window: The samples, and the time in question.
-        run_queue_ns: How long the thread waited in that time. What no sample shows is a wait at the end.
-
+        run_queue_ns: How long the thread waited in that time; what no sample shows of it is taken as a wait at the end.
+            ``None`` if unknown.
     """
     found = {
         at

@@ -43,7 +43,7 @@ CEILING_SLACK = 1.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduced:
-    """The results of one probe: of each strategy, serial first, then the cheapest; of the GIL and the event loop."""
+    """The results of one probe: of strategies (serial, then the cheapest first), the GIL and, if any, event loop."""
 
     results: Mapping[str, StrategyResult]
     gil: GilResult

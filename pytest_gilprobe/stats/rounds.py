@@ -156,12 +156,12 @@ def children_share(batch: BatchReading) -> float:
 
 
 def width(seen: Sequence[Round]) -> float:
-    """Return how many cores one call uses, in the median round."""
+    """Return how many cores one serial call uses, in the median of the rounds ``seen``."""
     return median(cores_used(one.serial) for one in seen)
 
 
 def children_width(seen: Sequence[Round]) -> float:
-    """Return how many cores the child processes of one call use, in the median round."""
+    """Return how many cores the child processes of one serial call use, in the median of the rounds ``seen``."""
     return median(children_share(one.serial) for one in seen)
 
 

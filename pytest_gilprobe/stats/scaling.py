@@ -20,18 +20,19 @@ of 0.12 s are within 1 to 6 % of each other on idle machines of two CPUs."""
 ENOUGH = 0.90
 """Share of the highest throughput that *enough* workers give."""
 SUPERLINEAR = 1.25
-"""Gain over one worker, as a multiple of the number of workers, that caches may explain and noise may add up to; also
-how much faster serial calls must be than those of one worker in a curve for that one to have been held up."""
+"""Gain over one worker, as a multiple of the number of workers, that caches and noise may explain. Also the factor by
+which serial calls must be faster than the calls of one worker in a curve, for that worker to count as held up."""
 MOST_DISTURBED = 0.25
-"""Share of the steps that other programs or a quota may have held up before a curve is called open."""
+"""Share of the steps that other programs or a quota may have held up; if more were, the curve decides nothing."""
 
 
 def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[ScalingPoint, ...]:
-    """Return one point for each number of workers, the fewest first; steps with too few calls are left out.
+    """Return one point of a curve for each number of workers, the fewest first.
 
-    Steps that were held up are left out, too, where there is another with as many workers. The noise is learnt from
-    steps that have the same number of workers. So a number that was measured once has an interval, too. If one worker
-    was not measured beside others, ``serial_s``, the seconds of a serial call, has the throughput of one.
+    A step with too few calls is left out, and one that was held up if a step with as many workers was not. The noise is
+    learnt from all steps with equal numbers of workers, so a number that was tried once has an interval, too. If one
+    worker was not tried beside others, ``serial_s``, the seconds of a serial call, gives its throughput; ``None`` if
+    unknown.
     """
     rates: dict[int, list[float]] = {}
     memory: dict[int, int] = {}
@@ -57,9 +58,10 @@ def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[
 
 
 def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: int) -> tuple[ScalingPoint, ...]:
-    """Add to each point what the machine gave to so many workers, or to one for each CPU if those are fewer.
+    """Return the points with what the machine gave to as many workers, or to one for each CPU if ``cpus`` is smaller.
 
-    ``machine`` are the steps of its control. What noise shows beyond one CPU's worth for each worker is left out.
+    ``machine`` has the steps of threads that compute without the GIL, made between the others. A gain of N of these
+    threads counts up to N: what exceeds it is noise.
     """
     seen = points_of([step for step in machine if not throughput.disturbed(step)])
     gains = {one.workers: min(gain, one.workers) for one in seen if (gain := speedup(seen, one.workers)) is not None}
@@ -67,7 +69,7 @@ def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: 
 
 
 def highest(points: Sequence[ScalingPoint]) -> ScalingPoint:
-    """Return the point with the highest throughput; the fewest workers first. Raises `ValueError` if there is none."""
+    """Return the first of the points with the highest throughput. Raises `ValueError` if there are no points."""
     return max(points, key=lambda point: point.throughput.value)
 
 
@@ -80,10 +82,10 @@ def best_workers(points: Sequence[ScalingPoint]) -> int | None:
 
 
 def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
-    """Return the fewest workers that give 90 % of the highest throughput; ``None`` if the intervals leave that open.
+    """Return the fewest workers that give 90 % of the highest throughput; ``None`` without points, or if that is open.
 
-    That is the first number whose interval reaches 90 %; on a flat curve it is the lowest. It is open if the first
-    number whose value is there comes later than the next one measured.
+    The result is the first number of workers whose interval reaches 90 %; on a flat curve it is the lowest. This is
+    open if the first number whose value reaches 90 % is more than one point further on.
     """
     if not points:
         return None
@@ -94,9 +96,10 @@ def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
 
 
 def beyond_its_workers(points: Sequence[ScalingPoint], serial_s: Estimate | None) -> ScalingPoint | None:
-    """Return the first point with more than its number of workers times the throughput of one, if that was held up.
+    """Return the first point with N workers and clearly more than N times the throughput of one that was held up.
 
-    It was if serial calls, of ``serial_s`` seconds each, are faster. Else calls help each other, as in batches.
+    One worker was held up if serial calls, of ``serial_s`` seconds each, are clearly faster. Otherwise calls help each
+    other, as in batches, and the result is ``None``, as it is if there is no such point or ``serial_s`` is ``None``.
     """
     one = next((point.throughput.value for point in points if point.workers == 1), None)
     if one is None or serial_s is None or one * serial_s.high * SUPERLINEAR >= 1:
@@ -114,13 +117,16 @@ def retrograde(points: Sequence[ScalingPoint]) -> bool:
 
 
 def speedup(points: Sequence[ScalingPoint], workers: int) -> float | None:
-    """Return the throughput of so many workers over that of one; ``None`` if either was not measured."""
+    """Return the throughput of this number of ``workers`` over that of one; ``None`` if either was not measured."""
     found = {point.workers: point.throughput.value for point in points}
     return found[workers] / found[1] if workers in found and 1 in found else None
 
 
 def held_up(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Return the steps that were held up, if they are too many or all that there are of a number of workers."""
+    """Return the steps that were held up by other programs or a quota, if they keep a curve from deciding; else none.
+
+    They do if they are more than the share `MOST_DISTURBED` of ``steps``, or all steps with some number of workers.
+    """
     late = tuple(step for step in steps if throughput.disturbed(step))
     return late if _only_held_up(steps) or len(late) > MOST_DISTURBED * len(steps) else ()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.scaling import ScalingPoint
 
 FEWEST_POINTS = 4
-"""Fewer points fit any law."""
+"""Fewest points for a fit: fewer points fit any law."""
 FITS = 0.08
 """Root mean square of the logarithmic residuals up to which a law fits: about the noise of the throughputs."""
 STEPS = 40
@@ -32,11 +32,13 @@ _Law = Callable[[Sequence[float], float], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """A law fitted to throughputs, with the standard error of each parameter, and the residuals' root mean square.
+    """A law fitted to throughputs.
 
-    ``linear``: ``per_worker`` N. ``capped``: the smaller of ``per_worker`` N and ``ceiling``. ``usl``: ``per_worker`` N
-    / (1 + ``contention`` (N - 1) + ``coherency`` N (N - 1)). *Source:* N. J. Gunther, "A General Theory of
-    Computational Scalability Based on Rational Functions", 2008.
+    With N workers, the ``law`` named ``linear`` gives ``per_worker`` N, ``capped`` the smaller of ``per_worker`` N and
+    ``ceiling``, and ``usl`` ``per_worker`` N / (1 + ``contention`` (N - 1) + ``coherency`` N (N - 1)). ``parameters``
+    has these by name, ``errors`` their standard errors. ``residual`` is the root mean square of the logarithmic
+    residuals. *Source:* N. J. Gunther, "A General Theory of Computational Scalability Based on Rational Functions",
+    2008.
     """
 
     law: str
@@ -61,12 +63,15 @@ def usl(parameters: Sequence[float], workers: float) -> float:
 
 
 def capped(parameters: Sequence[float], workers: float) -> float:
-    """Return the throughput of workers that do not hinder each other up to a hard limit, the second parameter."""
+    """Return the throughput of workers that do not hinder each other up to a hard limit.
+
+    ``parameters`` are the throughput of one worker, and the limit.
+    """
     return min(parameters[0] * workers, parameters[1])
 
 
 def linear(parameters: Sequence[float], workers: float) -> float:
-    """Return the throughput of workers that do not hinder each other."""
+    """Return the throughput of workers that do not hinder each other; ``parameters`` has the throughput of one."""
     return parameters[0] * workers
 
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.sharing import SharingReading
 
 SHORT = 0.75
-"""Share of the speed-up that CPUs and GIL allow below which lanes fall short of it: far enough below that an object of
-their own may show."""
+"""Lanes fall short if they reach less than this share of the speed-up that CPUs and GIL allow: copies of an object may
+then show why."""
 WORTH_ASKING = 1.3
-"""Least speed-up that CPUs and GIL must allow for lanes to fall short of it: that from which a pool is worth it."""
+"""Least speed-up that CPUs and GIL must allow for lanes to fall short of it: a pool is worth it from here on."""
 COSTS = 1.2
-"""Factor that lanes with an object of their own must gain for its sharing to cost speed."""
+"""Least factor that lanes with copies of an object must gain for the sharing of that object to cost speed."""
 COSTS_SURELY = 1.1
-"""Factor that they must gain with the whole interval: objects that cost nothing gain 0.9 to 1.05. *Source:*
+"""The same factor for the low end of the interval: objects that cost nothing gain 0.9 to 1.05. *Source:*
 ``benchmarks/sharing.py``, CPython 3.13t."""
 FEWEST_ROUNDS = 4
 """Fewest rounds from which sharing is judged."""
@@ -33,9 +33,11 @@ NOISE = 0.05
 
 
 def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_on: bool) -> bool:
-    """Tell whether the lanes of a strategy gain less than CPUs and GIL allow; waits for a CPU are taken out.
+    """Return whether the lanes of the strategy ``name`` gain clearly less than CPUs and GIL allow.
 
-    The calls' CPU time is the most for which they can hold the GIL, so the limit that it sets is at least 1 over it.
+    ``seen`` has the rounds, ``lanes`` is the number of lanes (threads). Waits for a CPU are taken out. With the GIL on,
+    calls can hold it for no more than their CPU time, so one core's worth of computing is certainly allowed; with the
+    GIL off, ``cpus`` cores' worth.
     """
     both = [(one.serial, one.batches[name]) for one in seen if name in one.batches]
     if not both:
@@ -50,10 +52,10 @@ def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_
 
 
 def estimated(reading: SharingReading) -> Sharing:
-    """Estimate speed-ups from the rounds, each quotient within one round; none if there are too few rounds.
+    """Estimate speed-ups from the rounds of a reading, each quotient within one round; none from too few rounds.
 
-    Sharing an object is costly only if lanes with one of their own gain `COSTS`, and `COSTS_SURELY` for certain. `ALL`
-    is among the costly ones only where no single object is.
+    An object counts as costly to share if lanes (threads) with copies of it gain `COSTS`, and `COSTS_SURELY` for
+    certain. `ALL` is named as costly only where no single object is.
     """
     known = Sharing(
         lanes=reading.lanes,

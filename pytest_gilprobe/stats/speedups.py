@@ -51,9 +51,10 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
     """Return how much batches of the same calls differ: the noise of the logarithm of their length.
 
     The noise assumed before measuring is that of a computing loop at the session's start, scaled by the calls' CPU
-    utilization. It is lower if the batches of each round agree so well that the machine is calm now. The batches are
-    weighed in: all batches of a round that should be alike, if they are; else serial batches among themselves, and
-    lanes that share nothing among themselves, unless these outnumber the CPUs and so share them.
+    utilization. It is lower if the batches of each round agree so well that the machine is calm now. The scatter of the
+    batches counts, too: in a round whose batches should be alike and are, the scatter of all of them. In other rounds,
+    it is that of serial batches, and, with ``less_queue`` (the lanes do not outnumber the CPUs), that of lanes that
+    share nothing.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
     should_be = [(one, rounds.like_serial_s(one)) for one in measurement.rounds]
@@ -88,7 +89,10 @@ class Lanes(StrEnum):
 
 
 def lanes_of(pairs: Pairs, *, less_queue: bool) -> Lanes:
-    """Return how the lanes of parallel batches, each paired with its serial batch, affect each other."""
+    """Return how the lanes of parallel batches, each paired with its serial batch, affect each other.
+
+    ``less_queue`` is whether their queueing is due to other programs, so that it can be taken out.
+    """
     if not less_queue:
         return Lanes.QUEUEING
     return Lanes.INDEPENDENT if masking.wait_little(pairs) else Lanes.COUPLED
@@ -120,8 +124,8 @@ def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float]
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
     """Return the speed-up in processes of the control: the fixed pure-Python loop that shows what the machine can give.
 
-    The control's runs between the workload's rounds count; without any, that of the session's start, ``None`` if not
-    measured.
+    The rounds of the control that this probe made count. If there are none, the result is the speed-up measured at the
+    session's start; ``None`` if that is unknown.
     """
     pairs = [(control.alone, control.together) for control in measurement.controls]
     if not pairs:
@@ -156,7 +160,7 @@ def within_room(estimate: Estimate, measurement: Measurement, machine: Machine) 
 
 
 def beyond(estimate: Estimate, workers: float) -> bool:
-    """Return whether so many workers seem to do more than their number allows: then serial calls were disturbed."""
+    """Return whether the speed-up ``estimate`` exceeds what N ``workers`` can do: then serial calls were disturbed."""
     return estimate.low > workers * SUPERLINEAR or estimate.value > workers * IMPLAUSIBLE
 
 

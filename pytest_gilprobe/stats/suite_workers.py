@@ -17,8 +17,9 @@ from pytest_gilprobe.model.suite_times import SuiteTimes
 from pytest_gilprobe.stats.xdist_schedule import LoadSchedule
 
 GATEWAY_LOOPS: Final = 80
-"""What starting one worker takes of the controller and of the worker, in calls of the control: 60 ms where a call of
-the control takes 0.7 ms. *Source:* ``benchmarks/suite_workers.py``, suites of one test with ``-n 1`` to ``-n 4``."""
+"""CPU time to start one worker, spent by the controller and once more by the worker, in calls of the control (a fixed
+pure-Python loop): 60 ms where such a call takes 0.7 ms. *Source:* ``benchmarks/suite_workers.py``, suites of one test
+with ``-n 1`` to ``-n 4``."""
 WORKER_LOOPS: Final = 0.5
 """What a worker takes for each test's messages, in calls of the control. *Source:* as above, suites of empty tests."""
 CONTROLLER_LOOPS: Final = 0.9
@@ -30,11 +31,12 @@ COUNTS: Final = (2, 4, 8)
 MOST_WORKERS: Final = 64
 """The largest number of workers that is predicted."""
 GAIN: Final = 1.1
-"""Doubling the workers pays if the suite gets faster by this."""
+"""Doubling the workers pays if the suite gets faster by this factor."""
 ENOUGH: Final = 0.9
 """As many workers are enough as give this share of the best speed."""
 TAIL: Final = 0.1
-"""Tests that end a run, with other workers idle, are named if each and that end take this share of the run's time."""
+"""A test that still runs at the end, with other workers idle, is named if both that end and the test itself take this
+share of the run's time, or more."""
 MOST_NAMED: Final = 5
 """The largest number of long tests that are named."""
 CROWDED: Final = 0.25
@@ -77,8 +79,7 @@ def predict(suite: SuiteTimes, *, cpus: float, loop_s: float) -> SuiteWorkers | 
     Args:
         suite: the times of a serial run of all tests.
         cpus: how many CPUs the workers may use, above 0.
-        loop_s: how long one call of the control takes on this machine.
-
+        loop_s: how many seconds one call of the control (a fixed pure-Python loop) takes on this machine.
     """
     if len(suite.walls_s) < COUNTS[0]:
         return None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.ladder import Step
 
 FEWEST_MARKS = 3
-"""With fewer completed calls in a window, a slope says nothing."""
+"""Fewest completed calls in a window from which a slope is taken: with fewer, it says nothing."""
 LATEST_START = 0.5
 """A lane that makes its first call later than this share of the window does not delay the window's start."""
 
@@ -21,9 +21,9 @@ LATEST_START = 0.5
 def calls_per_s(step: Step) -> float | None:
     """Return a step's throughput in calls per second; ``None`` if too few calls were completed.
 
-    It is the least-squares slope of the number of completed calls over time, within the window from `Step.settled_ns`,
-    or from when every lane has made its first calls, to `Step.until_ns`. Calls of lanes in step are completed in
-    bursts: counting within a fixed window is off by up to one burst, a slope is not.
+    The throughput is the least-squares slope of the number of completed calls over time. The window reaches from
+    `Step.settled_ns`, or from when every lane (thread ...) has made its first calls, to `Step.until_ns`. Lanes that run
+    in step complete their calls in bursts: counting within a fixed window is off by up to one burst, a slope is not.
     """
     lanes = [lane for reading in step.readings for lane in reading.marks_ns]
     firsts = [lane[0] for lane in lanes if lane]
@@ -65,12 +65,12 @@ def queued_share(step: Step) -> float:
 
 
 def throttled_share(step: Step) -> float:
-    """Return the share of its time for which CPU quotas held a step back, from 0 to 1; 0 if that is not reported."""
+    """Return the share of a step's time for which CPU quotas held it back, from 0 to 1; 0 if that is not reported."""
     return min(1.0, (step.throttled_s or 0.0) / max(span_s(step), 1e-9))
 
 
 def disturbed(step: Step) -> bool:
-    """Return whether a step was held up: by a CPU quota, or other programs took CPU time while lanes waited for one."""
+    """Return whether a step was held up by a CPU quota, or by other programs while its lanes waited for a CPU."""
     if throttled_share(step) >= THROTTLED:
         return True
     return others_share(step) > CROWDED and queued_share(step) > QUIET

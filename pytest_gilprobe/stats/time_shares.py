@@ -21,10 +21,12 @@ UTILIZATION_NOISE = 0.02
 def of(
     batches: Sequence[BatchReading], held: Estimate | None, *, lanes: int, serial: TimeShares | None = None
 ) -> TimeShares | None:
-    """Split the time of one lane (of ``lanes`` that share a GIL) into shares by what the time was spent on.
+    """Split the time of one lane (thread, process ...) into shares by what it was spent on; ``None`` if it is 0.
 
-    ``serial`` is for lanes that share a GIL: a lane is blocked by itself for as long as one call alone is. Any further
-    blocked time of the lane is attributed to the GIL, up to the time for which another lane held the GIL.
+    ``held`` is the share of time for which the GIL was held; ``None`` if unknown, or if each lane has a GIL of its own.
+    ``lanes`` is the number of lanes that share a GIL. ``serial`` has the shares of serial calls, for lanes that share a
+    GIL: a lane is blocked by itself for as long as one call alone is. Any further blocked time of the lane is
+    attributed to the GIL, up to the time for which the GIL was held. With ``None``, the wait for the GIL is unknown.
     """
     wall = cpu = queue = 0.0
     for batch in batches:
@@ -58,7 +60,8 @@ def _further_blocked(blocked: float, on_cpu: float, serial: TimeShares) -> float
 def other_wait(lanes: TimeShares | None, serial: TimeShares | None) -> float | None:
     """Return the share of a lane's time in waits that neither the calls alone nor the GIL explain; ``None`` if unknown.
 
-    What is left is a lock, or the other side of what the calls wait for.
+    ``lanes`` has the shares of a lane (thread ...), ``serial`` those of serial calls. Such waits are for a lock, or for
+    what answers the calls, such as a server.
     """
     if lanes is None or serial is None or lanes.gil_wait is None:
         return None

@@ -20,7 +20,7 @@ class _Line(NamedTuple):
 
 
 class WholeStacks:
-    """The stacks of some samples, by which such a stack is completed: with the callers that the same line had else."""
+    """The stacks of some samples: one that lacks its callers gets those of another stack with the same line."""
 
     def __init__(self, stacks: Iterable[Stack]) -> None:
         """Remember the callers of each generator expression, as they are seen first."""
@@ -30,7 +30,7 @@ class WholeStacks:
                 self._whole.setdefault(_line(stack[0]), stack)
 
     def of(self, stack: Stack) -> Stack:
-        """Return a stack with its callers: the stack itself, unless it is a generator expression without any."""
+        """Return the stack with its callers: the stack itself, unless it is a generator expression without a caller."""
         lacks = len(stack) == 1 and stack[0].function.endswith(GENERATOR)
         return self._whole.get(_line(stack[0]), stack) if lacks else stack
 

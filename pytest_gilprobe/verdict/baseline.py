@@ -41,7 +41,7 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One difference of a workload from the baseline; ``message`` is one line without the node id, or empty."""
+    """One difference of the workload ``nodeid`` from the baseline; ``message`` is one line about it, or empty."""
 
     kind: FindingKind
     nodeid: str
@@ -50,13 +50,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """How a report differs from its baseline; ``notes`` say what limits the comparison, such as another machine."""
+    """How a report differs from its baseline, the earlier report.
+
+    ``findings`` has the differences of single workloads. ``notes`` say what limits the comparison, such as another
+    machine.
+    """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
 
     def of(self, kind: FindingKind) -> tuple[Finding, ...]:
-        """Return the findings of one kind."""
+        """Return the findings of this ``kind``."""
         return tuple(one for one in self.findings if one.kind is kind)
 
     @property
@@ -86,7 +90,11 @@ def since(baseline: Report, report: Report) -> Differences:
 
 
 def losses(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool) -> list[str]:
-    """Return what is certainly worse of a workload than in its earlier result, a message each."""
+    """Return what is certainly worse in the result ``new`` of a workload than in its earlier result ``old``: messages.
+
+    The list is empty unless both were probed with the same number of workers. Curves (throughput by number of workers)
+    count only if both reports come from the ``same_machine``.
+    """
     if new.status is not Status.PROBED or old.status is not Status.PROBED or new.workers != old.workers:
         return []
     return [change.message for change in changes(new, old, same_machine=same_machine) if change.worse]

@@ -23,9 +23,12 @@ WORTH_TELLING: Final = 0.1
 class Move(NamedTuple):
     """A call that blocks the loop, and what moving it out of the loop would give.
 
-    ``where`` is the place of the call in words, ``code`` the code to write in its place. ``in_thread`` is whether a
-    thread is enough. ``share`` is the part of the calls' time that it blocks, ``gain`` the most that tasks then give,
-    ``None`` for a scan, which tries none.
+    Attributes:
+        where: the place of the call in words.
+        code: the code to write in place of the call.
+        in_thread: whether the call may run in a thread; otherwise it needs a process.
+        share: the part of the calls' time for which this call blocks the loop.
+        gain: the largest speed-up that tasks could give after the move; ``None`` for a scan, which tries no tasks.
     """
 
     where: str
@@ -46,10 +49,11 @@ def does(blocker: Blocker) -> str:
 
 
 def moves(loop: EventLoop, workers: int, library: str | None = None) -> list[Move]:
-    """List the calls that would leave the loop free if they were awaited, the largest first.
+    """List the calls that would leave the loop free if they ran elsewhere and were awaited, the largest share first.
 
-    The loop would then be blocked for the remaining share of the time only, and tasks gain at most one divided by that.
-    ``library`` is whose loop it is, ``asyncio`` or ``trio``; ``None`` counts as asyncio.
+    The loop would then be blocked for the remaining share of the time only, and tasks could gain at most 1 / that
+    share, up to ``workers``; 0 ``workers`` stand for a scan, whose moves have no gain. ``library`` is whose loop it is,
+    ``asyncio`` or ``trio``; ``None`` counts as asyncio. Calls with less than `WORTH_TELLING` of the time are left out.
     """
     if loop.blocked_fraction is None or not loop.blockers:
         return []
@@ -85,9 +89,11 @@ def best(moves: Sequence[Move]) -> Move:
 
 
 def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
-    """Say in one clause what to write; ``None`` if calls hardly sleep in the loop, and none of them may go to a thread.
+    """Say in one clause what to write so that the loop stays free; ``None`` if nothing is to be said.
 
-    Where no call is known to move, that is advised of whatever sleeps: in a thread, unless it holds the GIL meanwhile.
+    The clause is about the `best` of the `moves`, with the same arguments. If no call can be named, it is about all
+    calls that sleep in the loop: they should run in a thread, or in a process if they hold the GIL in the meantime.
+    Nothing is said if calls hardly sleep in the loop and no call may run in a thread.
     """
     found = moves(loop, workers, library)
     first = best(found) if found else None
@@ -105,14 +111,17 @@ def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> s
 
 
 def what_follows(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
-    """Say what to do about the largest call that blocks the loop; ``None`` if a caution does, or nothing is known."""
+    """Say what to do about the largest of the `moves`, with the same arguments; ``None`` if there is none.
+
+    ``None`` is also returned if calls sleep in the loop and ``workers`` is not 0: then a caution says what to do.
+    """
     if workers and loop.shares is not None and loop.shares.blocking >= WORTH_TELLING:
         return None  # `pytest_gilprobe.strategies.tasks` has the caution
     return next(map(remedy, moves(loop, workers, library)), None)
 
 
 def held_elsewhere(loop: EventLoop) -> str:
-    """Return the code in another thread for whose GIL the loop waits most, as a phrase; empty if unknown."""
+    """Return, as a phrase, the place in another thread that holds the GIL while the loop waits; empty if unknown."""
     waits = [one for one in loop.blockers or () if one.gil_wait > one.computing + one.blocking]
     return f", mostly in {places.place(waits[0])}" if waits else ""
 

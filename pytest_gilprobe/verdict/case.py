@@ -1,4 +1,4 @@
-"""What the rule of each caution is given."""
+"""The input that the rule of each caution gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The input of each caution's rule: the evidence, and how the verdict classifies the bound and the GIL."""
+    """The input of each caution's rule.
+
+    ``evidence`` is all that the verdict is based on, ``bound`` and ``gil`` are the verdict's words for what limits the
+    calls and for the GIL's part. ``advised`` is the strategy that the verdict advises; ``None`` if that is ``serial``
+    or ``inconclusive``.
+    """
 
     evidence: Evidence
     bound: Bound
@@ -34,6 +39,6 @@ class Case:
         return (self.serial.extra_cores or 0.0) > EXTRA_CORES
 
     def sharing(self) -> list[tuple[Strategy, StrategyResult]]:
-        """List the strategies whose lanes (threads ...) share one process, but no thread, with their results."""
+        """List the strategies whose lanes share one process, each in a thread of its own, with their results."""
         shared = (one for one in self.evidence.strategies if one.one_process and not one.one_thread)
         return [(one, self.evidence.results[one.name]) for one in shared]

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
-    """Find at most one change of each strategy's curve: calls that fail with fewer workers, else other gains."""
+    """Yield at most one change for each strategy with a curve in both results, ``new`` and ``old``, of one workload.
+
+    A curve is the throughput by number of workers. If calls fail now with no more workers than were measured before,
+    that is the change; otherwise it is the largest certain change of a gain over one worker. It is worse only for the
+    strategy that ``old`` advises, with no more workers than were enough.
+    """
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():
         if name not in before:

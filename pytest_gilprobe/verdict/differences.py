@@ -54,7 +54,10 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
 
 
 def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
-    """Return whether more rounds are wanted to decide on a regression (compare `expectations.ROUNDS_TO_FAIL`)."""
+    """Return whether more rounds are wanted to decide whether ``new`` has a regression from the earlier result ``old``.
+
+    A regression counts only after the numbers of rounds in `expectations.ROUNDS_TO_FAIL`.
+    """
     rounds = new.serial.rounds if new.serial else None
     if rounds is None or new.workers != old.workers or not Status.PROBED is new.status is old.status:
         return False

@@ -24,7 +24,11 @@ SWITCHED_ON: Final = "gil-switched-on"
 
 
 def failures(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
-    """Yield what the measurements exclude of a marker's limits on the GIL, and what the session forbids."""
+    """Yield a failure for each limit on the GIL that the measurements certainly exceed.
+
+    The limits are those that ``expectation``, a marker's, has for ``result``. If ``fail_on`` contains
+    ``gil-switched-on``, a GIL that an import switched on is a failure, too.
+    """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     if most is not None and held is not None and margins.widened_share(held)[0] > most:
         largest = result.gil.holders[0] if result.gil.holders else None
@@ -76,7 +80,7 @@ def limits(expectation: Expectation) -> list[str]:
 
 
 def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
-    """Return whether more rounds may decide: the limit is exceeded, and not for certain."""
+    """Return whether the GIL was held for more than ``max_gil_held``: without a failure, more rounds may decide."""
     held, most = result.gil.held_fraction, expectation.max_gil_held
     return most is not None and held is not None and held.value > most
 

@@ -36,7 +36,10 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A strategy, or *inconclusive* with the reason in ``why_not``; ``next_step`` is what could settle the choice."""
+    """The ``strategy`` that is chosen, or ``inconclusive`` with the reason in ``why_not``.
+
+    ``next_step`` is what the probe should do next to settle or confirm the choice.
+    """
 
     strategy: str
     why_not: reasons.Because | None = None
@@ -44,7 +47,10 @@ class Choice:
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Return the verdict that the evidence supports, and the next step; `candidates.left` computes ``candidates``."""
+    """Return the verdict that the evidence supports, and what the probe should do next.
+
+    The verdict's ``candidates`` are still empty: `candidates.left` computes them.
+    """
     if same_call.differs(evidence.measurement):
         return _not_the_same_call(evidence)
     seen_as, gil = bound_of(evidence.serial.utilization), gil_of(evidence)
@@ -116,8 +122,9 @@ def advised_if(evidence: Evidence, gains: Mapping[str, float]) -> str:
 def choose(evidence: Evidence, bound: Bound) -> Choice:
     """Choose the cheapest strategy within 15 % of the best, or serial if none reaches 1.3x.
 
-    The rule is evaluated at every corner of the intervals. It is monotone in each speed-up, so if all corners give the
-    same answer, so do all points between them. The choice is *inconclusive* if nothing decides it.
+    The rule is evaluated at every corner of the intervals (each combination of their low and high ends). It is monotone
+    in each speed-up, so if all corners give the same answer, so do all points between them. The choice is
+    *inconclusive* if nothing decides it. ``bound`` is what limits the calls.
     """
     intervals = candidates.intervals(evidence)
     if not intervals:

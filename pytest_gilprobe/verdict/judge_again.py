@@ -26,7 +26,9 @@ NOT_KNOWN = "not known here: the plugin or conftest file that has it is needed t
 
 
 def report_again(path: str | os.PathLike[str], find: Callable[[str], Strategy | None]) -> Report:
-    """Return the report that a session would make now of the readings in an evidence file; see `judged_again`.
+    """Return the report that a session would make now from the readings in the evidence file ``path``.
+
+    ``find`` returns a strategy of this process by its name, or ``None``; see `judged_again`.
 
     Raises:
         ReportError: the file cannot be read, or does not hold valid evidence.
@@ -45,8 +47,8 @@ def judged_again(record: EvidenceRecord, find: Callable[[str], Strategy | None])
     """Reduce and judge kept readings by the code as it stands; return the result that a session would report now.
 
     ``find`` returns a strategy of this process by its name, or ``None``. A strategy that is not found is left out of
-    the judgement and marked as skipped. What was not measured then gets the reason that was given then. A strategy that
-    has come into being since does not appear.
+    the judgement and marked as skipped. A strategy that ``record`` does not name is not in the result. A workload that
+    was not measured gets the reason that ``record`` gives.
     """
     names = (SERIAL, *record.strategies)
     found = tuple(strategy for name in record.strategies if (strategy := find(name)) is not None)

@@ -1,4 +1,4 @@
-"""How much of the speed-up of bare calls executors keep, and how well that is known."""
+"""How much of the speed-up of bare calls (calls without an executor) executors keep, and how well that is known."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ contains what a busy machine adds."""
 
 
 def at_cost(part: StrategyResult, times: float) -> float:
-    """Return by which factor a predicted speed-up in an executor changes if that costs so many times what is predicted.
+    """Return the factor by which a predicted speed-up changes if its executor costs ``times`` what is predicted.
 
-    1 if it was measured there, as a named executor's is.
+    The factor is 1 if the speed-up was measured in a real executor, as that of a named executor is, or if it is
+    unknown.
     """
     pool = part.pool_speedup
     if part.speedup is None or pool is None or pool.value <= 0 or part.pool_rounds or part.executor is not None:

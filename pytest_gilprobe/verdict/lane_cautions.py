@@ -77,9 +77,10 @@ def _cause(case: Case, part: StrategyResult) -> str:
 
 
 def longer_wait(part: StrategyResult, serial: StrategyResult) -> float | None:
-    """Return the share of their time that lanes wait for a lock or a limit, if that is longer than for the GIL.
+    """Return the share of a lane's time in waits for a lock or a limit, if these are long, and longer than for the GIL.
 
-    ``None`` if it is not, or not known.
+    ``part`` is the result of a strategy whose lanes (threads) share a process, ``serial`` that of serial calls.
+    ``None`` if the share is smaller, or unknown.
     """
     waits = time_shares.other_wait(part.shares, serial.shares)
     if part.shares is None or waits is None or waits < max(OTHER_WAIT, part.shares.gil_wait or 0.0):
@@ -142,4 +143,4 @@ RULES: dict[str, Callable[[Case], Iterator[str]]] = {
     "page-faults": _page_faults,
     "contended-without-gil": _contended,
 }
-"""The rule of each of these cautions, by its slug."""
+"""The rule of each caution on lanes that share a process, by the caution's slug."""

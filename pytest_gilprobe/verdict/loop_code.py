@@ -17,9 +17,12 @@ _LONGEST_CODE: Final = 70
 class LoopCode(NamedTuple):
     """What code calls in one kind of event loop.
 
-    ``to_thread`` is the function that makes a call in a thread, ``by_pool`` how a sentence ends that says that a
-    process pool should compute, ``give_way`` what lets the loop run other tasks. ``in_thread`` and ``in_process`` are
-    the code for a call that cannot be written out.
+    Attributes:
+        to_thread: the function that makes a call in a thread.
+        by_pool: the end of a sentence that says that a process pool should compute.
+        give_way: the code that lets the loop run other tasks.
+        in_thread: the code that makes a call in a thread, if the call cannot be written out.
+        in_process: the code that makes a call in a process, if the call cannot be written out.
     """
 
     to_thread: str
@@ -46,12 +49,16 @@ TRIO: Final = LoopCode(
 
 
 def of(library: str | None) -> LoopCode:
-    """Return the code for loops of ``library``, as `pytest_gilprobe.model.results.Callee.awaited_by` names it."""
+    """Return the code for event loops of ``library``, ``asyncio`` or ``trio``; ``None`` counts as asyncio."""
     return TRIO if library == "trio" else ASYNCIO
 
 
 def awaited(code: str, library: str | None, *, in_thread: bool) -> str:
-    """Return the code that makes a call outside of the loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``."""
+    """Return the code that makes a call outside of the loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``.
+
+    ``code`` is the call, ``library`` whose loop it is (see `of`). ``in_thread`` asks for a thread instead of a process.
+    A call that is too long, or cannot be moved as it is, is replaced by ``...``.
+    """
     try:
         call = ast.parse(code, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

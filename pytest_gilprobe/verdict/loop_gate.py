@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 SLACK = 1.1
 """Factor by which a block must exceed the limit: clocks, caches and clock rates vary by less on a quiet machine."""
 SLACK_WHEN_BUSY = 1.3
-"""The same beside other programs, which share caches, memory and perhaps the core's execution units: so much slower did
-a plain loop run beside busy loops, without its time in the run queue."""
+"""`SLACK` beside other programs, which share caches, memory and perhaps the core's execution units: a plain loop ran
+slower by this factor beside busy loops, without its time in the run queue."""
 
 BUSY = "busy-machine"
 """Slug of the caution that other programs kept the CPUs busy."""
 
 
 def check(limit_s: float | None, result: WorkloadResult) -> Gating:
-    """Compare the longest block of the event loop that came again with the limit, in seconds (``None``: no limit)."""
+    """Check the longest repeated block of the event loop against a limit in seconds; ``None`` means no limit.
+
+    A repeated block is one that came again, in several calls. The outcome has a failure if such a block certainly
+    exceeds the limit, a caution if that cannot be decided, and is empty otherwise.
+    """
     if limit_s is None:
         return Gating()
     loop = result.event_loop

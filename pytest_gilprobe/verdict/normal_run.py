@@ -28,11 +28,13 @@ _WORDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half wait
 def told(
     result: WorkloadResult, run: BatchReading | None, seen: Measurement | None = None, *, only_run: bool = False
 ) -> WorkloadResult:
-    """Add to the result of a workload that was not probed what its test's own run showed, if that was long enough.
+    """Return the result of a workload that was not probed, with what its test's own, normal run showed.
 
-    The bound, the GIL and its holders are those of the single ``run``. Wall and CPU time are those of the serial
-    strategy, which stays *skipped*, as does every strategy of which ``seen`` has a single call. With ``only_run`` the
-    call was too long to be repeated: what its run showed comes first, and the result's reason is the advice.
+    ``run`` is the batch of that single run; if it is ``None`` or too short, ``result`` is returned as it is. The bound,
+    the GIL and its holders come from ``run``, and so do wall and CPU time of the serial strategy, which stays
+    *skipped*. ``seen`` may have a single call in each lane of other strategies: they get its wall time, and stay
+    *skipped*. ``only_run`` is true if the call was too long to be repeated: then the sentence begins with what the run
+    showed, and the reason of ``result`` is the advice.
     """
     lane = None if run is None else run.lanes[0]
     wall_s = 0.0 if lane is None else (lane.end_ns - lane.start_ns) / 1e9

@@ -42,7 +42,7 @@ def at(holder: Holder) -> str:
 
 
 def mostly_in(holders: Sequence[Holder | None]) -> str:
-    """Format the place of the first holder as the end of a caution; empty if it has less than most of the time."""
+    """Format the place of the first holder as the end of a caution; empty without one, or with less than `MOSTLY`."""
     first = holders[0] if holders else None
     return "" if first is None or first.share.low < MOSTLY else f"; it does so in {place(first)}"
 
@@ -60,10 +60,13 @@ def ceiling_without(gil: GilResult, holder: Holder, workers: int) -> float | Non
 
 
 def what_follows(result: WorkloadResult) -> str | None:
-    """Say how far threads could get if the largest holder ran without the GIL; ``None`` if that changes little.
+    """Say how far threads could get if the largest holder ran without the GIL.
 
-    Nothing is said of calls that are awaited: their strategies are tasks and processes, of threads nothing was seen.
-    Only a function that is not written in Python can let go of the GIL; Python code can run where there is none.
+    Return ``None`` if that is unknown, if threads would gain little, if the GIL is not in the way, or if calls are
+    awaited: threads are not measured for such calls.
+
+    The text says "let go of the GIL" of native code. It says "ran without the GIL" of Python code, which cannot let go
+    of the GIL, but can run in a Python that has none.
     """
     gil, workers = result.gil, result.workers
     if result.status is not Status.PROBED or not gil.holders or gil.held_fraction is None:

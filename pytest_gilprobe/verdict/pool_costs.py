@@ -1,4 +1,4 @@
-"""What executors cost, as far as a verdict hangs on it: predicted costs, and data that is moved, leave it open."""
+"""Tell whether a verdict depends on what executors cost: dispatching calls, and moving their data."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 MOVES_MUCH = 0.1
-"""Share of a call's time from which moving its data decides. Process pools that moved 4 to 6 MB a call were predicted
-1.2x to 1.4x where real ones gave 0.4x to 0.65x."""
+"""Share of a call's time from which moving its data decides, so that no prediction is believed: process pools that
+moved 4 to 6 MB a call were predicted to give 1.2x to 1.4x where real ones gave 0.4x to 0.65x."""
 TAKES_MUCH = 0.1
-"""Share of a speed-up from which what an executor costs is worth to be measured in a real one."""
+"""Share of a speed-up that an executor must be predicted to cost for a trial in a real one to be worth it."""
 
 
 def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
@@ -31,16 +31,21 @@ def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
 
 
 def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
-    """Return the seconds that moving a call's data takes, without the cost of an empty message; 0 if it moves none."""
+    """Return the seconds that moving a call's data takes in a strategy's executor; 0 if no data is moved, or unknown.
+
+    ``part`` is the strategy's result. If ``transfer`` is the measurement on which that is based, the cost of an empty
+    message is subtracted.
+    """
     if part.transfer_s_per_call is None or transfer is None or part.transfer_s_per_call != transfer.pipe_s:
         return part.transfer_s_per_call or 0.0
     return transfer.parent_s + transfer.worker_s
 
 
 def in_larger_tasks(part: StrategyResult, call_s: float, transfer: Transfer | None) -> float:
-    """Return the most that a pool gives with so many calls in a task that dispatching costs nothing; 0 if not measured.
+    """Return the largest speed-up in a pool with so many calls per task that dispatch costs nothing; 0 if not measured.
 
-    Larger tasks do not make the data less that is moved, nor the GIL free: moving and calls take turns on the CPUs.
+    ``part`` is the strategy's result, ``call_s`` the seconds of a serial call. Larger tasks do not reduce the data that
+    is moved (``transfer``), nor free the GIL: moving and calls take turns on the CPUs.
     """
     if part.speedup is None or call_s <= 0:
         return 0.0
@@ -57,7 +62,7 @@ def gaining_in_larger_tasks(evidence: Evidence) -> list[Strategy]:
 def outweighed_by_moving_s(evidence: Evidence) -> float | None:
     """Return the seconds of moving a call's data that keep a strategy from being worth it in tasks of any size.
 
-    Of several strategies it is the one that moves data fastest; ``None`` if data keeps none from it.
+    If there are several such strategies, the result is for the one that moves data fastest; ``None`` if there is none.
     """
     larger, results = gaining_in_larger_tasks(evidence), evidence.results
     held_up = (results[one.name] for one in evidence.strategies if one not in larger)
@@ -70,7 +75,10 @@ def outweighed_by_moving_s(evidence: Evidence) -> float | None:
 
 
 def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
-    """Return what dispatching a call costs, where known: in a pool as surveyed, in a named executor as measured."""
+    """Return the seconds that dispatching a call costs, for each strategy for which this is known.
+
+    For an executor that the user named, they were measured in this probe; for others, at the session's start.
+    """
     known = {
         strategy: evidence.results[strategy.name].dispatch_s_per_call
         if strategy.through_executor
@@ -81,10 +89,10 @@ def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
 
 
 def left_open(evidence: Evidence) -> set[str]:
-    """Return the answers that what executors cost leaves open, were the calls known exactly; empty if it is one.
+    """Return the answers that stay possible even if the calls were known exactly, since what executors cost is not.
 
-    What dispatch costs is measured once a session, and what real executors give in rounds of their own: rounds more of
-    the calls do not tell it better.
+    The set is empty if only one answer is possible. What dispatch costs is measured once a session, and what real
+    executors give in rounds of their own, so more rounds of the calls do not help.
     """
     serial, held = evidence.serial, evidence.gil.held_fraction
     exact = replace(
@@ -114,9 +122,9 @@ def _exactly(estimate: Estimate) -> Estimate:
 
 
 def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
-    """Tell whether a strategy is worth it in its executor even if that costs twice what is predicted.
+    """Return whether a strategy, with the result ``part``, is worth it even if its executor costs twice the prediction.
 
-    A prediction is never certain where moving data takes a good part of a call.
+    A prediction is never certain if moving data takes more than `MOVES_MUCH` of a call's time.
     """
     pool = part.pool_speedup
     if pool is None or pool.low * at_cost(part, DISPATCH_FACTOR) < WORTH_IT:
@@ -127,12 +135,15 @@ def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
 
 
 def tried(evidence: Evidence) -> bool:
-    """Tell whether rounds in real executors have shown what they give."""
+    """Return whether speed-ups were measured in rounds with real executors."""
     return any(part.pool_rounds for part in evidence.results.values())
 
 
 def matter(evidence: Evidence) -> bool:
-    """Tell whether executors are predicted to take so much of a speed-up that real ones tell more than bare calls."""
+    """Return whether rounds with real executors would tell more than bare calls, and were not made yet.
+
+    They would if an executor is predicted to cost more than `TAKES_MUCH` of a strategy's speed-up.
+    """
     if tried(evidence):
         return False
     pairs = [(part.speedup, part.pool_speedup) for part in evidence.results.values()]
@@ -140,10 +151,11 @@ def matter(evidence: Evidence) -> bool:
 
 
 def decide(evidence: Evidence, name: str) -> bool:
-    """Tell whether a strategy is the answer only if executors cost what is predicted, which no real one has shown yet.
+    """Return whether the strategy ``name`` is the answer only as far as the predicted costs of executors are right.
 
-    Dispatching and moving data may cost half or twice as much. Where data takes a good part of a call, its answer is
-    never taken from a prediction: the CPU time of pickling is known, but not how it and the calls slow each other down.
+    The result is ``False`` once real executors have been tried. Dispatching and moving data may cost half or twice as
+    much. If moving data takes more than `MOVES_MUCH` of a call's time, the answer is never taken from a prediction: the
+    CPU time of pickling is known, but not how pickling and the calls slow each other down.
     """
     part = evidence.results[name]
     if tried(evidence):

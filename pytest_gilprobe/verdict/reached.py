@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 
 
 class Reached(NamedTuple):
-    """What a strategy gave in words, its value, a gate's interval for it (``None``: anything), how to change it.
+    """What one strategy reached of the speed-up that a marker expects.
 
-    ``most`` is the high end of the interval in words, empty if that is unknown or nothing more.
+    Attributes:
+        gave: the speed-up or the outcome in words, such as ``processes 1.90x [1.84, 1.96]``.
+        value: the speed-up in a pool; ``None`` if there is none.
+        ends: the low and the high end of the interval in which the speed-up may lie, as a gate sees it; ``None`` if the
+            speed-up was not measured and may be anything.
+        remedy: what would raise the speed-up; empty if the speed-up was not measured.
+        most: the high end in words, such as ``2.00x``; empty if no speed-up was measured, and for serial calls.
     """
 
     gave: str
@@ -32,12 +38,15 @@ class Reached(NamedTuple):
 
     @property
     def room(self) -> str:
-        """What it gave, and the most that a gate's interval leaves: ``processes 1.90x [1.84, 1.96], at most 2.00x``."""
+        """What the strategy gave, and the most that it may give: ``processes 1.90x [1.84, 1.96], at most 2.00x``."""
         return f"{self.gave}, at most {self.most}" if self.most else self.gave
 
 
 def each(expectation: Expectation, result: WorkloadResult) -> dict[str, Reached]:
-    """Return what the strategies reached of which one must give ``min_speedup``: those expected, else all asked for."""
+    """Return, by name, what those strategies reached of which one must give the speed-up ``min_speedup``.
+
+    They are the strategies that ``expectation`` names; if it names none, all that were asked for.
+    """
     asked = [name for name, part in result.parallel.items() if part.error != NOT_ASKED]
     among = parts(expectation.strategies or asked or result.parallel, result)
     return {name: _reach(name, part, result, expectation.min_speedup or 0.0) for name, part in among.items()}
@@ -73,7 +82,7 @@ def _faster(part: StrategyResult, result: WorkloadResult, least: float) -> str:
 
 
 def may_give(name: str, part: StrategyResult, result: WorkloadResult) -> str:
-    """Say what a gate's interval leaves to a strategy: ``threads may still give 1.23x to 1.57x``."""
+    """Say what the strategy ``name`` may give within a gate's interval: ``threads may still give 1.23x to 1.57x``."""
     ends = margins.in_pool(part)
     if ends is None:
         return f"{name} may still be the answer"
@@ -82,7 +91,10 @@ def may_give(name: str, part: StrategyResult, result: WorkloadResult) -> str:
 
 
 def parts(names: Iterable[str], result: WorkloadResult) -> dict[str, StrategyResult]:
-    """Return what some strategies measured, the cheapest first; one that does not exist here cannot be tried."""
+    """Return the results of the strategies ``names``, the cheapest first.
+
+    A strategy that does not exist for this workload gets a result that says that it cannot be tried.
+    """
     order = [*result.strategies, *sorted(names)]
     return {name: result.strategies.get(name, _ABSENT) for name in sorted(names, key=order.index)}
 
@@ -91,7 +103,7 @@ _ABSENT = StrategyResult(outcome=Outcome.SKIPPED, error="it does not exist for t
 
 
 def gives_nothing(part: StrategyResult) -> bool:
-    """Tell whether a strategy gives nothing, for certain: it did not work, or cannot be tried."""
+    """Return whether a strategy certainly gives nothing: it failed, hung or crashed, or can never be tried."""
     return part.broken or part.impossible
 
 

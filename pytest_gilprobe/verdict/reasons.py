@@ -36,22 +36,23 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Because:
-    """Why this is the answer, and what to do about it; ``advice`` may be empty."""
+    """Why a verdict is what it is, and the ``advice`` on what to do about it; ``advice`` may be empty."""
 
     why: str
     advice: str = ""
 
     @property
     def said(self) -> str:
-        """Both, as one clause."""
+        """The reason and the advice, as one clause."""
         return "; ".join(filter(None, (self.why, self.advice)))
 
 
 def in_words(evidence: Evidence, verdict: Verdict, why_open: Because | None = None) -> Verdict:
-    """Return the verdict with its reason: bound, speed-ups, why a strategy is advised or none is, and what that costs.
+    """Return ``verdict`` with its reason in words.
 
-    ``verdict`` need not have its cautions yet. ``why_open`` is used if no strategy is advised; if it is ``None``, a
-    general phrase is.
+    The reason says whether calls wait or compute, which speed-up each strategy gave, why one is advised or why the
+    verdict is open, and what the strategies cost. The cautions of ``verdict`` may still be missing. ``why_open`` is the
+    reason for a verdict that is inconclusive; if it is ``None``, a general phrase is used.
     """
     used = numbers.percent(evidence.serial.utilization.value)
     gave = ", ".join(_gave(strategy, part, evidence) for strategy, part in _parts(evidence))
@@ -102,7 +103,7 @@ def _although_slower(evidence: Evidence, advised: Strategy) -> str:
 
 
 def why_serial(evidence: Evidence, gil: Gil) -> Because:
-    """Format why no parallel strategy is worth it."""
+    """Say why no parallel strategy is worth it; ``gil`` is the word for the GIL's part."""
     if all_break(evidence):
         return Because(why=f"nothing else works: {_ends(evidence)}")
     call_s, extra = evidence.serial.call_s.value, evidence.serial.extra_cores
@@ -132,7 +133,7 @@ def _ends(evidence: Evidence) -> str:
 
 
 def own_threads(extra: float) -> str:
-    """Say how many cores a call keeps busy by threads of its own, beside the first."""
+    """Say how many cores a call keeps busy with threads of its own; ``extra`` is their number beyond the first core."""
     if extra < WHOLE_CORE:
         return f"its own threads already keep {numbers.percent(extra)} of a second core busy"
     return f"its own threads already keep {numbers.cores(1 + extra)} cores busy"
@@ -232,7 +233,7 @@ def span(pool: Estimate, workers: int) -> str:
 
 
 def dispatch_unknown(evidence: Evidence) -> Because:
-    """Say that dispatching a call, or moving its data, decides, at a cost that is not known well enough."""
+    """Say that the answer depends on what dispatching a call or moving its data costs, which is not known well."""
     larger, moving = pool_costs.gaining_in_larger_tasks(evidence), _moving(evidence)
     costs = moving if moving and not larger else _dispatch_costs(pool_costs.dispatch_s(evidence))
     advice = "put several calls into each task" if larger else "move less data" if moving else "keep it serial"

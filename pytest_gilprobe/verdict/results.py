@@ -77,7 +77,10 @@ def unmeasured(plan: Plan, names: Iterable[str], status: Status, reason: str) ->
 
 
 def broken_off(plan: Plan, names: Iterable[str], error: Exception) -> WorkloadResult:
-    """Return the result of a workload for which this tool failed: the error and where it was raised."""
+    """Return the result of a workload for which this tool failed; its reason has the error with its traceback.
+
+    ``names`` are all strategies' names.
+    """
     steps = "".join(traceback.format_exception(error)).rstrip()
     reason = f"internal error, please report it: {type(error).__name__}: {error}\n{steps}"
     return unmeasured(plan, names, Status.ERROR, reason)

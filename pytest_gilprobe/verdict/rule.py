@@ -23,5 +23,8 @@ def rule(gains: Mapping[str, float]) -> str:
 
 
 def at_corners(intervals: Mapping[str, Interval]) -> set[str]:
-    """Return the strategies that `rule` chooses at the corners of the intervals of the executors' speed-ups."""
+    """Return the strategies that `rule` chooses for any combination of low and high ends of the ``intervals``.
+
+    These are the intervals of the speed-ups in executors, by strategy, the cheapest first.
+    """
     return {rule(dict(zip(intervals, corner, strict=True))) for corner in product(*intervals.values())}

@@ -45,17 +45,20 @@ the faster 8 of 15 calls below all of 15 others once in 909 times, the faster 10
 LEAST_S = 2e-6
 """Least difference in seconds that counts: a call's first run after something else may take 1 to 2 µs longer."""
 USED_UP = 10.0
-"""A call that may use up an iterator must have taken this many times as long at first, here and in the test's run."""
+"""Factor by which the first call, here and in the test's own run, must have been longer than later calls for it to
+count as having used something up."""
 USED_UP_S = 0.001
-"""Least difference in seconds between these."""
+"""Least seconds by which the first call must have been longer than later calls, if it may have used up an argument such
+as an iterator."""
 STATE_S = 0.005
-"""`USED_UP_S` for calls that may use up what is no argument: short first calls often load or compile a little."""
+"""Least seconds by which the first call must have been longer than later calls, if it may have used up what is no
+argument: short first calls often load or compile a little."""
 COLD = 3.0
 """A first call that takes at least this many times as long as later calls is reported."""
 COLD_S = 0.001
 """A first call is reported only if it takes at least this many seconds longer than later calls."""
 NOT_COMPARED = "not compared: its calls change their arguments"
-"""Why no strategy was tried of calls that have other work than the first."""
+"""The reason given for trying no strategy if later calls have other work than the first."""
 REMEDY = "gilprobe.fresh(func, make) gives each call new arguments"
 REMEDY_FOR_FIXTURES = "@pytest.mark.gilprobe(fresh=True) makes its fixtures anew for each call"
 REMEDY_FOR_AWAITED = f"await {REMEDY}"
@@ -68,7 +71,10 @@ OF_CASE = "attribute "
 
 
 def differs(seen: Measurement) -> bool:
-    """Return whether later calls take another time than the first, because of what calls did to their arguments."""
+    """Return whether later calls take another time than the first, since calls changed or used up their arguments.
+
+    The result is ``False`` if the arguments were not looked at, or no calls were timed to tell.
+    """
     found = seen.arguments
     if found is None or not found.used_s:
         return False
@@ -118,7 +124,7 @@ def why_no_verdict(seen: Measurement) -> str:
 
 
 def remedy(seen: Measurement) -> str:
-    """Name what gives each call arguments as they were before the first one."""
+    """Return advice on how each call can get arguments as they were before the first call."""
     found = seen.arguments
     if seen.fresh:
         return REMEDY_FOR_FRESH
@@ -131,9 +137,9 @@ def remedy(seen: Measurement) -> str:
 
 
 def why_not_again(seen: Measurement) -> str:
-    """Say, where a call failed when it was repeated, that it may be for its changed arguments; empty if they did not.
+    """Return the end of an error message: the first call changed arguments, which may be why a repeated call failed.
 
-    For the end of a sentence.
+    The text is empty if no argument is known to have changed.
     """
     found = seen.arguments
     if found is None or not found.changed:
@@ -142,7 +148,11 @@ def why_not_again(seen: Measurement) -> str:
 
 
 def cautions(evidence: Evidence) -> tuple[Caution, ...]:
-    """Return the caution that calls change their arguments, if they do, with or without a difference to their time."""
+    """Return the caution on what calls do to their arguments; empty if there is nothing to say.
+
+    Calls may change their arguments, with or without a difference to their time, may use something up, or may need
+    arguments of their own.
+    """
     found = evidence.measurement.arguments
     if (because := evidence.measurement.fresh_because) is not None:
         said = f"called again with the same fixtures, it fails ({summary(because)}): each call got fixtures of its own"
@@ -187,9 +197,10 @@ def _are_apart(one_s: float, other_s: float) -> bool:
 
 
 def as_measured(evidence: Evidence) -> Evidence:
-    """Take out of evidence what says nothing of the call that was meant, where later calls differ from it.
+    """Return the evidence without what tells nothing of the call that was meant, if later calls differ from the first.
 
-    What is left is the time of a call with new copies of its arguments.
+    Then the time of a serial call is that of calls with new copies of the arguments, or of the first call; how the
+    calls use the CPU, the GIL and the event loop is unknown. Otherwise ``evidence`` is returned as it is.
     """
     found = evidence.measurement.arguments
     if found is None or not differs(evidence.measurement):
@@ -203,7 +214,7 @@ def as_measured(evidence: Evidence) -> Evidence:
 
 
 def slow_first(evidence: Evidence) -> Iterator[str]:
-    """Yield that the first call took much longer than later ones, unless those are known to have other work."""
+    """Yield a sentence if the first call took much longer than later calls with the same work, as far as is known."""
     first_s, later_s = evidence.serial.first_call_s, evidence.serial.call_s.value
     if first_s is None or differs(evidence.measurement) or _may_use_up(evidence) is not None:
         return

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
-    """Return the judged curve of each strategy that has a ladder, by name; ``None`` if there is none."""
+    """Return the judged curve (throughput by number of workers) of each strategy for which one was measured, by name.
+
+    Return ``None`` if there is none.
+    """
     ladders = evidence.measurement.ladders
     known = {strategy.name: strategy for strategy in evidence.strategies}
     found = {name: _curve(known[name], ladder, evidence) for name, ladder in ladders.items() if name in known}
@@ -87,7 +90,10 @@ def _why_late(late: Sequence[Step]) -> str:
 
 
 def with_curve(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
-    """Add the curves to a result; its verdict then advises as many workers as the advised strategy's curve says."""
+    """Return the result with the curves of its strategies, if there are any.
+
+    Its verdict then advises as many workers as are enough by the curve of the advised strategy.
+    """
     found = curves(evidence)
     return replace(result, scaling=found, verdict=_advised(result.verdict, found or {}, evidence))
 

@@ -28,10 +28,11 @@ class _Stop(NamedTuple):
 
 
 def check(expectation: Expectation, result: WorkloadResult) -> Gating:
-    """Compare a workload's curves with ``scales_to``; one strategy that may scale so far is enough.
+    """Compare a workload's curves (throughput by number of workers) with the ``scales_to`` that its marker expects.
 
-    The test fails if each curve of an expected strategy (without ``expect``, each curve) certainly stops growing
-    earlier, or its calls fail earlier. What the curves leave open passes, with a caution.
+    Curves of strategies that the marker expects count; if it expects none, all curves. The test fails only if every
+    such curve certainly stops growing at fewer workers, or its calls fail with as many or fewer. What the curves leave
+    open passes, with a caution.
     """
     wanted = expectation.scales_to
     if wanted is None or result.serial is None:

@@ -25,28 +25,29 @@ APART = 1.4
 BUSY = 0.8
 """Share of the CPUs that calls keep busy from which the CPUs are the limit; also of a CPU quota."""
 WHOLE = 0.85
-"""Share of its CPUs' number that a machine gives at least, or it is said: hardware threads share their core, and other
-programs or virtual machines take time. On idle machines of two CPUs it was 0.93 to 1."""
+"""If a machine gives threads that compute without a GIL less than this share of its number of CPUs, a report says so:
+hardware threads share their core, and other programs or virtual machines take time. On idle machines of two CPUs the
+share was 0.93 to 1."""
 IN_USE = 0.85
-"""Share of the time for which the GIL, or the event loop, is in use at the highest throughput from which it is the
-limit: gain times the share of a call's time that needs it. Gain and share are each known to some 10 %."""
+"""Share of the time for which the GIL, or the event loop, must be in use at the highest throughput to be the limit. It
+is the gain times the share of a call's time that needs the GIL or the loop, each known to some 10 %."""
 MAYBE_IN_USE = 0.4
-"""The same share from which the GIL, or the event loop, cannot be excluded: a lock held for so long makes others wait,
-and the share is that of calls without company."""
+"""The share of `IN_USE` from which the GIL, or the event loop, cannot be excluded as the limit: a lock that is held for
+so long makes others wait, and the share is that of calls without company."""
 WASTED = 0.6
-"""CPU time of a call alone, as a share of that beside others, below which they compute what a call alone does not: they
-share data or memory. Two hardware threads of a core leave each at least as much."""
+"""If the CPU time of a call alone is less than this share of that beside other calls, calls share data or memory: they
+compute what a call alone does not. Two hardware threads of a core leave each at least as much."""
 LOOKS = 20
-"""Looks at what lanes sleep in that tell a lock of the process from what is outside of it."""
+"""Fewest looks at what lanes (threads) sleep in that tell a lock of the process from something outside of it."""
 MOSTLY = 0.5
-"""Share of the time by which calls take longer that names what lanes sleep in then."""
+"""Calls in parallel take longer than alone; what lanes sleep in for this share of the additional time is named."""
 HARDLY = 0.15
-"""The same share below which something is not the limit; of some 60 looks, a few are misleading."""
+"""The share of `MOSTLY` below which something is not the limit; of some 60 looks, a few are misleading."""
 WAITS_ALONE = 0.2
-"""Share of the looks that find a single lane asleep in a lock from which calls wait for other threads of their own
-process even alone, as for a pool's result: then what that pool waits for may be the limit as well."""
+"""Share of the looks that find a single lane (thread) asleep in a lock, from which calls wait for other threads of
+their own process even alone, as for a pool's result: then what that pool waits for may be the limit as well."""
 SINGLE = 1.4
-"""Gain below which something takes one call at a time."""
+"""Gain over one worker below which the limit is said to let through one call at a time."""
 
 
 def limit(strategy: Strategy, ladder: Ladder, points: Sequence[ScalingPoint], evidence: Evidence) -> str | None:
@@ -54,10 +55,9 @@ def limit(strategy: Strategy, ladder: Ladder, points: Sequence[ScalingPoint], ev
 
     Args:
         strategy: The strategy of the curve.
-        ladder: Its readings.
+        ladder: The raw readings of the strategy with growing numbers of workers.
         points: The curve, at least two points, the fewest workers first.
         evidence: What is known of serial calls and of the machine.
-
     """
     found, top = _limit(strategy, ladder, points, evidence), scaling.highest(points)
     if found is None or not scaling.retrograde(points):

@@ -22,9 +22,10 @@ MOST_HEAVY: Final = 20
 LEAST_HELD_S: Final = 0.1
 """A suite that holds the GIL for fewer seconds than this in total has no heavy tests."""
 BLOCKS_BY: Final = 0.3
-"""A call held the GIL while it slept if its GIL-held share exceeds its shares on and queued for a CPU by this."""
+"""A call held the GIL while it slept if its GIL-held share exceeds by this its share of time on a CPU or queueing for
+one."""
 PROBED_NEXT: Final = frozenset({"scan-heavy", "scan-blocks", "scan-waits", "scan-releases"})
-"""Findings whose tests threads or processes may make faster: others are parallel already."""
+"""Slugs of the findings whose tests threads or processes may make faster: other tests are parallel already."""
 MOST_TO_PROBE: Final = 10
 """Most tests that a scan proposes to probe: they take a minute or less."""
 LEAST_BLOCKED_S: Final = 0.05
@@ -36,21 +37,26 @@ LEAST_WAIT_S: Final = 0.02
 
 
 def find(results: Sequence[WorkloadResult], groups: Sequence[ScanGroup]) -> tuple[ScanFinding, ...]:
-    """Return the findings on a suite, each with the tests that it names; empty if no test stands out."""
+    """Return the findings on a scanned suite, each with the tests that it names; empty if no test stands out.
+
+    ``results`` are the tests that were reported one by one, ``groups`` the sums of shorter ones.
+    """
     found = (_heavy(results, groups), *(_finding(results, *rule) for rule in _RULES), _blocks_loop(results))
     return tuple(finding for finding in found if finding is not None)
 
 
 def worth_probing(findings: Iterable[ScanFinding]) -> tuple[str, ...]:
-    """Return the tests that a probe would tell more of, at most `MOST_TO_PROBE`: the heaviest, then those that wait."""
+    """Return the tests of which a probe would tell more, at most `MOST_TO_PROBE`, in the order of ``findings``."""
     named = (name for finding in findings if finding.slug in PROBED_NEXT for name in finding.names)
     return tuple(dict.fromkeys(named))[:MOST_TO_PROBE]
 
 
 def reason(serial: StrategyResult, gil: GilResult, bound: Bound, word: Gil, loop: EventLoop | None = None) -> str:
-    """Format what a scan saw of one test and what it suggests; ``word`` is the verdict's classification of the GIL.
+    """Format what a scan saw of one test, and what it suggests.
 
-    ``loop`` is how the event loop spent its time in which the test ran; ``None`` if none was seen.
+    ``serial`` and ``gil`` are the test's results, ``bound`` and ``word`` the verdict's words for what limits the call
+    and for the GIL's part. ``loop`` is how the event loop in which the test ran spent its time; ``None`` if none was
+    seen.
     """
     seen = f"{numbers.percent(serial.utilization.value)} of one core"
     held = gil.held_fraction
@@ -142,7 +148,7 @@ def _finding(
 
 
 def loop_blocked_s(test: WorkloadResult) -> float | None:
-    """Return for how many seconds a call blocked its event loop, if it certainly did for a while; else ``None``."""
+    """Return for how many seconds a call blocked its event loop; ``None`` unless surely `LEAST_BLOCKED_S` or more."""
     blocked = None if test.event_loop is None else test.event_loop.blocked_fraction
     if blocked is None or test.serial is None or blocked.low * test.serial.call_s.value < LEAST_BLOCKED_S:
         return None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.verdict.rule import Interval
 
 NARROWER = tuple(step / 20 for step in range(19, 3, -1))
-"""Parts to which intervals may shrink, the largest first; the smallest, a fifth, takes 25 times as many rounds."""
+"""Factors by which intervals may shrink, the largest first; the smallest, a fifth, takes 25 times as many rounds."""
 MOST_S = 120.0
 """Longest probe, in seconds, that is worth proposing."""
 BESIDE_ROUNDS = 1.5
@@ -28,7 +28,7 @@ BUSY = 0.1
 
 
 def remedy(evidence: Evidence) -> str:
-    """Return what would settle the choice of a strategy, as a clause."""
+    """Return what would settle an open verdict, as a clause: a quieter machine, more time, more workers, or nothing."""
     if evidence.measurement.no_time_for and evidence.measurement.out_of_time is not None:
         return evidence.measurement.out_of_time
     quieter = "a quieter machine" if _is_disturbed(evidence) else ""
@@ -45,9 +45,10 @@ def remedy(evidence: Evidence) -> str:
 
 
 def more_time(evidence: Evidence) -> str:
-    """Return what would settle a finding that too few rounds, or disturbed ones, show: time for `ROUNDS`, as a clause.
+    """Return, as a clause, what would settle a verdict that rests on too few or on disturbed rounds.
 
-    The time includes what does not grow with the rounds, such as the start of workers, so it is rather too long.
+    That is time for `ROUNDS` rounds or more, or a quieter machine. The time includes what does not grow with the
+    rounds, such as the start of workers, so it is rather too long.
     """
     seen = evidence.measurement
     if seen.no_time_for and seen.out_of_time is not None:
@@ -61,9 +62,10 @@ def more_time(evidence: Evidence) -> str:
 
 
 def workers_needed(evidence: Evidence) -> int | None:
-    """Return the number of CPUs if it is more than the workers were, and with so many the intervals are to decide.
+    """Return the number of CPUs if a probe with as many workers is likely to settle the verdict; else ``None``.
 
-    Speed-ups are taken to grow with the workers as the calls' parallel part allows. *Source:* Amdahl's law (1967).
+    The result is ``None`` if the probe had at least as many workers already, or only one. Speed-ups are taken to grow
+    with the workers as the calls' parallel part allows. *Source:* Amdahl's law (1967).
     """
     workers, cpus = evidence.measurement.workers, evidence.machine.cpus
     if cpus <= workers or workers == 1:
@@ -77,7 +79,10 @@ def workers_needed(evidence: Evidence) -> int | None:
 
 
 def seconds_needed(evidence: Evidence) -> int | None:
-    """Return about how many seconds a probe takes whose intervals decide, if values stay; ``None`` if too many."""
+    """Return about how many seconds a probe takes until its intervals decide, if their values stay as they are.
+
+    Return ``None`` if that is more than `MOST_S`, or no round was made.
+    """
     needed_s = _settled_after_s(evidence)
     return int(needed_s) if needed_s <= MOST_S and evidence.measurement.rounds else None
 

@@ -20,7 +20,10 @@ MOST_NAMED = 2
 
 
 def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
-    """Add what lanes share to a result; the verdict's advice names what costs speed for certain."""
+    """Return the result with what lanes (threads) share; the verdict's advice then names what costs speed for certain.
+
+    ``result`` is returned as it is if sharing was not tried.
+    """
     reading = evidence.measurement.sharing
     if reading is None:
         return result

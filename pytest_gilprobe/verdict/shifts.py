@@ -23,7 +23,10 @@ def shifted(
     now: Measured | None,
     was: Measured | None,
 ) -> Change | None:
-    """Return the change of a speed-up, if it is certain."""
+    """Return the change of a speed-up from ``was`` to ``now``, if it is certain; else ``None``.
+
+    ``kind`` and ``name`` (of a strategy) go into the change; its message has ``where`` after the name.
+    """
     by = apart(now, was)
     if by is None or now is None or was is None:
         return None
@@ -43,7 +46,10 @@ def widened(estimate: Estimate | None) -> Measured | None:
 
 
 def apart(now: Measured | None, was: Measured | None) -> Estimate | None:
-    """Return now / was where the wider intervals exclude each other and the values differ by `LEAST_DIFFERENCE`."""
+    """Return ``now`` / ``was`` if the values certainly differ; else, or if one is ``None``, return ``None``.
+
+    They differ if their wider intervals exclude each other and the ratio is not within `LEAST_DIFFERENCE` of 1.
+    """
     if now is None or was is None:
         return None
     (after, (low, high)), (before, (low_before, high_before)) = now, was
@@ -54,7 +60,7 @@ def apart(now: Measured | None, was: Measured | None) -> Estimate | None:
 
 
 def fell(after: Estimate | None, before: Estimate | None) -> bool:
-    """Return whether a value is less than before by `LEAST_LOSS` or more."""
+    """Return whether ``after`` is below ``before`` by the share `LEAST_LOSS` or more; ``False`` if one is ``None``."""
     return after is not None and before is not None and after.value <= before.value * (1 - LEAST_LOSS)
 
 

@@ -28,8 +28,9 @@ single round may have met a bad moment."""
 ROUNDS_WHEN_SURPRISING = 5
 """Rounds that are needed for a finding that nothing seen explains, so that one outlier does not decide."""
 SLOWED_AGAIN = 2.0
-"""How often the excess over N times, in logarithms, serial calls may have been slowed in truth: the excess shows only
-what workers gained beyond N times the work, and they may have gained less than that."""
+"""Highest power of the excess by which serial calls may have been slowed down. The excess is what N workers seem to
+gain beyond N times the work; they may have gained less than N times, so serial calls may have been slowed by more than
+that."""
 FALLS_SHORT = 0.75
 """Share of what the GIL allows from which lanes (threads ...) of one process need an explanation if they reach less."""
 
@@ -38,9 +39,9 @@ def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
     """Return why the rounds so far are not enough to believe in a strategy, or ``None`` if they are.
 
     One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed, and
-    `ROUNDS_WHEN_SURPRISING` if lanes of one process gain far less than the GIL allows. If workers seem to do more than
-    their number allows, the serial calls were disturbed: `ROUNDS_WHEN_SURPRISING` are needed, and the strategy must be
-    the best one also if serial calls are faster by that much or more.
+    `ROUNDS_WHEN_SURPRISING` if lanes (threads ...) of one process gain far less than the GIL allows. If workers seem to
+    do more than their number allows, the serial calls were disturbed: `ROUNDS_WHEN_SURPRISING` are needed, and
+    ``strategy`` must be the best one also if serial calls are faster by that much or more.
     """
     results = evidence.results.items()
     seen = evidence.measurement.rounds
@@ -92,9 +93,9 @@ def _explained(one: Round, evidence: Evidence) -> bool:
 
 
 def contradicts(evidence: Evidence) -> reasons.Because | None:
-    """Return a message if a strategy beat the ceiling that the GIL sets for certain, else ``None``.
+    """Return a reason to doubt the evidence if a strategy certainly beat the ceiling that the GIL sets; else ``None``.
 
-    That holds on a busy machine, too: threads that cannot be so fast would be advised there just as wrongly.
+    A busy machine is no excuse: threads that cannot be so fast would be advised there just as wrongly.
     """
     for strategy in evidence.strategies:
         part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
@@ -106,10 +107,10 @@ def contradicts(evidence: Evidence) -> reasons.Because | None:
 
 
 def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
-    """Return whether idle CPUs could make an executor worth it.
+    """Return whether idle CPUs could make an executor worth it for calls with this ``bound``.
 
-    Waiting overlaps on any machine, unless calls wait for child processes that compute. A call that costs less than its
-    dispatch does not gain on any machine.
+    Calls that wait (``io``) overlap on any machine, unless they wait for child processes that compute. A call that
+    costs less than its dispatch does not gain on any machine.
     """
     if bound is Bound.IO and children_width(evidence.measurement.rounds) <= EXTRA_CORES:
         return False
