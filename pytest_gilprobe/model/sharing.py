@@ -13,15 +13,24 @@ SHARED = "shared"
 """Names the timing of lanes that share every object."""
 ALL = "all of them"
 """Names the timing of lanes each of which has a copy of every object that can be copied."""
+CONTROL = "control"
+"""Names the timing of lanes that run the control: plain Python that shares nothing."""
+CONTROL_ALONE = "control alone"
+"""Names the timing of one lane that runs the control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A module-level or class-level object that a call locks or writes to in this line: all threads share it."""
+    """A module-level or class-level object that a call locks or writes to in this line: all threads share it.
+
+    ``held_share`` is the part, from 0 to 1, of the time for which the GIL is held that was seen in this statement, of a
+    ``with`` with all that it encloses; ``None`` if no stack that held the GIL was seen.
+    """
 
     name: str
     file: str
     line: int
+    held_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +40,12 @@ class SharingReading:
     Attributes:
         lanes: how many lanes (threads) made calls at the same time.
         rounds: for each round the wall seconds per call of one lane, by `ALONE`, `SHARED`, `ALL`, or the name of the
-            one object of which each lane had its own copy.
+            one object of which each lane had its own copy; also those per call of the control, by `CONTROL` and
+            `CONTROL_ALONE`, where no GIL keeps its lanes apart.
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that can be copied, but are too many to be tried one by one.
-        suspects: module-level and class-level objects that the call locks or writes to, by its source.
+        suspects: module-level and class-level objects that the call locks or writes to, by its source; first those in
+            statements that hold the GIL for longest.
     """
 
     lanes: int
@@ -70,17 +81,22 @@ class Sharing:
         rounds: from how many interleaved rounds the estimates are; 0 if there was nothing to copy, or no time.
         speedup: that of lanes that share every object, over one lane alone; ``None`` without rounds.
         copies: what lanes gain with an object of their own; the greatest gain first.
+        best: the speed-up of the control over one lane that runs it: as many lanes of plain Python that shares nothing,
+            the most that build and machine gave to lanes that compute. ``None`` with a GIL, or without rounds.
+        of_best: the speed-up of lanes that have all that can be copied of their own, as a share of ``best``.
         costly: the names of the objects whose sharing costs speed for certain; the most costly first.
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that were too many to be tried one by one.
         suspects: module-level and class-level objects that the call locks or writes to, by its source; no copy of
-            them was tried.
+            them was tried. First those in statements that hold the GIL for longest.
     """
 
     lanes: int
     rounds: int = 0
     speedup: Estimate | None = None
     copies: tuple[OwnCopy, ...] = ()
+    best: Estimate | None = None
+    of_best: Estimate | None = None
     costly: tuple[str, ...] = ()
     not_copied: Mapping[str, str] = field(default_factory=dict)
     not_tried: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.probing.open_test import NotProbed
-from pytest_gilprobe.stats import rounds, sharing
+from pytest_gilprobe.stats import holders, rounds, sharing
 from pytest_gilprobe.verdict import same_call
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
 
@@ -28,8 +28,11 @@ BATCH_S = 0.015
 """Seconds that the calls of one lane alone should take in one batch: short, as there are many batches in a round."""
 
 
-def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> None:
+def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int, control_s: float) -> None:
     """Sweep the objects of a call, if its threads fall short; keep the reading if it tells anything.
+
+    The control, a call of which takes about ``control_s`` seconds, is timed only where there is no GIL: with one, plain
+    Python gains nothing by threads, and calls are swept only if they wait, of which no fixed work shows the best.
 
     Nothing is asked of the first worker afterwards: the fixtures of a marked test are torn down then. A failed call, or
     a lost worker, leaves no reading: copies may not do in the place of the originals. The worker is replaced then,
@@ -45,7 +48,13 @@ def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> 
     most_s, call_s = min(SWEEP_S, MOST_PART * plan.max_time_s), rounds.lane_s_per_call(seen.rounds[-1].serial)
     if most_s < LEAST_CALLS * plan.workers * call_s:
         return
-    question = SweepSharing(lanes=plan.workers, calls=max(1, int(BATCH_S / call_s)), most_s=most_s)
+    question = SweepSharing(
+        lanes=plan.workers,
+        calls=max(1, int(BATCH_S / call_s)),
+        most_s=most_s,
+        control_calls=0 if gil_on else max(1, int(BATCH_S / control_s)),
+        held=holders.stacks([one.serial for one in seen.rounds]) or (),
+    )
     answer = group.ask(test.workers[0], question, min(plan.timeout_s, most_s + PATIENCE_S))
     if isinstance(answer, SharingSwept):
         test.seen = replace(test.seen, sharing=answer.reading if answer.reading.tells else None)
