@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_gilprobe.model.sharing import ALL, ALONE, CONTROL, CONTROL_ALONE, SHARED
-from pytest_gilprobe.workers.child import control, sharing, workload
+from pytest_gilprobe.workers.child import batch, control, sharing, workload
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.sharing_messages import SweepSharing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from pytest_gilprobe.model.readings import WorkerReading
     from pytest_gilprobe.model.sharing import SharingReading
 
 
@@ -65,12 +66,22 @@ def test_control_is_timed_in_each_round() -> None:
 
 
 def test_control_runs_in_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control's calls are made in the thread that asks, and in two others at a time."""
-    seen: list[str] = []
-    monkeypatch.setattr(control, "loop", lambda: seen.append(threading.current_thread().name))
+    """The control's calls are made in a thread of its own, alone, and in as many as the call's threads."""
+    batches: list[int] = []
+    usual = batch.run_threads
+
+    def run_threads(lanes: Sequence[batch.LaneContext], calls: int) -> WorkerReading:
+        seen.clear()
+        reading = usual(lanes, calls)
+        batches.append(len(set(seen)))
+        return reading
+
+    seen: list[int] = []
+    monkeypatch.setattr(batch, "run_threads", run_threads)
+    monkeypatch.setattr(control, "loop", lambda: seen.append(threading.get_ident()))
     swept(nothing, control_calls=1)
-    lanes = [name for name in seen if name == "gilprobe-lane"]
-    assert len(lanes) == 2 * (len(seen) - len(lanes)) > 0
+    assert threading.get_ident() not in seen
+    assert sorted(batches) == [0, 0] * 3 + [1] * 3 + [2] * 3  # a round to warm up, and two
 
 
 def test_rounds_without_anything_to_copy() -> None:
