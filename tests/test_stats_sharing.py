@@ -245,6 +245,17 @@ def test_control_that_is_no_measure(found: SharingReading, changes: dict[str, An
     assert told.sharing.best is not None
 
 
+def test_control_that_varies_may_show_what_is_missing() -> None:
+    """Other programs can only lower what the control gains: calls that fall short of it all the same surely do."""
+    found = reading(shared=2.2, everything=2.2, cache=2.2, control=1.05)
+    rounds = tuple({**one, CONTROL: 1.0 + at % 2 / 2} for at, one in enumerate(found.rounds))
+    told = told_of(replace(found, rounds=rounds))
+    assert told.sharing is not None
+    assert told.sharing.best is not None
+    assert told.sharing.best.low < 0.85 * told.sharing.best.value
+    assert told.verdict.advice.endswith(f"what holds threads up is shared elsewhere: {PLACES}")
+
+
 def test_unsure_gain_of_copies_is_not_told_to_be_none() -> None:
     """Where copies may gain, it is not said that sharing costs nothing, though they reach the control."""
     unsure = reading(shared=1.05, everything=1.05, cache=1.05, control=1.05)

@@ -25,7 +25,7 @@ WORTH_ASKING = 1.3
 COSTS = 1.2
 """Factor that lanes with an object of their own must gain for its sharing to cost speed."""
 COSTS_SURELY = 1.1
-"""Factor that they must gain with the whole interval: objects that cost nothing gain 0.9 to 1.05. *Source:*
+"""Factor that they must gain with the whole interval: objects that cost nothing gain 0.88 to 1.05. *Source:*
 ``benchmarks/sharing.py``, CPython 3.13t."""
 FEWEST_ROUNDS = 4
 """Fewest rounds from which sharing is judged."""
