@@ -95,7 +95,7 @@ class Behaviour:
 class FakeWorker:
     """A worker as the schedule sees it."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, gil_enabled: bool = True) -> None:
         self.number = number
         self.alive = True
         self.start_up_s: float | None = 0.2
@@ -104,7 +104,7 @@ class FakeWorker:
             nodeids=frozenset({NODEID}),
             gil_address=None,
             gil_reason=WATCHED_NOT,
-            gil_enabled=True,
+            gil_enabled=gil_enabled,
             frames_reason=FRAMES_NOT,
         )
         self.lanes_ready_s: float | None = None
@@ -141,7 +141,7 @@ class FakeGroup:
             return self.refuses
         while len(self.workers) < count:
             self.started += 1
-            self.workers.append(FakeWorker(self.started))
+            self.workers.append(FakeWorker(self.started, gil_enabled=self.behaviour.gil_enabled))
         return self.workers[:count]
 
     def ask(self, worker: FakeWorker, question: Any, timeout_s: float | None = None, watch: Any = None) -> Any:

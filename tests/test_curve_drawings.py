@@ -119,14 +119,50 @@ def test_costs_where_they_are_known(name: str, said: str) -> None:
     assert said in terminal.text(terminal.draw(found, BUILT_IN, width=400), color=False)
 
 
-@pytest.mark.parametrize(
-    ("coherency", "said"), [(1e-9, "contention 0.2 \u00b1 0.01, coherency none"), (0.01, "coherency 0.01 \u00b1 0.001")]
-)
+@pytest.mark.parametrize(("coherency", "said"), [(1e-9, ", coherency none"), (0.01, ", coherency 0.01 \u00b1 0.001")])
 def test_parameter_without_effect_has_no_number(coherency: float, said: str) -> None:
     """A parameter at the edge of the fit is none: neither its value nor its standard error says anything."""
     found = {"contention": 0.2, "contention_se": 0.01, "coherency": coherency, "coherency_se": 0.001}
     (view,) = views(replace(ENOUGH, model="usl", parameters={"per_worker": 50.0, **found}))
     assert view.law.endswith(said)
+
+
+USL = replace(
+    ENOUGH,
+    model="usl",
+    parameters={"contention": 0.2, "contention_se": 0.01, "coherency": 0.001, "coherency_se": 0.0003},
+)
+HELD = "the GIL, which a call holds for 2 % of its time, gives"
+
+
+@pytest.mark.parametrize(
+    ("curve", "law"),
+    [
+        (ENOUGH, f"each adds 50 \u00b1 0.1 calls/s, up to 200 \u00b1 0.2 ({HELD} 2,500)"),
+        (
+            USL,
+            f"Universal Scalability Law: contention 0.2 \u00b1 0.01 ({HELD} 0.02), coherency 0.001 \u00b1 0.0003",
+        ),
+    ],
+)
+def test_law_stands_beside_the_held_share(curve: Scaling, law: str) -> None:
+    """Terminal, Markdown and page show the law, and what the GIL alone would give in its unit."""
+    assert f"    law: {law}\n" in drawn(curve, 400)
+    assert max(map(len, drawn(curve, 80).splitlines())) <= 80
+    assert f"Law: {law}\n" in markdown.draw(report(curve), BUILT_IN)
+    assert law in html.draw(report(curve), BUILT_IN)
+
+
+def test_law_of_what_no_gil_limits() -> None:
+    """Processes have no ceiling of their own, and neither have threads of which the held share is unknown."""
+    of_processes = markdown.draw(report(ENOUGH, "processes"), BUILT_IN)
+    assert "Law: each adds 50 \u00b1 0.1 calls/s, up to 200 \u00b1 0.2\n" in of_processes
+    found = report(ENOUGH).workloads[0]
+    unknown = replace(found, gil=replace(found.gil, held_fraction=None, threads_ceiling=None))
+    (view,) = curve_views(unknown, BUILT_IN, None)
+    assert view.law == "each adds 50 \u00b1 0.1 calls/s, up to 200 \u00b1 0.2"
+    (large,) = views(replace(ENOUGH, parameters={"per_worker": 4321.0, "per_worker_se": 12.0}))
+    assert large.law.startswith("each adds 4,321 \u00b1 12 calls/s")
 
 
 def drawn_without() -> str:

@@ -127,10 +127,10 @@ def full_record() -> EvidenceRecord:
         loop_hidden="why",
         sharing=SharingReading(
             lanes=2,
-            rounds=({"alone": 1e-3, "shared": 4e-3, "all of them": 1e-3},) * 4,
+            rounds=({"alone": 1e-3, "shared": 4e-3, "all of them": 1e-3, "control": 2e-3, "control alone": 1e-3},) * 4,
             not_copied={"argument file (a TextIOWrapper)": "an open file"},
             not_tried=("argument rows (a list)",),
-            suspects=(Suspect(name="COUNTS (a dict)", file="shop/orders.py", line=12),),
+            suspects=(Suspect(name="COUNTS (a dict)", file="shop/orders.py", line=12, held_share=0.6),),
         ),
         pool_rounds=(
             PoolRound(

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import sessions
 
+from pytest_gilprobe.observe import interpreter
+
 SOURCE = """
     import threading
     import time
@@ -42,21 +44,29 @@ COUNTER = "argument thing (a Counter)"
 
 
 def test_sharing_of_a_session(tmp_path: Path) -> None:
-    """The argument with the lock is named, one that cannot be copied is said to be so, free threads are not asked."""
+    """The argument with the lock is named, one that cannot be copied is said to be so, free threads are not asked.
+
+    Beside them the control is timed where there is no GIL, then also where nothing can be copied.
+    """
     sessions.write(tmp_path, SOURCE)
     done = sessions.run(tmp_path, budget_s=1.0)
     assert done.exit_status == 0, done.output
-    found = done.one("::test_lock")["sharing"]
+    found, held = (done.one(name)["sharing"] for name in ("::test_lock", "::test_cannot_be_copied"))
+    if found is None or held is None:
+        pytest.skip("too busy a machine: threads that share a lock did not seem to fall short")
     tried = {one["name"] for one in found["copies"]}  # none if a busy machine left too few rounds
     assert tried in ({COUNTER, "argument sizes (a list)", "all of them"}, set()), done.output
     assert set(found["costly"]) <= {COUNTER, "all of them"}, found
     if found["costly"]:
         assert f"with a copy of {COUNTER} for each thread, threads gain" in " ".join(done.output.split())
-    held = done.one("::test_cannot_be_copied")["sharing"]
     assert held["not_copied"] == {"argument thing (a Door)": "Door has a __del__, which a copy would run, too"}
     assert (held["copies"], held["costly"]) == ([], [])
     free = done.one("::test_shares_nothing")["sharing"]  # asked only if a busy machine held its threads up
-    assert free is None or free["rounds"] == 0, free
+    assert free is None or free["copies"] == [], free
+    without_gil = not interpreter.gil_enabled()
+    for one in filter(None, (found, held, free)):
+        assert (one["best"] is not None) == (one["of_best"] is not None) == (without_gil and one["rounds"] > 0), one
+        assert one["rounds"] == 0 or one["copies"] or without_gil, one
 
 
 FIXTURES = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import evidence as made
 import pytest
@@ -11,7 +12,7 @@ from reports_fixture import rich_report
 
 from pytest_gilprobe.model import codec
 from pytest_gilprobe.model.results import WorkloadResult
-from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, Sharing, SharingReading, Suspect
+from pytest_gilprobe.model.sharing import ALL, ALONE, CONTROL, CONTROL_ALONE, SHARED, Sharing, SharingReading, Suspect
 from pytest_gilprobe.report import brief_terminal, html, markdown, terminal
 from pytest_gilprobe.stats.sharing import FEWEST_ROUNDS, estimated, falls_short
 from pytest_gilprobe.strategies.registry import BUILT_IN
@@ -21,9 +22,16 @@ CACHE, ROWS = "argument cache (a dict)", "argument rows (a list)"
 
 
 def reading(*, rounds: int = 8, shake: float = 0.01, **seconds: float) -> SharingReading:
-    """Make rounds of two lanes: one alone takes 1 s per call; every second round takes longer by ``shake``."""
-    names = {"shared": SHARED, "everything": ALL, "cache": CACHE, "rows": ROWS}
-    times = {ALONE: 1.0} | {names[name]: value for name, value in seconds.items()}
+    """Make rounds of two lanes: one alone takes 1 s per call; every second round takes longer by ``shake``.
+
+    ``control`` is what the control takes in two lanes; alone it takes 1 s.
+    """
+    names = {"shared": SHARED, "everything": ALL, "cache": CACHE, "rows": ROWS, "control": CONTROL}
+    times = (
+        {ALONE: 1.0}
+        | ({CONTROL_ALONE: 1.0} if "control" in seconds else {})
+        | {names[name]: value for name, value in seconds.items()}
+    )
     spread = [
         {name: value * (1 + shake * ((at // 2 + number) % 2)) for at, (name, value) in enumerate(times.items())}
         for number in range(rounds)
@@ -101,13 +109,30 @@ def test_advice_names_the_object() -> None:
     assert result_of(plan(), found).sharing is None
 
 
+def test_control_is_no_copy() -> None:
+    """The control's speed-up is apart from those of copies; theirs, or without them the lanes', is a share of it."""
+    found = estimated(reading(shared=2.2, everything=1.25, cache=1.25, control=1.0))
+    assert {one.name for one in found.copies} == {CACHE, ALL}
+    assert found.best is not None
+    assert found.of_best is not None
+    assert found.best.value == pytest.approx(2.0, abs=0.05)
+    assert found.best.low < found.best.value < found.best.high
+    assert found.of_best.value == pytest.approx(0.8, abs=0.02)
+    bare = estimated(reading(shared=2.0, control=1.0))
+    assert (bare.copies, bare.costly) == ((), ())
+    assert bare.of_best is not None
+    assert bare.of_best.value == pytest.approx(0.5, abs=0.02)
+    without = estimated(reading(shared=2.2, everything=1.25, cache=1.25))
+    assert (without.best, without.of_best) == (None, None)
+
+
 LOCK, LOG = "fixture lock (a Lock)", "argument log (a TextIOWrapper)"
 
 
-def told_of(sharing: SharingReading) -> WorkloadResult:
-    """Judge a workload of which threads share this."""
+def told_of(sharing: SharingReading, **changes: Any) -> WorkloadResult:
+    """Judge a workload of which threads share this; ``changes`` are of its serial calls."""
     rounds = [made.round_(threads=made.threads(), processes=made.processes()) for _ in range(3)]
-    return result_of(plan(), made.evidence(seen=replace(made.measurement(*rounds), sharing=sharing)))
+    return result_of(plan(), made.evidence(seen=replace(made.measurement(*rounds), sharing=sharing), **changes))
 
 
 def unknown() -> SharingReading:
@@ -134,10 +159,120 @@ def test_what_explains_it_goes_first() -> None:
     assert "cannot be copied" not in told_of(certain).verdict.advice
 
 
+BEST = "plain Python that shares nothing gains 1.9x here, the most that this build and machine give"
+PLACES = "objects or classes of modules, the allocator, or memory"
+COUNTS = Suspect(name="COUNTS (a dict)", file="a.py", line=3)
+CONTROLLED = reading(shared=2.2, everything=1.05, cache=1.05, rows=2.2, control=1.05)
+
+
+@pytest.mark.parametrize(
+    ("found", "ends"),
+    [
+        pytest.param(
+            CONTROLLED,
+            f"threads gain 1.9x instead of 0.91x; {BEST}: nothing else that threads share costs much",
+            id="a copy reaches it",
+        ),
+        pytest.param(
+            replace(CONTROLLED, suspects=(COUNTS,)),
+            f"{BEST}: nothing else that threads share costs much",
+            id="then nothing is suspected",
+        ),
+        pytest.param(
+            reading(shared=2.2, everything=1.6, cache=1.6, rows=2.2, control=1.05),
+            f"1.2x instead of 0.91x; {BEST}; what still holds threads up is shared elsewhere: {PLACES}",
+            id="copies fall short of it",
+        ),
+        pytest.param(
+            reading(shared=2.2, control=1.05),
+            f"; {BEST}; what holds threads up is shared elsewhere: {PLACES}",
+            id="nothing to copy",
+        ),
+        pytest.param(
+            replace(reading(shared=2.2, everything=2.2, cache=2.2, control=1.05), suspects=(COUNTS,)),
+            f"; {BEST}; what holds threads up is shared elsewhere; the code writes to or locks COUNTS (a dict) at "
+            "a.py:3 in all threads, which may hold them up: see whether they need to share it",
+            id="a suspect is what remains",
+        ),
+        pytest.param(
+            replace(reading(shared=2.2, control=1.05), not_copied={LOG: "an open file"}),
+            f"shared elsewhere: objects that cannot be copied, {PLACES}; {LOG} cannot be copied (an open file), so "
+            "what sharing costs there is not known",
+            id="what cannot be copied may be what remains",
+        ),
+        pytest.param(
+            replace(reading(shared=1.05, everything=1.05, cache=1.05, control=1.05), suspects=(COUNTS,)),
+            f"; {BEST}: nothing that threads share costs much",
+            id="sharing costs nothing",
+        ),
+        pytest.param(
+            reading(shared=2.2, everything=1.25, cache=1.25, rows=2.2, control=1.05),
+            f"threads gain 1.6x instead of 0.91x; {BEST}",
+            id="whether copies reach it is open",
+        ),
+    ],
+)
+def test_what_remains_beside_the_control(found: SharingReading, ends: str) -> None:
+    """Private copies that reach the control leave nothing to look for; where they fall short, it is said where."""
+    told = told_of(found)
+    assert told.verdict.advice.endswith(ends.removeprefix("; "))
+    assert told.verdict.reason.endswith(ends)
+
+
+@pytest.mark.parametrize(
+    ("found", "changes"),
+    [
+        pytest.param(CONTROLLED, {"cpu_utilization": made.estimate(0.5)}, id="calls that wait may gain more"),
+        pytest.param(
+            reading(shared=2.2, everything=1.05, cache=1.05, control=1.4), {}, id="copies gain more than the control"
+        ),
+        pytest.param(
+            replace(
+                CONTROLLED,
+                rounds=tuple({**one, CONTROL: 1.0 + at % 3} for at, one in enumerate(CONTROLLED.rounds)),
+            ),
+            {},
+            id="a control that varies",
+        ),
+    ],
+)
+def test_control_that_is_no_measure(found: SharingReading, changes: dict[str, Any]) -> None:
+    """Where the control does not show the most that calls can gain, the sentence has nothing of it; the report does."""
+    told = told_of(found, **changes)
+    assert "plain Python" not in told.verdict.reason
+    assert "instead of 0.91x" in told.verdict.advice
+    assert told.sharing is not None
+    assert told.sharing.best is not None
+
+
+def test_control_that_varies_may_show_what_is_missing() -> None:
+    """Other programs can only lower what the control gains: calls that fall short of it all the same surely do."""
+    found = reading(shared=2.2, everything=2.2, cache=2.2, control=1.05)
+    rounds = tuple({**one, CONTROL: 1.0 + at % 2 / 2} for at, one in enumerate(found.rounds))
+    told = told_of(replace(found, rounds=rounds))
+    assert told.sharing is not None
+    assert told.sharing.best is not None
+    assert told.sharing.best.low < 0.85 * told.sharing.best.value
+    assert told.verdict.advice.endswith(f"what holds threads up is shared elsewhere: {PLACES}")
+
+
+def test_unsure_gain_of_copies_is_not_told_to_be_none() -> None:
+    """Where copies may gain, it is not said that sharing costs nothing, though they reach the control."""
+    unsure = reading(shared=1.05, everything=1.05, cache=1.05, control=1.05)
+    rounds = tuple({**one, SHARED: 1.05 + at % 2} for at, one in enumerate(unsure.rounds))
+    told = told_of(replace(unsure, rounds=rounds))
+    assert told.sharing is not None
+    assert told.sharing.costly == ()
+    assert "share" not in told.verdict.reason
+
+
 def test_every_drawing_has_what_threads_share() -> None:
     """The terminal's whole report, Markdown and the page list the copies with their gains, and what has none."""
     sharing = replace(
-        reading(shared=2.2, everything=1.05, cache=1.05), not_copied={LOG: "an\x1b open file"}, not_tried=(ROWS,)
+        reading(shared=2.2, everything=1.05, cache=1.05, control=1.1),
+        not_copied={LOG: "an\x1b open file"},
+        not_tried=(ROWS,),
+        suspects=(COUNTS, replace(COUNTS, name="LOCK\x1b (a lock)", line=9, held_share=0.62)),
     )
     report = replace(rich_report(), workloads=(told_of(sharing),))
     seen = terminal.text(terminal.draw(report, BUILT_IN, width=140), color=False)
@@ -149,6 +284,9 @@ def test_every_drawing_has_what_threads_share() -> None:
         assert "with a copy of all objects for each: 1.9" in plain
         assert f"{LOG} cannot be copied, so what its sharing costs is not known: an" in plain
         assert f"copied only together with all others: {ROWS}" in plain
+        assert "plain Python that shares nothing, timed between these: 1.8" in plain
+        assert "only suspected, not tried: all write to or lock COUNTS (a dict) at a.py:3" in plain
+        assert "a.py:9, with 62 % of the GIL" in plain
     short = terminal.text(brief_terminal.draw(replace(report, workloads=(told_of(unknown()),)), BUILT_IN), color=False)
     assert "cannot be copied (an open file)" in " ".join(short.split())
 
@@ -164,5 +302,13 @@ def test_copies_are_told_to_gain_no_more_than_the_threads() -> None:
 
 def test_survives_json() -> None:
     """What is written to a report is read back unchanged."""
-    found = estimated(reading(shared=2.2, everything=1.05, cache=1.05))
+    found = replace(estimated(CONTROLLED), suspects=(replace(COUNTS, held_share=0.5),))
     assert codec.decoder(Sharing)(codec.plain(found)) == found
+
+
+def test_reads_what_had_no_control() -> None:
+    """Reports of before the control was timed are read: its fields are unknown."""
+    found = estimated(reading(shared=2.2, everything=1.05, cache=1.05))
+    old = {name: value for name, value in codec.plain(found).items() if name not in ("best", "of_best")}
+    old["suspects"] = [{"name": "COUNTS (a dict)", "file": "a.py", "line": 3}]
+    assert codec.decoder(Sharing)(old) == replace(found, suspects=(COUNTS,))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from pytest_gilprobe.model.holders import CodePlace, HeldStack
+from pytest_gilprobe.observe.source_code import short_file
 from pytest_gilprobe.workers.child.suspects import MOST_SUSPECTS, suspects
 
 SOURCE = """
@@ -96,6 +99,39 @@ SOURCE = """
             ROWS.append(1)
         return [COUNTS.clear() for COUNTS in keys], (lambda ROWS: ROWS.sort())(keys), one
 
+    class Store:
+        rows = []
+        def put(self, key):
+            COUNTS[key] = 1
+        def get(self, key):
+            self.update(key)
+        def update(self, key):
+            return key
+
+    STORE = Store()
+
+    def puts():
+        STORE.put("a")
+
+    def updates():
+        STORE.update("a")
+
+    def given(store, key):
+        store.put(key)
+
+    def holds():
+        COUNTS["a"] = 1
+        with LOCK:
+            total = 0
+            for _ in range(3):
+                total += 1
+        ROWS.append(total)
+
+    def outer():
+        def inner():
+            ROWS.append(1)
+        return inner
+
     def many():
         COUNTS.clear()
         ROWS.clear()
@@ -105,7 +141,7 @@ SOURCE = """
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> ModuleType:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of the user's own."""
     file = tmp_path / "shop.py"
     file.write_text(textwrap.dedent(SOURCE), encoding="utf-8")
@@ -114,7 +150,31 @@ def shop(tmp_path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "shop", module)
     return module
+
+
+def stack(shop: ModuleType, share: float, *frames: tuple[str, str]) -> HeldStack:
+    """Make a stack that held the GIL for a share of the time: functions of the shop, each in the line with a text."""
+    file = Path(shop.__file__ or "")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    places = [
+        CodePlace(
+            function=function,
+            file=short_file(str(file)),
+            line=next(at for at, line in enumerate(lines, 1) if text in line and at > code_line(shop, function)),
+        )
+        for function, text in frames
+    ]
+    return HeldStack(share=share, frames=tuple(places))
+
+
+def code_line(shop: ModuleType, function: str) -> int:
+    """Return the line in which a function of the shop begins; of a nested one, that of the outer one."""
+    found: object = shop
+    for part in function.partition(".<locals>")[0].split("."):
+        found = getattr(found, part)
+    return int(found.__code__.co_firstlineno)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +191,8 @@ def shop(tmp_path: Path) -> ModuleType:
         ("uses_cache", ["cached (a cache)"]),
         ("recursive", ["LOCK (a lock)"]),
         ("endless", ["ROWS (a list)"]),
+        ("puts", ["COUNTS (a dict)"]),
+        ("updates", []),
     ],
 )
 def test_what_a_function_writes_to(shop: ModuleType, called: str, named: list[str]) -> None:
@@ -174,3 +236,44 @@ def test_objects_that_cannot_be_asked(shop: ModuleType) -> None:
 def test_functions_of_others(called: object) -> None:
     """Built-ins and functions of Python's own, and a lambda without globals, have no suspects."""
     assert suspects(called) == ()  # type: ignore[arg-type]
+
+
+def test_methods_of_arguments(shop: ModuleType) -> None:
+    """The method that is called of an argument is looked at; without the argument it is not known."""
+    assert [one.name for one in suspects(shop.given, {"store": shop.STORE, "key": 1})] == ["COUNTS (a dict)"]
+    assert suspects(shop.given) == ()
+
+
+def test_those_that_hold_longest_come_first(shop: ModuleType) -> None:
+    """A statement's share is that of the time in its lines, of a ``with`` in all that it encloses."""
+    held = (
+        stack(shop, 0.6, ("holds", "total += 1")),
+        stack(shop, 0.25, ("holds", "ROWS.append(total)")),
+        stack(shop, 0.1, ("holds", "for _ in range")),
+        stack(shop, 0.05, ("reads", "return TABLE")),
+    )
+    found = [(one.name, one.held_share) for one in suspects(shop.holds, held=held)]
+    assert found == [("LOCK (a lock)", 0.7), ("ROWS (a list)", 0.25), ("COUNTS (a dict)", 0.0)]
+    assert {one.held_share for one in suspects(shop.holds)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "named"),
+    [
+        ("writes", "COUNTS[key]", ["COUNTS (a dict)"]),
+        ("Orders.counted", "self.cache[key]", ["Orders.cache (a dict)", "ROWS (a list)"]),
+        ("outer.<locals>.inner", "ROWS.append", ["ROWS (a list)"]),
+        ("local", "rows.append", []),
+    ],
+)
+def test_functions_that_hold_the_gil(shop: ModuleType, function: str, text: str, named: list[str]) -> None:
+    """Functions that were seen to hold the GIL are looked at though no name in the call's source leads to them."""
+    assert [one.name for one in suspects(shop.reads, held=(stack(shop, 1.0, (function, text)),))] == named
+
+
+def test_stacks_of_code_that_is_gone(shop: ModuleType) -> None:
+    """Functions and files that no module has, and code that was made at run time, are passed over."""
+    file = short_file(shop.__file__ or "")
+    frames = [("removed", file), ("Orders.removed.more", file), ("<module>", file), ("work", "gone.py"), ("f", None)]
+    held = HeldStack(share=1.0, frames=tuple(CodePlace(function=name, file=at, line=1) for name, at in frames))
+    assert suspects(shop.reads, held=(held,)) == ()

@@ -13,18 +13,25 @@ SHARED = "shared"
 """Names the timing of lanes that share every object."""
 ALL = "all of them"
 """Names the timing of lanes each of which has a copy of every object that can be copied."""
+CONTROL = "control"
+"""Names the timing of lanes that run the control: plain Python that shares nothing."""
+CONTROL_ALONE = "control alone"
+"""Names the timing of one lane that runs the control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
     """A module-level or class-level object, shared by all threads, that a call locks or writes to.
 
-    ``name`` is the object's name. ``file`` and ``line`` are where the call does so.
+    ``name`` is the object's name. ``file`` and ``line`` are where the call does so. ``held_share`` is the part, from 0
+    to 1, of the time for which the GIL is held that was seen in this statement, of a ``with`` with all that it
+    encloses; ``None`` if no stack that held the GIL was seen.
     """
 
     name: str
     file: str
     line: int
+    held_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +42,12 @@ class SharingReading:
         lanes: how many lanes (threads) made calls at the same time.
         rounds: for each round, a mapping from the name of a timing to the wall seconds per call of one lane. The names
             are `ALONE` (one lane alone), `SHARED` (lanes share every object), `ALL` (each lane has a copy of every
-            object that can be copied), and the names of objects (each lane has a copy of this one object).
+            object that can be copied), the names of objects (each lane has a copy of this one object), and, if there is
+            no GIL, `CONTROL` and `CONTROL_ALONE` (calls of the control in all lanes, and in one alone).
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that can be copied, but are too many to be tried one by one.
-        suspects: module-level and class-level objects that the call locks or writes to, as its source code shows.
+        suspects: module-level and class-level objects that the call locks or writes to, as its source code shows;
+            first those in statements that hold the GIL for longest.
     """
 
     lanes: int
@@ -75,17 +84,23 @@ class Sharing:
         rounds: from how many interleaved rounds the estimates are; 0 if there was nothing to copy, or no time.
         speedup: the speed-up of lanes that share every object, over one lane alone; ``None`` without rounds.
         copies: what lanes gain with copies of their own, the greatest gain first; empty without rounds.
+        best: the speed-up of the control (plain Python that shares nothing) in as many lanes over one lane: the most
+            that this build and machine gave to lanes that compute. ``None`` with a GIL, or without rounds.
+        of_best: the speed-up of lanes that have copies of all that can be copied, as a share of ``best``; ``None`` if
+            either is unknown.
         costly: the names of the objects whose sharing costs speed for certain; the most costly first.
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that were too many to be tried one by one.
         suspects: module-level and class-level objects that the call locks or writes to, as its source code shows; no
-            copy of them was tried.
+            copy of them was tried. First those in statements that hold the GIL for longest.
     """
 
     lanes: int
     rounds: int = 0
     speedup: Estimate | None = None
     copies: tuple[OwnCopy, ...] = ()
+    best: Estimate | None = None
+    of_best: Estimate | None = None
     costly: tuple[str, ...] = ()
     not_copied: Mapping[str, str] = field(default_factory=dict)
     not_tried: tuple[str, ...] = ()

@@ -108,6 +108,7 @@ class _Schedule:
         own = job.own_run
         self._normal_call_s = rounds.span_s(own, less_queue=True) if own is not None else job.known_call_s or None
         self._cpus = job.cpus
+        self._control_s = job.control_s
         self._test = test
         self._group = group
         self._strategies = strategies
@@ -137,7 +138,7 @@ class _Schedule:
             if test.seen.arguments is not None and test.seen.arguments.changed and not same_call.differs(test.seen):
                 ask_of_arguments(test, self._group, self._budget, CompareArguments())
             self._note(ladders=measure_ladders(test, self._group, self._strategies, self._plan, self._cpus))
-            sweep_sharing(test, self._group, self._plan, self._cpus)
+            sweep_sharing(test, self._group, self._plan, self._cpus, self._control_s)
         except Exception:
             test.tear_down()
             raise

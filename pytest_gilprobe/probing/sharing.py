@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.probing.open_test import NotProbed
-from pytest_gilprobe.stats import rounds, sharing
+from pytest_gilprobe.stats import holders, rounds, sharing
 from pytest_gilprobe.verdict import same_call
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
 
@@ -30,13 +30,16 @@ BATCH_S = 0.015
 """Seconds that the calls of one lane (thread) alone should take in one batch: few, as a round has many batches."""
 
 
-def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> None:
+def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int, control_s: float) -> None:
     """Time the test's call with copies of one shared object after the other, if its threads gain less than they could.
 
-    The reading is kept in ``test.seen`` if it says anything. ``cpus`` is the number of usable CPUs. The first worker
-    must not be asked anything else afterwards: the fixtures of a marked test are torn down then. If a call fails, or
-    the worker is lost, there is no reading, since copies may not work in place of the originals. The worker is then
-    replaced, since what failed may have left something behind.
+    The reading is kept in ``test.seen`` if it says anything. ``cpus`` is the number of usable CPUs. The control, a call
+    of which takes about ``control_s`` seconds, is timed only where there is no GIL: with one, plain Python gains
+    nothing by threads, and calls are swept only if they wait, of which no fixed work shows the best.
+
+    The first worker must not be asked anything else afterwards: the fixtures of a marked test are torn down then. If a
+    call fails, or the worker is lost, there is no reading, since copies may not work in place of the originals. The
+    worker is then replaced, since what failed may have left something behind.
     """
     seen = test.seen
     if seen.fresh or not seen.rounds or same_call.differs(seen) or group.hung_fixtures.together(plan.nodeid):
@@ -48,7 +51,13 @@ def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int) -> 
     most_s, call_s = min(SWEEP_S, MOST_PART * plan.max_time_s), rounds.lane_s_per_call(seen.rounds[-1].serial)
     if most_s < LEAST_CALLS * plan.workers * call_s:
         return
-    question = SweepSharing(lanes=plan.workers, calls=max(1, int(BATCH_S / call_s)), most_s=most_s)
+    question = SweepSharing(
+        lanes=plan.workers,
+        calls=max(1, int(BATCH_S / call_s)),
+        most_s=most_s,
+        control_calls=0 if gil_on else max(1, int(BATCH_S / control_s)),
+        held=holders.stacks([one.serial for one in seen.rounds]) or (),
+    )
     answer = group.ask(test.workers[0], question, min(plan.timeout_s, most_s + PATIENCE_S))
     if isinstance(answer, SharingSwept):
         test.seen = replace(test.seen, sharing=answer.reading if answer.reading.tells else None)

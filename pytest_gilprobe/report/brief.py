@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import gains, numbers
 from pytest_gilprobe.model.error_text import summary
-from pytest_gilprobe.model.safe_text import safe_line
+from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, Gil, Outcome, Status
 from pytest_gilprobe.report.views import BriefView
 from pytest_gilprobe.verdict.same_call import CHANGES, NOT_COMPARED
@@ -129,4 +129,4 @@ def _gives(part: StrategyResult, workers: int) -> str:
 
 
 def _first(text: str) -> str:
-    return safe_line(summary(text))
+    return safe_line(summary(text), limit=ERROR_LIMIT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
@@ -69,7 +69,7 @@ def _view(
             for point in curve.points
             if point.throughput.low > 0
         ),
-        law=_law(curve),
+        law=_law(curve, alone, None if strategy is None else _needs(strategy, result)),
         roofs=tuple(_roofs(alone, result, environment, strategy)),
         machine=tuple(_machine(alone, curve, used)),
     )
@@ -135,20 +135,41 @@ def _cost(name: str, curve: Scaling, enough: ScalingPoint, result: WorkloadResul
     return start if enough.rss_bytes is None else f"{start}, at most {numbers.size(enough.rss_bytes)} of memory"
 
 
-def _law(curve: Scaling) -> str:
-    """Say which law fits, with its parameters and their standard errors."""
+class _Needs(NamedTuple):
+    """What a call needs for a ``share`` of its time, 0 to 1, that only one call can have, in words."""
+
+    share: float
+    said: str
+
+
+def _needs(strategy: Strategy, result: WorkloadResult) -> _Needs | None:
+    """Return for which share of its time a call holds the GIL, or blocks the event loop; ``None`` if unknown."""
+    ceiling = strategy.ceiling(result.gil, result.event_loop)
+    if ceiling is None or ceiling.value <= 0:
+        return None
+    share = min(1.0, 1 / ceiling.value)
+    return _Needs(share, f"{strategy.bottleneck} for {numbers.percent(share)} of its time")
+
+
+def _law(curve: Scaling, alone: float | None, needs: _Needs | None) -> str:
+    """Say which law fits, with its parameters and their standard errors, beside what calls need of the GIL or loop.
+
+    Both are compared in the law's own unit: the contention is the share of a call that only one at a time can make.
+    """
     found = curve.parameters
     match curve.model:
         case "linear":
             return f"each adds {_with_error(curve, 'per_worker')} calls/s"
         case "capped":
             each, roof = _with_error(curve, "per_worker"), _with_error(curve, "ceiling")
-            return f"each adds {each} calls/s, up to {roof}"
+            beside = f" ({needs.said}, gives {rate(alone / needs.share)})" if needs is not None and alone else ""
+            return f"each adds {each} calls/s, up to {roof}{beside}"
         case "usl" if "contention" in found:
             most = curve.points[-1].workers if curve.points else 1
             contention = _with_error(curve, "contention", effect=found["contention"] * (most - 1))
             coherency = _with_error(curve, "coherency", effect=found.get("coherency", 0.0) * most * (most - 1))
-            return f"Universal Scalability Law: contention {contention}, coherency {coherency}"
+            beside = "" if needs is None else f" ({needs.said}, gives {needs.share:.2g})"
+            return f"Universal Scalability Law: contention {contention}{beside}, coherency {coherency}"
     return ""
 
 
@@ -160,6 +181,8 @@ def _with_error(curve: Scaling, name: str, *, effect: float = 1.0) -> str:
     if effect < NO_EFFECT:
         return "none"
     value, error = curve.parameters.get(name, 0.0), curve.parameters.get(f"{name}_se", 0.0)
+    if value >= 1000:  # noqa: PLR2004 - from there on `g` writes powers of ten
+        return f"{value:,.0f} \N{PLUS-MINUS SIGN} {error:,.0f}"
     return f"{value:.3g} \N{PLUS-MINUS SIGN} {error:.1g}"
 
 

@@ -1,4 +1,4 @@
-"""Draw curves for a terminal: a sentence and a small table for each strategy."""
+"""Draw curves for a terminal: a sentence, a small table and the law that fits, for each strategy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MACHINE = "machine: what as many threads that compute without a GIL gain"
 
 
 def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
-    """Draw each curve's sentence and its table, which is broken into several if it is wider than the page."""
+    """Draw each curve's sentence, its table, which is broken into several if it is wider than the page, and its law."""
     for curve in curves:
         marks = answer_style(curve.color)
         for line in page.wrap(curve.said, INDENT):
@@ -33,6 +33,9 @@ def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
             yield END
         if any(point.machine for point in curve.points):
             yield (cut(f"{INDENT * 2}{_MACHINE}", page.width), {})
+            yield END
+        for line in page.wrap(f"law: {curve.law}", INDENT * 2) if curve.law else ():
+            yield (line, {})
             yield END
     if curves:
         yield END

@@ -116,12 +116,13 @@ def _where(view: ReportView) -> list[str]:
 
 
 def _curves(view: ReportView) -> list[str]:
-    """Draw a folded table of each curve, throughput by number of workers, of the first workloads."""
+    """Draw a folded table of each curve, throughput by number of workers, and its law, of the first workloads."""
     lines: list[str] = []
     for workload in view.probed[:_MOST_NOTES]:
         for curve in workload.curves:
             lines += ["", f"{code(workload.nodeid)}: {escape(curve.said)}", ""]
             lines += _curve(curve) if curve.points else []
+            lines += ["", f"Law: {escape(curve.law)}"] if curve.law else []
     return _fold("How many workers", lines) if lines else []
 
 

@@ -94,10 +94,19 @@ def _sharing(found: Sharing) -> Iterator[str]:
     for one in found.copies:
         own = "all objects" if one.name == ALL else safe_line(one.name)
         yield f"with a copy of {own} for each: {numbers.speedup(one.speedup.at_most(found.lanes))}"
+    if found.best is not None:
+        best = numbers.speedup(found.best.at_most(found.lanes))
+        yield f"plain Python that shares nothing, timed between these: {best}"
     for name, why in found.not_copied.items():
         yield f"{safe_line(name)} cannot be copied, so what its sharing costs is not known: {safe_line(why)}"
     if found.not_tried:
         yield f"copied only together with all others: {', '.join(map(safe_line, found.not_tried))}"
+    for suspect in found.suspects:
+        place = f"{safe_line(suspect.name)} at {safe_line(suspect.file)}:{suspect.line}"
+        held = (
+            "" if suspect.held_share is None else f", with {numbers.percent(suspect.held_share)} of the GIL's held time"
+        )
+        yield f"only suspected, not tried: all write to or lock {place}{held}"
 
 
 def _tasks(found: ExecutorResult) -> str:

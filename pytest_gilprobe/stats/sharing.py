@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, OwnCopy, Sharing
+from pytest_gilprobe.model.sharing import ALL, ALONE, CONTROL, CONTROL_ALONE, SHARED, OwnCopy, Sharing
 from pytest_gilprobe.stats import estimates, rounds
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ WORTH_ASKING = 1.3
 COSTS = 1.2
 """Least factor that lanes with copies of an object must gain for the sharing of that object to cost speed."""
 COSTS_SURELY = 1.1
-"""The same factor for the low end of the interval: objects that cost nothing gain 0.9 to 1.05. *Source:*
+"""The same factor for the low end of the interval: objects that cost nothing gain 0.88 to 1.05. *Source:*
 ``benchmarks/sharing.py``, CPython 3.13t."""
 FEWEST_ROUNDS = 4
 """Fewest rounds from which sharing is judged."""
@@ -65,7 +66,7 @@ def estimated(reading: SharingReading) -> Sharing:
     )
     if len(reading.rounds) < FEWEST_ROUNDS:
         return known
-    names = [name for name in reading.rounds[0] if name not in {ALONE, SHARED}]
+    names = [name for name in reading.rounds[0] if name not in {ALONE, SHARED, CONTROL, CONTROL_ALONE}]
     copies = sorted((_own_copy(reading, name) for name in names), key=lambda one: -one.gain.value)
     costly = _costly(copies, all_tried=not reading.not_tried)
     return replace(
@@ -73,6 +74,8 @@ def estimated(reading: SharingReading) -> Sharing:
         rounds=len(reading.rounds),
         speedup=_speedup(reading, SHARED),
         copies=tuple(copies),
+        best=_speedup(reading, CONTROL, CONTROL_ALONE) if CONTROL in reading.rounds[0] else None,
+        of_best=_of_best(reading, ALL if ALL in names else SHARED) if CONTROL in reading.rounds[0] else None,
         costly=tuple(name for name in costly if name != ALL or len(costly) == 1),
     )
 
@@ -94,5 +97,11 @@ def _own_copy(reading: SharingReading, name: str) -> OwnCopy:
     return OwnCopy(name=name, speedup=_speedup(reading, name), gain=gain)
 
 
-def _speedup(reading: SharingReading, name: str) -> Estimate:
-    return estimates.positive_centre([reading.lanes * one[ALONE] / one[name] for one in reading.rounds], NOISE)
+def _speedup(reading: SharingReading, name: str, alone: str = ALONE) -> Estimate:
+    return estimates.positive_centre([reading.lanes * one[alone] / one[name] for one in reading.rounds], NOISE)
+
+
+def _of_best(reading: SharingReading, name: str) -> Estimate:
+    """Estimate the speed-up of one kind of lanes as a share of the control's: a quotient of two quotients."""
+    shares = [one[ALONE] / one[name] * one[CONTROL] / one[CONTROL_ALONE] for one in reading.rounds]
+    return estimates.positive_centre(shares, NOISE * math.sqrt(2))

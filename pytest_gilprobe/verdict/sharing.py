@@ -1,4 +1,8 @@
-"""Judge what threads share: the sentence that names an object whose sharing costs speed, suspects, or the unknown."""
+"""Judge what threads share: the sentence that names an object whose sharing costs speed, suspects, or the unknown.
+
+The control, plain Python that shares nothing, tells whether anything remains that copies did not take away: calls that
+compute can gain no more than it does. Of calls that wait nothing is said by it, since they may.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.safe_text import safe_line
 from pytest_gilprobe.model.sharing import ALL
-from pytest_gilprobe.stats.sharing import estimated
+from pytest_gilprobe.stats.sharing import COSTS, estimated
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import Evidence
@@ -17,6 +21,12 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 2
 """Most objects that the sentence names; the report has all."""
+NEAR = 0.85
+"""Share of the control's speed-up from which lanes reach it: within 15 % of the best strategy others count as equal. By
+as much may its interval reach below its value, and lanes gain more than it does, for it to be their measure."""
+COMPUTES = 0.8
+"""Least share of a CPU that serial calls use for the control to be their measure: at most a quarter more is theirs to
+gain by waiting."""
 
 
 def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
@@ -29,7 +39,8 @@ def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
         return result
     found = estimated(reading)
     nouns = [one.lane_nouns for one in evidence.strategies if one.one_process and not one.one_thread and one.scales]
-    clause = _clause(found, float(result.workers), *(nouns[0] if nouns else ("lane", "lanes")))
+    told = found if _measures(found, evidence) else replace(found, best=None, of_best=None)
+    clause = _clause(told, float(result.workers), *(nouns[0] if nouns else ("lane", "lanes")))
     if clause is None:
         return replace(result, sharing=found)
     verdict = result.verdict
@@ -37,17 +48,64 @@ def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
     return replace(result, sharing=found, verdict=replace(verdict, reason=f"{verdict.reason}; {clause}", advice=advice))
 
 
+def _measures(found: Sharing, evidence: Evidence) -> bool:
+    """Return whether the control shows what calls can gain: they compute, it is known well, and they gain no more.
+
+    Where other programs take a CPU now and then, they take it from the control, too. It gains less then, so that calls
+    which fall short of it all the same do so for certain.
+    """
+    if found.best is None or found.of_best is None or evidence.serial.utilization.low < COMPUTES:
+        return False
+    known = found.best.low >= NEAR * found.best.value and found.of_best.value * NEAR <= 1
+    return known or _falls_short(found)
+
+
 def _clause(found: Sharing, most: float, lane: str, lanes: str) -> str | None:
     """Return the sentence about what costs speed, or may; ``None`` if nothing is known to."""
     named = [one for name in found.costly[:MOST_NAMED] for one in found.copies if one.name == name]
-    if not named or found.speedup is None:
-        return "; ".join(filter(None, (_suspicion(found, lanes), _unknown(found)))) or None
-    best = named[0]
-    own = "copies of all its objects" if best.name == ALL else f"a copy of {' or '.join(one.name for one in named)}"
-    return (
-        f"with {own} for each {lane}, {lanes} gain {numbers.about(min(best.speedup.value, most))} "
-        f"instead of {numbers.about(min(found.speedup.value, most))}"
-    )
+    if named and found.speedup is not None:
+        one, *_ = named
+        own = (
+            "copies of all its objects" if one.name == ALL else f"a copy of {' or '.join(each.name for each in named)}"
+        )
+        gain = f"{lanes} gain {numbers.about(min(one.speedup.value, most))}"
+        said = f"with {own} for each {lane}, {gain} instead of {numbers.about(min(found.speedup.value, most))}"
+        best = _best(found, most)
+        if best is not None and _reaches(found):
+            best += f": nothing else that {lanes} share costs much"
+        elif best is not None and _falls_short(found):
+            best += f"; what still holds {lanes} up is {_elsewhere(found, lanes)}"
+        return "; ".join(filter(None, (said, best)))
+    if _reaches(found) and all(each.gain.high < COSTS for each in found.copies):  # nothing is left to suspect
+        return f"{_best(found, most)}: nothing that {lanes} share costs much"
+    if _falls_short(found):
+        best = f"{_best(found, most)}; what holds {lanes} up is {_elsewhere(found, lanes)}"
+        return "; ".join(filter(None, (best, _unknown(found))))
+    return "; ".join(filter(None, (_suspicion(found, lanes), _unknown(found)))) or None
+
+
+def _reaches(found: Sharing) -> bool:
+    return found.of_best is not None and found.of_best.low >= NEAR
+
+
+def _falls_short(found: Sharing) -> bool:
+    return found.of_best is not None and found.of_best.high < NEAR
+
+
+def _best(found: Sharing, most: float) -> str | None:
+    """Return the clause about the control; ``None`` if there was none."""
+    if found.best is None:
+        return None
+    gains = f"plain Python that shares nothing gains {numbers.about(min(found.best.value, most))} here"
+    return f"{gains}, the most that this build and machine give"
+
+
+def _elsewhere(found: Sharing, lanes: str) -> str:
+    """Say where lanes meet each of which has all that can be copied: suspects, else what no measurement tells apart."""
+    if found.suspects:
+        return f"shared elsewhere; {_suspicion(found, lanes)}"
+    others = "objects that cannot be copied, " if found.not_copied else ""
+    return f"shared elsewhere: {others}objects or classes of modules, the allocator, or memory"
 
 
 def _suspicion(found: Sharing, lanes: str) -> str | None:

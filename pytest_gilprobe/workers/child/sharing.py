@@ -4,6 +4,9 @@ Each thread makes its call from objects that are put together for this thread al
 what differs between two timings is only whose object a thread uses. Function-scoped fixtures of a marked test are made
 anew for each thread, with the instance of its class. All else is copied; copies stand in for the originals in every
 timing, so that the originals stay as they are.
+
+The control, plain Python that shares nothing, is timed between them in one thread and in as many: it shows what this
+build and this machine give at best, just then.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gilprobe.model.sharing import ALL, ALONE, SHARED, SharingReading
+from pytest_gilprobe.model.sharing import ALL, ALONE, CONTROL, CONTROL_ALONE, SHARED, SharingReading
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.workers.arguments import Snapshot, is_constant
-from pytest_gilprobe.workers.child import batch, fresh, workload
+from pytest_gilprobe.workers.child import batch, control, fresh, workload
 from pytest_gilprobe.workers.child.argument_watch import arguments_of, described
 from pytest_gilprobe.workers.child.suspects import suspects
 
@@ -49,15 +52,16 @@ have the same fixtures."""
 def sweep(work: Workload, question: SweepSharing) -> SharingReading:
     """Make rounds of timings, with shared objects and with objects of each thread's own, until the time is up.
 
-    ``question`` says for how long, and in how many threads. No round is made if there is nothing to copy or make anew.
+    ``question`` says for how long, in how many threads, and whether the control is timed, too. No round is made if
+    there is nothing to copy or make anew, unless the control shows what threads could gain.
 
     Raises `WorkloadError` if a call with objects of its own raises, and whatever the user's classes and fixtures raise
     while the objects are made. The function-scoped fixtures of a marked test are torn down afterwards.
     """
     until_ns = clocks.perf_counter_ns() + round(question.most_s * 1e9)
-    suspected = _suspected(work)
     is_plain = work.coroutine is None and not isinstance(work.item.instance, unittest.TestCase)
     arguments = arguments_of(work) if is_plain else None
+    suspected = _suspected(work, arguments, question)
     if arguments is None:
         return SharingReading(lanes=question.lanes, suspects=suspected)
     with _sets_of(work, arguments, question) as sets:
@@ -66,13 +70,13 @@ def sweep(work: Workload, question: SweepSharing) -> SharingReading:
         snapshot = Snapshot.of({name: value for name, value in tried.items() if name not in anew})
         own = (*anew, *snapshot.own)
         labels = {name: described(name, value) for name, value in sets[0].items()}
-        kinds: dict[str, tuple[str, ...]] = {SHARED: (), ALL: own}
+        kinds: dict[str, tuple[str, ...]] = {SHARED: (), ALL: own} if own else {SHARED: ()}
         kinds |= {labels[name]: (name,) for name in own[:MOST_OBJECTS]}
         rounds = []
-        if own:
+        if own or question.control_calls:
             copies = _made_apart(snapshot.copied, question.lanes)
             trial = _Trial(arguments.call_with, [{**one, **made} for one, made in zip(sets, copies, strict=True)])
-            rounds = trial.rounds(kinds, question.calls, until_ns)
+            rounds = trial.rounds(kinds, (question.calls, question.control_calls), until_ns)
     return SharingReading(
         lanes=question.lanes,
         rounds=tuple(rounds),
@@ -104,10 +108,12 @@ def _made_apart(make: Callable[[], dict[str, Any]], number: int) -> list[dict[st
         return [one.result() for one in futures]
 
 
-def _suspected(work: Workload) -> tuple[Suspect, ...]:
+def _suspected(work: Workload, arguments: Arguments | None, question: SweepSharing) -> tuple[Suspect, ...]:
     """Return the suspects of a call; none where the user's objects cannot be looked at."""
+    named = {} if arguments is None else arguments.named
+    given = {name.rpartition(" ")[2]: value for name, value in named.items()}  # without the word argument, or fixture
     try:
-        return suspects(work.given.func if work.given is not None else work.item.obj)
+        return suspects(work.given.func if work.given is not None else work.item.obj, given, question.held)
     except Exception:  # noqa: BLE001 - whatever the user's classes raise
         return ()
 
@@ -153,37 +159,54 @@ def _with_folder(named: Mapping[str, Any], number: int) -> Mapping[str, Any]:
 
 
 class _Trial:
-    """The objects of a call, one set for each lane, and timings with them."""
+    """The objects of a call, one set for each lane, and timings with them, and of the control."""
 
     def __init__(self, call_with: Callable[[Mapping[str, Any]], Call], sets: Sequence[Mapping[str, Any]]) -> None:
         self._call_with = call_with
         self._sets = sets
 
-    def rounds(self, kinds: Mapping[str, tuple[str, ...]], calls: int, until_ns: int) -> list[dict[str, float]]:
-        """Make rounds of each kind of timing, in a rotating order; the first only warms up and sets the calls."""
-        warm_s = self._round(kinds, calls, 0)[1]
+    def rounds(
+        self, kinds: Mapping[str, tuple[str, ...]], most: tuple[int, int], until_ns: int
+    ) -> list[dict[str, float]]:
+        """Make rounds of each kind of timing, in a rotating order; the first only warms up and sets the calls.
+
+        ``most`` are the most calls of a lane in one batch, of the call and of the control.
+        """
+        warm_s = self._round(kinds, most, 0)[1]
         left_s = (until_ns - clocks.perf_counter_ns()) / 1e9
-        calls = max(1, int(calls * min(1.0, left_s / PARTS / warm_s)))
+        part = min(1.0, left_s / PARTS / warm_s)
+        calls, of_control = max(1, int(most[0] * part)), most[1] and max(1, int(most[1] * part))
         found: list[dict[str, float]] = []
         longest_s = 0.0
         while len(found) < MOST_ROUNDS and clocks.perf_counter_ns() + longest_s * 1e9 < until_ns:
-            times, round_s = self._round(kinds, calls, len(found))
+            times, round_s = self._round(kinds, (calls, of_control), len(found))
             found.append(times)
             longest_s = max(longest_s, round_s)
         return found
 
-    def _round(self, kinds: Mapping[str, tuple[str, ...]], calls: int, turn: int) -> tuple[dict[str, float], float]:
-        """Return the seconds per call of one lane for each kind, and the seconds of the whole round."""
+    def _round(
+        self, kinds: Mapping[str, tuple[str, ...]], number: tuple[int, int], turn: int
+    ) -> tuple[dict[str, float], float]:
+        """Return the seconds per call of one lane for each kind, and the seconds of the whole round.
+
+        One lane alone is a new thread, too: free-threaded Python counts references to an object faster in the thread
+        that made it, and takes a new thread at the same address for that. The main thread has made none of the copies.
+        """
         started_ns = clocks.perf_counter_ns()
-        order = [ALONE, *kinds]
+        calls, of_control = number
+        order = [ALONE, *kinds, *((CONTROL_ALONE, CONTROL) if of_control else ())]
         at = turn % len(order)
         times: dict[str, float] = {}
         for kind in order[at:] + order[:at]:
-            if kind == ALONE:
-                reading = batch.run_serial(self._call_with(self._sets[0]), calls)
+            if kind in {CONTROL, CONTROL_ALONE}:
+                lanes = self._sets if kind == CONTROL else self._sets[:1]
+                reading = batch.run_threads([nullcontext(control.loop) for _ in lanes], of_control)
+                times[kind] = _span_s(reading) / of_control
+            elif kind == ALONE:
+                reading = batch.run_threads([nullcontext(self._call_with(self._sets[0]))], calls)
+                times[kind] = _span_s(reading) / calls
             else:
-                reading = self._together(kinds[kind], calls)
-            times[kind] = _span_s(reading) / calls
+                times[kind] = _span_s(self._together(kinds[kind], calls)) / calls
         return times, (clocks.perf_counter_ns() - started_ns) / 1e9
 
     def _together(self, own: tuple[str, ...], calls: int) -> WorkerReading:

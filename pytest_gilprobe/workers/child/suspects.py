@@ -1,7 +1,8 @@
 """Find objects of modules and classes that a call locks or writes to: all threads share them, so they are suspects.
 
-The source of the called function, and of functions of the user's own that it calls, is read, not run. What is written
-through another name, or by native code, is not seen.
+The source of the called function, and of functions of the user's own that it calls, is read, not run: those that it
+calls by name, as methods of objects of modules, of its own object and its arguments, and those that were seen to hold
+the GIL. What is written through another name, or by native code, is not seen.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gilprobe.model.sharing import Suspect
 from pytest_gilprobe.observe.source_code import is_own, short_file
+from pytest_gilprobe.workers.child import held_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FunctionType
+
+    from pytest_gilprobe.model.holders import HeldStack
 
 MOST_SUSPECTS = 3
 """Most objects that are named: a longer list is no hint."""
@@ -53,34 +57,47 @@ _NO_OBJECT = type | type(ast) | type(len) | type(lambda: 0)
 
 
 class _Used(NamedTuple):
-    """A name, or an attribute of one, as a function's source has it, and the line in the function's source."""
+    """A name, or an attribute of one, as a function's source has it, and the lines of its statement in that source."""
 
     name: str
     attribute: str | None
     line: int
+    last_line: int
 
 
-def suspects(called: Callable[..., Any]) -> tuple[Suspect, ...]:
-    """Return the module-level and class-level objects that a call locks or writes to, at most `MOST_SUSPECTS`."""
-    waiting = deque([_Function.of(called, None)])
+def suspects(
+    called: Callable[..., Any], given: Mapping[str, Any] | None = None, held: Sequence[HeldStack] = ()
+) -> tuple[Suspect, ...]:
+    """Return the module-level and class-level objects that a call locks or writes to, at most `MOST_SUSPECTS`.
+
+    Args:
+        called: The function that is called.
+        given: Its arguments, by the names of its parameters.
+        held: Stacks that held the GIL while it was called: suspects in lines that hold it for longest come first.
+
+    """
+    waiting = deque([_Function.of(called, None, given)])
+    waiting.extend(_Function.of(function, owner) for function, owner in held_functions.functions(held))
     seen: set[int] = set()
     found: dict[str, Suspect] = {}
-    while waiting and len(seen) < MOST_FUNCTIONS and len(found) < MOST_SUSPECTS:
+    while waiting and len(seen) < MOST_FUNCTIONS:
         function = waiting.popleft()
         if function is None or id(function.plain.__code__) in seen:
             continue
         seen.add(id(function.plain.__code__))
-        for one in function.suspects():
-            found.setdefault(one.name, one)
+        for one in function.suspects(held):
+            if one.name not in found or (one.held_share or 0.0) > (found[one.name].held_share or 0.0):
+                found[one.name] = one
         waiting.extend(function.callees())
-    return tuple(found.values())[:MOST_SUSPECTS]
+    return tuple(sorted(found.values(), key=lambda one: -(one.held_share or 0.0))[:MOST_SUSPECTS])
 
 
 class _Function:
     """A function of the user's own: what its source writes to, and what it calls."""
 
-    def __init__(self, plain: FunctionType, owner: Any, tree: ast.AST) -> None:
+    def __init__(self, plain: FunctionType, owner: Any, tree: ast.AST, given: Mapping[str, Any]) -> None:
         self.plain = plain
+        self._given = given
         self._owner = owner
         self._tree = tree
         code = plain.__code__
@@ -90,7 +107,7 @@ class _Function:
         self._self = code.co_varnames[0] if owner is not None and code.co_argcount else None
 
     @classmethod
-    def of(cls, called: Any, owner: Any) -> _Function | None:
+    def of(cls, called: Any, owner: Any, given: Mapping[str, Any] | None = None) -> _Function | None:
         """Return the function behind a partial, a method or a decorator; ``None`` if its source is not the user's."""
         while isinstance(called, functools.partial):
             called = called.func
@@ -111,27 +128,48 @@ class _Function:
             tree = ast.parse(textwrap.dedent(inspect.getsource(plain)))
         except (OSError, TypeError, SyntaxError, ValueError):  # no source, a lambda within an expression
             return None
-        return cls(plain, owner, tree)
+        return cls(plain, owner, tree, given or {})
 
-    def suspects(self) -> Iterator[Suspect]:
+    def suspects(self, held: Sequence[HeldStack]) -> Iterator[Suspect]:
         """Yield what this function locks or writes to, and caches of functions that it calls."""
-        code = self.plain.__code__
         for used in self._written():
             value, name = self._value(used)
             if name is not None and (not _is_constant(value) or used.name in self._rebound):
-                yield _suspect(name, value, code.co_filename, code.co_firstlineno + used.line - 1)
+                yield self._suspect(name, value, used, held)
         for used in self._called():
             value, name = self._value(used)
             if name is not None and _is_cache(value):
-                yield _suspect(name, value, code.co_filename, code.co_firstlineno + used.line - 1)
+                yield self._suspect(name, value, used, held)
+
+    def _suspect(self, name: str, value: Any, used: _Used, held: Sequence[HeldStack]) -> Suspect:
+        code = self.plain.__code__
+        file, before = short_file(code.co_filename), code.co_firstlineno - 1
+        return Suspect(
+            name=f"{name} ({_kind(value)})",
+            file=file,
+            line=before + used.line,
+            held_share=held_functions.share_in(held, file, range(before + used.line, before + used.last_line + 1)),
+        )
 
     def callees(self) -> Iterator[_Function | None]:
-        """Yield the functions that this one calls by name, or as methods of its own object."""
+        """Yield the functions that this one calls by name, or as methods of objects that are known."""
         for used in self._called():
+            known = self._object(used)
+            if known is not None:
+                yield _Function.of(inspect.getattr_static(type(known), used.attribute or "", None), known)
+                continue
             value, name = self._value(used)
             if name is not None:
                 is_method = used.name == self._self and not isinstance(value, staticmethod)
                 yield _Function.of(value, self._owner if is_method else None)
+
+    def _object(self, used: _Used) -> Any:
+        """Return the object of a module, or the argument, whose method is called; ``None`` if there is none."""
+        if used.attribute is None or used.name == self._self:
+            return None
+        is_local = used.name in self._local
+        value = (self._given if is_local else self.plain.__globals__).get(used.name)
+        return None if isinstance(value, type(ast) | type) else value
 
     def _value(self, used: _Used) -> tuple[Any, str | None]:
         """Return the shared object that a name stands for, and its name for the user; ``None`` if it is not shared."""
@@ -166,11 +204,19 @@ class _Function:
                 case ast.Attribute(value=base, ctx=ast.Store() | ast.Del()):
                     yield from _used(base)
                 case ast.Name(id=name, ctx=ast.Store()) if name in self._rebound:
-                    yield _Used(name, None, one.lineno)
-                case ast.Call(func=ast.Attribute(value=base, attr=method)) if method in _WRITES:
+                    yield _Used(name, None, one.lineno, one.lineno)
+                case ast.Call(func=ast.Attribute(value=base, attr=method)) if method in _WRITES and not self._is_read(
+                    base, method
+                ):
                     yield from _used(base)
-                case ast.withitem(context_expr=base):
-                    yield from _used(base)
+                case ast.With(items=items) | ast.AsyncWith(items=items):
+                    for each in items:
+                        yield from _used(each.context_expr, one.end_lineno)
+
+    def _is_read(self, base: ast.expr, method: str) -> bool:
+        """Return whether a method's source is read itself: the user's own may not write, whatever its name."""
+        known = self._object(_Used(base.id, method, 0, 0)) if isinstance(base, ast.Name) else None
+        return known is not None and _Function.of(inspect.getattr_static(type(known), method, None), known) is not None
 
     def _called(self) -> Iterator[_Used]:
         for one in ast.walk(self._tree):
@@ -178,13 +224,14 @@ class _Function:
                 yield from _used(one.func)
 
 
-def _used(base: ast.expr) -> Iterator[_Used]:
-    """Yield what an expression names: ``NAME``, or ``NAME.attribute``."""
+def _used(base: ast.expr, last_line: int | None = None) -> Iterator[_Used]:
+    """Yield what an expression names, ``NAME`` or ``NAME.attribute``, in a statement that ends with ``last_line``."""
+    last = last_line or base.end_lineno or base.lineno
     match base:
         case ast.Name(id=name):
-            yield _Used(name, None, base.lineno)
+            yield _Used(name, None, base.lineno, last)
         case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-            yield _Used(name, attribute, base.lineno)
+            yield _Used(name, attribute, base.lineno, last)
 
 
 def _locals(code: CodeType) -> set[str]:
@@ -201,8 +248,6 @@ def _is_constant(value: Any) -> bool:
     return value is None or isinstance(value, str | bytes | int | float | complex | tuple | frozenset | _NO_OBJECT)
 
 
-def _suspect(name: str, value: Any, file: str, line: int) -> Suspect:
+def _kind(value: Any) -> str:
     kind = "a cache" if _is_cache(value) else f"a {type(value).__qualname__}"
-    if kind[2].lower() in "aeiou" and kind.startswith("a "):
-        kind = f"an {kind[2:]}"
-    return Suspect(name=f"{name} ({kind})", file=short_file(file), line=line)
+    return f"an {kind[2:]}" if kind[2].lower() in "aeiou" and kind.startswith("a ") else kind

@@ -1,0 +1,65 @@
+"""Find the functions of the user's own that were seen to hold the GIL, by the files and names that stacks have."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import Counter
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilprobe.observe.source_code import is_own, short_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_gilprobe.model.holders import HeldStack
+
+
+def functions(held: Sequence[HeldStack]) -> Iterator[tuple[Any, Any]]:
+    """Yield functions of modules in the user's files, each with its class or ``None``; first those that held longest.
+
+    Of a nested function it is the one in which it is written, whose source has both.
+    """
+    shares: Counter[tuple[str, str]] = Counter()
+    for stack in held:
+        for file, name in {(one.file or "", one.function.partition(".<locals>")[0]) for one in stack.frames}:
+            shares[file, name] += stack.share  # type: ignore[assignment]  # counts of a Counter may be shares
+    modules = _own_modules() if shares else {}
+    for (file, name), _ in shares.most_common():
+        for module in modules.get(file, ()):
+            found, owner = _named(module, name)
+            if found is not None:
+                yield found, owner
+                break
+
+
+def share_in(held: Sequence[HeldStack], file: str, lines: range) -> float | None:
+    """Return the part, from 0 to 1, of the time that the GIL is held in these lines, or in what they call.
+
+    ``None`` without stacks.
+    """
+    if not held:
+        return None
+    inside = (one.share for one in held if any(at.file == file and at.line in lines for at in one.frames))
+    return min(1.0, sum(inside))
+
+
+def _own_modules() -> dict[str, list[ModuleType]]:
+    """Return the modules of the user's own, by the short names of their files."""
+    found: dict[str, list[ModuleType]] = {}
+    for module in list(sys.modules.values()):
+        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if isinstance(file, str) and is_own(file):
+            found.setdefault(short_file(file), []).append(module)
+    return found
+
+
+def _named(module: ModuleType, name: str) -> tuple[Any, Any]:
+    """Return what a qualified name stands for in a module, and the class that it is in; ``None`` if nothing."""
+    found: Any = module
+    owner: Any = None
+    for part in name.split("."):
+        owner = found if isinstance(found, type) else None
+        found = inspect.getattr_static(found, part, None)
+    return found, owner
