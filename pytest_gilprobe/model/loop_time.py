@@ -88,11 +88,12 @@ class EventLoop:
         blocked_fraction: the share of the calls' time, without queueing for a core, for which no other task of the loop
             could run.
         longest_block_s: the longest block in seconds.
-        tasks_ceiling: 1 / ``blocked_fraction``, the most that tasks can gain.
+        tasks_ceiling: 1 / ``blocked_fraction``, the most that tasks can gain; ``None``, too, if the fraction may be
+            next to 0.
         blockers: the places in the code that block the loop, the largest share first.
         shares: how the loop's thread spent its time.
         repeated_block: the longest block that came again, in several calls.
-        why_unknown: why a part could not be measured; ``None`` if all could.
+        why_unknown: why a field is unknown, in words for the user; ``None`` if there is no reason to tell.
     """
 
     blocked_fraction: Estimate | None = None

@@ -60,7 +60,7 @@ class FrameLayout:
             those of another text.
         text_state: in a text, a 32-bit word. Shifted right by ``text_kind_shift`` bits, its last three bits are the
             bytes per character; the bit ``text_ascii_mask`` is set in an ASCII text.
-        bytes_length: in bytes, their number; ``bytes_start`` is for the first one.
+        bytes_length: in a `bytes` object, its length; ``bytes_start`` is for its first byte.
     """
 
     type_of: int

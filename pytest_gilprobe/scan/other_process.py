@@ -1,8 +1,9 @@
 """Find the GIL state (lock, holder, switch interval) of any Python process, and read what its threads do.
 
-All is read from ``/proc``: nothing is injected into the process and none of its threads is stopped. See
-`pytest_gilprobe.scan.gil_reference` for how the address is found. Two checks follow: the program file must be the same,
-and the memory there must look like a GIL state (a plausible switch interval, a lock that is taken or free).
+All is read from ``/proc``: nothing is injected into the process, and none of its threads is stopped. The GIL state's
+address is computed from where it lies in a second process of the same Python; see `pytest_gilprobe.scan.gil_reference`.
+Two checks follow: both processes must have mapped the same program file, and the memory at the address must look like a
+GIL state (a plausible switch interval, a lock that is taken or free).
 """
 
 from __future__ import annotations

@@ -143,12 +143,12 @@ def _may_queue_unseen(measurement: Measurement) -> bool:
 
 
 def within_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> Estimate:
-    """Return a speed-up, capped on a busy machine by the number of calls that the CPUs can run at the same time.
+    """Return the speed-up ``estimate`` as it is or, on a busy machine, capped by how many calls can run at a time.
 
-    A call needs CPU time, that of its native helper threads included, and the number of CPUs is limited. If other
-    programs use the CPUs, more workers also win a larger part of the CPUs, which looks like a speed-up. For calls that
-    are parallel inside, or whose helper threads may have queued unseen, only the cap is known: the low end is then at
-    most 1.
+    On a busy machine, other programs use the CPUs too. More workers then win a larger part of the CPUs, which looks
+    like a speed-up. The cap is the number of calls, with their native helper threads, that fit on the CPUs. If calls
+    are parallel inside and do not all fit, or if helper threads may have queued unseen, only the cap is known: the low
+    end is then at most 1.
     """
     if not is_busy(measurement):
         return estimate

@@ -74,7 +74,9 @@ class _Running:
 
 
 def predict(suite: SuiteTimes, *, cpus: float, loop_s: float) -> SuiteWorkers | None:
-    """Predict the suite's time for 2, 4, 8 ... workers; ``None`` for fewer than two tests.
+    """Predict the suite's time for 2, 4 and 8 workers, and for 16 ... as long as doubling pays.
+
+    Returns ``None`` for fewer than two tests.
 
     Args:
         suite: the times of a serial run of all tests.

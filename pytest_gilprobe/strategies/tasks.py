@@ -69,7 +69,10 @@ class Tasks(Strategy):
         return work.tasks(question.calls, question.lanes)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Make calls back to back for a set time, in new tasks of the test's own event loop."""
+        """Make calls back to back for a set time, in new tasks of the test's own event loop.
+
+        Returns ``None`` if there is no such loop. Raises `WorkloadError` if a call raises.
+        """
         return work.stretch_of_tasks(question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:

@@ -56,8 +56,9 @@ def of(library: str | None) -> LoopCode:
 def awaited(code: str, library: str | None, *, in_thread: bool) -> str:
     """Return the code that makes a call outside of the loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``.
 
-    ``code`` is the call, ``library`` whose loop it is (see `of`). ``in_thread`` asks for a thread instead of a process.
-    A call that is too long, or cannot be moved as it is, is replaced by ``...``.
+    ``code`` is the code of the call. ``library`` is whose event loop it is, ``asyncio`` or ``trio``; ``None`` counts as
+    asyncio. The call is made in a thread if ``in_thread`` is true, else in a process. ``...`` stands for a call that is
+    too long, or cannot be moved as it is.
     """
     try:
         call = ast.parse(code, mode="eval").body

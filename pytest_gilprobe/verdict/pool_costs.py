@@ -42,10 +42,11 @@ def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
 
 
 def in_larger_tasks(part: StrategyResult, call_s: float, transfer: Transfer | None) -> float:
-    """Return the largest speed-up in a pool with so many calls per task that dispatch costs nothing; 0 if not measured.
+    """Return the largest speed-up in a pool whose tasks have so many calls that dispatch costs nothing.
 
-    ``part`` is the strategy's result, ``call_s`` the seconds of a serial call. Larger tasks do not reduce the data that
-    is moved (``transfer``), nor free the GIL: moving and calls take turns on the CPUs.
+    The result is 0 if ``part``, the strategy's result, has no speed-up. ``call_s`` is the seconds of a serial call.
+    Larger tasks save only dispatch: moving the data still adds to the time of each call. ``transfer`` is what moving
+    was measured to cost, ``None`` if it was not measured; see `moved_s`.
     """
     if part.speedup is None or call_s <= 0:
         return 0.0

@@ -214,7 +214,7 @@ def as_measured(evidence: Evidence) -> Evidence:
 
 
 def slow_first(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence if the first call took much longer than later calls with the same work, as far as is known."""
+    """Yield a sentence if the first call was much slower than later ones, and nothing shows that their work differs."""
     first_s, later_s = evidence.serial.first_call_s, evidence.serial.call_s.value
     if first_s is None or differs(evidence.measurement) or _may_use_up(evidence) is not None:
         return

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Caller:
-    """Plugin that replaces the call phase of tests; it is registered last, so its hooks run before other plugins'."""
+    """Plugin that lets the call phase of a test serve batches of calls, instead of calling the test once.
+
+    It is registered last, so its hooks run before other plugins'.
+    """
 
     def __init__(self, serve: Serve) -> None:
         """Pass each test's workload to ``serve``, which answers questions until the test is closed."""
