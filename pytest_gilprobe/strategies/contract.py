@@ -77,7 +77,8 @@ class Strategy(ABC):
         moves_by_itself: Whether `measure_transfer` measures what moving data costs; if not, data is pickled through a
             pipe.
         warmed_up_by_serial: Whether each lane makes its calls as serial does, in a worker of its own: then the first
-            call, made in all workers together, may count as the first batch. Set it to True only if `run` does nothing else.
+            call, made in all workers together, may count as the first batch. Set it to True only if `run` does nothing
+            else.
         samples_gil: Whether the worker's GIL is sampled during a batch that takes a single worker.
         scales: Whether the strategy has `stretch`, so that throughput can be measured with growing numbers of lanes.
         trial: How the executor's dispatch cost is measured; ``None`` for a strategy whose dispatch costs nothing.
