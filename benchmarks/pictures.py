@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/pictures.py [--no-tutorial]
 
-Draws ``reports/py*`` anew and takes ``docs/images/``. Then runs the tutorial's code, about half a minute that wants an
+Draws ``reports/py*`` anew, probes downloads from a server that takes four at a time, for the picture of a curve, and
+takes ``docs/images/``. Then runs the tutorial's code, about half a minute that wants an
 idle machine, takes its picture and puts what the terminal shows into ``docs/tutorial.md``.
 """
 
@@ -21,8 +22,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import browser  # noqa: E402 the path comes first
 import join  # noqa: E402
+import scaling  # noqa: E402
 
+from pytest_gilprobe import Prober  # noqa: E402
 from pytest_gilprobe.cli import main as gilprobe  # noqa: E402
+from pytest_gilprobe.model import report_json  # noqa: E402
 from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: E402
 
 SAMPLE = "py313"
@@ -51,6 +55,7 @@ SIZES = {
     "sample-why-phone": ("sample", 390, 1000, False, "article"),
     "matrix-words": ("matrix", 1200, 880, False, ""),
     "matrix-light": ("matrix", 1440, 1080, False, "#h-matrix"),
+    "curve": ("curve", 1180, 460, False, ".curves"),
     "tutorial-light": ("tutorial", 1180, 1250, False, ""),
 }
 """For each picture: its page, width and height in CSS pixels, whether the reader prefers dark, what to scroll to."""
@@ -63,6 +68,20 @@ def draw(folder: Path) -> None:
     if gilprobe(["render", sample, "-o", str(folder / "sample.html")]):
         sys.exit(1)
     if gilprobe(["compare", *reports, "-o", str(folder / "matrix.html")]):
+        sys.exit(1)
+
+
+def draw_curve(folder: Path) -> None:
+    """Draw the curve of downloads from a server that takes four at a time."""
+    server = scaling.Server("limit", 4, 20)
+    try:
+        call = server.call()
+        call.__name__ = call.__qualname__ = "download"
+        found = Prober(strategies="threads", max_time=1, start_method="fork", scale=True).probe(call)
+    finally:
+        server.end()
+    report_json.write_atomic(folder / "curve.json", report_json.to_json(found.report))
+    if gilprobe(["render", str(folder / "curve.json"), "-o", str(folder / "curve.html")]):
         sys.exit(1)
 
 
@@ -147,6 +166,7 @@ def main(*, tutorial: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         draw(folder)
+        draw_curve(folder)
         text = follow_the_tutorial(folder) if tutorial else None
         draw_terminal(folder, text or TUTORIAL.read_text("utf-8"))
         take(folder)
