@@ -267,6 +267,6 @@ def not_again(test: OpenTest, how: str, answer: Answer | Lost) -> NotProbed:
     """Return the exception for a test that failed when called ``how``; if a worker was lost, also record that."""
     if isinstance(answer, Lost):
         test.end_serial(answer, f"called {how}")
-    changed = same_call.why_not_again(test.seen)
+    changed = same_call.why_not_again(test.seen, lost=isinstance(answer, Lost))
     reason = f"it passed once, but not when called {how}: {text_of(answer)}{changed}"
     return NotAgain(reason, text_of(answer)) if isinstance(answer, Failed) else NotProbed(reason)

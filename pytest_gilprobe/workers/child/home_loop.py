@@ -135,6 +135,10 @@ class HomeLoop(ABC):
         """Let the loop run whatever else is ready, and look for events once."""
 
     @abstractmethod
+    def living_tasks(self) -> int:
+        """Return how many tasks of this loop have not ended, with the one that asks; called in the loop."""
+
+    @abstractmethod
     def block_watch(self) -> BlockWatch | None:
         """Return what times each block of this loop; ``None`` if there is nothing for such a loop."""
 
@@ -180,6 +184,10 @@ class AsyncioLoop(HomeLoop):
     async def give_way(self) -> None:
         """Let the loop run whatever else is ready, and look for events once."""
         await asyncio.sleep(0)
+
+    def living_tasks(self) -> int:
+        """Return how many tasks have not ended."""
+        return len(asyncio.all_tasks(self.loop))
 
     def block_watch(self) -> BlockWatch | None:
         """Return a watch of the loop's selector; ``None`` if it has none of Python's own, as with uvloop."""
@@ -233,6 +241,10 @@ class TrioLoop(HomeLoop):
     async def give_way(self) -> None:
         """Let the loop run whatever else is ready, and look for events once."""
         await self._trio.lowlevel.checkpoint()
+
+    def living_tasks(self) -> int:
+        """Return how many tasks have not ended, those of trio itself among them."""
+        return int(self._trio.lowlevel.current_statistics().tasks_living)
 
     def block_watch(self) -> BlockWatch | None:
         """Return an instrument of trio."""
