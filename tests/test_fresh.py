@@ -12,7 +12,7 @@ import pytest
 from sessions import Session, is_late, run, write
 
 from pytest_gilprobe.strategies.tasks import Tasks
-from pytest_gilprobe.workers.child import batch, fresh, home_loop, workload
+from pytest_gilprobe.workers.child import batch, fresh, home_loop, left_body, workload
 from pytest_gilprobe.workers.fixture import FixtureError, Gilprobe, Served
 from pytest_gilprobe.workers.naming import Given
 
@@ -242,6 +242,60 @@ def test_tasks_need_arguments_that_can_exist_at_the_same_time() -> None:
     assert Tasks().refuses(work) == "a port of one number"
 
 
+@pytest.mark.parametrize("leaves_task", [False, True])
+def test_arguments_that_leave_tasks_are_not_made_in_advance(
+    monkeypatch: pytest.MonkeyPatch, *, leaves_task: bool
+) -> None:
+    """Such tasks run beside the timed calls: there are as many as calls at once."""
+    monkeypatch.setattr(fresh, "MOST_S", 1000)
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def make() -> list[int]:
+        task = asyncio.create_task(asyncio.sleep(1000 if leaves_task else 0))
+        tasks.append(task)
+        await asyncio.sleep(0.001)
+        return [1]
+
+    async def main() -> int:
+        home = home_loop.of_this_task()
+        assert home is not None
+        found: list[int] = []
+        call = fresh.MadeInLoop(Given(func=drain, make=make), home)
+        await home.serve(lambda: found.append(fresh.most_calls(call, home)))
+        for task in tasks:
+            task.cancel()
+        return found[0]
+
+    most = asyncio.run(main())
+    assert (most == 1) == leaves_task
+
+
+def test_kinds_of_calls_are_not_compared_where_one_fails() -> None:
+    """Nothing is known then, and the worker has perhaps changed half-way."""
+    call = fresh.MadeByUser(Given(func=lambda: 1 / 0, make=lambda: ()))
+    work = workload.Workload(item=cast("Any", None), call=call, given=Given(func=drain))
+    watch = left_body.LeftBody(work, call, lambda: 0.1)
+    found = watch.compare()
+    assert (found.fresh_s, found.used_s, watch.failed) == ((), (), True)
+
+
+def test_kinds_of_calls_are_made_in_turn() -> None:
+    """Both kinds have as many calls, and what they were made with is given back after each."""
+    given_back: list[int] = []
+
+    class Counted(fresh.MadeByUser):
+        def tear_down(self) -> None:
+            given_back.append(1)
+            super().tear_down()
+
+    call = Counted(Given(func=drain, make=lambda: [1]))
+    work = workload.Workload(item=cast("Any", None), call=call, given=Given(func=drain))
+    found = left_body.LeftBody(work, call, lambda: 0.1).compare()
+    assert set(found.fresh_s) == {0.1}
+    assert len(found.fresh_s) == len(found.used_s) >= 1
+    assert len(given_back) == 2 * len(found.used_s)
+
+
 def test_loop_that_is_started_for_each_job() -> None:
     """`run_by` hands each job to what runs the loop, and what the job returns or raises comes back."""
     found: list[home_loop.HomeLoop | None] = []
@@ -363,6 +417,36 @@ TESTS = """
         gilprobe(more.sort)
 
 
+    class Client:
+        def __init__(self):
+            self.open = False
+
+        def __enter__(self):
+            self.open = True
+            return self
+
+        def __exit__(self, *_):
+            self.open = False
+
+        def get(self, rows):
+            assert len(rows) == 9000
+            rows.clear()
+            if self.open:
+                time.sleep(0.003)
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    def test_quick_after_body(gilprobe, rows):
+        with Client() as client:
+            gilprobe(client.get, rows)
+
+
+    @pytest.mark.gilprobe
+    def test_given_by_itself(gilprobe, rows):
+        with Client() as client:
+            gilprobe(client.get, rows)
+
+
     @pytest.mark.gilprobe(fresh=True)
     def test_alone(monkeypatch, capsys):
         monkeypatch.setenv("ALONE", "1")
@@ -413,7 +497,7 @@ def test_calls_that_change_their_arguments_are_measured_as_meant(session: Sessio
     """With new arguments each call takes its whole time, in every strategy that there was time for."""
     workload = session.one(name)
     assert workload["status"] == "probed", workload["reason"]
-    assert not slugs(workload) & {"changes-arguments", "fresh-fixtures"}
+    assert not slugs(workload) & {"changes-arguments", "fresh-fixtures", "left-body"}
     serial_s = workload["strategies"]["serial"]["wall_s_per_call"]["value"]
     assert serial_s > 20e-6
     assert workload["verdict"]["bound"] in {"cpu", "inconclusive"}
@@ -448,6 +532,22 @@ def test_tests_that_fail_again_get_new_fixtures(session: Session, name: str) -> 
     (said,) = [one["message"] for one in workload["verdict"]["cautions"] if one["slug"] == "fresh-fixtures"]
     assert "Error" in said
     assert "Traceback" not in said
+
+
+def test_call_that_is_another_one_after_the_body_has_no_verdict(session: Session) -> None:
+    """A call that finds closed what the body opened is another call: the time told is that in the body."""
+    workload = session.one("test_quick_after_body")
+    assert workload["verdict"]["strategy"] == "inconclusive"
+    assert "left-body" in slugs(workload)
+    assert workload["strategies"]["serial"]["wall_s_per_call"]["value"] >= 0.003
+    assert "gilprobe.fresh(func, make) makes each call in the body" in workload["verdict"]["reason"]
+
+
+def test_given_call_that_fails_again_gets_no_new_fixtures_by_itself(session: Session) -> None:
+    """New fixtures would leave the body before the call: the failure stands, with the remedy."""
+    workload = session.one("test_given_by_itself")
+    assert workload["status"] == "not_probed"
+    assert "changed argument rows (a list); gilprobe.fresh(func, make)" in workload["reason"]
 
 
 @pytest.mark.parametrize("name", ["test_log", "test_alone"])

@@ -102,6 +102,90 @@ ASYNCIO = """
         gilprobe(take)
 
 
+    @pytest.mark.gilprobe(fresh=True)
+    async def test_given_in_loop(gilprobe, rows):
+        def take():
+            assert rows.pop() == 1
+            asyncio.get_running_loop()
+            sum(range(20_000))
+
+        gilprobe(take)
+
+
+    class Client:
+        def __init__(self, *, strict=False):
+            self.strict = strict
+            self.open = False
+
+        async def __aenter__(self):
+            self.open = True
+            return self
+
+        async def __aexit__(self, *_):
+            self.open = False
+
+        async def get(self, rows):
+            assert rows.pop() == 1
+            if self.open:
+                await asyncio.sleep(0.003)
+            elif self.strict:
+                raise RuntimeError("the client is closed")
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    async def test_quick_after_body(gilprobe, rows):
+        async with Client() as client:
+            await gilprobe(client.get, rows)
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    async def test_fails_after_body(gilprobe, rows):
+        async with Client(strict=True) as client:
+            await gilprobe(client.get, rows)
+
+
+    @pytest.mark.gilprobe
+    async def test_given_by_itself(gilprobe, rows):
+        async with Client() as client:
+            await gilprobe(client.get, rows)
+
+
+    LIVE = []
+
+
+    @pytest.fixture
+    async def poller():
+        async def poll():
+            LIVE.append(1)
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                LIVE.pop()
+
+        task = asyncio.create_task(poll())
+        await asyncio.sleep(0)
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    async def test_poller(poller):
+        assert 1 <= len(LIVE) <= 2  # with two tasks at once
+        await asyncio.sleep(0.001)
+
+
+    class TestPlainEventLoop:
+        @pytest.fixture
+        def event_loop(self):
+            return [1]
+
+        @pytest.mark.gilprobe(fresh=True)
+        async def test_named_event_loop(self, event_loop):
+            event_loop.pop()
+            await asyncio.sleep(0.003)
+
+
     @pytest.mark.gilprobe
     async def test_by_itself(tmp_path, state):
         (tmp_path / "x").mkdir()
@@ -179,6 +263,30 @@ ANYIO = """
         await gilprobe.fresh(use, make)
 
 
+    LIVE = []
+
+
+    @pytest.fixture
+    async def poller():
+        async def poll():
+            LIVE.append(1)
+            try:
+                await anyio.sleep(1000)
+            finally:
+                LIVE.pop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(poll)
+            yield
+            group.cancel_scope.cancel()
+
+
+    @pytest.mark.gilprobe(fresh=True)
+    async def test_poller(poller):
+        assert len(LIVE) <= 2  # with two tasks at once
+        await anyio.sleep(0.001)
+
+
     @pytest.mark.gilprobe(fresh=True)
     async def test_given(gilprobe, state):
         lock = anyio.Lock()
@@ -212,6 +320,17 @@ TRIO = """
 
     @pytest.mark.gilprobe(fresh=True)
     async def test_async(made_in_run):
+        await trio.sleep(0.003)
+
+
+    @pytest.fixture
+    async def rows():
+        return [1]
+
+
+    @pytest.mark.gilprobe
+    async def test_async_by_itself(rows):
+        rows.pop()
         await trio.sleep(0.003)
 """
 DRIVER = """
@@ -266,27 +385,71 @@ def slugs(seen: Session, name: str) -> set[str]:
     return {caution["slug"] for caution in probed(seen, name)["verdict"]["cautions"]}
 
 
-@pytest.mark.parametrize("name", ["::test_sync", "::test_async", "::test_module", "::test_method", "::test_given"])
+@pytest.mark.parametrize(
+    "name",
+    ["::test_sync", "::test_async", "::test_module", "::test_method", "::test_given", "::test_named_event_loop"],
+)
 def test_each_call_has_fixtures_of_its_own(seen: Session, name: str) -> None:
     """Serial calls and tasks find new values, of sync and of async fixtures, made in the loop that awaits the call."""
     assert outcome(seen, name, "tasks") == "ok", seen.one(name)
-    assert not slugs(seen, name) & {"fresh-fixtures", "changes-arguments", "unsafe-in-tasks"}
+    assert not slugs(seen, name) & {"fresh-fixtures", "changes-arguments", "left-body", "unsafe-in-tasks"}
     assert probed(seen, name)["callee"]["awaited_by"] == "asyncio"
 
 
 def test_threads_have_loops_and_sync_fixtures_of_their_own(seen: Session) -> None:
     """Sync fixtures are made anew for calls in threads, too; async ones belong to another loop."""
     assert outcome(seen, "::test_sync", "threads") == "ok", seen.one("::test_sync")
-    for name, said in (("::test_async", "its async fixtures (state)"), ("::test_given", "own event loop")):
+    for name, said in (
+        ("::test_async", "its async fixtures (state)"),
+        ("::test_given", "the test's body is run again for each of its calls in the test's own event loop"),
+    ):
         assert outcome(seen, name, "threads") == "skipped"
         assert said in probed(seen, name)["strategies"]["threads"]["error"]
 
 
 def test_plain_call_given_in_a_coroutine_test(seen: Session) -> None:
-    """A plain function that a coroutine test gives to the fixture is called with new fixtures, outside of the loop."""
+    """A plain function that a coroutine test gives to the fixture is called with new fixtures."""
     found = probed(seen, "::test_given_plain")
     assert "tasks" not in found["strategies"]
     assert outcome(seen, "::test_given_plain", "threads") == "ok"
+    assert "left-body" not in slugs(seen, "::test_given_plain")
+
+
+def test_plain_call_is_made_in_the_loop(seen: Session) -> None:
+    """Serial calls of a plain function find the running loop of the test that gave it; threads have none."""
+    assert probed(seen, "::test_given_in_loop")["strategies"]["serial"]["outcome"] == "ok"
+    assert outcome(seen, "::test_given_in_loop", "threads") in {"ok", "failed"}
+
+
+def test_call_that_is_another_one_after_the_body_has_no_verdict(seen: Session) -> None:
+    """A call that finds its client closed, since the body was left, is quick: the time told is that in the body."""
+    found = probed(seen, "::test_quick_after_body")
+    assert found["verdict"]["strategy"] == "inconclusive"
+    assert "left-body" in slugs(seen, "::test_quick_after_body")
+    assert found["strategies"]["serial"]["wall_s_per_call"]["value"] >= 0.003
+    for said in ("in the test's body", "await gilprobe.fresh(func, make) makes each call in the body"):
+        assert said in found["verdict"]["reason"]
+
+
+def test_call_that_fails_after_the_body_says_that_it_was_left(seen: Session) -> None:
+    """The reason names the body and the remedy beside the failure."""
+    found = seen.one("::test_fails_after_body")
+    assert found["status"] == "not_probed"
+    for said in ("the client is closed", "the test's body is left", "gilprobe.fresh(func, make)"):
+        assert said in found["reason"]
+
+
+def test_given_call_that_fails_again_gets_no_new_fixtures_by_itself(seen: Session) -> None:
+    """New fixtures would leave the body before the call: the failure stands, with the remedy."""
+    found = seen.one("::test_given_by_itself")
+    assert found["status"] == "not_probed"
+    for said in ("when called", "changed argument rows (a list); await gilprobe.fresh(func, make)"):
+        assert said in found["reason"]
+
+
+def test_fixtures_with_tasks_of_their_own_exist_for_one_call_at_a_time(seen: Session) -> None:
+    """A call is measured beside as many background tasks as calls are made at once, not as a batch has calls."""
+    assert outcome(seen, "::test_poller", "tasks") == "ok", seen.one("::test_poller")
 
 
 def test_coroutine_tests_that_fail_again_get_new_fixtures(seen: Session) -> None:
@@ -310,7 +473,7 @@ def test_what_new_fixtures_do_not_mend_keeps_its_reason(seen: Session) -> None:
     """A coroutine test that fails with new fixtures, too, is not probed, for the reason of the first try."""
     found = seen.one("::test_module_state")
     assert found["status"] == "not_probed"
-    assert "times in a row" in found["reason"]
+    assert "when called" in found["reason"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -322,7 +485,7 @@ def test_anyio(tmp_path: Path, backend: str) -> None:
     write(tmp_path, ANYIO + backends)
     done = run(tmp_path, *FLAGS, "-p", "anyio.pytest_plugin", budget_s=0.5)
     assert done.exit_status == pytest.ExitCode.OK, done.output
-    for name in ("::test_async", "::test_by_itself", "::test_make", "::test_given"):
+    for name in ("::test_async", "::test_by_itself", "::test_make", "::test_given", "::test_poller"):
         assert outcome(done, name, "tasks") == "ok", done.one(name)
         assert probed(done, name)["callee"]["awaited_by"] == backend
     assert "fresh-fixtures" in slugs(done, "::test_by_itself")
@@ -339,6 +502,11 @@ def test_pytest_trio(tmp_path: Path) -> None:
     refused = done.one("::test_async")
     assert refused["status"] == "not_probed"
     assert "fixtures (made_in_run) pytest-trio makes inside of each run" in refused["reason"]
+    failed = done.one("::test_async_by_itself")["reason"]
+    assert "when called" in failed
+    for said in ("fixtures (rows) pytest-trio makes inside", "await gilprobe.fresh(func, make)"):
+        assert said in failed
+    assert "@pytest.mark.gilprobe(fresh=True)" not in failed
 
 
 def test_unknown_loop(tmp_path: Path) -> None:

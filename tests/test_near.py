@@ -70,6 +70,29 @@ def test_rule_is_not_told_elsewhere(report: Report) -> None:
     assert not [name for name, text in drawings(report).items() if RULE in text]
 
 
+def in_words(**candidates: float) -> str:
+    """Return what is said of a verdict that leaves these candidates."""
+    report = left_open(**candidates)
+    parts = {"interpreters": threads(1.9)} if "interpreters" in candidates else {}
+    return near.rule(with_workload(report, CRUNCHING, **parts).workloads)
+
+
+def test_rule_says_of_how_many_strategies_it_is() -> None:
+    """Of two strategies it is that of the dearer one; of three, a dearer one may win by less over the next cheaper."""
+    assert in_words(threads=0.6, processes=0.4).endswith(f"between two strategies: {RULE}")
+    said = in_words(threads=0.5, interpreters=0.2, processes=0.3)
+    assert "two" not in said
+    assert said.endswith("the answer is the cheapest of those than which none is more than 15 % faster")
+
+
+def test_threshold_is_named_where_serial_is_left() -> None:
+    """Only there is it open whether any strategy pays."""
+    assert in_words(threads=0.5, processes=0.3, serial=0.2).endswith(
+        "; where serial is left, too: serial is the answer if none gives 1.3x"
+    )
+    assert "1.3x" not in in_words(threads=0.6, processes=0.4)
+
+
 def test_a_comparison_says_of_what_its_times_are() -> None:
     """Every format says that the serial times are without waits for a CPU; one without times does not."""
     compared = compare([("one", NEAR), ("other", NEAR)])

@@ -61,6 +61,60 @@ def test_same_call(found: ArgumentsReading | None) -> None:
     assert not same_call.differs(seen(found))
 
 
+def after_body(inside: tuple[float, ...], after: tuple[float, ...], **changes: Any) -> Any:
+    return seen(ArgumentsReading(fresh_s=inside, used_s=after), fresh=True, after_body=True, **changes)
+
+
+@pytest.mark.parametrize(
+    ("inside", "after", "differs"),
+    [
+        ((0.005,) * 10, (3e-7,) * 10, True),
+        ((0.001,) * 10, (0.005,) * 10, True),
+        ((0.005,), (0.001,), True),
+        ((0.005,) * 10, (0.003,) * 10, False),
+        ((5e-6,) * 10, (3e-7,) * 10, False),
+        ((0.005,) * 9 + (0.001,), (0.001,) * 10, False),
+        ((), (), False),
+    ],
+)
+def test_call_after_the_body(inside: tuple[float, ...], after: tuple[float, ...], *, differs: bool) -> None:
+    """Calls in the body and after it are the same call unless they differ by a factor of three, and by 10 µs."""
+    assert same_call.differs(after_body(inside, after)) == differs
+
+
+def test_call_that_differs_after_the_body_has_no_verdict() -> None:
+    """The reason has both times and the remedy; strategies are not compared for that reason."""
+    found = evidence(seen=after_body((0.005,) * 5, (3e-7,) * 5))
+    judged = judge(found)
+    assert (judged.verdict.strategy, judged.next_step) == ("inconclusive", NextStep.STOP)
+    assert [caution.slug for caution in judged.verdict.cautions] == ["left-body"]
+    for said in (
+        "5.0 ms in the test's body, but 300 ns after",
+        "gilprobe.fresh(func, make) makes each call in the body",
+    ):
+        assert said in judged.verdict.reason
+    assert "after the test's body" in same_call.not_compared(found.measurement)
+    assert "change their arguments" in same_call.not_compared(seen())
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_failure_after_the_body_says_so(*, lost: bool) -> None:
+    """A call that fails, or hangs, may do so because the body was left: the reason says it, with the remedy."""
+    said = same_call.why_not_again(measurement(after_body=True, awaited=True), lost=lost)
+    assert "the test's body is left" in said
+    assert "await gilprobe.fresh(func, make)" in said
+
+
+def test_fixtures_that_cannot_be_made_anew_are_no_remedy() -> None:
+    """Where fresh=True is refused, its reason stands in place of the remedy."""
+    changed = ArgumentsReading(changed=("fixture rows (a list)",))
+    assert same_call.remedy(seen(changed)) == same_call.REMEDY_FOR_FIXTURES
+    assert same_call.remedy(seen(changed, not_fresh="not for trio")) == "not for trio"
+    assert "not for trio" in same_call.why_not_again(measurement(not_fresh="not for trio", first_call_s=0.1))
+    assert not same_call.why_not_again(measurement(not_fresh="not for trio"))
+    assert not same_call.why_not_again(measurement(not_fresh="not for trio", first_call_s=0.1), lost=True)
+
+
 def used_up(**changes: Any) -> ArgumentsReading:
     usual: dict[str, Any] = {"unknown": {"argument rows (a Cursor)": "no"}, "iterators": ("argument rows (a Cursor)",)}
     return ArgumentsReading(**{**usual, "used_s": (1e-6,), **changes})

@@ -198,6 +198,9 @@ class Measurement:
         normal_call_s: seconds of the call in the test's own run, without its known queueing; ``None`` if unknown.
         arguments: what calls did to their arguments; ``None`` if that was not looked at.
         fresh: whether each call had arguments of its own; ``fresh_because`` is how calls with the same ones failed.
+        not_fresh: why fixtures could not be made anew for each call; ``None`` if they could, or are, or there are none.
+        after_body: whether each call was made after the test's body, which gave it, was left; then the ``fresh_s`` of
+            ``arguments`` are of calls in the body, and the ``used_s`` of calls after it.
         awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why
             that loop's waits for events cannot be told from outside, ``None`` if they can.
         loop_pass: the untimed calls whose blocks of the event loop were timed one by one; ``None`` if there were none.
@@ -231,6 +234,8 @@ class Measurement:
     arguments: ArgumentsReading | None = None
     fresh: bool = False
     fresh_because: str | None = None
+    not_fresh: str | None = None
+    after_body: bool = False
     awaited: bool = False
     loop_hidden: str | None = None
     loop_pass: LoopPass | None = None

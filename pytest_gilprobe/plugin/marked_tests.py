@@ -11,7 +11,7 @@ import pytest
 from pytest_gilprobe.model.words import CallKind
 from pytest_gilprobe.workers import fixture
 from pytest_gilprobe.workers.child import loops
-from pytest_gilprobe.workers.child.workload import cannot_repeat
+from pytest_gilprobe.workers.repeatable import cannot_repeat
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -36,4 +36,4 @@ def ask_of_arguments(
     test.seen = replace(test.seen, arguments=answer.reading)
     if same_call.differs(test.seen):
         for strategy in test.going_ones():
-            test.end(strategy, End(outcome=Outcome.SKIPPED, error=same_call.NOT_COMPARED))
+            test.end(strategy, End(outcome=Outcome.SKIPPED, error=same_call.not_compared(test.seen)))

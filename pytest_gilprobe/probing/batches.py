@@ -287,6 +287,6 @@ def not_again(test: OpenTest, how: str, answer: Answer | Lost) -> NotProbed:
     """
     if isinstance(answer, Lost):
         test.end_serial(answer, f"called {how}")
-    changed = same_call.why_not_again(test.seen)
+    changed = same_call.why_not_again(test.seen, lost=isinstance(answer, Lost))
     reason = f"it passed once, but not when called {how}: {text_of(answer)}{changed}"
     return NotAgain(reason, text_of(answer)) if isinstance(answer, Failed) else NotProbed(reason)

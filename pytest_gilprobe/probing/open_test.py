@@ -61,7 +61,7 @@ class OpenTest:
         self.most_calls: int | None = None
         """For how many calls a worker makes arguments in advance; ``None`` if all calls have the same arguments."""
         self.may_be_fresh = False
-        """Whether the fixtures of the test could be made anew for each call, and are not."""
+        """Whether the fixtures of the test may be made anew for each call, and are not."""
         ends = {strategy.name: self._planned(strategy) for strategy in strategies.parallel}
         self.seen = Measurement(workers=plan.workers, rounds=(), ends=ends)
 
@@ -147,7 +147,7 @@ class OpenTest:
         self.given = first.given
         known = [answer.most_calls for answer in answers if isinstance(answer, Opened) and answer.most_calls]
         self.most_calls = min(known, default=None)
-        self.may_be_fresh = first.has_fixtures
+        self.may_be_fresh = first.may_be_fresh
         for strategy in self.going_ones():
             if (why := self._why_not(strategy, first)) is not None:
                 self.end(strategy, End(outcome=Outcome.SKIPPED, error=why, impossible=True))
@@ -193,6 +193,8 @@ class OpenTest:
             tracers=first.tracers,
             callee=first.callee,
             fresh=self.most_calls is not None,
+            not_fresh=first.not_fresh,
+            after_body=first.after_body,
             awaited=first.awaited,
             loop_hidden=first.loop_hidden,
             gil_on_at_start=ready.gil_enabled if ready is not None else True,

@@ -9,7 +9,7 @@ from pytest_gilprobe.model.error_text import summary
 from pytest_gilprobe.model.safe_text import ERROR_LIMIT, safe_line
 from pytest_gilprobe.model.words import BROKEN, INCONCLUSIVE, NOT_ASKED, SERIAL, Bound, Gil, Outcome, Status
 from pytest_gilprobe.report.views import BriefView
-from pytest_gilprobe.verdict.same_call import CHANGES, NOT_COMPARED
+from pytest_gilprobe.verdict.same_call import CHANGES, LEFT_BODY, NOT_COMPARED
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.results import StrategyResult, Verdict, WorkloadResult
@@ -29,6 +29,7 @@ _SAID_ALREADY = frozenset(
         "contended-without-gil",
         "fresh-fixtures",
         "gil-part-open",
+        LEFT_BODY,
         "not-the-gil",
         "shared-arguments",
         "slow-first-call",

@@ -20,6 +20,7 @@ _IN_GENERAL = {
     "expectation-unchecked": "what the marker expects could not be checked, so the test passes",
     "fresh-fixtures": "called again with the same fixtures, the test fails: each call got fixtures of its own",
     "gil-part-open": "whether the GIL is held, partly held or released is not decided",
+    "left-body": "calls have other work after the test's body, which fresh=True leaves, so there is no verdict",
     "shared-arguments": "calls change their arguments, and take the same time nevertheless",
     "slow-first-call": "the first call took much longer than later ones: each new process pays that once",
     "throttled": "the CPU quota stopped the probe for a part of its time: speed-ups read too low",

@@ -1,11 +1,11 @@
-"""Say by which rule two strategies are told apart, where a verdict is open between two whose speed-ups are near."""
+"""Say by which rules an answer is chosen, where a verdict is open between strategies whose speed-ups are near."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model import gains
-from pytest_gilprobe.model.thresholds import CLOSE
+from pytest_gilprobe.model.thresholds import CLOSE, WORTH_IT
 from pytest_gilprobe.model.words import INCONCLUSIVE, SERIAL, Status
 from pytest_gilprobe.report.brief import LEAST_PROBABLE
 
@@ -19,22 +19,34 @@ FEWEST = 2
 
 
 def rule(results: Iterable[WorkloadResult]) -> str:
-    """Return the sentence, without a full stop, that says by which rule two strategies are told apart.
+    """Return the rule in a sentence without a full stop; empty if no verdict is open by it.
 
-    The text is empty if no verdict in ``results`` is open between two strategies, beside serial, that were measured.
+    It is that for two strategies if no verdict leaves more, and names the threshold of serial calls only where a
+    verdict leaves these, too.
     """
-    if not any(map(_is_open, results)):
+    found = [left for left in map(_left, results) if len(left - {SERIAL}) >= FEWEST]
+    if not found:
         return ""
-    return (
-        f"where a verdict is open between two strategies: the one that costs more is the answer only if it is more "
-        f"than {(CLOSE - 1) * 100:.0f} % faster than the other"
-    )
+    percent = f"{(CLOSE - 1) * 100:.0f} %"
+    if max(len(left - {SERIAL}) for left in found) == FEWEST:
+        said = "where a verdict is open between two strategies: the one that costs more is the answer only if it is "
+        said += f"more than {percent} faster than the other"
+    else:
+        said = "where a verdict is open between strategies: the answer is the cheapest of those than which none is "
+        said += f"more than {percent} faster"
+    if any(SERIAL in left for left in found):
+        said += f"; where serial is left, too: serial is the answer if none gives {WORTH_IT:g}x"
+    return said
 
 
-def _is_open(result: WorkloadResult) -> bool:
-    """Return whether a verdict leaves two strategies, beside serial, that were both measured."""
+def _left(result: WorkloadResult) -> set[str]:
+    """Return the answers that an open verdict leaves: serial, and strategies that were measured; else none.
+
+    Where two strategies are left, it is open by the rule which of them is near enough to the fastest; where one and
+    serial are left, by the threshold alone, which the reason of the verdict names.
+    """
     if result.status is not Status.PROBED or result.verdict.strategy != INCONCLUSIVE:
-        return False
-    left = (name for name, share in result.verdict.candidates.items() if share >= LEAST_PROBABLE and name != SERIAL)
-    parts = (result.parallel.get(name) for name in left)
-    return sum(part is not None and gains.in_pool(part, result.workers) is not None for part in parts) >= FEWEST
+        return set()
+    left = {name for name, share in result.verdict.candidates.items() if share >= LEAST_PROBABLE}
+    measured = {name for name, part in result.parallel.items() if gains.in_pool(part, result.workers) is not None}
+    return left & (measured | {SERIAL})

@@ -27,6 +27,8 @@ CHANGES = "changes-arguments"
 """Slug of the caution that calls change their arguments, so that later calls are not like the first."""
 FRESH = "fresh-fixtures"
 """Slug of the caution that each call got fixtures of its own, since calls with the same ones fail."""
+LEFT_BODY = "left-body"
+"""Slug of the caution that a call takes another time after the test's body, which gave it, was left."""
 KEEPS_PACE = "shared-arguments"
 """Slug of the caution that calls change their arguments, but take the same time nevertheless."""
 MAY_USE_UP = "may-use-up"
@@ -44,6 +46,9 @@ HALF_DISTURBED_FROM = 15
 the faster 8 of 15 calls below all of 15 others once in 909 times, the faster 10 of 20 below 20 once in 4,588."""
 LEAST_S = 2e-6
 """Least difference in seconds that counts: a call's first run after something else may take 1 to 2 µs longer."""
+BODY_S = 10e-6
+"""Least difference in seconds between calls in a test's body and calls after it, which must also differ by the factor
+`FAR_APART`: the first call after an event loop was started takes some microseconds longer."""
 USED_UP = 10.0
 """Factor by which the first call, here and in the test's own run, must have been longer than later calls for it to
 count as having used something up."""
@@ -57,13 +62,14 @@ COLD = 3.0
 """A first call that takes at least this many times as long as later calls is reported."""
 COLD_S = 0.001
 """A first call is reported only if it takes at least this many seconds longer than later calls."""
-NOT_COMPARED = "not compared: its calls change their arguments"
-"""The reason given for trying no strategy if later calls have other work than the first."""
+NOT_COMPARED = "not compared: "
+"""How the reason begins why no strategy was tried of calls that have other work than the call that was meant."""
 REMEDY = "gilprobe.fresh(func, make) gives each call new arguments"
 REMEDY_FOR_FIXTURES = "@pytest.mark.gilprobe(fresh=True) makes its fixtures anew for each call"
 REMEDY_FOR_AWAITED = f"await {REMEDY}"
 REMEDY_FOR_CASES = "let the test method itself make what setUp makes"
 REMEDY_FOR_FRESH = "let make() return new objects each time"
+REMEDY_FOR_BODY = "gilprobe.fresh(func, make) makes each call in the body: let make() return what it needs anew"
 OF_FIXTURE = "fixture "
 """What the name of an argument begins with if it is the value of a fixture."""
 OF_CASE = "attribute "
@@ -71,9 +77,10 @@ OF_CASE = "attribute "
 
 
 def differs(seen: Measurement) -> bool:
-    """Return whether later calls take another time than the first, since calls changed or used up their arguments.
+    """Return whether later calls take another time than the call that was meant.
 
-    The result is ``False`` if the arguments were not looked at, or no calls were timed to tell.
+    The cause is what calls did to their arguments, or that they were made after the test's body was left. The result is
+    ``False`` if neither was looked at, or no calls were timed to tell.
     """
     found = seen.arguments
     if found is None or not found.used_s:
@@ -81,10 +88,17 @@ def differs(seen: Measurement) -> bool:
     if not found.fresh_s:
         return _used_up(seen, found)
     factor = APART if min(len(found.fresh_s), len(found.used_s)) >= ENOUGH else FAR_APART
+    factor, least_s = (FAR_APART, BODY_S) if seen.after_body else (factor, LEAST_S)
     return any(
-        min(slow) >= _undisturbed(fast) * factor and min(slow) - _undisturbed(fast) >= LEAST_S
+        min(slow) >= _undisturbed(fast) * factor and min(slow) - _undisturbed(fast) >= least_s
         for slow, fast in ((found.fresh_s, found.used_s), (found.used_s, found.fresh_s))
     )
+
+
+def not_compared(seen: Measurement) -> str:
+    """Say why no strategy is tried of calls that differ from the call that was meant."""
+    why = "its calls have other work after the test's body" if seen.after_body else "its calls change their arguments"
+    return f"{NOT_COMPARED}{why}"
 
 
 def _undisturbed(times: tuple[float, ...]) -> float:
@@ -117,6 +131,11 @@ def why_no_verdict(seen: Measurement) -> str:
         first = numbers.seconds(seen.first_call_s)
         return f"no verdict: the first call, which took {first}, seems to use up {what}; later calls take {later}"
     fresh = numbers.seconds(median(found.fresh_s))
+    if seen.after_body:
+        return (
+            f"no verdict: a call takes {fresh} in the test's body, but {later} after that was left, "
+            "as fresh=True leaves it before each call"
+        )
     return (
         f"no verdict: a call takes {fresh}, but changes {_listed(found)}, and takes {later} when it is made again "
         "with that"
@@ -126,25 +145,32 @@ def why_no_verdict(seen: Measurement) -> str:
 def remedy(seen: Measurement) -> str:
     """Return advice on how each call can get arguments as they were before the first call."""
     found = seen.arguments
+    if seen.after_body:
+        return f"await {REMEDY_FOR_BODY}" if seen.awaited else REMEDY_FOR_BODY
     if seen.fresh:
         return REMEDY_FOR_FRESH
     suspected = () if found is None else found.changed or found.iterators
     if any(name.startswith(OF_CASE) for name in suspected):
         return REMEDY_FOR_CASES
     if suspected and all(name.startswith(OF_FIXTURE) for name in suspected):
-        return REMEDY_FOR_FIXTURES
+        return seen.not_fresh or REMEDY_FOR_FIXTURES
     return REMEDY_FOR_AWAITED if seen.awaited else REMEDY
 
 
-def why_not_again(seen: Measurement) -> str:
-    """Return the end of an error message: the first call changed arguments, which may be why a repeated call failed.
+def why_not_again(seen: Measurement, *, lost: bool = False) -> str:
+    """Return the end of an error message: what may be why a repeated call failed, and the remedy.
 
-    The text is empty if no argument is known to have changed.
+    It may be that the first call changed arguments, or that the test's body was left. ``lost`` is whether the worker
+    was lost. The text is empty if no cause is known.
     """
     found = seen.arguments
-    if found is None or not found.changed:
-        return ""
-    return f"\n(The first call changed {_listed(found)}; {remedy(seen)}.)"
+    if seen.after_body:
+        left = "With fresh=True the test's body is left before each call, and what its with and finally close is closed"
+        return f"\n({left}; {remedy(seen)}.)"
+    if found is not None and found.changed:
+        return f"\n(The first call changed {_listed(found)}; {remedy(seen)}.)"
+    again = seen.first_call_s is not None and not lost
+    return f"\n({seen.not_fresh}.)" if again and seen.not_fresh is not None else ""
 
 
 def cautions(evidence: Evidence) -> tuple[Caution, ...]:
@@ -160,8 +186,10 @@ def cautions(evidence: Evidence) -> tuple[Caution, ...]:
     if found is None:
         return ()
     if differs(evidence.measurement):
-        said = f"its first call leaves later ones other work; {remedy(evidence.measurement)}"
-        return (Caution(slug=CHANGES, message=said),)
+        slug, said = CHANGES, "its first call leaves later ones other work"
+        if evidence.measurement.after_body:
+            slug, said = LEFT_BODY, "after the test's body its calls have other work"
+        return (Caution(slug=slug, message=f"{said}; {remedy(evidence.measurement)}"),)
     if (open_ := _may_use_up(evidence)) is not None:
         return (Caution(slug=MAY_USE_UP, message=f"{open_}; {remedy(evidence.measurement)}"),)
     together = any(one.one_process and evidence.results[one.name].speedup is not None for one in evidence.strategies)

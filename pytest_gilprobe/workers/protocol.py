@@ -179,7 +179,9 @@ class Opened:
     trace the worker's code. ``callee`` describes the function that is called; ``None`` if it cannot be called by
     itself. ``given`` is whether the test passed the function and its arguments to the `gilprobe` fixture.
     ``most_calls`` is for how many calls this worker may make arguments in advance, if each call has its own; ``None``
-    if all calls have the same. ``has_fixtures`` is whether fixtures could be made anew for each call, and are not.
+    if all calls have the same. ``may_be_fresh`` is whether fixtures of a marked test may be made anew for each
+    call, and are not; ``not_fresh`` is why they cannot be, ``None`` if they can, or are, or there are none.
+    ``after_body`` is whether each call is made after the test's body, which gave it, was left.
     ``awaited`` is whether the calls are awaited in an event loop, that of the worker's main thread; ``loop_hidden`` is
     why the loop's waits for events cannot be told from outside, ``None`` if they can. ``events_fd`` is the descriptor
     by which the loop waits for events, ``None`` if that is not known. ``imports`` are the extension modules that were
@@ -195,7 +197,9 @@ class Opened:
     callee: Callee | None = None
     given: bool = False
     most_calls: int | None = None
-    has_fixtures: bool = False
+    may_be_fresh: bool = False
+    not_fresh: str | None = None
+    after_body: bool = False
     awaited: bool = False
     loop_hidden: str | None = None
     events_fd: int | None = None

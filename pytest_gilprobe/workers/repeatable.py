@@ -1,14 +1,21 @@
-"""Find calls that cannot be repeated: an argument is used up, or the result is a coroutine or generator not run yet."""
+"""Find what cannot be repeated: a call whose argument is used up or whose result is not run yet, a test's fixture."""
 
 from __future__ import annotations
 
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.workers import event_loops
 
+if TYPE_CHECKING:
+    import pytest
+
+ONE_CALL_ONLY = {
+    "benchmark": "pytest-benchmark's fixture `benchmark` can be used once only, and repeats the code itself"
+}
+"""Fixtures that make a test impossible to repeat, each with the reason."""
 _ENDLESS = (itertools.count, itertools.cycle, itertools.repeat)
 _LAZY = (
     (inspect.iscoroutine, "a coroutine, and runs none of it: "),
@@ -43,3 +50,9 @@ def unfinished(result: object) -> str | None:
         return None
     remedy = "" if not inspect.iscoroutine(result) else _IN_LOOP if event_loops.running() else _OUTSIDE
     return f"its call just makes {lazy}{remedy}"
+
+
+def cannot_repeat(item: pytest.Item) -> str | None:
+    """Return the reason why a test that passed cannot be called repeatedly, or None if no reason is known."""
+    names = getattr(item, "fixturenames", ())
+    return next((why for name, why in ONE_CALL_ONLY.items() if name in names), None)

@@ -13,6 +13,7 @@ from pytest_gilprobe.workers.child import (
     control,
     dispatch,
     extensions,
+    fixture_sets,
     fresh,
     leftovers,
     pool_trial,
@@ -22,6 +23,7 @@ from pytest_gilprobe.workers.child import (
 )
 from pytest_gilprobe.workers.child.argument_watch import ArgumentWatch
 from pytest_gilprobe.workers.child.executor_tasks import ExecutorError
+from pytest_gilprobe.workers.child.left_body import LeftBody
 from pytest_gilprobe.workers.executor_messages import ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionsListed, ListExtensions
 from pytest_gilprobe.workers.naming import Given
@@ -112,17 +114,22 @@ class OpenTest:
         self._strategies = strategies
         self._errors = errors
         self._kept: list[Any] = []
-        self._watch: ArgumentWatch | None = None
+        self._watch: ArgumentWatch | LeftBody | None = None
         self.spoilt = False
         self._fresh = work.fresh
-        most_calls = fresh.most_calls(self._fresh) if self._fresh is not None else None
+        most_calls = fresh.most_calls(self._fresh, work.home or work.within) if self._fresh is not None else None
+        # not for a call that a test gave to the `gilprobe` fixture: the test's body would be left before it
+        shared = self._fresh is None and work.given is None
+        may_be_fresh, not_fresh = fixture_sets.may_be_fresh(work.item) if shared else (False, None)
         self.opened = Opened(
             refused={name: why for name, one in strategies.items() if (why := _refusal(one, work)) is not None},
             tracers=interpreter.tracers(),
             callee=workload.callee(work),
             given=work.given is not None,
             most_calls=most_calls,
-            has_fixtures=self._fresh is None and workload.may_be_fresh(work),
+            may_be_fresh=may_be_fresh,
+            not_fresh=not_fresh,
+            after_body=work.inside is not None,
             awaited=work.home is not None,
             loop_hidden=work.home.hidden() if work.home is not None else None,
             events_fd=work.home.events_fd() if work.home is not None else None,
@@ -165,7 +172,11 @@ class OpenTest:
         return answer
 
     def _watch_arguments(self) -> Answer:
-        self._watch = ArgumentWatch(self._work)
+        work = self._work
+        if self._fresh is not None and work.inside is not None:
+            self._watch = LeftBody(work, self._fresh, work.inside)
+        else:
+            self._watch = ArgumentWatch(work)
         return ArgumentsCompared()
 
     def close(self) -> tuple[str, ...]:
@@ -220,11 +231,12 @@ class OpenTest:
     def _transfer(self, strategy: Strategy) -> Answer:
         given = self._work.given
         assert given is not None  # noqa: S101 - asked for a given call only
-        if not isinstance(self._fresh, fresh.FixtureSets):
+        if not isinstance(self._fresh, fixture_sets.FixtureSets):
             return strategy.measure_transfer(given, self._result())
         try:
             call = self._fresh.new()  # the values that the test was set up with are torn down
-            result = call() if self._work.home is None else self._work.home.run(cast("Any", call))
+            home = self._work.home
+            result = self._work.made(call) if home is None else home.run(cast("Any", call))
             return strategy.measure_transfer(Given(func=call), result)
         finally:
             self._fresh.tear_down()

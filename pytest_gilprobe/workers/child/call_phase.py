@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.workers import fixture
-from pytest_gilprobe.workers.child import fresh, home_loop, loops, subtests, workload
+from pytest_gilprobe.workers.child import fixture_sets, home_loop, loops, subtests, workload
 from pytest_gilprobe.workers.child.coroutine_test import CoroutineTest, Left, Serve, UnknownLoopError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Caller:
         self._coroutine: CoroutineTest | None = None
         self._serving = False
         self._captured: list[Given] | None = None
+        self._inside_s: list[float] | None = None
         self._left: Left | None = None
         self.fresh = False
         """Whether the fixtures of the test are made anew for each call."""
@@ -99,10 +101,16 @@ class Caller:
 
     def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
         """Serve batches of the call passed to the `gilprobe` fixture, then raise `Served` to leave the test's body."""
+        if self._inside_s is not None:
+            started_ns = clocks.perf_counter_ns()
+            given.call()
+            self._inside_s.append((clocks.perf_counter_ns() - started_ns) / 1e9)
+            raise fixture.Served
         self._leave_if_fresh(item, given, awaited=False)
         work = workload.of_fixture(item, given)
         if self.fresh and given.make is None:
-            work = replace(work, call=fresh.FixtureSets(item, lambda: self._given_anew(item)))
+            sets = fixture_sets.FixtureSets(item, lambda: self._given_anew(item))
+            work = replace(work, call=sets, inside=lambda: sets.with_new(lambda: self._timed_inside(item)))
         self._serve(work)
         raise fixture.Served
 
@@ -112,7 +120,12 @@ class Caller:
             self._captured.append(given)
             raise fixture.Served
         if self._coroutine is not None and self.fresh and given.make is None:
-            self._left = Left(given=given, awaited=awaited, anew=lambda: self._given_anew(item))
+            self._left = Left(
+                given=given,
+                awaited=awaited,
+                anew=lambda: self._given_anew(item),
+                inside=lambda: self._timed_inside(item),
+            )
             raise fixture.Served
 
     def _given_anew(self, item: pytest.Function) -> Call:
@@ -125,8 +138,23 @@ class Caller:
             self._captured = None
         return workload.call_of(captured[0])
 
+    def _timed_inside(self, item: pytest.Function) -> float:
+        """Run a test's body until the call that it passes to the `gilprobe` fixture is made; return its seconds."""
+        times: list[float] = []
+        self._inside_s = times
+        try:
+            self._run_to_fixture(item)
+        finally:
+            self._inside_s = None
+        return times[0]
+
     async def serve_awaited(self, item: pytest.Function, given: Given) -> NoReturn:
         """Serve batches of the coroutine function passed to the `gilprobe` fixture, then raise `Served`."""
+        if self._inside_s is not None:
+            started_ns = clocks.perf_counter_ns()
+            await given.call()
+            self._inside_s.append((clocks.perf_counter_ns() - started_ns) / 1e9)
+            raise fixture.Served
         self._leave_if_fresh(item, given, awaited=True)
         if self.fresh and given.make is None:
             self._refuse_fresh(item, in_own_loop=True)
@@ -139,7 +167,7 @@ class Caller:
         hooks = item.ihook
         if self.fresh:
             self._refuse_fresh(item)
-            return workload.Workload(item=item, call=fresh.FixtureSets(item, lambda: workload.plain(item).call))
+            return workload.Workload(item=item, call=fixture_sets.FixtureSets(item, lambda: workload.plain(item).call))
         if inspect.iscoroutinefunction(self._function):
             return workload.coroutine(item, self._function, lambda: hooks.pytest_pyfunc_call(pyfuncitem=item))
         if loops.is_drawn_coroutine(item):
@@ -147,7 +175,7 @@ class Caller:
         return workload.plain(item)
 
     def _refuse_fresh(self, item: pytest.Function, *, in_own_loop: bool = False) -> None:
-        self.refused = fresh.why_not_fresh(item, in_own_loop=in_own_loop)
+        self.refused = fixture_sets.why_not_fresh(item, in_own_loop=in_own_loop)
         if self.refused is not None:
             pytest.fail(self.refused, pytrace=False)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.workers import fixture
 from pytest_gilprobe.workers.child import home_loop, subtests, workload
-from pytest_gilprobe.workers.child.fresh import FixtureSets
+from pytest_gilprobe.workers.child.fixture_sets import FixtureSets
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -42,12 +42,13 @@ class Left:
     """What the body of a coroutine test passed to the `gilprobe` fixture, when the fixture ended the body.
 
     ``given`` is the call, and ``awaited`` is whether it is awaited. ``anew`` runs the body again up to the fixture, and
-    returns the call passed then.
+    returns the call passed then. ``inside`` runs the body again, makes the call there, and returns its seconds.
     """
 
     given: Given
     awaited: bool
     anew: Callable[[], Call]
+    inside: Callable[[], float]
 
 
 class CoroutineTest:
@@ -119,13 +120,21 @@ class CoroutineTest:
         """
         as_run = self._item.obj  # perhaps wrapped by the plugin
 
-        def bound() -> Call:
-            if self._item.cls is not None:  # pytest has made a new instance
+        def with_instance() -> None:
+            if self._item.cls is not None:  # pytest has made a new one
                 self._function = self._item.obj
                 self._item.obj = as_run
+
+        def bound() -> Call:
+            with_instance()
             if left is not None:
                 return left.anew()
             return functools.partial(self._function, **workload.arguments(self._item))
+
+        def inside() -> float:
+            assert left is not None  # noqa: S101 - used only then
+            with_instance()
+            return left.inside()
 
         function = self._function
         with _kept_open(self._item):
@@ -136,7 +145,9 @@ class CoroutineTest:
             elif left.awaited:
                 work = replace(workload.with_new_fixtures(self._item, function, sets, home), given=left.given)
             else:
-                work = workload.Workload(item=self._item, call=sets, given=left.given)
+                work = workload.Workload(item=self._item, call=sets, given=left.given, within=home)
+            if left is not None:
+                work = replace(work, inside=lambda: sets.with_new(inside))
             self._serve(work)
 
     def _home(self) -> HomeLoop:

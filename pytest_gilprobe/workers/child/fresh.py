@@ -1,27 +1,17 @@
-"""Calls that have new arguments each time: from a user's function, or from fixtures that pytest makes anew.
-
-A set of fixtures is what one call of a test uses: all of its function-scoped fixtures, and for a test in a class its
-instance. Several sets exist at the same time, so that a batch finds its arguments made; each is torn down after the
-batch, as pytest would after the test.
-"""
+"""Calls that have new arguments each time, made by a user's function; and how many may be made in advance."""
 
 from __future__ import annotations
 
-import unittest
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_gilprobe.observe import clocks
-from pytest_gilprobe.workers.child import loops
 from pytest_gilprobe.workers.child.calls import FreshCall
 from pytest_gilprobe.workers.event_loops import is_awaited
 from pytest_gilprobe.workers.naming import Given, arguments_awaited, arguments_made
 
 if TYPE_CHECKING:
-    import pytest
-
     from pytest_gilprobe.workers.child.calls import Call
     from pytest_gilprobe.workers.child.home_loop import HomeLoop
 
@@ -31,26 +21,6 @@ MOST_S = 0.1
 """Seconds that making the arguments for one batch may take in one process."""
 MOST_CALLS = 20_000
 """Most calls whose arguments are made in advance."""
-ONE_AT_A_TIME = frozenset(
-    {
-        "capfd",
-        "capfdbinary",
-        "caplog",
-        "capsys",
-        "capsysbinary",
-        "capteesys",
-        "mocker",
-        "monkeypatch",
-        "pytester",
-        "recwarn",
-        "testdir",
-    }
-)
-"""Fixtures that change or read state of the whole process, so that only one value of them can be in use."""
-OF_THE_LOOP = frozenset({"_asyncio_loop_factory", "_function_scoped_runner", "anyio_backend", "event_loop"})
-"""Fixtures that stand for a coroutine test's event loop: all calls, and all fixtures made for them, share one loop."""
-INSTEAD = "await gilprobe.fresh(func, make) gives each call new arguments"
-"""What to write where the fixtures of a coroutine test cannot be made anew."""
 
 
 class MadeByUser(FreshCall):
@@ -101,13 +71,17 @@ class MadeInLoop(MadeByUser):
         self._home.run(made)
 
 
-def most_calls(call: FreshCall) -> int:
+def most_calls(call: FreshCall, home: HomeLoop | None = None) -> int:
     """Return for how many calls the arguments of ``call`` may be made in advance; 1 or more.
 
     The arguments are made once or twice to find that out. If they cannot be made twice at the same time, ``call.alone``
-    is set to the reason.
+    is set to the reason. The result is 1 if they leave tasks behind in the event loop ``home`` (``None``: there is
+    none), such as a server or a poller: these run beside the timed calls, so there must be no more of them than calls
+    at once.
     """
+    tasks = _living_tasks(home)
     size = _size(lambda: call.prepare(1))
+    leave_tasks = _living_tasks(home) > tasks
     if call.alone is not None:
         return 1
     started_ns = clocks.perf_counter_ns()
@@ -117,8 +91,22 @@ def most_calls(call: FreshCall) -> int:
         call.alone = f"its arguments cannot be made twice at the same time: {type(error).__name__}: {error}"
         call.tear_down()
         return 1
+    if leave_tasks:
+        call.tear_down()
+        return 1
     took_s = (clocks.perf_counter_ns() - started_ns) / 1e9
     return max(1, min(MOST_CALLS, MOST_BYTES // max(size, 1), int(MOST_S / max(took_s, 1e-9))))
+
+
+def _living_tasks(home: HomeLoop | None) -> int:
+    """Return how many tasks there are in a loop; 0 if there is no loop."""
+    if home is None:
+        return 0
+
+    async def count() -> int:
+        return home.living_tasks()
+
+    return home.run(count)
 
 
 def _size(make: Callable[[], object]) -> int:
@@ -138,154 +126,3 @@ def _size(make: Callable[[], object]) -> int:
     finally:
         if not tracing:
             tracemalloc.stop()
-
-
-# Fixtures
-
-
-@dataclass(slots=True)
-class _FixtureState:
-    """What pytest keeps of one set of fixtures: each definition's value and finalizers, and the test's own."""
-
-    definitions: list[tuple[Any, Any, list[Any]]]
-    of_item: dict[str, Any]
-
-
-class FixtureSets(FreshCall):
-    """Calls a test, or what the test gives to the `gilprobe` fixture, with function-scoped fixtures made anew.
-
-    Private access, as pytest has no public way to have more than one value of a fixture: of a `FixtureDef` its value
-    and finalizers, of the item its request, values, instance and stash, of the session the finalizers of `SetupState`.
-    """
-
-    def __init__(self, item: pytest.Function, bound: Callable[[], Call]) -> None:
-        """Prepare for a test that is set up; ``bound`` returns its call with the present values of its fixtures.
-
-        The fixtures that are set up already are torn down, as before another run of the test.
-        """
-        super().__init__()
-        if names := one_at_a_time(item):
-            self.alone = f"it uses {', '.join(names)}, of which only one can be in use at a time"
-        self._item: Any = item
-        self._bound = bound
-        self._definitions = _made_for_each_call(self._item)
-        self._wider = [one for one in _definitions(self._item) if one not in self._definitions]
-        self._finalizers: list[Callable[[], object]] = item.session._setupstate.stack[item][0]  # noqa: SLF001 - see above
-        own = [one for one in self._finalizers[1:] if _definition_of(one) not in self._wider]  # the first is the item's
-        self._finalizers[:] = [one for one in self._finalizers if one not in own]
-        self._made: list[tuple[_FixtureState, list[Callable[[], object]]]] = [(self._state(), own)]
-        self._original = _FixtureState(
-            definitions=[(one, None, []) for one in self._definitions], of_item=self._state().of_item
-        )
-        self.tear_down()
-
-    def new(self) -> Call:
-        """Set the fixtures up once more and return the call with them. Raises what a fixture raises."""
-        marker = len(self._finalizers)
-        wider = [(one, len(one._finalizers)) for one in self._wider]  # noqa: SLF001 - see above
-        self._restore(_FixtureState(definitions=[(one, None, []) for one in self._definitions], of_item={}))
-        try:
-            self._item._initrequest()  # noqa: SLF001 - see above
-            self._item._request._fillfixtures()  # noqa: SLF001 - see above
-            if "caplog" in self._item.funcargs:
-                self._item.funcargs["caplog"].clear()  # pytest keeps one record of logs for a whole call phase
-            return self._bound()
-        finally:
-            own = self._finalizers[marker:]
-            del self._finalizers[marker:]
-            for one, number in wider:
-                del one._finalizers[number:]  # noqa: SLF001 - see above
-            self._made.append((self._state(), own))
-            self._restore(self._original)
-
-    def tear_down(self) -> None:
-        """Tear down every set that was made, the latest first; raise the first exception at the end."""
-        errors: list[BaseException] = []
-        self._ready.clear()
-        stash = self._item.stash._storage  # noqa: SLF001 - see above
-        kept = dict(stash)  # tear-downs, such as that of `tmp_path`, take out what they find there
-        while self._made:
-            state, finalizers = self._made.pop()
-            self._restore(state)
-            while finalizers:
-                try:
-                    finalizers.pop()()
-                except BaseException as error:  # noqa: BLE001 - whatever the user's fixtures raise
-                    errors.append(error)
-            stash.update(kept)
-        self._restore(self._original)
-        if errors:
-            raise errors[0]
-
-    def _state(self) -> _FixtureState:
-        kept = ("funcargs", "_request", "_instance", "_obj")
-        return _FixtureState(
-            definitions=[(one, one.cached_result, list(one._finalizers)) for one in self._definitions],  # noqa: SLF001 - see above
-            of_item={name: vars(self._item)[name] for name in kept if name in vars(self._item)},
-        )
-
-    def _restore(self, state: _FixtureState) -> None:
-        for definition, value, finalizers in state.definitions:
-            definition.cached_result = value
-            definition._finalizers[:] = finalizers  # noqa: SLF001 - see above
-        own = vars(self._item)
-        if self._item.cls is not None:  # pytest makes a new instance where there is none
-            own.pop("_instance", None)
-            own.pop("_obj", None)
-        own.update(state.of_item)
-
-
-def _definitions(item: Any) -> list[Any]:
-    """List the definitions of the fixtures that a test uses, also of those that it got by ``request``.
-
-    Private access: there is no public name for them.
-    """
-    named = [one for some in item._fixtureinfo.name2fixturedefs.values() for one in some]  # noqa: SLF001 - see above
-    asked_for = item._request._fixture_defs.values()  # noqa: SLF001 - see above
-    return list({id(one): one for one in (*named, *asked_for) if hasattr(one, "_finalizers")}.values())
-
-
-def _made_for_each_call(item: Any) -> list[Any]:
-    """List the definitions of a test's function-scoped fixtures, but for its event loop and what that needs."""
-    everything = _definitions(item)
-    kept = set(OF_THE_LOOP) if loops.is_coroutine_test(item) else set()
-    while more := {name for one in everything if one.argname in kept for name in one.argnames} - kept:
-        kept |= more
-    return [one for one in everything if one.scope == "function" and one.argname not in kept]
-
-
-def _definition_of(finalizer: Any) -> Any:
-    """Return the definition of the fixture that a finalizer of pytest's tears down; ``None`` for any other one."""
-    return getattr(getattr(finalizer, "func", None), "__self__", None)
-
-
-def has_fixtures(item: pytest.Function) -> bool:
-    """Return whether a test uses function-scoped fixtures, which pytest would make anew for another run of it."""
-    return bool(_made_for_each_call(item))
-
-
-def why_not_fresh(item: pytest.Function, *, in_own_loop: bool = False) -> str | None:
-    """Return why the fixtures of a test cannot be made anew for each call; ``None`` if they can.
-
-    ``in_own_loop`` is whether a plain test function awaits the call in an event loop that it runs itself.
-    """
-    if isinstance(item.instance, unittest.TestCase):
-        return "fresh=True: not for a unittest.TestCase, whose setUp pytest does not run"
-    why: str | None = None
-    if loops.is_drawn_coroutine(item):
-        why = "a coroutine test that Hypothesis calls, since one call is many runs with the same fixtures"
-    elif in_own_loop:
-        why = "a plain test function that awaits the call in an event loop of its own, which ends with each run of it"
-    elif named := _made_in_a_run(item):
-        why = f"a coroutine test whose fixtures ({', '.join(named)}) pytest-trio makes inside of each run of its loop"
-    return None if why is None else f"fresh=True: not for {why}; {INSTEAD}"
-
-
-def _made_in_a_run(item: pytest.Function) -> list[str]:
-    """Return the names of the fixtures that exist only while pytest-trio runs the test, in alphabetical order."""
-    return sorted(name for name, value in item.funcargs.items() if type(value).__name__ == "TrioFixture")
-
-
-def one_at_a_time(item: pytest.Function) -> list[str]:
-    """Return the names of a test's fixtures of which two values cannot be in use, in alphabetical order."""
-    return sorted(ONE_AT_A_TIME.intersection(item.fixturenames))

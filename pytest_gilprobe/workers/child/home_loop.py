@@ -138,6 +138,10 @@ class HomeLoop(ABC):
         """Let the loop run whatever else is ready, and look for events once."""
 
     @abstractmethod
+    def living_tasks(self) -> int:
+        """Return how many tasks of this loop have not ended, with the one that asks; called in the loop."""
+
+    @abstractmethod
     def block_watch(self) -> BlockWatch | None:
         """Return an object that times each block of this loop; ``None`` if the loop cannot be watched."""
 
@@ -183,6 +187,10 @@ class AsyncioLoop(HomeLoop):
     async def give_way(self) -> None:
         """Let the loop run whatever else is ready, and look for events once."""
         await asyncio.sleep(0)
+
+    def living_tasks(self) -> int:
+        """Return how many tasks have not ended."""
+        return len(asyncio.all_tasks(self.loop))
 
     def block_watch(self) -> BlockWatch | None:
         """Return a watch of the loop's selector; ``None`` if it has no selector of Python's own, as with uvloop."""
@@ -239,6 +247,10 @@ class TrioLoop(HomeLoop):
     async def give_way(self) -> None:
         """Let the loop run whatever else is ready, and look for events once."""
         await self._trio.lowlevel.checkpoint()
+
+    def living_tasks(self) -> int:
+        """Return how many tasks have not ended, those of trio itself among them."""
+        return int(self._trio.lowlevel.current_statistics().tasks_living)
 
     def block_watch(self) -> BlockWatch | None:
         """Return an instrument of trio that times each block of the loop."""

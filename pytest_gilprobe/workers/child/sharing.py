@@ -22,7 +22,7 @@ import pytest
 from pytest_gilprobe.model.sharing import ALL, ALONE, CONTROL, CONTROL_ALONE, SHARED, SharingReading
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.workers.arguments import Snapshot, is_constant
-from pytest_gilprobe.workers.child import batch, control, fresh, workload
+from pytest_gilprobe.workers.child import batch, control, fixture_sets, workload
 from pytest_gilprobe.workers.child.argument_watch import arguments_of, described
 from pytest_gilprobe.workers.child.suspects import suspects
 
@@ -126,7 +126,7 @@ def _sets_of(work: Workload, arguments: Arguments, question: SweepSharing) -> It
     lanes have the same, too. ``tmp_path`` is each lane's own.
     """
     item, lanes = work.item, range(question.lanes)
-    if work.given is not None or not fresh.has_fixtures(item) or fresh.one_at_a_time(item):
+    if work.given is not None or not fixture_sets.has_fixtures(item) or fixture_sets.one_at_a_time(item):
         yield [_with_folder(arguments.named, number) for number in lanes]
         return
     made: list[Mapping[str, Any]] = []
@@ -136,7 +136,7 @@ def _sets_of(work: Workload, arguments: Arguments, question: SweepSharing) -> It
         made.append({} if now is None else now.named)
         return work.call
 
-    fixtures = fresh.FixtureSets(item, bound)
+    fixtures = fixture_sets.FixtureSets(item, bound)
     try:
         started_ns = clocks.perf_counter_ns()
         fixtures.new()

@@ -13,19 +13,20 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import pytest
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.workers import naming
 from pytest_gilprobe.workers.child import async_batch, batch, loops, stretch
 from pytest_gilprobe.workers.child.calls import FreshCall
-from pytest_gilprobe.workers.child.fresh import ONE_AT_A_TIME, MadeByUser, MadeInLoop, has_fixtures, why_not_fresh
+from pytest_gilprobe.workers.child.fixture_sets import ONE_AT_A_TIME, FixtureSets
+from pytest_gilprobe.workers.child.fresh import MadeByUser, MadeInLoop
 from pytest_gilprobe.workers.child.subtests import PlainSubtests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from pytest_gilprobe.model.call_readings import LoopBlock
     from pytest_gilprobe.model.ladder import StretchReading
@@ -33,18 +34,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.async_batch import AsyncCall
     from pytest_gilprobe.workers.child.batch import LaneContext
     from pytest_gilprobe.workers.child.calls import Call
-    from pytest_gilprobe.workers.child.fresh import FixtureSets
     from pytest_gilprobe.workers.child.home_loop import HomeLoop
     from pytest_gilprobe.workers.naming import Given
     from pytest_gilprobe.workers.stretch_messages import Stretch
 
+R = TypeVar("R")
 UNSAFE_IN_THREADS = ONE_AT_A_TIME | {"benchmark", "request"}
 """Names of fixtures that change or read state of the whole process, or of pytest, without a lock."""
-
-ONE_CALL_ONLY = {
-    "benchmark": "pytest-benchmark's fixture `benchmark` can be used once only, and repeats the code itself"
-}
-"""Fixtures that make a test impossible to repeat, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +51,11 @@ class Workload:
     function as it was before a plugin wrapped it; ``None`` if the test is not a coroutine. ``given`` is the function
     with the arguments that the test passed to the `gilprobe` fixture: then ``call`` makes that call, and threads share
     the arguments. ``given`` is ``None`` if the test does not use the fixture. ``awaited`` makes one call in the event
-    loop ``home`` that runs the test; both are ``None`` unless the call is awaited in a loop that is known. ``held`` has
-    what strategies keep open for as long as the test is open, such as an executor, by the strategy's name.
+    loop ``home`` that runs the test; both are ``None`` unless the call is awaited in a loop that is known. ``within``
+    is the loop in which a plain call is made that a coroutine test gave; ``None`` if that loop runs already, or there
+    is none. ``inside`` makes one call in the test's body, with new fixtures, and returns its seconds; ``None`` unless
+    the body is left before each call. ``held`` has what strategies keep open for as long as the test is, by the
+    strategy's name, such as an executor.
     """
 
     item: pytest.Function
@@ -65,6 +64,8 @@ class Workload:
     given: Given | None = None
     awaited: AsyncCall | None = None
     home: HomeLoop | None = None
+    within: HomeLoop | None = None
+    inside: Callable[[], float] | None = None
     held: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -88,9 +89,19 @@ class Workload:
         ``begin_ns`` and ``lane`` are as in `batch.run_serial`. Raises `WorkloadError` if a call raises anything.
         """
         if self.home is None or self.awaited is None:
-            return batch.run_serial(self.call, calls, begin_ns, lane)
+            return self.made(lambda: batch.run_serial(self.call, calls, begin_ns, lane))
         awaited = self.awaited
         return self.home.run(lambda: async_batch.run_serial(awaited, calls, begin_ns, lane))
+
+    def made(self, plain: Callable[[], R]) -> R:
+        """Return what a plain function returns, called where plain calls are made. Raises what it raises."""
+        if self.within is None:
+            return plain()
+
+        async def job() -> R:
+            return plain()
+
+        return self.within.run(job)
 
     def tasks(self, calls: int, lanes: int) -> WorkerReading:
         """Make ``calls`` calls in each of ``lanes`` tasks, all at once in the test's own loop.
@@ -273,24 +284,13 @@ def unsafe_in_threads(workload: Workload) -> str | None:
     if workload.fresh is not None and workload.fresh.alone is not None:
         return workload.fresh.alone
     if workload.given is not None and isinstance(workload.awaited, FreshCall):
-        return "the arguments of its calls are made in the test's own event loop, and threads have others"
+        whose = "the test's body is run again for each of its calls"
+        if not isinstance(workload.awaited, FixtureSets):
+            whose = "the arguments of its calls are made"
+        return f"{whose} in the test's own event loop, and threads have others"
     if workload.given is not None:
         return None
     found = sorted(UNSAFE_IN_THREADS.intersection(argument_names(workload.item)))
     if found:
         return f"it uses {', '.join(found)}, which must not be used by several threads at once"
     return loops.bound_to_one_loop(workload.item, is_coroutine=workload.coroutine is not None)
-
-
-def may_be_fresh(work: Workload) -> bool:
-    """Return whether each call of a test could have function-scoped fixtures of its own, and there are any."""
-    if not isinstance(work.item, pytest.Function):
-        return False
-    in_own_loop = work.home is not None and not loops.is_coroutine_test(work.item)
-    return why_not_fresh(work.item, in_own_loop=in_own_loop) is None and has_fixtures(work.item)
-
-
-def cannot_repeat(item: pytest.Item) -> str | None:
-    """Return the reason why a test that passed cannot be called repeatedly, or None if no reason is known."""
-    names = getattr(item, "fixturenames", ())
-    return next((why for name, why in ONE_CALL_ONLY.items() if name in names), None)
