@@ -176,7 +176,7 @@ def _definition_of(finalizer: Any) -> Any:
 
 
 def has_fixtures(item: pytest.Function) -> bool:
-    """Return whether a test uses function-scoped fixtures, which another run of it would have anew."""
+    """Return whether a test uses function-scoped fixtures, which pytest would make anew for another run of it."""
     return bool(_made_for_each_call(item))
 
 
@@ -214,5 +214,5 @@ def _made_in_a_run(item: pytest.Function) -> list[str]:
 
 
 def one_at_a_time(item: pytest.Function) -> list[str]:
-    """Return the fixtures of a test of which two values cannot be in use, in alphabetical order."""
+    """Return the names of a test's fixtures of which two values cannot be in use, in alphabetical order."""
     return sorted(ONE_AT_A_TIME.intersection(item.fixturenames))
