@@ -55,8 +55,11 @@ if TYPE_CHECKING:
 INTERPRETERS = BUILT_IN["interpreters"]
 HAS_THEM = sys.version_info >= (3, 14) and not sysconfig.get_config_var("Py_GIL_DISABLED")
 needs_them = pytest.mark.skipif(not HAS_THEM, reason=interpreters.NEEDED)
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="what threads sleep in is known on Linux only")
 
+OUTSIDE = "outside the interpreters: a lock of their process, a server, a disk or the like"
 TAKES_2 = "takes about 2.0 calls at a time, or 100 a second"
+IN_EVENTS = {Sleep.EVENTS: 100}
 LETS_THROUGH_2 = "it lets through 2.0 calls in the time of one (a lock held for 50 % of a call, or a pool of 2)"
 
 
@@ -363,14 +366,20 @@ def test_verdict_and_code_have_the_number_of_the_curve() -> None:
 @pytest.mark.parametrize(
     ("sleeps", "limit"),
     [
-        (None, f"outside the interpreters: a lock of their process, a server, a disk or the like {TAKES_2}"),
+        (None, f"{OUTSIDE} {TAKES_2}"),
+        (IN_EVENTS, f"{OUTSIDE} {TAKES_2}"),
+        ({Sleep.EVENTS: 40, Sleep.CALL: 60}, f"{OUTSIDE} {TAKES_2}"),
+        ({Sleep.EVENTS: 10, Sleep.CALL: 90}, f"outside this process: a server, a disk or the like {TAKES_2}"),
         (IN_CALLS, f"outside this process: a server, a disk or the like {TAKES_2}"),
         (IN_LOCKS, f"a lock or pool in this process: {LETS_THROUGH_2}"),
         ({Sleep.AWAKE: 100}, None),
     ],
 )
 def test_limit_of_interpreters_that_wait(sleeps: dict[Sleep, int] | None, limit: str | None) -> None:
-    """They share a process, so that what they wait for need not be outside of it; of a common GIL there is no word."""
+    """They share a process, so that what they wait for need not be outside of it; of a common GIL there is no word.
+
+    A loop's wait for events tells nothing, since another thread of the interpreter may wait for a lock meanwhile.
+    """
     found = scaling.curves(judged(lambda n: min(50 * n, 100), sleeps))
     assert found is not None
     assert found["interpreters"].limit == limit
@@ -451,6 +460,7 @@ def test_curves_of_real_interpreters(tmp_path: Path) -> None:
 
 
 LOCKED = """
+    import asyncio
     import ctypes
     import time
 
@@ -459,24 +469,47 @@ LOCKED = """
     libc = ctypes.CDLL(None)
     stream = ctypes.c_void_p.in_dll(libc, "stderr")
 
-    @pytest.mark.gilprobe(scale=(1, 2, 4))
-    def test_lock():
+    def locked():
         time.sleep(0.002)
         libc.flockfile(stream)
         try:
             time.sleep(0.006)
         finally:
             libc.funlockfile(stream)
+
+    @pytest.mark.gilprobe(scale=(1, 2, 4))
+    def test_lock():
+        locked()
+"""
+IN_HELPERS = """
+    @pytest.mark.asyncio
+    @pytest.mark.gilprobe(scale=(1, 2, 4))
+    async def test_lock():
+        await asyncio.to_thread(locked)
 """
 
 
-@needs_them
-@pytest.mark.skipif(sys.platform != "linux", reason="what threads sleep in is known on Linux only")
-def test_lock_of_their_process_limits_real_interpreters(tmp_path: Path) -> None:
-    """A lock of the C library, held for 6 of 8 ms, lets one interpreter in at a time; a busy machine may hide that."""
-    sessions.write(tmp_path, LOCKED)
-    done = sessions.run(tmp_path, "--gilprobe-strategies=interpreters")
+def check_lock_limits(folder: Path, limit: str, *arguments: str) -> None:
+    """Check that the limit of one test's interpreters begins so, or is not named: a busy machine may hide it."""
+    done = sessions.run(folder, "--gilprobe-strategies=interpreters", *arguments)
     assert done.exit_status == 0, done.output
     found = done.one("::test_lock")["scaling"]["interpreters"]
     assert [point["workers"] for point in found["points"]] == [1, 2, 4], found
-    assert found["limit"] is None or found["limit"].startswith("a lock or pool in this process: it lets through"), found
+    assert found["limit"] is None or found["limit"].startswith(limit), found
+
+
+@needs_them
+@on_linux
+def test_lock_of_their_process_limits_real_interpreters(tmp_path: Path) -> None:
+    """A lock of the C library, held for 6 of 8 ms, lets one interpreter in at a time."""
+    sessions.write(tmp_path, LOCKED)
+    check_lock_limits(tmp_path, "a lock or pool in this process: it lets through")
+
+
+@needs_them
+@on_linux
+def test_lock_of_their_helper_threads_is_not_called_outside(tmp_path: Path) -> None:
+    """The thread of the event loop waits for events while a helper thread waits for the lock."""
+    pytest.importorskip("pytest_asyncio")
+    sessions.write(tmp_path, LOCKED + IN_HELPERS)
+    check_lock_limits(tmp_path, OUTSIDE, "-p", "pytest_asyncio.plugin")
