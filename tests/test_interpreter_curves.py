@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +33,8 @@ from pytest_gilprobe.strategies import interpreters
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import scaling
 from pytest_gilprobe.verdict.results import result_of
-from pytest_gilprobe.workers.child import interpreter_host
+from pytest_gilprobe.workers.child import batch, host_memory, hosted_interpreter, hosted_interpreters, interpreter_host
+from pytest_gilprobe.workers.child.hosted_interpreter import RefusedError
 from pytest_gilprobe.workers.protocol import (
     Batch,
     Close,
@@ -42,12 +44,12 @@ from pytest_gilprobe.workers.protocol import (
     Open,
     Opened,
     Ready,
+    Unable,
 )
 from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch, Stretched
+from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_gilprobe.model.readings import Measurement
     from pytest_gilprobe.workers.parent.group import WorkerGroup
     from pytest_gilprobe.workers.protocol import Answer, Question
@@ -199,9 +201,10 @@ def test_strategy_that_ended_has_no_curve(kind: type) -> None:
 
 
 class Hosted:
-    """An interpreter as its host sees it; ``refuses`` may answer a question in its place."""
+    """An interpreter as its host sees it; ``refuses`` may answer a question, or its start (``None``), in its place."""
 
     refuses: Any = staticmethod(lambda *_: None)
+    allocated = 0
 
     def __init__(self, number: int, *_: Any) -> None:
         self.number = number
@@ -210,9 +213,8 @@ class Hosted:
         self.start_up_s = 0.1 * number
         self.thread = SimpleNamespace(native_id=100 + number)
         self.asked: list[Question] = []
-        self._answers: list[Answer] = [
-            Ready(pid=1, nodeids=frozenset(), gil_address=number, gil_reason=None, gil_enabled=True)
-        ]
+        ready = Ready(pid=1, nodeids=frozenset(), gil_address=number, gil_reason=None, gil_enabled=True)
+        self._answers: list[Answer] = [self.refuses(number, None) or ready]
 
     def send(self, question: Question) -> None:
         self.asked.append(question)
@@ -226,12 +228,14 @@ class Hosted:
         match question:
             case Open():
                 return Opened(tracers=(f"of {self.number}",))
-            case Stretch(first_lane=lane):
+            case Stretch():
+                Hosted.allocated += 7
                 reading = StretchReading(
-                    marks_ns=((lane,),), queued_ns=10, process_cpu_ns=10**15, peak_rss_bytes=10**15
+                    marks_ns=((self.number,),), queued_ns=10, process_cpu_ns=10**15, peak_rss_bytes=10**15
                 )
                 return Stretched(reading=reading)
             case Batch():
+                Hosted.allocated += 7
                 return Done(reading=made.serial(waits=self.number).workers[0])
             case Close():
                 return Closed()
@@ -240,15 +244,18 @@ class Hosted:
 
 @pytest.fixture(name="host")
 def pretended_host(monkeypatch: pytest.MonkeyPatch) -> interpreter_host.Host:
-    """Make a host whose process takes 100 MB, and 50 MB more with each interpreter."""
-    monkeypatch.setattr(interpreter_host, "HostedInterpreter", Hosted)
+    """Make a host whose process takes 100 bytes, 50 more with each interpreter, and 7 more during each call."""
+    monkeypatch.setattr(hosted_interpreters, "HostedInterpreter", Hosted)
     monkeypatch.setattr(Hosted, "refuses", staticmethod(lambda *_: None))
-    monkeypatch.setattr(this_machine, "reset_peak_rss", lambda: None)
-    sizes: list[Any] = []
-    monkeypatch.setattr(this_machine, "peak_rss_bytes", lambda: 100 + 50 * len(sizes[0]._started) if sizes else 100)
-    made = interpreter_host.Host(INTERPRETERS, cast("Any", None), cast("Any", None), 0)
-    sizes.append(made)
-    return made
+    sizes: list[interpreter_host.Host] = []
+
+    def peak() -> int:
+        return 100 + Hosted.allocated + 50 * len(sizes[0]._interpreters.started) if sizes else 100
+
+    monkeypatch.setattr(this_machine, "reset_peak_rss", lambda: setattr(Hosted, "allocated", 0))
+    monkeypatch.setattr(this_machine, "peak_rss_bytes", peak)
+    sizes.append(interpreter_host.Host(INTERPRETERS, cast("Any", None), cast("Any", None), 0))
+    return sizes[0]
 
 
 def stretch_of(lanes: int) -> Stretch:
@@ -266,22 +273,25 @@ def test_host_opens_further_interpreters(host: Any) -> None:
     assert opened(host, 2) == replace(of_first, gil_addresses=(1, 2), lane_threads=(101, 102))
     again = opened(host, 4)
     assert again == replace(of_first, gil_addresses=(1, 2, 3, 4), lane_threads=(101, 102, 103, 104))
-    assert [[type(one) for one in hosted.asked] for hosted in host._started] == [[Open]] * 4
+    assert [[type(one) for one in hosted.asked] for hosted in host._interpreters.started] == [[Open]] * 4
 
 
 def test_stretch_is_that_of_the_first_interpreters(host: Any) -> None:
-    """Marks and time in the run queue are the lanes'; CPU time and memory are read once for the process."""
+    """Marks and time in the run queue are the lanes'; CPU time and memory are read once for the process.
+
+    Idle interpreters take memory as those that call do, but what calls allocate is no part of theirs.
+    """
     opened(host, 4)
     answer = host._answer(stretch_of(2))
     assert isinstance(answer, Stretched)
-    assert answer.reading.marks_ns == ((0,), (1,))
+    assert answer.reading.marks_ns == ((1,), (2,))
     assert answer.reading.queued_ns == 20
     assert answer.reading.process_cpu_ns < 10**12
-    assert answer.reading.peak_rss_bytes == 100 + 2 * 50
+    assert answer.reading.peak_rss_bytes == 100 + 2 * (50 + 7)
     whole = host._answer(stretch_of(4))
     assert isinstance(whole, Stretched)
-    assert whole.reading.peak_rss_bytes == 300
-    assert [len(hosted.asked) for hosted in host._started] == [3, 3, 2, 2]
+    assert whole.reading.peak_rss_bytes == 100 + 4 * (50 + 7)
+    assert [len(hosted.asked) for hosted in host._interpreters.started] == [3, 3, 2, 2]
 
 
 def test_batch_is_that_of_the_first_interpreters(host: Any) -> None:
@@ -290,7 +300,114 @@ def test_batch_is_that_of_the_first_interpreters(host: Any) -> None:
     answer = host._answer(Batch(strategy="interpreters", calls=1, lanes=2))
     assert isinstance(answer, Done)
     assert [lane.waits for lane in answer.reading.lanes] == [1, 2]
-    assert answer.reading.peak_rss_bytes == (100 + 2 * 50) // 2
+    assert answer.reading.peak_rss_bytes == (100 + 2 * (50 + 7)) // 2
+
+
+def test_memory_is_not_known_or_never_below_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host may give memory back, even below what it took at first; some systems do not report any."""
+    peaks: list[int | None] = [100, 90, 80]
+    monkeypatch.setattr(this_machine, "reset_peak_rss", lambda: None)
+    monkeypatch.setattr(this_machine, "peak_rss_bytes", lambda: peaks.pop(0))
+    memory = host_memory.HostMemory()
+    memory.begin()
+    assert memory.peak_bytes(1, 2) == 100
+    peaks += [None, 90]
+    memory.begin()
+    assert memory.peak_bytes(1, 2) is None
+
+
+def test_clocks_of_the_process_are_read_before_a_stretch_begins(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that waited until the interpreters begin, and woke up late, would miss what they used until then."""
+    opened(host, 1)
+    done: list[str] = []
+
+    class Usage(batch.Usage):
+        def __init__(self) -> None:
+            super().__init__()
+            done.append("clocks")
+
+    monkeypatch.setattr(batch, "Usage", Usage)
+    monkeypatch.setattr(clocks, "sleep", lambda _: done.append("sleep"))
+    host._answer(replace(stretch_of(1), begin_ns=2**62))
+    assert done[0] == "clocks"
+
+
+def test_bad_start_is_not_tried_again(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five, the second does not start: the others stay, are numbered anew, and no more are started."""
+    opened(host, 1)
+    no, starts = Failed(error="no"), []
+
+    def refuse(number: int, question: Question | None) -> Answer | None:
+        if question is None:
+            starts.append(number)
+        return no if question is None and number == 2 else None
+
+    monkeypatch.setattr(Hosted, "refuses", staticmethod(refuse))
+    assert opened(host, 5) == no
+    assert starts == [2, 3, 4, 5]
+    assert host._answer(Close()) == Closed()
+    assert opened(host, 5) == no
+    assert starts == [2, 3, 4, 5]
+    assert [one.number for one in host._interpreters.living] == [1, 2, 3, 4]
+    assert host._interpreters.started == host._interpreters.living
+    answer = opened(host, 4)
+    assert isinstance(answer, Opened)
+    assert answer.lane_threads == (101, 103, 104, 105)
+
+
+def test_start_that_raises_is_told_once_the_others_have_started(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that do start are kept, and stay in step with the host."""
+
+    def refuse(number: int, question: Question | None) -> None:
+        if question is None and number == 3:
+            msg = "no"
+            raise ValueError(msg)
+
+    monkeypatch.setattr(Hosted, "refuses", staticmethod(refuse))
+    bad = opened(host, 4)
+    assert isinstance(bad, Failed)
+    assert "ValueError: no" in bad.error
+    assert [one.number for one in host._interpreters.living] == [1, 2]
+    assert isinstance(opened(host, 2), Opened)
+
+
+def test_refused_start_makes_the_host_unable(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses a thread or a file: as with threads, the worker is not used any more."""
+
+    def refuse(number: int, question: Question | None) -> None:
+        if question is None and number == 3:
+            msg = "the system refused subinterpreter 3: no"
+            raise RefusedError(msg)
+
+    opened(host, 1)
+    monkeypatch.setattr(Hosted, "refuses", staticmethod(refuse))
+    assert opened(host, 4) == Unable(error="the system refused subinterpreter 3: no")
+
+
+@needs_them
+@on_linux
+@pytest.mark.parametrize("refused", ["thread", "pipe", "folder"])
+def test_refused_start_leaves_nothing(refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system refuses a part of an interpreter, its other parts are taken back, and the next one can start."""
+    from concurrent import interpreters as library  # type: ignore[attr-defined] # noqa: PLC0415
+
+    def refuse(*_: object, **__: object) -> None:
+        msg = "can't start new thread" if refused == "thread" else "Too many open files"
+        raise RuntimeError(msg) if refused == "thread" else OSError(24, msg)
+
+    where = {"thread": "threading.Thread.start", "pipe": "multiprocessing.Pipe", "folder": "tempfile.mkdtemp"}[refused]
+    folder, none = str(tmp_path), frozenset[str]()
+    spec = WorkerSpec(
+        arguments=(), overrides=(), plugins=(), working_dir=folder, folder=folder, nodeids=none, files=none
+    )
+    before = library.list_all(), len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, refuse)
+            with pytest.raises(RefusedError, match="the system refused subinterpreter 3"):
+                hosted_interpreter.HostedInterpreter(3, spec, 2)
+    assert (library.list_all(), len(list(Path("/proc/self/fd").iterdir()))) == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stretch_of_more_than_are_open_is_refused(host: Any) -> None:
@@ -312,9 +429,13 @@ def test_failed_stretch_is_told_once_all_have_ended(host: Any, monkeypatch: Any)
 def test_failed_opening_closes_what_it_opened(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three, one fails: the others are closed, and can be opened for the next test."""
     no = Failed(error="no")
-    monkeypatch.setattr(Hosted, "refuses", staticmethod(lambda number, _: no if number == 2 else None))
+    monkeypatch.setattr(Hosted, "refuses", staticmethod(lambda number, asked: no if number == 2 and asked else None))
     assert opened(host, 3) == no
-    assert [[type(one) for one in hosted.asked] for hosted in host._started] == [[Open, Close], [Open], [Open, Close]]
+    assert [[type(one) for one in hosted.asked] for hosted in host._interpreters.started] == [
+        [Open, Close],
+        [Open],
+        [Open, Close],
+    ]
     monkeypatch.setattr(Hosted, "refuses", staticmethod(lambda *_: None))
     assert isinstance(opened(host, 3), Opened)
 
@@ -323,11 +444,11 @@ def test_failed_widening_leaves_the_test_open(host: Any, monkeypatch: pytest.Mon
     """Where a further interpreter fails, all in which the test is open are closed with the test."""
     opened(host, 2)
     no = Failed(error="no")
-    monkeypatch.setattr(Hosted, "refuses", staticmethod(lambda number, _: no if number == 3 else None))
+    monkeypatch.setattr(Hosted, "refuses", staticmethod(lambda number, asked: no if number == 3 and asked else None))
     assert opened(host, 4) == no
     assert isinstance(host._answer(stretch_of(2)), Stretched)
     assert host._answer(Close()) == Closed()
-    assert [any(isinstance(one, Close) for one in hosted.asked) for hosted in host._started] == [
+    assert [any(isinstance(one, Close) for one in hosted.asked) for hosted in host._interpreters.started] == [
         True,
         True,
         False,
