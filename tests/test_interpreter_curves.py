@@ -33,8 +33,17 @@ from pytest_gilprobe.strategies import interpreters
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import scaling
 from pytest_gilprobe.verdict.results import result_of
-from pytest_gilprobe.workers.child import batch, host_memory, hosted_interpreter, hosted_interpreters, interpreter_host
+from pytest_gilprobe.workers.child import (
+    batch,
+    host_growth,
+    host_memory,
+    hosted_interpreter,
+    hosted_interpreters,
+    interpreter_host,
+    leftovers,
+)
 from pytest_gilprobe.workers.child.hosted_interpreter import RefusedError
+from pytest_gilprobe.workers.child.interpreter_server import InterpreterServer
 from pytest_gilprobe.workers.protocol import (
     Batch,
     Close,
@@ -330,6 +339,51 @@ def test_clocks_of_the_process_are_read_before_a_stretch_begins(host: Any, monke
     monkeypatch.setattr(clocks, "sleep", lambda _: done.append("sleep"))
     host._answer(replace(stretch_of(1), begin_ns=2**62))
     assert done[0] == "clocks"
+
+
+def test_host_may_grow_with_its_interpreters(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts take is left out, and each interpreter may keep what a worker may; with more the host is replaced."""
+    kept = 0
+    each, most = leftovers.MOST_MEMORY // 4, leftovers.MOST_MEMORY
+    monkeypatch.setattr(leftovers, "_memory", lambda: kept + each * len(host._interpreters.started))
+    host._growth = host_growth.HostGrowth()
+    opened(host, 8)
+    assert host._answer(Close()) == Closed()
+    kept = 8 * most
+    opened(host, 8)
+    assert host._answer(Close()) == Closed()
+    kept += 1
+    opened(host, 8)
+    assert host._answer(Close()) == Closed(spoilt=True)
+
+
+@pytest.mark.parametrize("question", [Batch(strategy="interpreters", calls=1, lanes=2), stretch_of(2)])
+def test_calls_that_eat_the_memory_are_told_by_the_host(
+    question: Question, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starts and set-ups are no calls; calls that keep more than is left are the last, and the host is replaced."""
+    kept = 0
+    monkeypatch.setattr(leftovers, "_memory", lambda: kept + 2**30 * len(host._interpreters.started))
+    monkeypatch.setattr(this_machine, "memory_left_bytes", lambda: 2**30)
+    host._growth = host_growth.HostGrowth()
+    opened(host, 2)
+    opened(host, 4)
+    assert not isinstance(host._answer(question), Failed)
+    kept = 2**31
+    answer = host._answer(question)
+    assert isinstance(answer, Failed)
+    assert "its calls kept 2.0 GiB of memory" in answer.error
+    assert host._answer(Close()) == Closed(spoilt=True)
+
+
+def test_memory_and_descriptors_are_not_judged_within_interpreters() -> None:
+    """There they are those of the whole process, whose other interpreters have started or make calls."""
+    start = leftovers.ResourceUse.now(shared=True)
+    grown = replace(start, descriptors=10**6, memory=2**50, children=frozenset(range(100)))
+    assert not start.outgrown_by(grown)
+    assert replace(start, memory=-(2**60)).disturbance() is None
+    assert start.outgrown_by(replace(start, threads=frozenset(range(1000))))
+    assert InterpreterServer.shared
 
 
 def test_bad_start_is_not_tried_again(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:

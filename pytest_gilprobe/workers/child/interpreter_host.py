@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilprobe.model.extension_imports import refusal_text
 from pytest_gilprobe.observe import clocks, interpreter
 from pytest_gilprobe.workers.child import batch, dispatch, extensions, process, stretch
+from pytest_gilprobe.workers.child.host_growth import HostGrowth
 from pytest_gilprobe.workers.child.host_memory import HostMemory
 from pytest_gilprobe.workers.child.hosted_interpreters import HostedInterpreters
 from pytest_gilprobe.workers.child.process import STACK_SIGNAL
@@ -79,6 +80,7 @@ class Host:
         self._open: list[HostedInterpreter] = []
         self._first = Opened()
         self._memory = HostMemory()
+        self._growth = HostGrowth()
 
     def serve(self) -> None:
         """Answer questions until told to stop."""
@@ -109,9 +111,12 @@ class Host:
     def _answer(self, question: Question) -> Answer:
         match question:
             case Open():
-                return self._opened(question)
+                with self._growth.setting_up(widens=bool(self._open)):
+                    return self._opened(question)
             case Batch() | Stretch() if len(self._open) >= question.lanes:
-                return self._batch(question) if isinstance(question, Batch) else self._stretched(question)
+                answer = self._batch(question) if isinstance(question, Batch) else self._stretched(question)
+                why = self._growth.disturbance() if isinstance(answer, Done | Stretched) else None
+                return answer if why is None else Failed(error=why)
             case Close():
                 return self._closed(question)
             case TryExtensions():
@@ -145,7 +150,8 @@ class Host:
 
     def _widened(self, count: int, question: Open) -> Answer | None:
         """Set the test up in as many interpreters as are missing; return the first answer that is none, if any."""
-        chosen = self._interpreters.at_least(count)
+        with self._growth.starting():
+            chosen = self._interpreters.at_least(count)
         if isinstance(chosen, Failed | Unable):
             return chosen
         new = [one for one in chosen if one not in self._open]
@@ -215,10 +221,11 @@ class Host:
         if not isinstance(bad, Closed):
             return bad
         found = [answer for answer in closed if isinstance(answer, Closed)]
+        outgrown = self._growth.outgrown(len(self._interpreters.living))
         return Closed(
             error=next((one.error for one in found if one.error is not None), None),
             left=tuple(sorted({name for one in found for name in one.left})),
-            spoilt=any(one.spoilt for one in found),
+            spoilt=any(one.spoilt for one in found) or self._growth.spoilt or outgrown,
         )
 
     @staticmethod
