@@ -107,7 +107,7 @@ def test_interpreters_are_tried_one_step_beyond_the_cpus() -> None:
     assert counts(found) == [1, 2, 4, 4, 2, 1]
     assert [question.lanes for question in of_host(group, Open)] == [2, 4]
     assert [(one.calls, one.lanes) for one in of_host(group, Batch)][-1] == (1, 4)
-    assert [(one.lanes, one.first_lane) for one in of_host(group, Stretch)] == [(n, 0) for n in (1, 2, 4, 4, 2, 1)]
+    assert [one.lanes for one in of_host(group, Stretch)] == [1, 2, 4, 4, 2, 1]
     assert group.groups["interpreters"].started == 1
     assert group.started == 1
     assert not any(worker.is_open for worker in group.groups["interpreters"].workers)
@@ -179,16 +179,31 @@ def test_failure_in_further_interpreters_ends_the_ladder_only(kind: Any) -> None
     assert isinstance(group.groups["interpreters"].asked[-1][0], Close)
 
 
+def test_wide_steps_start_in_portions() -> None:
+    """Each portion has the whole time-out, and its interpreters are called once before the next ones start."""
+    found, group = measured(scale=(1, 11))
+    assert counts(found)[:2] == [1, 11]
+    asked = [question for question, _ in group.groups["interpreters"].asked if isinstance(question, Open | Batch)]
+    assert [(type(one), one.lanes) for one in asked[-6:]] == [
+        (kind, lanes) for lanes in (6, 10, 11) for kind in (Open, Batch)
+    ]
+
+
 @pytest.mark.parametrize("outcome", [Outcome.HUNG, Outcome.CRASHED])
 @pytest.mark.parametrize("kind", [Open, Stretch])
 def test_lost_host_costs_the_ladder_only(kind: Any, outcome: Outcome) -> None:
-    """A host that is lost is removed from its own group; usual workers stay, and nobody asks the host again."""
+    """A host that is lost is removed from its own group; usual workers stay, and nobody asks the host again.
+
+    If it is the start of further interpreters that takes too long, no calls are said to have hung.
+    """
 
     def lose(_: FakeWorker, question: Any, __: int) -> Any:
         return lost(outcome) if isinstance(question, kind) and question.lanes == 4 else None
 
     found, group = measured(lose)
-    assert (found.ladders["interpreters"].failed_at, found.ladders["interpreters"].outcome) == (4, outcome)
+    curve, is_start = found.ladders["interpreters"], kind is Open and outcome is Outcome.HUNG
+    assert (curve.failed_at, curve.outcome) == (4, Outcome.FAILED if is_start else outcome)
+    assert ("starting 2 more, and setting the test up there, took too long" in str(curve.error)) is is_start
     assert found.rounds[0].batches["interpreters"].lanes
     assert group.groups["interpreters"].workers == []
     assert [worker.alive for worker in group.workers] == [True]
