@@ -235,7 +235,7 @@ class Hosted:
         self.imports = ()
         self.gil_address = number
         self.start_up_s = 0.1 * number
-        self.thread = SimpleNamespace(native_id=100 + number)
+        self.thread = SimpleNamespace(native_id=100 + number, is_alive=lambda: True)
         self.asked: list[Question] = []
         ready = Ready(pid=1, nodeids=frozenset(), gil_address=number, gil_reason=None, gil_enabled=True)
         self._answers: list[Answer] = [self.refuses(number, None) or ready]
@@ -422,6 +422,21 @@ def test_bad_start_is_not_tried_again(host: Any, monkeypatch: pytest.MonkeyPatch
     answer = opened(host, 4)
     assert isinstance(answer, Opened)
     assert answer.lane_threads == (101, 103, 104, 105)
+
+
+def test_memory_of_what_did_not_start_is_not_that_of_others(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that fails stays until the host ends, and keeps its memory, unless its thread has ended."""
+    monkeypatch.setattr(Hosted, "refuses", staticmethod(lambda number, asked: no if number > 2 and not asked else None))
+    no = Failed(error="no")
+    opened(host, 2)
+    assert opened(host, 4) == no
+    assert host._interpreters.taking_memory == 4
+    monkeypatch.setattr(this_machine, "peak_rss_bytes", lambda: 100 + 4 * 50 + Hosted.allocated)
+    answer = host._answer(stretch_of(2))
+    assert isinstance(answer, Stretched)
+    assert answer.reading.peak_rss_bytes == 100 + 2 * (50 + 7)
+    host._interpreters._left[0].is_alive = lambda: False
+    assert host._interpreters.taking_memory == 3
 
 
 def test_start_that_raises_is_told_once_the_others_have_started(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:

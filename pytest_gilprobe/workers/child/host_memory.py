@@ -20,10 +20,9 @@ class HostMemory:
     def peak_bytes(self, lanes: int, interpreters: int) -> int | None:
         """Return the part of the peak since `begin` that so many ``lanes`` take, and the process without interpreters.
 
-        What the process took at `begin` beyond its memory without interpreters is divided evenly by all living
-        ``interpreters``, lanes or not, as they cannot be told apart: so are objects that earlier calls have kept, and
-        what is left of interpreters that could not start. All memory beyond that was taken by calls of the lanes.
-        ``None`` if the system does not report memory.
+        What the process took at `begin` beyond its memory without interpreters is divided evenly by all
+        ``interpreters`` that take memory, lanes or not, as they cannot be told apart; so is what earlier calls have
+        kept. All memory beyond that was taken by calls of the lanes. ``None`` if the system does not report memory.
         """
         peak, idle, alone = machine.peak_rss_bytes(), self._idle_bytes, self._alone_bytes
         if peak is None or idle is None or alone is None:

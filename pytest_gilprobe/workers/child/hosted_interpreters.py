@@ -9,6 +9,8 @@ from pytest_gilprobe.workers.child.hosted_interpreter import HostedInterpreter, 
 from pytest_gilprobe.workers.protocol import Failed, Ready, Unable
 
 if TYPE_CHECKING:
+    import threading
+
     from pytest_gilprobe.workers.protocol import Answer
     from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
@@ -26,8 +28,17 @@ class HostedInterpreters:
         self._spec = spec
         self._log = log
         self._no_more: Failed | None = None
+        self._left: list[threading.Thread] = []
         self.started: list[HostedInterpreter] = []
         self.living: list[HostedInterpreter] = []
+
+    @property
+    def taking_memory(self) -> int:
+        """The number of interpreters that take memory: the living, and those that could not start but have not ended.
+
+        A pytest session that fails waits for the end of the process, with all that it has imported.
+        """
+        return len(self.living) + sum(thread.is_alive() for thread in self._left)
 
     def at_least(self, count: int) -> list[HostedInterpreter] | Failed | Unable:
         """Return the first ``count`` interpreters, of which those that are missing start at the same time.
@@ -55,6 +66,7 @@ class HostedInterpreters:
                 self.living.append(one)
                 one.number = len(self.living)
             else:
+                self._left.append(one.thread)
                 bad = bad or answer
         self.started[:] = self.living
         if bad is not None:

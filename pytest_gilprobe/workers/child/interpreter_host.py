@@ -195,7 +195,7 @@ class Host:
         if not isinstance(bad, Done):
             return bad
         readings = [lane for answer in answers if isinstance(answer, Done) for lane in answer.reading.lanes]
-        memory = self._memory.peak_bytes(len(lanes), len(self._interpreters.living))
+        memory = self._memory.peak_bytes(len(lanes), self._interpreters.taking_memory)
         each = None if memory is None else memory // len(lanes)
         return Done(reading=dataclasses.replace(usage.reading(tuple(readings)), peak_rss_bytes=each))
 
@@ -211,7 +211,7 @@ class Host:
         readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
         marks = [lane for reading in readings for lane in reading.marks_ns]
         found = stretch.reading_of(marks, [reading.queued_ns for reading in readings], usage)
-        memory = self._memory.peak_bytes(len(lanes), len(self._interpreters.living))
+        memory = self._memory.peak_bytes(len(lanes), self._interpreters.taking_memory)
         return Stretched(reading=dataclasses.replace(found, peak_rss_bytes=memory))
 
     def _closed(self, question: Close) -> Answer:
