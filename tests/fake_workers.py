@@ -129,6 +129,7 @@ class FakeGroup:
     script_apart: Callable[[FakeWorker, Any, int], Any] = lambda *_: None
     groups: dict[str, FakeGroup] = field(default_factory=dict)
     callee: Callee | None = None
+    place: int = 0
 
     def apart(self, name: str, main: Any) -> FakeGroup:
         assert callable(main)
@@ -156,7 +157,7 @@ class FakeGroup:
         self.asked.append((asked[0][1] if asked else None, len(asked)))
         before = self.clock.now_ns
         answers, latest = [], before
-        for worker, question in asked:
+        for self.place, (worker, question) in enumerate(asked):
             self.clock.now_ns = before
             answers.append(self._answer(worker, question, len(asked)))
             latest = max(latest, self.clock.now_ns)
@@ -245,7 +246,7 @@ class FakeGroup:
         """Space the marks of each lane evenly, and begin the lanes one after the other."""
         how = self.behaviour
         rate = width / how.call_s if how.law is None else how.law(width)
-        return self._spaced(question, question.calls_per_mark, width, rate, question.first_lane)
+        return self._spaced(question, question.calls_per_mark, width, rate, self.place)
 
     def _spaced(
         self, question: Stretch | MachineStretch, calls_per_mark: int, width: int, rate: float, first_lane: int = 0

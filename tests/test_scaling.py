@@ -69,6 +69,11 @@ def curve(found: Ladder, name: str = "threads", **changes: Any) -> Scaling:
             OUTSIDE_4,
         ),
         (
+            ladder(lambda n: min(50 * n, 200), sleeps={Sleep.EVENTS: 100}),
+            {},
+            OUTSIDE_4,
+        ),
+        (
             ladder(lambda _: 200, (1, 2, 4), sleeps=IN_CALLS),
             {},
             "outside this process: a server, a disk or the like takes one call at a time, or 200 a second",

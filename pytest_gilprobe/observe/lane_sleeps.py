@@ -25,6 +25,7 @@ class LaneSleeps:
     """Count what the lanes (threads that make calls) of another process sleep in, during a given span of time.
 
     The lanes are the threads whose ids are given or, if none are given, all that begin after this object was made.
+    Threads that calls start are looked at only if none are given.
     ``found`` has how often lanes were seen in each kind of sleep. A thread that waits for a lock of Python, or for the
     GIL, sleeps in a futex; a thread that waits for another process or a device does not. The GIL can be told from other
     locks if its address is known.

@@ -145,24 +145,20 @@ class Climber:
         begin_ns = clocks.perf_counter_ns() + round((LEAD_S + LEAD_PER_LANE_S * workers) * 1e9)
         settled_ns = begin_ns + round(settle_s * 1e9)
         until_ns = settled_ns + round(window_s * 1e9)
-        asked = [
-            Stretch(
-                strategy=strategy.name,
-                lanes=workers // len(found),
-                first_lane=at,
-                begin_ns=begin_ns,
-                until_ns=until_ns,
-                calls_per_mark=calls_per_mark,
-            )
-            for at in range(len(found))
-        ]
+        asked = Stretch(
+            strategy=strategy.name,
+            lanes=workers // len(found),
+            begin_ns=begin_ns,
+            until_ns=until_ns,
+            calls_per_mark=calls_per_mark,
+        )
         timeout_s = min(self._timeout_s, HANGS_S + 10 * (settle_s + window_s))
         watch = self._watch(strategy, found[0], workers, settled_ns, until_ns)
         before_s = machine.throttled_s()
         if watch is not None:
-            answers = [group.ask(found[0], asked[0], timeout_s, watch)]
+            answers = [group.ask(found[0], asked, timeout_s, watch)]
         else:
-            answers = group.ask_each(list(zip(found, asked, strict=True)), timeout_s)
+            answers = group.ask_each([(worker, asked) for worker in found], timeout_s)
         readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
         if len(readings) < len(answers):
             return next(answer for answer in answers if not isinstance(answer, Stretched))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gilprobe.model.extension_imports import ExtensionImport, joined, others_text
+from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.observe.own_gils import OwnGils
 from pytest_gilprobe.workers.extension_messages import (
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
     from pytest_gilprobe.workers.parent.worker import Worker
     from pytest_gilprobe.workers.protocol import Answer, Open
+
+
+AT_ONCE = 4
+"""Most further lanes (interpreters) that are started together for a curve: each such portion has the whole time-out,
+so that a wide step is not given up for its width, and some of them keep the CPUs of a usual machine busy."""
 
 
 class Opening(NamedTuple):
@@ -51,11 +57,12 @@ class Opening(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class _OpenWorker:
-    """A strategy's own worker, in which a test is open in so many lanes."""
+    """A strategy's own worker, in which a test is open in so many lanes; it was asked for at ``asked_ns``."""
 
     group: WorkerGroup
     worker: Worker
-    lanes: int
+    asked_ns: int
+    lanes: int = 0
     gil_addresses: tuple[int, ...] = ()
     lane_threads: tuple[int, ...] = ()
 
@@ -77,49 +84,42 @@ class WorkersApart:
         ``question`` is the message that opens the test. ``usual`` is a worker in which the test is open and has been
         called: that worker knows which modules the test needs.
         """
-        group, started_ns = self.group(strategy), clocks.perf_counter_ns()
-        found = group.ready(1)
-        if isinstance(found, Lost):
-            return Opening(found, "start")
-        (worker,) = found
-        answer = group.ask(worker, question)
-        if isinstance(answer, Failed) and answer.impossible:  # the worker is as good as before
-            return self._refused(group, worker, answer, usual)
-        known = self._open[strategy.name] = _OpenWorker(group=group, worker=worker, lanes=question.lanes)
-        if not isinstance(answer, Opened):
+        group, asked_ns = self.group(strategy), clocks.perf_counter_ns()
+        ready = group.ready(1)
+        if isinstance(ready, Lost):
+            return Opening(ready, "start")
+        (worker,) = ready
+        known = self._open[strategy.name] = _OpenWorker(group=group, worker=worker, asked_ns=asked_ns)
+        found = _entered(strategy, known, question)
+        if isinstance(found, Opened):
+            return Opening(
+                start_up_s=worker.lanes_ready_s,
+                lane_start_up_s=found.lane_start_up_s,
+                extensions=tuple(one for one in found.imports if not one.loads),
+            )
+        if not isinstance(found.bad, Failed) or not found.bad.impossible:
             self.leave(strategy)
-            return Opening(answer, "set-up")
-        known.gil_addresses, known.lane_threads = answer.gil_addresses, answer.lane_threads
-        if worker.lanes_ready_s is None:
-            worker.lanes_ready_s = (clocks.perf_counter_ns() - started_ns) / 1e9
-        first = group.ask(worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
-        if not isinstance(first, Done):
-            bad = Opening(first, "its first call")
-            if isinstance(first, Failed) and first.impossible:
-                bad = self._refused(group, worker, first, usual)
+            return found
+        refused = self._refused(group, worker, found.bad, usual)
+        if known.lanes:
             self.leave(strategy)
-            return bad
-        return Opening(
-            start_up_s=worker.lanes_ready_s,
-            lane_start_up_s=answer.lane_start_up_s,
-            extensions=tuple(one for one in answer.imports if not one.loads),
-        )
+        else:  # the worker is as good as before
+            del self._open[strategy.name]
+        return refused
 
     def widened(self, strategy: Strategy, question: Open) -> Answer | Lost | None:
         """Open the test in further lanes of a strategy's own worker, unless it is open in as many, and call it in all.
 
-        Return what went wrong, ``None`` if nothing did. The test then stays open in those lanes in which it was, unless
-        the worker is lost.
+        They start in portions of `AT_ONCE`. Return what went wrong, ``None`` if nothing did. The test then stays open
+        in those lanes in which it was, unless the worker is lost.
         """
         known = self._open[strategy.name]
-        if question.lanes <= known.lanes:
-            return None
-        answer = known.group.ask(known.worker, question)
-        if not isinstance(answer, Opened):
-            return answer
-        known.lanes, known.lane_threads = question.lanes, answer.lane_threads
-        first = known.group.ask(known.worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
-        return None if isinstance(first, Done) else first
+        while (before := known.lanes) < question.lanes:
+            lanes = min(before + AT_ONCE, question.lanes)
+            found = _entered(strategy, known, replace(question, lanes=lanes))
+            if isinstance(found, Opening):
+                return _of_start(found.bad, lanes - before) if known.lanes == before else found.bad
+        return None
 
     def _refused(self, group: WorkerGroup, worker: Worker, bad: Failed, usual: Worker) -> Opening:
         """Find out of all extension modules that the test needs whether they load, since one did not."""
@@ -163,3 +163,28 @@ class WorkersApart:
     def open_ones(self) -> list[tuple[WorkerGroup, Worker]]:
         """List the workers in which the test is open, each with its group."""
         return [(known.group, known.worker) for known in self._open.values()]
+
+
+def _entered(strategy: Strategy, known: _OpenWorker, question: Open) -> Opened | Opening:
+    """Open the test in all lanes of ``question`` that are missing, and call it once in all; return what went wrong.
+
+    If nothing did, return the answer of the opened test.
+    """
+    group, worker = known.group, known.worker
+    answer = group.ask(worker, question)
+    if not isinstance(answer, Opened):
+        return Opening(answer, "set-up")
+    if worker.lanes_ready_s is None:
+        worker.lanes_ready_s = (clocks.perf_counter_ns() - known.asked_ns) / 1e9
+    known.gil_addresses = known.gil_addresses or answer.gil_addresses  # batches have no further lanes
+    known.lanes, known.lane_threads = question.lanes, answer.lane_threads
+    first = group.ask(worker, Batch(strategy=strategy.name, calls=1, lanes=question.lanes))
+    return answer if isinstance(first, Done) else Opening(first, "its first call")
+
+
+def _of_start(bad: Answer | Lost | None, more: int) -> Answer | Lost | None:
+    """Say of an answer that did not come in time that no calls hung: ``more`` lanes did not start, or not soon."""
+    if not isinstance(bad, Lost) or bad.outcome is not Outcome.HUNG:
+        return bad
+    why = f"starting {more} more, and setting the test up there, took too long: {bad.error}"
+    return Failed(error=why)

@@ -124,13 +124,15 @@ def _cpu_s_per_call(steps: Sequence[Step], workers: int) -> float | None:
 
 
 class _Asleep(NamedTuple):
-    """The shares of looks that found a lane asleep in any lock, in that of the GIL, and in another system call.
+    """The shares of looks that found a lane asleep in any lock, in that of the GIL, in events, and in another call.
 
-    ``gil`` is ``None`` if the GIL is not told from other locks. The rest was awake, or waited for a CPU.
+    ``events`` are waits for events. ``gil`` is ``None`` if the GIL is not told from other locks. The rest was awake, or
+    waited for a CPU.
     """
 
     lock: float
     gil: float | None
+    events: float
     call: float
 
     def beyond(self, alone: _Asleep | None, longer: float) -> _Asleep:
@@ -138,7 +140,7 @@ class _Asleep(NamedTuple):
 
         What a lane sleeps in alone is a smaller part of a longer call. If that is not known, it is taken to be calls.
         """
-        before = alone or _Asleep(lock=0.0, gil=None, call=1.0)
+        before = alone or _Asleep(lock=0.0, gil=None, events=0.0, call=1.0)
 
         def of_it(now: float, then: float) -> float:
             return (now - then * (1 - longer)) / longer
@@ -146,6 +148,7 @@ class _Asleep(NamedTuple):
         return _Asleep(
             lock=of_it(self.lock, before.lock),
             gil=None if self.gil is None else of_it(self.gil, before.gil or 0.0),
+            events=of_it(self.events, before.events),
             call=of_it(self.call, before.call),
         )
 
@@ -174,15 +177,22 @@ def _what_threads_wait_for(  # noqa: PLR0913 - all that is known of a curve
     *,
     takes: str,
 ) -> str | None:
-    """Name what lanes sleep in for most of the time by which calls take longer than alone."""
+    """Name what lanes sleep in for most of the time by which calls take longer than alone.
+
+    Of lanes that share no process, one thread each is looked at. If that one waits for events, as an event loop does,
+    another thread may have work or wait for a lock: then a lock of the process cannot be told from what is outside.
+    """
     last = points[-1].workers
     alone, beside = _asleep(steps, 1), _asleep(steps, last)
     longer = 1 - (scaling.speedup(points, last) or 1.0) / last
     if beside is None or longer <= 0:
         return None
     extra = beside.beyond(alone, longer)
-    if extra.call >= MOSTLY:
+    outside = extra.call + extra.events
+    if outside >= MOSTLY and (strategy.one_process or extra.call >= MOSTLY):
         return f"outside this process: a server, a disk or the like {takes}"
+    if outside >= MOSTLY:
+        return f"{strategy.outside} {takes}"
     if extra.gil is not None and extra.gil >= MOSTLY:
         return f"the GIL, for which threads wait for {numbers.percent(beside.gil)} of their time"
     if extra.lock < MOSTLY:  # lanes were awake, or waited for a CPU
@@ -220,5 +230,6 @@ def _asleep(steps: Sequence[Step], workers: int) -> _Asleep | None:
     return _Asleep(
         lock=share(Sleep.LOCK, Sleep.GIL, Sleep.OTHER_LOCK),
         gil=None if share(Sleep.LOCK) else share(Sleep.GIL),
-        call=share(Sleep.CALL, Sleep.EVENTS),
+        events=share(Sleep.EVENTS),
+        call=share(Sleep.CALL),
     )

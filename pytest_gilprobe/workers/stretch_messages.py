@@ -12,8 +12,8 @@ class Stretch:
     """Call back to back in each of ``lanes`` lanes (threads or tasks), and note the time after some calls, as a mark.
 
     A lane begins at ``begin_ns`` and ends with its first mark after ``until_ns``; both are moments of
-    `time.perf_counter_ns`. A mark is noted after every ``calls_per_mark`` calls. ``first_lane`` is the number of this
-    worker's first lane among all. ``strategy`` is the name of the strategy that makes the calls.
+    `time.perf_counter_ns`. A mark is noted after every ``calls_per_mark`` calls. ``strategy`` is the name of the
+    strategy that makes the calls.
     """
 
     strategy: str
@@ -21,7 +21,6 @@ class Stretch:
     begin_ns: int
     until_ns: int
     calls_per_mark: int
-    first_lane: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

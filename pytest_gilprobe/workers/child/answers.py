@@ -108,8 +108,13 @@ class OpenTest:
     worker process should be replaced.
     """
 
-    def __init__(self, work: Workload, strategies: Mapping[str, Strategy], errors: list[str]) -> None:
-        """Open the test of ``work``; pytest's reports of failures are added to ``errors`` while its calls run."""
+    def __init__(
+        self, work: Workload, strategies: Mapping[str, Strategy], errors: list[str], *, shared: bool = False
+    ) -> None:
+        """Open the test of ``work``; pytest's reports of failures are added to ``errors`` while its calls run.
+
+        ``shared`` is whether other interpreters share the process.
+        """
         self._work = work
         self._strategies = strategies
         self._errors = errors
@@ -136,7 +141,8 @@ class OpenTest:
         )
         self.state = leftovers.state()
         """The state of this process before the test's calls."""
-        self._use = leftovers.ResourceUse.now()
+        self._shared = shared
+        self._use = leftovers.ResourceUse.now(shared=shared)
 
     def answer(self, question: object) -> Answer:
         """Return the answer to one question about the open test; `Failed` for any other question."""
@@ -202,13 +208,17 @@ class OpenTest:
         if isinstance(question, MeasureTransfer):
             return self._transfer(_named(self._strategies, question.strategy))
         _named(self._strategies, question.strategy).start(self._work, question)
-        self._use = leftovers.ResourceUse.now()  # its threads and processes are no leftovers of calls
+        self._use = leftovers.ResourceUse.now(
+            shared=self._shared
+        )  # its threads and processes are no leftovers of calls
         return ExecutorStarted()
 
     def _pooled(self, question: RunPools) -> Answer:
         """Make a round of calls through real executors."""
         answer = answer_of(lambda: PoolsRan(round=pool_trial.run(self._work, self._strategies, question)))
-        self._use = leftovers.ResourceUse.now()  # their threads and processes are no leftovers of calls
+        self._use = leftovers.ResourceUse.now(
+            shared=self._shared
+        )  # their threads and processes are no leftovers of calls
         self.spoilt = self.spoilt or isinstance(answer, Failed)
         return answer
 

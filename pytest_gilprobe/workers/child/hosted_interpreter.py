@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import pickle
+import shutil
 import sys
+import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.workers.protocol import Answer, Closed, Failed, Question, Ready
 
@@ -21,28 +24,55 @@ NO_FAULTHANDLER = ("-p", "no:faulthandler")
 """Arguments that switch off the plugin of pytest whose module does not load in subinterpreters."""
 
 
+class RefusedError(GilprobeError):
+    """Raised if the system refuses a thread, a file or memory for an interpreter; the workload is not to blame."""
+
+
 class HostedInterpreter:
-    """One subinterpreter with the thread in which its session runs, and the pipe to it."""
+    """One subinterpreter with the thread in which its session runs, and the pipe to it.
+
+    Attributes:
+        number: its number among the host's interpreters, from 1, by which errors name it.
+    """
 
     def __init__(self, number: int, spec: WorkerSpec, log: int) -> None:
-        """Create the interpreter and start its session."""
-        from concurrent import interpreters  # type: ignore[attr-defined] # noqa: PLC0415 - CPython 3.14 and later
+        """Create the interpreter and start its session.
 
-        self.channel, self._its_end = multiprocessing.Pipe(duplex=True)
+        ``spec`` describes the host's session, and ``log`` is the file descriptor of the host's log. Raises
+        `RefusedError` if the system refuses a thread, a file or memory; nothing is left then.
+        """
+        self.number = number
         self.imports: tuple[ExtensionImport, ...] = ()
         self.gil_address: int | None = None
         self.start_up_s: float | None = None
         """Seconds from creating the interpreter until its session was ready for tests; ``None`` before."""
         self._started_ns = clocks.perf_counter_ns()
-        self._number = number
+        with contextlib.ExitStack() as undo:
+            try:
+                self._start(spec, log, undo)
+            except (OSError, RuntimeError, MemoryError) as error:
+                msg = f"the system refused subinterpreter {number}: {error}"
+                raise RefusedError(msg) from None
+            undo.pop_all()
+
+    def _start(self, spec: WorkerSpec, log: int, undo: contextlib.ExitStack) -> None:
+        """Create the interpreter, and its thread; ``undo`` gets what takes back each part."""
+        from concurrent import interpreters  # type: ignore[attr-defined] # noqa: PLC0415 - CPython 3.14 and later
+
+        self.channel, self._its_end = multiprocessing.Pipe(duplex=True)
+        undo.callback(self.channel.close)
+        undo.callback(self._its_end.close)
+        folder = tempfile.mkdtemp(prefix="interpreter-", dir=spec.folder)
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
         self._interpreter = interpreters.create()
-        pickled = pickle.dumps(_spec_of(spec, number))
+        undo.callback(self._interpreter.close)
+        pickled = pickle.dumps(_spec_of(spec, folder))
         self._code = (
             f"import sys; sys.path[:] = {sys.path!r}; sys.argv = {sys.argv!r}\n"
             "from pytest_gilprobe.workers.child import interpreter_server\n"
             f"interpreter_server.serve({self._its_end.fileno()}, {log}, {pickled!r})\n"
         )
-        self.thread = threading.Thread(target=self._run, name=f"gilprobe-interpreter-{number}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"gilprobe-interpreter-{self.number}", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
@@ -65,7 +95,7 @@ class HostedInterpreter:
         answer: Answer
         answer, self.imports = message
         if isinstance(answer, Failed):
-            where = "" if self._number == 1 else f"in subinterpreter {self._number}: "
+            where = "" if self.number == 1 else f"in subinterpreter {self.number}: "
             answer = dataclasses.replace(answer, error=where + answer.error, imports=self.imports)
         if isinstance(answer, Ready):
             self.gil_address = answer.gil_address
@@ -73,11 +103,9 @@ class HostedInterpreter:
         return answer
 
 
-def _spec_of(spec: WorkerSpec, number: int) -> WorkerSpec:
-    """Return the description of an interpreter's session, which has a folder of its own and is no fork's."""
-    folder = Path(spec.folder, f"interpreter-{number}")
-    folder.mkdir()
-    overrides = (flag.replace(spec.folder, str(folder)) for flag in spec.overrides)
+def _spec_of(spec: WorkerSpec, folder: str) -> WorkerSpec:
+    """Return the description of an interpreter's session, which has a ``folder`` of its own and is no fork's."""
+    overrides = (flag.replace(spec.folder, folder) for flag in spec.overrides)
     return dataclasses.replace(
-        spec, folder=str(folder), forked=False, holders=False, overrides=(*overrides, *NO_FAULTHANDLER)
+        spec, folder=folder, forked=False, holders=False, overrides=(*overrides, *NO_FAULTHANDLER)
     )

@@ -13,9 +13,11 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model.extension_imports import refusal_text
-from pytest_gilprobe.observe import clocks, interpreter, machine
+from pytest_gilprobe.observe import clocks, interpreter
 from pytest_gilprobe.workers.child import batch, dispatch, extensions, process, stretch
-from pytest_gilprobe.workers.child.hosted_interpreter import HostedInterpreter
+from pytest_gilprobe.workers.child.host_growth import HostGrowth
+from pytest_gilprobe.workers.child.host_memory import HostMemory
+from pytest_gilprobe.workers.child.hosted_interpreters import HostedInterpreters
 from pytest_gilprobe.workers.child.process import STACK_SIGNAL
 from pytest_gilprobe.workers.extension_messages import ExtensionsTried, TryExtensions
 from pytest_gilprobe.workers.protocol import (
@@ -33,6 +35,7 @@ from pytest_gilprobe.workers.protocol import (
     Question,
     Ready,
     Stop,
+    Unable,
 )
 from pytest_gilprobe.workers.stretch_messages import Stretch, Stretched
 
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-    from pytest_gilprobe.model.extension_imports import ExtensionImport
     from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.child.hosted_interpreter import HostedInterpreter
     from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 HEAD_START_NS = 3_000_000
@@ -73,16 +76,15 @@ class Host:
         self._channel = channel
         self._spec = spec
         self._log = log
-        self._started: list[HostedInterpreter] = []
-        self._interpreters: list[HostedInterpreter] = []
+        self._interpreters = HostedInterpreters(spec, log)
         self._open: list[HostedInterpreter] = []
         self._first = Opened()
-        machine.reset_peak_rss()
-        self._alone_bytes = machine.peak_rss_bytes()
+        self._memory = HostMemory()
+        self._growth = HostGrowth()
 
     def serve(self) -> None:
         """Answer questions until told to stop."""
-        _write_all_stacks_on_signal(self._started, self._log)
+        _write_all_stacks_on_signal(self._interpreters.started, self._log)
         ready = Ready(
             pid=os.getpid(),
             nodeids=self._spec.nodeids,
@@ -103,15 +105,18 @@ class Host:
                 answer = self._answer(question)
             except Exception as error:  # noqa: BLE001 - the parent must know
                 answer = Failed(error=batch.describe(error))
-        self._all(self._interpreters, question)
+        self._all(self._interpreters.living, question)
         process.end(0)
 
     def _answer(self, question: Question) -> Answer:
         match question:
             case Open():
-                return self._opened(question)
+                with self._growth.setting_up(widens=bool(self._open)):
+                    return self._opened(question)
             case Batch() | Stretch() if len(self._open) >= question.lanes:
-                return self._batch(question) if isinstance(question, Batch) else self._stretched(question)
+                answer = self._batch(question) if isinstance(question, Batch) else self._stretched(question)
+                why = self._growth.disturbance() if isinstance(answer, Done | Stretched) else None
+                return answer if why is None else Failed(error=why)
             case Close():
                 return self._closed(question)
             case TryExtensions():
@@ -137,16 +142,17 @@ class Host:
                 return self._judged(bad)
         return dataclasses.replace(
             self._first,
-            imports=self._imports(),
+            imports=self._open[0].imports,
             gil_addresses=self._gil_addresses(),
-            lane_start_up_s=self._interpreters[0].start_up_s,
+            lane_start_up_s=self._open[0].start_up_s,
             lane_threads=tuple(one.thread.native_id or 0 for one in self._open),
         )
 
     def _widened(self, count: int, question: Open) -> Answer | None:
         """Set the test up in as many interpreters as are missing; return the first answer that is none, if any."""
-        chosen = self._at_least(count)
-        if isinstance(chosen, Failed):
+        with self._growth.starting():
+            chosen = self._interpreters.at_least(count)
+        if isinstance(chosen, Failed | Unable):
             return chosen
         new = [one for one in chosen if one not in self._open]
         answers = self._all(new, question)
@@ -156,28 +162,14 @@ class Host:
                 self._open.append(one)
         return next((answer for answer in answers if not isinstance(answer, Opened)), None)
 
-    def _at_least(self, count: int) -> list[HostedInterpreter] | Failed:
-        """Return so many interpreters, of which those that were missing start at the same time."""
-        new = []
-        for _ in range(count - len(self._interpreters)):
-            new.append(HostedInterpreter(len(self._started) + 1, self._spec, self._log))
-            self._started.append(new[-1])
-        for one in new:
-            answer = one.receive()
-            if not isinstance(answer, Ready):
-                return answer if isinstance(answer, Failed) else Failed(error=f"unexpected answer {answer!r}")
-            self._interpreters.append(one)
-        return self._interpreters[:count]
-
-    def _imports(self) -> tuple[ExtensionImport, ...]:
-        return self._interpreters[0].imports if self._interpreters else ()
-
     def _gil_addresses(self) -> tuple[int, ...]:
         found = tuple(one.gil_address for one in self._open if one.gil_address is not None)
         return found if len(found) == len(self._open) else ()
 
     def _judged(self, answer: Answer) -> Answer:
         """Say of an answer whether it is a module that does not load here that made it fail."""
+        if isinstance(answer, Unable):
+            return answer
         if not isinstance(answer, Failed):
             return Failed(error=f"unexpected answer {type(answer).__name__}")
         imports = answer.imports
@@ -193,50 +185,34 @@ class Host:
             unready = self._first_bad(self._all(lanes, Prepare(calls=question.calls)), Prepared)
             if not isinstance(unready, Prepared):
                 return unready
-        machine.reset_peak_rss()
+        self._memory.begin()
         usage = batch.Usage()
         asked = dataclasses.replace(question, begin_ns=clocks.perf_counter_ns() + HEAD_START_NS)
-        self._ask_each(lanes, asked)
+        for number, one in enumerate(lanes):
+            one.send(dataclasses.replace(asked, lanes=1, first_lane=asked.first_lane + number))
         answers = [one.receive() for one in lanes]
         bad = self._first_bad(answers, Done)
         if not isinstance(bad, Done):
             return bad
         readings = [lane for answer in answers if isinstance(answer, Done) for lane in answer.reading.lanes]
-        memory = self._memory_of(len(lanes))
+        memory = self._memory.peak_bytes(len(lanes), self._interpreters.taking_memory)
         each = None if memory is None else memory // len(lanes)
         return Done(reading=dataclasses.replace(usage.reading(tuple(readings)), peak_rss_bytes=each))
 
     def _stretched(self, question: Stretch) -> Answer:
         """Call for a set time in as many interpreters; what the whole process used is read once."""
         lanes = self._open[: question.lanes]
-        machine.reset_peak_rss()
-        self._ask_each(lanes, question)
-        stretch.sleep_until(question.begin_ns)
+        self._memory.begin()
         usage = batch.Usage()
-        answers = [one.receive() for one in lanes]
+        answers = self._all(lanes, dataclasses.replace(question, lanes=1))
         bad = self._first_bad(answers, Stretched)
         if not isinstance(bad, Stretched):
             return bad
         readings = [answer.reading for answer in answers if isinstance(answer, Stretched)]
         marks = [lane for reading in readings for lane in reading.marks_ns]
         found = stretch.reading_of(marks, [reading.queued_ns for reading in readings], usage)
-        return Stretched(reading=dataclasses.replace(found, peak_rss_bytes=self._memory_of(len(lanes))))
-
-    @staticmethod
-    def _ask_each(lanes: Sequence[HostedInterpreter], question: Batch | Stretch) -> None:
-        """Pass a question on to each of ``lanes``, which makes the calls of one."""
-        for number, one in enumerate(lanes):
-            one.send(dataclasses.replace(question, lanes=1, first_lane=question.first_lane + number))
-
-    def _memory_of(self, lanes: int) -> int | None:
-        """Return the part of the process's peak memory that so many of its interpreters take, and the process alone.
-
-        Interpreters that do not take part count as much as others, as they cannot be told apart.
-        """
-        whole, alone = machine.peak_rss_bytes(), self._alone_bytes
-        if whole is None or alone is None:
-            return None
-        return alone + max(0, whole - alone) * lanes // len(self._started)
+        memory = self._memory.peak_bytes(len(lanes), self._interpreters.taking_memory)
+        return Stretched(reading=dataclasses.replace(found, peak_rss_bytes=memory))
 
     def _closed(self, question: Close) -> Answer:
         closed = self._all(self._open, question)
@@ -245,10 +221,11 @@ class Host:
         if not isinstance(bad, Closed):
             return bad
         found = [answer for answer in closed if isinstance(answer, Closed)]
+        outgrown = self._growth.outgrown(len(self._interpreters.living))
         return Closed(
             error=next((one.error for one in found if one.error is not None), None),
             left=tuple(sorted({name for one in found for name in one.left})),
-            spoilt=any(one.spoilt for one in found),
+            spoilt=any(one.spoilt for one in found) or self._growth.spoilt or outgrown,
         )
 
     @staticmethod

@@ -36,6 +36,8 @@ def serve(descriptor: int, log: int, pickled_spec: bytes) -> None:
 class InterpreterServer(Server):
     """Answers with pairs: the answer, and which extension modules were imported so far, with whether they loaded."""
 
+    shared = True
+
     def __init__(self, channel: Connection, spec: WorkerSpec, log: int, record: ImportRecord) -> None:
         """Prepare to serve on ``channel``; ``record`` watches the imports of this interpreter."""
         super().__init__(channel, spec, log)

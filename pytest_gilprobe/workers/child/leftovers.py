@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,25 +163,50 @@ def children() -> frozenset[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceUse:
-    """The threads, child processes, number of file descriptors and bytes of memory of this process at one moment."""
+    """The threads, child processes, number of file descriptors and bytes of memory of this process at one moment.
+
+    ``shared`` is whether other interpreters share the process. Then only the threads are of this interpreter alone, and
+    the others' calls may have taken the rest.
+    """
 
     threads: frozenset[int]
     children: frozenset[int]
     descriptors: int
     memory: int
+    shared: bool = False
 
     @classmethod
-    def now(cls) -> ResourceUse:
-        """Return the present resource use of this process."""
-        return cls(threads=frozenset(threads()), children=children(), descriptors=_descriptors(), memory=_memory())
+    def now(cls, *, shared: bool = False) -> ResourceUse:
+        """Return the present resource use of this process, which may be ``shared`` with other interpreters."""
+        return cls(
+            threads=frozenset(threads()),
+            children=children(),
+            descriptors=_descriptors(),
+            memory=_memory(),
+            shared=shared,
+        )
 
-    def outgrown_by(self, later: ResourceUse) -> bool:
-        """Return whether ``later`` exceeds this use by more than the limits, so that the worker must be replaced."""
-        return (
-            len(later.threads) - len(self.threads) > MOST_THREADS
-            or len(later.children) - len(self.children) > MOST_CHILDREN
-            or later.descriptors - self.descriptors > MOST_DESCRIPTORS
-            or later.memory - self.memory > MOST_MEMORY
+    def plus(self, before: ResourceUse, after: ResourceUse) -> ResourceUse:
+        """Return this use with what was added, or given back, between the moments of two others."""
+        return replace(
+            self,
+            threads=self.threads | (after.threads - before.threads),
+            children=self.children | (after.children - before.children),
+            descriptors=self.descriptors + after.descriptors - before.descriptors,
+            memory=self.memory + after.memory - before.memory,
+        )
+
+    def outgrown_by(self, later: ResourceUse, interpreters: int = 1) -> bool:
+        """Return whether ``later`` exceeds this use by more than the limits, so that the worker must be replaced.
+
+        The limits are those of a worker, times the ``interpreters`` that it hosts.
+        """
+        if len(later.threads) - len(self.threads) > MOST_THREADS * interpreters:
+            return True
+        return not self.shared and (
+            len(later.children) - len(self.children) > MOST_CHILDREN * interpreters
+            or later.descriptors - self.descriptors > MOST_DESCRIPTORS * interpreters
+            or later.memory - self.memory > MOST_MEMORY * interpreters
         )
 
     def disturbance(self) -> str | None:
@@ -189,6 +214,12 @@ class ResourceUse:
         busy = self._left_computing()
         if busy is not None:
             return f"it left {busy} computing after its calls had returned, which disturbs all that is timed"
+        return self.memory_kept()
+
+    def memory_kept(self) -> str | None:
+        """Say that calls since this use have kept more memory than is left; ``None`` if not, or if it is shared."""
+        if self.shared:
+            return None
         kept, left = _memory() - self.memory, machine.memory_left_bytes()
         if left is None or kept <= max(left, MOST_MEMORY):
             return None

@@ -74,7 +74,12 @@ class Loop:
 
 
 class Server:
-    """Plugin of a worker, beside `Collection`: answers the parent's questions and keeps the current test's errors."""
+    """Plugin of a worker, beside `Collection`: answers the parent's questions and keeps the current test's errors.
+
+    ``shared`` is whether other interpreters share the process.
+    """
+
+    shared = False
 
     def __init__(self, channel: Connection, spec: WorkerSpec, log: int) -> None:
         """Prepare to serve on ``channel``; ``log`` is the file descriptor of the worker's log."""
@@ -181,7 +186,7 @@ class Server:
         self._serving = True
         self._not_collected = "\n".join(self._errors)
         self._errors.clear()
-        self._use_at_start = leftovers.ResourceUse.now()
+        self._use_at_start = leftovers.ResourceUse.now(shared=self.shared)
         process.freeze()
         self.say(self._ready())
         watch = parent_watch.ParentWatch(self._channel, self.say)
@@ -242,7 +247,7 @@ class Server:
 
     def _final(self, closed: Closed, error: str | None) -> Closed:
         """Complete the answer to `Close` with what is known only after the tear-down."""
-        outgrown = self._use_at_start.outgrown_by(leftovers.ResourceUse.now())
+        outgrown = self._use_at_start.outgrown_by(leftovers.ResourceUse.now(shared=self.shared))
         spoilt = closed.spoilt or outgrown or error is not None
         left = leftovers.still_changed(closed.left, *self._states)  # fixtures undo much of what tests change
         return replace(closed, error=error, left=left, spoilt=spoilt, gil_switched_on_by=self._switched_on_by.names)
@@ -275,7 +280,7 @@ class Server:
     def serve_batches(self, work: Workload) -> None:
         """Answer questions about the open test ``work`` until it is closed; pause timers of its set-up until then."""
         with paused_timers():
-            test = answers.OpenTest(work, self._strategies, self._errors)
+            test = answers.OpenTest(work, self._strategies, self._errors, shared=self.shared)
             self._closed = Closed()
             self._states.append(test.state)
             self.say(test.opened)

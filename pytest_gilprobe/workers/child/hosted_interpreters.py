@@ -1,0 +1,75 @@
+"""The interpreters of a host, which are started as they are needed and live as long as the host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.workers.child import batch
+from pytest_gilprobe.workers.child.hosted_interpreter import HostedInterpreter, RefusedError
+from pytest_gilprobe.workers.protocol import Failed, Ready, Unable
+
+if TYPE_CHECKING:
+    import threading
+
+    from pytest_gilprobe.workers.protocol import Answer
+    from pytest_gilprobe.workers.worker_spec import WorkerSpec
+
+
+class HostedInterpreters:
+    """The interpreters of one host.
+
+    Attributes:
+        started: those that live or are starting, the oldest first.
+        living: those whose sessions are ready for tests, or have one.
+    """
+
+    def __init__(self, spec: WorkerSpec, log: int) -> None:
+        """Prepare to start interpreters with sessions as in ``spec``; ``log`` is the host's log, a file descriptor."""
+        self._spec = spec
+        self._log = log
+        self._no_more: Failed | None = None
+        self._left: list[threading.Thread] = []
+        self.started: list[HostedInterpreter] = []
+        self.living: list[HostedInterpreter] = []
+
+    @property
+    def taking_memory(self) -> int:
+        """The number of interpreters that take memory: the living, and those that could not start but have not ended.
+
+        A pytest session that fails waits for the end of the process, with all that it has imported.
+        """
+        return len(self.living) + sum(thread.is_alive() for thread in self._left)
+
+    def at_least(self, count: int) -> list[HostedInterpreter] | Failed | Unable:
+        """Return the first ``count`` interpreters, of which those that are missing start at the same time.
+
+        Returns `Failed` if one of them does not start: those that did stay, and the host starts no more, since each
+        try would leave a part of a session behind. Returns `Unable` if the system refuses a thread, a file or memory.
+        """
+        missing = range(len(self.living) + 1, count + 1)
+        if missing and self._no_more is not None:
+            return self._no_more
+        bad: Answer | None = None
+        new: list[HostedInterpreter] = []
+        for number in missing:
+            try:
+                new.append(HostedInterpreter(number, self._spec, self._log))
+            except RefusedError as error:
+                return Unable(error=str(error))
+            except Exception as error:  # noqa: BLE001 - of any type; those that do start are waited for
+                bad = Failed(error=batch.describe(error))
+                break
+            self.started.append(new[-1])
+        for one in new:
+            answer = one.receive()
+            if isinstance(answer, Ready):
+                self.living.append(one)
+                one.number = len(self.living)
+            else:
+                self._left.append(one.thread)
+                bad = bad or answer
+        self.started[:] = self.living
+        if bad is not None:
+            self._no_more = bad if isinstance(bad, Failed) else Failed(error=f"unexpected answer {bad!r}")
+            return self._no_more
+        return self.living[:count]
