@@ -11,7 +11,7 @@ from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.loop_time import EventLoop
 from pytest_gilprobe.model.results import Caution, StrategyResult, WorkloadResult
 from pytest_gilprobe.model.settings import Expectation
-from pytest_gilprobe.model.words import Bound, FailOn, Gil
+from pytest_gilprobe.model.words import Bound, FailOn, Gil, GilMethod
 from pytest_gilprobe.verdict import expectations, gating, places
 
 
@@ -89,6 +89,25 @@ def test_a_long_hold_fails_where_threads_wait_for_the_gil() -> None:
         assert found.failures == ()
         assert [one.slug for one in found.cautions] == [gating.UNCHECKED]
         assert "max_gil_hold=0.02" in found.cautions[0].message
+
+
+@pytest.mark.parametrize(
+    ("hold_s", "method", "limit_s", "more"),
+    [
+        (None, GilMethod.MEMORY, 0.02, True),
+        (0.03, GilMethod.MEMORY, 0.05, False),
+        (None, GilMethod.HEARTBEAT, 0.02, False),
+        (None, GilMethod.MEMORY, None, False),
+    ],
+    ids=["disturbed", "seen", "cannot be seen", "not asked for"],
+)
+def test_a_hold_that_disturbed_rounds_did_not_show_wants_more_rounds(
+    hold_s: float | None, method: GilMethod, limit_s: float | None, *, more: bool
+) -> None:
+    """Further rounds may be quiet; where the GIL's memory is not read, no round shows a hold."""
+    found = held(hold_s=hold_s)
+    found = replace(found, gil=replace(found.gil, method=method))
+    assert expectations.check(Expectation(max_gil_hold_s=limit_s), found).wants_rounds is more
 
 
 def test_a_gil_that_an_import_switched_on_fails_only_if_asked_for() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from pytest_gilprobe.model import numbers
-from pytest_gilprobe.model.words import FailOn
+from pytest_gilprobe.model.words import FailOn, GilMethod
 from pytest_gilprobe.verdict import margins
 from pytest_gilprobe.verdict.gating import Failure
 from pytest_gilprobe.verdict.places import MOSTLY, place
@@ -80,9 +80,16 @@ def limits(expectation: Expectation) -> list[str]:
 
 
 def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
-    """Return whether the GIL was held for more than ``max_gil_held``: without a failure, more rounds may decide."""
+    """Return whether more rounds may decide a limit on the GIL.
+
+    They may if the limit of the held share is exceeded, but not for certain, or if all rounds so far were disturbed, so
+    that the longest hold is not known yet.
+    """
     held, most = result.gil.held_fraction, expectation.max_gil_held
-    return most is not None and held is not None and held.value > most
+    unseen = result.gil.longest_hold_s is None and result.gil.method is GilMethod.MEMORY
+    return (most is not None and held is not None and held.value > most) or (
+        expectation.max_gil_hold_s is not None and unseen
+    )
 
 
 def _hold_s(result: WorkloadResult) -> float | None:
