@@ -17,6 +17,7 @@ from pytest_gilprobe.model.results import Caution, StrategyResult, WorkloadResul
 from pytest_gilprobe.model.safe_text import display_width, unique_ends
 from pytest_gilprobe.model.words import INCONCLUSIVE, Outcome
 from pytest_gilprobe.report import brief_terminal, terminal
+from pytest_gilprobe.report.brief import FEW
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict import same_call
 
@@ -29,8 +30,10 @@ def drawn(report: Report, width: int = 80, encoding: str = "utf-8", *, color: bo
     return terminal.text(brief_terminal.draw(report, BUILT_IN, width=width, encoding=encoding), color=color)
 
 
-def lines_of(*results: WorkloadResult, width: int = 80) -> list[str]:
-    """Draw a report of these workloads, and return its lines without the summary."""
+def lines_of(*results: WorkloadResult, width: int = 80, holders: bool = False) -> list[str]:
+    """Return the lines of these workloads' report, without the summary and, unless asked, without where the GIL is held."""
+    if not holders:
+        results = tuple(replace(one, gil=replace(one.gil, holders=None)) for one in results)
     return drawn(replace(rich_report(), workloads=results), width).splitlines()[1:]
 
 
@@ -150,7 +153,16 @@ def test_calls_that_change_their_arguments_take_three_lines() -> None:
     )
     verdict = replace(verdict, advice=same_call.REMEDY)
     found = with_parts(replace(CRUNCHING, verdict=verdict), threads=not_tried, processes=not_tried)
-    assert lines_of(found)[1:] == ["  no verdict: a call takes 19 ms", f"  {same_call.REMEDY}"]
+    assert lines_of(found, holders=True)[1:] == ["  no verdict: a call takes 19 ms", f"  {same_call.REMEDY}"]
+
+
+def test_a_report_of_few_workloads_says_where_the_gil_is_held() -> None:
+    """The three largest, a line each, and what follows; not where the GIL is not in the way, nor of many workloads."""
+    lines = lines_of(CRUNCHING, DOWNLOAD, holders=True)
+    told = lines.index("  where the GIL is held: 61 % in json.loads(raw) at tests/test_orders.py:9")
+    assert [line.startswith("    ") for line in lines[told + 1 : told + 4]] == [True, True, True]
+    assert sum("where the GIL is held" in line for line in lines) == 1
+    assert "where the GIL is held" not in "".join(lines_of(*[CRUNCHING] * (FEW + 1), holders=True))
 
 
 def test_names_are_told_apart() -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 LEAST_PROBABLE = 0.01
 """The short report names a strategy of an open verdict only if its probability, from 0 to 1, is at least this."""
+FEW = 5
+"""Most workloads of a short report that says where each holds the GIL: with three to five lines more for each it still
+fits on a screen."""
 _BOUNDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting"}
 _SAID_ALREADY = frozenset(
     {
@@ -67,11 +70,15 @@ def is_one_run(result: WorkloadResult) -> bool:
     )
 
 
-def is_brief(note: Note) -> bool:
+def is_brief(note: Note, gil: str = "", workloads: int = 0) -> bool:
     """Return whether the short report shows ``note``: it tells what broke, or it is a caution that changes what to do.
 
-    A note that a strategy was skipped is shown, too, unless the reason is that calls change their arguments.
+    A note that a strategy was skipped is shown, too, unless the reason is that calls change their arguments; and where
+    the GIL is held, if ``gil``, the verdict's word for it, says that it is in the way, and the report has few
+    ``workloads``, so that it stays short.
     """
+    if note.kind == "holder":
+        return gil in {Gil.HELD, Gil.PARTIAL} and workloads <= FEW
     if note.kind == "skipped":
         return not any(NOT_COMPARED in line for line in note.lines)
     return note.kind in BROKEN or (note.kind == "caution" and note.slug not in _SAID_ALREADY)

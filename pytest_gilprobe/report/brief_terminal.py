@@ -22,6 +22,7 @@ from pytest_gilprobe.report.screen import (
     cut,
     styled,
 )
+from pytest_gilprobe.verdict.same_call import CHANGES, LEFT_BODY
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.report import Report
@@ -92,11 +93,15 @@ def draw_answers(report: Report, strategies: Strategies, *, width: int = 80, enc
 def _short(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
     """Return the cautions of several workloads, and the report with only the notes of a short one."""
     of_several, view = gathered(view)
-    kept = (
-        replace(workload, notes=tuple(note for note in workload.notes if is_brief(note))) for workload in view.workloads
-    )
+    number = len(view.workloads)
+
+    def kept(workload: WorkloadView) -> WorkloadView:
+        other_calls = any(note.slug in (CHANGES, LEFT_BODY) for note in workload.notes)  # than those that were meant
+        gil = "" if other_calls else workload.gil
+        return replace(workload, notes=tuple(note for note in workload.notes if is_brief(note, gil, number)))
+
     return tuple(note for note in of_several if note.slug in ALWAYS or is_brief(note)), replace(
-        view, workloads=tuple(kept)
+        view, workloads=tuple(map(kept, view.workloads))
     )
 
 
@@ -177,4 +182,7 @@ def _reason(parts: Sequence[str], page: Page) -> list[str]:
 def _note(note: Note, page: Page, *, indent: str) -> Iterator[Segment]:
     tail = f" [{note.slug}]" if note.slug else ""
     marks: Style = NOTE_STYLES.get(note.kind, {})
-    return styled(page.wrap(f"{note.label}: {note.lines[0]}{tail}", indent), marks)
+    lines = page.wrap(f"{note.label}: {note.lines[0]}{tail}", indent)
+    for line in note.lines[1:] if note.kind == "holder" else ():
+        lines += page.wrap(line, indent + INDENT)
+    return styled(lines, marks)
