@@ -31,7 +31,7 @@ def drawn(report: Report, width: int = 80, encoding: str = "utf-8", *, color: bo
 
 
 def lines_of(*results: WorkloadResult, width: int = 80, holders: bool = False) -> list[str]:
-    """Return the lines of these workloads' report without the summary and, unless asked, without where the GIL is held."""
+    """Return the lines of a report of these workloads, without summary and, unless asked, holders of the GIL."""
     if not holders:
         results = tuple(replace(one, gil=replace(one.gil, holders=None)) for one in results)
     return drawn(replace(rich_report(), workloads=results), width).splitlines()[1:]
