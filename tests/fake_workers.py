@@ -249,12 +249,12 @@ class FakeGroup:
         return self._spaced(question, question.calls_per_mark, width, rate, self.place)
 
     def _spaced(
-        self, question: Stretch | MachineStretch, calls_per_mark: int, width: int, rate: float, first_lane: int = 0
+        self, question: Stretch | MachineStretch, calls_per_mark: int, width: int, rate: float, before: int = 0
     ) -> Stretched:
         apart_ns = calls_per_mark * width / rate * 1e9
         marks = []
         for number in range(question.lanes):
-            at = question.begin_ns + apart_ns * (1 + (number + first_lane) / width)
+            at = question.begin_ns + apart_ns * (1 + (number + before) / width)
             lane = [round(at)]
             while lane[-1] < question.until_ns:
                 at += apart_ns

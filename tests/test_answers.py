@@ -9,7 +9,7 @@ import pytest
 
 from pytest_gilprobe.strategies.serial import Serial
 from pytest_gilprobe.strategies.threads import Threads
-from pytest_gilprobe.workers.child import answers, workload
+from pytest_gilprobe.workers.child import answers, fixture_sets, workload
 from pytest_gilprobe.workers.child.batch import NoThreadError
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.protocol import (
@@ -91,6 +91,24 @@ def test_strategies_come_from_the_hook() -> None:
     hook = SimpleNamespace(pytest_gilprobe_strategies=lambda config: [[Threads(), Serial()], Refusing()])  # noqa: ARG005
     found = answers.strategies_of(cast("Any", SimpleNamespace(hook=hook)))
     assert list(found) == ["threads", "serial", "refusing"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("is_given", [False, True])
+def test_memory_is_judged_where_the_process_has_one_test(
+    errors: list[str], *, shared: bool, is_given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the test's calls share the process with other interpreters is what the server said, whatever the call."""
+    monkeypatch.setattr(fixture_sets, "may_be_fresh", lambda _: (False, None))
+
+    def call() -> None:
+        return None
+
+    given = Given(func=call, args=(), kwargs={}) if is_given else None
+    item = SimpleNamespace(obj=call, _fixtureinfo=SimpleNamespace(argnames=()), funcargs={}, nodeid="a.py::test")
+    work = workload.Workload(item=cast("Any", item), call=call, given=given)
+    test = answers.OpenTest(work, {}, errors, shared=shared)
+    assert test._use.shared is shared
 
 
 def test_every_refusal_is_reported(opened: answers.OpenTest) -> None:

@@ -92,20 +92,21 @@ def test_a_long_hold_fails_where_threads_wait_for_the_gil() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hold_s", "method", "limit_s", "more"),
+    ("hold_s", "wait", "method", "limit_s", "more"),
     [
-        (None, GilMethod.MEMORY, 0.02, True),
-        (0.03, GilMethod.MEMORY, 0.05, False),
-        (None, GilMethod.HEARTBEAT, 0.02, False),
-        (None, GilMethod.MEMORY, None, False),
+        (None, 0.4, GilMethod.MEMORY, 0.02, True),
+        (0.03, 0.4, GilMethod.MEMORY, 0.05, False),
+        (None, 0.4, GilMethod.HEARTBEAT, 0.02, False),
+        (None, 0.0, GilMethod.MEMORY, 0.02, False),
+        (None, 0.4, GilMethod.MEMORY, None, False),
     ],
-    ids=["disturbed", "seen", "cannot be seen", "not asked for"],
+    ids=["disturbed", "seen", "cannot be seen", "nobody waits", "not asked for"],
 )
 def test_a_hold_that_disturbed_rounds_did_not_show_wants_more_rounds(
-    hold_s: float | None, method: GilMethod, limit_s: float | None, *, more: bool
+    hold_s: float | None, wait: float, method: GilMethod, limit_s: float | None, *, more: bool
 ) -> None:
-    """Further rounds may be quiet; where the GIL's memory is not read, no round shows a hold."""
-    found = held(hold_s=hold_s)
+    """Further rounds may be quiet; where the GIL's memory is not read, or no thread waits, no round shows a hold."""
+    found = held(hold_s=hold_s, wait=wait)
     found = replace(found, gil=replace(found.gil, method=method))
     assert expectations.check(Expectation(max_gil_hold_s=limit_s), found).wants_rounds is more
 

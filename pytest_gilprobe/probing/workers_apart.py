@@ -36,7 +36,8 @@ class Opening(NamedTuple):
     Attributes:
         bad: the answer that tells of a failure; ``None`` if all went well.
         during: the step that failed, such as ``set-up``; empty if none did.
-        start_up_s: seconds until the worker was ready for its first test; ``None`` if it never was.
+        start_up_s: seconds until the worker's lanes were ready for their first test; ``None`` if they never were.
+        lane_start_up_s: seconds that starting one lane alone took, in the worker that was there; ``None`` if unknown.
         extensions: the workload's extension modules, as far as it is known whether they load in that worker.
     """
 

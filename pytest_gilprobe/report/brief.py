@@ -73,9 +73,9 @@ def is_one_run(result: WorkloadResult) -> bool:
 def is_brief(note: Note, gil: str = "", workloads: int = 0) -> bool:
     """Return whether the short report shows ``note``: it tells what broke, or it is a caution that changes what to do.
 
-    A note that a strategy was skipped is shown, too, unless the reason is that calls change their arguments; and where
-    the GIL is held, if ``gil``, the verdict's word for it, says that it is in the way, and the report has few
-    ``workloads``, so that it stays short.
+    A note that a strategy was skipped is shown, too, unless the reason is that its calls were not compared, which the
+    verdict's reason says. So is a note of where the GIL is held, if ``gil``, the verdict's word for its part, says that
+    it is in the way, and the report has few ``workloads``, so that it stays short.
     """
     if note.kind == "holder":
         return gil in {Gil.HELD, Gil.PARTIAL} and workloads <= FEW

@@ -1,7 +1,7 @@
 """Clock the full garbage collections of pytest's process, which strike whichever test runs at that moment.
 
 A full collection visits every object that can be part of a cycle: mostly what pytest and the imported modules keep. One
-of 64,000 collected tests takes 0.2 to 1.7 s, and a test that allocates a few lists may be the one that triggers it.
+of 64,000 collected tests takes 0.2 to 2 s, and a test that allocates a few lists may be the one that triggers it.
 """
 
 from __future__ import annotations

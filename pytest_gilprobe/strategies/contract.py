@@ -86,7 +86,7 @@ class Strategy(ABC):
             part of what is timed, and nothing is predicted.
         bottleneck: What sets the limit that `ceiling` returns, in words that end with a verb: ``the GIL, which a call
             holds``.
-        outside: Where the thing is that lanes wait for if they share no process: ``outside the processes: a server``.
+        outside: Where lanes wait for something if they share no interpreter: ``outside the processes: a server``.
         lane_nouns: The noun for one lane, and its plural.
         color: The color in terminal and page: one of `report.views.COLORS`, of which yellow, red and gray are for
             answers that are no strategy.

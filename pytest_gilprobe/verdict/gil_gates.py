@@ -82,11 +82,12 @@ def limits(expectation: Expectation) -> list[str]:
 def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
     """Return whether more rounds may decide a limit on the GIL.
 
-    They may if the limit of the held share is exceeded, but not for certain, or if all rounds so far were disturbed, so
-    that the longest hold is not known yet.
+    They may if the limit of the held share is exceeded, but not for certain, or if threads waited for the GIL and all
+    rounds so far were disturbed, so that the longest hold is not known yet.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
-    unseen = result.gil.longest_hold_s is None and result.gil.method is GilMethod.MEMORY
+    waited = result.gil.method is GilMethod.MEMORY and _waits(result) >= WANTED
+    unseen = waited and result.gil.longest_hold_s is None
     return (most is not None and held is not None and held.value > most) or (
         expectation.max_gil_hold_s is not None and unseen
     )
@@ -98,8 +99,13 @@ def _hold_s(result: WorkloadResult) -> float | None:
     Without such threads there is only an upper limit: a hold of 0 s is known where no two samples were in one hold.
     """
     hold_s = result.gil.longest_hold_s
+    return hold_s if hold_s is not None and _waits(result) >= WANTED else None
+
+
+def _waits(result: WorkloadResult) -> float:
+    """Return the largest share of their time for which lanes of a strategy waited for the GIL."""
     waits = [part.shares.gil_wait or 0.0 for part in result.parallel.values() if part.shares is not None]
-    return hold_s if hold_s is not None and max(waits, default=0.0) >= WANTED else None
+    return max(waits, default=0.0)
 
 
 def _in(holder: Holder | None) -> str:

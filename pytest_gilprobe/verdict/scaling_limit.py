@@ -179,8 +179,9 @@ def _what_threads_wait_for(  # noqa: PLR0913 - all that is known of a curve
 ) -> str | None:
     """Name what lanes sleep in for most of the time by which calls take longer than alone.
 
-    Of lanes that share no process, one thread each is looked at. If that one waits for events, as an event loop does,
-    another thread may have work or wait for a lock: then a lock of the process cannot be told from what is outside.
+    Of lanes that share a process but no interpreter, one thread each is looked at. If that thread waits for events, as
+    an event loop does, another thread may have work or wait for a lock: then a lock of the process cannot be told from
+    what is outside.
     """
     last = points[-1].workers
     alone, beside = _asleep(steps, 1), _asleep(steps, last)

@@ -124,8 +124,8 @@ class OpenTest:
         self._fresh = work.fresh
         most_calls = fresh.most_calls(self._fresh, work.home or work.within) if self._fresh is not None else None
         # not for a call that a test gave to the `gilprobe` fixture: the test's body would be left before it
-        shared = self._fresh is None and work.given is None
-        may_be_fresh, not_fresh = fixture_sets.may_be_fresh(work.item) if shared else (False, None)
+        same_fixtures = self._fresh is None and work.given is None
+        may_be_fresh, not_fresh = fixture_sets.may_be_fresh(work.item) if same_fixtures else (False, None)
         self.opened = Opened(
             refused={name: why for name, one in strategies.items() if (why := _refusal(one, work)) is not None},
             tracers=interpreter.tracers(),

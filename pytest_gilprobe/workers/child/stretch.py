@@ -60,7 +60,7 @@ def _marks(call: Call, question: Stretch) -> list[int]:
 def run_serial(call: Call, question: Stretch) -> StretchReading:
     """Run a stretch of one lane in this thread. Raises `WorkloadError` if a call raises anything."""
     machine.reset_peak_rss()
-    sleep_until(question.begin_ns)
+    _sleep_until(question.begin_ns)
     usage, queueing = Usage(), Queueing()
     try:
         cpu = _thread_time_ns()
@@ -125,7 +125,7 @@ async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], quest
             failures.append(error)
             raise _LaneFailedError from None
 
-    sleep_until(question.begin_ns)
+    _sleep_until(question.begin_ns)
     usage, queueing = Usage(), Queueing()
     try:
         cpu = _thread_time_ns()
@@ -141,7 +141,7 @@ async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], quest
     return reading_of(marks, [queued] * question.lanes, usage, cpu)
 
 
-def sleep_until(moment_ns: int) -> None:
+def _sleep_until(moment_ns: int) -> None:
     """Sleep until a moment of `time.perf_counter_ns`, which may be past."""
     ahead_ns = moment_ns - _perf_counter_ns()
     if ahead_ns > 0:
@@ -183,7 +183,7 @@ class _StretchThread(LaneThread):
             with self._lane as call:
                 self.ready.set()
                 self.go.wait()
-                sleep_until(self._question.begin_ns)
+                _sleep_until(self._question.begin_ns)
                 queueing = Queueing()
                 try:
                     self.marks = _marks(call, self._question)

@@ -13,6 +13,7 @@ import inspect
 import textwrap
 import threading
 from collections import deque
+from itertools import islice
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,7 +78,8 @@ def suspects(
 
     """
     waiting = deque([_Function.of(called, None, given)])
-    waiting.extend(_Function.of(function, owner) for function, owner in held_functions.functions(held))
+    in_stacks = islice(held_functions.functions(held), MOST_FUNCTIONS)
+    waiting.extend(_Function.of(function, owner) for function, owner in in_stacks)
     seen: set[int] = set()
     found: dict[str, Suspect] = {}
     while waiting and len(seen) < MOST_FUNCTIONS:
