@@ -186,10 +186,10 @@ def cautions(evidence: Evidence) -> tuple[Caution, ...]:
     if found is None:
         return ()
     if differs(evidence.measurement):
-        slug, said = CHANGES, "its first call leaves later ones other work"
+        then = remedy(evidence.measurement)
         if evidence.measurement.after_body:
-            slug, said = LEFT_BODY, "after the test's body its calls have other work"
-        return (Caution(slug=slug, message=f"{said}; {remedy(evidence.measurement)}"),)
+            return (Caution(slug=LEFT_BODY, message=f"after the test's body its calls have other work; {then}"),)
+        return (Caution(slug=CHANGES, message=f"its first call leaves later ones other work; {then}"),)
     if (open_ := _may_use_up(evidence)) is not None:
         return (Caution(slug=MAY_USE_UP, message=f"{open_}; {remedy(evidence.measurement)}"),)
     together = any(one.one_process and evidence.results[one.name].speedup is not None for one in evidence.strategies)
