@@ -186,10 +186,7 @@ def cautions(evidence: Evidence) -> tuple[Caution, ...]:
     if found is None:
         return ()
     if differs(evidence.measurement):
-        then = remedy(evidence.measurement)
-        if evidence.measurement.after_body:
-            return (Caution(slug=LEFT_BODY, message=f"after the test's body its calls have other work; {then}"),)
-        return (Caution(slug=CHANGES, message=f"its first call leaves later ones other work; {then}"),)
+        return (_other_work(evidence.measurement),)
     if (open_ := _may_use_up(evidence)) is not None:
         return (Caution(slug=MAY_USE_UP, message=f"{open_}; {remedy(evidence.measurement)}"),)
     together = any(one.one_process and evidence.results[one.name].speedup is not None for one in evidence.strategies)
@@ -199,6 +196,13 @@ def cautions(evidence: Evidence) -> tuple[Caution, ...]:
         )
         return (Caution(slug=KEEPS_PACE, message=f"{said}takes about as long"),)
     return ()
+
+
+def _other_work(seen: Measurement) -> Caution:
+    """Return the caution on calls that are not the call that was meant."""
+    if seen.after_body:
+        return Caution(slug=LEFT_BODY, message=f"after the test's body its calls have other work; {remedy(seen)}")
+    return Caution(slug=CHANGES, message=f"its first call leaves later ones other work; {remedy(seen)}")
 
 
 def _may_use_up(evidence: Evidence) -> str | None:
