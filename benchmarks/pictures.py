@@ -47,7 +47,7 @@ COLORS = {
 }
 """What a dark terminal shows for the colors that are asked of it."""
 SIZES = {
-    "terminal": ("terminal", 740, 195, True, ""),
+    "terminal": ("terminal", 740, 235, True, ""),
     "sample-light": ("sample", 1280, 1080, False, ""),
     "sample-why": ("sample", 1280, 1010, False, "#evidence"),
     "sample-dark": ("sample", 1280, 1010, True, "#evidence"),

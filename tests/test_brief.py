@@ -163,6 +163,8 @@ def test_a_report_of_few_workloads_says_where_the_gil_is_held() -> None:
     assert [line.startswith("    ") for line in lines[told + 1 : told + 4]] == [True, True, True]
     assert sum("where the GIL is held" in line for line in lines) == 1
     assert "where the GIL is held" not in "".join(lines_of(*[CRUNCHING] * (FEW + 1), holders=True))
+    unknown = replace(CRUNCHING, gil=replace(CRUNCHING.gil, holders=None, holders_reason="too few samples"))
+    assert "where the GIL is held" not in "".join(lines_of(unknown, holders=True))
 
 
 def test_names_are_told_apart() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reports_fixture import rich_report
 
 from pytest_gilprobe.model import report_json
-from pytest_gilprobe.model.scans import Scan, SuiteWorkers
+from pytest_gilprobe.model.scans import Scan, SuiteRun, SuiteWorkers
 from pytest_gilprobe.model.suite_times import Cost, SuiteTimes
 from pytest_gilprobe.report import markdown, scan_layout, scan_terminal
 from pytest_gilprobe.report.suite_layout import answer, row
@@ -268,6 +268,14 @@ def test_a_small_suite_is_told_to_stay_serial() -> None:
     text, _ = _drawn(_predict(_suite([0.01] * 10, start=Cost(wall_s=1.0, cpu_s=1.0))))
     assert "pytest -n would not make it faster" in " ".join(text.split())
     assert "each worker takes 1.0 s to start and collect" in " ".join(text.split())
+
+
+def test_a_small_gain_is_not_denied() -> None:
+    """Where some number of workers is a little faster, the answer does not contradict the table below it."""
+    found = replace(_predict(_suite([0.01] * 10)), wall_s=5.0, enough_workers=1)
+    for wall_s, makes in ((4.7, "would hardly make it faster"), (5.2, "would not make it faster")):
+        runs = (SuiteRun(workers=2, wall_s=wall_s, idle=0.0),)
+        assert f"pytest -n {makes}" in answer(replace(found, runs=runs))
 
 
 @pytest.mark.usefixtures("alone")

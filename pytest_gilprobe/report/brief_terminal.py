@@ -97,7 +97,7 @@ def _short(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
 
     def kept(workload: WorkloadView) -> WorkloadView:
         other_calls = any(note.slug in (CHANGES, LEFT_BODY) for note in workload.notes)  # than those that were meant
-        gil = "" if other_calls else workload.gil
+        gil = workload.gil if workload.where.holders and not other_calls else ""
         return replace(workload, notes=tuple(note for note in workload.notes if is_brief(note, gil, number)))
 
     return tuple(note for note in of_several if note.slug in ALWAYS or is_brief(note)), replace(

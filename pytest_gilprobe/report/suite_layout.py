@@ -32,7 +32,9 @@ def answer(found: SuiteWorkers) -> str:
     run = next((run for run in found.runs if run.workers == found.enough_workers), None)
     if run is None:
         each = numbers.seconds(found.start_s + found.collection_s)
-        said = f"this suite takes {took}, and pytest -n would not make it faster {where} (predicted)"
+        gains = any(run.wall_s < found.wall_s for run in found.runs)
+        makes = "would hardly make it faster" if gains else "would not make it faster"
+        said = f"this suite takes {took}, and pytest -n {makes} {where} (predicted)"
         return f"{said}: each worker takes {each} to start and collect"
     speedup = _speedup(found, run)
     said = (
