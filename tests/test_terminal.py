@@ -170,3 +170,11 @@ def test_per_cent_stays_with_its_number() -> None:
     """A line does not break between a number and its per cent sign."""
     lines = Page(width=20, encoding="ascii").wrap("it takes longer by 25 % than before")
     assert lines == ["it takes longer by", "  25 % than before"]
+
+
+def test_a_number_that_leaves_its_per_cent_sign_no_room_is_broken_there() -> None:
+    """Nothing of the tie between them is left on the line, which all terminals can show."""
+    assert Page(width=20, encoding="ascii").wrap("123456789012345 % more", "    ") == [
+        "    123456789012345",
+        "      % more",
+    ]

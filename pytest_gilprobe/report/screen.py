@@ -23,8 +23,9 @@ GAP = 2
 """Number of spaces between two columns of a table."""
 INDENT = "  "
 _LEAST_COLUMNS = 10
-_TIED = "\N{NO-BREAK SPACE}%"
-"""Keeps a per cent sign on its number's line."""
+_TIE = "\N{NO-BREAK SPACE}"
+"""Keeps a per cent sign on its number's line, unless that has no room for both. It is in no text before: that is
+printable."""
 NOTE_STYLES: dict[str, Style] = {  # by kind of note
     "error": {"red": True, "bold": True},
     "failed": {"red": True},
@@ -54,13 +55,13 @@ class Page:
             return [indent + said]
         room = max(self.width * len(said) // max(display_width(said), 1), _LEAST_COLUMNS)  # fewer if wide ones
         lines = textwrap.wrap(
-            said.replace(" %", _TIED),
+            said.replace(" %", f"{_TIE}%"),
             room,
             initial_indent=indent,
             subsequent_indent=indent + INDENT,
             break_on_hyphens=False,
         )
-        return [line.replace(_TIED, " %") for line in lines] or [indent]
+        return [line.replace(_TIE, " ").rstrip() for line in lines] or [indent]
 
 
 def answer_style(color: str) -> Style:
