@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 import sessions
+from with_interpreters import HAS_THEM
 
 POOLS = """
 import concurrent.futures
@@ -79,7 +78,6 @@ def test_lock(gilprobe):
 def test_worker_lost(gilprobe):
     gilprobe(works.ends_its_process, os.getpid())
 """
-HAS_INTERPRETERS = sys.version_info >= (3, 14) and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def has(package: str) -> bool:
@@ -94,7 +92,7 @@ KINDS = [
         "concurrent.futures.interpreter.InterpreterPoolExecutor",
         ("failed", "ok"),
         id="interpreters",
-        marks=pytest.mark.skipif(not HAS_INTERPRETERS, reason="needs subinterpreters with a GIL of their own"),
+        marks=pytest.mark.skipif(not HAS_THEM, reason="needs subinterpreters with a GIL of their own"),
     ),
     pytest.param(
         "loky",

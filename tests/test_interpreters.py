@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +11,7 @@ import pytest
 import sessions
 from evidence import estimate, evidence, serial, tried
 from fake_workers import Behaviour, FakeGroup, FakeWorker, lost, plan
+from with_interpreters import HAS_THEM, INTERPRETERS, needs_them
 
 from pytest_gilprobe.model.extension_imports import (
     ExtensionImport,
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_gilprobe.workers.parent.group import WorkerGroup
-
-INTERPRETERS = BUILT_IN["interpreters"]
-HAS_THEM = sys.version_info >= (3, 14) and not sysconfig.get_config_var("Py_GIL_DISABLED")
-needs_them = pytest.mark.skipif(not HAS_THEM, reason=interpreters.NEEDED)
 
 
 # Which module is to blame

@@ -13,7 +13,7 @@ from pytest_gilprobe.verdict.same_call import CHANGES, LEFT_BODY, NOT_COMPARED
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.results import StrategyResult, Verdict, WorkloadResult
-    from pytest_gilprobe.report.views import Note
+    from pytest_gilprobe.report.views import Note, WorkloadView
 
 LEAST_PROBABLE = 0.01
 """The short report names a strategy of an open verdict only if its probability, from 0 to 1, is at least this."""
@@ -70,18 +70,26 @@ def is_one_run(result: WorkloadResult) -> bool:
     )
 
 
-def is_brief(note: Note, gil: str = "", workloads: int = 0) -> bool:
+def is_brief(note: Note) -> bool:
     """Return whether the short report shows ``note``: it tells what broke, or it is a caution that changes what to do.
 
     A note that a strategy was skipped is shown, too, unless the reason is that its calls were not compared, which the
-    verdict's reason says. So is a note of where the GIL is held, if ``gil``, the verdict's word for its part, says that
-    it is in the way, and the report has few ``workloads``, so that it stays short.
+    verdict's reason says. For where the GIL is held see `says_where`.
     """
-    if note.kind == "holder":
-        return gil in {Gil.HELD, Gil.PARTIAL} and workloads <= FEW
     if note.kind == "skipped":
         return not any(NOT_COMPARED in line for line in note.lines)
     return note.kind in BROKEN or (note.kind == "caution" and note.slug not in _SAID_ALREADY)
+
+
+def says_where(workload: WorkloadView, workloads: int) -> bool:
+    """Return whether the short report says where a workload holds the GIL: that is known, and the GIL is in the way.
+
+    It does not if the report has many ``workloads``, so that it stays short, or if the calls were not those that were
+    meant.
+    """
+    other_calls = any(note.slug in {CHANGES, LEFT_BODY} for note in workload.notes)
+    in_the_way = workload.gil in {Gil.HELD, Gil.PARTIAL} and bool(workload.where.holders)
+    return in_the_way and workloads <= FEW and not other_calls
 
 
 def candidates(verdict: Verdict) -> tuple[str, str]:

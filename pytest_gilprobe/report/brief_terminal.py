@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.safe_text import display_width, unique_ends
 from pytest_gilprobe.report import layout
-from pytest_gilprobe.report.brief import is_brief
+from pytest_gilprobe.report.brief import is_brief, says_where
 from pytest_gilprobe.report.gathered import gathered
 from pytest_gilprobe.report.screen import (
     END,
@@ -22,7 +22,6 @@ from pytest_gilprobe.report.screen import (
     cut,
     styled,
 )
-from pytest_gilprobe.verdict.same_call import CHANGES, LEFT_BODY
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.report import Report
@@ -96,9 +95,9 @@ def _short(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
     number = len(view.workloads)
 
     def kept(workload: WorkloadView) -> WorkloadView:
-        other_calls = any(note.slug in (CHANGES, LEFT_BODY) for note in workload.notes)  # than those that were meant
-        gil = workload.gil if workload.where.holders and not other_calls else ""
-        return replace(workload, notes=tuple(note for note in workload.notes if is_brief(note, gil, number)))
+        where = says_where(workload, number)
+        notes = (note for note in workload.notes if is_brief(note) or (where and note.kind == "holder"))
+        return replace(workload, notes=tuple(notes))
 
     return tuple(note for note in of_several if note.slug in ALWAYS or is_brief(note)), replace(
         view, workloads=tuple(map(kept, view.workloads))

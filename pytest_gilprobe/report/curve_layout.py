@@ -49,6 +49,7 @@ def _view(
     one = curve.at(1)
     alone = one.throughput.value if one is not None else None
     used = None if result.serial is None else result.serial.utilization
+    needs = _needs(strategy, result)
     computes = used is not None and used.low >= COMPUTES
     return CurveView(
         name=safe_line(name),
@@ -69,8 +70,8 @@ def _view(
             for point in curve.points
             if point.throughput.low > 0
         ),
-        law=_law(curve, alone, None if strategy is None else _needs(strategy, result)),
-        roofs=tuple(_roofs(alone, result, environment, strategy)),
+        law=_law(curve, alone, needs),
+        roofs=tuple(_roofs(alone, needs, curve, result, environment)),
         machine=tuple(_machine(alone, curve, used)),
     )
 
@@ -136,19 +137,18 @@ def _cost(name: str, curve: Scaling, enough: ScalingPoint, result: WorkloadResul
 
 
 class _Needs(NamedTuple):
-    """What a call needs for a ``share`` of its time, 0 to 1, that only one call can have, in words."""
+    """What only one call at a time can have, in words that end with a verb; for a ``share`` of its time, 0 to 1."""
 
+    what: str
     share: float
-    said: str
 
 
-def _needs(strategy: Strategy, result: WorkloadResult) -> _Needs | None:
+def _needs(strategy: Strategy | None, result: WorkloadResult) -> _Needs | None:
     """Return for which share of its time a call holds the GIL, or blocks the event loop; ``None`` if unknown."""
-    ceiling = strategy.ceiling(result.gil, result.event_loop)
-    if ceiling is None or ceiling.value <= 0:
+    ceiling = None if strategy is None else strategy.ceiling(result.gil, result.event_loop)
+    if strategy is None or ceiling is None or ceiling.value <= 0:
         return None
-    share = min(1.0, 1 / ceiling.value)
-    return _Needs(share, f"{strategy.bottleneck} for {numbers.percent(share)} of its time")
+    return _Needs(strategy.bottleneck, min(1.0, 1 / ceiling.value))
 
 
 def _law(curve: Scaling, alone: float | None, needs: _Needs | None) -> str:
@@ -157,18 +157,19 @@ def _law(curve: Scaling, alone: float | None, needs: _Needs | None) -> str:
     Both are compared in the law's own unit: the contention is the share of a call that only one at a time can make.
     """
     found = curve.parameters
+    holds = "" if needs is None else f"{needs.what} for {numbers.percent(needs.share)} of its time, gives"
     match curve.model:
         case "linear":
             return f"each adds {_with_error(curve, 'per_worker')} calls/s"
         case "capped":
             each, roof = _with_error(curve, "per_worker"), _with_error(curve, "ceiling")
-            beside = f" ({needs.said}, gives {rate(alone / needs.share)})" if needs is not None and alone else ""
+            beside = f" ({holds} {rate(alone / needs.share)})" if needs is not None and alone else ""
             return f"each adds {each} calls/s, up to {roof}{beside}"
         case "usl" if "contention" in found:
             most = curve.points[-1].workers if curve.points else 1
             contention = _with_error(curve, "contention", effect=found["contention"] * (most - 1))
             coherency = _with_error(curve, "coherency", effect=found.get("coherency", 0.0) * most * (most - 1))
-            beside = "" if needs is None else f" ({needs.said}, gives {needs.share:.2g})"
+            beside = "" if needs is None else f" ({holds} {needs.share:.2g})"
             return f"Universal Scalability Law: contention {contention}{beside}, coherency {coherency}"
     return ""
 
@@ -193,15 +194,18 @@ def _margin(throughput: Estimate) -> str:
 
 
 def _roofs(
-    alone: float | None, result: WorkloadResult, environment: Environment | None, strategy: Strategy | None
+    alone: float | None,
+    needs: _Needs | None,
+    curve: Scaling,
+    result: WorkloadResult,
+    environment: Environment | None,
 ) -> Iterator[tuple[str, float]]:
     if alone is None:
         return
-    ceiling = None if strategy is None else strategy.ceiling(result.gil, result.event_loop)
-    if strategy is not None and ceiling is not None:
-        yield strategy.bottleneck.partition(",")[0], alone * ceiling.value
-    serial, curve = result.serial, None if strategy is None else (result.scaling or {}).get(strategy.name)
-    if environment is None or (curve is not None and _covers(curve, environment.cpus_usable)):
+    if needs is not None:
+        yield needs.what.partition(",")[0], alone / needs.share
+    serial = result.serial
+    if environment is None or _covers(curve, environment.cpus_usable):
         return
     if serial is not None and serial.utilization.low > 0:
         yield (

@@ -142,7 +142,7 @@ class OpenTest:
         self.state = leftovers.state()
         """The state of this process before the test's calls."""
         self._shared = shared
-        self._use = leftovers.ResourceUse.now(shared=shared)
+        self._note_use()
 
     def answer(self, question: object) -> Answer:
         """Return the answer to one question about the open test; `Failed` for any other question."""
@@ -208,17 +208,17 @@ class OpenTest:
         if isinstance(question, MeasureTransfer):
             return self._transfer(_named(self._strategies, question.strategy))
         _named(self._strategies, question.strategy).start(self._work, question)
-        self._use = leftovers.ResourceUse.now(
-            shared=self._shared
-        )  # its threads and processes are no leftovers of calls
+        self._note_use()
         return ExecutorStarted()
+
+    def _note_use(self) -> None:
+        """Note what this process uses now: threads and processes that are there already are no leftovers of calls."""
+        self._use = leftovers.ResourceUse.now(shared=self._shared)
 
     def _pooled(self, question: RunPools) -> Answer:
         """Make a round of calls through real executors."""
         answer = answer_of(lambda: PoolsRan(round=pool_trial.run(self._work, self._strategies, question)))
-        self._use = leftovers.ResourceUse.now(
-            shared=self._shared
-        )  # their threads and processes are no leftovers of calls
+        self._note_use()
         self.spoilt = self.spoilt or isinstance(answer, Failed)
         return answer
 

@@ -5,11 +5,12 @@ Works for a function, a method, a coroutine, a `unittest.TestCase`, and a call m
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 import unittest
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -20,10 +21,25 @@ from pytest_gilprobe.workers.child import fixture_sets, home_loop, loops, subtes
 from pytest_gilprobe.workers.child.coroutine_test import CoroutineTest, Left, Serve, UnknownLoopError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from pytest_gilprobe.workers.child.calls import Call
     from pytest_gilprobe.workers.naming import Given
+
+
+@dataclass(slots=True)
+class _Rerun:
+    """The body of a test that is run again up to the `gilprobe` fixture.
+
+    Attributes:
+        inside: whether the call that the body passes to the fixture is made there.
+        given: that call; ``None`` before.
+        call_s: how many seconds the fixture took for it there; ``None`` before.
+    """
+
+    inside: bool
+    given: Given | None = None
+    call_s: float | None = None
 
 
 class Caller:
@@ -38,8 +54,7 @@ class Caller:
         self._function: Any = None
         self._coroutine: CoroutineTest | None = None
         self._serving = False
-        self._captured: list[Given] | None = None
-        self._inside_s: list[float] | None = None
+        self._rerun: _Rerun | None = None
         self._left: Left | None = None
         self.fresh = False
         """Whether the fixtures of the test are made anew for each call."""
@@ -101,10 +116,10 @@ class Caller:
 
     def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
         """Serve batches of the call passed to the `gilprobe` fixture, then raise `Served` to leave the test's body."""
-        if self._inside_s is not None:
-            started_ns = clocks.perf_counter_ns()
-            given.call()
-            self._inside_s.append((clocks.perf_counter_ns() - started_ns) / 1e9)
+        if self._rerun is not None:
+            with _noted(self._rerun, given) as inside:
+                if inside:
+                    given.call()
             raise fixture.Served
         self._leave_if_fresh(item, given, awaited=False)
         work = workload.of_fixture(item, given)
@@ -116,9 +131,6 @@ class Caller:
 
     def _leave_if_fresh(self, item: pytest.Function, given: Given, *, awaited: bool) -> None:
         """Leave the test's body with what it gave, if it is served later: outside of the test's event loop."""
-        if self._captured is not None:
-            self._captured.append(given)
-            raise fixture.Served
         if self._coroutine is not None and self.fresh and given.make is None:
             self._left = Left(
                 given=given,
@@ -130,30 +142,30 @@ class Caller:
 
     def _given_anew(self, item: pytest.Function) -> Call:
         """Run a test's body until it calls the `gilprobe` fixture; return the call that is passed to it."""
-        captured: list[Given] = []
-        self._captured = captured
-        try:
-            self._run_to_fixture(item)
-        finally:
-            self._captured = None
-        return workload.call_of(captured[0])
+        given = self._run_again(item, inside=False).given
+        assert given is not None  # noqa: S101 - else the body has raised
+        return workload.call_of(given)
 
     def _timed_inside(self, item: pytest.Function) -> float:
         """Run a test's body until the call that it passes to the `gilprobe` fixture is made; return its seconds."""
-        times: list[float] = []
-        self._inside_s = times
+        call_s = self._run_again(item, inside=True).call_s
+        assert call_s is not None  # noqa: S101 - else the body has raised
+        return call_s
+
+    def _run_again(self, item: pytest.Function, *, inside: bool) -> _Rerun:
+        rerun = self._rerun = _Rerun(inside=inside)
         try:
             self._run_to_fixture(item)
         finally:
-            self._inside_s = None
-        return times[0]
+            self._rerun = None
+        return rerun
 
     async def serve_awaited(self, item: pytest.Function, given: Given) -> NoReturn:
         """Serve batches of the coroutine function passed to the `gilprobe` fixture, then raise `Served`."""
-        if self._inside_s is not None:
-            started_ns = clocks.perf_counter_ns()
-            await given.call()
-            self._inside_s.append((clocks.perf_counter_ns() - started_ns) / 1e9)
+        if self._rerun is not None:
+            with _noted(self._rerun, given) as inside:
+                if inside:
+                    await given.call()
             raise fixture.Served
         self._leave_if_fresh(item, given, awaited=True)
         if self.fresh and given.make is None:
@@ -221,3 +233,12 @@ class Caller:
                 self._serve(workload.Workload(item=item, call=method))
 
         return served
+
+
+@contextlib.contextmanager
+def _noted(rerun: _Rerun, given: Given) -> Iterator[bool]:
+    """Note the call that a body passes to the fixture; time the ``with`` block, which makes it if the value is true."""
+    rerun.given = given
+    started_ns = clocks.perf_counter_ns()
+    yield rerun.inside
+    rerun.call_s = (clocks.perf_counter_ns() - started_ns) / 1e9
