@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,8 +41,6 @@ from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer, Question
-
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="what threads sleep in is known on Linux only")
 
 
 class Hosted:
@@ -291,7 +288,7 @@ def test_refused_start_makes_the_host_unable(host: Any, monkeypatch: pytest.Monk
 
 
 @needs_them
-@on_linux
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
 @pytest.mark.parametrize("refused", ["thread", "pipe", "folder"])
 def test_refused_start_leaves_nothing(refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system refuses a part of an interpreter, its other parts are taken back, and the next one can start."""

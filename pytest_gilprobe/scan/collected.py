@@ -22,6 +22,7 @@ def leave_out(samples: GilSamples, window: Window, columns: Sequence[str]) -> tu
     """
     begins, ends = zip(*window.collections, strict=True)
     gone_ns = [0, *accumulate(end_ns - begin_ns for begin_ns, end_ns in window.collections)]
+    # a sample is in no collection if as many have ended before it as have begun
     kept = [at for at, at_ns in enumerate(samples.at_ns) if bisect_right(begins, at_ns) == bisect_left(ends, at_ns)]
     over = [bisect_left(ends, samples.at_ns[at]) for at in kept]
     found: dict[str, Any] = {name: _chosen(getattr(samples, name), kept) for name in columns}
