@@ -245,6 +245,14 @@ def test_larger_tasks_are_no_advice_where_data_decides() -> None:
     assert neither.advice == "keep it serial"
 
 
+@pytest.mark.parametrize(("speedup", "told"), [(1.8, True), (4.0, False)], ids=["two threads", "four, by the curve"])
+def test_nothing_is_called_faster_than_the_advice(speedup: float, *, told: bool) -> None:
+    """Two processes that are a little faster than two threads are not faster than as many threads as a curve advises."""
+    verdict = Verdict(bound=Bound.IO, gil=Gil.RELEASED, strategy="threads", speedup=speedup, reason="")
+    why = reasons.in_words(evidence(1.8, 1.95), verdict).why
+    assert ("; processes cost more and are less than 15 % faster" in why) is told
+
+
 def test_larger_tasks_are_no_advice_for_short_calls_with_much_data() -> None:
     """A call shorter than its dispatch is to stay serial if moving its data takes longer still."""
     short = evidence(1.0, MOVES, seen=measurement(transfer=MUCH), wall_s_per_call=MICRO)

@@ -86,11 +86,14 @@ def _why(evidence: Evidence, verdict: Verdict) -> Because | None:
     if advised is None:
         return None
     why = advised.why_advised(evidence, verdict.bound, verdict.gil)
-    return Because(why=f"{why}{_although_slower(evidence, advised)}")
+    return Because(why=f"{why}{_although_slower(evidence, advised, verdict.speedup)}")
 
 
-def _although_slower(evidence: Evidence, advised: Strategy) -> str:
-    """Tell the rule of 15 % where it decides: another strategy has a higher speed-up than the one that is advised."""
+def _although_slower(evidence: Evidence, advised: Strategy, speedup: float | None) -> str:
+    """Tell the rule of 15 % where it decides: another strategy has a higher speed-up than the one that is advised.
+
+    ``speedup`` is that of the verdict, which may be of more workers, as a curve has it: then nothing need be faster.
+    """
     pools = {one: part.pool_speedup for one, part in _parts(evidence) if part.pool_speedup is not None}
     chosen = pools.get(advised)
     if chosen is None:
@@ -99,7 +102,9 @@ def _although_slower(evidence: Evidence, advised: Strategy) -> str:
     faster = [one for one, gain in gains.items() if gain > gains[advised] * WORTH_A_WORD]
     better = max(faster, key=lambda one: pools[one].value, default=None)
     within = f"{(CLOSE - 1) * 100:.0f} %"
-    return "" if better is None else f"; {better.name} cost more and are less than {within} faster"
+    if better is None or (speedup is not None and speedup >= gains[better]):
+        return ""
+    return f"; {better.name} cost more and are less than {within} faster"
 
 
 def why_serial(evidence: Evidence, gil: Gil) -> Because:
