@@ -247,7 +247,7 @@ def test_larger_tasks_are_no_advice_where_data_decides() -> None:
 
 @pytest.mark.parametrize(("speedup", "told"), [(1.8, True), (4.0, False)], ids=["two threads", "four, by the curve"])
 def test_nothing_is_called_faster_than_the_advice(speedup: float, *, told: bool) -> None:
-    """Two processes that are a little faster than two threads are not faster than as many threads as a curve advises."""
+    """Two processes that are a little faster than two threads are not faster than the threads that a curve advises."""
     verdict = Verdict(bound=Bound.IO, gil=Gil.RELEASED, strategy="threads", speedup=speedup, reason="")
     why = reasons.in_words(evidence(1.8, 1.95), verdict).why
     assert ("; processes cost more and are less than 15 % faster" in why) is told
