@@ -91,6 +91,14 @@ def test_what_is_said(curve: Scaling, said: str) -> None:
     assert said in " ".join(drawn(curve, 400).split())
 
 
+def test_no_gain_is_above_the_number_of_workers() -> None:
+    """Two threads that were measured at 2.1 times what one gave are told as 2.0x, in the table and in words."""
+    text = drawn(Scaling(points=points(100, 210, 420), enough_workers=4, best_workers=4))
+    assert "4.0x" in text
+    assert "4.2x" not in text
+    assert "2.1x" not in text
+
+
 def test_head_says_whether_other_numbers_were_tried() -> None:
     """Without a curve, the head says that the number of workers was not tried, and how to."""
     assert "workers: 2 (others not tried: --gilprobe-scale)" in drawn_without()

@@ -59,7 +59,7 @@ def _view(
             CurvePoint(
                 workers=point.workers,
                 rate=rate(point.throughput.value),
-                gain=numbers.about(point.throughput.value / alone) if alone else "",
+                gain=_gain(curve, point),
                 margin=_margin(point.throughput),
                 machine=numbers.about(point.machine_gain) if computes and point.machine_gain is not None else "",
                 value=point.throughput.value,
@@ -107,21 +107,23 @@ def _enough(name: str, curve: Scaling, result: WorkloadResult) -> str:
     figures = f"{rate(enough.throughput.value)} calls/s"
     more = ""
     if best is not None and best.workers > enough.workers:
-        more = f", {best.workers} give {rate(best.throughput.value)}{_gain(curve, best) if enough.workers == 1 else ''}"
+        gain = _gain(curve, best) if enough.workers == 1 else ""
+        more = ", ".join(filter(None, (f", {best.workers} give {rate(best.throughput.value)}", gain)))
     if scaling.retrograde(curve.points):
         more += f", {last.workers} only {rate(last.throughput.value)}"
     if enough.workers == 1:
         gains = "nothing" if best in (None, enough) else "little"
         return f"{name}: more than one gain {gains} ({figures}){more}"
-    figures += f"{_gain(curve, enough)}{_cost(name, curve, enough, result)}"
+    figures = ", ".join(filter(None, (figures, _gain(curve, enough)))) + _cost(name, curve, enough, result)
     if enough is last and len(curve.points) > 1 and curve.failed_at is None:
         return f"{name}: {enough.workers}, the most that were tried, gain most ({figures})"
     return f"{name}: {enough.workers} are enough ({figures}){more}"
 
 
 def _gain(curve: Scaling, point: ScalingPoint) -> str:
+    """Format the gain over one worker; N workers give at most N times as much, and what is above that is chance."""
     gain = scaling.speedup(curve.points, point.workers)
-    return "" if gain is None else f", {numbers.about(gain)}"
+    return "" if gain is None else numbers.about(min(gain, point.workers))
 
 
 def _cost(name: str, curve: Scaling, enough: ScalingPoint, result: WorkloadResult) -> str:
