@@ -112,7 +112,7 @@ def test_head_says_whether_other_numbers_were_tried() -> None:
     ("name", "said"),
     [
         ("threads", "(200 calls/s, 4.0x, at most 40 MiB of memory)"),
-        ("processes", "(200 calls/s, 4.0x, about 220 ms to start each, at most 40 MiB of memory)"),
+        ("processes", "(200 calls/s, 4.0x, about 220 ms to start each with pytest, at most 40 MiB of memory)"),
     ],
 )
 def test_costs_where_they_are_known(name: str, said: str) -> None:

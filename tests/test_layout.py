@@ -140,8 +140,8 @@ def test_figures_of_a_strategy() -> None:
     found = view("crunching")
     assert part(found, SERIAL).extra == "CPU per call 13 ms, first call 20 ms, calls 120, rounds 6"
     assert part(found, "processes").extra == (
-        "calls alone 1.94x [1.88, 2.00], CPU per call 13 ms, dispatch 90 µs, transfer 120 µs, start-up 240 ms, "
-        "memory per worker 41 MiB, calls 240, rounds 6"
+        "calls alone 1.94x [1.88, 2.00], CPU per call 13 ms, dispatch 90 µs, transfer 120 µs, "
+        "start-up with pytest 240 ms, memory per worker 41 MiB, calls 240, rounds 6"
     )
     assert found.gil_extra == "longest hold 4.0 ms, ceiling of threads 1.03x"
     own = replace(workload("crunching").strategies[SERIAL], extra_cores=0.52)

@@ -134,7 +134,7 @@ def _cost(name: str, curve: Scaling, enough: ScalingPoint, result: WorkloadResul
     """
     part = result.strategies.get(name)
     start_up_s = curve.start_up_s if part is None or curve.start_up_s is not None else part.start_up_s
-    start = "" if start_up_s is None else f", about {numbers.seconds(start_up_s)} to start each"
+    start = "" if start_up_s is None else f", about {numbers.seconds(start_up_s)} to start each with pytest"
     return start if enough.rss_bytes is None else f"{start}, at most {numbers.size(enough.rss_bytes)} of memory"
 
 

@@ -260,7 +260,7 @@ def _extra(part: StrategyResult, workers: int) -> dict[str, str | None]:
         "own threads": f"{own} more cores" if own else None,
         "dispatch": _seconds(part.dispatch_s_per_call),
         "transfer": _seconds(part.transfer_s_per_call),
-        "start-up": _seconds(part.start_up_s),
+        "start-up with pytest": _seconds(part.start_up_s),
         "memory per worker": numbers.size(part.rss_bytes_per_worker) if part.rss_bytes_per_worker else None,
         "calls": None if part.calls is None else str(part.calls),
         "rounds": None if part.rounds is None else str(part.rounds),
