@@ -162,6 +162,9 @@ def test_no_file_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_open", full)
     monkeypatch.setattr(psutil, "Process", full)
     assert machine.peak_rss_bytes() is None
+    monkeypatch.delitem(sys.modules, "psutil")
+    monkeypatch.setattr("builtins.__import__", full)
+    assert machine.peak_rss_bytes() is None, "psutil is not loaded yet"
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")

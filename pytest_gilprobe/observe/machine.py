@@ -218,8 +218,10 @@ def peak_rss_bytes() -> int | None:
                     return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    import psutil  # noqa: PLC0415 - only where /proc does not report it
-
+    try:
+        import psutil  # noqa: PLC0415 - only where /proc does not report it; or no file may be opened any more
+    except (ImportError, OSError):
+        return None
     try:
         memory = psutil.Process().memory_info()
     except (psutil.Error, OSError):
