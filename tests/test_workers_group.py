@@ -18,8 +18,9 @@ import psutil
 import pytest
 
 from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.workers import exit_report
 from pytest_gilprobe.workers.executor_messages import DispatchMeasured
-from pytest_gilprobe.workers.exit_report import users_part
+from pytest_gilprobe.workers.exit_report import users_frames, users_part
 from pytest_gilprobe.workers.parent.group import WorkerGroup
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.protocol import (
@@ -241,6 +242,16 @@ def test_strategy_that_must_not_be_tried_is_reported_at_opening(shared: WorkerGr
     assert set(answer.refused) - {"tasks", "interpreters"} == {"threads"}
     assert "capsys" in answer.refused["threads"]
     closed(shared, worker)
+
+
+def test_stacks_show_the_users_frames_only() -> None:
+    """Neither of one thread nor of two whose lines are mixed, since they crashed at once."""
+    ours = str(Path(exit_report.__file__).parent / "child" / "server.py")
+    one = "Thread 0x1 (most recent call first):\n"
+    stack = f'{one}  File "a.py", line 1 in f\n  File "{ours}", line 2 in run\n  File "runpy.py", line 3 in main\n'
+    assert users_frames(stack) == f'{one}  File "a.py", line 1 in f'
+    mixed = f'Current threadThread 0x1 0x2\n  File "a.py", line 1 in f\n+  File 0x"4{ours} ["0x, line 7\n103  Binary'
+    assert users_frames(mixed) == 'Current threadThread 0x1 0x2\n  File "a.py", line 1 in f\n103  Binary'
 
 
 def test_hung_worker_is_killed_and_replaced(group: WorkerGroup) -> None:

@@ -16,14 +16,17 @@ _OURS = os.path.dirname(__file__)  # noqa: PTH120 - to be found in the lines tha
 
 
 def users_frames(stacks: str) -> str:
-    """Return faulthandler's stacks, each without this package's innermost frame and all frames that come after it."""
+    """Return faulthandler's stacks, each without this package's innermost frame and all frames that come after it.
+
+    Two threads that crash at once mix their lines: of these none that names this package is kept.
+    """
     kept: list[str] = []
     in_stack = cutting = False
     for line in stacks.splitlines():
         if not line.startswith("  "):
             in_stack, cutting = line.endswith("(most recent call first):"), False
         cutting = cutting or (in_stack and _OURS in line)
-        if not cutting:
+        if not (cutting or _OURS in line):
             kept.append(line)
     return "\n".join(kept)
 
