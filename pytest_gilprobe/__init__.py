@@ -2,8 +2,9 @@
 
 The names in ``__all__`` are public; everything else may change in any release.
 
-PYTEST_DONT_REWRITE: pytest rewrites the asserts of plugins and warns of plugins that are imported already. A worker
-process that is not forked imports this package before it starts pytest, and would fail if warnings are errors.
+The mark PYTEST_DONT_REWRITE tells pytest not to rewrite the asserts of this module. Without it, pytest would warn in
+each worker process that is not forked, since such a process imports this package before it starts pytest. Where
+warnings are errors, the process would fail.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 INSIDE_WORKER = "PYTEST_GILPROBE_WORKER"
-"""Environment variable that is set in every worker process, and inherited by all that the worker starts: a pytest
-session that finds it starts no workers of its own."""
+"""Environment variable that is set in every worker process, and so in its child processes: a pytest session that finds
+it starts no workers of its own."""
 
 __all__ = [
     "Estimate",

@@ -34,8 +34,8 @@ def pytest_gilprobe_result(item: pytest.Item, result: WorkloadResult) -> None:
 
 @pytest.hookspec
 def pytest_gilprobe_report(config: pytest.Config, report: Report) -> None:
-    """Receive the session's report at the end of the session, before its files are written, if the user asked for them.
+    """Receive the session's report at the end of the session, before any file of the report is written.
 
-    Without ``--gilprobe-report``, a session in which no test has a result does not call the hook. Under pytest-xdist it
-    is called in the controller.
+    Without ``--gilprobe-report``, the hook is called only if at least one test has a result. Under pytest-xdist the
+    hook is called in the controller.
     """

@@ -10,13 +10,16 @@ from pytest_gilprobe.model.results import Transfer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApartReading:
-    """What is known of a strategy whose calls run in worker processes of its own, apart from its batches.
+    """What is known, beside timed calls, of a strategy whose calls run in worker processes that only it uses.
 
-    ``start_up_s`` is how many seconds it took until the lanes (threads that make calls) in these processes were ready
-    for their first test; ``None`` if they were never ready. ``lane_start_up_s`` is how many seconds it took to start
-    one lane alone, in the worker that was there; ``None`` if unknown. ``transfer`` is what moving a call's data to a
-    lane and back costs; ``None`` if that was not measured. ``extensions`` are extension modules of the workload and
-    whether they load there: if the strategy works, only those that do not load.
+    A lane is a thread that makes calls in such a process, such as the thread of a subinterpreter.
+
+    Attributes:
+        start_up_s: seconds until all lanes were ready for their first test; ``None`` if they never were.
+        lane_start_up_s: seconds to start one lane in a worker that already runs; ``None`` if unknown.
+        transfer: the cost of moving a call's data to a lane and back; ``None`` if not measured.
+        extensions: extension modules of the workload, each with whether it loads in a lane. If the strategy works, only
+            those that do not load are listed.
     """
 
     start_up_s: float | None = None

@@ -50,7 +50,7 @@ class Change:
         after: the newer result's value, in the same form.
         message: a clause that describes the difference, with the confidence intervals of values that have them.
         ratio: newer / older speed-up, gain or wall time of a serial call; ``None`` for the other kinds.
-        real: whether the confidence intervals support the change; only changed advice can be without that support.
+        real: whether the confidence intervals support the change; always true, except for other advice (``MOVED``).
         worse: whether the change is a certain regression, which a gate on regressions reports.
     """
 

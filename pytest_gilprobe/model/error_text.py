@@ -14,13 +14,13 @@ _PHASE = re.compile(r"^(.*: )?(failed|skipped) in \w+: ")
 def summary(text: str) -> str:
     r"""Sum up an error text in one line: the line that names the exception.
 
-    The first line of what stands before a traceback, if there is any, comes first:
+    If text stands before the traceback, the result begins with the first line of that text:
 
     >>> summary('a batch of 3 calls: Traceback (most recent call last):\n  File "a.py", line 1, in f\nOSError: no')
     'a batch of 3 calls: OSError: no'
 
-    For an error text that pytest wrote, it is the first line marked with ``E``. For any other text without a traceback,
-    it is the first line; for a blank text, it is empty.
+    For an error text that pytest wrote, the result is the first line marked with ``E``. For any other text without a
+    traceback, it is the first line; for a blank text, it is empty.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:

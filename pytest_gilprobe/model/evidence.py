@@ -37,20 +37,21 @@ class EvidenceHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRecord:
-    """One workload's line of an evidence file: everything that its verdict follows from.
+    """One workload's line of an evidence file: everything from which its verdict can be computed again.
 
     Attributes:
         nodeid: the test's node id, or ``module:function`` of a function without a test.
         status: whether the workload was measured, as in the report.
         reason: why there is no verdict; ``None`` if there is one.
         probe_time_s: how many seconds the probe took.
-        strategy: the answer that was reported, for comparison.
+        strategy: the advised strategy, or ``inconclusive``, in the report; to compare it with a later judgment.
         strategies: the names of the parallel strategies that existed for this workload, the cheapest first.
         plan: the settings of the probe.
         measurement: all raw readings; ``None`` if nothing was measured.
-        machine: the machine's speed-up and costs, measured at the session's start; ``None`` if nothing was measured.
-        bad_ends: how strategies ended badly before it turned out that there is nothing to measure.
-        added: cautions in the report that do not follow from readings.
+        machine: this machine's speed-up and executor costs, measured at the session's start; ``None`` if
+            nothing was measured.
+        bad_ends: the strategies that failed, hung or crashed, if the workload could not be measured.
+        added: the report's cautions about a workload that was not probed, which cannot be computed from readings.
     """
 
     nodeid: str
@@ -89,11 +90,11 @@ class EvidenceRecord:
 
     @property
     def can_be_judged(self) -> bool:
-        """Whether there are readings from which a verdict follows."""
+        """Whether the record has the readings that a verdict needs: at least one round, and those of the machine."""
         return self.measurement is not None and bool(self.measurement.rounds) and self.machine is not None
 
     def impossible(self) -> str | None:
-        """Return why no session can have written this record, which was read from a file; ``None`` if one can have."""
+        """Return what is wrong in a record read from a file, such as a batch without calls; ``None`` if nothing is."""
         for name in (*self.strategies, *self.plan.strategies):
             if STRATEGY_NAME.fullmatch(name) is None:
                 return f"a strategy's name looks like {STRATEGY_NAME.pattern}, found {name!r}"

@@ -35,8 +35,8 @@ _Decoded = TypeVar("_Decoded")
 class EvidenceSpool:
     """Collect packed records in a temporary file without a name, and write the evidence file from it at the end.
 
-    Nothing is buffered in memory: a process that is forked in between writes nothing a second time. The temporary file
-    vanishes when the process ends, in whatever way.
+    Records are not buffered in memory, so that a forked child process cannot write them a second time. The temporary
+    file vanishes when the process ends, in whatever way.
     """
 
     def __init__(self) -> None:

@@ -39,10 +39,11 @@ class ExecutorStart:
         workers: how many workers the executor says it has; ``None`` if it does not say.
         start_up_s: seconds from calling the factory until the first tasks, which do nothing, had come back.
         round_trip_s: seconds for one task that does nothing, when the executor is idle.
-        task_s: seconds per task, of many tasks that do nothing and were submitted at once: dispatch is no faster.
-        data_s: further seconds per task that moves the arguments and the result of one call; ``None`` if unknown.
+        task_s: seconds per task when many tasks that do nothing are submitted at once: the least cost of dispatch.
+        data_s: how many seconds more a task takes that moves the arguments and the result of one call; ``None`` if
+            unknown.
         shares_memory: whether tasks run in the process that submits them, on the same objects.
-        curve: timed tasks of the workload's call, with more and more calls per task.
+        curve: timed tasks that make the workload's calls: one series for each number of calls per task.
     """
 
     factory: str
@@ -83,7 +84,7 @@ class ExecutorResult:
         factory: the function that makes the executor, as ``MODULE:FACTORY``.
         kind: the executor's class, as ``module.Class``.
         workers: how many workers the executor says it has; ``None`` if it does not say.
-        at_once: how many calls the executor makes at a time: no speed-up of it counts for more.
+        at_once: how many calls the executor makes at a time; a higher speed-up is cut to this number.
         start_up_s: seconds to start the executor, until the first tasks had come back.
         round_trip_s: seconds for one task that does nothing, when the executor is idle.
         task_s: seconds per task, of many tasks that do nothing and were submitted at once.
@@ -91,12 +92,13 @@ class ExecutorResult:
         calls_per_task: the number of calls per task for which ``chunk_speedup`` was measured; 1 if more gain nothing.
         single_speedup: measured speed-up with one call per task; ``None`` if unknown.
         chunk_speedup: measured speed-up with ``calls_per_task`` calls per task; ``None`` if that is 1.
-        pays_from_calls: calls per task from which the executor is worth it; ``None`` if it never is, or unknown.
+        pays_from_calls: the fewest calls per task with which the executor is worth it; ``None`` if it never is, or
+            unknown.
         pays_from_s: seconds that a call must take to be worth a task of its own; ``None`` if unknown.
-        efficient_calls: calls per task from which calls are at least 90 % as fast as at best; ``None`` if unknown.
-        most_single: predicted speed-up with one call per task that no number of workers can exceed, since each task
-            passes through the dispatch; ``None`` if unknown.
-        most_chunked: the same with ``calls_per_task`` calls per task; ``None`` if that is 1.
+        efficient_calls: the fewest calls per task that give 90 % of the executor's greatest speed; ``None`` if unknown.
+        most_single: predicted limit of the speed-up with one call per task, however many workers there are: the
+            executor takes time to dispatch each task. ``None`` if unknown.
+        most_chunked: the same limit with ``calls_per_task`` calls per task; ``None`` if that is 1.
         on_this_machine: whether its workers compute on this machine, so that their clocks and memory can be read.
     """
 

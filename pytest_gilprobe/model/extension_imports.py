@@ -13,7 +13,7 @@ REFUSED: Final = re.compile(r"module ([\w.]+) does not support loading in subint
 """Matches what CPython's `ImportError` says of a module that refuses to load in a subinterpreter with a GIL of its own.
 *Source:* ``Python/import.c`` and ``Objects/moduleobject.c``, 3.12 to 3.15."""
 OF_AN_IMPORT: Final = re.compile(r"\b(ImportError|ModuleNotFoundError|NotShareableError)\b")
-"""Matches the errors that code may raise if a module that it needs did not load, whatever their text says."""
+"""Matches the name of an error that code may raise if a module that it needs did not load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,11 @@ class ExtensionImport:
 
 
 def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
-    """Return the sentence on the module because of which ``error`` was raised, and who imported it.
+    """Return a sentence that names the module whose failure to load caused ``error``, and the code that imported it.
 
-    ``imports`` are the imports so far. The module is the one that the text ``error`` names. If ``error`` names none,
-    but is an error of an import, the module is the last one in ``imports`` that did not load. Return ``None`` if
-    ``error`` has another cause, as far as is known.
+    ``imports`` are the imports so far, and ``error`` is an error's text. The module is the one that ``error`` names as
+    refusing to load. If it names none but contains the name of an import error, the module is the last one in
+    ``imports`` that did not load. Return ``None`` if neither holds: ``error`` then seems to have another cause.
     """
     refused = {one.name: one for one in imports if not one.loads}
     named = REFUSED.findall(error)
@@ -58,10 +58,10 @@ def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
 
 
 def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tuple[ExtensionImport, ...]:
-    """Join the extension modules that did not load when they were imported with those that were tried one by one.
+    """Return the modules in ``imports`` that did not load, and then all others that were tried one by one.
 
-    ``imports`` are the imports, of which those that loaded are left out. ``loads`` maps the name of each module that
-    was tried to whether it loads.
+    ``imports`` are the imports that the workload made; those that loaded are left out. ``loads`` maps the name of each
+    module that was tried by itself to whether it loaded.
     """
     refused = {one.name: one for one in imports if not one.loads}
     others = {name: ExtensionImport(name=name, loads=fared) for name, fared in loads.items() if name not in refused}
@@ -69,10 +69,10 @@ def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tup
 
 
 def others_text(table: Sequence[ExtensionImport], blamed: str) -> str:
-    """Return how the other packages fare, to be added to the sentence ``blamed`` on the module that does not load.
+    """Return a clause on whether other packages load, to append to ``blamed``, a sentence on a module that does not.
 
-    ``table`` are all modules as far as is known. ``blamed`` begins with the module's name. The result is empty if no
-    other package is in ``table``.
+    ``table`` has all modules that were tried. ``blamed`` begins with the name of the module that does not load. The
+    result is such as ``; nor do modules of numpy``; it is empty if ``table`` has no module of another package.
     """
     package = blamed.split(maxsplit=1)[0].partition(".")[0]
     refused = list(dict.fromkeys(one.package for one in table if not one.loads and one.package != package))

@@ -1,4 +1,4 @@
-"""Read what a strategy gains from its result, never more than the calls that it makes at once allow."""
+"""Get a strategy's speed-up from its result, limited to the number of calls that the strategy makes at once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 def in_pool(part: StrategyResult, workers: int) -> Estimate | None:
-    """Return the speed-up that answers count: that in a pool, or that of the calls alone if no pool's is known.
+    """Return the speed-up by which strategies are judged: that in a pool, or, if unknown, that of the calls alone.
 
-    N calls at a time cannot do more than N times the work of one call, so the result is at most `at_once`. ``workers``
-    is the number of workers that the workload was tried with. Return ``None`` if neither speed-up is known.
+    A pool is an executor, with its costs of dispatch and moving data. N calls at a time cannot do more than N times the
+    work of one call, so the result is at most `at_once`. ``workers`` is the number of workers with which the workload
+    was tried. Return ``None`` if neither speed-up is known.
     """
     gain = part.pool_speedup or part.speedup
     return None if gain is None else gain.at_most(at_once(part, workers))
@@ -22,8 +23,8 @@ def in_pool(part: StrategyResult, workers: int) -> Estimate | None:
 def alone(part: StrategyResult, workers: int) -> Estimate | None:
     """Return the speed-up of the calls alone, without dispatch and moving of data; ``None`` if it was not measured.
 
-    Like that of `in_pool`, it is limited to the number of calls that the strategy makes at once. Of an executor that
-    the user named, it is the speed-up with tasks so large that dispatch matters little.
+    The result is at most `at_once`, for ``workers`` workers. For an executor that the user named, it is the speed-up
+    with tasks so large that dispatch matters little.
     """
     return None if part.speedup is None else part.speedup.at_most(at_once(part, workers))
 

@@ -17,7 +17,8 @@ class StretchReading:
             `Step.calls_per_mark` calls.
         queued_ns: time for which the lanes were runnable but not running, added up; ``None`` if not reported.
         process_cpu_ns: CPU time of the whole process and of its ended child processes.
-        cpus_ns: time that all usable CPUs counted in the stretch, in steps of a system tick; 0 if not reported.
+        cpus_ns: time of all usable CPUs together during the stretch, busy or idle, which the system counts in whole
+            ticks; 0 if not reported.
         cpus_idle_ns: the idle part of ``cpus_ns``.
         peak_rss_bytes: peak resident memory of the process; ``None`` if not reported.
     """
@@ -38,14 +39,14 @@ class Step:
 
     Attributes:
         workers: how many lanes (threads, processes ...) made calls, in all worker processes together.
-        begin_ns: when the lanes began.
-        settled_ns: from when on completed calls count.
-        until_ns: until when completed calls count.
+        begin_ns: when the lanes began to make calls.
+        settled_ns: the earliest moment from which completed calls count; the time before it is for warming up.
+        until_ns: the moment up to which completed calls count.
         calls_per_mark: how many calls a lane makes from one mark (a recorded moment) to the next.
         readings: one for each worker process.
         sleeps: how often the lanes were seen in each kind of sleep; empty if nobody looked.
-        throttled_s: seconds for which CPU quotas throttled the workers, added up over CPUs; ``None`` if not reported,
-            and with more workers than usable CPUs, since a quota is their limit then, as CPUs are.
+        throttled_s: seconds for which CPU quotas throttled the workers, added up over CPUs; ``None`` if not reported.
+            ``None``, too, with more workers than usable CPUs: a quota limits them then as the number of CPUs does.
     """
 
     workers: int
@@ -68,8 +69,8 @@ class Ladder:
         outcome: whether the calls failed, hung or crashed there; ``None`` if they never did.
         error: the error of those calls, or why there is no ladder; ``None`` if all went well.
         complete: whether there was time for all numbers of workers that were wanted.
-        machine: steps of threads that compress data without the GIL, made between the others: they show what the
-            machine gives to as many workers, up to one for each CPU.
+        machine: steps in which threads, at most one for each CPU, compute without the GIL. They are made between the
+            steps of the strategy and show which speed-up the machine itself can give.
     """
 
     steps: tuple[Step, ...] = ()

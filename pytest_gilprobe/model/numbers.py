@@ -9,9 +9,9 @@ from pytest_gilprobe.model.estimate import Estimate
 NOT_AVAILABLE = "n/a"
 """The text shown for a value that could not be measured."""
 LEAST_S = 0.5e-9
-"""Fewest seconds that are shown beside other figures: less is under a nanosecond, and no clock here can measure it."""
+"""Least duration, in seconds, that is shown beside other figures: no clock here can measure a shorter one."""
 LEAST_CORES = 0.05
-"""Fewest cores that are shown: less is within the error of a process's clocks."""
+"""Least number of busy cores that is shown: a smaller one is within the error of a process's clocks."""
 MICRO = "\N{MICRO SIGN}s"
 
 _SECONDS_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, MICRO), (1e-9, "ns"))

@@ -1,4 +1,4 @@
-"""The records of the GILs of one process whose subinterpreters have a GIL each: looks at them, and the time held."""
+"""The records of the GILs in a process whose subinterpreters have a GIL each: samples, and shares of time held."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilLooks:
-    """Looks, at random moments, at the GILs of a batch's lanes (threads), of which each has a GIL of its own.
+    """Samples of the GILs of several lanes (threads of one process), each of which has a GIL of its own.
 
-    ``at_ns`` are the moments by `time.perf_counter_ns`, in order. ``held`` has a bit mask for each moment: bit N is set
-    if the GIL of lane N (from 0) was held.
+    ``at_ns`` are the random moments of the samples, by `time.perf_counter_ns`, in order. ``held`` has a bit mask for
+    each moment: bit N is set if the GIL of lane N (from 0) was held.
     """
 
     at_ns: tuple[int, ...]
@@ -27,9 +27,9 @@ class GilLooks:
 class GilsHeld:
     """How long the GILs of lanes (threads) were held, each lane having a GIL of its own.
 
-    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. ``at_once`` is the
-    share of the time in which all lanes ran for which all their GILs were held at once; with several lanes on one GIL
-    it would be 0.
+    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. ``at_once`` is, from 0
+    to 1, for which share of the time that all lanes were making calls all their GILs were held at the same moment. If
+    the lanes had to share one GIL, only one of them could hold it at a time.
     """
 
     shares: tuple[float, ...]

@@ -15,7 +15,7 @@ class PoolRound:
     Attributes:
         alone: the serial calls, each counted as a task.
         pooled: the tasks of each strategy's executor, by the strategy's name.
-        cpus_ns: the time that all usable CPUs counted during the round.
+        cpus_ns: the time of all usable CPUs together during the round, busy or idle.
         cpus_idle_ns: the idle part of ``cpus_ns``.
         own_cpu_ns: the CPU time that the worker process and its executors used.
     """

@@ -54,9 +54,9 @@ class WorkerReading:
 
     ``process_cpu_ns`` is the process's CPU time, ``children_cpu_ns`` that of child processes that ended in the batch
     and were waited for; 0 if unknown. ``peak_rss_bytes`` is its peak memory, ``page_faults`` counts its minor faults;
-    ``None`` if unknown. ``gil_enabled`` is whether its GIL is on. ``cpus_ns`` is the time that all usable CPUs counted
-    in the batch, in steps of a system tick, ``cpus_idle_ns`` the idle part of it. ``executor`` has the tasks if calls
-    went through an executor that the user named, else ``None``; ``lanes`` are then equal parts of the tasks.
+    ``None`` if unknown. ``gil_enabled`` is whether its GIL is on. ``cpus_ns`` is the time of all usable CPUs during the
+    batch, busy or idle, in whole system ticks; ``cpus_idle_ns`` is its idle part. ``executor`` has the tasks if calls
+    went through an executor that the user named, else ``None``; ``lanes`` then divides the tasks into equal parts.
     """
 
     lanes: tuple[LaneReading, ...]
@@ -76,15 +76,16 @@ class GilSamples:
 
     Attributes:
         at_ns: `time.perf_counter_ns` just after each sample, in order; ``held`` is whether the GIL was held then.
-        late_ns: how much later than intended each sample ended; of a heartbeat thread, without its wait for a core.
-        holder: an opaque number of the thread that held the GIL, or held it last; this and all below: empty if unknown.
+        late_ns: how much later than intended each sample ended. A heartbeat thread's wait for a core is left out.
+        holder: a number that stands for the thread that held the GIL, or held it last. This column and those down to
+            ``loop_stack`` have one value for each sample; a column is empty if its values are unknown.
         switches: how often the GIL had passed from one thread to another.
         runnable: whether the worker's main thread was on a core or waiting for one.
         same_core: whether the sampler may have shared the main thread's core.
         queue_ns: how long the main thread had waited for a core in total, without a wait still going on.
         sleeps: what the main thread slept in.
-        stack: the position in ``stacks``, the different stacks, of the holder's stack; -1 if no stack was read.
-        loop_stack: the same for the main thread's stack; -1 unless it runs an event loop and did not wait for events.
+        stack: the index in ``stacks`` (all different stacks) of the stack of the holder; -1 if none was read.
+        loop_stack: the same for the main thread, if it runs an event loop that is not waiting for events; else -1.
         torn: how many stacks were dropped: they had no frame, or the GIL passed to another thread as they were read.
     """
 
@@ -116,9 +117,9 @@ class GilSamples:
 class BatchReading:
     """One batch of one strategy; ``workers`` has one reading from each worker that took part.
 
-    ``gil`` are samples of the GIL, ``own_gils`` looks at the GILs of lanes that have one each in one process; ``None``
-    if there are none. ``apart`` is true if each lane (the caller of one share of the calls) had a process of its own,
-    and so a GIL.
+    A lane is the thread or process that makes one share of the calls. ``gil`` has samples of the worker's GIL;
+    ``own_gils`` has samples of the lanes' GILs if each lane of one process has its own. Both are ``None`` if no samples
+    were taken. ``apart`` is true if each lane had a process of its own, and so a GIL of its own.
     """
 
     workers: tuple[WorkerReading, ...]
@@ -139,7 +140,7 @@ class BatchReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One batch of each strategy that was tried, all close in time; ``batches`` has them by name, ``serial`` always."""
+    """One batch of each strategy, made close in time; ``batches`` has them by strategy, ``serial`` among them."""
 
     batches: Mapping[str, BatchReading]
 
@@ -161,13 +162,16 @@ class Round:
 
     @property
     def bare(self) -> Mapping[str, BatchReading]:
-        """The batches of parallel strategies whose lanes made bare calls, not through an executor, by name."""
+        """The batches of parallel strategies that made their calls without an executor, by the strategy's name."""
         return {name: batch for name, batch in self.parallel.items() if not batch.executors}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How a strategy ended, with an ``error`` for the user; ``impossible``: it can never run, or was not asked for."""
+    """How a strategy ended.
+
+    ``error`` is a text for the user. ``impossible`` is true if the strategy can never run, or was not asked for.
+    """
 
     outcome: Outcome
     error: str | None = None
@@ -180,7 +184,7 @@ class Measurement:
 
     Attributes:
         workers: number of threads, processes ... that shared the calls of a parallel batch; ``rounds`` has the batches.
-        ends: one entry for each parallel strategy, ``ok`` unless something went wrong, and one for failed serial calls.
+        ends: how each parallel strategy ended, by name; ``serial`` is included only if its calls failed.
         first_call_s: seconds of the first call, ``start_up_s`` of a worker's start; ``None`` if unknown.
         apart: what is known of the strategies that have workers of their own, by name.
         gil_on_at_start: whether the GIL was on before any call; ``gil_switched_on_by``: modules that switched it on.
@@ -192,21 +196,21 @@ class Measurement:
         out_of_time: a text for the user if the time was too short; ``no_time_for`` has the strategies not tried then.
         allowed_s: the seconds that the probe was allowed, if that was too short; ``None`` if it was not.
         controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give at that time.
-        bursts: rounds of short batches of serial calls and the strategies of one process, made beside other programs.
-        heartbeat: a serial batch sampled by a thread in the worker; ``None`` unless it cannot be done from outside.
+        bursts: rounds of short batches of serial calls and threads, made if other programs disturbed ``rounds``.
+        heartbeat: a serial batch whose GIL a thread in the worker sampled; ``None`` unless other processes could not.
         callee: the function called, ``transfer`` the cost of moving its data; ``None`` if the function is not known.
         normal_call_s: seconds of the call in the test's own run, without its known queueing; ``None`` if unknown.
         arguments: what calls did to their arguments; ``None`` if that was not looked at.
-        fresh: whether each call had arguments of its own; ``fresh_because`` is how calls with the same ones failed.
-        not_fresh: why fixtures could not be made anew for each call; ``None`` if they could, or are, or there are none.
-        after_body: whether each call was made after the test's body, which gave it, was left; then the ``fresh_s`` of
-            ``arguments`` are of calls in the body, and the ``used_s`` of calls after it.
+        fresh: whether each call had new arguments; ``fresh_because`` is the error of calls that reused arguments.
+        not_fresh: why fixtures cannot be made anew for each call; ``None`` if they can or need not be.
+        after_body: whether calls were made after the test's body had returned. Then the ``fresh_s`` of ``arguments``
+            are times of calls within the body, and the ``used_s`` times of calls after it.
         awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why
-            that loop's waits for events cannot be told from outside, ``None`` if they can.
+            another process cannot see when that loop waits for events, ``None`` if it can.
         loop_pass: the untimed calls whose blocks of the event loop were timed one by one; ``None`` if there were none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
-        sharing: timings with objects of their own for each thread; ``None`` unless threads fell short.
-        pool_rounds: rounds in real executors, if what these cost decides; ``pools_ended`` is why no more followed.
+        sharing: timings of threads that each have copies of shared objects; ``None`` unless threads gained too little.
+        pool_rounds: rounds in real executors, if their costs decide; ``pools_ended`` is why no more were made.
     """
 
     workers: int
@@ -247,7 +251,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPass:
-    """Serial calls that time blocks of the event loop: ``blocks`` has each call's longest; ``samples``: of the GIL."""
+    """Serial calls, each with its longest block of the event loop in ``blocks``; ``samples`` has samples of the GIL."""
 
     blocks: tuple[LoopBlock, ...]
     samples: GilSamples | None = None

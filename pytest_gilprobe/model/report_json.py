@@ -271,6 +271,6 @@ def _replace(target: Path, pieces: Iterable[bytes]) -> None:
 
 
 def os_error(path: str | os.PathLike[str], verb: str, error: Exception) -> str:
-    """Return one line that says why the file ``path`` cannot be ``read`` or ``written`` (``verb``), by ``error``."""
+    """Return one line: ``path``, that this file cannot be ``verb`` (``read`` or ``written``), and why by ``error``."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{in_one_line(path)}: cannot be {verb}: {in_one_line(why)}"

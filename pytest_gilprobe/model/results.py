@@ -32,11 +32,11 @@ class Caution:
 class Verdict:
     """The answer for one workload: the strategy advised, and the reason.
 
-    ``bound`` is what limits the calls, ``gil`` the GIL's part. ``strategy`` is a strategy's name or ``inconclusive``.
-    ``candidates`` maps each strategy that may be the best one to its probability (sum 1; one entry if decided).
-    ``speedup`` is the predicted speed-up over serial calls of an executor with ``workers`` workers and the advised
-    strategy (1.0 for ``serial``); both are ``None`` if the verdict is inconclusive. ``reason`` is the whole sentence;
-    ``why`` and ``advice`` are its parts that say why, and what to do, empty in older reports.
+    ``bound`` is what limits the calls, ``gil`` whether they hold the GIL. ``strategy`` is the name of the advised one,
+    or ``inconclusive``. ``candidates`` maps each strategy that may be the best one to its probability (sum 1; one entry
+    if decided). ``speedup`` is predicted for an executor of the advised strategy with ``workers`` workers, over serial
+    calls (1.0 for ``serial``). ``speedup`` and ``workers`` are ``None`` if the verdict is inconclusive. ``reason`` is
+    the whole sentence; ``why`` and ``advice`` are its parts that say why, and what to do, empty in older reports.
     """
 
     bound: Bound
@@ -69,10 +69,10 @@ class TimeShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """The ``ratio`` of the speed of one strategy to that of another, compared in each round without serial calls.
+    """The ``ratio`` of a strategy's speed to that of a cheaper one, from the rounds that have batches of both.
 
-    ``at_worst`` and ``at_best`` are the ratio if every effect that other programs' load may hide counts against the
-    first strategy, or in its favour; both are ``None`` if no such effect is possible.
+    Load by other programs may have slowed either strategy. ``at_worst`` and ``at_best`` are the lowest and the highest
+    ratio that this leaves possible; both are ``None`` if the load cannot have changed the ratio.
     """
 
     ratio: Estimate
@@ -91,10 +91,10 @@ class StrategyResult:
         wall_s_per_call: wall time of one call, ``cpu_s_per_call`` its CPU time.
         speedup: measured speed-up of the calls alone over serial calls; ``None`` for serial.
         pool_speedup: predicted speed-up of an executor of the standard library, with its dispatch of calls and data.
-        pool_speedup_at_worst: ``pool_speedup`` if every effect that other programs' load may hide counts against this
-            strategy, and ``pool_speedup_at_best`` if in its favour; both ``None`` if no such effect is possible.
+        pool_speedup_at_worst: the lowest ``pool_speedup`` possible, since load by other programs may have changed it;
+            ``pool_speedup_at_best`` is the highest. Both are ``None`` if such load cannot have changed it.
         over: comparisons of this strategy's speed with that of each cheaper strategy tried, by the latter's name.
-        cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 only computes.
+        cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 if it only computes.
         run_queue_share: share of a lane's time for which it was runnable, but not running; ``shares`` has all shares.
         page_faults_per_call: minor page faults of the whole process.
         start_up_s: time from asking for a worker process until that worker is ready to run tests.
@@ -168,11 +168,11 @@ def _measured(estimate: Estimate | None, name: str) -> Estimate:
 class GilResult:
     """How long the GIL was held; a field is ``None`` if it is unknown.
 
-    ``held_fraction`` is the share of the time of serial calls for which the GIL was held, sampled by ``method``, and
-    ``longest_hold_s`` the longest time for which one of several threads held it without a break, in ``longest_holder``,
-    whose share is its part of such times. ``threads_ceiling`` is 1 / held_fraction: the speed-up that no number of
-    threads can exceed. ``holders`` are the places in the code that held the GIL in serial calls, the largest share
-    first, ``stacks`` the stacks that did; ``holders_reason`` is why they are not known.
+    ``held_fraction`` is the share of the time of serial calls for which the GIL was held, sampled by ``method``.
+    ``threads_ceiling`` is 1 / held_fraction: the speed-up that no number of threads can exceed. ``longest_hold_s`` is
+    the longest time for which one of several threads held the GIL without a break; ``longest_holder`` is the place in
+    the code where most of these longest holds were seen. ``holders`` are the places in the code that held the GIL in
+    serial calls, the largest share first, ``stacks`` the stacks that did; ``holders_reason`` is why both are unknown.
     """
 
     held_fraction: Estimate | None = None
@@ -238,9 +238,10 @@ class WorkloadResult:
 
     ``strategies`` has ``serial``, then the parallel ones that exist here, the cheapest first. If nothing was measured,
     ``reason`` says why, the verdict is inconclusive, all strategies are ``skipped``, and ``bad_ends`` lists those that
-    failed, hung or crashed. ``workers`` threads, processes ... were tried. ``scaling`` has the curves by strategy; it,
-    ``sharing`` and ``event_loop`` are ``None`` unless measured. ``callee`` (the function called) and ``transfer`` (the
-    cost of moving its data) are ``None`` unless the test passed it to the ``gilprobe`` fixture or API.
+    failed, hung or crashed. ``workers`` is how many threads, processes ... made calls at the same time. ``scaling`` has
+    curves (throughput by number of workers) by strategy; it, ``sharing`` and ``event_loop`` are ``None`` unless
+    measured. ``callee`` (the function called) and ``transfer`` (the cost of moving its data) are ``None`` unless the
+    function was passed to the ``gilprobe`` fixture or API.
     """
 
     nodeid: str

@@ -39,9 +39,10 @@ def safe_lines(text: str, *, limit: int = ERROR_LIMIT) -> tuple[str, ...]:
 
 
 def elide(text: str, width: int, mark: str = "...") -> str:
-    """Shorten ``text`` to ``width`` terminal columns: ``mark`` replaces its middle, and the end that is kept is longer.
+    """Shorten ``text`` to ``width`` terminal columns: ``mark`` replaces its middle; text that fits stays as it is.
 
-    In fewer than 24 columns, ``mark`` replaces the beginning instead.
+    About a third of what is left is from the beginning, the rest from the end. In fewer than 24 columns, ``mark``
+    replaces the beginning instead.
     """
     if display_width(text) <= width:
         return text
@@ -80,9 +81,10 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def short_name(nodeid: str, width: int, end: str | None = None) -> str:
-    """Shorten a node id to ``width`` columns: its folders are left out first, then all but its ``end``.
+    """Shorten a node id to ``width`` columns: leave out as many folders as needed, or else all but ``end``.
 
-    If ``end`` is still too long, it loses its middle. ``None`` stands for the name of the test; see `unique_ends`.
+    ``end`` is the last part of the node id, such as `unique_ends` returns; ``None`` takes the name of the test. If even
+    ``end`` is too long, it loses its middle.
     """
     if display_width(nodeid) <= width:
         return nodeid
@@ -105,9 +107,9 @@ def short_names(nodeids: Sequence[str], width: int) -> tuple[str, ...]:
 
 
 def unique_ends(nodeids: Sequence[str]) -> list[str]:
-    """Return the shortest end of each node id that no other node id in ``nodeids`` has.
+    """Return, for each node id, its shortest end that no other node id in ``nodeids`` has.
 
-    An end is the name of the test, or that with its class, its file, and as many folders as needed.
+    The shortest end is the name of the test; longer ones add the class, then the file, then one folder after another.
     """
     parts = [_ends(nodeid) for nodeid in nodeids]
     often = Counter(end for ends in parts for end in set(ends))

@@ -35,9 +35,9 @@ class ScanGroup:
 class HoldingFunction:
     """A function that holds the GIL in the calls of a suite's tests.
 
-    A function of the project counts as holding the GIL while it is the innermost function of the project in the stack,
-    so the libraries that it calls are included. A function of an installed package counts while it is the innermost
-    function of any package in the stack, called by the project's innermost function.
+    In each stack of a thread that holds the GIL, up to two functions count. One is the innermost function of the
+    project: the time of libraries that it calls is included. The other is the innermost function of an installed
+    package that the first one called, directly or through other functions.
 
     Attributes:
         share: share of the time for which the GIL is held in all calls together.
@@ -47,7 +47,7 @@ class HoldingFunction:
         calls: number of tests in whose calls the function was seen with the GIL.
         line: the line of the function in which it was seen most often; ``None`` if unknown.
         code: the text of this line, or of the call in it; ``None`` if unknown.
-        line_share: share of this line, in the same time as ``share``.
+        line_share: the line's share of the same time as in ``share``, from 0 to 1.
     """
 
     share: Estimate

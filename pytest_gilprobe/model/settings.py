@@ -13,12 +13,12 @@ class Expectation:
 
     Attributes:
         strategies: the verdict may advise any of these.
-        bound: the calls are to be bound by this.
+        bound: the calls must be bound by this: ``io`` (they wait), ``cpu`` (they compute) or ``mixed``.
         min_speedup: at least one of ``strategies``, or of all that were asked for if ``strategies`` is empty, must
             reach this speed-up.
         max_loop_block: no call may block its event loop for longer than this number of seconds at a time.
-        max_gil_held: serial calls may hold the GIL for this share of their time.
-        max_gil_hold_s: native code may hold the GIL for this number of seconds without a break.
+        max_gil_held: serial calls may hold the GIL for at most this share of their time, from 0 to 1.
+        max_gil_hold_s: native code may hold the GIL for at most this number of seconds without a break.
         scales_to: throughput must grow by 10 % or more with each doubling of the workers up to this number.
     """
 

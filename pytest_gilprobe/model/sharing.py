@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from pytest_gilprobe.model.estimate import Estimate
 
 ALONE = "alone"
-"""Names the timing of one lane alone; no object's name is like it."""
+"""The name of the timing of one lane (thread) alone; no object has such a name."""
 SHARED = "shared"
-"""Names the timing of lanes that share every object."""
+"""The name of the timing of several lanes (threads) that share every object."""
 ALL = "all of them"
-"""Names the timing of lanes each of which has a copy of every object that can be copied."""
+"""The name of the timing of lanes (threads) of which each has a copy of every object that can be copied."""
 CONTROL = "control"
-"""Names the timing of lanes that run the control: plain Python that shares nothing."""
+"""The name of the timing of lanes (threads) that run the control: plain Python code that shares nothing."""
 CONTROL_ALONE = "control alone"
-"""Names the timing of one lane that runs the control."""
+"""The name of the timing of one lane (thread) that alone runs the control: plain Python code that shares nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
     """A module-level or class-level object, shared by all threads, that a call locks or writes to.
 
-    ``name`` is the object's name. ``file`` and ``line`` are where the call does so. ``held_share`` is the part, from 0
-    to 1, of the time for which the GIL is held that was seen in this statement, of a ``with`` with all that it
-    encloses; ``None`` if no stack that held the GIL was seen.
+    ``name`` is the object's name. ``file`` and ``line`` say where the call locks it or writes to it.
+    ``held_share`` is the share of the GIL's held time that falls into this statement, from 0 to 1; a ``with`` statement
+    includes its body. It is ``None`` if no stack of a thread that held the GIL was read.
     """
 
     name: str

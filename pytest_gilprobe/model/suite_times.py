@@ -27,9 +27,9 @@ class SuiteTimes:
         walls_s: for each test the wall time in seconds of set-up, call and teardown, without its fixtures of wider
             scope than one function, and without the time in the run queue.
         cpus_s: for each test the CPU time of all threads in the same span, and of child processes that ended.
-        needs: for each test the index, in ``fixture_sets``, of the set of the wider fixtures that it uses.
+        needs: for each test, the index in ``fixture_sets`` of the set of those wider fixtures that the test uses.
         fixture_sets: sets of fixtures, each as indices into ``fixtures``.
-        fixtures: set-up and teardown, together, of each fixture of wider scope than one function.
+        fixtures: the cost of set-up and teardown together, for each fixture of wider scope than one function.
         names: the node ids of the longest tests, by the test's index.
     """
 

@@ -25,8 +25,8 @@ CLOSE: Final = 1.15
 EXTRA_CORES: Final = 0.2
 """Number of cores beyond the first from which a call counts as parallel inside: more than any clock's error."""
 THROTTLED: Final = 0.02
-"""Share of the rounds' time from which throttling by a CPU quota matters. If all of it fell into the batches of one
-strategy, about a fifth of that time, the strategy would seem 10 % too slow."""
+"""Share of the rounds' time from which throttling by a CPU quota matters. One strategy's batches take about a fifth of
+that time: if all throttling fell into them, the strategy would seem 10 % too slow."""
 
 
 def bound_at(utilization: float) -> Bound:

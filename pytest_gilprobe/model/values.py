@@ -98,16 +98,17 @@ def scales_to(value: object) -> int:
 
 
 def doublings(most: int, cpus: int = 1) -> tuple[int, ...]:
-    """Return 1, 2, 4 ... up to ``most``, at least 1 and 2, and the number ``cpus`` unless it is more than ``most``.
+    """Return the powers of 2 from 1 up to ``most``, and ``cpus`` among them if it is at most ``most``.
 
-    With 12 CPUs, calls that compute gain most with 12 workers: 8 are too few, and 16 show that more do not pay.
+    The result always has 1 and 2, and is sorted. The number of CPUs belongs to it because calls that compute gain most
+    with one worker for each CPU: with 12 CPUs, 8 workers are too few, and 16 show that more do not pay.
     """
     found = {2**power for power in range(max(2, most).bit_length())}
     return tuple(sorted(found | {cpus} if cpus <= most else found))
 
 
 def doublings_to(most: int) -> tuple[int, ...]:
-    """Return 1, 2, 4 ... and ``most``, which is 2 or more."""
+    """Return the powers of 2 from 1 that are below ``most``, and then ``most``, which must be 2 or more."""
     return (*(2**power for power in range((most - 1).bit_length())), most)
 
 

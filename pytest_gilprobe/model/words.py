@@ -8,7 +8,7 @@ from enum import Enum, StrEnum
 SERIAL = "serial"
 """Name of the strategy that makes one call after the other; every speed-up is relative to its calls."""
 EXECUTOR = "executor:"
-"""Beginning of the names of strategies that are executors that the user named."""
+"""Prefix of the name of a strategy that makes its calls in the user's own executor."""
 STRATEGY_NAME = re.compile(r"[a-z][a-z0-9_-]*|executor:[a-z][a-z0-9_-]*")
 """The pattern that the whole of a strategy's name must match."""
 INCONCLUSIVE = "inconclusive"

@@ -40,19 +40,19 @@ MOST_LANES = 64
 """Most threads or tasks with which a curve (throughput by number of lanes) is measured, if the user names no
 numbers."""
 MOST_PROCESSES = 32
-"""Most worker processes with which a curve is measured, if the user names no numbers and there are not more CPUs: each
-process is a whole pytest session."""
+"""Most worker processes with which a curve is measured, if the user names no numbers: each process is a whole pytest
+session. With more CPUs than this, a curve has up to one process for each CPU, but at most `MOST_LANES`."""
 COMPUTES = 0.95
-"""CPU utilization of calls from which only one number of lanes (threads ...) above that of CPUs is tried."""
+"""CPU utilization of calls from which a curve has only one number of threads that exceeds the number of CPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchTrial:
     """The tasks by which an executor is timed to learn what dispatching costs.
 
-    Each of ``rounds`` rounds has ``tasks`` tasks that compute for about ``work_s`` seconds. The loss to dispatching
-    grows with a task's length, so ``work_s`` is the length of calls for which an executor may or may not pay. See
-    `pytest_gilprobe.workers.child.dispatch`.
+    Each of ``rounds`` rounds has ``tasks`` tasks that compute for about ``work_s`` seconds. The time lost to
+    dispatching grows with a task's length. So ``work_s`` should be near the length of call at which the executor begins
+    to pay off. See `pytest_gilprobe.workers.child.dispatch`.
     """
 
     work_s: float
@@ -63,9 +63,9 @@ class DispatchTrial:
 class Strategy(ABC):
     """One way to run many calls of one workload.
 
-    A strategy is used on two sides. In pytest's process, it plans batches (calls timed together) and words the results.
-    In a worker process, which loads strategies of its own from the same hook, `run` makes the calls. An instance has no
-    state. A lane is one thread, process or the like of a strategy.
+    A strategy is used on two sides. In pytest's process, it plans batches (calls timed together) and phrases results
+    for reports. In a worker process, which gets its own instances from the same hook, `run` makes the calls. An
+    instance has no state. A lane is one of the threads, processes or the like in which a strategy makes calls.
 
     Attributes:
         name: The name in reports and in ``strategies=``, such as ``threads``; see `STRATEGY_NAME`.
@@ -74,11 +74,11 @@ class Strategy(ABC):
         one_process: Whether all lanes live in one process, so that they share its GIL, its locks and its memory.
         one_thread: Whether all lanes live in one thread, so that they never compete for the GIL.
         moves_data: Whether arguments and results are moved to and from other processes.
-        moves_by_itself: Whether `measure_transfer` measures what moving data costs; if not, data is pickled through a
-            pipe.
-        warmed_up_by_serial: Whether each lane makes its calls as serial does, in a worker of its own: then the first
-            call, made in all workers together, may count as the first batch. Set it to True only if `run` does nothing
-            else.
+        moves_by_itself: Whether `measure_transfer` measures this strategy's own way of moving data. If not, the cost is
+            that of pickling the data and sending it through a pipe.
+        warmed_up_by_serial: Whether the first call, which all workers make serially at the same time to warm up, may
+            count as this strategy's first batch. Set it to True only if each lane is a worker of its own, and `run`
+            makes serial calls and does nothing else.
         samples_gil: Whether the worker's GIL is sampled during a batch that takes a single worker.
         scales: Whether the strategy has `stretch`, so that throughput can be measured with growing numbers of lanes.
         trial: How the executor's dispatch cost is measured; ``None`` for a strategy whose dispatch costs nothing.
@@ -86,7 +86,8 @@ class Strategy(ABC):
             part of what is timed, and nothing is predicted.
         bottleneck: What sets the limit that `ceiling` returns, in words that end with a verb: ``the GIL, which a call
             holds``.
-        outside: Where lanes wait for something if they share no interpreter: ``outside the processes: a server``.
+        outside: The phrase for what all lanes may wait for if they share no interpreter, such as ``outside the
+            processes: a server``.
         lane_nouns: The noun for one lane, and its plural.
         color: The color in terminal and page: one of `report.views.COLORS`, of which yellow, red and gray are for
             answers that are no strategy.
@@ -129,10 +130,10 @@ class Strategy(ABC):
         return None
 
     def start(self, work: Workload, question: StartExecutor) -> None:
-        """Start, in a worker, what batches need; keep it in ``work.held``, which is closed with the test.
+        """Start the user's executor in a worker; keep it in ``work.held``, so that it is closed with the test.
 
-        Called before the first batch, and only if `through_executor` is true; ``question`` is the message that asks for
-        it. Raises `GilprobeError` if nothing can be started.
+        Called before the first batch, and only if `through_executor` is true. ``work`` is the test that is set up, and
+        ``question`` is the message that asks for the start. Raises `GilprobeError` if nothing can be started.
         """
         msg = f"{self.name} has nothing to start"
         raise GilprobeError(msg)
@@ -142,9 +143,9 @@ class Strategy(ABC):
     def worker_main(self) -> WorkerMain | None:
         """Return the function that a worker process of this strategy's own runs; ``None`` if it uses the usual workers.
 
-        A worker of its own sets the test up in as many lanes as `Open` says, and then answers every `Batch` of the
-        strategy. If ``scales`` is true, it also answers `Open` with more lanes while the test is open, and every
-        `Stretch`.
+        The function answers messages from pytest's process: `Open` asks it to set the test up in a number of lanes, and
+        each `Batch` to make calls. If ``scales`` is true, it must also answer `Open` with more lanes while the test is
+        open, and `Stretch`, which asks for calls for a set time.
         """
         return None
 
@@ -154,7 +155,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the `Batch` to send to each worker of `workers_needed`, with ``calls`` calls in each lane."""
+        """Return the requests for one batch: a `Batch` for each of `workers_needed` workers.
+
+        ``calls`` is the number of calls in each lane, and ``lanes`` the number of lanes in all workers together.
+        """
 
     @abstractmethod
     def run(self, work: Workload, question: Batch) -> WorkerReading:
@@ -233,7 +237,7 @@ class Strategy(ABC):
     def gain_text(self, workers: int, speedup: float) -> str:
         """Return the phrase for the speed-up of ``workers`` lanes, such as ``2 threads give 1.9x``.
 
-        A ``speedup`` above the number of lanes is told as that number.
+        A ``speedup`` above the number of lanes is shown as that number.
         """
         return f"{self.lanes_text(workers)} give {numbers.about(min(speedup, float(workers)))}"
 
@@ -271,7 +275,7 @@ class Strategy(ABC):
         return None
 
     def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
-        """Return source lines that make many calls with arrays in shared memory; ``None``, the default, if none do.
+        """Return source lines that make many calls with arrays in shared memory; ``None``, the default, for no code.
 
         ``callee`` is the function, and ``workers`` is how many lanes (processes ...) the code uses.
         """

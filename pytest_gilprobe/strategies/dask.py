@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WAIT_S = 15.0
 """Seconds to wait for a scheduler's answer, and for its first worker."""
 MUST_AGREE = ("python", "dask", "distributed", "cloudpickle")
-"""The packages of which client, scheduler and workers must have the same version: they exchange pickled functions."""
+"""Packages that need the same version in client, scheduler and workers, since these exchange pickled functions."""
 
 
 @contextmanager
@@ -66,9 +66,10 @@ def connected() -> Iterator[Executor]:
 
 
 def mismatches(versions: Mapping[str, Any]) -> list[str]:
-    """List what scheduler or workers have in another version than this process, such as ``python 3.11.7 here, ...``.
+    """List the packages in `MUST_AGREE` that have another version in the scheduler or a worker than in this process.
 
-    ``versions`` is the result of ``Client.get_versions``.
+    Each text is such as ``python 3.11.7 here, 3.12.1 at the scheduler``. ``versions`` is the result of
+    ``Client.get_versions``.
     """
     own = _packages(versions.get("client"))
     others = {"the scheduler": versions.get("scheduler"), **(versions.get("workers") or {})}

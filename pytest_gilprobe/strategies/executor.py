@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN_FACTORY = "?:?"
-"""Stands for the factory of an executor that is known only from a report, which does not have the factory."""
+"""Placeholder for the factory of an executor that is known only by its name in a report."""
 
 
 class ViaExecutor(Strategy):
@@ -75,7 +75,7 @@ class ViaExecutor(Strategy):
         return f"{getattr(self.factory, '__module__', None) or 'builtins'}:{name}"
 
     def default_for(self, kind: object) -> bool:
-        """Return whether the executor is tried if ``strategies=`` is not given."""
+        """Return whether the executor is tried if ``strategies=`` is not given, whatever the ``kind`` of calls."""
         return self.default
 
     def refuses(self, work: Workload) -> str | None:
@@ -94,7 +94,7 @@ class ViaExecutor(Strategy):
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return a single `Batch`, for the worker in which the executor runs."""
+        """Return the request for one batch: a single `Batch`, for the worker in which the executor runs."""
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def start(self, work: Workload, question: StartExecutor) -> None:

@@ -75,19 +75,19 @@ class Interpreters(Processes):
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return a single `Batch` for the process that hosts the interpreters; each interpreter is a lane."""
+        """Return the request for one batch: a single `Batch`, for the process that hosts all interpreters."""
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
         """Make the calls of one interpreter, in that interpreter, and return the readings of its clocks.
 
-        Raises `ValueError` in a worker that hosts no interpreters, which gets a ``question`` for several lanes.
+        Raises `ValueError` if ``question`` is for several lanes: that is for the process that hosts all interpreters.
         """
         _check_alone(question)
         return super().run(work, question)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Call for a set time in one interpreter; raise `ValueError` as `run` does."""
+        """Make calls back to back for a set time in one interpreter; raise `ValueError` if asked for several lanes."""
         _check_alone(question)
         return super().stretch(work, question)
 

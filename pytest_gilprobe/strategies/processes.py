@@ -37,11 +37,11 @@ NOT_IMPORTABLE = "not-importable"
 WORTH_TELLING = 0.05
 """Share of a call's own time from which moving the call's data is worth reporting."""
 MANY_CALLS = 10
-"""Starting the processes is reported as a cost if it pays off only from this many calls on, or from more."""
+"""Starting the processes is reported as a cost if at least this many calls are needed for it to pay off."""
 OVERLAP = 1.15
 """Speed-up above which threads count as overlapping a little."""
 BLOCKS_LOOP = 0.2
-"""Share of a call's time from which its blocking of the event loop explains that other calls gain little there."""
+"""Share of a call's time for which it must block the event loop to explain why calls gain little as tasks."""
 WAITS_HOLDING = 0.2
 """GIL-held share minus CPU utilization above which a call holds the GIL mostly while it waits."""
 
@@ -64,7 +64,7 @@ class Processes(Strategy):
         return lanes
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return one `Batch` of one lane for each worker process."""
+        """Return the requests for one batch: for each worker process, a `Batch` of one lane."""
         return (Batch(strategy=self.name, calls=calls),) * lanes
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
@@ -121,7 +121,7 @@ class Processes(Strategy):
         return tuple(filter(None, (self._pays_off(evidence, verdict), self._moving(evidence, verdict))))
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return cautions: that shared memory would make processes the advice; that they cannot import the function."""
+        """Return the cautions that apply: processes would pay with shared memory; they cannot import the function."""
         found = (self._shared_memory(evidence, verdict), self._not_importable(evidence, verdict))
         return tuple(caution for caution in found if caution is not None)
 

@@ -26,8 +26,8 @@ class StrategyError(GilprobeError):
 class Strategies:
     """Strategies by name: ``serial`` first, which is always included, then the others from the cheapest on.
 
-    ``kind`` is the kind of calls that `default_names` are meant for. ``all_names`` are the names that a user may write,
-    among them those of strategies that do not exist for calls of this kind.
+    ``kind`` says for which calls, plain or awaited, `default_names` are meant. ``all_names`` are the names that a user
+    may write in ``strategies=``: they include strategies that do not exist for calls of this ``kind``.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Strategies:
         return self._members[name]
 
     def get(self, name: str) -> Strategy | None:
-        """Return the strategy called ``name``; ``None`` if it is unknown here, as in a report that was made elsewhere.
+        """Return the strategy called ``name``; ``None`` if there is none, as for names in a report made elsewhere.
 
-        For an executor that a report names, a strategy without its factory is returned.
+        For an unknown ``executor:NAME``, as in a report, the result is a strategy that cannot start the executor.
         """
         found = self._members.get(name)
         if found is None and name.startswith(EXECUTOR) and STRATEGY_NAME.fullmatch(name) is not None:

@@ -31,7 +31,7 @@ class Serial(Strategy):
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return a single `Batch` of one lane, for the first worker."""
+        """Return the request for one batch: a single `Batch`, for the first worker, whatever ``lanes`` is."""
         return (Batch(strategy=self.name, calls=calls),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:

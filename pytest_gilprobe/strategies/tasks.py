@@ -61,7 +61,7 @@ class Tasks(Strategy):
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return a single `Batch` of all lanes (tasks), for the first worker."""
+        """Return the request for one batch: a single `Batch` of all lanes (tasks), for the first worker."""
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
@@ -76,7 +76,7 @@ class Tasks(Strategy):
         return work.stretch_of_tasks(question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:
-        """Return `MOST_LANES`: tasks cost next to nothing, and no more are tried once more of them gain nothing."""
+        """Return `MOST_LANES`: tasks cost next to nothing, and a curve ends as soon as more of them gain nothing."""
         return MOST_LANES
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
@@ -108,7 +108,7 @@ class Tasks(Strategy):
         return f"a call leaves the event loop free for {free} of its time"
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
-        """Return what to do about calls that are not awaited and so keep tasks from being advised; empty if nothing."""
+        """Return a clause on how to keep calls from blocking the event loop, unless tasks are advised; may be empty."""
         loop = evidence.event_loop
         if verdict.strategy == self.name or loop is None:
             return ()

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.stretch_messages import Stretch
 
 MATTERS = 0.05
-"""Dispatch time as a share of a call's time from which the dispatch's own use of the GIL counts."""
+"""Share of a call's time that dispatching the call must take for the dispatch's use of the GIL to be counted."""
 SLACK = 1.1
-"""Factor by which threads may exceed the limit that the calls' and the dispatch's use of the GIL sets: both have
-errors."""
+"""Factor by which a predicted speed-up of threads may exceed its limit, which follows from how long calls and dispatch
+hold the GIL: these times have errors."""
 
 
 class Threads(Strategy):
@@ -48,7 +48,7 @@ class Threads(Strategy):
     icon = "M1.5 4h13M1.5 8h13M1.5 12h13"
 
     def default_for(self, kind: CallKind) -> bool:
-        """Return whether calls are plain ones: nobody would start a thread, with an event loop, for each coroutine."""
+        """Return whether ``kind`` is that of plain calls: nobody would start a thread and a loop for each coroutine."""
         return self.by_default and kind is CallKind.PLAIN
 
     def refuses(self, work: Workload) -> str | None:
@@ -60,7 +60,7 @@ class Threads(Strategy):
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return a single `Batch` of all lanes (threads), for the first worker."""
+        """Return the request for one batch: a single `Batch` of all lanes (threads), for the first worker."""
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
