@@ -1,8 +1,8 @@
 """Estimate where in the code an event loop is blocked, from samples of the stack of the thread that runs the loop.
 
 The thread's clocks tell exactly how long it computed, and samples of what it sleeps in tell how long it slept in a call
-or waited for the GIL (see `pytest_gilprobe.stats.event_loop`). Each of these times is shared out among the samples that
-found the thread so. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques", 1977, 5A.9.
+or waited for the GIL (see `pytest_gilprobe.stats.event_loop`). Each of these times is divided equally among the samples
+that found the thread in that state. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques", 1977, 5A.9.
 
 A wait for the GIL is not due to the code that waits, so it counts for the code of the thread that held the GIL.
 """
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Stack
 
 MOST_BLOCKERS: Final = 20
-"""Most places that a report keeps."""
+"""Largest number of places that are reported as having blocked the loop."""
 MOST_BATCHES: Final = 12
-"""Most batches from which places are told, the last ones: their 3,600 samples show shares to within 0.02, and a batch
-takes a millisecond to count, after every round."""
+"""Largest number of batches whose samples are counted, the last ones: their 3,600 samples show shares to within 0.02.
+Counting takes a millisecond for each batch, and is repeated after every round."""
 FEWEST_IN_A_BLOCK: Final = 5
-"""Fewest samples of blocks for which a place is named: the place in which most of them were taken."""
+"""Fewest samples, taken in blocks of the loop, from which the place in the code that blocked it is reported."""
 _DISPATCH: Final = {
     "asyncio/events.py": "Handle._run",
     "asyncio/base_events.py": "BaseEventLoop._run_once",
@@ -130,17 +130,20 @@ def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:
 
 
 class InLoops(NamedTuple):
-    """How many samples found a loop blocked, and where; ``blockers`` is ``None`` if they are too few."""
+    """The number of samples that found an event loop blocked, and the places in the code that blocked it.
+
+    ``blockers`` is ``None`` if the samples are fewer than `MIN_SAMPLES`.
+    """
 
     samples: int
     blockers: tuple[Blocker, ...] | None
 
 
 def in_loops(window: SampledWindow) -> InLoops:
-    """Return the places in the code that blocked an event loop in the samples of one call.
+    """Count the samples of one call that found an event loop blocked, and estimate which places in the code blocked it.
 
-    A loop may have run for a part of the call only. A sample counts if its stack has the frames by which a loop of
-    asyncio or trio runs what is ready.
+    A loop may have run for a part of the call only. So a sample counts only if its stack has the frame in which asyncio
+    or trio runs a callback or a task that is ready.
     """
     whole = WholeStacks(window.samples.stacks)
     in_loop = tuple(any(map(_dispatches, stack)) for stack in window.samples.stacks)
@@ -212,9 +215,10 @@ def _call(stack: Stack) -> CallSite | None:
 
 
 def place_of_block(windows: Sequence[SampledWindow]) -> Blocker | None:
-    """Return the place in the code in which most samples of some blocks were taken; ``None`` if these are too few.
+    """Return the place in the code in which most samples of one or more blocks of the loop were taken.
 
-    ``windows`` has the samples of each block.
+    ``windows`` has the samples of each block. The result is ``None`` for fewer than `FEWEST_IN_A_BLOCK` samples of
+    stacks.
     """
     found = [(one, 1.0) for each in _all_found(windows) for one in each]
     if len(found) < FEWEST_IN_A_BLOCK:

@@ -1,9 +1,9 @@
-"""Reduce a probe's batches to what they show of the event loop: for which share of the time calls block it, how long.
+"""Estimate from a probe's batches for which share of the time calls block the event loop, and how long its blocks last.
 
 The clocks of the loop's thread tell exactly how long it computed, queued for a core, and slept. Samples tell what it
-slept in: waiting for events leaves the loop free, anything else blocks it. So the samples' error counts only for the
-time asleep, and vanishes for calls that compute. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques",
-1977, 5A.9.
+slept in: waiting for events leaves the loop free, anything else blocks it. So only the estimate for the time asleep has
+a sampling error; calls that compute all the time have none. *Source:* post-stratification, W. G. Cochran, "Sampling
+Techniques", 1977, 5A.9.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading, Measurement
 
 NOISE = (0.002, 0.08)
-"""Least standard deviation assumed for the share of a batch's time that a thread computes: the first for any share,
-since the clocks are not read at the same moment, and the second times s * (1 - s) of a share s, since both the waits
-and the computing vary (0.022 for a half)."""
+"""Least standard deviation assumed for the share s of a batch's time that a thread computes: NOISE[0] + NOISE[1] * s *
+(1 - s), which is 0.022 for a half. The first part is there because the clocks are not read at the same moment, the
+second because both the waits and the computing vary."""
 
 
 def of(measurement: Measurement) -> EventLoop | None:
@@ -48,10 +48,11 @@ def of(measurement: Measurement) -> EventLoop | None:
 
 
 def of_call(window: SampledWindow) -> EventLoop | None:
-    """Return what the samples of one call saw of an event loop that may have run in it; ``None`` if they saw none.
+    """Estimate from samples for which share of one call an event loop was blocked, and where in the code.
 
-    The shares are of the whole call. A sample counts if it is known that the main thread waited for events, or where in
-    the code it was. If fewer than `MIN_SAMPLES` count, the result is ``None``, too.
+    The loop may have run for a part of the call only; the shares are of the whole call. A sample counts if it shows
+    that the main thread waited for events, or the main thread's stack. The result is ``None`` if fewer than
+    `MIN_SAMPLES` samples count, or if none of them shows an event loop.
     """
     samples = window.samples
     if not samples.loop_stack or not samples.sleeps:

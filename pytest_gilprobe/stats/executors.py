@@ -1,11 +1,12 @@
-"""Estimate what tasks cost in an executor that the user named, and from which size on they pay off.
+"""Estimate what tasks cost in an executor that the user named, and from which number of calls per task on they pay off.
 
-Speed-ups are measured, not predicted: in each round, tasks of one call and of several calls are timed beside serial
-calls. A curve of the time per call over the calls per task, measured at the executor's start, tells the sizes: between
-its points, the time per call is interpolated along a straight line in logarithms.
+Speed-ups are measured, not predicted: in each round, tasks of one call and tasks of several calls are timed beside
+serial calls. The number of calls per task from which on tasks pay off is read from a curve of the time per call,
+measured at the executor's start for several numbers of calls per task. Between the curve's points, the time per call is
+interpolated along a straight line in logarithms.
 
-What cannot be measured is said as a prediction: with enough workers, the dispatch of tasks is all that limits the
-speed-up, to (calls per task x time of a call) / (time per empty task + calls per task x time to move a call's data).
+What cannot be measured is marked as a prediction: with enough workers, only the dispatch of tasks limits the speed-up,
+to (calls per task x time of a call) / (time per empty task + calls per task x time to move a call's data).
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 EFFICIENT = 0.9
-"""Share of the greatest speed at which dispatch counts as negligible."""
+"""Share of the highest throughput from which on tasks count as large enough for dispatch to be negligible."""
 SEEN_HERE = 0.5
-"""Least share of the serial calls' CPU time that the executor's threads and processes here must have used, to be those
-that made the calls."""
+"""Least CPU time of the executor's threads and processes on this machine, as a share of the CPU time of as many serial
+calls, from which the calls count as made on this machine."""
 NEGLIGIBLE_S = 1e-4
-"""Seconds of CPU time per call below which that time does not tell where the calls ran."""
+"""Least CPU time of one serial call, in seconds, from which CPU time tells whether calls ran on this machine."""
 
 
 def reading_of(batch: BatchReading) -> ExecutorReading | None:
@@ -43,10 +44,10 @@ def reading_of(batch: BatchReading) -> ExecutorReading | None:
 
 
 def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResult | None:
-    """Reduce a strategy's batches to what an executor that the user named costs; ``None`` if there is no such executor.
+    """Estimate what an executor that the user named costs; ``None`` if the strategy has no such executor.
 
-    ``pairs`` has each batch with the serial batch of its round. ``speedup`` is the speed-up with the larger tasks, or
-    with tasks of one call if larger ones gain nothing. ``serial`` is the result of the serial calls.
+    ``pairs`` has each batch of the strategy, with the serial batch of its round. ``speedup`` is the speed-up with the
+    larger tasks, or with tasks of one call if larger ones gain nothing. ``serial`` is the result of the serial calls.
     """
     batches = [batch for _, batch in pairs]
     readings = [reading for batch in batches if (reading := reading_of(batch)) is not None]
@@ -100,7 +101,7 @@ def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
 
 
 def at_once(pairs: Pairs, workers: int) -> float:
-    """Return how many calls at a time the second batches of ``pairs`` made.
+    """Return how many calls ran at a time in the strategy's batches, the second ones of ``pairs``.
 
     That is ``workers``, except for an executor that the user named, which has workers of its own.
     """

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 LONGEST_CALL = 20.0
-"""How many times as long as a batch's mean call a hold may be; a longer hold is cut to that length."""
+"""Longest hold that is believed, as a multiple of the batch's mean time of a call; a longer hold is cut to that
+length."""
 
 
 class Hold(NamedTuple):
@@ -35,11 +36,14 @@ class Hold(NamedTuple):
 def longest_hold(window: SampledWindow) -> Hold | None:
     """Return the longest time for which one thread was seen to hold the GIL without a break.
 
-    This is the time from the first to the last of consecutive samples that found the GIL held, with no switch between
-    them, in one place of the code if stacks were read; the hold was longer by up to two pauses between samples. A
-    release between two samples is not seen if no other thread took the GIL, as while the others sleep. Native code
-    stays in one place. Python code does not: without stacks the number shows native code only if another thread asked
-    for the GIL all the while, since Python code then releases it within one switch interval.
+    This is the time between the first and the last of consecutive samples that all found the GIL held, with no switch
+    to another thread between them, and all with the same stack if stacks were read. The true hold was longer by up to
+    two intervals between samples. If a thread releases the GIL between two samples and takes it again, the samples show
+    it only if another thread took the GIL in between.
+
+    Native code keeps one stack, Python code does not: if stacks were read, a long hold is one of native code. If no
+    stacks were read, this is so only if another thread asked for the GIL all the while: Python code then releases it
+    within one switch interval.
 
     Returns:
         A hold of 0.0 seconds if no such two samples follow each other; ``None`` if no sample lies in the window.
@@ -72,10 +76,10 @@ def longest_hold_s(batches: Sequence[BatchReading]) -> float | None:
 
 
 def longest_holder(batches: Sequence[BatchReading]) -> Holder | None:
-    """Return the place in the code of the batches' longest holds; ``None`` if unknown.
+    """Return the place in the code in which the GIL was held longest without a break; ``None`` if unknown.
 
-    Each batch has one longest hold, and counts as in `longest_hold_s`. The place is the one in which most samples of
-    these holds were taken, and its share is its part of these samples.
+    The longest hold of each batch counts, for the batches that count in `longest_hold_s`. The place is the one in which
+    most samples of these holds were taken. Its share is its part of these samples.
     """
     found = []
     for batch, hold in _longest_holds(batches):

@@ -44,18 +44,18 @@ MAX_UNKNOWN_SHARE: Final = 0.5
 it."""
 
 LATE_NS: Final = 20_000
-"""A sample is late if its delay exceeds that of the promptest tenth of its window by more than this. Timer slack and
-waking delay all samples alike, by 70 to 100 us; a sampler that waits for a CPU is late by the rest of the worker's
-burst."""
+"""A sample is late if its delay exceeds that of the promptest tenth of its window by more than this many nanoseconds.
+Timer slack and waking up delay all samples alike, by 70 to 100 us. A sampler that must wait for a CPU is late by as
+long as the worker keeps that CPU."""
 
 PROMPT_QUANTILE: Final = 0.1
-"""The quantile of delays that counts as prompt: what a sample takes if nothing was in the way, but not the luckiest
-one."""
+"""The quantile of the samples' delays that counts as prompt: the delay of a sample that nothing disturbed. The minimum
+is not used, since it may be exceptionally short."""
 
 SAMPLES_PER_BLOCK: Final = 16
-"""Mean number of samples in a block of time; samples are weighted by blocks. So many samples make an empty block
-rare (1e-7), and the weights cost 6 % of the samples (1 / 16); the blocks still follow a load that comes and goes in
-0.1 s."""
+"""Mean number of samples in a block, one of the equal parts into which `time_weights` divides a window. With 16, an
+empty block is rare (probability 1e-7), and weighting reduces the effective number of samples by 6 % (1 / 16). The
+blocks are still short enough to follow a load that comes and goes in 0.1 s."""
 
 
 class SampledWindow(NamedTuple):
@@ -98,9 +98,9 @@ def held_fraction(windows: Sequence[SampledWindow]) -> Estimate | None:
 
     Every window counts by its duration; windows without an estimate are left out. The interval is that of the samples'
     scatter, widened if the windows differ by more than that scatter: the number of samples is divided by Pearson's
-    over-dispersion factor if that is above 1. If windows with equal shares would differ so much less than once in a
-    hundred times, Student's t distribution for that many windows replaces the normal one. So the interval holds for the
-    workload, not only for these windows, and more windows make it more reliable.
+    over-dispersion factor if that is above 1. If the windows' differences are significant at the 1 % level, Student's t
+    distribution for that number of windows replaces the normal one. So the interval holds for the workload, not only
+    for these windows, and more windows make it more reliable.
 
     Args:
         windows: The same process's GIL in one or more batches, sampled or by a heartbeat.
@@ -204,11 +204,12 @@ def _delays_ns(window: SampledWindow) -> list[int]:
 
 
 def time_weights(moments_ns: Sequence[int], start_ns: int, end_ns: int) -> list[float]:
-    """Return a weight for each sample, with the sum 1, such that equal times count equally.
+    """Return a weight for each sample, with the sum 1, such that equal parts of the window have equal weights.
 
-    ``moments_ns`` are the samples' moments, all from ``start_ns`` to ``end_ns``. Other programs that starve the sampler
-    make samples rare while they run, which is when the worker is slow too. Without weights, the samples would stand for
-    the quiet times. The time of an empty block goes to the nearest blocks.
+    ``moments_ns`` are the samples' moments, all from ``start_ns`` to ``end_ns``. Other programs that compete for the
+    CPUs make samples rare while they run, and slow the worker down at the same time. Without weights, the samples would
+    show mostly the time in which no such program ran. So the window is divided into blocks of equal length, and the
+    samples of a block share its weight. The weight of a block without samples goes to the nearest blocks with samples.
     """
     blocks = max(1, len(moments_ns) // SAMPLES_PER_BLOCK)
     span_ns = max(1, end_ns - start_ns)
@@ -244,10 +245,10 @@ def _of_heartbeat(window: SampledWindow) -> _Share | None:
 
 
 def effective_number(weights: Sequence[float], numbers: Sequence[float]) -> float:
-    """Return how many equally weighted samples scatter as much as a weighted mean does.
+    """Return how many equally weighted samples would give a mean as precise as a given weighted mean.
 
-    The mean has parts, each with its weight in ``weights`` and its number of samples in ``numbers``. *Source:* L. Kish,
-    "Survey Sampling", 1965, section 11.7.
+    The weighted mean has parts, each with its weight in ``weights`` and its number of samples in ``numbers``. *Source:*
+    L. Kish, "Survey Sampling", 1965, section 11.7.
     """
     spread = math.fsum(weight * weight / number for weight, number in zip(weights, numbers, strict=True))
     return math.fsum(weights) ** 2 / spread if spread else 0.0

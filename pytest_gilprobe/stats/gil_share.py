@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.queueing import QueueSplit
 
 PREEMPTED_HOLDING = 0.5
-"""A preempted thread is assumed to hold the GIL at least this many times as often as a running thread. It would be as
-often if preemption could strike at any moment alike, as it does if only the clock's tick preempts."""
+"""Least probability with which a preempted thread is assumed to hold the GIL, as a multiple of the probability for a
+running thread. The multiple would be 1 if threads were preempted at random moments, as by the clock's tick."""
 
 
 def held_fraction(batches: Sequence[BatchReading]) -> Estimate | None:
@@ -102,9 +102,10 @@ def _from_splits(splits: Sequence[QueueSplit]) -> Estimate | None:
 
 
 def in_queue(batches: Sequence[BatchReading]) -> float:
-    """Return the share of the time with the GIL held for which the calls queued, from 0 to 1.
+    """Return the share of the time with the GIL held in which the calls queued for a CPU, from 0 to 1.
 
-    The share comes from the samples if they show most of the queueing; else it is the largest possible share.
+    The share is estimated from the samples if they show whether the GIL was held in most of the queueing. Otherwise, it
+    is the largest possible share: as if all queueing had the GIL held.
     """
     queued = rounds.queue_share(batches) or 0.0
     splits = _splits(batches)

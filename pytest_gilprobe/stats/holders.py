@@ -2,11 +2,13 @@
 
 A sample that finds the GIL held also reads the stack of the thread that holds it. Samples are taken at moments of a
 Poisson process (see `pytest_gilprobe.stats.gil_samples`), so the share of these samples in an expression estimates its
-share of the time for which the GIL is held. Each sample counts for the time that it stands for. A sample in a stretch
-in which the thread certainly waited for a CPU does not count: on an idle machine the thread would not have waited.
+share of the time for which the GIL is held. Each sample counts for the time that it stands for. In a batch of one
+thread, a sample at which the thread may have waited for a CPU does not count: on an idle machine the thread would not
+have waited.
 
-A sample belongs to the innermost frame in the user's own files: to the expression, if that is a call or has called
-further Python functions; otherwise to the whole source line, whose parts take turns within nanoseconds.
+A sample belongs to the innermost frame in the user's own files. It counts for the expression which that frame executes,
+if this is a call or has called further Python functions. Otherwise it counts for the whole source line, since the parts
+of a line alternate within nanoseconds.
 """
 
 from __future__ import annotations
@@ -37,18 +39,23 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Frame, Stack
 
 LEAST_CALL_S: Final = 2e-5
-"""Shortest call, in seconds, whose holders are told: making a shorter call takes about as long as what it does."""
+"""Shortest call, in seconds, for which holders are reported: the overhead of making a shorter call takes about as long
+as the call itself."""
 LEAST_SHARE: Final = 0.005
-"""Least share of the held time that a holder, or a stack, must have to be told: one sample in two hundred."""
+"""Least share of the held time from which a holder (a place in the code) or a stack is reported: one sample in two
+hundred."""
 MOST_HOLDERS: Final = 30
-"""Most holders that a report keeps: more are below one share in a hundred each, mostly."""
+"""Largest number of holders that are reported: if there are more, most of the others have less than 1 % of the held
+time each."""
 MOST_STACKS: Final = 60
-"""Most stacks that a report keeps: an icicle has no room for more."""
+"""Largest number of stacks that are reported: the icicle chart of the report has no room for more."""
 MAX_UNREAD_SHARE: Final = 0.5
-"""The largest share of the stacks that may have been dropped: more leave too much open."""
+"""Largest share of the stacks that may have been dropped, because they changed while they were read or were too deep:
+with more, no holders are reported."""
 _EXPRESSIONS: Final = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
 MOSTLY: Final = 0.5
-"""A holder's native or library function is told if it was found in more than this share of the holder's samples."""
+"""Share of a holder's samples above which the native function, or the library function, that was found in them is
+reported."""
 
 
 class Held(NamedTuple):
@@ -68,7 +75,11 @@ class Place(NamedTuple):
 
 
 def held_samples(batches: Sequence[BatchReading]) -> list[list[Held]]:
-    """Return, for each batch, its samples that found the GIL held in code of the workload, without waits for a CPU."""
+    """Return, for each batch, the samples that found the GIL held by a thread whose stack was read.
+
+    In a batch of one thread, samples at which the thread may have waited for a CPU are left out. Batches of which no
+    sample remains are left out, too.
+    """
     whole = WholeStacks(stack for batch in batches if batch.gil is not None for stack in batch.gil.stacks)
     return [found for batch in batches if (found := _held(batch, whole))]
 
@@ -129,7 +140,10 @@ def _why_none(batches: Sequence[BatchReading], shown: Sequence[Sequence[Held]], 
 
 
 def of_stacks(stacks: Sequence[Stack]) -> tuple[Holder, ...] | None:
-    """Return the places of stacks that were read at random moments, with shares; ``None`` if below `MIN_SAMPLES`."""
+    """Return the places in the code of stacks that were read at random moments, those with the largest share first.
+
+    The result is ``None`` for fewer than `MIN_SAMPLES` stacks.
+    """
     if len(stacks) < MIN_SAMPLES:
         return None
     return _largest(by_place([[Held(weight_ns=1.0, stack=stack) for stack in stacks]]))
@@ -226,9 +240,10 @@ def _most(names: Counter[str | None]) -> str | None:
 
 
 def own_at(stack: Stack) -> int:
-    """Return the position of the innermost frame in the user's files, or of the outermost frame if there is none.
+    """Return the position in a stack, 0 being the innermost frame, of the innermost frame in the user's own files.
 
-    A comprehension or generator expression counts as part of the function around it, if that function called it.
+    If there is none, the result is the position of the outermost frame. A comprehension or generator expression counts
+    as part of the function around it, if that function called it.
     """
     at = next((at for at, frame in enumerate(stack) if frame.own), len(stack) - 1)
     while at + 1 < len(stack) and _is_inside(stack[at], stack[at + 1]):
@@ -247,7 +262,11 @@ def key(stack: Stack) -> Place:
 
 
 def place_at(stack: Stack, at: int) -> Place:
-    """Return what the frame at the position ``at`` of a stack executes, as a place: a call, or else its whole line."""
+    """Return the place in the code that the frame at the position ``at`` of a stack executes; 0 is the innermost frame.
+
+    The place is the frame's expression if that calls something by name, or has called the next inner frame. Otherwise
+    it is the whole source line.
+    """
     frame = stack[at]
     code = frame.code if at > 0 or callee(frame.code) is not None else None
     return Place(frame.function, frame.file, frame.line, code or frame.statement)

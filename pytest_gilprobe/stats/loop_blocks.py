@@ -1,8 +1,9 @@
-"""Find the longest block of an event loop that came again, in calls whose blocks were timed one by one.
+"""Find the longest block of an event loop that occurred in several calls, whose blocks were timed one by one.
 
 A block is timed by the clocks of the loop's thread, from one wait for events to the next. When such a wait is over, the
 thread may first have to wait for the GIL, which no clock of its own shows: samples do. Successive samples that find the
-thread waiting for the GIL, with nobody having taken it in between, are one wait that lasted from the first to the last.
+thread waiting for the GIL count as one wait, from the first to the last, if the GIL did not pass to another thread in
+between.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import GilSamples, LoopPass
 
 REPEATED: Final = 3
-"""Number of calls with a block at least as long from which a block is no accident, such as a garbage collection that
-hit one call of several."""
+"""Number of calls that must have a block at least as long as a given block for that block to count as repeated. An
+accident, such as a garbage collection, lengthens a block in one call of several only."""
 FEWEST_LOOKS: Final = 10
-"""Fewest samples of a block for which the share that found its thread asleep bounds how long the thread slept."""
+"""Fewest samples in a block from which the time asleep in it is limited to the block's length times the share of these
+samples that found its thread asleep."""
 FEWEST: Final = 2
-"""Fewest calls with timed blocks for which a block can be called repeated."""
+"""Fewest calls with timed blocks from which a block can count as repeated."""
 FEWEST_IN_A_WAIT: Final = 4
 """Fewest successive samples that count as one wait for the GIL: fewer say little of its length."""
 
@@ -48,9 +50,10 @@ def longest_s(seen: LoopPass) -> float | None:
 
 
 def repeated(seen: LoopPass) -> Block | None:
-    """Return the longest block that at least `REPEATED` calls reached, or all calls if they are fewer.
+    """Return the longest block whose length at least `REPEATED` calls reached, or all calls if there are fewer calls.
 
-    Return ``None`` if blocks were timed in fewer than `FEWEST` calls.
+    ``seen`` has the longest block of each call. The result is ``None`` if blocks were timed in fewer than `FEWEST`
+    calls.
     """
     if len(seen.blocks) < FEWEST:
         return None

@@ -1,8 +1,9 @@
 """Bound by how much a busy machine may make lanes that share a process look worse than they are.
 
-A lane is one thread of a strategy's batch. Time in the run queue is caused by other programs and is taken out. But a
-thread that waits for the GIL or a lock may wait for a holder that queues. What a thread that queues hides of its own
-waiting is bounded in `pytest_gilprobe.stats.overlap`.
+A lane is one thread of a strategy's batch. The time that a lane spends in the run queue is caused by other programs and
+is subtracted. But a lane that waits for the GIL or a lock may wait longer because the thread that holds it queues for a
+CPU. A lane that queues may also hide that it would otherwise wait for other lanes: `pytest_gilprobe.stats.overlap`
+bounds that.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ Pairs = Sequence[tuple[BatchReading, BatchReading]]
 """For each round, the batch that is the base and the batch that is compared with that base."""
 
 WAITS = 0.1
-"""Least share of a thread's time in waits for other threads from which it counts as waiting for a lock of theirs.
-*Source:* threads that share a lock for 30 % of a call wait for 0.11 or more over some rounds, beside busy loops."""
+"""Least share of a thread's time, in waits that serial calls do not have, from which the thread counts as waiting for a
+lock that other threads hold. *Source:* threads that share a lock for 30 % of a call wait for 0.11 or more over some
+rounds, beside busy loops."""
 NOISE_OF_WAITING = 0.08
-"""Standard deviation of the share in `WAITS` from round to round, assumed before measuring: 0.04 to 0.1 was seen."""
+"""Standard deviation, from round to round, that is assumed before measuring for the share to which `WAITS` is the
+limit: 0.04 to 0.1 was seen."""
 
 
 class Holding(NamedTuple):
@@ -54,13 +57,12 @@ def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchRea
 
 
 def hidden(pairs: Pairs, gil: Holding) -> tuple[float, ...]:
-    """Return, for each round, the factor by which lanes (threads) may be better than the round shows on a busy machine.
+    """Return, for each round, the factor by which lanes (threads) may be faster than it shows, without other programs.
 
     ``pairs`` has the serial batch and the lanes' batch of each round, ``gil`` how calls hold the GIL. A factor is at
-    least 1. If the holder of a lock or the GIL is kept from running for a share of its holding time, the wait is longer
-    by that share. For a lock this is the share of the time for which the holder wants to run and queues. For the GIL
-    the share may be larger, up to all queueing, since calls that return from the kernel with the GIL are pushed off
-    there.
+    least 1. The wait for a lock or the GIL is longer if its holder queues for a CPU. For a lock, this lengthens the
+    wait by the share of the time for which the holder wants to run and queues. For the GIL, ``gil.in_queue`` counts
+    instead if it is larger, since calls that return from the kernel with the GIL are often preempted there.
     """
     return tuple(_of_round(base, lanes, gil) for base, lanes in pairs)
 

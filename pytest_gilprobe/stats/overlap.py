@@ -1,14 +1,15 @@
 """What lanes of one process certainly gain beside other programs: select undisturbed batches, and bound the rest.
 
 Two lanes (threads) that were never on a CPU at the same moment do not show whether they hinder each other. If their
-time in the run queue is simply taken out, they seem to gain all that two CPUs can give. So:
+time in the run queue is simply subtracted, they seem to gain all that two CPUs can give. So:
 
 * *Select.* Of many short batches, those count whose lanes queued least. A selection by queueing, which other programs
   cause, does not depend on how fast the calls were.
-* *As seen.* While a lane queues, the others do at most what they would do without it. So a batch with its queueing left
-  in shows no more than lanes reach side by side, or than a lone lane reaches, if lanes hinder each other that much.
-* *Account.* For long calls, which always meet a neighbour: in the time T(k) in which k of N lanes did not queue, they
-  did at most k times the calls X(1) of a lone lane. What they did beyond that they did side by side:
+* *As seen.* While a lane queues, the others do at most what they would do without it. So the speed-up of a batch from
+  whose time no queueing is subtracted is a lower bound of the true one, unless lanes side by side are slower than a
+  lone lane: then it is at most 1, the speed-up of a lone lane.
+* *Account.* For long calls, which other programs always disturb: in the time T(k) in which k of N lanes did not queue,
+  they did at most k times the calls X(1) of a lone lane. What they did beyond that they did side by side:
   calls <= X(1) * sum(k * T(k), k < N) + X(N) * T(N), so X(N) / X(1) >= N - (U - calls / X(1)) / T(N), where U is the
   time of all lanes without queueing, and T(N) at least the lanes' common time less the queueing of each. Lanes that
   stayed on a CPU each, and never waited for each other, queue independently: then T(N) is on average the product of
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 SELECTED = 0.2
-"""Share of the batches that count, those that queued least; all that were calm (`rounds.QUIET_BESIDE`), if more."""
+"""Share of the batches that are selected: those that queued least. If a larger share queued for at most
+`rounds.QUIET_BESIDE` of their time, all of these are selected."""
 LEAST_SELECTED = 3
-"""Least number of batches that count: two may be lucky alike."""
+"""Least number of batches that are selected: two may seem undisturbed by chance."""
 SIDE_BY_SIDE = 0.1
-"""Share of the batches' time for which lanes must have run side by side for the bound by accounting to count: with
-less, the errors of the clocks are multiplied by more than 10."""
+"""The lower bound by accounting is used if, for at least this share of the batches' time, no lane queued. With a
+smaller share, the errors of the clocks are multiplied by more than 10."""
 WAITS_PER_CALL = 0.2
 """Extra waits (voluntary context switches) of a call, beyond those of one thread alone, from which lanes may wait for
 each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at most 0.13."""
@@ -48,7 +50,8 @@ MOST_QUEUED = 0.5
 """If lanes queued for more than this share of their time even in the selected batches, only the GIL and the number of
 workers bound the speed-up from above: how long a lane waited for one that queued is then not known."""
 LEAST_GAIN = 0.01
-"""The speed-up that lanes reach at least if nothing is known of it."""
+"""The least value that the lower bound by accounting can take: the speed-up that is certain if nothing is known of
+it."""
 
 
 def wanted(measurement: Measurement) -> bool:
@@ -64,9 +67,11 @@ def wanted(measurement: Measurement) -> bool:
 def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
     """Return the undisturbed batches of the strategy ``name``, each paired with a serial batch.
 
-    ``pairs`` has the strategy's ordinary batches. If its ``bursts`` (rounds of short batches) are enough and calm, the
-    pairs come from them; the serial bursts are selected for themselves. Otherwise they come from ``pairs``: if all
-    bursts queued, the moment at which each lane begins decides too much in so little time.
+    ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of short batches. The result comes from
+    ``bursts`` if these have at least `LEAST_SELECTED` batches of the strategy, and those selected queued for at most
+    `rounds.QUIET_BESIDE` of their time on average; the serial batches are then those that queued least, of any round.
+    Otherwise the result comes from ``pairs``: if even the best short batches queued, their times depend too much on the
+    moment at which each lane began.
     """
     short = [(one.serial, one.batches[name]) for one in bursts if name in one.batches]
     if len(short) < LEAST_SELECTED:

@@ -1,4 +1,4 @@
-"""Estimate how long GILs were held, in a process whose lanes (subinterpreters) have a GIL each, from looks at them."""
+"""Estimate how long each GIL was held in a process whose lanes (subinterpreters) have a GIL each, from samples."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading
 
 FEWEST_LOOKS = 30
-"""Looks at each lane from which shares are told: their standard error is then 0.09 at most."""
+"""Fewest samples from which a share is reported: while the lane in question ran, and while all lanes ran. The standard
+error of a share is then 0.09 at most."""
 
 
 def held(batches: Sequence[BatchReading]) -> GilsHeld | None:
-    """Return the shares of time for which the GILs were held while their lanes ran.
+    """Return the share of time for which each lane's GIL was held while the lane ran, and all GILs while all lanes ran.
 
-    Return ``None`` without looks at the GILs, or with fewer than `FEWEST_LOOKS` at a lane that ran, or while all lanes
-    ran.
+    A lane is one subinterpreter. The result is ``None`` if no GIL was sampled, or if fewer than `FEWEST_LOOKS` samples
+    were taken while some lane ran, or while all lanes ran.
     """
     looked = [batch for batch in batches if batch.own_gils is not None]
     if not looked:

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 FEWEST_ROUNDS = 6
-"""Rounds from which the speed-up that they show is believed: robust estimators need five, and one may start cold."""
+"""Fewest rounds from which a measured speed-up is used: robust estimators need five, and one may be slow as caches are
+still cold."""
 MOST_ROUNDS = 40
-"""Most rounds: more narrow the interval by less than 2 % each."""
+"""Most rounds that are made: each further round narrows the interval by less than 2 %."""
 
 
 class InExecutor(NamedTuple):
     """A speed-up in an executor, measured in ``rounds`` rounds, or predicted if that is 0.
 
-    ``at_worst`` and ``at_best`` bound a prediction, as far as a busy machine may hide effects; ``None`` if it hides
-    none, or for a measured speed-up.
+    ``at_worst`` and ``at_best`` bound a prediction on a busy machine, which may hide effects. They are ``None`` if
+    there is no such bound, or if the speed-up was measured.
     """
 
     speedup: Estimate
@@ -79,7 +80,11 @@ def is_crowded(measurement: Measurement) -> bool:
 
 
 def may_tell_more(measurement: Measurement) -> bool:
-    """Return whether another round in real executors could be made, and would count."""
+    """Return whether another round in real executors is possible and would be used.
+
+    It is not possible if there were `MOST_ROUNDS` rounds, or if the rounds ended for another reason. It would not be
+    used if other programs used too much of the CPUs in the first `FEWEST_ROUNDS` or more rounds.
+    """
     made = len(measurement.pool_rounds)
     if measurement.pools_ended is not None or made >= MOST_ROUNDS:
         return False

@@ -1,7 +1,8 @@
-"""Find the samples at which the sampled thread waited for a CPU, from how long it had waited in total by then.
+"""Find the samples taken while the sampled thread waited for a CPU, from its total waiting time at each sample.
 
-The kernel counts a wait when it is over, so a sample in a wait does not show it, and the next sample after the wait
-shows only how long it was. A wait of d that ended between two samples ended at any moment between them.
+The kernel adds a wait to the total only when the wait is over. So a sample that was taken in a wait does not show it,
+and the first sample after the wait shows only how long it was. Such a wait may have ended at any moment between the
+last two samples.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.gil_samples import SampledWindow
 
 LEAST_CHANCE: Final = 0.1
-"""Least probability that a sample was taken in a wait, for it to count as possibly taken in one. A thread that sleeps
-waits for some microseconds whenever it wakes up: that makes no sample before it a doubtful one."""
+"""Least probability that a sample was taken in a wait for a CPU from which the sample counts as possibly taken in it. A
+thread that sleeps waits for some microseconds whenever it wakes up: so short a wait makes no sample before it
+doubtful."""
 
 
 def certain(window: SampledWindow) -> frozenset[int]:
     """Return the indices of the samples at which the thread certainly waited for a CPU.
 
-    If the thread had waited for d more at one sample than at the sample before, these are the earlier samples that were
-    taken less than d before it.
+    If the total waiting time grew by d from one sample to the next, a wait of d ended between the two. So it began at
+    least d before the second of them. The result has the first of them, and those before it, if taken less than d
+    before the second.
     """
     return frozenset(
         at for first, gap_ns, waited_ns in _waits(window) for at in _since(window, first, waited_ns - gap_ns)
@@ -32,14 +35,15 @@ def certain(window: SampledWindow) -> frozenset[int]:
 def possible(window: SampledWindow, run_queue_ns: int | None = None) -> frozenset[int]:
     """Return the indices of the samples at which the thread may have waited for a CPU.
 
-    On a busy machine the sampler is starved as well: the next sample comes so late that few samples are certain to lie
-    in the wait. A thread is often pushed off its CPU at the end of a system call, so that the samples of a wait would
-    all be counted for that call.
+    On a busy machine the sampler must wait for a CPU as well. Its next sample then comes so late that few samples
+    certainly lie in the thread's wait. Those that only may lie in it matter: a thread is often preempted at the end of
+    a system call, so all samples of the wait would count for that call.
 
     Args:
         window: The samples, and the time in question.
         run_queue_ns: How long the thread waited in that time; what no sample shows of it is taken as a wait at the end.
             ``None`` if unknown.
+
     """
     found = {
         at

@@ -27,13 +27,14 @@ class QueueSplit(NamedTuple):
     """A sampled batch of one thread, split into the time in which it certainly queued for a CPU and the rest.
 
     Attributes:
-        rest: The batch without the time of certain queueing: samples and ends are moments of a clock that stands still
-            in that time. The rest still contains the edges of each stretch in the run queue, between two samples.
+        rest: The batch without the time in which it certainly queued: the samples' moments, and the end, are earlier by
+            the time that was cut out before them. The rest still contains the queueing between the samples at the edges
+            of each stretch in the run queue.
         rest_queued_held_ns: The queueing with the GIL held that ``rest`` still contains.
         running_ns: The batch's time without any queueing.
         queued_ns: All time in the run queue, at most the batch's length.
         queued_unknown_ns: The part of ``queued_ns`` in which no sample shows whether the GIL was held.
-        queued_held_ns: The part of the other queueing in which the GIL was held.
+        queued_held_ns: The part of ``queued_known_ns`` in which the GIL was held.
 
     """
 
@@ -65,8 +66,8 @@ def split(window: SampledWindow, queued_ns: int) -> QueueSplit | None:
 
     The samples may begin before the window, so that a stretch of queueing which ended early in the window is seen. A
     thread that queues can neither take the GIL nor release it. So the samples in a stretch show whether the GIL was
-    held for all of the stretch; their mean counts, in case other threads passed the GIL on. For a stretch without a
-    sample, this is unknown.
+    held for all of the stretch. If they differ, because other threads took the GIL in turn, their mean counts. For a
+    stretch without a sample, it is unknown whether the GIL was held.
 
     Returns:
         ``None`` if the samples do not record how long the thread had queued.

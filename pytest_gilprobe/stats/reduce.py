@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 CEILING_SLACK = 1.05
-"""The factor by which a measured speed-up may exceed its ceiling before it is capped: both have errors."""
+"""The factor by which a measured speed-up may exceed its ceiling, the largest speed-up that the strategy can have,
+before it is reduced to this limit: both have errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

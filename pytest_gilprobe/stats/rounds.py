@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 QUIET = 0.05
 """Run-queue share of a batch up to which other programs are assumed not to have disturbed the batch."""
 QUIET_BESIDE = 0.15
-"""`QUIET` for batches that use every CPU, which the sampling parent and the system's first placing of threads also
-disturb: up to 0.1 on an idle machine of two CPUs. This queueing is taken out, with an error of `NOISE_OF_QUEUEING` of
-it."""
+"""`QUIET` for parallel batches. These use every CPU, so the parent process that samples and the system's first placing
+of threads disturb them too, by up to 0.1 on an idle machine of two CPUs. The queueing is subtracted, and
+`NOISE_OF_QUEUEING` allows for the error of that."""
 AGREEMENT = 0.12
 """Largest relative difference in a quiet round between times that should be alike: four times the least noise."""
 OTHERS = 0.05
@@ -27,7 +27,7 @@ WOKEN_LONGER = 2.0
 """A thread that wakes up into the run queue is assumed to stay there for at most this many times as long as a thread
 that was pushed off its CPU: a fair scheduler keeps it waiting no longer, and most let it run first."""
 COMPUTES_ALL = 0.8
-"""CPU utilization above which a thread's own CPU time measures one core."""
+"""CPU utilization of a thread above which its CPU time is used as the time for which it kept one core busy."""
 
 
 def calls_in(batch: BatchReading) -> int:
@@ -207,8 +207,9 @@ def is_quiet(one: Round) -> bool:
 
     Three conditions must hold. No batch queued for more than a share of its time: `QUIET` if serial, `QUIET_BESIDE` if
     parallel. Each lane with a process of its own, which shares nothing with other lanes, took as long as the serial
-    batch. No call was faster beside others than alone. A workload whose calls hinder each other may also fail them: so
-    a disturbed round is kept, and is a reason for more rounds.
+    batch. No call was faster beside others than alone. Times may differ by the share `AGREEMENT`. The conditions may
+    also fail if the workload's own calls hinder each other. So a round that fails is not discarded; more rounds are
+    made instead.
     """
     if not is_unqueued(one):
         return False
@@ -223,9 +224,9 @@ def is_quiet(one: Round) -> bool:
 def like_serial_s(one: Round) -> list[float]:
     """List the wall times of a round's batches that should be alike, in seconds, each less its time in the run queue.
 
-    The serial batch and lanes (threads, processes) with processes of their own, which share nothing, should be alike.
-    Lanes that share a process are included only if they are alike too, since lanes that hinder each other are not
-    noise.
+    These are the times of the serial batch and of lanes (threads, processes) with processes of their own, which share
+    nothing. Lanes that share a process are included only if all times are alike: if such lanes are slower because they
+    hinder each other, that is not noise.
     """
     apart = lanes_s(one.serial)
     shared: list[float] = []

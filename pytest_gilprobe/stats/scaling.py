@@ -15,24 +15,27 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.ladder import Step
 
 NOISE = 0.05
-"""Standard deviation of the logarithm of one step's throughput that is assumed before measuring: slopes over windows
-of 0.12 s are within 1 to 6 % of each other on idle machines of two CPUs."""
+"""Standard deviation that is assumed, before measuring, for the logarithm of the throughput in one step (a set time of
+calls with one number of workers): throughputs in 0.12 s are within 1 to 6 % of each other on idle machines of two
+CPUs."""
 ENOUGH = 0.90
 """Share of the highest throughput that *enough* workers give."""
 SUPERLINEAR = 1.25
-"""Gain over one worker, as a multiple of the number of workers, that caches and noise may explain. Also the factor by
-which serial calls must be faster than the calls of one worker in a curve, for that worker to count as held up."""
+"""Largest gain over one worker, as a multiple of the number of workers, that caches and noise may explain. It is also
+the factor by which serial calls must be faster than one worker's calls for that worker to count as held up."""
 MOST_DISTURBED = 0.25
-"""Share of the steps that other programs or a quota may have held up; if more were, the curve decides nothing."""
+"""Largest share of a curve's steps (each a set time of calls with one number of workers) that other programs or a quota
+may have held up for the curve to be used in a decision."""
 
 
 def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[ScalingPoint, ...]:
     """Return one point of a curve for each number of workers, the fewest first.
 
-    A step with too few calls is left out, and one that was held up if a step with as many workers was not. The noise is
-    learnt from all steps with equal numbers of workers, so a number that was tried once has an interval, too. If one
-    worker was not tried beside others, ``serial_s``, the seconds of a serial call, gives its throughput; ``None`` if
-    unknown.
+    Each of the ``steps`` is a set time of calls with one number of workers. A step is left out if too few calls were
+    completed, or if other programs or a quota held it up and another step with as many workers was not held up. The
+    noise is estimated from all steps with equal numbers of workers together, so a number that was tried once has an
+    interval, too. ``serial_s`` is the time of a serial call in seconds: its reciprocal is the throughput of one worker,
+    if one worker was not tried; with ``None``, there is no such point.
     """
     rates: dict[int, list[float]] = {}
     memory: dict[int, int] = {}
@@ -58,10 +61,11 @@ def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[
 
 
 def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: int) -> tuple[ScalingPoint, ...]:
-    """Return the points with what the machine gave to as many workers, or to one for each CPU if ``cpus`` is smaller.
+    """Return the points, each with the speed-up that the machine itself allowed to as many workers (`machine_gain`).
 
-    ``machine`` has the steps of threads that compute without the GIL, made between the others. A gain of N of these
-    threads counts up to N: what exceeds it is noise.
+    ``machine`` has the steps in which threads computed without the GIL, made between the others. ``cpus`` is the number
+    of CPUs: a point with more workers gets the speed-up for ``cpus`` threads. A speed-up of N threads counts as N if it
+    is larger, since the excess is noise. It is ``None`` if it was not measured.
     """
     seen = points_of([step for step in machine if not throughput.disturbed(step)])
     gains = {one.workers: min(gain, one.workers) for one in seen if (gain := speedup(seen, one.workers)) is not None}
@@ -74,7 +78,10 @@ def highest(points: Sequence[ScalingPoint]) -> ScalingPoint:
 
 
 def best_workers(points: Sequence[ScalingPoint]) -> int | None:
-    """Return the fewest workers whose throughput cannot be told from the highest one; ``None`` without points."""
+    """Return the fewest workers whose throughput cannot be told from the highest one; ``None`` without points.
+
+    Such a throughput is at least the low end of the interval of the highest one.
+    """
     if not points:
         return None
     least = highest(points).throughput.low
@@ -82,10 +89,11 @@ def best_workers(points: Sequence[ScalingPoint]) -> int | None:
 
 
 def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
-    """Return the fewest workers that give 90 % of the highest throughput; ``None`` without points, or if that is open.
+    """Return the fewest workers that give 90 % of the highest throughput; ``None`` without points, or if uncertain.
 
-    The result is the first number of workers whose interval reaches 90 %; on a flat curve it is the lowest. This is
-    open if the first number whose value reaches 90 % is more than one point further on.
+    The result is the first number of workers whose throughput may be 90 % of the highest, by the high end of its
+    interval; on a flat curve it is the lowest number. It is uncertain if the estimated throughput reaches 90 % only two
+    or more points later.
     """
     if not points:
         return None
@@ -98,8 +106,9 @@ def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
 def beyond_its_workers(points: Sequence[ScalingPoint], serial_s: Estimate | None) -> ScalingPoint | None:
     """Return the first point with N workers and clearly more than N times the throughput of one that was held up.
 
-    One worker was held up if serial calls, of ``serial_s`` seconds each, are clearly faster. Otherwise calls help each
-    other, as in batches, and the result is ``None``, as it is if there is no such point or ``serial_s`` is ``None``.
+    One worker was held up if serial calls, of ``serial_s`` seconds each, are clearly faster than its calls. The result
+    is ``None`` if it was not: calls may then help each other, as in batches. It is also ``None`` if there is no such
+    point, or if ``serial_s`` is ``None``.
     """
     one = next((point.throughput.value for point in points if point.workers == 1), None)
     if one is None or serial_s is None or one * serial_s.high * SUPERLINEAR >= 1:
@@ -123,9 +132,10 @@ def speedup(points: Sequence[ScalingPoint], workers: int) -> float | None:
 
 
 def held_up(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Return the steps that were held up by other programs or a quota, if they keep a curve from deciding; else none.
+    """Return the steps that other programs or a quota held up, if there are too many for a curve to decide; else none.
 
-    They do if they are more than the share `MOST_DISTURBED` of ``steps``, or all steps with some number of workers.
+    There are too many if they are more than the share `MOST_DISTURBED` of ``steps``, or all steps with some number of
+    workers.
     """
     late = tuple(step for step in steps if throughput.disturbed(step))
     return late if _only_held_up(steps) or len(late) > MOST_DISTURBED * len(steps) else ()

@@ -20,7 +20,7 @@ FEWEST_POINTS = 4
 FITS = 0.08
 """Root mean square of the logarithmic residuals up to which a law fits: about the noise of the throughputs."""
 STEPS = 40
-"""Most steps of a fit: from the starting points below, 5 to 15 reach the minimum."""
+"""Most iterations of a fit: from the starting points that are used, 5 to 15 reach the minimum."""
 _LEAST = 1e-9
 """Least value of a parameter in a fit, so that it has a logarithm: contention and coherency may be 0."""
 _DELTA = 1e-6
@@ -34,11 +34,11 @@ _Law = Callable[[Sequence[float], float], float]
 class Fit:
     """A law fitted to throughputs.
 
-    With N workers, the ``law`` named ``linear`` gives ``per_worker`` N, ``capped`` the smaller of ``per_worker`` N and
-    ``ceiling``, and ``usl`` ``per_worker`` N / (1 + ``contention`` (N - 1) + ``coherency`` N (N - 1)). ``parameters``
-    has these by name, ``errors`` their standard errors. ``residual`` is the root mean square of the logarithmic
-    residuals. *Source:* N. J. Gunther, "A General Theory of Computational Scalability Based on Rational Functions",
-    2008.
+    ``law`` is its name. The throughput of N workers is per_worker * N for ``linear``, the smaller of per_worker * N and
+    ceiling for ``capped``, and per_worker * N / (1 + contention * (N - 1) + coherency * N * (N - 1)) for ``usl``.
+    ``parameters`` has the values of these parameters by name, ``errors`` their standard errors. ``residual`` is the
+    root mean square of the logarithmic residuals. *Source:* N. J. Gunther, "A General Theory of Computational
+    Scalability Based on Rational Functions", 2008.
     """
 
     law: str
@@ -57,7 +57,10 @@ class Fit:
 
 
 def usl(parameters: Sequence[float], workers: float) -> float:
-    """Return the Universal Scalability Law's throughput; ``parameters`` are per worker, contention and coherency."""
+    """Return the throughput of a number of ``workers`` by the Universal Scalability Law.
+
+    ``parameters`` are the throughput of one worker, the contention and the coherency.
+    """
     per_worker, contention, coherency = parameters
     return per_worker * workers / (1 + contention * (workers - 1) + coherency * workers * (workers - 1))
 

@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.sharing import SharingReading
 
 SHORT = 0.75
-"""Lanes fall short if they reach less than this share of the speed-up that CPUs and GIL allow: copies of an object may
-then show why."""
+"""Lanes (threads) fall short if they reach less than this share of the speed-up that CPUs and GIL allow. Lanes are then
+tried with copies of objects, to find those whose sharing costs speed."""
 WORTH_ASKING = 1.3
-"""Least speed-up that CPUs and GIL must allow for lanes to fall short of it: a pool is worth it from here on."""
+"""Least speed-up that CPUs and GIL must allow for lanes (threads) to count as falling short of it: below, threads would
+not be worth it in any case."""
 COSTS = 1.2
-"""Least factor that lanes with copies of an object must gain for the sharing of that object to cost speed."""
+"""Least factor by which copies of an object must make lanes (threads) faster for the sharing of the object to count as
+costly."""
 COSTS_SURELY = 1.1
-"""The same factor for the low end of the interval: objects that cost nothing gain 0.88 to 1.05. *Source:*
-``benchmarks/sharing.py``, CPython 3.13t."""
+"""Like `COSTS`, for the low end of the factor's interval: copies of objects whose sharing costs nothing give a factor
+of 0.88 to 1.05. *Source:* ``benchmarks/sharing.py``, CPython 3.13t."""
 FEWEST_ROUNDS = 4
 """Fewest rounds from which sharing is judged."""
 NOISE = 0.05
-"""Standard deviation of the logarithm of a quotient of two batches of one round that is assumed before measuring."""
+"""Standard deviation that is assumed, before measuring, for the logarithm of the ratio of two batches of one round."""
 
 
 def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_on: bool) -> bool:
@@ -53,10 +55,11 @@ def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_
 
 
 def estimated(reading: SharingReading) -> Sharing:
-    """Estimate speed-ups from the rounds of a reading, each quotient within one round; none from too few rounds.
+    """Estimate speed-ups from the rounds of a reading; the result has none for fewer than `FEWEST_ROUNDS` rounds.
 
-    An object counts as costly to share if lanes (threads) with copies of it gain `COSTS`, and `COSTS_SURELY` for
-    certain. `ALL` is named as costly only where no single object is.
+    Each ratio is of two timings of one round. The sharing of an object counts as costly if copies of the object make
+    lanes (threads) faster by the factor `COSTS`, and by `COSTS_SURELY` at the low end of the interval. `ALL`, for
+    copies of every object, is named as costly only if no single object is.
     """
     known = Sharing(
         lanes=reading.lanes,

@@ -23,16 +23,20 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 NOISE_OF_QUEUEING = 0.1
-"""Extra noise of a batch that queued all the time: the larger a correction, the less certain it is."""
+"""Noise that is added to that of a speed-up whose batches queued for a CPU all the time, as a standard deviation of the
+logarithm: the more queueing is subtracted, the less certain is the result. For batches that queued for a share of the
+time, it is multiplied by that share."""
 NOISE_AT_EXTREMES = 0.5
-"""Noise of an extreme of what a busy machine may hide, as a share of the distance from the measured value, in
-logarithms. *Source:* threads that wait for one lock beside busy loops, ``benchmarks/gate_rates.py``."""
+"""Noise that is added to that of a speed-up multiplied by factors for what a busy machine may hide: a standard
+deviation of the logarithm, as a share of the factors' own logarithms. *Source:* threads that wait for one lock beside
+busy loops, ``benchmarks/gate_rates.py``."""
 BEYOND_CEILING = 1.25
-"""A speed-up whose low end exceeds its strategy's ceiling by more than this factor contradicts the ceiling."""
+"""Factor by which the low end of a speed-up's interval must exceed the strategy's ceiling, the largest speed-up that it
+can have, for the measurement to contradict the ceiling."""
 SUPERLINEAR = 1.05
-"""If N workers certainly did more than N times this much work of one worker, serial calls were disturbed."""
+"""Factor by which the low end of the speed-up of N workers must exceed N to show that serial calls were disturbed."""
 IMPLAUSIBLE = 1.15
-"""Like `SUPERLINEAR`, but for the value, whatever its interval."""
+"""Like `SUPERLINEAR`, but for the estimated value of the speed-up instead of the low end of its interval."""
 OWN_QUEUE = 1.15
 """Factor by which a batch's lanes may outnumber the CPUs before they cause its queueing themselves: clocks are
 coarse."""
@@ -51,10 +55,10 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
     """Return how much batches of the same calls differ: the noise of the logarithm of their length.
 
     The noise assumed before measuring is that of a computing loop at the session's start, scaled by the calls' CPU
-    utilization. It is lower if the batches of each round agree so well that the machine is calm now. The scatter of the
-    batches counts, too: in a round whose batches should be alike and are, the scatter of all of them. In other rounds,
-    it is that of serial batches, and, with ``less_queue`` (the lanes do not outnumber the CPUs), that of lanes that
-    share nothing.
+    utilization. It is lower if the batches of each round agree so well that the machine is calm now. The batches' own
+    scatter counts, too. In a round whose batches should be alike and are, that is the scatter of all of them. In other
+    rounds, it is the scatter of the serial batches. With ``less_queue`` (true if the lanes do not outnumber the CPUs),
+    it is also the scatter of lanes (threads, processes) that share nothing.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
     should_be = [(one, rounds.like_serial_s(one)) for one in measurement.rounds]
@@ -122,10 +126,10 @@ def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float]
 
 
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
-    """Return the speed-up in processes of the control: the fixed pure-Python loop that shows what the machine can give.
+    """Return the speed-up in processes of the control, a fixed pure-Python loop that shows what the machine can give.
 
-    The rounds of the control that this probe made count. If there are none, the result is the speed-up measured at the
-    session's start; ``None`` if that is unknown.
+    It is estimated from this probe's rounds of the control. If there are none, the result is the speed-up measured at
+    the session's start; ``None`` if that is unknown.
     """
     pairs = [(control.alone, control.together) for control in measurement.controls]
     if not pairs:
@@ -165,18 +169,18 @@ def beyond(estimate: Estimate, workers: float) -> bool:
 
 
 def throttled(measurement: Measurement) -> bool:
-    """Return whether a CPU quota held the rounds back for long enough to matter."""
+    """Return whether a CPU quota held the rounds back for a share of their time of at least `THROTTLED`."""
     return (measurement.throttled_share or 0.0) >= THROTTLED
 
 
 def without_quota(
     estimate: Estimate, measurement: Measurement, serial: StrategyResult, most: float = math.inf
 ) -> Estimate:
-    """Return a speed-up widened to its possible value without a CPU quota, if one held back calls that compute.
+    """Return a speed-up with its interval widened to what it may be without a CPU quota.
 
-    A quota holds back more what uses more CPUs, by an unknown amount. So the high end is raised to the number of
-    workers, or to ``most``, the strategy's ceiling, if lower. A speed-up of calls that mostly wait is returned as it
-    is.
+    It is returned as it is if no quota held the rounds back noticeably, or if calls mostly wait. A quota slows calls
+    that use several CPUs at once more than serial calls, by an unknown amount. So the high end is raised to the number
+    of workers, or to ``most``, the strategy's ceiling (the largest speed-up it can have), if that is lower.
     """
     waits = serial.utilization.high < IO_BELOW and rounds.children_width(measurement.rounds) <= EXTRA_CORES
     if waits or not throttled(measurement):

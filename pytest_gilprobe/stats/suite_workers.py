@@ -1,9 +1,9 @@
 """Predict how long a suite takes with ``pytest -n N``, from the times of one serial run.
 
-A run with pytest-xdist is simulated: a controller starts; N workers start, and each collects all tests; the tests are
-handed out as `pytest_gilprobe.stats.xdist_schedule` does; a worker sets up each shared fixture that its tests need for
-itself. Workers share the CPUs: a test alternates between computing and waiting, evenly over its time, and where all
-that run want more CPUs than there are, the computing is stretched until they want as many.
+A run with pytest-xdist is simulated. A controller starts; N workers start, and each collects all tests. The tests are
+handed out as `pytest_gilprobe.stats.xdist_schedule` does. Each worker sets up for itself every shared fixture that its
+tests need. Workers share the CPUs: a test alternates between computing and waiting, evenly over its time. If the
+running tests want more CPUs than there are, their computing is slowed down until they want as many.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ WORKER_LOOPS: Final = 0.5
 CONTROLLER_LOOPS: Final = 0.9
 """What the controller takes for each test's messages, in calls of the control. *Source:* as above."""
 MOST_UNITS: Final = 2_000
-"""Neighbouring short tests are simulated as one beyond this number, so that a prediction takes under a second."""
+"""Number of tests above which neighbouring short tests are simulated as one, so that a prediction takes under a
+second."""
 COUNTS: Final = (2, 4, 8)
 """The numbers of workers that are always predicted; larger ones follow as long as doubling gains `GAIN`."""
 MOST_WORKERS: Final = 64
@@ -35,8 +36,9 @@ GAIN: Final = 1.1
 ENOUGH: Final = 0.9
 """As many workers are enough as give this share of the best speed."""
 TAIL: Final = 0.1
-"""A test that still runs at the end, with other workers idle, is named if both that end and the test itself take this
-share of the run's time, or more."""
+"""Least share of the run's time for a test to be named as one that prolongs the run. A test is named if it still runs
+when the first worker has no more tests, and if both the time from then to the end and the test itself take this share
+or more."""
 MOST_NAMED: Final = 5
 """The largest number of long tests that are named."""
 CROWDED: Final = 0.25

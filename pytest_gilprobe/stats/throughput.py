@@ -1,4 +1,4 @@
-"""Estimate the throughput of one step of a ladder: calls per second, from the moments at which calls were completed."""
+"""Estimate the throughput with one number of workers, from the moments at which calls were completed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.ladder import Step
 
 FEWEST_MARKS = 3
-"""Fewest completed calls in a window from which a slope is taken: with fewer, it says nothing."""
+"""Fewest marks in a window from which its throughput is estimated. A mark is a moment, recorded by a lane (thread ...),
+at which a call, or a fixed number of calls, was completed."""
 LATEST_START = 0.5
-"""A lane that makes its first call later than this share of the window does not delay the window's start."""
+"""A lane (thread ...) that completes its first call later than this share of the window does not delay the window's
+start."""
 
 
 def calls_per_s(step: Step) -> float | None:
     """Return a step's throughput in calls per second; ``None`` if too few calls were completed.
 
-    The throughput is the least-squares slope of the number of completed calls over time. The window reaches from
-    `Step.settled_ns`, or from when every lane (thread ...) has made its first calls, to `Step.until_ns`. Lanes that run
-    in step complete their calls in bursts: counting within a fixed window is off by up to one burst, a slope is not.
+    A step is a set time of calls with one number of workers. The throughput is the least-squares slope of the number of
+    completed calls over time. The window reaches from `Step.settled_ns`, or from when every lane (thread ...) has
+    completed its first calls, to `Step.until_ns`. It does not wait for lanes that `LATEST_START` excludes. Lanes often
+    complete their calls at the same moments: a count within a fixed window is off by up to all calls of one such
+    moment, a slope is not.
     """
     lanes = [lane for reading in step.readings for lane in reading.marks_ns]
     firsts = [lane[0] for lane in lanes if lane]
@@ -40,7 +44,7 @@ def calls_per_s(step: Step) -> float | None:
 
 
 def span_s(step: Step) -> float:
-    """Return how long a step lasted, in seconds: until its last lane was done."""
+    """Return how long a step (calls with one number of workers) lasted, in seconds: until its last lane was done."""
     ends = [lane[-1] for reading in step.readings for lane in reading.marks_ns if lane]
     return (max(ends, default=step.until_ns) - step.begin_ns) / 1e9
 

@@ -21,12 +21,13 @@ UTILIZATION_NOISE = 0.02
 def of(
     batches: Sequence[BatchReading], held: Estimate | None, *, lanes: int, serial: TimeShares | None = None
 ) -> TimeShares | None:
-    """Split the time of one lane (thread, process ...) into shares by what it was spent on; ``None`` if it is 0.
+    """Split the time of one lane (thread, process ...) into shares by what it was spent on; ``None`` without any time.
 
     ``held`` is the share of time for which the GIL was held; ``None`` if unknown, or if each lane has a GIL of its own.
     ``lanes`` is the number of lanes that share a GIL. ``serial`` has the shares of serial calls, for lanes that share a
     GIL: a lane is blocked by itself for as long as one call alone is. Any further blocked time of the lane is
-    attributed to the GIL, up to the time for which the GIL was held. With ``None``, the wait for the GIL is unknown.
+    attributed to the GIL, up to the time for which the GIL was held. If ``serial`` or ``held`` is ``None``, the wait
+    for the GIL is unknown.
     """
     wall = cpu = queue = 0.0
     for batch in batches:

@@ -20,7 +20,10 @@ class _Line(NamedTuple):
 
 
 class WholeStacks:
-    """The stacks of some samples: one that lacks its callers gets those of another stack with the same line."""
+    """The stacks of some samples, to complete those of generator expressions that lack their callers.
+
+    Such a stack gets the callers of the first other stack whose innermost frame is at the same line.
+    """
 
     def __init__(self, stacks: Iterable[Stack]) -> None:
         """Remember the callers of each generator expression, as they are seen first."""

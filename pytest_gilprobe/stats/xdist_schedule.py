@@ -9,7 +9,8 @@ from collections import deque
 from typing import Final
 
 LEAST_PENDING: Final = 2
-"""A worker always has the test that it runs and the next one, as long as there are tests that no worker has."""
+"""Least number of tests that a worker has, the one that it runs included, as long as there are tests that no worker
+has."""
 LONG_S: Final = 0.1
 """A worker whose last test took this long gets no more tests until it has fewer than `LEAST_PENDING`."""
 
