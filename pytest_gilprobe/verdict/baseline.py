@@ -26,9 +26,9 @@ _NAMED = 5
 class FindingKind(StrEnum):
     """How a workload differs from its result in the baseline, the earlier report.
 
-    ``regression``: something is certainly worse. ``gain``: nothing is worse, and the intervals support other advice or
-    a GIL that is released now. ``not probed``: only the baseline has measurements. ``inconclusive``: only the baseline
-    has an answer. ``new`` and ``vanished``: only one report has the workload.
+    ``regression``: something is certainly worse. ``gain``: nothing is worse, and for certain other advice is given or
+    a GIL that was held is released. ``not probed``: only the baseline has measurements. ``inconclusive``: only the
+    baseline has an answer. ``new`` and ``vanished``: only one report has the workload.
     """
 
     REGRESSION = "regression"
@@ -90,10 +90,10 @@ def since(baseline: Report, report: Report) -> Differences:
 
 
 def losses(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool) -> list[str]:
-    """Return what is certainly worse in the result ``new`` of a workload than in its earlier result ``old``: messages.
+    """List, as messages, what is certainly worse in a workload's result ``new`` than in its earlier result ``old``.
 
-    The list is empty unless both were probed with the same number of workers. Curves (throughput by number of workers)
-    count only if both reports come from the ``same_machine``.
+    The list is empty unless both were probed with the same number of workers. A loss in a curve (throughput by number
+    of workers) counts only if both reports come from the ``same_machine``.
     """
     if new.status is not Status.PROBED or old.status is not Status.PROBED or new.workers != old.workers:
         return []

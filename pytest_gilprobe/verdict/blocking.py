@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LETS_GO: Final = 0.2
 """A call that holds the GIL for at most this part of its time can run beside the loop in a thread."""
 WORTH_TELLING: Final = 0.1
-"""Share of a call's time from which code that blocks the loop is worth a remedy: it limits tasks to 10x."""
+"""Share of a call's time from which blocking the event loop is reported with a remedy: a tenth limits tasks to 10x."""
 
 
 class Move(NamedTuple):
@@ -28,7 +28,8 @@ class Move(NamedTuple):
         code: the code to write in place of the call.
         in_thread: whether the call may run in a thread; otherwise it needs a process.
         share: the part of the calls' time for which this call blocks the loop.
-        gain: the largest speed-up that tasks could give after the move; ``None`` for a scan, which tries no tasks.
+        gain: the largest speed-up that tasks could give after the move; ``None`` in a scan, which runs each test once
+            and tries no tasks.
     """
 
     where: str
@@ -39,7 +40,10 @@ class Move(NamedTuple):
 
 
 def does(blocker: Blocker) -> str:
-    """Return what happens at a place for most of its time: it computes, sleeps, or holds the GIL in another thread."""
+    """Return what the code at a place does for most of the time for which it blocks the event loop.
+
+    The result is ``computing``, ``asleep`` or ``holding the GIL in another thread``.
+    """
     parts = {
         "computing": blocker.computing,
         "asleep": blocker.blocking,
@@ -49,11 +53,12 @@ def does(blocker: Blocker) -> str:
 
 
 def moves(loop: EventLoop, workers: int, library: str | None = None) -> list[Move]:
-    """List the calls that would leave the loop free if they ran elsewhere and were awaited, the largest share first.
+    """List the calls that block the event loop and could run in a thread or process instead, the largest share first.
 
-    The loop would then be blocked for the remaining share of the time only, and tasks could gain at most 1 / that
-    share, up to ``workers``; 0 ``workers`` stand for a scan, whose moves have no gain. ``library`` is whose loop it is,
-    ``asyncio`` or ``trio``; ``None`` counts as asyncio. Calls with less than `WORTH_TELLING` of the time are left out.
+    After a move, the loop would be blocked only for the remaining share of the time, so tasks could gain at most 1 /
+    that share, and at most ``workers``. If ``workers`` is 0, as in a scan, which tries no tasks, the gain is ``None``.
+    ``library`` is that of the loop, ``asyncio`` or ``trio``; ``None`` counts as asyncio. Calls that block the loop for
+    less than `WORTH_TELLING` of the time are left out.
     """
     if loop.blocked_fraction is None or not loop.blockers:
         return []
@@ -84,16 +89,16 @@ def remedy(move: Move) -> str:
 
 
 def best(moves: Sequence[Move]) -> Move:
-    """Return the call to move first: the largest one that may go to a thread, or else the largest one."""
+    """Return the move to make first: that with the largest share of those to a thread, or else of all."""
     return max(moves, key=lambda one: (one.in_thread, one.share))
 
 
 def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
-    """Say in one clause what to write so that the loop stays free; ``None`` if nothing is to be said.
+    """Say in one clause which code would leave the event loop free; ``None`` if there is no such advice.
 
-    The clause is about the `best` of the `moves`, with the same arguments. If no call can be named, it is about all
-    calls that sleep in the loop: they should run in a thread, or in a process if they hold the GIL in the meantime.
-    Nothing is said if calls hardly sleep in the loop and no call may run in a thread.
+    The arguments are those of `moves`, and the clause is about the `best` of these. If there are none, it says where
+    all calls that sleep in the loop should run: in a thread, or in a process if they hold the GIL meanwhile. There is
+    no advice if calls sleep in the loop for less than `WORTH_TELLING` of the time and no call may run in a thread.
     """
     found = moves(loop, workers, library)
     first = best(found) if found else None
@@ -111,9 +116,10 @@ def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> s
 
 
 def what_follows(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
-    """Say what to do about the largest of the `moves`, with the same arguments; ``None`` if there is none.
+    """Say what to do about the call that blocks the event loop for longest; ``None`` if no such call is known.
 
-    ``None`` is also returned if calls sleep in the loop and ``workers`` is not 0: then a caution says what to do.
+    The arguments are those of `moves`. The result is also ``None`` if ``workers`` is not 0 and calls sleep in the loop
+    for `WORTH_TELLING` of the time or more: then a caution (a warning in the report) says what to do.
     """
     if workers and loop.shares is not None and loop.shares.blocking >= WORTH_TELLING:
         return None  # `pytest_gilprobe.strategies.tasks` has the caution
@@ -127,7 +133,7 @@ def held_elsewhere(loop: EventLoop) -> str:
 
 
 def in_block(place: Blocker | None) -> str:
-    """Format the place of a block as the end of a phrase, such as `` in query(1) at app.py:10``; empty if unknown."""
+    """Format the place that blocks the loop as the end of a phrase: `` in query(1) at app.py:10``; empty if unknown."""
     if place is None:
         return ""
     other = " (another thread, which held the GIL)" if place.gil_wait > place.computing + place.blocking else ""

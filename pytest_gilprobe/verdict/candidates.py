@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import Evidence
 
 DRAWS = 1000
-"""Number of random draws, each of all speed-ups: probabilities are then known to 0.03 (2 standard errors)."""
+"""Number of times that all speed-ups are drawn at random: probabilities are then known to 0.03 (2 standard errors)."""
 LEAST = 0.01
 """An answer with a lower probability than this is left out."""
 
@@ -43,11 +43,12 @@ def intervals(evidence: Evidence, *, slowed: float = 1.0) -> dict[str, Interval]
 
 
 def left(evidence: Evidence, strategy: str) -> Mapping[str, float]:
-    """Return the answers that are still possible, with probabilities that add up to 1; empty if nothing is known.
+    """Return the strategies that may still be the answer, each with its probability; these add up to 1.
 
-    If the verdict's ``strategy`` is not *inconclusive*, it is the only answer. Otherwise speed-ups are drawn
-    independently, each log-normal with its own spread above and below its value, and `rule` chooses a strategy for each
-    draw.
+    If the verdict's ``strategy`` is not *inconclusive*, it is the only answer. Otherwise all speed-ups are drawn
+    `DRAWS` times, and `rule` chooses a strategy for each draw. Speed-ups are independent. A measured one is log-normal
+    with its own spread above and below its value, another is uniform in its interval. The result is empty if no
+    speed-up is known, or if the draws leave a single answer, since an inconclusive verdict did not believe it.
     """
     if strategy != INCONCLUSIVE:
         return {strategy: 1.0}

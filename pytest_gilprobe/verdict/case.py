@@ -1,4 +1,4 @@
-"""The input that the rule of each caution gets."""
+"""What the rules look at that decide which cautions (warnings in the report) a workload gets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The input of each caution's rule.
+    """What a rule looks at to decide whether a workload gets a caution (a warning in the report).
 
-    ``evidence`` is all that the verdict is based on, ``bound`` and ``gil`` are the verdict's words for what limits the
+    ``evidence`` is all that the verdict is based on. ``bound`` and ``gil`` are the verdict's words for what limits the
     calls and for the GIL's part. ``advised`` is the strategy that the verdict advises; ``None`` if that is ``serial``
     or ``inconclusive``.
     """
@@ -39,6 +39,6 @@ class Case:
         return (self.serial.extra_cores or 0.0) > EXTRA_CORES
 
     def sharing(self) -> list[tuple[Strategy, StrategyResult]]:
-        """List the strategies whose lanes share one process, each in a thread of its own, with their results."""
+        """List the strategies that make calls in several threads of one process, with their results."""
         shared = (one for one in self.evidence.strategies if one.one_process and not one.one_thread)
         return [(one, self.evidence.results[one.name]) for one in shared]

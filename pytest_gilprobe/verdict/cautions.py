@@ -1,4 +1,4 @@
-"""Give the cautions on any workload, in order: the slug, the message and the rule of each, or where these are."""
+"""Give the cautions (warnings in the report) on a workload, the gravest first; most of their rules are here."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ BLOCKS_HOLDING = 0.25
 STALLS_S = 0.02
 """Uninterrupted GIL hold, in seconds, from which a caution is given: four switch intervals."""
 BUSY = 0.10
-"""Share of their time that serial calls spend in the run queue from which other programs are said to disturb."""
+"""Serial calls that spend this share of their time in the run queue are said to be disturbed by other programs."""
 BUSY_BESIDE = 0.2
-"""`BUSY` for the lanes of parallel strategies, which use every CPU."""
+"""The same as `BUSY` for parallel strategies: their workers use every CPU, so they queue a little on any machine."""
 UNEVEN_ROUNDS = 6
 """Least number of rounds that tell a trend from noise: two to compare at each end, two between."""
 DRIFT = 1.25
@@ -38,7 +38,8 @@ STEADY = 0.8
 """Kendall's tau between round number and time per call from which a rise is a trend: 6 rounds in random order reach
 this value with a probability of 0.8 %, 10 rounds with 0.02 %."""
 UNEVEN = 1.5
-"""Calls differ if the middle third of the rounds' times spans more than this factor."""
+"""Calls are said to differ if, in the middle third of the rounds (ordered by time per call), the slowest round takes
+more than this many times as long as the fastest."""
 
 
 def of(evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     """Yield at most one change for each strategy with a curve in both results, ``new`` and ``old``, of one workload.
 
-    A curve is the throughput by number of workers. If calls fail now with no more workers than were measured before,
-    that is the change; otherwise it is the largest certain change of a gain over one worker. It is worse only for the
-    strategy that ``old`` advises, with no more workers than were enough.
+    A curve is the throughput by number of workers. If calls fail in ``new`` with a number of workers that ``old``
+    measured, or with fewer, that is the change. Otherwise it is a certain change of the gain over one worker: the
+    largest that counts as worse, or else the largest. A change counts as worse only for the strategy that ``old``
+    advises, and only with as many workers as ``old`` calls enough, or fewer.
     """
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():

@@ -1,15 +1,17 @@
 """Find what changed between two results of one workload, and decide which changes are regressions.
 
 ``gilprobe compare`` and ``--gilprobe-baseline`` both use this module. A measured value has changed if its two
-intervals, widened as for a gate (`pytest_gilprobe.verdict.margins`), do not overlap. Of two curves their gains over
-one worker are compared, not their calls per second. With the same number of workers, these changes are regressions:
+intervals, widened as for a gate (`pytest_gilprobe.verdict.margins`), do not overlap. Two curves (throughput by number
+of workers) are compared by their gains over one worker, not by their calls per second. With the same number of workers,
+these changes are regressions:
 
-- a strategy that was ok breaks;
+- a strategy that was ok fails, hangs or crashes;
 - the strategy that was advised cannot be tried any more, or its speed-up in an executor fell by `LEAST_LOSS` or more;
-- on a machine that looks the same, the advised strategy's curve fell so far with as many workers as were enough, or
-  fewer, or its calls fail there now;
+- on a machine that looks the same, with as many workers as were enough before, or fewer, the advised strategy's gain
+  in its curve fell by `LEAST_LOSS` or more, or its calls fail;
 - the GIL was released and is held, or calls changed between waiting and computing;
-- the advice certainly differs, and promises `LEAST_LOSS` less or comes with another of these regressions.
+- the advice certainly differs, and either its promised speed-up is lower by more than `LEAST_LOSS`, or another of these
+  regressions comes with it.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
 def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
     """Return whether more rounds are wanted to decide whether ``new`` has a regression from the earlier result ``old``.
 
-    A regression counts only after the numbers of rounds in `expectations.ROUNDS_TO_FAIL`.
+    A regression counts only after one of the numbers of rounds in `expectations.ROUNDS_TO_FAIL`: after another number,
+    more rounds are wanted. The result is ``False`` unless both were probed with the same number of workers.
     """
     rounds = new.serial.rounds if new.serial else None
     if rounds is None or new.workers != old.workers or not Status.PROBED is new.status is old.status:

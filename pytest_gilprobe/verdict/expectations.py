@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 NEAR = 1.5
-"""A speed-up less than this factor below ``min_speedup`` is measured in `NEAR_ROUNDS` rounds, if time allows."""
+"""A speed-up that is below ``min_speedup`` by at most this factor is measured in `NEAR_ROUNDS` rounds, if time
+allows."""
 NEAR_ROUNDS = 5
-"""Rounds in which a speed-up near ``min_speedup`` is measured: if it is exactly as expected, more settle nothing."""
+"""Rounds in which a speed-up near ``min_speedup`` is measured: if it is exactly that, no number of rounds decides."""
 ROUNDS_TO_FAIL = (6, 24)
 """Numbers of rounds after which a failure counts; after other numbers, the probe continues while there is time.
 
@@ -39,12 +40,14 @@ def check(
     fail_on: frozenset[FailOn] = frozenset(),
     one_process: frozenset[str] = frozenset(),
 ) -> Gating:
-    """Compare one workload's result with its marker's expectation and the session's ``fail_on``.
+    """Compare a workload's result with what its marker expects and with what the session's ``fail_on`` forbids.
 
-    Call this only for a test that has passed. ``one_process`` names the strategies whose lanes (threads ...) share a
-    process; ``unsafe`` in ``fail_on`` applies to them. A workload that could not be measured passes unless ``fail_on``
-    forbids how a strategy ended; it gets a caution if its marker expects something. With ``inconclusive`` in
-    ``fail_on``, it fails if its marker expects something or its probe began.
+    Call this only for a test that has passed. ``one_process`` names the strategies whose workers share a process, such
+    as threads: ``unsafe`` in ``fail_on`` forbids that calls fail, hang or crash in these.
+
+    A workload that could not be measured fails if a strategy ended in a way that ``fail_on`` forbids. It also fails if
+    ``fail_on`` contains ``inconclusive`` and its marker expects something or its probe began. Otherwise it passes, with
+    a caution if its marker expects something.
     """
     if result.serial is None:
         return _unmeasured(expectation, result, tuple(_ended_badly(result, fail_on, one_process)), fail_on)

@@ -26,7 +26,7 @@ SWITCHED_ON: Final = "gil-switched-on"
 def failures(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
     """Yield a failure for each limit on the GIL that the measurements certainly exceed.
 
-    The limits are those that ``expectation``, a marker's, has for ``result``. If ``fail_on`` contains
+    ``expectation`` has the limits from the marker, ``result`` the measurements. If ``fail_on`` contains
     ``gil-switched-on``, a GIL that an import switched on is a failure, too.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
@@ -61,7 +61,11 @@ def failures(expectation: Expectation, result: WorkloadResult, fail_on: frozense
 
 
 def unchecked(expectation: Expectation, result: WorkloadResult) -> Iterator[str]:
-    """Yield, for each limit that is neither kept for certain nor exceeded for certain, why that is open."""
+    """Yield, for each of a marker's limits on the GIL that the measurements leave undecided, the reason why.
+
+    Call this only if there are no `failures`. The held share is undecided if it is unknown, or above its limit but not
+    for certain. The longest hold is undecided if none was seen.
+    """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     if most is not None and held is None:
         yield "how long the GIL was held is not known"
@@ -82,8 +86,8 @@ def limits(expectation: Expectation) -> list[str]:
 def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
     """Return whether more rounds may decide a limit on the GIL.
 
-    They may if the limit of the held share is exceeded, but not for certain, or if threads waited for the GIL and all
-    rounds so far were disturbed, so that the longest hold is not known yet.
+    They may if the held share is above its limit, but not for certain. They also may if the longest hold has a limit
+    and is unknown, although threads waited for the GIL: then other programs disturbed all rounds so far.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     waited = result.gil.method is GilMethod.MEMORY and _waits(result) >= WANTED

@@ -122,9 +122,10 @@ def advised_if(evidence: Evidence, gains: Mapping[str, float]) -> str:
 def choose(evidence: Evidence, bound: Bound) -> Choice:
     """Choose the cheapest strategy within 15 % of the best, or serial if none reaches 1.3x.
 
-    The rule is evaluated at every corner of the intervals (each combination of their low and high ends). It is monotone
-    in each speed-up, so if all corners give the same answer, so do all points between them. The choice is
-    *inconclusive* if nothing decides it. ``bound`` is what limits the calls.
+    This rule is evaluated at every corner of the speed-ups' intervals (each combination of their low and high ends). It
+    is monotone in each speed-up, so if all corners give the same answer, so do all points between them. If the corners
+    differ, strategies are compared directly with each other. The choice is *inconclusive* if that does not decide
+    either, or if the measurements cannot be believed yet. ``bound`` says whether the calls wait or compute.
     """
     intervals = candidates.intervals(evidence)
     if not intervals:

@@ -1,4 +1,4 @@
-"""Judge kept evidence again, by the code as it stands: from an evidence file to a report."""
+"""Judge again what an evidence file keeps (a session's raw readings), by the rules of the installed version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 NOT_KNOWN = "not known here: the plugin or conftest file that has it is needed to judge it again"
-"""The reason given for skipping a strategy of kept evidence that the reader does not have."""
+"""The reason given for skipping a strategy that an evidence file names and that this process does not have."""
 
 
 def report_again(path: str | os.PathLike[str], find: Callable[[str], Strategy | None]) -> Report:
@@ -44,7 +44,7 @@ def report_again(path: str | os.PathLike[str], find: Callable[[str], Strategy | 
 
 
 def judged_again(record: EvidenceRecord, find: Callable[[str], Strategy | None]) -> WorkloadResult:
-    """Reduce and judge kept readings by the code as it stands; return the result that a session would report now.
+    """Judge the readings of one workload in an evidence file again; return what a session would report now.
 
     ``find`` returns a strategy of this process by its name, or ``None``. A strategy that is not found is left out of
     the judgement and marked as skipped. A strategy that ``record`` does not name is not in the result. A workload that

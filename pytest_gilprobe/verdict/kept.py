@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import StrategyResult
 
 BARE = 0.95
-"""Share of its bare-call speed-up that an executor must keep for bare calls to show how executors compare; if it keeps
-less, dispatch limits it."""
+"""Share of the bare-call speed-up from which an executor that keeps it is not limited by dispatch: then comparing bare
+calls shows how executors compare."""
 DISPATCH_FACTOR = 2.0
 """Factor by which dispatching may cost more or less than measured: each session measures it once, and no interval
 contains what a busy machine adds."""
@@ -18,8 +18,8 @@ contains what a busy machine adds."""
 def at_cost(part: StrategyResult, times: float) -> float:
     """Return the factor by which a predicted speed-up changes if its executor costs ``times`` what is predicted.
 
-    The factor is 1 if the speed-up was measured in a real executor, as that of a named executor is, or if it is
-    unknown.
+    The factor is 1 if the speed-up is unknown, or was measured in a real executor. That of an executor that the user
+    named is always measured.
     """
     pool = part.pool_speedup
     if part.speedup is None or pool is None or pool.value <= 0 or part.pool_rounds or part.executor is not None:
@@ -31,10 +31,12 @@ def at_cost(part: StrategyResult, times: float) -> float:
 def kept_in_pools(cheaper: StrategyResult, dearer: StrategyResult) -> tuple[float, float] | None:
     """Return the least and greatest factor by which executors change the ratio of two strategies' speed-ups.
 
-    The ratio is the dearer strategy's speed-up over the cheaper strategy's. If both executors keep a share of `BARE` of
-    the bare-call speed-up, the factor is known. Otherwise dispatch limits an executor: the factor is from 0 to 1 if the
-    dearer strategy keeps no more than the cheaper one, or else what it may be if executors cost up to `DISPATCH_FACTOR`
-    times more and less than predicted. ``None`` if a speed-up is unknown.
+    The ratio is the dearer strategy's speed-up over the cheaper strategy's. ``None`` if a speed-up is unknown.
+
+    If both executors keep at least the share `BARE` of the bare-call speed-up, the factor is known, and both ends are
+    equal. If one keeps less, and the dearer strategy keeps no larger share than the cheaper one, the factor is from 0
+    to 1. Otherwise its ends are those if one executor costs `DISPATCH_FACTOR` times as much as predicted, and the other
+    as many times less; the low end is at most 1.
     """
     kept = [
         part.pool_speedup.value / part.speedup.value

@@ -1,4 +1,4 @@
-"""Cautions on lanes that share a process (threads ...) and gain less than the GIL and the machine allow."""
+"""Cautions (warnings) on threads, or other lanes of one process, that gain less than the GIL and machine allow."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ SCALES = 0.7
 threads that each hold the GIL for half of their time, at random, reach 0.8 of it, since both sometimes want the GIL at
 the same time (a closed queue of two customers)."""
 OTHER_WAIT = 0.15
-"""Share of a lane's time in waits that neither a call of its own nor the GIL explains, from which a lock is named."""
+"""If a lane (thread) spends this share of its time in waits that neither the call alone nor the GIL explains, a lock is
+named as the cause."""
 FAULTS_MATTER = 0.15
-"""Share of a call's time in page faults from which they are told."""
+"""Page faults are reported if they take at least this share of a call's time."""
 SCALES_FREELY = 0.87
 """Share of the machine's own scaling that lanes (threads) of one process should reach without a GIL: speed-ups within a
 factor of 1.15 count as equal (1 / 1.15)."""
@@ -77,10 +78,11 @@ def _cause(case: Case, part: StrategyResult) -> str:
 
 
 def longer_wait(part: StrategyResult, serial: StrategyResult) -> float | None:
-    """Return the share of a lane's time in waits for a lock or a limit, if these are long, and longer than for the GIL.
+    """Return the share of a thread's time in waits that neither the call alone nor the GIL explains.
 
-    ``part`` is the result of a strategy whose lanes (threads) share a process, ``serial`` that of serial calls.
-    ``None`` if the share is smaller, or unknown.
+    Such waits are for a lock, or for a limit of what answers the calls. ``None`` if the share is unknown, below
+    `OTHER_WAIT`, or below the share of waits for the GIL. ``part`` is the result of a strategy whose lanes (threads)
+    share a process, ``serial`` that of serial calls.
     """
     waits = time_shares.other_wait(part.shares, serial.shares)
     if part.shares is None or waits is None or waits < max(OTHER_WAIT, part.shares.gil_wait or 0.0):
@@ -102,7 +104,7 @@ def _limit_outside(case: Case) -> Iterator[str]:
 def fault_share(evidence: Evidence) -> float:
     """Estimate the share of a serial call's time that goes into minor page faults; 0.0 if that is unknown.
 
-    This is the number of faults times what one takes on this machine for a page of zeros that nobody contends for.
+    The estimate is the number of faults in a call times the time of one fault on this machine without contention.
     """
     faults, each_s = evidence.serial.page_faults_per_call, evidence.machine.page_fault_s
     return min(1.0, faults * each_s / evidence.serial.call_s.value) if faults and each_s else 0.0

@@ -15,11 +15,11 @@ _LONGEST_CODE: Final = 70
 
 
 class LoopCode(NamedTuple):
-    """What code calls in one kind of event loop.
+    """The pieces of code, as text, that move a call out of the event loop of one library (asyncio or trio).
 
     Attributes:
-        to_thread: the function that makes a call in a thread.
-        by_pool: the end of a sentence that says that a process pool should compute.
+        to_thread: the name of the function that makes a call in a thread.
+        by_pool: how to compute in a process pool, as the end of a sentence: ``by loop.run_in_executor``.
         give_way: the code that lets the loop run other tasks.
         in_thread: the code that makes a call in a thread, if the call cannot be written out.
         in_process: the code that makes a call in a process, if the call cannot be written out.

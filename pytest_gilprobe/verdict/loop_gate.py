@@ -1,8 +1,8 @@
-"""The gate on how long calls block their event loop: it fails only on time that is the code's own.
+"""The gate on how long calls block their event loop: it fails only on time that the code itself certainly takes.
 
-Time for which the loop's thread waited for a core is not counted. A block must have come again, in several calls. What
-neighbours on a busy machine may add to computing is allowed for, and a wait for the GIL counts there only if it is not
-needed for the failure, since its holder may have waited for a core meanwhile.
+A block must have come again, in several calls. Time for which the loop's thread waited for a core is not counted. On a
+busy machine, computing counts without what other programs may add to it, and waits for the GIL do not count, since the
+thread that holds it may have waited for a core meanwhile.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SLACK = 1.1
 """Factor by which a block must exceed the limit: clocks, caches and clock rates vary by less on a quiet machine."""
 SLACK_WHEN_BUSY = 1.3
-"""`SLACK` beside other programs, which share caches, memory and perhaps the core's execution units: a plain loop ran
-slower by this factor beside busy loops, without its time in the run queue."""
+"""The same as `SLACK` on a busy machine, for computing: other programs share caches, memory and perhaps the core's
+execution units. A plain loop ran slower by this factor beside busy loops, not counting its time in the run queue."""
 
 BUSY = "busy-machine"
 """Slug of the caution that other programs kept the CPUs busy."""

@@ -26,22 +26,22 @@ value is missed on one side with a probability of 0.5 % or less. *Source:* table
 ``benchmarks/gate_rates.py`` counts.
 """
 WIDENING_AT_EXTREMES = 1.44
-"""`WIDENING` for estimates at the extremes of what a busy machine may hide, whose noise is known better.
+"""The same as `WIDENING` for an estimate at an extreme: all that other programs' load may hide counts one way.
 
-The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with the 9 degrees of freedom (`stats.speedups`)
-after the first rounds at which a failure counts (`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py``
-simulates it.
+The noise of such an estimate is known better. The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26),
+with the 9 degrees of freedom (`stats.speedups`) after the first rounds at which a failure counts
+(`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py`` simulates it.
 """
 _WIDEST = 1e100
 """A report from elsewhere may have any numbers: this many times as far, and no power of it leaves the floats."""
 
 
 def widened(estimate: Estimate, at_worst: Estimate | None = None, at_best: Estimate | None = None) -> Interval:
-    """Return a gate's interval for a speed-up: in logarithms, `WIDENING` times as far from the value on each side.
+    """Return a gate's interval for a speed-up: each end is `WIDENING` times as far from the value, in logarithms.
 
-    ``at_worst`` and ``at_best`` are the estimates at the extremes of what a busy machine may hide, ``None`` if there
-    are none. The extremes themselves are bounds, not statistics, so only each estimate's statistical error is widened,
-    by `WIDENING_AT_EXTREMES`.
+    ``at_worst`` and ``at_best`` are the speed-up if all that other programs' load may hide counts against the strategy,
+    or in its favour; ``None`` if nothing can be hidden. If given, they set the low and the high end of the result: each
+    is the estimate's own end, moved to `WIDENING_AT_EXTREMES` times its distance from that estimate's value.
     """
     low = _widened_by(WIDENING, estimate) if at_worst is None else _widened_by(WIDENING_AT_EXTREMES, at_worst)
     high = _widened_by(WIDENING, estimate) if at_best is None else _widened_by(WIDENING_AT_EXTREMES, at_best)
@@ -75,7 +75,7 @@ def in_pool(part: StrategyResult) -> Interval | None:
 
 
 def possible_strategies(result: WorkloadResult) -> frozenset[str]:
-    """Return the strategies that may turn out to be the answer anywhere within the intervals of the speed-ups.
+    """Return every strategy that may be the answer for some speed-ups within a gate's intervals.
 
     A strategy whose speed-up in an executor is unknown is compared as if that speed-up were 0.
     """
@@ -138,9 +138,10 @@ def possible_gil(result: WorkloadResult) -> frozenset[Gil]:
 
 
 def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:
-    """Return how calls may be classified by CPU utilization; every class if the utilization is unknown.
+    """Return every class (io, mixed, cpu) that calls may have within a gate's interval of their CPU utilization.
 
-    Where the system does not tell how long a thread queued for a CPU, calls may compute for longer than it seems.
+    These are all classes if the utilization is unknown. If the system does not report how long threads queued for a
+    CPU, the interval reaches up to 1, since queueing then looks like waiting.
     """
     if result.serial is None:
         return frozenset(Bound) - {Bound.INCONCLUSIVE}

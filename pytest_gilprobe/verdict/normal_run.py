@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import GilResult, WorkloadResult
 
 LEAST_S = 0.1
-"""Least seconds of a single run that tell what it is bound by: a shorter one is mostly its imports and caches."""
+"""Shortest single run, in seconds, that shows whether a call waits or computes: imports dominate a shorter one."""
 _WORDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting, half computing"}
 
 
@@ -30,11 +30,11 @@ def told(
 ) -> WorkloadResult:
     """Return the result of a workload that was not probed, with what its test's own, normal run showed.
 
-    ``run`` is the batch of that single run; if it is ``None`` or too short, ``result`` is returned as it is. The bound,
-    the GIL and its holders come from ``run``, and so do wall and CPU time of the serial strategy, which stays
-    *skipped*. ``seen`` may have a single call in each lane of other strategies: they get its wall time, and stay
-    *skipped*. ``only_run`` is true if the call was too long to be repeated: then the sentence begins with what the run
-    showed, and the reason of ``result`` is the advice.
+    ``run`` has the readings of that run. From these come the bound, the GIL's part, the places that hold the GIL, and
+    the serial strategy's wall and CPU time. If ``run`` is ``None`` or shorter than `LEAST_S`, ``result`` is returned as
+    it is. ``seen`` may have one call in each worker of parallel strategies: these get its wall time. All strategies
+    stay *skipped*. ``only_run`` is true if the call was too long to be repeated: then the new reason begins with what
+    the run showed, and the old reason is the advice.
     """
     lane = None if run is None else run.lanes[0]
     wall_s = 0.0 if lane is None else (lane.end_ns - lane.start_ns) / 1e9

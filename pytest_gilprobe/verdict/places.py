@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import GilResult, WorkloadResult
 
 WORTH_TELLING: Final = 1.1
-"""Factor by which the ceiling of threads must rise without a holder before that is told."""
+"""Factor by which the highest possible speed-up of threads must rise, if one place in the code did not hold the GIL,
+for a report to say so."""
 LONGEST_CODE: Final = 60
 """Most characters of an expression that a sentence quotes: a line of a terminal has 80."""
 MOSTLY: Final = 0.5
-"""Share of the held time, by the low end of its interval, from which a caution names a place in the code."""
+"""A caution names a place in the code only if it holds the GIL for at least this share of the time for which the GIL is
+held, by the low end of the share's interval."""
 
 
 def place(holder: Holder) -> str:
@@ -29,7 +31,7 @@ def place(holder: Holder) -> str:
 
 
 def what(holder: Holder) -> str:
-    """Return a holder's source text, shortened, or else the function's name."""
+    """Return the source text at a place that holds the GIL, shortened; the function's name if there is no text."""
     return safe_line(holder.code or holder.function, limit=LONGEST_CODE)
 
 
@@ -42,13 +44,16 @@ def at(holder: Holder) -> str:
 
 
 def mostly_in(holders: Sequence[Holder | None]) -> str:
-    """Format the place of the first holder as the end of a caution; empty without one, or with less than `MOSTLY`."""
+    """Format the first place that holds the GIL as the end of a caution: ``; it does so in query(1) at app.py:10``.
+
+    The result is empty if there is no such place, or if its share of the held time may be less than `MOSTLY`.
+    """
     first = holders[0] if holders else None
     return "" if first is None or first.share.low < MOSTLY else f"; it does so in {place(first)}"
 
 
 def ceiling_without(gil: GilResult, holder: Holder, workers: int) -> float | None:
-    """Return the speed-up that threads could give at most if one holder ran without the GIL; ``None`` if unknown.
+    """Return the most that threads could gain if the code at ``holder`` ran without the GIL; ``None`` if unknown.
 
     The GIL would then be held for the remaining share of the time only, and no number of threads exceeds one divided by
     that share. *Source:* ``threads_ceiling`` in `pytest_gilprobe.model.results.GilResult`.
@@ -60,7 +65,7 @@ def ceiling_without(gil: GilResult, holder: Holder, workers: int) -> float | Non
 
 
 def what_follows(result: WorkloadResult) -> str | None:
-    """Say how far threads could get if the largest holder ran without the GIL.
+    """Say which speed-up threads could give at most if the code that holds the GIL for longest ran without it.
 
     Return ``None`` if that is unknown, if threads would gain little, if the GIL is not in the way, or if calls are
     awaited: threads are not measured for such calls.

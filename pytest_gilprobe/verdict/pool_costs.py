@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 MOVES_MUCH = 0.1
-"""Share of a call's time from which moving its data decides, so that no prediction is believed: process pools that
-moved 4 to 6 MB a call were predicted to give 1.2x to 1.4x where real ones gave 0.4x to 0.65x."""
+"""If moving a call's data takes more than this share of its time, predicted speed-ups are not believed: process pools
+that moved 4 to 6 MB a call were predicted to give 1.2x to 1.4x where real ones gave 0.4x to 0.65x."""
 TAKES_MUCH = 0.1
 """Share of a speed-up that an executor must be predicted to cost for a trial in a real one to be worth it."""
 
@@ -33,8 +33,8 @@ def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
 def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
     """Return the seconds that moving a call's data takes in a strategy's executor; 0 if no data is moved, or unknown.
 
-    ``part`` is the strategy's result. If ``transfer`` is the measurement on which that is based, the cost of an empty
-    message is subtracted.
+    ``part`` is the strategy's result, ``transfer`` what moving a call's data through a pipe was measured to take. If
+    the result is the whole time from ``transfer``, the cost of an empty message is subtracted.
     """
     if part.transfer_s_per_call is None or transfer is None or part.transfer_s_per_call != transfer.pipe_s:
         return part.transfer_s_per_call or 0.0
@@ -61,9 +61,11 @@ def gaining_in_larger_tasks(evidence: Evidence) -> list[Strategy]:
 
 
 def outweighed_by_moving_s(evidence: Evidence) -> float | None:
-    """Return the seconds of moving a call's data that keep a strategy from being worth it in tasks of any size.
+    """Return the seconds that moving a call's data takes, if that alone keeps a strategy from being worth it.
 
-    If there are several such strategies, the result is for the one that moves data fastest; ``None`` if there is none.
+    The calls of such a strategy may be worth it without an executor, but with their data to be moved, tasks of any
+    number of calls are not. Of several such strategies, the one that moves data fastest counts; ``None`` if there is
+    none.
     """
     larger, results = gaining_in_larger_tasks(evidence), evidence.results
     held_up = (results[one.name] for one in evidence.strategies if one not in larger)
@@ -90,10 +92,11 @@ def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
 
 
 def left_open(evidence: Evidence) -> set[str]:
-    """Return the answers that stay possible even if the calls were known exactly, since what executors cost is not.
+    """Return the answers that are possible only because it is not known exactly what executors cost.
 
-    The set is empty if only one answer is possible. What dispatch costs is measured once a session, and what real
-    executors give in rounds of their own, so more rounds of the calls do not help.
+    These are the answers that would stay possible if the times of the calls were known exactly. The set is empty if
+    that is a single answer. More rounds of the calls do not help: what dispatch costs is measured once a session, and
+    what real executors give is measured in rounds of their own.
     """
     serial, held = evidence.serial, evidence.gil.held_fraction
     exact = replace(
@@ -141,9 +144,9 @@ def tried(evidence: Evidence) -> bool:
 
 
 def matter(evidence: Evidence) -> bool:
-    """Return whether rounds with real executors would tell more than bare calls, and were not made yet.
+    """Return whether rounds with real executors are worth making: they were not made yet, and may change the answer.
 
-    They would if an executor is predicted to cost more than `TAKES_MUCH` of a strategy's speed-up.
+    They may if an executor is predicted to cost more than `TAKES_MUCH` of a strategy's speed-up.
     """
     if tried(evidence):
         return False
@@ -152,11 +155,12 @@ def matter(evidence: Evidence) -> bool:
 
 
 def decide(evidence: Evidence, name: str) -> bool:
-    """Return whether the strategy ``name`` is the answer only as far as the predicted costs of executors are right.
+    """Return whether the answer ``name``, a strategy, depends on the predicted costs of executors.
 
-    The result is ``False`` once real executors have been tried. Dispatching and moving data may cost half or twice as
-    much. If moving data takes more than `MOVES_MUCH` of a call's time, the answer is never taken from a prediction: the
-    CPU time of pickling is known, but not how pickling and the calls slow each other down.
+    It does if another strategy would be the answer if executors cost half or twice as much as predicted. It also does
+    if moving data takes more than `MOVES_MUCH` of a call's time, unless the user named the executor: the CPU time of
+    pickling is known, but not how pickling and the calls slow each other down. The result is ``False`` once real
+    executors have been tried.
     """
     part = evidence.results[name]
     if tried(evidence):

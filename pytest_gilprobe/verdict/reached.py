@@ -1,4 +1,4 @@
-"""What strategies reached of the speed-up that a marker expects, what a gate leaves to them, and what would help."""
+"""Compare strategies with the speed-up that a marker expects: what they gave, what they may give, what would help."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ class Reached(NamedTuple):
 
 
 def each(expectation: Expectation, result: WorkloadResult) -> dict[str, Reached]:
-    """Return, by name, what those strategies reached of which one must give the speed-up ``min_speedup``.
+    """Return, by strategy, how near each one that may satisfy the marker's ``min_speedup`` came to it.
 
-    They are the strategies that ``expectation`` names; if it names none, all that were asked for.
+    These are the strategies that ``expectation`` names; if it names none, all that were asked for. One of them has to
+    give the speed-up.
     """
     asked = [name for name, part in result.parallel.items() if part.error != NOT_ASKED]
     among = parts(expectation.strategies or asked or result.parallel, result)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 WORTH_A_WORD = 1.03
-"""How many times as fast as the advised strategy another one must be before a reader asks why it is not advised."""
+"""If another strategy is more than this many times as fast as the advised one, the reason says why it is not advised:
+a reader would ask."""
 WHOLE_CORE = 0.995
 """Share of a core from which it counts as a whole one: from here on a percentage reads 100 %."""
 WORTH_DISPATCHING = 10
@@ -197,7 +198,7 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def straddles(evidence: Evidence) -> Because:
-    """Say what each executor would give, and what would settle between the answers that these intervals allow."""
+    """Say what each executor would give, and what would settle the verdict, since these intervals allow two answers."""
     return Because(why=f"{_in_pools(evidence)}{_close_pools(evidence)}", advice=settling.remedy(evidence))
 
 
@@ -285,7 +286,10 @@ def ceiling_beaten(evidence: Evidence, strategy: Strategy) -> Because:
 
 
 def machine_too_small(evidence: Evidence, scaling: Estimate) -> Because:
-    """Say that this machine, with this ``scaling`` of a loop, cannot show whether parallel computing helps."""
+    """Say that this machine cannot show whether parallel computing helps.
+
+    ``scaling`` is the speed-up of a plain Python loop that all workers ran at the same time.
+    """
     cpus = numbers.count(evidence.machine.cpus, "usable CPU")
     workers = numbers.count(evidence.measurement.workers, "process", "processes")
     return Because(

@@ -1,4 +1,4 @@
-"""From a measurement to a workload's result: reduce, judge, fill in; and the results of what was not measured."""
+"""Turn a measurement into a workload's result, and make the results of workloads that were not measured."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evidence_of(measurement: Measurement, machine: Machine, strategies: tuple[St
 
 
 def result_of(plan: Plan, evidence: Evidence) -> WorkloadResult:
-    """Judge evidence; return the workload's result without the time that its probe took."""
+    """Judge the evidence and return the workload's result; its ``probe_time_s`` is 0, for the caller to replace."""
     verdict = judge(evidence).verdict
     alike = not same_call.differs(evidence.measurement)
     left = candidates.left(evidence, verdict.strategy) if alike else {}

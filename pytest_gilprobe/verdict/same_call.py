@@ -1,4 +1,4 @@
-"""Decide whether the calls that were timed are the call that was meant: each call may change its arguments.
+"""Decide whether the timed calls do the same work as the test's own call: each call may change its arguments.
 
 A call that empties a list, sorts it in place or normalises a configuration leaves nothing to do for later calls with
 the same objects. If arguments have changed, calls with copies of the first call's arguments are timed beside calls with
@@ -28,42 +28,46 @@ CHANGES = "changes-arguments"
 FRESH = "fresh-fixtures"
 """Slug of the caution that each call got fixtures of its own, since calls with the same ones fail."""
 LEFT_BODY = "left-body"
-"""Slug of the caution that a call takes another time after the test's body, which gave it, was left."""
+"""Slug of the caution that calls made after the test's body was left take another time than calls inside it."""
 KEEPS_PACE = "shared-arguments"
 """Slug of the caution that calls change their arguments, but take the same time nevertheless."""
 MAY_USE_UP = "may-use-up"
-"""Slug of the caution that later calls may find the work done that the first one did, which could not be tried."""
+"""Slug of the caution that the first call may have used up what later calls need, which could not be checked."""
 APART = 1.5
-"""Each call with copies must take this many times as long as most calls with changed arguments, or the reverse."""
+"""Factor by which calls with copied and calls with changed arguments must differ: each call of the slower kind takes
+at least this many times as long as each of the faster kind, except for a few that may have been disturbed."""
 ENOUGH = 3
-"""Trials from which `APART` is enough; with fewer, the times must differ by `FAR_APART`."""
+"""Number of calls of each kind from which `APART` is enough; with fewer, the times must differ by `FAR_APART`."""
 FAR_APART = 3.0
-"""Factor by which two single calls must differ: noise seldom makes one call three times as long as another."""
+"""Factor by which times of few calls must differ: noise seldom makes one call three times as long as another."""
 ONE_DISTURBED_FROM = 5
-"""Number of calls from which the longest of the faster kind does not count: a busy machine may stop any single call."""
+"""With this many calls of the faster kind (with copied or with changed arguments), the longest of them does not count:
+a busy machine may stop any single call."""
 HALF_DISTURBED_FROM = 15
-"""Number of calls from which the longer half of the faster kind does not count. If both kinds are alike, chance puts
-the faster 8 of 15 calls below all of 15 others once in 909 times, the faster 10 of 20 below 20 once in 4,588."""
+"""With this many calls of the faster kind (with copied or with changed arguments), the longer half of them does not
+count. If both kinds are alike, chance puts the faster 8 of 15 calls below all of 15 others once in 909 times, the
+faster 10 of 20 below 20 once in 4,588."""
 LEAST_S = 2e-6
 """Least difference in seconds that counts: a call's first run after something else may take 1 to 2 µs longer."""
 BODY_S = 10e-6
 """Least difference in seconds between calls in a test's body and calls after it, which must also differ by the factor
 `FAR_APART`: the first call after an event loop was started takes some microseconds longer."""
 USED_UP = 10.0
-"""Factor by which the first call, here and in the test's own run, must have been longer than later calls for it to
-count as having used something up."""
+"""A first call counts as having used something up only if, in the probe and in the test's own run, it took at least
+this many times as long as later calls."""
 USED_UP_S = 0.001
 """Least seconds by which the first call must have been longer than later calls, if it may have used up an argument such
 as an iterator."""
 STATE_S = 0.005
-"""Least seconds by which the first call must have been longer than later calls, if it may have used up what is no
-argument: short first calls often load or compile a little."""
+"""Least seconds by which the first call must have been longer than later calls, if it may have used up something other
+than an argument: short first calls often load or compile a little."""
 COLD = 3.0
 """A first call that takes at least this many times as long as later calls is reported."""
 COLD_S = 0.001
 """A first call is reported only if it takes at least this many seconds longer than later calls."""
 NOT_COMPARED = "not compared: "
-"""How the reason begins why no strategy was tried of calls that have other work than the call that was meant."""
+"""The first words of the reason why no strategy was tried, if the timed calls do other work than the test's own
+call."""
 REMEDY = "gilprobe.fresh(func, make) gives each call new arguments"
 REMEDY_FOR_FIXTURES = "@pytest.mark.gilprobe(fresh=True) makes its fixtures anew for each call"
 REMEDY_FOR_AWAITED = f"await {REMEDY}"
@@ -77,10 +81,10 @@ OF_CASE = "attribute "
 
 
 def differs(seen: Measurement) -> bool:
-    """Return whether later calls take another time than the call that was meant.
+    """Return whether the timed calls take another time than the test's own call.
 
-    The cause is what calls did to their arguments, or that they were made after the test's body was left. The result is
-    ``False`` if neither was looked at, or no calls were timed to tell.
+    The cause is that calls changed their arguments, or that the timed calls were made after the test's body was left.
+    The result is ``False`` if neither was checked, or no calls were timed to compare.
     """
     found = seen.arguments
     if found is None or not found.used_s:
@@ -96,7 +100,7 @@ def differs(seen: Measurement) -> bool:
 
 
 def not_compared(seen: Measurement) -> str:
-    """Say why no strategy is tried of calls that differ from the call that was meant."""
+    """Say why no strategy is tried: the timed calls do other work than the test's own call."""
     why = "its calls have other work after the test's body" if seen.after_body else "its calls change their arguments"
     return f"{NOT_COMPARED}{why}"
 
@@ -123,7 +127,7 @@ def _far_shorter(seen: Measurement, later_s: float, least_s: float) -> bool:
 
 
 def why_no_verdict(seen: Measurement) -> str:
-    """Format why there is no verdict, for a measurement of calls that differ from the call that was meant."""
+    """Say why there is no verdict: the timed calls take another time than the test's own call."""
     found = seen.arguments
     later = numbers.seconds(min(found.used_s)) if found is not None and found.used_s else "another time"
     if found is None or not found.fresh_s:
@@ -229,10 +233,11 @@ def _are_apart(one_s: float, other_s: float) -> bool:
 
 
 def as_measured(evidence: Evidence) -> Evidence:
-    """Return the evidence without what tells nothing of the call that was meant, if later calls differ from the first.
+    """Return the evidence without readings of calls that take another time than the test's own call.
 
-    Then the time of a serial call is that of calls with new copies of the arguments, or of the first call; how the
-    calls use the CPU, the GIL and the event loop is unknown. Otherwise ``evidence`` is returned as it is.
+    If the timed calls are such calls, the time of a serial call becomes that of calls with new copies of the arguments,
+    or that of the first call. How calls use the CPU, the GIL and the event loop becomes unknown. Otherwise ``evidence``
+    is returned as it is.
     """
     found = evidence.measurement.arguments
     if found is None or not differs(evidence.measurement):

@@ -1,4 +1,4 @@
-"""Judge curves: how many workers are enough, and what the verdict makes of it. The phrases are those of reports."""
+"""Judge curves (throughput by number of workers): how many workers are enough, and how that changes the verdict."""
 
 from __future__ import annotations
 

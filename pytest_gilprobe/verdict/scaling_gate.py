@@ -30,9 +30,9 @@ class _Stop(NamedTuple):
 def check(expectation: Expectation, result: WorkloadResult) -> Gating:
     """Compare a workload's curves (throughput by number of workers) with the ``scales_to`` that its marker expects.
 
-    Curves of strategies that the marker expects count; if it expects none, all curves. The test fails only if every
-    such curve certainly stops growing at fewer workers, or its calls fail with as many or fewer. What the curves leave
-    open passes, with a caution.
+    Only the curves of strategies that the marker expects count; all curves if it expects none. The gate fails only if
+    each of these curves certainly stops growing before ``scales_to`` workers, or its calls fail with ``scales_to``
+    workers or fewer. If the curves do not decide, the gate passes with a caution.
     """
     wanted = expectation.scales_to
     if wanted is None or result.serial is None:
@@ -75,7 +75,10 @@ def _most_growth(fewer: ScalingPoint, more: ScalingPoint) -> float:
 
 
 def reaches(curve: Scaling, wanted: int) -> bool:
-    """Return whether a curve's throughput is seen to grow as far as ``wanted`` workers."""
+    """Return whether a curve's measured throughput grows by `GROWTH` with each doubling, up to ``wanted`` workers.
+
+    The errors of the throughput do not count. ``False`` if ``wanted`` workers were not measured.
+    """
     points = _up_to(curve, wanted)
     return (
         curve.open_because is None

@@ -1,4 +1,4 @@
-"""Name what limits a curve: the CPUs, the GIL or event loop, a lock of the process, shared data, or the other side."""
+"""Name what limits the throughput of many workers: the CPUs, the GIL, an event loop, a lock, shared data, a server."""
 
 from __future__ import annotations
 
@@ -21,31 +21,37 @@ if TYPE_CHECKING:
 GROWS = 1.10
 """Factor by which each doubling must have raised the throughput for a curve to be still growing at its end."""
 APART = 1.4
-"""Factor between numbers of workers from which growth can be told from noise of 5 %: half a doubling."""
+"""A curve's last point is compared only with points of at least this many times fewer workers, if there are any:
+between nearer points, growth is not told from noise of 5 %."""
 BUSY = 0.8
-"""Share of the CPUs that calls keep busy from which the CPUs are the limit; also of a CPU quota."""
+"""If calls keep at least this share of the usable CPUs busy, the CPUs are the limit; a CPU quota counts as fewer
+CPUs."""
 WHOLE = 0.85
-"""If a machine gives threads that compute without a GIL less than this share of its number of CPUs, a report says so:
+"""If threads that compute without a GIL gain less than this share of the machine's number of CPUs, a report says so:
 hardware threads share their core, and other programs or virtual machines take time. On idle machines of two CPUs the
 share was 0.93 to 1."""
 IN_USE = 0.85
-"""Share of the time for which the GIL, or the event loop, must be in use at the highest throughput to be the limit. It
-is the gain times the share of a call's time that needs the GIL or the loop, each known to some 10 %."""
+"""Share of the time for which the GIL, or the event loop, must be in use at the highest throughput to be the limit.
+This share is the gain times the share of a call's time that needs the GIL or the loop; each is known to some 10 %."""
 MAYBE_IN_USE = 0.4
-"""The share of `IN_USE` from which the GIL, or the event loop, cannot be excluded as the limit: a lock that is held for
-so long makes others wait, and the share is that of calls without company."""
+"""If the GIL, or the event loop, is in use for less than this share of the time (as for `IN_USE`), it is not the limit.
+For more, it cannot be excluded: a lock that is held for so long makes others wait, and what a call needs of it was
+measured with one call at a time."""
 WASTED = 0.6
-"""If the CPU time of a call alone is less than this share of that beside other calls, calls share data or memory: they
-compute what a call alone does not. Two hardware threads of a core leave each at least as much."""
+"""If the CPU time of a call that runs alone is less than this share of its CPU time beside other calls, shared data or
+memory is the limit. Two hardware threads of one core do not explain that: each keeps at least this share of its
+speed."""
 LOOKS = 20
-"""Fewest looks at what lanes (threads) sleep in that tell a lock of the process from something outside of it."""
+"""Fewest samples of what lanes (threads) sleep in that can tell a lock in the process from something outside of it."""
 MOSTLY = 0.5
-"""Calls in parallel take longer than alone; what lanes sleep in for this share of the additional time is named."""
+"""Calls in parallel take longer than alone: what lanes (threads) sleep in for at least this share of the additional
+time is named as the limit."""
 HARDLY = 0.15
-"""The share of `MOSTLY` below which something is not the limit; of some 60 looks, a few are misleading."""
+"""If lanes (threads) wait for the GIL for less than this share of the additional time (see `MOSTLY`), the GIL is not
+the limit; of some 60 samples, a few are misleading."""
 WAITS_ALONE = 0.2
-"""Share of the looks that find a single lane (thread) asleep in a lock, from which calls wait for other threads of
-their own process even alone, as for a pool's result: then what that pool waits for may be the limit as well."""
+"""If a lane (thread) that runs alone is asleep in a lock in at least this share of the samples, its calls wait for
+other threads of their process, such as those of a pool: then what these wait for may be the limit as well."""
 SINGLE = 1.4
 """Gain over one worker below which the limit is said to let through one call at a time."""
 

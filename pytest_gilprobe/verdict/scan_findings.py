@@ -22,10 +22,10 @@ MOST_HEAVY: Final = 20
 LEAST_HELD_S: Final = 0.1
 """A suite that holds the GIL for fewer seconds than this in total has no heavy tests."""
 BLOCKS_BY: Final = 0.3
-"""A call held the GIL while it slept if its GIL-held share exceeds by this its share of time on a CPU or queueing for
-one."""
+"""A call is said to hold the GIL while it sleeps if it holds the GIL for a share of its time that exceeds, by more than
+this, the share in which it runs on a CPU or queues for one."""
 PROBED_NEXT: Final = frozenset({"scan-heavy", "scan-blocks", "scan-waits", "scan-releases"})
-"""Slugs of the findings whose tests threads or processes may make faster: other tests are parallel already."""
+"""Slugs of the findings whose tests are proposed for a probe, since threads or processes may make them faster."""
 MOST_TO_PROBE: Final = 10
 """Most tests that a scan proposes to probe: they take a minute or less."""
 LEAST_BLOCKED_S: Final = 0.05
@@ -46,7 +46,7 @@ def find(results: Sequence[WorkloadResult], groups: Sequence[ScanGroup]) -> tupl
 
 
 def worth_probing(findings: Iterable[ScanFinding]) -> tuple[str, ...]:
-    """Return the tests of which a probe would tell more, at most `MOST_TO_PROBE`, in the order of ``findings``."""
+    """Return the node ids of the tests to probe next, at most `MOST_TO_PROBE`, in the order of ``findings``."""
     named = (name for finding in findings if finding.slug in PROBED_NEXT for name in finding.names)
     return tuple(dict.fromkeys(named))[:MOST_TO_PROBE]
 
@@ -148,7 +148,10 @@ def _finding(
 
 
 def loop_blocked_s(test: WorkloadResult) -> float | None:
-    """Return for how many seconds a call blocked its event loop; ``None`` unless surely `LEAST_BLOCKED_S` or more."""
+    """Return for how many seconds a call blocked its event loop.
+
+    The result is ``None`` if that is unknown, or if it may be less than `LEAST_BLOCKED_S`.
+    """
     blocked = None if test.event_loop is None else test.event_loop.blocked_fraction
     if blocked is None or test.serial is None or blocked.low * test.serial.call_s.value < LEAST_BLOCKED_S:
         return None

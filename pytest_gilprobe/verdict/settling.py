@@ -1,4 +1,4 @@
-"""Say what would settle an open verdict: more time, as far as the intervals promise it, or a quieter machine."""
+"""Say what would settle an open (inconclusive) verdict: more time, more workers, or a quieter machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NARROWER = tuple(step / 20 for step in range(19, 3, -1))
 MOST_S = 120.0
 """Longest probe, in seconds, that is worth proposing."""
 BESIDE_ROUNDS = 1.5
-"""A probe takes about this many times as long as its rounds: workers start, calls warm up, controls run."""
+"""A probe takes about this many times as long as its rounds: it also starts workers, warms up and tests the machine."""
 ROUNDS = 5
 """Rounds for which time is proposed: as many as `trust.ROUNDS_WHEN_SURPRISING`, the most that a finding needs."""
 BUSY = 0.1
@@ -47,8 +47,8 @@ def remedy(evidence: Evidence) -> str:
 def more_time(evidence: Evidence) -> str:
     """Return, as a clause, what would settle a verdict that rests on too few or on disturbed rounds.
 
-    That is time for `ROUNDS` rounds or more, or a quieter machine. The time includes what does not grow with the
-    rounds, such as the start of workers, so it is rather too long.
+    The clause names a quieter machine and, if that is at most `MOST_S`, a ``max_time`` for `ROUNDS` rounds or more.
+    This time is rather too long: all of it grows with the rounds, although the start of workers, for example, does not.
     """
     seen = evidence.measurement
     if seen.no_time_for and seen.out_of_time is not None:

@@ -1,7 +1,7 @@
-"""Judge what threads share: the sentence that names an object whose sharing costs speed, suspects, or the unknown.
+"""Judge what threads share: say which shared objects cost speed, which may do so, and what is not known.
 
-The control, plain Python that shares nothing, tells whether anything remains that copies did not take away: calls that
-compute can gain no more than it does. Of calls that wait nothing is said by it, since they may.
+The control is plain Python that shares nothing. Calls that compute cannot gain more than it does, so it shows whether
+threads with copies of all their objects are still held up. It says nothing about calls that wait: these can gain more.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.sharing import Sharing
 
 MOST_NAMED = 2
-"""Most objects that the sentence names; the report has all."""
+"""Most objects that the verdict's advice names; the report has all."""
 NEAR = 0.85
-"""Share of the control's speed-up from which lanes reach it: within 15 % of the best strategy others count as equal. By
-as much may its interval reach below its value, and lanes gain more than it does, for it to be their measure."""
+"""Lanes (threads) with at least this share of the speed-up of the control (plain Python that shares nothing) gain as
+much as it does. The control counts only if the low end of its interval is at least this share of its value, and its
+value at least this share of the lanes' speed-up, or if the lanes certainly gain less than this share of it."""
 COMPUTES = 0.8
-"""Least share of a CPU that serial calls use for the control to be their measure: at most a quarter more is theirs to
-gain by waiting."""
+"""Calls are compared with the control (plain Python that shares nothing) only if serial calls certainly use at least
+this share of a CPU: by overlapping their waits, such calls gain at most a quarter more than it."""
 
 
 def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
-    """Return the result with what lanes (threads) share; the verdict's advice then names what costs speed for certain.
+    """Return the result with what lanes (threads) share; the verdict's advice then names what costs or may cost speed.
 
-    ``result`` is returned as it is if sharing was not tried.
+    ``result`` is returned as it is if the probe did not measure sharing.
     """
     reading = evidence.measurement.sharing
     if reading is None:

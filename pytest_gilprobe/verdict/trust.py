@@ -28,20 +28,21 @@ single round may have met a bad moment."""
 ROUNDS_WHEN_SURPRISING = 5
 """Rounds that are needed for a finding that nothing seen explains, so that one outlier does not decide."""
 SLOWED_AGAIN = 2.0
-"""Highest power of the excess by which serial calls may have been slowed down. The excess is what N workers seem to
-gain beyond N times the work; they may have gained less than N times, so serial calls may have been slowed by more than
-that."""
+"""If N workers seem to do more than N times the work, serial calls were slowed down. The excess is 1.1 if N workers
+seem to do 1.1 N times the work; serial calls were slowed by more than that if the workers really did less than N times
+the work. So an answer must also hold if serial calls were slowed by the excess, and by the excess to this power."""
 FALLS_SHORT = 0.75
-"""Share of what the GIL allows from which lanes (threads ...) of one process need an explanation if they reach less."""
+"""If lanes (threads ...) of one process gain less than this share of what the GIL allows, more rounds are needed to
+believe it."""
 
 
 def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
-    """Return why the rounds so far are not enough to believe in a strategy, or ``None`` if they are.
+    """Return why the rounds so far do not suffice to believe that ``strategy`` is the answer; ``None`` if they do.
 
-    One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed, and
-    `ROUNDS_WHEN_SURPRISING` if lanes (threads ...) of one process gain far less than the GIL allows. If workers seem to
-    do more than their number allows, the serial calls were disturbed: `ROUNDS_WHEN_SURPRISING` are needed, and
-    ``strategy`` must be the best one also if serial calls are faster by that much or more.
+    One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed. If lanes (threads
+    ...) of one process gain far less than the GIL allows, `ROUNDS_WHEN_SURPRISING` rounds are needed. So they are if
+    workers seem to do more than their number allows, which shows that the serial calls were slowed down: then
+    ``strategy`` must also stay the answer if all speed-ups are lower (see `SLOWED_AGAIN`).
     """
     results = evidence.results.items()
     seen = evidence.measurement.rounds
@@ -95,7 +96,7 @@ def _explained(one: Round, evidence: Evidence) -> bool:
 def contradicts(evidence: Evidence) -> reasons.Because | None:
     """Return a reason to doubt the evidence if a strategy certainly beat the ceiling that the GIL sets; else ``None``.
 
-    A busy machine is no excuse: threads that cannot be so fast would be advised there just as wrongly.
+    This holds on a busy machine, too: advice that rests on an impossible speed-up is wrong on any machine.
     """
     for strategy in evidence.strategies:
         part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
@@ -134,7 +135,10 @@ def _is_calm(control: ControlRound) -> bool:
 
 
 def cannot_tell(evidence: Evidence) -> reasons.Because | None:
-    """Return why *nothing helps* may be the machine's fault; ``None`` if the control loop scaled or did not run."""
+    """Return why it may be the machine's fault that nothing helps; ``None`` if the machine can be trusted.
+
+    It can if the control (a fixed pure-Python loop) reached `SCALING_TO_JUDGE` in all workers, or did not run.
+    """
     machine, workers = evidence.machine, evidence.measurement.workers
     scaling = scaling_now(evidence.measurement, machine)
     if scaling is None:
