@@ -26,9 +26,9 @@ _NAMED = 5
 class FindingKind(StrEnum):
     """How a workload differs from its result in the baseline, the earlier report.
 
-    ``regression``: something is certainly worse. ``gain``: nothing is worse, and for certain other advice is given or
-    a GIL that was held is released. ``not probed``: only the baseline has measurements. ``inconclusive``: only the
-    baseline has an answer. ``new`` and ``vanished``: only one report has the workload.
+    ``regression``: something is certainly worse. ``gain``: nothing is worse, and the advice has certainly changed or
+    a GIL that was held is certainly released. ``not probed``: only the baseline has measurements. ``inconclusive``:
+    only the baseline has an answer. ``new`` and ``vanished``: only one report has the workload.
     """
 
     REGRESSION = "regression"

@@ -89,7 +89,7 @@ def remedy(move: Move) -> str:
 
 
 def best(moves: Sequence[Move]) -> Move:
-    """Return the move to make first: that with the largest share of those to a thread, or else of all."""
+    """Return the move to make first: the one with the largest share to a thread, or to a process if there is none."""
     return max(moves, key=lambda one: (one.in_thread, one.share))
 
 

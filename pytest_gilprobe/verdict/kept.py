@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import StrategyResult
 
 BARE = 0.95
-"""Share of the bare-call speed-up from which an executor that keeps it is not limited by dispatch: then comparing bare
-calls shows how executors compare."""
+"""If executors keep at least this share of the speed-up of bare calls, dispatch does not limit them: then comparing
+bare calls shows how executors compare."""
 DISPATCH_FACTOR = 2.0
 """Factor by which dispatching may cost more or less than measured: each session measures it once, and no interval
 contains what a busy machine adds."""
@@ -35,8 +35,8 @@ def kept_in_pools(cheaper: StrategyResult, dearer: StrategyResult) -> tuple[floa
 
     If both executors keep at least the share `BARE` of the bare-call speed-up, the factor is known, and both ends are
     equal. If one keeps less, and the dearer strategy keeps no larger share than the cheaper one, the factor is from 0
-    to 1. Otherwise its ends are those if one executor costs `DISPATCH_FACTOR` times as much as predicted, and the other
-    as many times less; the low end is at most 1.
+    to 1. Otherwise each end assumes that one executor costs `DISPATCH_FACTOR` times what is predicted, and the other
+    that many times less; the low end is at most 1.
     """
     kept = [
         part.pool_speedup.value / part.speedup.value

@@ -26,18 +26,18 @@ value is missed on one side with a probability of 0.5 % or less. *Source:* table
 ``benchmarks/gate_rates.py`` counts.
 """
 WIDENING_AT_EXTREMES = 1.44
-"""The same as `WIDENING` for an estimate at an extreme: all that other programs' load may hide counts one way.
+"""The same as `WIDENING` for the estimates ``at_worst`` and ``at_best`` of `widened`, whose noise is known better.
 
-The noise of such an estimate is known better. The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26),
-with the 9 degrees of freedom (`stats.speedups`) after the first rounds at which a failure counts
-(`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py`` simulates it.
+The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with the 9 degrees of freedom (`stats.speedups`)
+after the first rounds at which a failure counts (`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py``
+simulates it.
 """
 _WIDEST = 1e100
 """A report from elsewhere may have any numbers: this many times as far, and no power of it leaves the floats."""
 
 
 def widened(estimate: Estimate, at_worst: Estimate | None = None, at_best: Estimate | None = None) -> Interval:
-    """Return a gate's interval for a speed-up: each end is `WIDENING` times as far from the value, in logarithms.
+    """Return a gate's interval for a speed-up: each end is `WIDENING` times as far from the value on a log scale.
 
     ``at_worst`` and ``at_best`` are the speed-up if all that other programs' load may hide counts against the strategy,
     or in its favour; ``None`` if nothing can be hidden. If given, they set the low and the high end of the result: each

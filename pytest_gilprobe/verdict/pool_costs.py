@@ -63,9 +63,9 @@ def gaining_in_larger_tasks(evidence: Evidence) -> list[Strategy]:
 def outweighed_by_moving_s(evidence: Evidence) -> float | None:
     """Return the seconds that moving a call's data takes, if that alone keeps a strategy from being worth it.
 
-    The calls of such a strategy may be worth it without an executor, but with their data to be moved, tasks of any
-    number of calls are not. Of several such strategies, the one that moves data fastest counts; ``None`` if there is
-    none.
+    In such a strategy, bare calls (calls without an executor) may gain enough, but tasks of any number of calls do not,
+    since their data has to be moved. Of several such strategies, the one that moves data fastest counts; ``None`` if
+    there is none.
     """
     larger, results = gaining_in_larger_tasks(evidence), evidence.results
     held_up = (results[one.name] for one in evidence.strategies if one not in larger)
@@ -157,9 +157,9 @@ def matter(evidence: Evidence) -> bool:
 def decide(evidence: Evidence, name: str) -> bool:
     """Return whether the answer ``name``, a strategy, depends on the predicted costs of executors.
 
-    It does if another strategy would be the answer if executors cost half or twice as much as predicted. It also does
-    if moving data takes more than `MOVES_MUCH` of a call's time, unless the user named the executor: the CPU time of
-    pickling is known, but not how pickling and the calls slow each other down. The result is ``False`` once real
+    It does if executors that cost half or twice as much as predicted would make another strategy the answer. It also
+    does if moving data takes more than `MOVES_MUCH` of a call's time, unless the user named the executor: the CPU time
+    of pickling is known, but not how pickling and the calls slow each other down. The result is ``False`` once real
     executors have been tried.
     """
     part = evidence.results[name]

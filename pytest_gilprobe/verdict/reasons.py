@@ -198,7 +198,7 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def straddles(evidence: Evidence) -> Because:
-    """Say what each executor would give, and what would settle the verdict, since these intervals allow two answers."""
+    """Say what each executor would give, and what would settle the verdict, as the intervals allow several answers."""
     return Because(why=f"{_in_pools(evidence)}{_close_pools(evidence)}", advice=settling.remedy(evidence))
 
 

@@ -24,11 +24,14 @@ BESIDE_ROUNDS = 1.5
 ROUNDS = 5
 """Rounds for which time is proposed: as many as `trust.ROUNDS_WHEN_SURPRISING`, the most that a finding needs."""
 BUSY = 0.1
-"""Share of their time that calls queued for a CPU from which a quieter machine would help."""
+"""If calls queued for a CPU for at least this share of their time, a quieter machine would help."""
 
 
 def remedy(evidence: Evidence) -> str:
-    """Return what would settle an open verdict, as a clause: a quieter machine, more time, more workers, or nothing."""
+    """Return, as a clause, what would settle an open (inconclusive) verdict.
+
+    That is a quieter machine, more time or more workers. If none of these would settle it, the clause says so.
+    """
     if evidence.measurement.no_time_for and evidence.measurement.out_of_time is not None:
         return evidence.measurement.out_of_time
     quieter = "a quieter machine" if _is_disturbed(evidence) else ""

@@ -48,7 +48,8 @@ def widened(estimate: Estimate | None) -> Measured | None:
 def apart(now: Measured | None, was: Measured | None) -> Estimate | None:
     """Return ``now`` / ``was`` if the values certainly differ; else, or if one is ``None``, return ``None``.
 
-    They differ if their wider intervals exclude each other and the ratio is not within `LEAST_DIFFERENCE` of 1.
+    They differ if the intervals that come with them do not overlap, and the larger value is at least 1 +
+    `LEAST_DIFFERENCE` times the smaller one.
     """
     if now is None or was is None:
         return None
@@ -85,10 +86,10 @@ def ratio(after: Estimate | None, before: Estimate | None) -> Estimate | None:
 
 
 def shift(by: Estimate) -> str:
-    """Format how far a ratio of times is from 1, in either direction, as a factor, like speed-ups: ``1.38x``."""
+    """Format a ratio as a factor of 1 or more, whichever of the two values is larger: ``1.38x``."""
     return numbers.times(size(by))
 
 
 def size(by: Estimate) -> float:
-    """Return how far a ratio is from 1, in either direction, as a factor of 1 or more."""
+    """Return a ratio as a factor of 1 or more: the ratio itself, or its inverse if it is below 1."""
     return max(by.value, 1 / by.value)

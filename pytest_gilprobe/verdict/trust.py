@@ -26,7 +26,8 @@ ROUNDS_TO_BELIEVE = 2
 """Quiet rounds, each with a quiet control (a fixed pure-Python loop), that are needed to believe that nothing helps: a
 single round may have met a bad moment."""
 ROUNDS_WHEN_SURPRISING = 5
-"""Rounds that are needed for a finding that nothing seen explains, so that one outlier does not decide."""
+"""Rounds that are needed to believe what nothing else explains, such as threads that gain far less than the GIL allows:
+one outlier must not decide."""
 SLOWED_AGAIN = 2.0
 """If N workers seem to do more than N times the work, serial calls were slowed down. The excess is 1.1 if N workers
 seem to do 1.1 N times the work; serial calls were slowed by more than that if the workers really did less than N times
@@ -39,9 +40,9 @@ believe it."""
 def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
     """Return why the rounds so far do not suffice to believe that ``strategy`` is the answer; ``None`` if they do.
 
-    One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed. If lanes (threads
-    ...) of one process gain far less than the GIL allows, `ROUNDS_WHEN_SURPRISING` rounds are needed. So they are if
-    workers seem to do more than their number allows, which shows that the serial calls were slowed down: then
+    One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed. In two cases
+    `ROUNDS_WHEN_SURPRISING` rounds are needed: lanes (threads ...) of one process gain far less than the GIL allows, or
+    N workers seem to do more than N times the work. The latter shows that the serial calls were slowed down, so
     ``strategy`` must also stay the answer if all speed-ups are lower (see `SLOWED_AGAIN`).
     """
     results = evidence.results.items()
@@ -125,7 +126,10 @@ def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
 
 
 def controls_wanted(measurement: Measurement) -> int:
-    """Return how many controls (runs of a fixed pure-Python loop) are needed to believe that nothing helps."""
+    """Return how many controls (runs of a fixed pure-Python loop) are needed to believe that nothing helps.
+
+    These are `ROUNDS_TO_BELIEVE` if no round and no control was disturbed, else `ROUNDS_WHEN_DISTURBED`.
+    """
     calm = all(map(is_unqueued, measurement.rounds)) and all(map(_is_calm, measurement.controls))
     return ROUNDS_TO_BELIEVE if calm else ROUNDS_WHEN_DISTURBED
 
