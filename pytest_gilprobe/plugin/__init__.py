@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_load_initial_conftests(args: list[str]) -> None:
-    """Change ``args`` so that a path behind a flag that may stand without a value is not taken for the flag's value.
+    """Change ``args`` so that a path after ``--gilprobe-scale``, whose value is optional, is not taken for the value.
 
     pytest parses ``args`` again after this hook.
     """
@@ -44,7 +44,10 @@ def pytest_load_initial_conftests(args: list[str]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and read the options if any is set. Raises `pytest.UsageError` for an invalid value."""
+    """Declare the marker; read the options if any is set, and register the plugins that a scan and ``fail-on`` need.
+
+    Raises `pytest.UsageError` for an invalid value.
+    """
     config.addinivalue_line("markers", options.MARKER_HELP)
     if not options.asked(config):
         return

@@ -38,9 +38,10 @@ def check(settings: Settings) -> None:
 
 
 def halves(settings: Settings) -> tuple[bool | None, ...]:
-    """Return whether the GIL is on in each set of workers, one set for each half of the session.
+    """Return, for each set of worker processes that the session needs, whether its GIL is on.
 
-    That is ``(False, True)`` under ``--gilprobe-ab-gil``, else ``(None,)``: one set, with Python's default.
+    Under ``--gilprobe-ab-gil`` there are two sets: ``(False, True)``. Otherwise there is one, ``(None,)``, whose GIL is
+    on or off as is Python's default.
     """
     return (False, True) if settings.ab_gil else (None,)
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 PROOF_TIMES = 2
-"""A probe may take this many times its default time if something is expected of it, and its answer is still open, or
-contradicts the expectation without excluding it. *Source:* ``benchmarks/gate_rates.py``."""
+"""A probe may take this many times its default time while it is undecided whether the test meets what is expected of
+it, or is worse than in the baseline. *Source:* ``benchmarks/gate_rates.py``."""
 
 
 def _start_method(text: str) -> str:
@@ -43,7 +43,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "on_or_off": values.on_or_off,
     "scale": values.scale,
 }
-"""The function that reads an option's text, by the option's `pytest_gilprobe.plugin.options.Option.reads`."""
+"""The functions that turn an option's text into its value, by the option's
+`pytest_gilprobe.plugin.options.Option.reads`."""
 KEYWORDS = (
     "workers",
     "max_time",
@@ -68,11 +69,14 @@ class Settings:
     """Values of all options in this session, from flags, ini file and defaults.
 
     Most fields are named after their options; ``probe_all`` is ``all``. Times are in seconds, paths are absolute.
-    ``None`` means: automatic (``workers``), multiprocessing's default (``start_method``), the default ones
-    (``strategies``), no baseline, no curve (``scale``; empty means 1, 2, 4 ... workers). ``strategies`` are checked
-    later, when all plugins are loaded. While a gate is undecided, a probe may take ``proof_time_s``: longer than
-    ``max_time_s`` only if the user set no time. ``changed`` lists changed options: ``name=value``, or ``name`` of a
-    switch.
+
+    ``None`` stands for an automatic number of ``workers``, multiprocessing's default ``start_method``, the default
+    ``strategies``, no ``baseline``, and no curve (``scale``; an empty tuple means 1, 2, 4 ... workers). The names in
+    ``strategies`` are not checked yet, because other plugins may still define strategies.
+
+    A probe may take ``max_time_s``, or ``proof_time_s`` while it is undecided whether the test meets what is expected
+    of it. Both are the same if the user set ``max-time``. ``changed`` lists the options that differ from their
+    defaults: ``name=value``, or ``name`` alone if the flag takes no value.
     """
 
     report: bool
@@ -99,7 +103,8 @@ class Settings:
     def from_pytest(cls, config: pytest.Config) -> Settings:
         """Resolve every option: the flag wins over the ini key, the ini key over the default.
 
-        Raises `pytest.UsageError` with the flag or ini key, the value found and the values allowed.
+        Raises `pytest.UsageError` for an invalid value; the message has the flag or ini key, the value and what is
+        allowed.
         """
         given = {option.name: found for option in OPTIONS if (found := _given(config, option)) is not None}
         read = {option.name: _read(option, given.get(option.name), config) for option in OPTIONS}
@@ -189,9 +194,11 @@ def strategies_of(config: pytest.Config) -> Strategies:
 
 
 def read_marks(nodeid: str, marks: Iterable[pytest.Mark], names: Iterable[str]) -> dict[str, Any]:
-    """Return the keywords in ``marks``, one test's ``gilprobe`` marks, closest first; the closest mark wins.
+    """Return the checked keywords of one test's ``gilprobe`` marks.
 
-    ``names`` are all strategies' names. Raises `pytest.UsageError` with ``nodeid``, the value and what is allowed.
+    ``marks`` come closest first; if several set a keyword, the closest wins. ``names`` are all strategies' names.
+    Raises `pytest.UsageError` for a positional argument, an unknown keyword or an invalid value; the message has
+    ``nodeid``, what was found and what is allowed.
     """
     among = partial(values.strategies, names=tuple(names))
     readers: tuple[Callable[[Any], Any], ...] = (
@@ -258,8 +265,8 @@ def _scale(keywords: dict[str, Any], settings: Settings) -> tuple[int, ...] | No
 def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, known: Strategies, cpus: int) -> Plan:
     """Return the plan of the workload ``nodeid``: values of its marks' ``keywords``, else those of ``settings``.
 
-    ``known`` are the strategies for the workload's kind of calls, and ``cpus`` is how many CPUs are usable. Raises
-    `pytest.UsageError` if no strategy that is tried can meet the expectation.
+    ``known`` are the strategies for the workload's kind of calls, plain or awaited, and ``cpus`` is how many CPUs are
+    usable. Raises `pytest.UsageError` if no strategy that is tried can meet the expectation.
     """
     workers = keywords.get("workers", settings.workers)
     tried = (keywords.get("strategies") or default_strategies(settings, known)) | {SERIAL}

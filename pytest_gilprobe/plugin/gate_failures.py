@@ -1,4 +1,7 @@
-"""Report a failed gate (an unmet expectation) as pytest does: an exception of the test's call, with a section."""
+"""Report a failed gate as pytest reports a failed test: as an exception of the test's call, with a section.
+
+A gate is an expectation of the marker, or a finding that ``fail-on`` names.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 SECTION = "gilprobe expectation"
 FAILED_GATE = "gilprobe: expected"
-"""Start of the message of a test that a gate made fail, in pytest's summary and in JUnit XML."""
+"""Start of the message, in pytest's summary and in JUnit XML, of a test that fails because of a gate."""
 
 
 class GateError(GilprobeError):
@@ -73,10 +76,10 @@ def _raised(result: WorkloadResult, failures: Sequence[Failure]) -> pytest.Excep
 
 
 def fail_session(session: pytest.Session, what: str, number: int) -> None:
-    """Make a session that passed fail, and have pytest's last line count why, as in ``1 passed, 2 regressions``.
+    """Make a session that passed fail, and show why in pytest's last line, as in ``1 passed, 2 regressions``.
 
-    ``what`` is the word in that line, and ``number`` is its count. pytest's statistics get as many empty objects, since
-    other plugins look for attributes of theirs in every entry.
+    ``what`` is the word in that line, and ``number`` is its count. pytest counts the entries of its statistics, so
+    ``number`` empty objects are put there. They are objects because other plugins look for attributes of every entry.
     """
     if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,8 +1,8 @@
 """Support ``--gilprobe-fail-on=gil-switched-on``: a session fails if an import switched a free-threaded build's GIL on.
 
-The gate of a probed test sees only the batches of that test. This gate sees pytest's own process, the processes of
-pytest-xdist's workers, and what the worker processes that probe report. It also works in a scan, and for tests that
-could not be probed.
+The gate of a probed test sees only that test's calls in worker processes. This gate sees pytest's own process, the
+processes of pytest-xdist's workers, and what the worker processes that probe report. It also works in a scan, and for
+tests that could not be probed.
 """
 
 from __future__ import annotations
@@ -29,14 +29,20 @@ _OUTPUT: Final = "gilprobe_gil_switched_on_by"
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
-    """Register the gate if it is asked for, and this Python has a GIL that an import can switch on."""
+    """Register the gate if ``fail-on`` has ``gil-switched-on``, and this Python is a free-threaded build.
+
+    Do not register it if the session runs no tests, if the plugin is disabled, or in a worker process that probes.
+    """
     idle = settings.disable or config.option.collectonly or INSIDE_WORKER in os.environ
     if FailOn.GIL_SWITCHED_ON in settings.fail_on and interpreter.free_threaded_build() and not idle:
         config.pluginmanager.register(GilSwitchGate(), NAME)
 
 
 def note_workers(config: pytest.Config, modules: Iterable[str]) -> None:
-    """Note the modules that switched the GIL on in worker processes that probe; do nothing without the gate."""
+    """Tell the gate which modules switched the GIL on in worker processes that probe.
+
+    Do nothing if no gate is registered.
+    """
     gate: GilSwitchGate | None = config.pluginmanager.get_plugin(NAME)
     if gate is not None:
         gate.note_modules(modules)
@@ -52,12 +58,15 @@ class GilSwitchGate:
         self._switched_on = False
 
     def note_modules(self, modules: Iterable[str]) -> None:
-        """Note modules that switched the GIL on, in this process or another."""
+        """Record that ``modules`` switched the GIL on, in this process or another; do nothing if there are none."""
         self._modules.update(dict.fromkeys(modules))
         self._switched_on |= bool(self._modules)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Note the module that CPython's warning names; pytest-xdist sends the warnings of its workers, too."""
+        """Record the module that CPython warns of because it switched the GIL on.
+
+        Warnings of pytest-xdist's workers arrive here, too.
+        """
         self._by.note(warning_message.message)
         self.note_modules(self._by.names)
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def kind_of(item: pytest.Item) -> CallKind:
-    """Return whether a test's call is awaited or plain: the call it passed to the `gilprobe` fixture, else the test."""
+    """Return whether the call to be probed is awaited or plain.
+
+    That is the call that the test passed to the `gilprobe` fixture, if it passed one, and otherwise the test itself.
+    """
     given = fixture.of(item)
     if given is not None and given.used:
         return CallKind.AWAITED if given.awaited else CallKind.PLAIN
@@ -72,8 +75,8 @@ def kept_collectors(items: Sequence[pytest.Item], marked: Collection[pytest.Item
     """Return, for each test in ``marked``, how many of its collectors a worker may keep set up after the test.
 
     Collectors are counted from the session down (session, package, module ...). A worker may keep those that the test
-    shares with every test in ``items`` up to and including the next marked one, which pytest keeps too. The number is 0
-    for the last marked test.
+    shares with every test in ``items`` up to and including the next marked one. pytest keeps these set up, too. The
+    number is 0 for the last marked test.
     """
     kept = {}
     upcoming: pytest.Item | None = None

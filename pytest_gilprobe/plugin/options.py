@@ -138,8 +138,8 @@ OPTIONS = (
 )
 
 ALONE = {"scale": "auto"}
-"""The value that a flag has if it stands without one, by the option's name. The values that may follow such a flag are
-``auto``, ``off``, and numbers with commas."""
+"""The value of a flag that is given without one, by the option's name. Only ``auto``, ``off`` and numbers with commas
+are taken for the value if they follow such a flag."""
 
 MARKER_HELP = (
     "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, "
@@ -164,9 +164,9 @@ def declare(parser: pytest.Parser) -> None:
 
 
 def separate_paths(args: list[str]) -> None:
-    """Change ``args``: append the value in `ALONE` to a flag that stands without one, before a path for example.
+    """Change ``args`` so that argparse does not take what follows a flag in `ALONE`, such as a path, for its value.
 
-    argparse would take the path for the value.
+    A flag without a value gets that of `ALONE`: ``--gilprobe-scale tests`` becomes ``--gilprobe-scale=auto tests``.
     """
     flags = {option.flag: ALONE[option.name] for option in OPTIONS if option.name in ALONE}
     for at, (argument, following) in enumerate(pairwise(args)):
@@ -176,9 +176,9 @@ def separate_paths(args: list[str]) -> None:
 
 
 def ini_value(config: pytest.Config, option: Option) -> Any:
-    """Return an option's ini value, a text, or a bool for a switch; ``None`` if the ini key is not set or empty.
+    """Return an option's value in the ini file; ``None`` if the ini key is not set or empty.
 
-    Raises `pytest.UsageError` if the value has another type.
+    The value is a text, or a bool if the option is a switch. Raises `pytest.UsageError` if it has another type.
     """
     try:
         found = config.getini(option.ini)
@@ -195,7 +195,7 @@ def asked(config: pytest.Config) -> bool:
 
 
 def marked(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield, in order, the items that carry the marker, inherit it from a collector, or request the fixture.
+    """Yield, in order, the items that carry the marker ``gilprobe``, inherit it, or request the fixture ``gilprobe``.
 
     `pytest.Item.get_closest_marker` finds the same markers at 20 times the cost; here it costs 0.1 us per item, because
     neighbours mostly have the same parent, which is checked once.

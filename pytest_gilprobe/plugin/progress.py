@@ -18,7 +18,7 @@ class Progress:
         self._shown = 0
 
     def show(self, words: str) -> None:
-        """Replace the words shown by ``words``; show nothing if the line has no room for them."""
+        """Show ``words`` instead of the words shown before; show nothing if the line has no room for them."""
         self.clear()
         if self._reporter is None:
             return

@@ -32,7 +32,8 @@ class Reporting:
     Attributes:
         results: the result of each test by its node id, added test by test.
         with_gil: the results of the second half of ``--gilprobe-ab-gil``, likewise by node id.
-        environments: where each half was measured, set at the session's end; empty if no worker told it.
+        environments: the machine and the Python of each half of ``--gilprobe-ab-gil``, or of the only run; set at the
+            session's end, and empty if no worker sent them.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -58,7 +59,7 @@ class Reporting:
         return any(old.nodeid == result.nodeid and differences.is_open(result, old) for old in before)
 
     def regression(self, result: WorkloadResult) -> str:
-        """Return in words what of a workload is worse than in the baseline.
+        """Describe in what a workload is worse than in the baseline.
 
         The text is empty if nothing is worse, if there is no baseline, or if ``fail-on`` does not have ``regression``.
         """
@@ -79,7 +80,7 @@ class Reporting:
     # At the session's end
 
     def finish(self, session: pytest.Session) -> None:
-        """Pass the report to ``pytest_gilprobe_report``, write the files and compare with the baseline.
+        """Pass the report to the hook ``pytest_gilprobe_report``, write the files and compare with the baseline.
 
         A session that passed fails if a file cannot be written, or on a regression if ``fail-on`` has ``regression``.
         """

@@ -95,7 +95,10 @@ class ProbeSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Watch a marked test's call, and remember that it is running: reports until it ends are those of subtests."""
+        """Measure a marked test's own call in this process, in case it is too long to be repeated.
+
+        Remember also that the call is running: reports that are made until it ends are those of subtests.
+        """
         self._calling = item
         watched = None
         if item in self._plans:

@@ -1,7 +1,7 @@
 """Support pytest-xdist: a single worker probes, the controller reports; several workers do not probe.
 
 Several workers would disturb each other's measurements. A result travels as JSON in an attribute of the test's report,
-which pytest serializes with the report. A controller to which no worker sends anything imports nothing else.
+which pytest serializes with the report. If no worker sends anything, the controller imports no more of this package.
 """
 
 from __future__ import annotations
@@ -117,7 +117,11 @@ class Controller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Report; if several workers prevented probes, make the session fail if ``fail-on`` has ``inconclusive``."""
+        """Report the results that a worker sent.
+
+        If several workers prevented probes, report nothing, and make a session that passed fail if ``fail-on`` has
+        ``inconclusive``.
+        """
         if self._reporting is not None:
             if not self._not_probed:
                 self._reporting.finish(session)

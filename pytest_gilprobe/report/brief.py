@@ -1,4 +1,4 @@
-"""Say what the short report has on a workload: its figures, why this is the answer, and what to do."""
+"""Give the short report's texts on a workload: its figures, the reason for the answer, and what to do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.report.views import Note, WorkloadView
 
 LEAST_PROBABLE = 0.01
-"""The short report names a strategy of an open verdict only if its probability, from 0 to 1, is at least this."""
+"""Least probability, from 0 to 1, at which a strategy is named as a possible answer of an inconclusive verdict."""
 FEW = 5
-"""Most workloads of a short report that says where each holds the GIL: with three to five lines more for each it still
-fits on a screen."""
+"""The short report says where each workload holds the GIL only if it has at most this many workloads: with three to
+five more lines for each, it still fits on a screen."""
 _BOUNDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting"}
 _SAID_ALREADY = frozenset(
     {
@@ -71,10 +71,11 @@ def is_one_run(result: WorkloadResult) -> bool:
 
 
 def is_brief(note: Note) -> bool:
-    """Return whether the short report shows ``note``: it tells what broke, or it is a caution that changes what to do.
+    """Return whether the short report shows ``note``.
 
-    A note that a strategy was skipped is shown, too, unless the reason is that its calls were not compared, which the
-    verdict's reason says. For where the GIL is held see `says_where`.
+    It shows notes on strategies that failed, hung or crashed, and cautions that change what to do. It shows that a
+    strategy was skipped, unless no strategy was tried because later calls do other work than the first: the verdict's
+    reason says that. For the note on where the GIL is held, see `says_where`.
     """
     if note.kind == "skipped":
         return not any(NOT_COMPARED in line for line in note.lines)
@@ -82,10 +83,10 @@ def is_brief(note: Note) -> bool:
 
 
 def says_where(workload: WorkloadView, workloads: int) -> bool:
-    """Return whether the short report says where a workload holds the GIL: that is known, and the GIL is in the way.
+    """Return whether the short report says where a workload holds the GIL.
 
-    It does not if the report has many ``workloads``, so that it stays short, or if the calls were not those that were
-    meant.
+    It does if places in the code are known and the calls hold the GIL for all or part of their time. It does not if the
+    report has more than `FEW` ``workloads``, or if a caution says that later calls do other work than the first.
     """
     other_calls = any(note.slug in {CHANGES, LEFT_BODY} for note in workload.notes)
     in_the_way = workload.gil in {Gil.HELD, Gil.PARTIAL} and bool(workload.where.holders)
@@ -93,10 +94,11 @@ def says_where(workload: WorkloadView, workloads: int) -> bool:
 
 
 def candidates(verdict: Verdict) -> tuple[str, str]:
-    """Return the strategies that an inconclusive verdict leaves, as ``threads or processes``, and their odds.
+    """Return the strategies between which an inconclusive verdict is undecided, and their odds.
 
-    The odds are percentages, as ``60 : 40``. Both texts are empty if the verdict is not inconclusive, or leaves fewer
-    than two strategies.
+    The first text names the strategies, the likeliest first, such as ``threads or processes``. The second has their
+    probabilities in percent, such as ``60 : 40``. Both texts are empty if the verdict is not inconclusive, or if fewer
+    than two strategies have a probability of `LEAST_PROBABLE` or more.
     """
     if verdict.strategy != INCONCLUSIVE:
         return "", ""

@@ -1,4 +1,4 @@
-"""Draw the short report for a terminal: for each workload a line with the answer, one with the reason, what to do."""
+"""Draw the short report for a terminal: for each workload the answer, the reason, and what to do."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def title(report: Report) -> str:
 
 
 def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw the short report without its `title`: how many workloads have each answer, common cautions, each workload.
+    """Draw the short report without its `title`.
+
+    The drawing counts the workloads with each answer, shows cautions that several workloads have, then each workload.
 
     Args:
         report: the report to draw.

@@ -43,7 +43,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSource:
-    """The source text of the parts that all code for one function has.
+    """The parts of generated code that depend on the function to call, as source text.
 
     Attributes:
         name: how the code names the function.
@@ -111,9 +111,9 @@ class CallSource:
 
 
 def source_of(callee: Callee) -> CallSource:
-    """Return how code names a function and its arguments.
+    """Return the source text with which generated code imports, names and calls ``callee``.
 
-    A test function, a lambda and a nested function are not imported: the code has a definition for the user to fill in.
+    A test function, a lambda or a nested function is not imported: the source has a definition for the user to fill in.
     """
     if callee.is_test or not callee.importable:
         name = _free_name(callee)
@@ -133,10 +133,10 @@ def source_of(callee: Callee) -> CallSource:
 
 
 def is_source(callee: Callee) -> bool:
-    """Return whether ``callee`` can be written as a call: all its names are names in Python.
+    """Return whether ``callee`` can be called in source text: all names in the code are valid Python identifiers.
 
-    Parameters that are passed by name must come last, and each only once. This is checked because a report is a file
-    that anybody may have changed, and code with these names is going to be run.
+    Parameters that are passed by name must come last, and each only once. This is checked because users run the code,
+    and anybody may have edited the report that the names come from.
     """
     names = [*callee.module.split("."), *(one.removesuffix("=") for one in callee.parameters)]
     if callee.importable and not callee.is_test:
@@ -149,10 +149,10 @@ def is_source(callee: Callee) -> bool:
 def program(
     standard: Iterable[str], source: CallSource, helpers: Iterable[Sequence[str]], body: Iterable[str]
 ) -> list[str]:
-    """Return the lines of a whole program: imports, what the user supplies, definitions, and what is to be done.
+    """Return the lines of a whole program: imports, what the user supplies, definitions, and calls.
 
     Args:
-        standard: lines that import from the standard library.
+        standard: lines that import what the calls need, such as ``import asyncio``.
         source: the function that the program calls.
         helpers: definitions, each as its lines, which the program needs at its top level.
         body: the lines that make the calls.

@@ -1,8 +1,9 @@
-"""Compare several reports: make one `Comparison`, or raise the reason why the reports cannot be compared.
+"""Compare several reports: return one `Comparison`, or raise an error that says why they cannot be compared.
 
-Each report but the first is compared with one other, its reference: the first report, or, for a run without the GIL, a
-run of the same Python version with the GIL on a similar machine, if the reports include such a run. Speed-ups are
-compared if the worker counts agree. Absolute times are compared, as ratios, only if the machines look alike.
+Each report but the first is compared with one other report, its reference. That is the first report as a rule. For a
+run without the GIL, it is a run with the GIL of the same Python version on a similar machine, if there is one.
+Speed-ups are compared if the worker counts agree. Absolute times are compared, as ratios, only if the machines look
+alike.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class ColumnView:
     """One report of a comparison.
 
-    ``label`` is the report's name in the drawing, ``facts`` are those that not all reports share. ``against`` is the
-    label of the report that this one is compared with; it is empty for the first report.
+    ``label`` is the report's name in the drawing. ``facts`` describe the Python and the machine, without the facts that
+    all reports share. ``against`` is the label of the report that this one is compared with; it is empty for the first
+    report.
     """
 
     label: str
@@ -31,8 +32,9 @@ class ColumnView:
 class SpeedupView:
     """The speed-up of one strategy in a pool, as text.
 
-    ``value`` is the speed-up, such as ``1.94x``, and ``interval`` its confidence interval. If there is no speed-up,
-    ``interval`` is empty, and ``value`` is the outcome, or ``n/a`` if the outcome is ``ok``.
+    ``value`` is the speed-up, such as ``1.94x``, and ``interval`` its confidence interval. ``outcome`` is how the
+    strategy ended, such as ``ok`` or ``hung``. If there is no speed-up, ``interval`` is empty, and ``value`` is the
+    outcome, or ``n/a`` if the outcome is ``ok``.
     """
 
     strategy: str
@@ -47,12 +49,13 @@ class CellView:
 
     Attributes:
         answer: the workload's answer in this report.
-        speedups: this report's speed-up of each parallel strategy, but only of strategies that every report has that
-            probed this workload.
+        speedups: this report's speed-ups of the parallel strategies that all reports which probed this workload have in
+            common.
         serial: this report's wall time of a serial call divided by the reference report's; empty if not compared.
         serial_interval: the confidence interval of ``serial``; empty if ``serial`` is empty.
-        change: the reference report's advice, as ``was threads``; empty if this report gives the same advice.
-        real: whether the intervals support that the advice differs.
+        change: the reference report's advice, such as ``was threads``, with a hint if the intervals overlap; empty if
+            this report gives the same advice.
+        real: whether the confidence intervals support the change of advice; false if there is no change.
     """
 
     answer: AnswerView
@@ -99,9 +102,9 @@ class RowView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvesAcross:
-    """How the throughput of one workload with one strategy grows with the number of workers.
+    """How the throughput of one workload with one strategy grows with the number of workers, in several reports.
 
-    ``curves`` has one curve for each report that has one of this workload and strategy.
+    ``curves`` has one curve, named after its report, for each report that has such a curve.
     """
 
     nodeid: str
@@ -114,10 +117,11 @@ class CurvesAcross:
         return tuple(sorted({point.workers for curve in self.curves for point in curve.points}))
 
     def cells(self, curve: CurveView) -> tuple[str, ...]:
-        """Return a text for each of `workers`: the throughput of ``curve``, the reach of its interval, and its gain.
+        """Return a text for each number in `workers`, such as ``197 ±3 % 1.9x``: throughput, margin and gain.
 
-        The reach is a share of the throughput, such as ``±3 %``; the gain is the multiple of one worker's throughput.
-        ``*`` marks the number of workers that is enough. The text is ``-`` where ``curve`` was not measured.
+        The throughput is in calls per second. The margin is how far its confidence interval reaches, as a share of the
+        throughput. The gain is the throughput as a multiple of one worker's. ``*`` marks the number of workers that is
+        enough. The text is ``-`` where ``curve`` was not measured.
         """
         points = {}
         for point in curve.points:
@@ -132,14 +136,14 @@ class ComparisonView:
 
     Attributes:
         title: the heading; ``summary`` counts the workloads, and those whose advice changed.
-        marks: the lines below the table, for drawings without a legend.
+        marks: the text below the table that explains its marks and figures, for drawings without a legend.
         columns: the reports; ``rows`` are the workloads.
         facts: what is the same in all reports.
         notes: the changes in words; ``warnings`` are the cautions.
         tool: the version of the JSON schema.
         serial_time: what the serial times of the comparison are.
-        rule: by which rule two strategies are told apart; empty unless a verdict is open by this rule.
-        curves: for each workload and strategy of which at least two reports have a curve, these curves.
+        rule: the rule that chooses between strategies of similar speed; empty if no inconclusive verdict depends on it.
+        curves: the curves of each workload and strategy for which at least two reports have a curve.
     """
 
     title: str

@@ -1,4 +1,8 @@
-"""Describe the changes between reports: one sentence per workload, but one for all workloads that shifted alike."""
+"""Describe the changes between reports in sentences.
+
+A workload has a sentence of its own if anything but speed-ups and times changed. Other workloads share a sentence if
+their speed-ups or times changed in the same direction.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +42,10 @@ class _Place:
 
 
 def notes(comparison: Comparison) -> tuple[Note, ...]:
-    """List the changes: new advice first, then outcomes, bounds and GIL states, then shifted speed-ups and times.
+    """Return notes on the changes: first those of single workloads, the most important first, then shared sentences.
 
-    If nothing changed, return one note that says so.
+    Changed advice is the most important, and serial times are the least, as in `ChangeKind`. If nothing changed, return
+    one note that says so.
     """
     places = [*_places(comparison)]
     shifted = [place for place in places if all(change.kind in _SHIFTS for change in place.changes)]

@@ -1,4 +1,7 @@
-"""Lay out curves: how many workers are enough, what they cost, what limits them, in words and as points to draw."""
+"""Lay out curves, throughput over the number of workers, in words and as points to draw.
+
+The words say how many workers are enough, what they cost, and what limits them.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 NO_EFFECT = 0.01
-"""A parameter of a fitted law counts as without effect if it makes calls longer by less than this share, with the most
-workers that were measured."""
+"""A parameter of a fitted law is shown as ``none`` if, with the most workers that were measured, it makes calls longer
+by less than this share."""
 COMPUTES = 0.5
-"""If calls use at least this share of a CPU, the gain that the machine gives to computing threads is shown beside the
-calls' gain."""
+"""Least share of a CPU that calls must use for their curve to show also what threads that only compute gain on this
+machine."""
 _PLAIN = "gray"
 
 
 def curve_views(
     result: WorkloadResult, strategies: Strategies, environment: Environment | None, *, only: str | None = None
 ) -> tuple[CurveView, ...]:
-    """Lay out the curve of each strategy in ``result``, or only of the strategy ``only``; empty if none was asked for.
+    """Lay out the curve of each strategy in ``result``, or only of the strategy ``only``; empty if no curve was tried.
 
-    ``strategies`` provide colors and limits. ``environment`` is where ``result`` was measured; if it is ``None``, the
-    limit that the number of CPUs sets is not shown.
+    ``strategies`` provide colors, and the limits that the GIL and the event loop set. ``environment`` is where
+    ``result`` was measured; if it is ``None``, the limit that the number of CPUs sets is not shown.
     """
     return tuple(
         _view(name, curve, result, strategies, environment)

@@ -1,7 +1,7 @@
-"""Draw curves as one SVG picture: throughput over the number of workers, both on axes of doublings.
+"""Draw curves as one SVG picture: throughput over the number of workers, both axes logarithmic to base 2.
 
-On such axes, workers that do not hinder each other give a straight line, and a limit is where a curve turns level. The
-functions escape all text.
+On such axes, a straight line means that workers do not hinder each other, and a curve that turns level has met a limit.
+The functions escape all text.
 """
 
 from __future__ import annotations

@@ -18,7 +18,10 @@ _MACHINE = "machine: what as many threads that compute without a GIL gain"
 
 
 def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
-    """Draw each curve's sentence, its table, which is broken into several if it is wider than the page, and its law."""
+    """Draw for each curve a sentence, a table, and the law that fits.
+
+    A table that is wider than ``page`` is split into several tables.
+    """
     for curve in curves:
         marks = answer_style(curve.color)
         for line in page.wrap(curve.said, INDENT):

@@ -13,9 +13,10 @@ class CurvePoint:
         workers: the number of workers.
         rate: the throughput in calls per second, as text.
         gain: the throughput as a multiple of one worker's, such as ``1.9x``; empty if one worker was not measured.
-        margin: how far the interval reaches beyond the throughput, as a share of the throughput, such as ``3 %``.
-        machine: what as many threads that compute without a GIL gave on this machine, as a multiple of one such thread;
-            empty if the calls hardly compute, or if that is unknown.
+        margin: how far the confidence interval reaches above or below the throughput, as a share of the throughput,
+            such as ``3 %``.
+        machine: the throughput of as many threads that compute without a GIL on this machine, as a multiple of one such
+            thread's; empty if the calls hardly compute, or if that is unknown.
         value: the throughput in calls per second; ``low`` and ``high`` are the ends of its interval.
         is_enough: whether this number of workers is the recommended one.
     """
@@ -42,7 +43,7 @@ class CurveView:
         points: the throughput with each number of workers.
         law: the fitted law in words; empty if none fits.
         roofs: names of limits (the GIL, the event loop, the machine's CPUs), each with the throughput, in calls per
-            second, that the strategy cannot exceed by this limit.
+            second, that the strategy cannot exceed because of this limit.
         machine: numbers of workers, each with the throughput, in calls per second, that the machine would allow if
             calls did not hinder each other.
     """

@@ -19,7 +19,7 @@ _FEWEST = 2
 
 
 def curves_across(comparison: Comparison, strategies: Strategies) -> tuple[CurvesAcross, ...]:
-    """Lay out every strategy of every workload that has a curve in two reports or more."""
+    """Lay out the curves of each workload and strategy for which at least two reports have a curve."""
     return tuple(one for row in comparison.rows for one in _of_row(row, comparison, strategies))
 
 

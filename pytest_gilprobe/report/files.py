@@ -26,9 +26,9 @@ PAIR = {False: "gilprobe-gil0.json", True: "gilprobe-gil1.json"}
 def write(report: Report, folder: Path, strategies: Strategies) -> tuple[str, ...]:
     """Write ``gilprobe.json``, ``.md`` and ``.html`` into ``folder``; append the Markdown to GitHub's step summary.
 
-    Each file in ``folder`` is written whole or not at all. Returns one line for ``folder`` and one for the summary if
-    writing there failed; the line names the option or variable that chose the place. Outside GitHub Actions (if
-    `STEP_SUMMARY` is not set) there is only ``folder``.
+    Each file in ``folder`` is written whole or not at all. Nothing is appended if `STEP_SUMMARY` is not set, as outside
+    GitHub Actions. Returns one error message for ``folder`` and one for the summary, each only if writing there failed.
+    A message names the option or variable that sets the place.
     """
     view = layout.report_view(report, strategies)
     summary = markdown.draw_view(view)
@@ -45,7 +45,8 @@ def write_pair(
 ) -> tuple[str, ...]:
     """Write both reports of ``--gilprobe-ab-gil`` and, unless ``comparison`` is ``None``, their comparison.
 
-    ``halves`` maps whether the GIL was on to the report. Only a comparison goes to the step summary; see `write`.
+    ``halves`` maps whether the GIL was on to the report. Only the comparison is appended to GitHub's step summary.
+    Returns error messages as `write` does.
     """
     files: dict[str, Callable[[], str]] = {
         PAIR[gil]: partial(report_json.to_json, report) for gil, report in halves.items()

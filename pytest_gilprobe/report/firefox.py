@@ -66,8 +66,8 @@ class _Shared:
 def draw(report: Report) -> str:
     """Return a profile, as JSON, that has a thread for each workload of ``report``.
 
-    The weights of a thread's stacks are parts of the time that the GIL is held; `PARTS` stands for all of that time.
-    Raises `GilprobeError` if the report has no stacks.
+    The weight of a stack is its share of the time for which the workload holds the GIL; `PARTS` stands for all of that
+    time. Raises `GilprobeError` if the report has no stacks.
     """
     shared = _Shared()
     threads = [

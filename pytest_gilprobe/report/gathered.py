@@ -9,9 +9,10 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.report.views import Note, ReportView, WorkloadView
 
 LEAST = 3
-"""A caution is gathered if at least this many workloads have it."""
+"""A caution is told once, at the top of the report, if at least this many workloads have it."""
 MOST_NAMES = 5
-"""Most workloads that a gathered caution names, if it does not concern most of them."""
+"""Largest number of workloads that a caution at the top of the report names. It names none, and gives only their
+number, if all workloads have the caution, or if more than this number and more than half of them have it."""
 _OF_THE_SYSTEM = frozenset({"gil-unwatched", "queueing-unseen"})
 """Slugs of what this system does not tell: gathered from one workload on, and without names if all have the caution."""
 _IN_GENERAL = {
@@ -32,7 +33,8 @@ _IN_GENERAL = {
 def gathered(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
     """Return notes for the top of a report, and the report without the cautions that these notes replace.
 
-    A note replaces a caution that several workloads have; see `LEAST`.
+    A note replaces a caution that at least `LEAST` workloads have. A caution on what the operating system does not show
+    is replaced even if only one workload has it.
     """
     concerned: dict[str, list[WorkloadView]] = defaultdict(list)
     messages: dict[str, Note] = {}

@@ -32,7 +32,8 @@ SLICE_KINDS = {
 class Mark:
     """A vertical line across the bars, with a ``label``.
 
-    ``kind`` is ``one``, ``workers`` or ``ceiling``; ``at`` is the position on the axis in percent.
+    ``kind`` is ``one`` (a speed-up of 1x), ``workers`` (a speed-up as large as the number of workers) or ``ceiling``
+    (the speed-up that the machine allows). ``at`` is the position on the axis in percent.
     """
 
     kind: str
@@ -80,8 +81,8 @@ class Slice:
 def scale_for(result: WorkloadResult, environment: Environment | None) -> Scale:
     """Choose an axis with room for all speed-ups, and mark 1x, the worker count and the machine's ceiling on it.
 
-    The ceiling is the speed-up of the control, a fixed pure-Python loop. The axis has no such mark if ``environment``
-    is ``None``, or if the control was not measured with as many workers as the workload.
+    The ceiling is the speed-up of the control, a fixed pure-Python loop in processes. It is not marked if
+    ``environment`` is ``None``, or if the control was measured with another number of workers than the workload.
     """
     marks = [("one", "1x", 1.0)]
     if result.workers:  # a scan tries none
@@ -115,7 +116,7 @@ def slices(shares: TimeShares | None) -> tuple[Slice, ...]:
 def laid_out(shares: Mapping[str, float], labels: Mapping[str, str]) -> tuple[Slice, ...]:
     """Lay out the shares of a time, by their kind, as slices of one bar in the order of ``shares``.
 
-    ``labels`` has the label of each kind. Shares that are not above 0 have no slice; without any other share, the
+    ``labels`` has the label of each kind. A share that is not above 0 has no slice. If there is no other share, the
     result is empty.
     """
     parts = {kind: share for kind, share in shares.items() if share > 0 and math.isfinite(share)}

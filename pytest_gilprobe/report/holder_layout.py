@@ -1,4 +1,7 @@
-"""Lay out where in the code the GIL is held: the largest holders in words, and the stacks as an icicle."""
+"""Lay out where in the code the GIL is held: the places that hold it for longest in words, and an icicle.
+
+An icicle is a drawing of call stacks in which each function lies below its caller.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 MOST_IN_NOTES: Final = 3
 MOST_IN_TABLES: Final = 10
 LEAST_WIDTH: Final = 0.4
-"""Least width of a part of the icicle that is drawn, in percent."""
+"""A function that is narrower than this percentage of the icicle is not drawn."""
 
 
 def where_view(result: WorkloadResult) -> WhereView:
@@ -33,9 +36,11 @@ def where_view(result: WorkloadResult) -> WhereView:
 
 
 def note(result: WorkloadResult) -> Iterator[Note]:
-    """Yield the note that names the three largest holders, and what follows from the first of them.
+    """Yield one note that names up to three places that hold the GIL for longest.
 
-    If no holder is known, the note says why. No note is yielded without a reason, or if the GIL is released or absent.
+    It also says what threads could gain if the first of them ran without the GIL. If no place is known, the note gives
+    the reason. Nothing is yielded if no reason is known either, or if no place is known because the GIL is released or
+    absent.
     """
     found = where_view(result)
     lines = [

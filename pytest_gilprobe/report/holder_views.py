@@ -46,8 +46,8 @@ class WhereView:
     """Where in the code one workload holds the GIL; all fields are empty if that is not known.
 
     ``holders`` are the places, the largest share first. ``icicle`` has the cells of the drawing of the call stacks.
-    ``follows`` says how far threads could get if the largest holder ran without the GIL; it is empty if threads would
-    gain little, or if that is not known.
+    ``follows`` says what speed-up threads could reach if the largest holder ran without the GIL; it is empty if threads
+    would gain little, or if that is not known.
     """
 
     holders: tuple[HolderView, ...] = ()

@@ -81,7 +81,11 @@ def report_view(report: Report, strategies: Strategies) -> ReportView:
 def workload_view(
     result: WorkloadResult, strategies: Strategies, environment: Environment | None = None, number: int = 1
 ) -> WorkloadView:
-    """Lay out the workload at position ``number`` of a report; without ``environment``, no ceiling is marked."""
+    """Turn the result of one workload into text that every output format can draw.
+
+    ``number`` is the workload's place in the report, from 1. Without ``environment``, the limits that the machine sets
+    to speed-ups are not shown.
+    """
     verdict, serial, gil = result.verdict, result.serial, result.gil
     measured = result.status in (Status.PROBED, Status.SCANNED) and serial is not None
     scale = scale_for(result, environment) if measured else None

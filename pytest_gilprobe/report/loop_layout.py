@@ -1,4 +1,4 @@
-"""Lay out how calls block their event loop: in words, as a stripe of the loop's time, and by place in the code."""
+"""Lay out how calls block their event loop: in words, as shares of the loop's time, and by place in the code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KINDS: Final = {
 
 
 def loop_view(result: WorkloadResult) -> LoopView:
-    """Lay out a workload's event loop; empty if its calls are not awaited in one."""
+    """Lay out how a workload's calls block their event loop; all fields are empty if no loop was seen."""
     loop = result.event_loop
     if loop is None:
         return LoopView()
@@ -54,7 +54,10 @@ def loop_view(result: WorkloadResult) -> LoopView:
 
 
 def notes(result: WorkloadResult) -> Iterator[Note]:
-    """Yield the note on the event loop, and the note that names what blocks it and the remedy; none without a loop."""
+    """Yield a note on how long calls block their event loop, and one on the places that block it and the remedy.
+
+    Yield nothing if no loop was seen. Yield no second note if calls hardly block the loop, or if no place is known.
+    """
     if result.event_loop is None:
         return
     yield Note(kind="loop", label="event loop", lines=(_in_words(result.event_loop),))

@@ -23,9 +23,9 @@ class BlockerView(HolderView):
 class LoopView:
     """How calls block their event loop; all fields are empty if that is not known, or calls are not awaited.
 
-    ``blocked`` says in words for which share of the time. ``slices`` are the parts of the loop's time, and ``blockers``
-    the places that block the loop. ``follows`` says what to do about them; it is empty if the loop is hardly blocked,
-    if a caution says what to do, or if that is not known.
+    ``blocked`` says in words for which share of a call's time the loop is blocked. ``slices`` are the parts of the
+    loop's time, and ``blockers`` the places that block the loop. ``follows`` says what to do about the places; it is
+    empty if the loop is hardly blocked, if a caution says what to do, or if that is not known.
     """
 
     blocked: str = ""

@@ -30,7 +30,7 @@ _ACTIVE = re.compile(r"[\\`*_\[\]<>|&~$#]")
 
 
 def draw(report: Report, strategies: Strategies, *, limit: int | None = COMMENT_LIMIT) -> str:
-    """Draw a whole report: a summary, a table, and the reasons and the workloads without numbers in folded sections.
+    """Draw a whole report: a summary, a table, and folded sections with the reasons and the workloads not measured.
 
     Args:
         report: the report to draw.

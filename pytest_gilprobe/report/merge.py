@@ -14,7 +14,7 @@ from pytest_gilprobe.model.words import Status
 
 
 class MergeError(GilprobeError):
-    """Reports do not belong together; the message names the first two that differ, and in what."""
+    """Raised if reports cannot be joined; the message says why, such as in what a report differs from the first."""
 
 
 _SAME: Final[dict[str, Callable[[Report], object]]] = {
@@ -29,17 +29,17 @@ _MEASURED: Final = _CEILING | {"load_average_1min"}
 
 
 def merge(reports: Sequence[tuple[str, Report]]) -> Report:
-    """Return one report with each workload of several reports once, in their order.
+    """Return one report that has each workload of several reports once, in their order.
 
-    A workload that is in several reports is taken from the one that probed it; if several did, from the newest. The
-    report's own environment is that of the first shard, without the values that differ between shards; ``shards`` keeps
-    the environment of each.
+    If several reports have a workload, it is taken from one that probed it, and of these from the newest. The report's
+    ``environment`` is that of the first shard, without the load average and the control's speed-up if these differ
+    between shards, and with the modules that switched the GIL on in any shard. ``shards`` has the environment of each.
 
     Args:
         reports: at least two reports, each with a name to show (its file, say).
 
     Raises:
-        MergeError: the reports are fewer than two, are scans, or differ in Python, build, system or tool version.
+        MergeError: there are fewer than two reports, one is of a scan, or Python, build, system or tool version differ.
     """
     if len(reports) < 2:  # noqa: PLR2004 - two can be joined
         msg = f"nothing to merge: found {len(reports)} report, needed: at least 2"

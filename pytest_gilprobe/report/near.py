@@ -1,4 +1,4 @@
-"""Say by which rules an answer is chosen, where a verdict is open between strategies whose speed-ups are near."""
+"""State the rule that chooses between strategies of similar speed, for reports in which it decides an open verdict."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import WorkloadResult
 
 FEWEST = 2
-"""Fewest strategies, beside serial, between which a verdict must be open for the rule to be worth a line."""
+"""The rule is shown only if an inconclusive verdict leaves at least this many parallel strategies possible."""
 
 
 def rule(results: Iterable[WorkloadResult]) -> str:
-    """Return the rule in a sentence without a full stop; empty if no verdict is open by it.
+    """Return the rule that chooses between strategies of similar speed; empty if no inconclusive verdict depends on it.
 
-    It is that for two strategies if no verdict leaves more, and names the threshold of serial calls only where a
-    verdict leaves these, too.
+    By the rule, the cheapest of the strategies that are near the fastest is the answer. A verdict depends on it if it
+    leaves at least `FEWEST` parallel strategies possible. The result is a sentence without a full stop. It speaks of
+    two strategies if no verdict leaves more. It adds when serial calls are the answer if one of these verdicts leaves
+    them possible, too.
     """
     found = [left for left in map(_left, results) if len(left - {SERIAL}) >= FEWEST]
     if not found:

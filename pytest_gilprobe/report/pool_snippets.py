@@ -50,9 +50,9 @@ def process_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]
 
 
 def named_executor(factory: str, callee: Callee, calls_per_task: int) -> list[str]:
-    """Return lines of code that give calls of ``callee`` to the executor that ``factory``, a ``MODULE:FACTORY``, makes.
+    """Return lines of code that give calls of ``callee`` to the executor that ``factory`` makes.
 
-    ``calls_per_task`` is how many calls one task makes.
+    ``factory`` is the text ``MODULE:FACTORY``, and ``calls_per_task`` is how many calls one task makes.
     """
     source = source_of(callee)
     module, _, name = factory.partition(":")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROBE_THEM = "to probe what stands out, in pytest's rootdir"
 CROWDED = 0.1
-"""Share of the tests' time in the run queue above which `cautions` warns: other programs then lengthen the times."""
+"""`cautions` warns if tests wait for a CPU for more than this share of their time: other programs then lengthen it."""
 
 COLLECTED = 0.01
 """Garbage collections are mentioned if they took more than this share of the tests' time."""
@@ -64,9 +64,10 @@ def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
 
 
 def command(scan: Scan) -> tuple[str, ...]:
-    """Return the parts of the shell command that probes the tests worth probing; empty if the scan found none.
+    """Return the shell command that probes the tests worth probing, in parts: pytest with options, then node ids.
 
-    A test whose name does not fit into one line of text as it is, or is too long, is left out.
+    The result is empty if the scan found no such test. A test is left out if its node id is too long, or cannot be
+    shown unchanged on one line.
     """
     names = [shlex.quote(name) for name in worth_probing(scan.findings) if safe_line(name) == name]
     return ("pytest --gilprobe-all --gilprobe-report", *names) if names else ()
@@ -81,7 +82,10 @@ def largest_holder(result: WorkloadResult) -> str | None:
 
 
 def largest_blocker(result: WorkloadResult) -> str | None:
-    """Say for how long a test blocks its event loop, and where most; ``None`` if that is short or not known."""
+    """Say for how long a test blocks its event loop, and where it does so for longest.
+
+    Return ``None`` unless it surely does so for `LEAST_BLOCKED_S` (0.05 s) or more.
+    """
     blocked_s = loop_blocked_s(result)
     if blocked_s is None or result.serial is None or result.event_loop is None:
         return None
@@ -102,7 +106,11 @@ def calm_loops(results: Sequence[WorkloadResult]) -> str | None:
 
 
 def not_available(report: Report) -> str | None:
-    """Say why shares of the GIL are not told; ``None`` if all are told, if there is no GIL, or if a caution says so."""
+    """Say why the GIL-held share of some tests, or of all, is missing in the report of a scan.
+
+    Return ``None`` if no share is missing, if there is no GIL, if a caution says already that the GIL was not watched,
+    or if the report is not of a scan.
+    """
     scan, has_gil = report.scan, report.environment.gil_enabled
     shares = [result.gil.held_fraction for result in report.workloads]
     if scan is None or scan.unwatched is not None or not has_gil:
@@ -128,7 +136,7 @@ def notes(scan: Scan, results: Sequence[WorkloadResult] = ()) -> Iterator[Note]:
     """Yield the notes of a scan: cautions, findings, and groups of short tests.
 
     The findings come with all their test names, followed by what to run next, by how many pytest-xdist workers would
-    help, and by the functions that hold the GIL. ``results`` are of the tests that are reported one by one.
+    help, and by the functions that hold the GIL. ``results`` are those of the tests that are reported one by one.
     """
     from pytest_gilprobe.report.views import Note  # noqa: PLC0415 - 15 ms that a scan on a terminal has no use for
 

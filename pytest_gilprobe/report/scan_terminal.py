@@ -32,12 +32,13 @@ MOST_NAMES = 5
 MOST_FUNCTIONS = 5
 """Largest number of functions in each list: the project's functions, and those of packages."""
 MOST_HOLDERS = 10
-"""Largest number of tests whose largest holder is named."""
+"""Largest number of tests for which a list names the place that holds the GIL, or blocks the event loop, for
+longest."""
 _NUMBERS_WIDTH = 44
 
 
 def draw(report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: Sequence[str] = ()) -> Iterator[Segment]:
-    """Draw a scan's report; yield nothing for another report.
+    """Draw a scan's report; yield nothing if ``report`` is not of a scan.
 
     Args:
         report: the report to draw.

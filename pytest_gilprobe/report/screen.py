@@ -83,9 +83,10 @@ def styled(lines: Iterable[str], marks: Style) -> Iterator[Segment]:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Style], width: int) -> list[Segment]:
-    """Draw a table without wrapping; ``styles`` holds, for each row, the markup of the first line of its last cell.
+    """Draw a table without wrapping its cells.
 
-    Every row must have as many lines as the headers. Lines wider than ``width`` are cut.
+    A cell may have several lines, but each row must have as many lines as the headers. ``styles`` holds, for each row,
+    the markup of the first line of its last cell. Lines wider than ``width`` are cut.
     """
     from tabulate import tabulate  # noqa: PLC0415 only a session that draws a table pays for it
 
@@ -111,9 +112,10 @@ def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def columns_at_once(needed: Sequence[int], room: int) -> int:
-    """Return how many columns each table gets at most if the columns are split evenly over tables that fit ``room``.
+    """Split columns evenly over as few tables as fit; return the largest number of columns in one table.
 
-    ``needed`` holds the columns' widths; ``room`` is the width beside the names of the rows. Return 0 if no split fits.
+    ``needed`` holds the columns' widths, and ``room`` is the width that a table has beside the names of its rows.
+    Return 0 if no split fits.
     """
     fitting = [
         at_once

@@ -52,8 +52,9 @@ def process_pool(callee: Callee, workers: int) -> list[str]:
     """Return lines of code that make calls of ``callee`` in a `ProcessPoolExecutor`, with arrays in shared memory.
 
     ``workers`` is the number of processes. All arrays are moved in shared memory, even those inside of tuples or
-    objects: pickle's protocol 5 hands out their buffers separately. The process that has the pool creates some of the
-    memory first, so that all processes share its resource tracker; that process also frees all of the memory.
+    objects: pickle's protocol 5 hands out their buffers separately. The process that has the pool creates the
+    arguments' memory before the pool starts, so that all processes share one resource tracker. It also frees all of the
+    memory.
     """
     source = source_of(callee)
     call, run = f"{source.last_name}_batch", f"run_{source.last_name}"

@@ -31,7 +31,10 @@ class AdviceError(GilprobeError):
 
 
 class Advice(NamedTuple):
-    """What follows from a workload's verdict: ``text`` is code to paste, or comments that say why there is no code."""
+    """What follows from a workload's verdict: code to paste, or comments that say why there is no code.
+
+    ``is_code`` tells which of both ``text`` is.
+    """
 
     text: str
     is_code: bool

@@ -38,7 +38,9 @@ def collapsed(report: Report) -> str:
 
 
 def speedscope(report: Report) -> str:
-    """Return a file of speedscope, with a profile for each workload; weights are percent of the time with the GIL held.
+    """Return a file of speedscope, as JSON, with a profile for each workload.
+
+    The weight of a stack is its percentage of the time for which the workload holds the GIL.
 
     Raises `GilprobeError` if the report has no stacks.
     """
@@ -70,7 +72,7 @@ def speedscope(report: Report) -> str:
 
 
 def with_stacks(report: Report) -> Iterator[tuple[WorkloadResult, tuple[HeldStack, ...]]]:
-    """Yield each workload of the report that has stacks, and its stacks.
+    """Yield each workload of which call stacks that held the GIL were recorded, and these stacks.
 
     Raises `GilprobeError` if no workload has stacks.
     """

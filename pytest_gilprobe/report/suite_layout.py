@@ -15,7 +15,11 @@ TITLES: Final = (LABEL, "time", "speed-up", "workers idle")
 
 
 def lines(found: SuiteWorkers) -> Iterator[str]:
-    """Yield the answer, why it is so, and which tests make the other workers wait at the end."""
+    """Yield lines on how many workers ``pytest -n`` should have.
+
+    They are the answer, the predicted time and speed-up for each number of workers, and the long tests that other
+    workers wait for at the end.
+    """
     yield answer(found)
     for run in found.runs:
         number, *cells = row(found, run)
@@ -54,7 +58,11 @@ def tail(found: SuiteWorkers) -> str:
 
 
 def row(found: SuiteWorkers, run: SuiteRun) -> tuple[str, str, str, str]:
-    """Return the cells under `TITLES` for ``run``, which is one number of workers; ``found`` has the serial time."""
+    """Return a table row on ``run``, the prediction for one number of workers.
+
+    The cells are the number of workers, the time, the speed-up and the share of time for which workers are idle.
+    ``found`` has the time without workers, to which the speed-up refers.
+    """
     return str(run.workers), numbers.seconds(run.wall_s), _speedup(found, run), numbers.percent(run.idle)
 
 

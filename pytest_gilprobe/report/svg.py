@@ -45,7 +45,10 @@ def _icon(path: str) -> str:
 
 
 def evidence(workload: WorkloadView) -> str:
-    """Draw one table row for each strategy of a workload: the speed-up in figures and as a bar, and the time shares."""
+    """Draw one table row for each strategy of a workload: the speed-up in figures and as a bar, and the time shares.
+
+    The last row has the shares of the event loop's time, if they are known.
+    """
     loop = [_loop_row(workload.loop)] if workload.loop.slices else []
     return "\n".join([*(_row(strategy, workload.scale) for strategy in workload.strategies), *loop])
 

@@ -41,7 +41,7 @@ _COMFORTABLE_NAME = 30
 
 
 def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw a whole report: head, table (or a list, if the table would not fit), reasons, workloads without numbers.
+    """Draw a whole report: head, table (or a list, if no table fits), notes, and the workloads not measured.
 
     Args:
         report: the report to draw.

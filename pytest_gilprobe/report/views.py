@@ -24,7 +24,7 @@ class Fact:
 
     @property
     def said(self) -> str:
-        """The label and the value; of a report's name or a Python version the value alone."""
+        """The label and the value, such as ``load 0.52``; the value alone if the label is ``report`` or ``Python``."""
         return self.value if self.label in _SPEAK_FOR_THEMSELVES else f"{self.label} {self.value}"
 
 
@@ -38,8 +38,8 @@ class AnswerView:
         icon: an SVG path on a grid of 16 by 16.
         speedup: the speed-up that the advice promises, such as ``1.9x``; empty if it promises none.
         is_open: whether the answer is ``inconclusive``.
-        left: the strategies that may be the answer, if it is open; empty if not known.
-        odds: the odds of these strategies; empty if not known.
+        left: the possible strategies of an inconclusive answer, such as ``threads or processes``; else empty.
+        odds: the probabilities of these strategies in percent, such as ``60 : 40``; else empty.
     """
 
     word: str
@@ -52,13 +52,13 @@ class AnswerView:
 
     @property
     def text(self) -> str:
-        """The word, followed by the speed-up if there is one, or by what an open answer leaves."""
+        """The word, followed by the speed-up if there is one, or by `left` and `odds` if these are known."""
         left = f": {self.left} ({self.odds})" if self.left else ""
         return f"{self.word} {self.speedup}".rstrip() + left
 
     @property
     def asked(self) -> str:
-        """The strategies that an open answer leaves, as ``threads or processes?``; for any other answer `text`."""
+        """The strategies in `left`, with a question mark: ``threads or processes?``; `text` if `left` is empty."""
         return f"{self.left}?" if self.left else self.text
 
 
@@ -74,10 +74,11 @@ class Count:
 class Note:
     """A remark on a workload, comparison or scan: a ``label`` as its title, and at least one of ``lines``.
 
-    ``slug`` identifies the message, or is empty. ``kind`` is ``reason``, ``caution``, ``pool`` (cost of an executor),
-    ``moving`` (cost of moving data), ``holder`` (where in the code the GIL is held), ``sharing`` (what threads share),
-    ``loop`` (blocks of the event loop), ``blocker`` (where in the code), ``extensions`` (modules in subinterpreters) or
-    an outcome; in a comparison also ``change`` or ``warning``, in a scan also ``finding``, ``workers`` or ``group``.
+    ``slug`` identifies the message, or is empty. ``kind`` says what the remark is about: ``reason`` (of the answer),
+    ``caution``, ``pool`` (cost of an executor), ``moving`` (cost of moving data), ``holder`` (where in the code the GIL
+    is held), ``sharing`` (what threads share), ``loop`` (how long the event loop is blocked), ``blocker`` (where in the
+    code it is blocked), ``extensions`` (extension modules in subinterpreters), or the outcome of a strategy that is not
+    ``ok``. A comparison also has the kinds ``change`` and ``warning``, a scan ``finding``, ``workers`` and ``group``.
     """
 
     kind: str
@@ -122,8 +123,9 @@ class StrategyView:
 class BriefView:
     """What the short report says of a workload; each text may be empty.
 
-    ``call`` is the time of a call. ``measured`` is that time and what the call is bound by. ``others`` says what a pool
-    of each other strategy gives. ``why`` is the reason of the answer, and ``advice`` what to do about it.
+    ``call`` is the time of one call. ``measured`` is that time and what limits the call, such as ``CPU-bound``.
+    ``others`` gives the speed-up, or else the outcome, of each strategy that is not the answer. ``why`` is the reason
+    of the answer, and ``advice`` what to do about it.
     """
 
     call: str = ""
@@ -140,9 +142,10 @@ class WorkloadView:
     Attributes:
         number: the workload's place in the report, from 1; ``nodeid`` is its name, ``answer`` its answer.
         bound: what calls are bound by; ``cpu`` is the share of a CPU that they use, ``per_call`` the time of one.
-        gil: the GIL's part, in a word; ``gil_share`` is the share of the time for which it is held, empty if not known.
+        gil: whether calls hold the GIL, in a word such as ``held`` or ``released``; ``gil_share`` is the share of the
+            time for which it is held, empty if not known.
         gil_extra: the other observations of the GIL, in one line.
-        broken: whether one strategy failed, hung or crashed.
+        broken: whether any strategy failed, hung or crashed.
         notes: the remarks on the workload, such as the reason and cautions.
         strategies: those that the user asked for, ``serial`` first; empty without measurements.
         code: the code to paste, or comments that say why there is none; empty if no function is known.
@@ -212,7 +215,7 @@ class ReportView:
         created: when the report was made; ``tool`` is the version of this package that made it.
         lead: the summary of a scan of a whole test suite; empty for any other report.
         notes: the notes on the scan; empty for any other report.
-        rule: by which rule two strategies are told apart; empty unless a verdict is open by this rule.
+        rule: the rule that chooses between strategies of similar speed; empty if no inconclusive verdict depends on it.
     """
 
     title: str

@@ -32,13 +32,13 @@ class WatchedThread:
     """One thread of a watched process, with shares of the watched time; ``None`` means unknown.
 
     Attributes:
-        tid: the thread's id; ``None`` stands for all threads that ended or were too short to be told apart.
+        tid: the thread's id; ``None`` if this entry sums up threads that ended or were too short to be told apart.
         name: the thread's name.
         held: the share for which this thread held the GIL.
         cpu: the share for which it ran on a CPU.
         run_queue: the share for which it waited for a CPU.
         waiting: the share for which it waited for the GIL.
-        off: the share of the rest of its life, in which it neither held the GIL nor waited for it.
+        off: the share for which it lived, but neither held the GIL nor waited for it.
     """
 
     tid: int | None
@@ -81,9 +81,10 @@ class WatchedProcess:
 
 
 def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> str:
-    """Draw one line shorter than ``width``: totals, the GIL over the last steps, and the top threads that fit.
+    """Draw one line shorter than ``width``: the totals, then as many details as fit.
 
-    ``seen`` is the process so far. Characters that ``encoding`` lacks are replaced.
+    Details are the GIL-held share over the last steps, the function that holds the GIL for longest, and the threads
+    that do. ``seen`` is the process so far. Characters that ``encoding`` lacks are replaced.
     """
     held = numbers.percent(seen.held.value if seen.held else None)
     waits = f"{numbers.count(seen.thread_count, 'thread')}, {seen.waiting:.1f} waiting"
