@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WORD: Final = struct.calcsize("@P")
 TAG_BITS: Final = 7
-"""Low bits of a pointer to an object that CPython may use as a tag (3.14 on): objects are aligned to 8 bytes."""
+"""Mask of the three low bits of a pointer to an object, which CPython may use as a tag from 3.14 on."""
 
 _FRAME_WORDS: Final = 12
 _FRAME_OBJECT_WORDS: Final = 10
@@ -42,7 +42,7 @@ _Candidates = dict[str, set[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameLayout:
-    """Where one process and its forks keep frames, code objects, texts and bytes in memory.
+    """Where one process and its forks keep frames, code objects, texts (`str` objects) and bytes in memory.
 
     All fields are offsets in bytes, except the addresses and the two fields on bits.
 

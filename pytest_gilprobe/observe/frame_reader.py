@@ -75,13 +75,13 @@ class FrameReader:
     def stack(self, thread_state: int, is_current: Callable[[], bool] | None = None) -> tuple[RemoteFrame, ...]:
         """Return the frames of a thread, the innermost first; empty if it has none or too many, or its state changed.
 
-        ``thread_state`` is the address of the thread's state. Frames are copied first, within microseconds, and named
-        afterwards. In between, ``is_current`` is asked whether what was seen of the thread still holds; if not, there
-        is no stack. If it were asked after the naming, more stacks of short holds of the GIL would be lost.
+        ``thread_state`` is the address of the thread's state. The frames are copied first, within microseconds, and
+        their code objects are looked up afterwards. In between, ``is_current`` is called: if it returns false, the
+        thread's state has changed, and the result is empty. ``None`` means that this is not checked.
 
         Code that calls and returns every few hundred nanoseconds changes its frames while they are copied, so that the
-        way to the outermost frame is lost. They are then read again, at most `ATTEMPTS` times in all: a broken stack
-        would belong to the wrong function, and leaving it out would favor code that calls little.
+        way to the outermost frame is lost. The frames are then read again, at most `ATTEMPTS` times in all. A broken
+        stack would belong to the wrong function, and leaving it out would favor code that calls little.
         """
         for _ in range(ATTEMPTS):
             with contextlib.suppress(OSError, struct.error):
@@ -129,9 +129,10 @@ class FrameReader:
         return known.number is not None and self._codes[known.number].is_end
 
     def named(self, copied: list[CopiedFrame], seen: dict[int, KnownCode]) -> tuple[RemoteFrame, ...] | None:
-        """Return the frames of functions among ``copied``; ``None`` if they changed while they were copied.
+        """Look up the code objects of ``copied`` frames; return the frames that belong to functions, in the same order.
 
-        The last one is the first whose code ends a stack, if any. ``seen`` gets what was found for each code address.
+        The result ends with the first frame whose code ends a stack, if there is one. It is ``None`` if the frames
+        changed while they were copied. What was found at the address of each code object is added to ``seen``.
         """
         found: list[RemoteFrame] = []
         last = None

@@ -123,11 +123,13 @@ class GilSampler:
         self._stacks = stacks
 
     def watch_loop(self, thread_state: int | None, events_fd: int | None = None) -> Self:
-        """Also record what the main thread, which runs an event loop, sleeps in, and its stack if it blocks the loop.
+        """Also record how the process's main thread, which runs an event loop, waits or blocks the loop; return self.
 
-        Call this method before entering the sampler, which is returned. ``thread_state`` is the address of the main
-        thread's state; with ``None``, or without ``frames`` and ``stacks``, the stacks are not read. ``events_fd`` is
-        the descriptor by which the loop waits for events; with ``None``, any wait for events counts as the loop's.
+        Each sample then says what that thread sleeps in, if it sleeps. Some samples also have its stack, if it was not
+        waiting for events. Call this method before entering the sampler. ``thread_state`` is the address of the main
+        thread's state.
+        If it is ``None``, or if the sampler was made without ``frames`` and ``stacks``, no such stack is read.
+        ``events_fd`` is the descriptor by which the loop waits for events; ``None`` stands for any descriptor.
         """
         self._with_sleeps, self._loop_thread, self._events_fd = True, thread_state, events_fd
         return self

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.observe.remote_frames import RemoteFrame
 
 MOST_CODES: Final = 20_000
-"""Most code objects that are remembered from one batch of samples to the next: about 20 MB."""
+"""Maximum number of code objects that are remembered from one batch of samples to the next: about 20 MB."""
 
 
 class HeldStacks:
@@ -33,8 +33,8 @@ class HeldStacks:
     def read(self, thread_state: int, is_same: Callable[[], bool]) -> int:
         """Read the stack of a thread that holds the GIL; return the stack's number, or -1 if the stack is torn.
 
-        ``thread_state`` is the address of the thread's state. The stack is torn, and counted in ``torn``, if the thread
-        has no frames, or if ``is_same`` returns false: it says whether that thread has held the GIL all the time.
+        ``thread_state`` is the address of the thread's state. ``is_same`` returns whether that thread has held the GIL
+        all the time. If it has not, or if no frames could be read, the stack is torn and counted in ``torn``.
         """
         number = self.read_beside(thread_state, is_same)
         self.torn += number < 0

@@ -1,4 +1,4 @@
-"""Look at what the lanes (threads) of another process sleep in, now and then, while they make calls."""
+"""Sample what the lanes (threads that make calls) of another process sleep in: a lock, the GIL, a device ..."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.words import Sleep
 
 MEAN_S = 0.005
-"""Mean time between two looks, in seconds: a stretch of 0.15 s has some 30 looks."""
+"""Mean time between two samples, in seconds: some 30 samples in 0.15 s."""
 LANES_PER_LOOK = 6
-"""Maximum number of lanes (threads) in one look; if there are more, they are chosen at random."""
+"""Maximum number of lanes (threads) that one sample covers; if there are more, they are chosen at random."""
 
 
 class LaneSleeps:
     """Count what the lanes (threads that make calls) of another process sleep in, during a given span of time.
 
-    The lanes are the threads whose ids are given or, if none are given, all that begin after this object was made.
-    Threads that calls start are looked at only if none are given.
-    ``found`` has how often lanes were seen in each kind of sleep. A thread that waits for a lock of Python, or for the
-    GIL, sleeps in a futex; a thread that waits for another process or a device does not. The GIL can be told from other
-    locks if its address is known.
+    If thread ids are given, the lanes are these threads. If not, every thread that begins after this object was made
+    counts as a lane, also one that a call starts. ``found`` counts how often lanes were seen in each kind of sleep. A
+    thread that waits for a lock of Python, or for the GIL, sleeps in a futex; a thread that waits for another process
+    or a device does not. The GIL can be told from other locks if its address is known.
     """
 
     def __init__(
@@ -56,9 +55,9 @@ class LaneSleeps:
             return []
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
-        """Look at lanes at random moments until ``fd`` can be read or ``timeout_s`` seconds have passed.
+        """Sample the lanes at random moments until ``fd`` can be read or ``timeout_s`` seconds have passed.
 
-        Return whether ``fd`` can be read. Moments outside the time to watch are left out.
+        Return whether ``fd`` can be read. No samples are taken outside the span of time that this object was made for.
         """
         asked = select.poll()
         asked.register(fd, select.POLLIN)

@@ -1,4 +1,4 @@
-"""Look at several GILs of another process at random moments: one for each of its subinterpreters."""
+"""Sample several GILs of another process at random moments: one for each of its subinterpreters."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _MOST_LOOKS: Final = 2_000
 
 
 class OwnGils:
-    """Look at the GILs of a process's subinterpreters; a context manager that keeps the process's memory open.
+    """Sample the GILs of a process's subinterpreters; a context manager that keeps the process's memory open.
 
-    If the process ends, or its memory may not be read, there are no further looks; no exception is raised.
+    One sample (a "look") reads of every GIL whether it is held. If the process ends, or its memory may not be read,
+    there are no further looks; no exception is raised.
     """
 
     def __init__(self, pid: int, addresses: Sequence[int], *, mean_s: float) -> None:
@@ -50,7 +51,7 @@ class OwnGils:
         self._close()
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
-        """Look at the GILs until ``fd`` can be read or ``timeout_s`` seconds have passed.
+        """Sample the GILs at random moments until ``fd`` can be read or ``timeout_s`` seconds have passed.
 
         Return whether ``fd`` can be read.
         """
@@ -63,7 +64,7 @@ class OwnGils:
         return readable(fd, 0)
 
     def looks(self) -> GilLooks | None:
-        """Return all looks that were kept so far, in order; ``None`` if there were none."""
+        """Return the looks (samples of all GILs) kept so far, in order of time; ``None`` if there are none."""
         if not self._looks:
             return None
         at_ns, held = zip(*self._looks, strict=True)

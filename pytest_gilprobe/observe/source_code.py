@@ -1,4 +1,4 @@
-"""Describe frames that were read from a process: whose code they execute, and its source text."""
+"""Describe frames that were read from a process: whose code they execute, and the source text of that code."""
 
 from __future__ import annotations
 
@@ -39,13 +39,17 @@ _INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packa
 
 
 def is_plugins(file: str) -> bool:
-    """Return whether ``file`` belongs to this package, whose frames are the outer end of what is measured."""
+    """Return whether ``file`` belongs to this package; its frames call the measured code, so a stack ends at them."""
     return file.startswith(_PACKAGE)
 
 
 @cache
 def is_own(file: str) -> bool:
-    """Return whether ``file`` is the user's own: not made at run time, not Python's, not an installed package's."""
+    """Return whether ``file`` is the user's own.
+
+    Files of Python, of installed packages and of this package are not, and neither is code made at run time, whose file
+    name begins with ``<``.
+    """
     if file.startswith("<") or is_plugins(file) or any(folder in file for folder in _INSTALLED):
         return False
     return not file.startswith(_pythons_folders()) and _A_PYTHONS.search(file) is None
@@ -61,12 +65,18 @@ def package_of(file: str) -> str | None:
 
 
 def is_tests_caller(file: str) -> bool:
-    """Return whether the code in ``file`` calls tests, so that its own callers do not belong to a test."""
+    """Return whether the code in ``file`` calls tests directly; a stack is read no further than a frame of such code.
+
+    These are files of this package and the few of pytest and pluggy whose frames lie just outside a test's own.
+    """
     return is_plugins(file) or file.endswith(_CALLERS)
 
 
 def is_harness(file: str) -> bool:
-    """Return whether ``file`` belongs to what calls a test: this package, pytest, pluggy or pytest-asyncio."""
+    """Return whether ``file`` belongs to code around a test: this package, pytest, pluggy or pytest-asyncio.
+
+    Frames of such code are left out of the stacks that users see.
+    """
     return is_plugins(file) or _GENERATED in file or any(part in file for part in _HARNESS)
 
 

@@ -1,4 +1,4 @@
-"""Have a worker keep a call's arguments and compare them later: calls that change them may not be comparable."""
+"""Have a worker keep a call's arguments and compare them later, since calls that change them may not be comparable."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def ask_of_arguments(
     test: OpenTest, group: WorkerGroup, budget: Budget, question: WatchArguments | CompareArguments
 ) -> None:
-    """Have the first worker keep the arguments of the test's call, or compare them, as ``question`` says.
+    """Have the first worker keep a copy of the arguments of the test's call, or compare the arguments with the copy.
 
-    What a comparison finds is kept in ``test.seen``. If calls with changed arguments differ from calls with unchanged
-    ones, all other strategies end. The time that this takes is left out of ``budget``. If the worker is lost meanwhile,
-    it is replaced, and nothing is known of the arguments.
+    ``question`` says which of both. The result of a comparison is stored in ``test.seen``. If it shows that calls with
+    changed arguments differ from calls with unchanged ones, all strategies except serial calls end. The time that this
+    takes does not count for ``budget``. If the worker is lost meanwhile, it is replaced, and there is no result.
     """
     with budget.paused():
         answer = group.ask(test.workers[0], question)

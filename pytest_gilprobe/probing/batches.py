@@ -32,30 +32,31 @@ SAMPLING_S = (0.000_15, 0.005)
 SAMPLING_BESIDE_S = 0.001
 """Mean seconds between GIL samples in a parallel batch, which may need every core: costs about 15 % of one core."""
 SAMPLING_PASS_S = 0.0005
-"""Mean seconds between GIL samples while blocks of an event loop are timed one by one: 60 in a block of 30 ms."""
+"""Mean seconds between GIL samples while `Batches.loop_pass` times how long calls block an event loop: 60 samples in a
+block of 30 ms."""
 HEARTBEAT_S = 0.2
 """Least seconds of the batch in which a heartbeat thread measures how long the GIL is held: about 100 beats."""
 HEAD_START_NS = 3_000_000
-"""Nanoseconds from asking several workers until they all begin; `pytest_gilprobe.workers.child.batch` says why workers
-are given a moment to begin at."""
+"""Nanoseconds from asking several workers for calls until the moment at which all of them begin. Why they are told such
+a moment: see `pytest_gilprobe.workers.child.batch`."""
 PASS_CALLS = 8
-"""Least number of calls whose blocks of the event loop are timed one by one, if time allows."""
+"""Least number of calls of which is timed how long they block the event loop, if time allows."""
 LEAST_PASS_CALLS = 3
-"""Least number of calls whose blocks of the event loop are timed if there is no time for `PASS_CALLS`: three calls can
-tell whether a block comes again."""
+"""Least number of calls of which is timed how long they block the event loop, if there is no time for `PASS_CALLS`:
+three calls can tell whether a block comes again."""
 MOST_PASS_CALLS = 500
-"""Most calls whose blocks of the event loop are timed: a longer block than all of theirs is rare."""
+"""Maximum number of calls of which is timed how long they block the event loop: hardly any other call blocks longer."""
 CONTROL_S = 0.03
 """Least seconds of a batch of the control loop, the fixed pure-Python loop that shows what the machine can give."""
 
 
 LIMIT_SHARE = 0.8
-"""Share of a batch's time-out after which an executor's task counts as lost: the worker process, which has not timed
-out yet, can then still report the loss."""
+"""Share of a batch's time-out after which an executor's task counts as lost: so the worker process can report the loss
+before its batch times out."""
 
 
 class Batches:
-    """Run batches (timed series of calls), heartbeats and controls in the workers in which a test is open (set up)."""
+    """Run batches (timed series of calls) and other timed runs in the workers in which a test is open (set up)."""
 
     def __init__(
         self, test: OpenTest, group: WorkerGroup, serial: Strategy, control_s: float, timeout_s: float
@@ -72,9 +73,10 @@ class Batches:
         self._control_calls = max(1, math.ceil(CONTROL_S / control_s))
 
     def calibrated(self, pace: Pace) -> Pace:
-        """Return ``pace`` as measured anew by serial batches, which grow until one is long enough to time a call.
+        """Measure how long a call takes, by serial batches that grow until one is long enough; return the new pace.
 
-        Raises `NotProbed` if the test cannot be called several times in a row.
+        ``pace`` is the first guess of how long a call takes. Raises `NotProbed` if the test cannot be called several
+        times in a row.
         """
         calls = 1
         while (wanted := pace.next_trial(calls)) is not None:
@@ -87,10 +89,10 @@ class Batches:
         return pace
 
     def serial(self, pace: Pace, *, first: bool) -> tuple[BatchReading, Pace]:
-        """Run a serial batch; return it and the pace. If the ``first`` batch was too short, repeat it with more calls.
+        """Run a batch of serial calls; return it, and the pace to use from now on.
 
-        The first call of a test imports, compiles, connects or fills a cache, and may take far longer than later calls.
-        A batch sized by the first call alone may hold one call of microseconds. Raises `NotProbed` if the batch fails.
+        ``pace`` says how many calls the batch has. If this is the ``first`` batch and it was too short, how long a call
+        takes is measured anew, and the batch is repeated with more calls. Raises `NotProbed` if the batch fails.
         """
         batch = self._serial_once(pace)
         if not first or not pace.was_short(batch):
@@ -175,8 +177,8 @@ class Batches:
     def burst(self, pace: Pace, budget: Budget) -> Round | None:
         """Run a burst: a very short batch of serial calls, and one of each strategy whose threads share a process.
 
-        ``pace`` says how long a call takes. Returns ``None`` if no strategy's batch worked, and raises `NotProbed` if
-        the serial batch failed.
+        ``pace`` says how long a call takes. The time of failed batches is given back to ``budget``. Returns the batches
+        as a round; ``None`` if no strategy's batch worked. Raises `NotProbed` if the serial batch failed.
         """
         short = pace.of_burst()
         (question,) = self._serial.questions(short.calls, 1)
@@ -217,9 +219,10 @@ class Batches:
             self._test.mend()
 
     def loop_pass(self, pace: Pace, budget: Budget) -> None:
-        """Time each block of the event loop in a batch of serial calls, if calls are awaited in one.
+        """Time how long calls block their event loop, in a batch of serial calls, and store it in the test's reading.
 
-        This is done once for a test, and its time is left out of ``budget``. ``pace`` says how long a call takes.
+        Nothing is done if calls are not awaited in an event loop, or if this was done before. The time that it takes
+        does not count for ``budget``. ``pace`` says how long a call takes.
         """
         seen = self._test.seen
         if not seen.awaited or seen.loop_pass is not None or not seen.rounds:
@@ -265,7 +268,10 @@ def _begin_together(workers: Sequence[Worker], questions: Sequence[Batch]) -> li
 
 
 def shortly() -> int:
-    """Return a moment of `time.perf_counter_ns`, far enough ahead for every worker to have been asked by then."""
+    """Return a moment at which workers that are asked now can begin together: `HEAD_START_NS` from now.
+
+    It is a moment of `time.perf_counter_ns`.
+    """
     return clocks.perf_counter_ns() + HEAD_START_NS
 
 

@@ -55,7 +55,7 @@ class Prober:
             if only a forked worker could get the function.
         evidence: whether the raw readings are kept, for `Probed.write_evidence`.
         executors: executors to try, each as ``NAME=MODULE:FACTORY``, where the factory takes nothing and returns a
-            `concurrent.futures.Executor` or a context manager of one. Naming one asks for it.
+            `concurrent.futures.Executor` or a context manager of one. They are tried in addition to ``strategies``.
         scale: whether throughput is also measured with 1, 2, 4 ... workers; or the numbers to try, as ``(1, 2, 4)``.
 
     Raises:
@@ -82,8 +82,8 @@ class Prober:
         """Measure whether many calls of ``func(*args, **kwargs)`` would gain from threads, processes and so on.
 
         The function is called once here, then repeatedly in worker processes; calls of a coroutine function are awaited
-        in an event loop. Forked workers inherit the function;
-        other workers import it by its name. In a script, call this under ``if __name__ == "__main__":``.
+        in an event loop. Forked workers inherit the function; other workers import it by its name. In a script, call
+        this under ``if __name__ == "__main__":``.
 
         Raises:
             GilprobeError: the call cannot be repeated, the function cannot reach a worker, or this is a worker process.

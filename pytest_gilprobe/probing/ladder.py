@@ -1,8 +1,10 @@
-"""Measure how one strategy's throughput grows: steps with 1, 2, 4 ... workers, up and down again, in little time.
+"""Measure a ladder: how one strategy's throughput grows with 1, 2, 4 ... workers, in little time.
 
-A step is one stretch: all lanes call back to back for a window, of which the first part does not count. The ladder ends
-where two doublings in a row gain less than 10 %, where calls fail, or where time is up. Then it goes down again, so
-that each number of workers is measured twice, at different times. What the readings say is decided elsewhere.
+Each number of workers is one step of the ladder: for a short time, all lanes (threads, processes ...) make calls back
+to back. The first part of that time does not count; the rest is the window. The way up ends where two doublings
+together gain less than 10 %, where calls fail, or where time is up. Unless calls failed, the same steps are then made
+on the way down, as time allows: so each number of workers is measured twice, at different times. Only readings are made
+here; other modules judge them.
 """
 
 from __future__ import annotations
@@ -41,30 +43,39 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer
 
 LADDER_S = 3.0
-"""Seconds that the ladder of one strategy may take, in addition to the time of the probe."""
+"""Seconds that the ladder (throughput with 1, 2, 4 ... workers) of one strategy may take, in addition to the time of
+the probe."""
 MARK_S = 0.002
-"""Seconds of calls after which a lane (thread, process ...) marks the time: seldom enough to cost nothing."""
+"""Seconds of calls after which a lane (thread, process ...) notes the time as a mark: seldom enough to cost nothing."""
 SETTLE_S = 0.02
-"""Least seconds before calls count; at least 1.2 times as long as a lane needs for its first mark."""
+"""Least seconds of a ladder's step before calls count. It is longer if a lane (thread, process ...) needs more time
+from one mark (noted time) to the next: `SETTLE_LAPS` times as long as that."""
 WINDOW_S = 0.12
-"""Least seconds for which calls count; at least `WINDOW_LAPS` times as long as a lane needs from mark to mark."""
+"""Least seconds of a ladder's step for which calls count. It is longer if a lane (thread, process ...) needs more time
+from one mark (noted time) to the next: `WINDOW_LAPS` times as long as that."""
 MOST_WINDOW_S = 0.4
-"""Most seconds for which calls count, unless a lane needs longer for `WINDOW_LAPS` marks."""
+"""Maximum seconds of a ladder's step for which calls count, unless `WINDOW_LAPS` requires more."""
 CALLS = 5
-"""Least number of calls of one lane alone for which a window (the time for which calls count) should last."""
+"""A window (the time for which calls count) should last for at least this many calls of one lane (thread, process ...)
+that runs alone."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
-"""Times from mark to mark until calls count, and for which calls count: each lane then makes two marks or more."""
+"""Least length of the time before calls count, and of the time for which they count. The unit is the time that a lane
+(thread, process ...) needs from one mark (noted time) to the next. So each lane makes two marks or more that count."""
 LAPS_ALONE = 3.2
-"""`WINDOW_LAPS` of a single lane: after 1.2 laps, its marks at 2, 3 and 4 laps are the three that a slope needs."""
+"""The value in place of `WINDOW_LAPS` for a single lane (thread, process ...). Calls then count from 1.2 to 4.4 times
+the time between two marks, so that the marks at 2, 3 and 4 times count: a slope needs three."""
 GAIN = 1.10
-"""Factor by which two doublings together must raise the throughput for the ladder to go on."""
+"""Least factor by which two doublings of the number of workers together must raise the throughput for the ladder to go
+on with more workers."""
 HANGS_S = 10.0
-"""Seconds that a step may take, in addition to ten times its planned length, before its calls count as hung."""
+"""Seconds that a step (one number of workers) may take, in addition to ten times its planned length, before its calls
+count as hung."""
 COMPUTES = 0.1
-"""Least share of a CPU that calls use for steps of the machine to be measured as well: of calls that use less, more
-than ten at a time keep a CPU busy."""
+"""Least share of a CPU that serial calls must use for the speed-up that the machine gives to computing threads to be
+measured beside the ladder. Calls that use less rarely compete for CPUs: ten at a time do not keep one CPU busy."""
 LEAD_S = 0.005
-"""Seconds between asking for a step and its begin, in addition to `LEAD_PER_LANE_S`: for the workers to be asked."""
+"""Seconds between asking workers for a step (one number of workers) and the moment at which all begin, in addition to
+`LEAD_PER_LANE_S` for each lane (thread, process ...)."""
 
 
 def measure_ladders(
@@ -72,8 +83,8 @@ def measure_ladders(
 ) -> dict[str, Ladder]:
     """Return a ladder (throughput with growing numbers of workers) for each strategy that has not ended, by its name.
 
-    Nothing is measured unless ``plan`` asks for it. Serial calls were measured before, which shows how long a call
-    takes. ``cpus`` is how many CPUs are usable. The ladder of a strategy that cannot be measured says why.
+    The result is empty if ``plan`` does not ask for ladders, or if no serial calls were measured before, which show how
+    long a call takes. ``cpus`` is how many CPUs are usable. If a strategy cannot be measured, its ladder says why.
     """
     if plan.scale is None or not test.seen.rounds or same_call.differs(test.seen):
         return {}
@@ -89,14 +100,14 @@ def measure_ladders(
 
 
 class Times(NamedTuple):
-    """The length of a step: calls do not count for the first ``settle_s`` seconds, and count for ``window_s`` then."""
+    """The length of a step: calls do not count for ``settle_s`` seconds, and then count for ``window_s`` seconds."""
 
     settle_s: float
     window_s: float
 
 
 class Climber:
-    """Measure ladders in the workers in which a test is open (set up)."""
+    """Measure ladders (throughput with growing numbers of workers) in the workers in which a test is open (set up)."""
 
     def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
         """Prepare to measure on so many CPUs; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
@@ -107,9 +118,10 @@ class Climber:
         self._timeout_s = timeout_s
 
     def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int], *, adaptive: bool) -> Ladder:
-        """Measure ``strategy`` with each number of workers in ``counts``; if ``adaptive``, end where more gain nothing.
+        """Measure ``strategy`` with each number of workers in ``counts``, up and down again, while time allows.
 
-        ``pace`` is that of serial calls. Raises `NotProbed` if a worker was lost and the test opens in no other one.
+        If ``adaptive`` is true, the way up ends where more workers gain nothing. ``pace`` says how long a serial call
+        takes. Raises `NotProbed` if a worker was lost and the test can be set up in no other one.
         """
         if why := self._why_not(strategy):
             return Ladder(error=why)
@@ -133,13 +145,21 @@ class Climber:
     # One step
 
     def ready(self, strategy: Strategy, workers: int) -> list[Worker] | Answer | Lost:
-        """Return the processes in which a strategy's step with so many workers is made, or what went wrong."""
+        """Have the test set up in the processes that a strategy needs for ``workers`` workers, and return them.
+
+        If that fails, return the answer that says what went wrong.
+        """
         return ladder_workers.ready(self._test, self._group, strategy, self._serial, workers)
 
     def step(
         self, strategy: Strategy, found: Sequence[Worker], workers: int, calls_per_mark: int, times: Times
     ) -> Step | Answer | Lost:
-        """Make one step of ``workers`` lanes in the processes ``found``; return it, or else an answer of a failure."""
+        """Measure the throughput of ``strategy`` with ``workers`` lanes (threads, processes ...): one step of a ladder.
+
+        ``found`` are the processes, among which the lanes are divided. A lane notes the time after every
+        ``calls_per_mark`` calls, and ``times`` is how long the step takes. If a process fails, its answer is returned
+        in place of the step.
+        """
         group = self._test.apart.group(strategy)
         settle_s, window_s = times
         begin_ns = clocks.perf_counter_ns() + round((LEAD_S + LEAD_PER_LANE_S * workers) * 1e9)
@@ -175,7 +195,7 @@ class Climber:
         )
 
     def machine_steps(self) -> MachineSteps:
-        """Return what measures, in the first worker, which speed-up the machine gives to threads that compute."""
+        """Return an object that measures, in the first worker, the speed-up of threads that compute without the GIL."""
         return MachineSteps(self._group, self._test.workers[0], self._cpus, self._timeout_s)
 
     def _watch(self, strategy: Strategy, worker: Worker, lanes: int, from_ns: int, until_ns: int) -> LaneSleeps | None:

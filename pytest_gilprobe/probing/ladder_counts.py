@@ -1,4 +1,7 @@
-"""Choose the numbers of workers with which a ladder is measured: the user's, those of a gate, or 1, 2, 4 ..."""
+"""Choose the numbers of workers with which a strategy's throughput is measured: the user's, a gate's, or 1, 2, 4 ...
+
+A gate is the number of workers up to which the user's marker says that the test must scale.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,18 @@ if TYPE_CHECKING:
 def counts_for(
     strategy: Strategy, plan: Plan, found: Mapping[str, Ladder], cpus: int, busy: float
 ) -> tuple[Sequence[int], bool]:
-    """Return the numbers of workers of a strategy's ladder, the fewest first, and whether it may end early.
+    """Return the numbers of workers of a strategy's ladder (throughput with growing numbers of workers).
 
-    It may end early where more workers gain nothing. One worker is always among the numbers, since gains are relative
-    to one. Numbers that the user names in ``plan`` are all tried; those of a gate are tried up to where throughput
-    stops growing. ``found`` has the ladders measured before. If one of these has shown what the gate asks for,
-    processes go only as far as without the gate, since each is a whole pytest session, whose start is no part of a
-    ladder's time. ``cpus`` is the number of usable CPUs, and ``busy`` the share of its time for which a call computes.
+    The numbers are in ascending order and always include 1, since gains are relative to one worker. The second value is
+    whether the ladder may end early, where more workers gain nothing: not if the user names the numbers in ``plan``.
+
+    Args:
+        strategy: the strategy to measure.
+        plan: says whether the user names numbers, or expects that the test scales to a number (a gate).
+        found: the ladders measured before, by the strategy's name. If one of them shows that the test scales as
+            expected, the ladder of processes goes no further than without a gate: starting them takes long.
+        cpus: the number of usable CPUs.
+        busy: the share of its time for which a call computes, from 0 to 1.
     """
     auto = doublings(strategy.most_lanes(cpus, busy), cpus)
     if not plan.scale:

@@ -1,6 +1,7 @@
-"""Have a test open, and called once, in as many workers as a step of a ladder takes.
+"""Have a test open (set up), and called once, in as many workers as a step of a ladder takes.
 
-Where that fails, the ladder ends, and no strategy does.
+A ladder measures a strategy's throughput with growing numbers of workers, one number a step. If opening the test fails,
+only the ladder ends; the strategy does not.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 def ready(
     test: OpenTest, group: WorkerGroup, strategy: Strategy, serial: Strategy, lanes: int
 ) -> list[Worker] | Answer | Lost:
-    """Return the processes in which ``strategy`` makes a step of so many lanes, or the first answer that is none.
+    """Have the test open in the processes in which ``strategy`` runs ``lanes`` lanes; return these processes.
 
-    The usual ones are of ``group``, and ``serial`` makes the first call in them. A strategy with a worker of its own
-    keeps that one, in which the test is opened in further lanes if needed.
+    A lane is a thread, process or interpreter that makes calls. Most strategies use the workers of ``group``: if the
+    test is open in too few of them, it is opened in more, and the strategy ``serial`` makes the first call there. A
+    strategy with a worker process of its own uses that one; the test is opened in further lanes there. If anything
+    fails, return the answer that says so.
     """
     if strategy.worker_main() is None:
         return _usual(test, group, serial, strategy.workers_needed(lanes))

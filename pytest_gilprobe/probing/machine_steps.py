@@ -14,22 +14,23 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.worker import Worker
 
 SETTLE_S: Final = 0.005
-"""Seconds until calls count: a few calls of about 1 ms."""
+"""Seconds at the start of each step for which calls do not count: the time of a few calls, of about 1 ms each."""
 WINDOW_S: Final = 0.04
-"""Seconds for which calls count: some 40 calls of each thread, and longer than a scheduler's slice."""
+"""Seconds of each step for which calls count: some 40 calls of each thread; longer than a scheduler's time slice."""
 LEAD_S: Final = 0.01
-"""Least seconds between asking for a step and its begin: for the worker to be asked, and to make the data."""
+"""Least seconds between asking the worker for a step and the begin of its threads: the worker makes their data then."""
 LEAD_PER_LANE_S: Final = 0.0004
-"""Seconds in addition to `LEAD_S` for each thread, which has to start."""
+"""Seconds in addition to `LEAD_S` for each thread, since threads need time to start."""
 TIMEOUT_S: Final = 10.0
 """Seconds after which a step counts as failed; one that works takes less than a tenth of a second."""
 
 
 class MachineSteps:
-    """Measure, in one worker, steps of threads that compute without the GIL: which speed-up the machine gives.
+    """Measure which speed-up the machine gives to threads that compute without the GIL, in one worker process.
 
-    Each number of threads is measured once while the ladder goes up, and once while it goes down; ``steps`` has all
-    steps. ``broken`` is whether the worker was lost in a step; then no further step is made.
+    One step measures one number of threads. Steps are made beside a ladder (throughput with growing, then falling
+    numbers of workers): each number of threads is measured once on the ladder's way up, and once on its way down.
+    ``steps`` has all steps. ``broken`` is whether the worker was lost in a step; then no further step is made.
     """
 
     def __init__(self, group: WorkerGroup, worker: Worker, most: int, timeout_s: float) -> None:
@@ -46,13 +47,14 @@ class MachineSteps:
         self.steps: tuple[Step, ...] = ()
 
     def begin_way_down(self) -> None:
-        """Begin the ladder's way down, on which each number of threads is measured again."""
+        """Begin the ladder's way down: from now on, `measure_beside` measures each number of threads once again."""
         self._seen.clear()
 
     def measure_beside(self, workers: int) -> None:
-        """Measure 1 thread, and ``workers`` threads or one for each CPU if there are fewer CPUs.
+        """Measure 1 thread, and ``workers`` threads or, if there are fewer CPUs, one for each CPU.
 
-        A number of threads that was measured on this way already is left out, and so is a step that fails.
+        Numbers of threads that were measured before are left out, until `begin_way_down` is called. A step that fails
+        is not kept.
         """
         for number in sorted({1, min(workers, self._most)} - self._seen):
             self._seen.add(number)

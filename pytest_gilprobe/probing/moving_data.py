@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def measure_moving(test: OpenTest, group: WorkerGroup) -> None:
-    """Measure how long moving the data of a call takes, if the test passed a function with its arguments.
+    """Measure how long moving a call's arguments and result takes, if the test passed a function with its arguments.
 
-    The times are kept in ``test.seen``. If the data cannot be moved, or not within the time that a worker has for an
-    answer, the strategies that move it end.
+    The times are stored in ``test.seen``. If the data cannot be moved, or not before the worker times out, the
+    strategies that have to move data end.
     """
     movers = [strategy for strategy in test.going_ones() if strategy.moves_data]
     if not test.given:

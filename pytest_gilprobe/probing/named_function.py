@@ -37,7 +37,7 @@ def source_from(flag: str, text: str) -> Callable[..., Any]:
 
 
 def fresh_from(text: str) -> tuple[Callable[[], Any], tuple[Any, ...]]:
-    """Return the function that ``text`` names, and the positional arguments for one call that it has made.
+    """Return the function that ``text`` names, and the positional arguments that it returned when it was called once.
 
     ``text`` is the value of ``--fresh``. Raises `GilprobeError` if it does not name a function, or if the function
     raises an exception.

@@ -27,7 +27,7 @@ LEAST_CALLS = 2
 
 
 class TooLong(NotProbed):
-    """Raised for a call that cannot be repeated in the time of its probe: all that is known is one run of the call."""
+    """Raised if a call takes too long to be repeated in the time of its probe; ``seen`` has single calls at most."""
 
 
 def is_too_long(call_s: float, plan: Plan) -> bool:
@@ -36,11 +36,11 @@ def is_too_long(call_s: float, plan: Plan) -> bool:
 
 
 def measure(job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress) -> NoReturn:
-    """Raise `TooLong`, which proposes a ``max_time``, after one call of each strategy for which there is time.
+    """Make one call in each lane (thread, process ...) of every strategy for which there is time; raise `TooLong`.
 
-    If ``job`` has the test's own run, one call is made in each lane (thread, process ...) of a strategy, the cheapest
-    strategy first. ``test.seen`` then has a round of these batches, with the own run as its serial batch. If no
-    strategy fits into the time, the test is not set up.
+    The exception's text proposes a ``max_time``. The cheapest strategy comes first. The calls are stored in
+    ``test.seen`` as one round, whose serial batch is the call of the test's normal run in pytest. If ``job`` has no
+    clocks of that run, or no strategy fits into the time, no calls are made.
     """
     call_s, plan = job.known_call_s, job.plan
     needed = math.ceil(call_s * (2 + 2 * plan.workers))

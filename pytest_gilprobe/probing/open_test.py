@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class NotProbed(Exception):  # noqa: N818 - not an error: a finding
-    """Nothing could be measured: the text is the reason, ``seen`` is what is known all the same; ``None``: nothing."""
+    """Raised if a test cannot be measured: the text is the reason, ``seen`` the readings so far (``None``: none)."""
 
     seen: Measurement | None = None
 
 
 class NotAgain(NotProbed):
-    """The test failed when it was called several times in a row in a worker; ``error`` is the error of the calls."""
+    """Raised if a test that passed once failed when it was called again in a worker; ``error`` is the calls' error."""
 
     def __init__(self, reason: str, error: str) -> None:
         """Keep the reason and the worker's error."""
@@ -78,11 +78,11 @@ class OpenTest:
     # Strategies that have not ended
 
     def going(self, strategy: Strategy) -> bool:
-        """Return whether a parallel strategy was asked for and has not ended."""
+        """Return whether a parallel strategy goes on: the user wants it, and it has neither failed nor been skipped."""
         return self.seen.ends[strategy.name].outcome is Outcome.OK
 
     def going_ones(self) -> list[Strategy]:
-        """List the parallel strategies that were asked for and have not ended, the cheapest first."""
+        """List the parallel strategies that go on (see `going`), the cheapest first."""
         return [strategy for strategy in self._strategies.parallel if self.going(strategy)]
 
     def end(self, strategy: Strategy, end: End) -> None:
@@ -90,7 +90,7 @@ class OpenTest:
         self.seen = replace(self.seen, ends={**self.seen.ends, strategy.name: end})
 
     def end_with(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
-        """Record that a strategy ended with a worker's ``answer``; ``during`` says what was being done."""
+        """End a strategy for the failure in a worker's ``answer``; ``during`` is what was being done, as ``set-up``."""
         if isinstance(answer, Failed) and answer.impossible:
             self.end(strategy, End(outcome=Outcome.SKIPPED, error=answer.error, impossible=True))
             return
@@ -98,13 +98,13 @@ class OpenTest:
         self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
 
     def end_serial(self, answer: Answer | Lost, during: str) -> None:
-        """Record that serial calls failed: the end of all strategies of several processes, or else of ``serial``."""
+        """End all strategies that need several workers, or serial calls if none goes on: serial calls failed."""
         several = [one for one in self.going_ones() if self._needs_several(one)]
         for strategy in several or [self._strategies.serial]:
             self.end_with(strategy, answer, during)
 
     def end_those_in_several(self, answer: Answer | Lost, during: str) -> None:
-        """Record a worker's ``answer`` as the end of every strategy that needs several workers."""
+        """End all strategies that need several workers for the failure in a worker's ``answer``, as `end_with` does."""
         for strategy in self.going_ones():
             if self._needs_several(strategy):
                 self.end_with(strategy, answer, during)
@@ -132,7 +132,7 @@ class OpenTest:
         return found
 
     def set_up(self) -> None:
-        """Open the test in all workers that are needed, or else in one; raise `NotProbed` if it opens in none."""
+        """Set the test up in all workers that are needed, or else in one; raise `NotProbed` if it works in none."""
         found = self.start()
         answers = self._group.ask_all(found, self.opening)
         self._remember_hangs(answers)
@@ -154,7 +154,7 @@ class OpenTest:
         self._note_facts(first)
 
     def set_up_apart(self) -> None:
-        """Open the test in the worker of each strategy that has one of its own; a strategy ends where that fails."""
+        """Set the test up for each strategy that has a worker process of its own; end a strategy if that fails."""
         for strategy in self.going_ones():
             if strategy.worker_main() is None:
                 continue
@@ -164,12 +164,12 @@ class OpenTest:
             self.note_apart(strategy, **found.noted())
 
     def note_apart(self, strategy: Strategy, **changes: Any) -> None:
-        """Note what is known of a strategy beside its batches: ``changes`` are values of fields of `ApartReading`."""
+        """Store ``changes``, values of fields of `ApartReading`: readings of a strategy that are not of its batches."""
         known = replace(self.seen.apart.get(strategy.name, ApartReading()), **changes)
         self.seen = replace(self.seen, apart={**self.seen.apart, strategy.name: known})
 
     def end_those_apart(self, why: str) -> None:
-        """End the strategies that have a worker of their own: they are skipped, for the reason ``why``."""
+        """End each strategy that has a worker process of its own, as skipped for the reason ``why``."""
         for strategy in self.going_ones():
             if strategy.worker_main() is not None:
                 self.end(strategy, End(outcome=Outcome.SKIPPED, error=why))
@@ -233,11 +233,11 @@ class OpenTest:
     # After a strategy has ended
 
     def mend(self, *, distrusted: Worker | None = None) -> None:
-        """Open the test, after a worker was lost, in as many workers as the strategies that go on need.
+        """Replace lost workers: set the test up in as many workers as the strategies that go on need.
 
-        The worker ``distrusted`` is not used again. If the test cannot be set up again, the strategies that need
-        several workers end, and the others go on in a worker in which the test is open. Raises `NotProbed` if there is
-        no such worker.
+        The worker ``distrusted`` is ended and not used again. If the test cannot be set up again, the strategies that
+        need several workers end, and the others go on in a worker in which the test is still set up. Raises `NotProbed`
+        if there is no such worker.
         """
         if distrusted is not None and distrusted.alive:
             self._group.discard(distrusted)
@@ -272,7 +272,7 @@ class OpenTest:
     # The end
 
     def tear_down(self) -> None:
-        """Close the test in all workers; replace each worker that fails to close it or is not as it was before."""
+        """Tear the test down in all workers; replace each worker in which that fails or the test left changes."""
         self._tear_down_in(self._group, [*self.workers, *self.spare])
         for group, worker in self.apart.open_ones():
             self._tear_down_in(group, [worker])
@@ -296,5 +296,5 @@ def _hung(answer: Answer | Lost) -> bool:
 
 
 def text_of(answer: Answer | Lost) -> str:
-    """Return the error in an unsuccessful answer, as the worker or the group of workers reports it."""
+    """Return the text of the error in a worker's answer that tells of a failure."""
     return answer.error if isinstance(answer, Failed | Lost) else f"unexpected answer {type(answer).__name__}"

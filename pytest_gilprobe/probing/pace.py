@@ -25,12 +25,12 @@ SHORT = 0.5
 MOST_CALLS = 10_000_000
 """Most calls in a batch: 10 million empty calls take about 0.2 s."""
 FASTER_STEPS = 20
-"""Each batch of a calibration has at most this many times as many calls as the batch before."""
+"""Maximum factor by which the number of calls grows from one batch to the next while the time of a call is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long a call takes, and how many calls fill a batch.
+    """How long a call takes, and how many calls fill a batch (a timed series of calls).
 
     ``call_s`` is seconds per call, and ``busy`` the share of that time for which the call is on a CPU. A batch should
     take about ``target_s`` seconds, and has at most ``most`` calls.
@@ -43,7 +43,7 @@ class Pace:
 
     @classmethod
     def of_first_call(cls, lane: LaneReading, target_s: float, most: int = MOST_CALLS) -> Pace:
-        """Return the pace that the first call in a worker shows.
+        """Return a pace that takes the time per call from the first call in a worker.
 
         ``lane`` has the clocks of that call. A batch should take ``target_s`` seconds, and has at most ``most`` calls.
         """
@@ -51,7 +51,10 @@ class Pace:
         return cls(call_s=call_s, busy=lane.cpu_ns / 1e9 / call_s, target_s=target_s, most=most)
 
     def renewed(self, batch: BatchReading) -> Pace:
-        """Return the pace that a batch of serial calls shows, without the time for which the calls queued for a CPU."""
+        """Return a pace with the time per call of ``batch``, a batch of serial calls.
+
+        The time for which the calls queued for a CPU is left out.
+        """
         call_s = lane_s_per_call(batch)
         return replace(self, call_s=call_s, busy=running_s(batch)[1] / (call_s * batch.lanes[0].calls))
 
@@ -61,7 +64,7 @@ class Pace:
         return max(1, min(self.most, math.ceil(self.target_s / self.call_s)))
 
     def of_burst(self) -> Pace:
-        """Return the same pace for batches of `BURST_S` seconds, or of one call if that is longer."""
+        """Return the same time per call for bursts: batches of `BURST_S` seconds, or of one call if that is longer."""
         return replace(self, target_s=BURST_S)
 
     @property
@@ -70,12 +73,15 @@ class Pace:
         return self.calls * self.call_s
 
     def next_trial(self, calls: int) -> int | None:
-        """Return how many calls to try after a trial of ``calls`` calls; ``None`` if no longer trial is needed."""
+        """Return how many calls to make next to measure the time of a call, after a trial of ``calls`` calls.
+
+        The result is ``None`` if that trial was long enough (`CALIBRATED_S`), or had the maximum number of calls.
+        """
         if self.call_s * calls >= CALIBRATED_S or calls >= self.most:
             return None
         wanted = min(calls * FASTER_STEPS, math.ceil(CALIBRATED_S * 1.2 / self.call_s))
         return min(self.most, max(calls + 1, wanted))
 
     def was_short(self, batch: BatchReading) -> bool:
-        """Return whether serial calls were so much faster than the pace that ``batch`` filled too little time."""
+        """Return whether ``batch``, of serial calls, took less than the share `SHORT` of the intended time."""
         return lane_s_per_call(batch) * self.calls < self.target_s * SHORT

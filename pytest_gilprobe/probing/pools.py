@@ -21,19 +21,22 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 FEWEST_CALLS = 4
-"""Least number of calls for each worker in one series: fewer show only how an executor starts and ends a series."""
+"""Least number of calls for each worker in one series of calls through an executor: fewer would only show how an
+executor starts and ends a series."""
 LEAST_LIMIT_S = 5.0
-"""Least seconds that a task may take before it counts as lost, unless the time-out of batches is shorter."""
+"""Seconds that an executor's task may take at least before it counts as lost, unless the time-out of batches is
+shorter."""
 MOST_TIMES = 20
-"""A task that takes longer than `LEAST_LIMIT_S` counts as lost if it takes more than this many times as long as the
-series of serial calls should."""
+"""An executor's task that takes longer than `LEAST_LIMIT_S` counts as lost if it also takes more than this many times
+as long as the same round's series of serial calls should."""
 
 
 def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> RunPools:
-    """Return the question that asks a worker for one round of calls in the executors of the strategies that go on.
+    """Return the message that asks a worker for a round: a series of serial calls, and one through each executor.
 
-    Strategies without an executor to try, or with a worker of their own, are left out. The question names no strategy
-    if calls of this test cannot be made in an executor. ``pace`` says how many calls a series has.
+    The executors are those of the strategies that have not ended. Strategies without an executor of the standard
+    library, or with a worker process of their own, are left out. The message names no strategy if calls of this test
+    cannot be made in an executor. ``pace`` says how many calls a series has.
     """
     strategies = tuple(one.name for one in test.going_ones() if one.trial is not None and one.worker_main() is None)
     if not _may_be_submitted(test, group):
@@ -63,11 +66,11 @@ def _may_be_submitted(test: OpenTest, group: WorkerGroup) -> bool:
 
 
 def make_round(test: OpenTest, group: WorkerGroup, question: RunPools, budget: Budget) -> None:
-    """Make a round of calls through executors, and keep its reading in ``test.seen``; else keep why there is none.
+    """Make a round of calls through executors, and add its reading to ``test.seen``.
 
-    There is none if ``question`` names no strategy, if time is up, or if the round fails, since a call may not work in
-    an executor that is started beside its test. The verdict is then left to what is predicted. After a failure the
-    worker is replaced, since what failed may have left something behind.
+    No round is made if ``question`` names no strategy, or if ``budget`` has no time left. A round may also fail, as a
+    call may not work in an executor; the worker is then replaced. In these cases, ``test.seen`` gets the reason, and
+    the verdict rests on predicted costs of executors.
     """
     seen = test.seen
     if not question.strategies:

@@ -42,11 +42,12 @@ class ProbeRunner:
         group: the worker processes.
         surveyor: measures the machine, and keeps what it has found.
         strategies: all strategies that are known.
-        progress: called with the name of each step.
-        is_open: called with a result for which neither the verdict nor the marker needs more rounds; returns true if
-            another decision does, such as the one on a change since a baseline.
+        progress: called with a text for the user at each step, such as ``threads 2``: a strategy and its round.
+        is_open: returns whether a result needs more rounds for a decision other than the verdict and the marker's, such
+            as whether it differs from a baseline. It is called when those two need no more rounds.
         keep_evidence: called with the raw readings of each probe; ``None`` if they are not kept.
-        own_watch: has a worker sample this process's GIL while a test runs here; ``None`` if no worker does.
+        own_watch: samples this process's GIL, by a worker, while a test runs in this process; ``None`` if that is not
+            wanted.
     """
 
     group: WorkerGroup
@@ -63,16 +64,19 @@ class ProbeRunner:
             self.group.start(workers)
 
     def watch(self) -> None:
-        """Have this process's GIL sampled from now on: the call that now begins may be too long to be repeated."""
+        """Begin to sample this process's GIL, just before a test's call.
+
+        The samples are used if the call turns out to be too long to be repeated. Nothing is done without ``own_watch``.
+        """
         if self.own_watch is not None:
             self.own_watch.begin()
 
     def probe(self, plan: Plan, *, keep: int, known_call_s: float, run: LaneReading | None = None) -> WorkloadResult:
         """Measure and judge one test that has passed; report errors of the test or of this tool in the result.
 
-        ``keep`` is how many of the test's collectors stay set up afterwards, and ``known_call_s`` how many seconds its
-        call took. ``run`` has the clocks of that call, which are all that is known of a call too long to be repeated;
-        ``None`` if they were not read.
+        ``keep`` is how many of the test's collectors (session, package, module ...) stay set up in the workers
+        afterwards. ``known_call_s`` is how many seconds the test's call took when pytest ran it, and ``run`` has the
+        clocks of that call; ``None`` if they were not read.
         """
         started_ns, seen = clocks.perf_counter_ns(), _Seen()
         own_run = self._own_run(run, is_too_long(known_call_s, plan))

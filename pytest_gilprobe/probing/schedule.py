@@ -1,4 +1,4 @@
-"""The schedule: open the test, warm up, calibrate, interleave rounds, sample the GIL, stop when settled.
+"""The schedule of a probe: set the test up, warm up, measure in rounds, and stop when all questions are answered.
 
 A round is one batch of each strategy with the same number of calls per lane (thread, process ...); the order rotates.
 After each round ``settled`` returns what is still wanted; another round is made only if wanted and if it fits into the
@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 MOST_ROUNDS = 60
-"""Most rounds of a probe: further rounds narrow the interval by less than 1 % each."""
+"""Maximum number of rounds of a probe: each further round would narrow the interval by less than 1 %."""
 BURSTS = 16
-"""Bursts (batches of a few milliseconds) after each round on a disturbed machine: about a quarter of a second."""
+"""Bursts (batches of a few milliseconds) after each round if other programs disturb rounds: a quarter of a second."""
 MOST_BURSTS = 160
-"""Most bursts of a probe."""
+"""Maximum number of bursts (batches of a few milliseconds) of a probe."""
 BATCHES_AT_LEAST = 8
-"""A batch is planned to last at most the probe's time divided by this, even if that is shorter than `BATCH_S`."""
+"""Least number of batches for which the time of a probe should suffice: if need be, batches are shorter than
+`BATCH_S`."""
 COLD = 1.1
 """A first call that took more than this many times as long as later calls was warming up."""
 ROOM = 1.2
@@ -60,10 +61,14 @@ Settled = Callable[[Measurement], NextStep]
 class Job:
     """One test to measure, by ``plan``. Times are in seconds.
 
-    ``keep`` is how many of the test's collectors stay set up afterwards, ``cpus`` the number of usable CPUs.
-    ``known_call_s`` is how long the test's call took when pytest ran it: an upper bound for later calls, whatever that
-    call had to load. ``own_run`` has the clocks of that call, and samples of the GIL if it was long (``None``:
-    unknown). ``control_s`` is about how long a call of the control loop (fixed, pure Python) takes.
+    Attributes:
+        plan: the test, and how to measure it.
+        keep: how many of the test's collectors (session, package, module ...) stay set up in the workers afterwards.
+        cpus: the number of usable CPUs.
+        known_call_s: how long the test's call took when pytest ran it: an upper bound for later calls.
+        own_run: the clocks of that call, as a batch of one call, and samples of the GIL if the call is too long to be
+            repeated; ``None`` if unknown.
+        control_s: about how long a call of the control loop (a fixed pure-Python loop) takes.
     """
 
     plan: Plan
@@ -75,8 +80,10 @@ class Job:
 
 
 def measure(job: Job, group: WorkerGroup, strategies: Strategies, settled: Settled, progress: Progress) -> Measurement:
-    """Measure one test; ``settled`` returns what is still wanted, ``progress`` gets each batch's strategy and round.
+    """Measure one test and return the readings.
 
+    ``settled`` is called after each round with the readings so far, and returns what to measure next. ``progress`` is
+    called before batches, with the strategy's name and the number of the round, from 1.
     Raises `NotProbed` with the reason if not even serial calls could be measured. If a call is too long to be repeated,
     ``seen`` of the exception has one call of each strategy that fitted into the time.
     """

@@ -17,29 +17,31 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 SWEEP_S = 2.5
-"""Most seconds of a sweep (a trial of one shared object after the other). They are added to the time of the probe,
-since an open verdict has used all of that."""
+"""Maximum seconds of a sweep (a trial of one shared object after the other), in addition to the time of the probe, all
+of which may have been used."""
 MOST_PART = 0.5
-"""A sweep may also not take longer than this share of the time that the probe may take."""
+"""Maximum time of a sweep (a trial of one shared object after the other), as a share of the time of the probe."""
 LEAST_CALLS = 20
-"""A sweep is begun only if there is time for this many calls of each lane (thread), one after the other."""
+"""Least number of calls of each lane (thread) for which a sweep must have time, if all calls of all lanes run one after
+the other; else it is not begun."""
 PATIENCE_S = 5.0
-"""Seconds beyond the planned end after which a sweep counts as hung: a fixture may wait for what its first set-up
-holds."""
+"""Seconds beyond the planned end after which a sweep counts as hung. It may hang because it sets fixtures up a second
+time: the second set-up may wait for something that the first one holds, such as a lock."""
 BATCH_S = 0.015
-"""Seconds that the calls of one lane (thread) alone should take in one batch: few, as a round has many batches."""
+"""Seconds that the calls of one lane (thread) that runs alone should take in one batch: short, since one round of a
+sweep has many batches."""
 
 
 def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int, control_s: float) -> None:
-    """Time the test's call with copies of one shared object after the other, if its threads gain less than they could.
+    """Find out which shared objects slow threads down: give each thread a copy of one object after the other.
 
-    The reading is kept in ``test.seen`` if it says anything. ``cpus`` is the number of usable CPUs. The control, a call
-    of which takes about ``control_s`` seconds, is timed only where there is no GIL: with one, plain Python gains
-    nothing by threads, and calls are swept only if they wait, of which no fixed work shows the best.
+    This is done only if threads gain less than CPUs and GIL allow, and if there is time. The first worker times the
+    test's call with the copies. The reading is stored in ``test.seen`` if it says anything. ``cpus`` is the number of
+    usable CPUs. ``control_s`` is about how many seconds a call of the control loop (a fixed pure-Python loop) takes.
+    That loop is timed as well if the GIL is off, to show what threads could gain at best.
 
-    The first worker must not be asked anything else afterwards: the fixtures of a marked test are torn down then. If a
-    call fails, or the worker is lost, there is no reading, since copies may not work in place of the originals. The
-    worker is then replaced, since what failed may have left something behind.
+    Do not ask the first worker to call the test afterwards: the fixtures of a marked test are torn down. If a call with
+    copies fails, or the worker is lost, there is no reading, and the worker is replaced.
     """
     seen = test.seen
     if seen.fresh or not seen.rounds or same_call.differs(seen) or group.hung_fixtures.together(plan.nodeid):

@@ -1,4 +1,7 @@
-"""Survey the machine: its speed-up and the costs of executors now, once a session for each number of workers."""
+"""Survey the machine: which speed-up it gives to computing workers, and what executors cost.
+
+This is done once a session for each number of workers.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 LOST_OF_CPU = (1.0, 2.0, 4.0)
-"""Least, likely and greatest CPU loss of a worker per task, as multiples of the CPU time of an empty task. *Source:* on
-a quiet machine, 1.6 to 2 times as much in processes, 2 to 4 times in threads."""
+"""Least, likely and greatest extra CPU time that a worker of an executor needs for each task, as multiples of the CPU
+time of an empty task. *Source:* on a quiet machine, 1.6 to 2 times as much in processes, 2 to 4 times in threads."""
 CONTROL_ROUNDS = 3
-"""Rounds of the control (a fixed pure-Python loop) in a survey: few, since each workload that nothing helps runs the
-control again beside its own rounds."""
+"""Rounds of the control (a fixed pure-Python loop) in a survey. Few are enough, since the control runs again beside the
+rounds of each workload that gains from no strategy."""
 TRIAL_CALLS = 5
-"""Calls of the control loop (a fixed pure-Python loop) that measure how long one call takes."""
+"""Number of calls of the control loop (a fixed pure-Python loop) by which the time of one call is measured."""
 
 
 class Surveyor:
-    """Keep what is known of the machine; measure what is not yet known in the workers, between tests."""
+    """Measure the machine in the worker processes, between tests, and remember what was found."""
 
     def __init__(self, group: WorkerGroup) -> None:
         """Prepare to survey through the session's workers."""
@@ -148,11 +151,13 @@ def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: 
 def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None:
     """Return how many seconds longer a task takes its worker in an executor than alone; ``None`` if unknown.
 
-    ``found`` is what a worker measured, and ``scaling`` the machine's speed-up: workers that lose nothing do
-    ``scaling`` tasks in the time of one task alone. The value lies half-way from the best round to the middle round,
-    whose noise is on one side; the interval's ends allow for the uncertainty of ``scaling``. If the thread that
-    computed alone had to queue, or other programs used part of the CPUs in that time, they hinder an executor more,
-    which has more threads to wake. Then the CPU time of empty tasks gives the value, but no more than was measured.
+    ``found`` is what a worker measured. ``scaling`` is the machine's speed-up: workers that lose nothing do ``scaling``
+    tasks in the time that one task takes alone. Noise makes rounds longer only. So the value lies half-way between that
+    of the best round and that of the median round. The interval allows for the uncertainty of ``scaling``.
+
+    If other programs used the CPUs meanwhile, they slowed the executor more than the single thread, because an executor
+    has more threads to wake. The value is then computed from the CPU time of empty tasks by `LOST_OF_CPU`, but it is
+    not more than was measured.
     """
     if found.work is None or scaling is None:
         return None

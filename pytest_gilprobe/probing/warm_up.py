@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 def warm_up(
     test: OpenTest, group: WorkerGroup, strategies: Strategies, budget: Budget
 ) -> tuple[BatchReading, Mapping[str, BatchReading]]:
-    """Make the first call in all workers at once; keep its result if the cost of moving it is to be measured.
+    """Make the first call in all workers at once.
 
-    Returns two values: the first worker's call, and all workers' calls as a first batch, under the name of each
-    strategy whose batches make just these calls. If calls fail only beside others, the strategies that need several
-    workers end, and the others go on in a worker whose call worked; the second value is then empty. Raises `NotProbed`
-    if there is no such worker.
+    If the test passed a function with its arguments, the first worker keeps the call's result, to measure later how
+    long moving it takes.
+
+    Returns two values. The first one is the first worker's call. The second one maps names of strategies to all
+    workers' calls as a batch: those strategies whose first batch would make the same calls.
+
+    If a call fails, the strategies that need several workers end. The others go on in a worker in which the call
+    worked, or works without company; the second value is then empty. Raises `NotProbed` if there is no such worker.
     """
     answers = _first_calls(test, group, strategies.serial)
     readings = [answer.reading for answer in answers if isinstance(answer, Done)]

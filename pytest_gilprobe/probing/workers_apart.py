@@ -1,4 +1,4 @@
-"""Open a test in the workers of strategies that have a worker of their own, and discard a worker after a failure."""
+"""Set a test up for strategies that have a worker process of their own, and discard such a worker after a failure."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 4
-"""Most further lanes (interpreters) that are started together for a curve: each such portion has the whole time-out,
-so that a wide step is not given up for its width, and some of them keep the CPUs of a usual machine busy."""
+"""Maximum number of further lanes (interpreters) that are started together when throughput is measured with growing
+numbers of lanes. Each such portion has the whole time-out, so that many lanes do not time out just for their number."""
 
 
 class Opening(NamedTuple):
-    """How opening a test in a strategy's own worker went.
+    """How setting a test up in a strategy's own worker process went.
 
     Attributes:
-        bad: the answer that tells of a failure; ``None`` if all went well.
-        during: the step that failed, such as ``set-up``; empty if none did.
-        start_up_s: seconds until the worker's lanes were ready for their first test; ``None`` if they never were.
-        lane_start_up_s: seconds that starting one lane alone took, in the worker that was there; ``None`` if unknown.
-        extensions: the workload's extension modules, as far as it is known whether they load in that worker.
+        bad: the worker's answer that tells of a failure; ``None`` if all went well.
+        during: what failed, such as ``set-up``; empty if nothing did.
+        start_up_s: seconds until the worker's lanes (such as interpreters) were ready for their first test; ``None`` if
+            they never were.
+        lane_start_up_s: seconds that starting one further lane took in the running worker; ``None`` if unknown.
+        extensions: the test's extension modules of which it is known whether they load in that worker.
     """
 
     bad: Answer | Lost | None = None
@@ -48,7 +49,7 @@ class Opening(NamedTuple):
     extensions: tuple[ExtensionImport, ...] = ()
 
     def noted(self) -> dict[str, Any]:
-        """Return what is noted of it: fields of `ApartReading` with their values."""
+        """Return the values to store as readings, by the names of fields of `ApartReading`."""
         return {
             "start_up_s": self.start_up_s,
             "lane_start_up_s": self.lane_start_up_s,
@@ -69,9 +70,9 @@ class _OpenWorker:
 
 
 class WorkersApart:
-    """The workers in which a test is open, of the strategies that have a worker of their own.
+    """The worker processes of strategies that have one of their own, as far as a test is open (set up) in them.
 
-    A worker that hung, crashed or failed is discarded, and its strategy has no other one until the next test.
+    A worker that hung, crashed or failed is discarded, and its strategy gets no other one until the next test.
     """
 
     def __init__(self, group: WorkerGroup) -> None:
@@ -109,10 +110,11 @@ class WorkersApart:
         return refused
 
     def widened(self, strategy: Strategy, question: Open) -> Answer | Lost | None:
-        """Open the test in further lanes of a strategy's own worker, unless it is open in as many, and call it in all.
+        """Set the test up in further lanes (such as interpreters) of a strategy's own worker, and call it in all lanes.
 
-        They start in portions of `AT_ONCE`. Return what went wrong, ``None`` if nothing did. The test then stays open
-        in those lanes in which it was, unless the worker is lost.
+        ``question`` says in how many lanes the test must be set up in all; nothing is done if it is. At most `AT_ONCE`
+        lanes are started at a time. Returns the answer that tells what went wrong; ``None`` if nothing did. After a
+        failure, the test stays set up in the lanes in which it was, unless the worker is lost.
         """
         known = self._open[strategy.name]
         while (before := known.lanes) < question.lanes:
@@ -132,7 +134,10 @@ class WorkersApart:
         return Opening(replace(bad, error=bad.error + others_text(table, bad.error)), "set-up", extensions=table)
 
     def group(self, strategy: Strategy) -> WorkerGroup:
-        """Return the group of workers in which a strategy's batches run: its own, or else the session's usual one."""
+        """Return the group of workers in which a strategy's batches run.
+
+        It is the strategy's own group if the strategy has a worker process of its own, else the session's usual group.
+        """
         main = strategy.worker_main()
         return self._group if main is None else self._group.apart(strategy.name, main)
 
@@ -141,28 +146,34 @@ class WorkersApart:
         return self._open[strategy.name].worker
 
     def lane_threads(self, strategy: Strategy, lanes: int) -> tuple[int, ...]:
-        """Return the system's ids of the threads of the first lanes in a strategy's own worker; empty if not known."""
+        """Return the system's ids of the threads in which the first ``lanes`` lanes of a strategy's own worker run.
+
+        The result is empty if they are not known.
+        """
         known = self._open.get(strategy.name)
         return () if known is None else known.lane_threads[:lanes]
 
     def own_gils(self, strategy: Strategy, mean_s: float) -> OwnGils | None:
-        """Return an object that looks at the GILs of a strategy's interpreters, on average every ``mean_s`` seconds.
+        """Return an object that samples the GILs of a strategy's subinterpreters, on average every ``mean_s`` seconds.
 
-        ``None`` if the strategy's lanes do not have a GIL each in one process.
+        The result is ``None`` unless the strategy's lanes are subinterpreters of one process, each with its own GIL.
         """
         known = self._open.get(strategy.name)
         pid = known.worker.process.pid if known is not None and known.gil_addresses else None
         return None if known is None or pid is None else OwnGils(pid, known.gil_addresses, mean_s=mean_s)
 
     def leave(self, strategy: Strategy) -> bool:
-        """Discard a strategy's own worker, after a failure there; return whether the strategy has own workers."""
+        """Discard the worker of a strategy's own after a failure there, if there is one.
+
+        Return whether the strategy uses a worker process of its own instead of the session's usual ones.
+        """
         known = self._open.pop(strategy.name, None)
         if known is not None and known.worker.alive:
             known.group.discard(known.worker)
         return strategy.worker_main() is not None
 
     def open_ones(self) -> list[tuple[WorkerGroup, Worker]]:
-        """List the workers in which the test is open, each with its group."""
+        """List the strategies' own workers in which the test is open (set up), each after its group."""
         return [(known.group, known.worker) for known in self._open.values()]
 
 

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 def leave_out(samples: GilSamples, window: Window, columns: Sequence[str]) -> tuple[GilSamples, Window]:
-    """Return a call's samples and clocks as they had been without its collections; later moments are earlier then.
+    """Remove a call's garbage collections from its samples and clocks, as if they had not happened.
 
-    ``columns`` are those of the samples. While a collection runs, its thread runs nothing else, but it may queue for a
-    CPU: for the same part of the time in which it computes or queues as in the rest of the call.
+    ``samples`` are the GIL samples of the call, and ``columns`` the names of the fields of `GilSamples` to keep.
+    ``window`` has the call's clocks, and the times of its collections: at least one. Samples in a collection are
+    dropped. Later samples, and the call's end, become earlier by the time that the collections before them took.
+
+    During a collection, the thread computes or queues for a CPU. It is assumed to queue for the same share of that time
+    as in the whole call. The rest is subtracted from the CPU time of the thread and of the process.
     """
     begins, ends = zip(*window.collections, strict=True)
     gone_ns = [0, *accumulate(end_ns - begin_ns for begin_ns, end_ns in window.collections)]

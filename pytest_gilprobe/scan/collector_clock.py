@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LEAST_NS: Final = 1_000_000
-"""Collections shorter than this are left in: fewer than two samples fall into one."""
+"""Least nanoseconds of a collection that is noted: fewer than two samples fall into a shorter one."""
 MOST_NOTED: Final = 1_000
-"""Most collections of one test that are noted; a test with more of them makes them itself."""
+"""Maximum number of collections of one test that are noted: a test with more of them causes them itself."""
 _OLDEST: Final = 2
 """Generation of a full collection. A free-threaded build has but one generation, numbered 0."""
 _CALL: Final = 12
@@ -29,10 +29,12 @@ _CALL: Final = 12
 
 
 class CollectionClock:
-    """Notes the full collections that Python starts by itself in one thread: one that a test asks for is its own.
+    """Record when Python itself starts full garbage collections in the thread that runs the tests.
 
-    Of each, the part is noted that objects from before the tests take. The rest is for objects that the running test
-    has made: at most as many as young collections ran since the test before, times how many objects start one.
+    A collection that a test starts, as by `gc.collect`, belongs to that test and is not recorded. A collection visits
+    objects from before the tests, and new objects of the running test. Only the time for the older objects is recorded:
+    their share of all objects, times the duration. New objects are at most as many as the young collections since the
+    last `take`, times the number of new objects that triggers one; this maximum is used.
     """
 
     def __init__(self) -> None:
@@ -50,12 +52,15 @@ class CollectionClock:
         callbacks.append(self._note)
 
     def stop(self) -> None:
-        """Have Python call back no more; a test may have removed the callback."""
+        """Remove the callback, unless a test has already removed it."""
         if self._note in callbacks:
             callbacks.remove(self._note)
 
     def take(self) -> Sequence[tuple[int, int]]:
-        """Return begin and end of what is noted since the last call, by `time.perf_counter_ns`, and forget it."""
+        """Return the begin and end of each collection recorded since the last call of this method, and forget them.
+
+        They are moments of `time.perf_counter_ns`.
+        """
         self._young = 0
         if not self._noted:
             return ()

@@ -24,8 +24,9 @@ _LOOPS: Final = 10
 def report_of(found: ScanResult, session: SessionEnd, folder: Path) -> Report:
     """Return the report of a scan, dated now.
 
-    ``found`` has the scan's results, and ``session`` what only pytest knows. ``folder`` is where pytest left the times
-    of the suite, if it did. The scanned process must be this one, or have run on the same Python and machine.
+    ``found`` has the scan's results, and ``session`` what only the scanned pytest process knows. If pytest has written
+    a file of its tests' times into ``folder``, the report also predicts what ``pytest -n`` would give. The scanned
+    process must be this one, or have run on the same Python and machine.
     """
     here = interpreter.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None)
     return Report(

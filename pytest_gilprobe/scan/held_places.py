@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.holders import Place
 
 MOST_PLACES: Final = 100
-"""Most places of one test's call that are kept: the largest ones."""
+"""Maximum number of places in the code that are kept for one test's call: those with most samples."""
 MOST_FUNCTIONS: Final = 20
-"""Most functions of the project, and of packages, that a report lists: the largest ones."""
+"""Maximum number of functions that a report lists for the project, and for packages: those with the largest shares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class HeldPlace:
 
     Attributes:
         function: the function's qualified name.
-        file: the function's file, as readers see it.
+        file: the function's file, without the folder of packages, Python or the working directory.
         package: the installed package that the function belongs to; ``None`` for a function of the project.
         line: the number of the line; ``None`` if it is unknown.
         code: the source text of the expression or line; ``None`` if it is unknown.
@@ -96,9 +96,10 @@ class HeldPlaces:
         self._weight = self._squares = 0
 
     def add(self, places: Sequence[HeldPlace], samples: int, weight: int) -> None:
-        """Add the ``places`` of one call, of which ``samples`` stacks were read.
+        """Add the ``places`` of one call, which come from ``samples`` stacks.
 
-        Each sample stands for ``weight`` times the usual time, since a long call is sampled less often.
+        ``weight`` is the factor by which the pauses between the call's samples were longer than usual: 1, or more for
+        a long call.
         """
         self._weight += samples * weight
         self._squares += samples * weight * weight

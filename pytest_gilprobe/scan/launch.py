@@ -36,8 +36,8 @@ _CODE: Final = (
 def command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
     """Return the command that runs the function ``main`` of ``module``, a module in `pytest_gilprobe.scan`.
 
-    ``arguments`` are passed to ``main``, and ``python`` is the interpreter. The command runs without site packages. It
-    ignores Python's environment variables, so this process's settings for ``.pyc`` files become options.
+    ``arguments`` are passed to ``main``, and ``python`` is the interpreter. The command runs without site packages and
+    ignores Python's environment variables. So command-line options pass on this process's settings for ``.pyc`` files.
     """
     options = ["-I", "-S"]
     if sys.dont_write_bytecode:

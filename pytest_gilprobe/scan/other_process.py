@@ -102,7 +102,7 @@ def find_gil(pid: int) -> GilPlace:
 
 
 def descendants(pid: int) -> list[int]:
-    """List the children of process ``pid`` and all their descendants, children first."""
+    """List the process ids of all descendants of process ``pid``: its children first, then theirs, and so on."""
     found, at = [pid], 0
     while at < len(found):
         for children in Path(f"/proc/{found[at]}/task").glob("*/children"):
@@ -113,9 +113,9 @@ def descendants(pid: int) -> list[int]:
 
 
 def image(pid: int) -> bytes | None:
-    """Return the ``auxv`` of process ``pid``; ``None`` if it cannot be read.
+    """Return bytes that identify the program that process ``pid`` executes; ``None`` if they cannot be read.
 
-    It changes when the process executes another program.
+    The bytes are the content of ``/proc/PID/auxv``. They change when the process executes another program.
     """
     try:
         return Path(f"/proc/{pid}/auxv").read_bytes() or None
@@ -160,8 +160,7 @@ def native_id(pid: int, where: GilPlace, holder: int) -> int | None:
 def threads(pid: int, where: GilPlace | None) -> list[ThreadSnapshot]:
     """List every thread of process ``pid``, except threads that end during the reading; empty if the process has ended.
 
-    ``where`` is where the process has its GIL. If it is ``None``, it is unknown of all threads whether they wait for
-    the GIL.
+    ``where`` is where the process has its GIL. If ``where`` is ``None``, so is the field ``waits`` of each thread.
     """
     found = []
     try:

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.journal import Window
 
 MOST_KEPT: Final = 4000
-"""Most samples of one call that are kept; beyond that every second sample is dropped: see `PendingSamples.thin`."""
+"""Maximum number of samples kept of one call; then `PendingSamples.thin` drops every second one."""
 
 MOST_HOLDERS: Final = 3
-"""Most places in the code that are kept for one call: reports do not show more."""
+"""Maximum number of places in the code that hold the GIL, kept for one call: reports do not show more."""
 
 _NUMBERS: Final = ("stack", "loop_stack")
 _COLUMNS: Final = (
@@ -87,13 +87,20 @@ class SampleCounts:
 class ScannedCall:
     """Readings of one test's call: one line of the watcher's notes. Times are in nanoseconds.
 
-    The call of the test ``nodeid``, which uses ``fixtures``, took ``wall_ns``, of which it queued for a CPU for
-    ``run_queue_ns`` (``None``: unknown). ``cpu_ns`` is CPU time of the thread that ran the test, ``process_cpu_ns`` of
-    all threads. ``counts`` are the samples of the GIL. ``held`` is the share of the call for which it was held,
-    ``holders`` the largest places in the code that held it; both are ``None`` if samples are too few. ``places`` are
-    all places, from ``stacks`` stacks. ``alone`` is whether only one thread was seen with the GIL: other threads are
-    then unknown to Python. Each sample stands for ``thinned`` times the usual time. ``loop`` is what was seen of event
-    loops (``None``: nothing). ``collections`` full garbage collections, which took ``collected_ns``, are left out.
+    Attributes:
+        nodeid: the test's node id; ``fixtures`` are the names of its fixtures.
+        wall_ns: wall time of the call.
+        cpu_ns: CPU time of the thread that ran the test; ``process_cpu_ns`` is that of all threads.
+        run_queue_ns: how long the test's thread queued for a CPU; ``None`` if unknown.
+        counts: the samples of the GIL in the call.
+        held: the share of the call for which the GIL was held, from 0 to 1; ``None`` if there are too few samples.
+        alone: whether the samples show one thread only as holder of the GIL. CPU time of other threads is then that of
+            native threads, which never take the GIL.
+        holders: the places in the code that held the GIL longest; ``None`` if there are too few samples.
+        places: the places that held the GIL, those with most samples first; they come from ``stacks`` stacks.
+        thinned: by which factor the pauses between samples were longer than usual, because the call was long.
+        loop: how the call blocked event loops; ``None`` if no event loop was seen.
+        collections: number of full garbage collections, which took ``collected_ns``; other fields leave them out.
     """
 
     nodeid: str
@@ -124,7 +131,7 @@ class PendingSamples:
 
     @property
     def thinned(self) -> int:
-        """Factor by which pauses between samples must now be longer than usual, as every second sample was dropped."""
+        """Factor by which the caller must now lengthen the pauses between samples: doubled by each `thin`, else 1."""
         return self._thinned
 
     def __len__(self) -> int:
@@ -141,9 +148,10 @@ class PendingSamples:
         self._thinned *= 2
 
     def take(self, window: Window) -> ScannedCall:
-        """Count the samples in a test's call, with the clocks ``window``, and drop all samples up to the call's end.
+        """Count the samples in a test's call, and drop all samples up to the call's end.
 
-        Pass calls in order of time. Samples of later calls are dense again: `thinned` is 1.
+        ``window`` has the call's clocks. Pass calls in order of time. This resets `thinned` to 1, so that the next call
+        is sampled at the usual rate.
         """
         moments_ns = self._samples.at_ns
         first = bisect_left(moments_ns, window.start_ns, lo=self._done)
@@ -203,8 +211,8 @@ def count(samples: GilSamples) -> SampleCounts:
 def held_share(counts: SampleCounts) -> Estimate | None:
     """Estimate the share of time for which the GIL was held, from 0 to 1; ``None`` if too few samples show it.
 
-    Blind samples get the held share of the samples that found the test's thread running, 0.5 without any. The interval
-    reaches from *all blind samples free* to *all held*.
+    Blind samples came too late to show the GIL. They count as held as often as the samples that found the test's thread
+    running, or half of them if there are none such. The interval also covers that the GIL was free, or held, in all.
     """
     if counts.samples < MIN_SAMPLES or counts.blind > MAX_UNKNOWN_SHARE * counts.samples:
         return None

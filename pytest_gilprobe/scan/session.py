@@ -48,7 +48,7 @@ _INPUT: Final = "gilprobe_scan"
 def register(config: pytest.Config, settings: Settings) -> None:
     """Register the plugins that scan this session, as ``settings`` say.
 
-    A worker of pytest-xdist leaves notes for its controller; any other process reports.
+    A worker of pytest-xdist only writes its results to files for its controller; any other process shows the report.
     """
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is None:
@@ -173,7 +173,10 @@ class ScanSession:
         )
 
     def drawn_report(self) -> DrawnReport | None:
-        """Wait for the report that the watcher draws; ``None`` if the watcher drew none, did not start or died."""
+        """Wait for the report that the watcher draws, and return it.
+
+        The result is ``None`` if the watcher drew no report, did not start or died.
+        """
         if self._journal is None or self._watcher is None:
             if self._unwatched is not None:
                 self._note_the_rest(self._unwatched)
@@ -251,9 +254,10 @@ class ScanReport:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Keep the report for the terminal summary: the watcher's, or else one made here from the notes, if any.
+        """Get the report that the terminal summary will show.
 
-        If a file of the report could not be written, a session that passed fails as a usage error.
+        The watcher has drawn the report; if not, it is made here from the watchers' notes. Without notes there is no
+        report. If a file of the report could not be written, a session that passed fails as a usage error.
         """
         self._drawn = self._watched.drawn_report() or self._report(session.config)
         if self._drawn is not None and self._drawn.problems and session.exitstatus == pytest.ExitCode.OK:

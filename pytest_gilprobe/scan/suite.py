@@ -21,11 +21,12 @@ from pytest_gilprobe.scan.samples import SampleCounts, ScannedCall, held_share
 from pytest_gilprobe.verdict import scan_findings
 
 LONG_NS: Final = 20_000_000
-"""Nanoseconds from which a call without any GIL sample is reported alone: enough samples would take about 20 ms."""
+"""Least nanoseconds of a call that is reported alone although it has no GIL sample, as without a watcher. With a
+watcher, calls from about this length on have enough samples to be reported alone."""
 LONGER_NS: Final = 100_000_000
-"""Nanoseconds from which a call is reported alone even if it has too few GIL samples."""
+"""Least nanoseconds of a call that is reported alone although it has too few GIL samples for an estimate."""
 LEAST_GROUP: Final = 2
-"""The fewest short tests that are reported together as the group of a fixture that they use."""
+"""Least number of short tests with a fixture in common that are reported together, as this fixture's group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +119,11 @@ class SuiteTotals:
 
 
 def workload_result(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
-    """Return one test's call as the result of a workload with one serial call; only its held share has an interval.
+    """Convert one test's call to the result of a workload of one serial call.
 
-    ``gil_absent`` is whether the test ran without a GIL. CPU time is that of the whole process: a test that waits for a
-    computing thread does not count as waiting.
+    Only the share of time for which the GIL is held has an interval; the other estimates are single readings.
+    ``gil_absent`` is whether the test ran without a GIL. CPU time is that of the whole process, so that a test whose
+    thread waits for another thread to compute counts as computing.
     """
     utilization = _utilization(call.process_cpu_ns, call.wall_ns, call.run_queue_ns or 0)
     extra_cores = max(0, call.process_cpu_ns - call.cpu_ns) / call.wall_ns if call.wall_ns else 0.0

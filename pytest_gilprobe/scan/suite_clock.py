@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 MOST_NAMES: Final = 50
-"""Number of tests of which the node ids are kept: those that take longest."""
+"""Maximum number of tests whose node ids are kept: those that take longest."""
 _NARROW: Final = "function"
 
 
@@ -80,7 +80,10 @@ class SuiteClock:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        """Clock the set-up of a fixture that several tests share, without set-ups of other shared fixtures in it."""
+        """Clock the set-up of a fixture of a wider scope than ``function``, which tests may share.
+
+        The set-up of other shared fixtures that happens meanwhile is not counted.
+        """
         if fixturedef.scope == _NARROW:
             return (yield)
         start, inner = self._read(), self._shared_ns
@@ -102,7 +105,10 @@ class SuiteClock:
 
     @pytest.hookimpl(trylast=True)
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """Clock the teardown of a shared fixture: the time since the teardown before it."""
+        """Clock the teardown of a shared fixture.
+
+        It lasts from the end of the teardown before it, or from the beginning of the test's teardown phase.
+        """
         if self._mark is None:
             return
         now = self._read()
@@ -114,7 +120,10 @@ class SuiteClock:
         self._mark = now
 
     def times(self, collected: int) -> SuiteTimes | None:
-        """Return the times of the session; ``None`` if no test ran, or fewer tests than the ``collected`` ones."""
+        """Return the times of the session; ``None`` if not all tests ran, or there were none.
+
+        ``collected`` is the number of collected tests.
+        """
         if not collected or len(self._walls_s) < collected:
             return None
         return SuiteTimes(

@@ -1,4 +1,4 @@
-"""Name the fixtures of a test that a reader of a scan knows: the project's own, and those that the test asks for."""
+"""Name those fixtures of a test that the user knows: the ones that the project defines or the test asks for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _MOST_WRAPPERS: Final = 8
 
 
 def names(item: pytest.Item) -> list[str]:
-    """Return the names of a test's fixtures; a value that ``parametrize`` passes directly is an argument, no fixture.
+    """Return the names of a test's fixtures that the project defines or the test itself asks for.
 
-    Fixtures that a plugin adds for its own purposes (such as pytest-asyncio's runner) are left out. Private access:
-    ``_fixtureinfo``, as there is no public name for which definition of a fixture a test gets.
+    Fixtures that a plugin adds for its own purposes (such as pytest-asyncio's runner) are left out. So are arguments
+    whose values ``parametrize`` passes directly. Private access: ``_fixtureinfo``, as no public name tells which
+    definition of a fixture a test gets.
     """
     given = {"request"}
     if hasattr(item, "callspec"):

@@ -35,7 +35,7 @@ MEAN_INTERVAL_S: Final = 0.001
 REFRESH_S: Final = 0.5
 """Seconds between two drawings of the live line."""
 START_S: Final = 3.0
-"""Seconds that a program may take, from its start, to become a Python with a GIL."""
+"""Maximum seconds from a program's start until it must be running Python with a GIL."""
 END_S: Final = 2.0
 """Seconds that a program may take to end after a request to terminate; then it is killed."""
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.other_process import ThreadSnapshot
 
 MOST_THREADS: Final = 500
-"""Most threads that are kept one by one; if there are more, those that have ended are added up."""
+"""Maximum number of threads with totals of their own; if there are more, those that have ended share one sum."""
 MOST_COLUMNS: Final = 60
-"""Points of the curve over time; when the curve has twice as many, each two neighbors are joined."""
+"""Number of points of the curve over time. The curve grows to twice as many; then each two neighbors are joined."""
 
 
 @dataclass(slots=True)
@@ -56,13 +56,17 @@ class WatchTotals:
     """Running totals of a watched process.
 
     Attributes:
-        pid: the process; ``start_ns`` and ``end_ns`` are the moments from which and until which it was watched.
+        pid: the id of the process.
+        start_ns: when the watching of this process began, by `time.perf_counter_ns`; ``end_ns`` is the moment up to
+            which samples were added.
         counts: the samples of its GIL, and what they found.
-        holders: how many samples found the GIL held, by the holder's thread number; 0 is an unknown thread.
-        threads: each thread, by its number; ``ended`` adds up the threads that are no longer kept one by one.
+        holders: how many samples found the GIL held, by the system's number of the holding thread; 0 is an unknown
+            thread.
+        threads: the snapshots of each thread, by the system's number of the thread; ``ended`` is the sum over ended
+            threads that were removed from ``threads``.
         snapshots: how often the threads were read.
         cpu_ns: the process's CPU time at the first and at the last reading; ``None`` before the first one.
-        curve: for each stretch of time, in order, its nanoseconds and its samples.
+        curve: a pair for each interval of time, in order: its length in nanoseconds, and the samples in it.
         unwatched: why the GIL is not watched; ``None`` if it is.
         places: the places in the code that held the GIL.
     """
