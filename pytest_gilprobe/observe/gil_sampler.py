@@ -126,10 +126,11 @@ class GilSampler:
         """Also record how the process's main thread, which runs an event loop, waits or blocks the loop; return self.
 
         Each sample then says what that thread sleeps in, if it sleeps. Some samples also have its stack, if it was not
-        waiting for events. Call this method before entering the sampler. ``thread_state`` is the address of the main
-        thread's state.
-        If it is ``None``, or if the sampler was made without ``frames`` and ``stacks``, no such stack is read.
-        ``events_fd`` is the descriptor by which the loop waits for events; ``None`` stands for any descriptor.
+        waiting for events. Call this method before entering the sampler.
+
+        ``thread_state`` is the address of the main thread's state. If it is ``None``, or if the sampler was made
+        without ``frames`` and ``stacks``, no such stack is read. ``events_fd`` is the descriptor by which the loop
+        waits for events; ``None`` stands for any descriptor.
         """
         self._with_sleeps, self._loop_thread, self._events_fd = True, thread_state, events_fd
         return self

@@ -23,7 +23,7 @@ def ask_of_arguments(
 ) -> None:
     """Have the first worker keep a copy of the arguments of the test's call, or compare the arguments with the copy.
 
-    ``question`` says which of both. The result of a comparison is stored in ``test.seen``. If it shows that calls with
+    ``question`` says which. The result of a comparison is stored in ``test.seen``. If it shows that calls with
     changed arguments differ from calls with unchanged ones, all strategies except serial calls end. The time that this
     takes does not count for ``budget``. If the worker is lost meanwhile, it is replaced, and there is no result.
     """

@@ -40,12 +40,12 @@ HEAD_START_NS = 3_000_000
 """Nanoseconds from asking several workers for calls until the moment at which all of them begin. Why they are told such
 a moment: see `pytest_gilprobe.workers.child.batch`."""
 PASS_CALLS = 8
-"""Least number of calls of which is timed how long they block the event loop, if time allows."""
+"""Least number of calls in the batch of `Batches.loop_pass`, which times how long calls block the event loop."""
 LEAST_PASS_CALLS = 3
-"""Least number of calls of which is timed how long they block the event loop, if there is no time for `PASS_CALLS`:
-three calls can tell whether a block comes again."""
+"""Least number of calls in the batch of `Batches.loop_pass` if there is no time for `PASS_CALLS`: three calls can tell
+whether the event loop is blocked for long more than once."""
 MOST_PASS_CALLS = 500
-"""Maximum number of calls of which is timed how long they block the event loop: hardly any other call blocks longer."""
+"""Maximum number of calls in the batch of `Batches.loop_pass`: few other calls block the event loop for longer."""
 CONTROL_S = 0.03
 """Least seconds of a batch of the control loop, the fixed pure-Python loop that shows what the machine can give."""
 

@@ -48,11 +48,11 @@ the probe."""
 MARK_S = 0.002
 """Seconds of calls after which a lane (thread, process ...) notes the time as a mark: seldom enough to cost nothing."""
 SETTLE_S = 0.02
-"""Least seconds of a ladder's step before calls count. It is longer if a lane (thread, process ...) needs more time
-from one mark (noted time) to the next: `SETTLE_LAPS` times as long as that."""
+"""Least seconds of a ladder's step before calls count; more if a lane (thread, process ...) needs long from one mark
+(noted time) to the next, see `SETTLE_LAPS`."""
 WINDOW_S = 0.12
-"""Least seconds of a ladder's step for which calls count. It is longer if a lane (thread, process ...) needs more time
-from one mark (noted time) to the next: `WINDOW_LAPS` times as long as that."""
+"""Least seconds of a ladder's step for which calls count; more if a lane (thread, process ...) needs long from one mark
+(noted time) to the next, see `WINDOW_LAPS`."""
 MOST_WINDOW_S = 0.4
 """Maximum seconds of a ladder's step for which calls count, unless `WINDOW_LAPS` requires more."""
 CALLS = 5
@@ -71,8 +71,8 @@ HANGS_S = 10.0
 """Seconds that a step (one number of workers) may take, in addition to ten times its planned length, before its calls
 count as hung."""
 COMPUTES = 0.1
-"""Least share of a CPU that serial calls must use for the speed-up that the machine gives to computing threads to be
-measured beside the ladder. Calls that use less rarely compete for CPUs: ten at a time do not keep one CPU busy."""
+"""Least share of a CPU that serial calls use if the ladder also measures which speed-up the machine gives to computing
+threads. Calls that use less rarely compete for CPUs: ten at a time do not keep one CPU busy."""
 LEAD_S = 0.005
 """Seconds between asking workers for a step (one number of workers) and the moment at which all begin, in addition to
 `LEAD_PER_LANE_S` for each lane (thread, process ...)."""

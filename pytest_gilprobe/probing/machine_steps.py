@@ -18,7 +18,7 @@ SETTLE_S: Final = 0.005
 WINDOW_S: Final = 0.04
 """Seconds of each step for which calls count: some 40 calls of each thread; longer than a scheduler's time slice."""
 LEAD_S: Final = 0.01
-"""Least seconds between asking the worker for a step and the begin of its threads: the worker makes their data then."""
+"""Least seconds between asking the worker for a step and the start of its threads: the worker makes their data then."""
 LEAD_PER_LANE_S: Final = 0.0004
 """Seconds in addition to `LEAD_S` for each thread, since threads need time to start."""
 TIMEOUT_S: Final = 10.0

@@ -98,7 +98,7 @@ class OpenTest:
         self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
 
     def end_serial(self, answer: Answer | Lost, during: str) -> None:
-        """End all strategies that need several workers, or serial calls if none goes on: serial calls failed."""
+        """End the strategies that need several workers, or serial calls if none does, because serial calls failed."""
         several = [one for one in self.going_ones() if self._needs_several(one)]
         for strategy in several or [self._strategies.serial]:
             self.end_with(strategy, answer, during)

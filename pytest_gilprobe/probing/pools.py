@@ -24,8 +24,7 @@ FEWEST_CALLS = 4
 """Least number of calls for each worker in one series of calls through an executor: fewer would only show how an
 executor starts and ends a series."""
 LEAST_LIMIT_S = 5.0
-"""Seconds that an executor's task may take at least before it counts as lost, unless the time-out of batches is
-shorter."""
+"""Seconds for which no task of an executor counts as lost, unless the time-out of batches is shorter."""
 MOST_TIMES = 20
 """An executor's task that takes longer than `LEAST_LIMIT_S` counts as lost if it also takes more than this many times
 as long as the same round's series of serial calls should."""

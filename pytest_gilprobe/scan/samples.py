@@ -131,7 +131,7 @@ class PendingSamples:
 
     @property
     def thinned(self) -> int:
-        """Factor by which the caller must now lengthen the pauses between samples: doubled by each `thin`, else 1."""
+        """Factor by which the caller must now lengthen the pauses between samples: 1, doubled by each `thin`."""
         return self._thinned
 
     def __len__(self) -> int:
@@ -211,8 +211,8 @@ def count(samples: GilSamples) -> SampleCounts:
 def held_share(counts: SampleCounts) -> Estimate | None:
     """Estimate the share of time for which the GIL was held, from 0 to 1; ``None`` if too few samples show it.
 
-    Blind samples came too late to show the GIL. They count as held as often as the samples that found the test's thread
-    running, or half of them if there are none such. The interval also covers that the GIL was free, or held, in all.
+    Blind samples came too late to show the GIL. The same share of them counts as held as of the samples that found the
+    test's thread running, or half without any. The interval covers both extremes: the GIL free, or held, in all.
     """
     if counts.samples < MIN_SAMPLES or counts.blind > MAX_UNKNOWN_SHARE * counts.samples:
         return None
