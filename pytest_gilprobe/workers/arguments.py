@@ -1,8 +1,8 @@
 """Copy the arguments of a call in the same process, and find out whether a call has changed them.
 
-A copy is made by pickling, within limits of size and time, with exceptions for what every thread of a process shares
-anyway: functions, classes and modules are not copied, and a lock becomes a new, unlocked lock. What cannot be pickled
-otherwise, such as a socket, cannot be compared.
+A copy is made by pickling, within limits of size and time. Functions, classes and modules are not copied, since every
+thread of a process shares them anyway; a lock becomes a new, unlocked lock. Of an open file, the position is kept.
+Anything else that cannot be pickled, such as a socket, cannot be compared.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from pytest_gilprobe.observe import clocks
 
 MOST_BYTES = 32 * 2**20
-"""Most bytes of one pickled argument that are kept."""
+"""Greatest size in bytes of one pickled argument; an argument that takes more is not copied."""
 MOST_S = 0.25
-"""Most seconds for which one argument is pickled."""
+"""Greatest number of seconds for pickling one argument; an argument that takes longer is not copied."""
 _LOCKS: dict[type, Callable[[], object]] = {
     type(threading.Lock()): threading.Lock,
     type(threading.RLock()): threading.RLock,
@@ -35,7 +35,7 @@ _CONSTANT = (str, bytes, int, float, complex, bool, type(None), type, FunctionTy
 
 
 def is_constant(value: object) -> bool:
-    """Return whether no call can change a value, so that it makes no difference whose copy a thread uses."""
+    """Return whether ``value`` is of a type that no call can change, such as `str` or a function: it needs no copy."""
     return isinstance(value, _CONSTANT)
 
 
@@ -48,7 +48,7 @@ class NotCopiedError(Exception):
 
 
 class TooLargeError(NotCopiedError):
-    """Raised if an argument takes more than `MOST_BYTES` or `MOST_S`."""
+    """Raised if the pickle of an argument takes more than `MOST_BYTES` bytes or `MOST_S` seconds."""
 
 
 class _Limit:
@@ -222,9 +222,9 @@ class _Position:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The state of some arguments at one moment.
+    """The state of a call's arguments at one moment, to compare them with later or to copy.
 
-    ``unknown`` maps the name of each argument that cannot be compared to the reason.
+    ``unknown`` maps the name of each argument whose state cannot be kept to the reason.
     """
 
     _kept: dict[str, _Kept] = field(default_factory=dict)
@@ -234,7 +234,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> Snapshot:
-        """Return a snapshot of the arguments ``named``, by their names, as they are now."""
+        """Return a snapshot of arguments as they are now; ``named`` maps their names to their values."""
         made = cls(_values=dict(named))
         for name, value in named.items():
             try:
@@ -248,34 +248,34 @@ class Snapshot:
         return made
 
     def changed(self) -> tuple[str, ...]:
-        """Return the names of the arguments that differ now from their kept state."""
+        """Return the names of the arguments that differ now from the snapshot; those in ``unknown`` are left out."""
         return tuple(name for name, kept in self._kept.items() if kept.changed())
 
     @property
     def iterators(self) -> tuple[str, ...]:
-        """The names of iterators that cannot be compared, and of containers that are too large and became smaller."""
+        """The names in ``unknown`` that calls may use up: iterators, and too large containers that became smaller."""
         return tuple(
             name for name, length in self._lengths.items() if length is None or len(self._values[name]) < length
         )
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The names of the arguments of which a copy is an object of its own."""
+        """The names of the arguments of which `copied` makes a new object: neither constants nor open files."""
         return tuple(name for name, kept in self._kept.items() if isinstance(kept, _Pickled))
 
     @property
     def not_copied(self) -> dict[str, str]:
-        """The reason for each argument, except constants, that has no copy of its own."""
+        """The names of the arguments that `copied` returns without a copy, with the reasons; constants are left out."""
         files = {name: "an open file" for name, kept in self._kept.items() if kept.single}
         return files | self.unknown
 
     @property
     def copies_at_once(self) -> bool:
-        """Whether several copies can exist at the same time: not of an open file, whose copy is the file itself."""
+        """Whether several copies can be in use at once: false with an open file, whose copy is the file itself."""
         return not any(kept.single for kept in self._kept.values())
 
     def copied(self) -> dict[str, Any]:
-        """Return the arguments as they were, by name: copies, or the objects themselves if they have no copy.
+        """Return the arguments by name: copies in the state of the snapshot, or the originals where there is no copy.
 
         Raises whatever the user's classes raise while they are unpickled.
         """

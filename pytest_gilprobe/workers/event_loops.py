@@ -1,4 +1,4 @@
-"""Find which event loop runs in this thread, that of asyncio or of trio, and which functions are awaited in one."""
+"""Tell which event loop runs in this thread, asyncio's or trio's, and whether the calls of a function are awaited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages about executors: what one costs, as a worker process measured it, and the start of a named one."""
+"""Messages about executors: the measured costs of one, and the request to start one that the user named."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialTimes:
-    """Seconds per task that computes without the GIL: run by one thread alone, and by an executor's pool.
+    """Seconds per computing task, run by one thread alone (``alone``) and by the workers of an executor (``pooled``).
 
-    The tasks are timed in several rounds: ``alone_s`` and ``pooled_s`` are of the median round, ``alone_least_s`` and
-    ``pooled_least_s`` of the best round. The thread that ran tasks alone waited for a core for the share ``queued`` of
-    its time. ``others`` is the share of all CPUs' time that other programs took. Shares are from 0 to 1.
+    The tasks compute without the GIL, in several rounds. ``alone_s`` and ``pooled_s`` are the medians of the rounds,
+    ``alone_least_s`` and ``pooled_least_s`` the least values. ``queued`` is the share of its time, from 0 to 1, for
+    which the thread alone waited for a core. ``others`` is the share of all CPUs' time, from 0 to 1, that other
+    programs took.
     """
 
     alone_s: float
@@ -44,10 +45,10 @@ class DispatchMeasured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartExecutor:
-    """Start the executor of ``strategy``, which then runs while the test is open, and measure what its tasks cost.
+    """Start the executor of ``strategy``, measure what its tasks cost, and keep it running while the test is open.
 
     ``lanes`` is how many calls are made at a time if the executor does not say how many workers it has. A task that
-    does not come back within ``limit_s`` seconds ends the strategy.
+    takes longer than ``limit_s`` seconds counts as failed.
     """
 
     strategy: str

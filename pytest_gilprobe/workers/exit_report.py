@@ -16,9 +16,10 @@ _OURS = os.path.dirname(__file__)  # noqa: PTH120 - to be found in the lines tha
 
 
 def users_frames(stacks: str) -> str:
-    """Return faulthandler's stacks, each without this package's innermost frame and all frames that come after it.
+    """Return faulthandler's ``stacks``, each cut off where this package's code begins.
 
-    Two threads that crash at once mix their lines: of these none that names this package is kept.
+    A stack begins with its innermost frame. From the first frame of this package on, all frames are left out. If two
+    threads crash at once, faulthandler mixes their lines; every line that names this package is then left out, too.
     """
     kept: list[str] = []
     in_stack = cutting = False
@@ -32,7 +33,7 @@ def users_frames(stacks: str) -> str:
 
 
 def users_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback's part from pytest's last call of the user's code on; all of it if there is no such call."""
+    """Return the part of a traceback from pytest's last call of user code on; without such a call, all of it."""
     steps: list[TracebackType] = []
     while trace is not None:
         steps.append(trace)
@@ -48,7 +49,10 @@ def _is_pytests(step: TracebackType) -> bool:
 
 
 def exit_text(code: int) -> str:
-    """Describe a `multiprocessing` exit code: an exit status, or a signal's number as a negative number."""
+    """Say how a process ended, such as ``exit status 1`` or ``killed by SIGSEGV``.
+
+    ``code`` is the ``exitcode`` of a `multiprocessing.Process`: an exit status, or the negative number of a signal.
+    """
     if code == CHANNEL_LOST:
         return "its connection to pytest was closed, by code that closes file descriptors that are not its own"
     if code >= 0:

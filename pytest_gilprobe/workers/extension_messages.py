@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class ListExtensions:
     """List the extension modules that are loaded in the worker of an open test.
 
-    ``forked`` is whether the worker is a fork of pytest's own process, and so has what this package imports there.
+    ``forked`` is whether the worker is a fork of pytest's own process. If it is, the modules of psutil, which this
+    package imports in that process, are left out.
     """
 
     forked: bool
@@ -18,7 +19,7 @@ class ListExtensions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryExtensions:
-    """Find out which extension modules load in a subinterpreter; ``files`` has the modules' files by their names."""
+    """Find out which extension modules load in a subinterpreter; ``files`` maps their names to their files."""
 
     files: Mapping[str, str]
 
@@ -28,14 +29,17 @@ ExtensionQuestion = ListExtensions | TryExtensions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsListed:
-    """The files of the loaded extension modules that are not of the standard library: ``files``, by module name."""
+    """The loaded extension modules that are not of the standard library; ``files`` maps their names to their files."""
 
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsTried:
-    """Whether each module loads: ``loads``, by module name. Modules of which that is unknown are left out."""
+    """Which extension modules load in a subinterpreter: ``loads`` maps their names to true or false.
+
+    Modules of which that could not be found out are missing.
+    """
 
     loads: Mapping[str, bool]
 

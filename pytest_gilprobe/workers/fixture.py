@@ -25,7 +25,7 @@ NOT_AWAITED = "it did not await gilprobe(...), so its coroutine never ran"
 
 
 class FixtureError(GilprobeError):
-    """Raised if a test uses the `gilprobe` fixture in a way that does not name one workload."""
+    """Raised if a test misuses the `gilprobe` fixture, as by a second use or an object that is not callable."""
 
 
 class Served(BaseException):
@@ -105,7 +105,9 @@ class Gilprobe:
         For each further call ``make`` is called again, so ``func`` may change its arguments or use them up. ``make``
         returns a tuple of positional arguments; anything else counts as the only argument.
 
-        Raises `FixtureError` as for a plain call, if ``make`` is not callable, and if only ``make`` is awaited.
+        Raises `FixtureError` on a second use in one test, and if ``func`` or ``make`` is not callable. Also raises it
+        if ``func`` is a coroutine function but no event loop of asyncio or trio runs here, and if ``make`` is a
+        coroutine function but ``func`` is not.
         """
         __tracebackhide__ = True
         self._refuse(func)

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_gilprobe.workers.naming import Given, given_first
 
 OBJECT = "its object"
-"""The name of the object of a bound method, or of a callable object."""
+"""Name under which `named` returns the object of a bound method, or a callable object."""
 
 
 def named(given: Given) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def named(given: Given) -> dict[str, Any]:
 
 
 def replaced(given: Given, values: Mapping[str, Any]) -> Given:
-    """Return the call ``given`` with other arguments: ``values`` has them by the names that `named` returns."""
+    """Return a call of the same function with the arguments in ``values``, by the names that `named` returns."""
     func: Any = given.func
     cells = {name: values[f"variable {name}"] for name in _closure(func)}
     if cells:

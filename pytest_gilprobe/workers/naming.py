@@ -59,7 +59,10 @@ def arguments_made(make: Callable[[], object]) -> tuple[Any, ...]:
 
 
 def unfit_maker(func: Callable[..., Any], make: object) -> str | None:
-    """Return what is wrong with ``make``, which is to return the arguments of ``func``; ``None`` if nothing is."""
+    """Return why ``make`` cannot be used to make the arguments of ``func``; ``None`` if it can.
+
+    It must be callable, and may be a coroutine function only if the calls of ``func`` are awaited.
+    """
     if not callable(make):
         return f"{make!r} as make, allowed: a function that returns the arguments"
     if is_awaited(make) and not is_awaited(func):
@@ -73,7 +76,7 @@ async def with_arguments(given: Given) -> Given:
 
 
 async def arguments_awaited(make: Callable[[], object]) -> tuple[Any, ...]:
-    """Return what `arguments_made` does; if ``make`` is a coroutine function, await it first."""
+    """Return what `arguments_made` returns; if ``make`` is a coroutine function, await its call."""
     if not is_awaited(make):
         return arguments_made(make)
     made: object = await make()  # type: ignore[misc]  # a coroutine function, as was asked
@@ -103,9 +106,10 @@ def callee(given: Given) -> Callee:
 
 
 def given_first(func: Any) -> object:
-    """Return the object that a call in another process needs before its arguments; ``None`` for a plain function.
+    """Return the object that a call of ``func`` in another process needs beside its arguments, or ``None``.
 
-    That is the object to which a method is bound (or its class, for a class method), or the callable object itself.
+    That is the object of a bound method (the class, for a class method), or a callable object itself; a plain function
+    needs none.
     """
     owner = _bound_to(func)
     return owner if owner is not None else _target(func)[1]

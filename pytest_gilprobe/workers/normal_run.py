@@ -1,4 +1,4 @@
-"""Read the clocks of a test's own, normal run in pytest's process: all that is known of a call too long to repeat."""
+"""Read the clocks of a test's normal run in pytest's own process, for calls that are too long to repeat."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pytest_gilprobe.workers.child.batch import Queueing
 
 
 class NormalRun:
-    """Watches one call in the thread that makes it, from when this object is made until `end`."""
+    """Reads the clocks for one call, from when this object is made until `end`, in the thread of the call."""
 
     def __init__(self) -> None:
         """Start the clocks."""
@@ -17,7 +17,10 @@ class NormalRun:
         self._start_ns = clocks.perf_counter_ns()
 
     def end(self) -> LaneReading:
-        """Stop the clocks and return them; CPU time is that of the whole process, which does nothing else meanwhile."""
+        """Stop the clocks and return what they show for the call.
+
+        The CPU time is that of the whole process, which does nothing else during the call.
+        """
         end_ns = clocks.perf_counter_ns()
         cpu_ns = clocks.process_time_ns() - self._cpu_ns
         queued_ns = self._queueing.until_ns(end_ns, since_ns=self._start_ns)

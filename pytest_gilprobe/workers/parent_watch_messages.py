@@ -1,4 +1,4 @@
-"""The questions that ask a worker process to watch the parent's GIL, and the answer; see `workers.protocol`."""
+"""Messages that have a worker process watch the GIL of its parent, pytest's own process; see `workers.protocol`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WatchParent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndWatch:
-    """Answer with what `WatchParent` saw, if that was the question before."""
+    """Ask for the samples that `WatchParent` took; the answer is `ParentWatched`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The messages about real executors of the standard library: make a round of calls through them."""
+"""Messages that have a worker process make rounds of calls through executors of the standard library."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pytest_gilprobe.model.pools import PoolRound
 class RunPools:
     """Make a round of calls of the open test, one after the other and through the executor of each strategy.
 
-    ``strategies`` are the names of the strategies. The first question starts the executors, with ``workers`` workers
-    each, by ``start_method``; they run until the test is closed. ``calls`` is the number of serial calls, and of calls
-    for each worker. A task that does not come back within ``limit_s`` seconds is a failure. ``number`` counts the
-    rounds from 0: the order in which a round runs its series rotates with it.
+    ``strategies`` are the names of the strategies. The first question starts the executors, each with ``workers``
+    workers, by ``start_method``; they run until the test is closed. ``calls`` is how many calls are made one after the
+    other, and how many an executor makes for each of its workers. A task that takes longer than ``limit_s`` seconds
+    counts as failed. ``number`` is the number of the round, counted from 0: each round begins with the next of these
+    series of calls.
     """
 
     strategies: tuple[str, ...]

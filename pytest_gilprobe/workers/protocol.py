@@ -31,9 +31,9 @@ class Open:
     """Set a test up and get ready to call it.
 
     ``keep`` is how many of the test's collectors (session, package, module ...), counted from the session, stay set up
-    after the test is closed. ``fresh`` makes its function-scoped fixtures anew for each call. ``lanes`` is the number
-    of interpreters in which to set the test up, if the worker hosts interpreters; if it is set up in fewer already, it
-    is set up in further ones. ``awaited`` is whether the test awaited its call when pytest ran it.
+    after the test is closed. ``fresh`` is whether its function-scoped fixtures are made anew for each call. ``lanes``
+    is for a worker that hosts subinterpreters: in how many of them the test must be set up, with those in which it
+    already is. ``awaited`` is whether the test awaited its call when pytest ran it.
     """
 
     nodeid: str
@@ -47,12 +47,12 @@ class Open:
 class Batch:
     """Run one worker's part of a batch: ``calls`` calls back to back in each of ``lanes`` lanes, such as threads.
 
-    ``strategy`` is the name of the strategy that makes the calls. ``heartbeat`` makes the calls serially and measures
-    how often the GIL is held, by the delays of a thread that sleeps; ``time_blocks`` makes them serially and measures
-    how long each blocks the event loop that awaits it; the times of such batches do not count. ``keep_result`` keeps
-    the result of a batch of one call for `MeasureTransfer`, which must be asked next. ``begin_ns`` is the moment
-    of `time.perf_counter_ns` at which the workers of a batch begin together; with 0, a worker begins when it receives
-    the question. ``first_lane`` is the number of this worker's first lane among all.
+    ``strategy`` is the name of the strategy that makes the calls. ``first_lane`` is the number of this worker's first
+    lane among the lanes of all workers. ``heartbeat`` measures how often the GIL is held, by the delays of a thread
+    that sleeps, and ``time_blocks`` how long each call blocks its event loop; both make the calls serially, and the
+    times of the batch do not count. ``keep_result`` keeps the result of a batch of one call for `MeasureTransfer`,
+    which must be asked next. The workers of a batch begin together at ``begin_ns``, a moment of `time.perf_counter_ns`;
+    with 0, a worker begins at once.
     """
 
     strategy: str
@@ -79,7 +79,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Run the control, a fixed pure-Python loop, ``calls`` times from ``begin_ns`` (see `Batch`), test open or not."""
+    """Run the control (a fixed pure-Python loop) ``calls`` times from ``begin_ns`` on, as in `Batch`."""
 
     calls: int
     begin_ns: int = 0
@@ -110,17 +110,17 @@ class MeasureTransfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchArguments:
-    """Keep what the arguments of the open test's call are now, before its first call."""
+    """Record the state of the arguments of the open test's call, before its first call, for `CompareArguments`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareArguments:
-    """Compare the arguments with what they were at `WatchArguments`; if they differ, time calls with copies of them."""
+    """Compare the arguments with their state at `WatchArguments`; if it changed, time calls with both states."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """End the worker process. If a test is not open, tear down every fixture that is still set up first."""
+    """End the worker process. First tear down the fixtures that are still set up, unless a test is open."""
 
 
 Question = (
@@ -178,18 +178,18 @@ class Opened:
     ``refused`` maps the name of each strategy that must not be tried to the reason. ``tracers`` names the tools that
     trace the worker's code. ``callee`` describes the function that is called; ``None`` if it cannot be called by
     itself. ``given`` is whether the test passed the function and its arguments to the `gilprobe` fixture.
-    ``most_calls`` is for how many calls this worker may make arguments in advance, if each call has its own; ``None``
-    if all calls have the same. ``may_be_fresh`` is whether fixtures of a marked test may be made anew for each
-    call, and are not; ``not_fresh`` is why they cannot be, ``None`` if they can, or are, or there are none.
-    ``after_body`` is whether each call is made after the test's body, which gave it, was left.
-    ``awaited`` is whether the calls are awaited in an event loop, that of the worker's main thread; ``loop_hidden`` is
-    why the loop's waits for events cannot be told from outside, ``None`` if they can. ``events_fd`` is the descriptor
-    by which the loop waits for events, ``None`` if that is not known. ``imports`` are the extension modules that were
-    imported in a subinterpreter; empty anywhere else. ``gil_addresses`` are the addresses of the ``locked`` fields of
-    the subinterpreters' GILs, one for each lane (subinterpreter); empty anywhere else, or if one is not known.
-    ``lane_start_up_s`` is how many seconds the start of the first subinterpreter alone took; ``None`` anywhere else.
-    ``lane_threads`` are the system's ids of the threads in which the subinterpreters run, one for each lane; empty
-    anywhere else.
+    ``most_calls`` is for how many calls this worker may make arguments in advance; ``None`` if all calls have the same
+    arguments. ``may_be_fresh`` is whether a marked test's fixtures could be made anew for each call, but are not;
+    ``not_fresh`` is why they could not, ``None`` if they could, if they are, or if there are none. ``after_body`` is
+    whether the test's body is left before each call that it passes to the fixture. ``awaited`` is whether the event
+    loop that runs the test awaits the calls. ``loop_hidden`` is why it cannot be seen from outside of the process when
+    that loop waits for events, ``None`` if it can. ``events_fd`` is the descriptor by which the loop waits, ``None`` if
+    unknown.
+
+    The other fields are for a worker that hosts subinterpreters, one for each lane; else they are empty or ``None``.
+    ``imports`` are the extension modules that the first one imported. ``gil_addresses`` are the addresses of the
+    ``locked`` fields of their GILs, empty if one is unknown. ``lane_start_up_s`` is how many seconds the first one took
+    to start, alone. ``lane_threads`` are the system's ids of the threads in which they run.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Find what cannot be repeated: a call whose argument is used up or whose result is not run yet, a test's fixture."""
+"""Tell what cannot be repeated: a call that uses up an argument, a call whose result has not run yet, or a test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _IN_LOOP = "await it in a coroutine function (async def), and probe that"
 def used_up(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """Describe the first argument that one call uses up, such as a generator; return ``None`` without such an argument.
 
-    Only finite iterators of built-in types and of `itertools` count: the function may rewind a file, for example.
+    Only finite iterators of built-in types and of `itertools` count. Anything else may be usable again: the function
+    may rewind a file, for example.
     """
     numbered = [(f"argument {at}", value) for at, value in enumerate(args, 1)]
     for name, value in (*numbered, *((f"argument {name!r}", value) for name, value in kwargs.items())):
@@ -44,7 +45,7 @@ def used_up(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
 
 
 def unfinished(result: object) -> str | None:
-    """Describe a result that is a coroutine or generator, and the remedy; return ``None`` for any other result."""
+    """Describe a result that has not run yet (a coroutine or generator), with a remedy; ``None`` for others."""
     lazy = next((text for is_lazy, text in _LAZY if is_lazy(result)), None)
     if lazy is None:
         return None

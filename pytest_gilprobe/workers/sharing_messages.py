@@ -1,4 +1,4 @@
-"""The question that asks a worker process what threads share, and its answer; see `workers.protocol`."""
+"""Messages that have a worker process time threads that share objects or do not; see `workers.protocol`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pytest_gilprobe.model.sharing import SharingReading
 class SweepSharing:
     """Time the open test's call in ``lanes`` threads that share its objects, and in threads with copies of their own.
 
-    A batch has at most ``calls`` calls for each thread. No round is begun that would not end within ``most_s`` seconds.
-    Each round also times the control, plain Python that shares nothing, with ``control_calls`` calls for each thread;
-    0 leaves it out. ``held`` are the stacks that held the GIL: in their functions suspects are looked for, too.
+    The timings are repeated in rounds, for ``most_s`` seconds at most: a round that would end later is not begun. For
+    each timing, a thread makes at most ``calls`` calls. Each round also times the control, plain Python that shares
+    nothing, with ``control_calls`` calls for each thread; 0 leaves the control out. ``held`` are stacks in which the
+    GIL was held: their functions are searched, too, for shared objects that may slow threads down (suspects).
     """
 
     lanes: int

@@ -1,4 +1,4 @@
-"""The questions that ask a worker process for a stretch of calls, and their answer; see `workers.protocol`."""
+"""Messages that have a worker process run a stretch: calls back to back for a set time; see `workers.protocol`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pytest_gilprobe.model.ladder import StretchReading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Call back to back in each of ``lanes`` lanes (threads or tasks), and note the time after some calls, as a mark.
+    """Make calls back to back for a set time, in each of ``lanes`` lanes (threads or tasks).
 
-    A lane begins at ``begin_ns`` and ends with its first mark after ``until_ns``; both are moments of
-    `time.perf_counter_ns`. A mark is noted after every ``calls_per_mark`` calls. ``strategy`` is the name of the
-    strategy that makes the calls.
+    A lane notes the time after every ``calls_per_mark`` calls, as a mark. It begins at ``begin_ns`` and ends with its
+    first mark after ``until_ns``; both are moments of `time.perf_counter_ns`. ``strategy`` is the name of the strategy
+    that makes the calls.
     """
 
     strategy: str
@@ -37,6 +37,6 @@ class MachineStretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretched:
-    """The answer to `Stretch` and `MachineStretch`: ``reading`` has the moments and clocks."""
+    """The answer to `Stretch` and `MachineStretch`: ``reading`` has the marks of each lane and the clocks."""
 
     reading: StretchReading

@@ -27,7 +27,8 @@ RESTORED = (
     *("pytest_gilprobe", "_io", "_thread", "builtins", "io", "multiprocessing", "os", "pathlib", "pickle"),
     *("psutil", "select", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time"),
 )
-"""This package and the modules that a probe uses in pytest's own process; submodules are included."""
+"""Modules that are restored, with their submodules: this package, and those that a probe uses in pytest's own
+process."""
 ABSENT: Any = object()
 """Stands for the value of a name that is not defined."""
 _KINDS = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
@@ -104,7 +105,7 @@ def paused_timers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(names: MutableMapping[str, Any], values: Mapping[str, Any]) -> Iterator[None]:
-    """Set ``names`` to ``values``, or remove those whose value is `ABSENT`; on exit, restore the former values."""
+    """Set the entries ``values`` in ``names``, but remove those whose value is `ABSENT`; undo both on exit."""
     before = {name: names.get(name, ABSENT) for name in values}
     _put(names, values)
     try:

@@ -36,5 +36,6 @@ class WorkerSpec:
 
 
 WorkerMain = Callable[["Connection", "Connection", tuple[Any, ...], WorkerSpec], None]
-"""What a new worker process runs: a function of the channel to its parent, the lifeline, the parent's ends of both and
-the description of its session; see `pytest_gilprobe.workers.child.server.serve`."""
+"""The function that a new worker process runs. Its arguments are the channel for questions and answers, the lifeline (a
+pipe that closes when the parent ends), the parent's own ends of pipes, and the description of its session; see
+`pytest_gilprobe.workers.child.server.serve`."""

@@ -1,4 +1,4 @@
-"""Answer the questions of pytest's process: run a batch of an open test or of the control, measure executors."""
+"""Answer the questions of pytest's own process: about an open test, the control (a fixed loop), or an executor."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def answer_of(action: Callable[[], Answer]) -> Answer:
 
 
 def run_control(question: Control | MachineStretch) -> Answer:
-    """Run a batch of the control (a fixed pure-Python loop), or for a `MachineStretch` work that lets go of the GIL."""
+    """Run the control (a fixed pure-Python loop) or, for a `MachineStretch`, threads that compute without the GIL."""
     if isinstance(question, MachineStretch):
         return answer_of(lambda: Stretched(reading=stretch.run_machine(question)))
     return answer_of(lambda: Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns)))
@@ -186,7 +186,7 @@ class OpenTest:
         return ArgumentsCompared()
 
     def close(self) -> tuple[str, ...]:
-        """Undo changes that the test's calls made to this process; return the names of changes that must stay."""
+        """Undo changes that the test's calls made to this process; return the names of those that cannot be undone."""
         if self._fresh is not None:
             self._fresh.tear_down()
         for held in self._work.held.values():

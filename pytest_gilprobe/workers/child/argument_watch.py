@@ -24,18 +24,20 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 LOT = 5
-"""Number of calls, of each of two kinds, that are prepared together: calls with copies of the arguments as they were
-before the first call, and calls with the arguments as calls have left them."""
+"""Number of calls of each of two kinds in a lot; the calls of a lot are prepared together. One kind has copies of the
+arguments as they were before the first call; the other has copies of the arguments as earlier calls have left them."""
 LOTS = 4
-"""Most lots of calls (see `LOT`); more than one is made only while it is open whether the two kinds of calls are
-alike."""
+"""Most lots of calls (see `LOT`). A further lot is made only if it is not yet clear whether both kinds of calls take
+equally long."""
 TRIALS_S = 0.5
-"""Seconds for which the two kinds of calls are compared; after that no further lot is begun."""
+"""Seconds for which the two kinds of calls (see `LOT`) are compared; after that, no further lot is begun."""
 ALIKE = 1.25
-"""The two kinds of calls are alike if their fastest calls differ by less than this factor: what disturbs a call can
-only make it longer."""
+"""The two kinds of calls (see `LOT`) take equally long if the fastest call of one takes less than this many times as
+long as the fastest of the other. Only the fastest are compared, because disturbances make calls longer, never
+shorter."""
 CLEARLY = 3.0
-"""The two kinds of calls differ if each call of one takes this many times as long as each of the other."""
+"""The two kinds of calls (see `LOT`) differ if each call of one takes at least this many times as long as each call of
+the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,9 +65,9 @@ async def run_serial(call: AsyncCall, calls: int, begin_ns: int = 0, lane: int =
 async def run_tasks(home: HomeLoop, call: AsyncCall, calls: int, lanes: int) -> WorkerReading:
     """Make ``calls`` calls in each of ``lanes`` tasks, all at once in the event loop ``home``.
 
-    All tasks share one thread. The reading of each lane (task) has an equal part of the thread's CPU time and waits,
-    but all of the time that the thread queued for a CPU, because that holds up every task. Raises `WorkloadError` with
-    the first failure, and with the number of the tasks that failed, if a call raises.
+    All tasks share one thread. The thread's CPU time and waits are divided equally among the readings of the lanes
+    (tasks). The time that the thread queued for a CPU holds up every task, so each reading has all of it. Raises
+    `WorkloadError` if a call raises, with the first failure and the number of tasks that failed.
     """
     machine.reset_peak_rss()
     ends_ns: list[int] = []
@@ -122,7 +122,7 @@ async def run_watched(
 
 
 def failed(failures: Sequence[BaseException], lanes: int) -> str:
-    """Return how many of ``lanes`` tasks failed, and the first of ``failures`` with its traceback."""
+    """Say how many of ``lanes`` tasks failed, and describe the first of ``failures`` with its traceback."""
     others = "" if len(failures) == lanes else "; the others were cancelled"
     return f"{len(failures)} of {lanes} tasks at once failed{others}; the first failure:\n{describe(failures[0])}"
 

@@ -41,7 +41,7 @@ _thread_time_ns = clocks.thread_time_ns
 _Event = threading.Event
 
 HEAD_START_NS = 2_000_000
-"""Time between telling threads to begin and their begin: enough to wake all of them, little beside a batch of 50 ms."""
+"""Nanoseconds from telling threads to begin to their begin: enough to wake all, little beside a batch of 50 ms."""
 LONGEST_TRACEBACK = 20_000
 """Greatest number of characters of a traceback that are sent to the parent; the middle of a longer one is left out."""
 
@@ -74,11 +74,10 @@ def timed(
 ) -> LaneReading:
     """Make the ``calls`` calls in ``ready`` in this thread and return its clocks; exceptions of a call propagate.
 
-    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or immediately if that moment is past. If this thread
-    sleeps until then and wakes up late, the delay counts as wall time, and as run-queue time if it waited for a core.
-    If the moment was past, the delay counts only if ``queueing`` is passed, which this thread must have created before
-    it was told to begin; ``None`` makes a new one. ``queueing`` is closed in any case. The thread sleeps on ``cpu``, if
-    given, which is released before the first call.
+    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or immediately if that moment is past. Until then this
+    thread sleeps, restricted to ``cpu`` if given. If it wakes up late, the delay counts as wall time, and as run-queue
+    time if it waited for a core. If the moment was past already, the delay counts only if ``queueing`` is given, which
+    this thread must have created before it was told to begin. ``queueing`` is closed in any case.
     """
     since_begin = begin_ns > 0 and queueing is not None
     queueing = queueing or Queueing()
@@ -107,7 +106,7 @@ def timed(
 
 
 def sleep_on(cpu: StartingCpu | None, seconds: float) -> None:
-    """Sleep for ``seconds`` on ``cpu``, which is released afterwards; on any CPU if ``cpu`` is ``None``."""
+    """Sleep for ``seconds``, during which this thread is restricted to ``cpu``; ``None`` restricts nothing."""
     if cpu is None:
         clocks.sleep(seconds)
         return
@@ -128,12 +127,11 @@ class Queueing:
         self._since_ns = _perf_counter_ns()
 
     def until_ns(self, end_ns: int, *, since_ns: int | None = None) -> int | None:
-        """Return the nanoseconds in the run queue until ``end_ns``, a moment just past; None if not reported.
+        """Return the nanoseconds in the run queue from ``since_ns`` to ``end_ns``; None if the system reports none.
 
-        The time is counted from ``since_ns``, a moment soon after this object was created; None means the creation.
-        The run-queue clock cannot be read at exactly these two moments: it is read just before ``since_ns`` and just
-        after ``end_ns``. If one of these two gaps is long, the thread most likely waited in the run queue for all of
-        it, so the whole gap is subtracted.
+        ``since_ns`` is a moment soon after this object was created (None: its creation), and ``end_ns`` one just past.
+        The run-queue clock was read a little before ``since_ns``, and is read a little after ``end_ns``. Both gaps are
+        subtracted from the result: if a gap is long, the thread most likely waited in the run queue for all of it.
         """
         asked_ns = _perf_counter_ns()
         now = self._clock.read_ns()
@@ -181,7 +179,10 @@ def run_threads(lanes: Sequence[LaneContext], calls: int) -> WorkerReading:
 
 
 class LaneThread(threading.Thread):
-    """A thread that prepares one lane and sets ``ready``, waits until it is told to begin, and keeps its ``error``."""
+    """A thread that prepares one lane, sets ``ready``, and waits until it is told to begin.
+
+    ``error`` describes what it has raised; ``None`` if nothing.
+    """
 
     def __init__(self) -> None:
         """Prepare the thread; it does not keep the process alive."""
@@ -245,7 +246,7 @@ class _BatchThread(LaneThread):
 
 
 class Usage:
-    """What the whole process, its children and all CPUs use from now on."""
+    """What this process, its ended child processes and all CPUs have used since this object was created."""
 
     def __init__(self) -> None:
         """Read the clocks at the start of a batch."""
@@ -254,10 +255,11 @@ class Usage:
         self._page_faults = machine.page_faults()
 
     def reading(self, lanes: tuple[LaneReading, ...], in_this_thread_ns: int = 0) -> WorkerReading:
-        """Return the reading of a batch that has just ended.
+        """Return the reading of a batch that has just ended; ``lanes`` are the readings of its lanes.
 
-        CPU time of this thread beyond ``in_this_thread_ns``, which calls took in it, went into reading clocks. It is
-        left out of the process's time, since it is much beside calls of a few microseconds.
+        ``in_this_thread_ns`` is the CPU time that calls took in this thread. The other CPU time of this thread went
+        into reading clocks. It is subtracted from that of the process, since it is much beside calls of a few
+        microseconds.
         """
         beside_ns = max(0, _thread_time_ns() - self._thread_ns - in_this_thread_ns)
         page_faults = machine.page_faults()

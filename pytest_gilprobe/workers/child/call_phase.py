@@ -193,10 +193,10 @@ class Caller:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Put a function that serves in the place of a coroutine, or of a method of a `unittest.TestCase`.
+        """Replace a coroutine, or a method of a `unittest.TestCase`, by a function that serves batches of calls.
 
         A coroutine is replaced before its plugin takes it. Methods of a `unittest.TestCase` are called by ``unittest``,
-        not through `pytest_pyfunc_call`. Any other test function is kept as it is, for `pytest_pyfunc_call`.
+        not through `pytest_pyfunc_call`. Any other test function stays, since `pytest_pyfunc_call` serves in its place.
         """
         function: Any = getattr(item, "obj", None)
         self._function, self._coroutine, self._left = function, None, None

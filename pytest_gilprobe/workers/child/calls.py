@@ -30,7 +30,7 @@ class FreshCall(ABC):
         """Return a call with new arguments. Raises whatever making them raises."""
 
     def prepare(self, calls: int) -> None:
-        """Have the arguments of at least ``calls`` calls made; exceptions propagate."""
+        """Make arguments in advance until there are some for at least ``calls`` calls; exceptions propagate."""
         while len(self._ready) < calls:
             self._ready.append(self.new())
 
@@ -55,5 +55,5 @@ class FreshCall(ABC):
 
 
 def in_advance(call: C, calls: int) -> Iterable[C]:
-    """Return ``calls`` calls to make one after the other; arguments of a `FreshCall` are made now."""
+    """Return ``calls`` calls, to be made one after the other; if ``call`` is a `FreshCall`, make all arguments now."""
     return cast("list[C]", call.taken(calls)) if isinstance(call, FreshCall) else repeat(call, calls)

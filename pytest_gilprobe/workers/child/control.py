@@ -13,8 +13,8 @@ except ImportError:  # some builds lack it
 LOOPS = 20_000
 """Iterations in one call of the control: about 0.5 to 1 ms on machines of the 2020s."""
 BLOCK_BYTES = 1 << 17
-"""Size of what one call of `compressor` compresses, about 1 to 3 ms: it fits into a core's own cache, and the GIL is
-needed between two calls for a hundredth of that time at most."""
+"""Bytes that the function of `compressor` compresses in one call, in about 1 to 3 ms. They fit into a core's own cache,
+and the GIL is needed for a hundredth of that time at most, between two calls."""
 _Random = random.Random
 _FEW_BYTES = bytes(number & 0x0F for number in range(256))
 

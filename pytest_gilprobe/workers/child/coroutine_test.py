@@ -39,10 +39,11 @@ class UnknownLoopError(GilprobeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What the body of a coroutine test passed to the `gilprobe` fixture, when the fixture ended the body.
+    """The call that the body of a coroutine test passed to the `gilprobe` fixture, which then left the body.
 
-    ``given`` is the call, and ``awaited`` is whether it is awaited. ``anew`` runs the body again up to the fixture, and
-    returns the call passed then. ``inside`` runs the body again, makes the call there, and returns its seconds.
+    ``given`` is the call, and ``awaited`` is whether the body awaits it. ``anew`` runs the body again up to the
+    fixture, and returns the call that the body passes this time. ``inside`` runs the body again, makes the call there,
+    and returns how many seconds the call took.
     """
 
     given: Given
@@ -52,7 +53,10 @@ class Left:
 
 
 class CoroutineTest:
-    """A coroutine test, and what takes its place: ``served`` is whether its coroutine served in a known event loop."""
+    """A coroutine test, and the coroutine that runs in its place and serves batches of calls.
+
+    ``served`` is whether that coroutine has served batches, in an event loop of asyncio or trio.
+    """
 
     def __init__(self, item: pytest.Function, function: Callable[..., Any], serve: Serve) -> None:
         """Prepare for a test that is set up; ``function`` is its coroutine function, not wrapped by its plugin."""
@@ -113,7 +117,7 @@ class CoroutineTest:
     # A run of the loop for each batch
 
     def serve_with_new_fixtures(self, left: Left | None = None) -> None:
-        """Serve batches of calls that have function-scoped fixtures of their own, while the event loop does not run.
+        """Serve batches of calls, each with function-scoped fixtures of its own; run the event loop only in batches.
 
         The calls are those of the test; if ``left`` is not ``None``, they are the call that the test's body passed to
         the `gilprobe` fixture. Raises `UnknownLoopError` if the test runs in a loop other than asyncio's or trio's.

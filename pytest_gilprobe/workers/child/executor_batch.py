@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 SERIES_S = 0.1
-"""Seconds of calls in one series of tasks: twice a serial batch, since its tasks come to an end one by one."""
+"""Seconds that a series of tasks should last at least: twice as long as a serial batch, since its tasks do not all end
+at the same time."""
 TASKS_A_WORKER = 4
 """Tasks per worker in a series, if time allows: with one or two, some workers idle at its end."""
 LONGEST_SERIES_S = 1.2
-"""Seconds that a series with `TASKS_A_WORKER` tasks per worker may last; a longer series has one task per worker. The
-limit is high because, with one task per worker, the 20 ms in which a scheduler of Dask answers hide what tasks of 50 ms
-gain."""
+"""Greatest number of seconds that a series with `TASKS_A_WORKER` tasks per worker may last; a series that would last
+longer has one task per worker. The limit is high because one task per worker shows less: Dask's scheduler takes 20 ms
+to answer, which hides what tasks of 50 ms gain."""
 ROUND_TRIPS = 7
 """Empty tasks that are timed one by one; the median counts."""
 EMPTY_SERIES = 3
@@ -36,12 +37,13 @@ EMPTY_SERIES = 3
 MOST_TASKS = 4_000
 """Most tasks of one series."""
 LONGEST_TASK_S = 0.5
-"""Seconds that the longest tasks of a curve (a series for each number of calls per task) may last: in larger tasks no
-dispatch matters any more."""
+"""Longest tasks, in seconds, that are tried to find the best number of calls per task: the cost of dispatch does not
+matter in longer ones."""
 GAINS = 0.95
-"""Larger tasks count as faster if a call in them takes less than this share of the least time so far."""
+"""Tasks with more calls count as faster if their time per call is below this share of the least time per call so
+far."""
 EFFICIENT = 0.9
-"""Tasks are large enough if calls in them reach this share of the greatest speed."""
+"""Share of the greatest speed that calls must reach: of the tasks whose calls do, the smallest are used."""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Session:
 
     @property
     def calls_per_task(self) -> int:
-        """The least number of calls per task that comes near to the greatest speed."""
+        """The least number of calls per task with which calls reach the share `EFFICIENT` of the greatest speed."""
         best = min(point.s_per_call for point in self.start.curve)
         return next(one.calls_per_task for one in self.start.curve if one.s_per_call * EFFICIENT <= best)
 
@@ -184,10 +186,11 @@ def _tasks_for(at_once: int, task_s: float) -> int:
 
 
 def run(session: Session, calls: int, lanes: int) -> WorkerReading:
-    """Run a batch in an executor: tasks of one call, then tasks of several calls if that makes calls faster.
+    """Run a batch in an executor: tasks of one call each, then tasks of several calls each if those are faster.
 
-    ``calls`` and ``lanes`` say how many calls a batch of another strategy has: ``calls`` in each lane. A batch of tasks
-    has no more, unless that would leave workers without a task. Raises `ExecutorError` if a task fails.
+    ``calls`` and ``lanes`` are the size of a batch of any other strategy: ``calls`` calls in each of ``lanes`` lanes.
+    Each of the two series has no more calls than that in total, but at least one task for each worker. Raises
+    `ExecutorError` if a task fails.
     """
     most = max(calls * lanes, session.lanes)
     curve = {one.calls_per_task: one.s_per_call for one in session.start.curve}

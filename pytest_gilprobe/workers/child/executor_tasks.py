@@ -1,7 +1,7 @@
 """Run an executor that the user named: start it, give it tasks, tell how it failed, end it.
 
-A task of several calls is ``list(map(function, arguments))``, or of ``operator.call`` and whole calls, so that the
-executor's workers, which may be on other machines, need nothing but the standard library and the function itself.
+A task of several calls is ``list(map(function, arguments))``, or ``list(map(operator.call, calls))`` with whole calls.
+So the executor's workers, which may be on other machines, need only the standard library and the function itself.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class FixtureSets(FreshCall):
         return self.with_new(self._bound)
 
     def with_new(self, use: Callable[[], R]) -> R:
-        """Set the fixtures up once more and return what ``use()`` returns while their values are the test's.
+        """Set the fixtures up once more, run ``use()`` while the test has their values, and return its result.
 
         Raises what a fixture or ``use`` raises.
         """
@@ -181,9 +181,9 @@ def has_fixtures(item: pytest.Function) -> bool:
 
 
 def may_be_fresh(item: pytest.Item) -> tuple[bool, str | None]:
-    """Return whether the calls of a marked test could have fixtures of their own; if not, why they could not.
+    """Return whether each call of a marked test could have fixtures of its own, and the reason if not.
 
-    The reason is ``None`` where there are no function-scoped fixtures.
+    The reason is ``None`` if the test has no function-scoped fixtures.
     """
     if not (isinstance(item, pytest.Function) and has_fixtures(item)):
         return False, None
@@ -214,5 +214,5 @@ def _made_in_a_run(item: pytest.Function) -> list[str]:
 
 
 def one_at_a_time(item: pytest.Function) -> list[str]:
-    """Return the names of a test's fixtures of which two values cannot be in use, in alphabetical order."""
+    """Return the names of a test's fixtures of which only one value can be in use at a time, in alphabetical order."""
     return sorted(ONE_AT_A_TIME.intersection(item.fixturenames))

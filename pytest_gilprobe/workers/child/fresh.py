@@ -74,10 +74,10 @@ class MadeInLoop(MadeByUser):
 def most_calls(call: FreshCall, home: HomeLoop | None = None) -> int:
     """Return for how many calls the arguments of ``call`` may be made in advance; 1 or more.
 
-    The arguments are made once or twice to find that out. If they cannot be made twice at the same time, ``call.alone``
-    is set to the reason. The result is 1 if they leave tasks behind in the event loop ``home`` (``None``: there is
-    none), such as a server or a poller: these run beside the timed calls, so there must be no more of them than calls
-    at once.
+    The arguments are made once or twice to find that out. If they cannot be made a second time while the first ones
+    exist, the result is 1, and ``call.alone`` is set to the reason. The result is 1, too, if they leave tasks behind in
+    the event loop ``home`` (``None``: there is none), such as a server. Such tasks run beside the timed calls, so only
+    those of the calls in progress may exist.
     """
     tasks = _living_tasks(home)
     size = _size(lambda: call.prepare(1))

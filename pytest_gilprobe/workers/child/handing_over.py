@@ -45,7 +45,10 @@ def give() -> object:
 
 
 def apply(function: Callable[..., object], arguments: tuple[object, ...], named: dict[str, object]) -> object:
-    """Call ``function(*arguments, **named)``: the executor hands over a function, a tuple and a dictionary, too."""
+    """Call ``function(*arguments, **named)``.
+
+    As the executor does, the measurement hands over a function, a tuple and a dictionary.
+    """
     return function(*arguments, **named)
 
 

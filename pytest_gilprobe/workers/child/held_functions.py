@@ -1,4 +1,4 @@
-"""Find the functions of the user's own that were seen to hold the GIL, by the files and names that stacks have."""
+"""Find the user's own functions that were seen to hold the GIL, by the files and function names in stacks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def functions(held: Sequence[HeldStack]) -> Iterator[tuple[Any, Any]]:
-    """Yield functions of modules in the user's files, each with its class or ``None``; first those that held longest.
+    """Yield the user's functions that appear in the stacks ``held``, each with its class or ``None``.
 
-    Of a nested function it is the one in which it is written, whose source has both.
+    Those that held the GIL for longest come first. In place of a nested function comes the outermost function around
+    it, whose source contains both.
     """
     shares: Counter[tuple[str, str]] = Counter()
     for stack in held:
@@ -35,9 +36,9 @@ def functions(held: Sequence[HeldStack]) -> Iterator[tuple[Any, Any]]:
 
 
 def share_in(held: Sequence[HeldStack], file: str, lines: range) -> float | None:
-    """Return the part, from 0 to 1, of the time that the GIL is held in these lines, or in what they call.
+    """Return the share (0 to 1) of the time for which the GIL was held that these lines, or what they call, held it.
 
-    ``None`` without stacks.
+    Returns ``None`` if ``held`` has no stacks.
     """
     if not held:
         return None

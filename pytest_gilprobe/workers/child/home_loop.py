@@ -78,9 +78,10 @@ class HomeLoop(ABC):
             raise errors[0]
 
     def run_by(self, start: Callable[[Job], None]) -> None:
-        """From now on, have `run` pass each job to ``start``, which runs the loop until the job is done.
+        """Have `run` pass each job to ``start`` from now on; ``start`` runs the loop until the job is done.
 
-        Call this outside of the loop. Between jobs nothing runs in it, so other code may run it, too.
+        Call this outside of the loop. Between jobs the loop does not run, so other code, such as pytest's, may run it,
+        too.
         """
         self._start = start
 
@@ -135,18 +136,18 @@ class HomeLoop(ABC):
 
     @abstractmethod
     async def give_way(self) -> None:
-        """Let the loop run whatever else is ready, and look for events once."""
+        """Let the loop run all tasks that are ready, and check for events once, before this task goes on."""
 
     @abstractmethod
     def living_tasks(self) -> int:
-        """Return how many tasks of this loop have not ended, with the one that asks; called in the loop."""
+        """Return how many tasks of this loop have not ended, the calling task included; call this in the loop."""
 
     @abstractmethod
     def block_watch(self) -> BlockWatch | None:
-        """Return an object that times each block of this loop; ``None`` if the loop cannot be watched."""
+        """Return an object that times how long calls block this loop; ``None`` if the loop cannot be watched."""
 
     def hidden(self) -> str | None:
-        """Return why the sleeps of the main thread do not tell when the loop waits for events; ``None`` if they do."""
+        """Return why the main thread's sleeps do not show when the loop waits for events; ``None`` if they show it."""
         return self._hidden if self._in_main_thread else "the event loop runs in another thread than the main one"
 
     def events_fd(self) -> int | None:
@@ -185,7 +186,7 @@ class AsyncioLoop(HomeLoop):
                 group.create_task(lane())
 
     async def give_way(self) -> None:
-        """Let the loop run whatever else is ready, and look for events once."""
+        """Let the loop run all tasks that are ready, and check for events once, before this task goes on."""
         await asyncio.sleep(0)
 
     def living_tasks(self) -> int:
@@ -193,7 +194,7 @@ class AsyncioLoop(HomeLoop):
         return len(asyncio.all_tasks(self.loop))
 
     def block_watch(self) -> BlockWatch | None:
-        """Return a watch of the loop's selector; ``None`` if it has no selector of Python's own, as with uvloop."""
+        """Return an object that times blocks of the loop by its selector; ``None`` if it has none, as in uvloop."""
         try:
             return SelectorWatch(self.loop)
         except TypeError:
@@ -245,7 +246,7 @@ class TrioLoop(HomeLoop):
                 nursery.start_soon(lane)
 
     async def give_way(self) -> None:
-        """Let the loop run whatever else is ready, and look for events once."""
+        """Let the loop run all tasks that are ready, and check for events once, before this task goes on."""
         await self._trio.lowlevel.checkpoint()
 
     def living_tasks(self) -> int:

@@ -1,4 +1,4 @@
-"""Judge whether a process that hosts interpreters has grown too big, relative to the number of its interpreters.
+"""Judge whether a process that hosts subinterpreters has grown too big for the number of its interpreters.
 
 Memory, file descriptors and child processes belong to the whole process: no interpreter can tell which are its own.
 """
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class HostGrowth:
-    """What this process uses more than at its start, and than before a test's calls, beside what starts took.
+    """How much this process has grown since its start, and since before the calls of the open test.
+
+    The start of an interpreter does not count as growth, and the set-up of a test not as growth by its calls.
 
     Attributes:
         spoilt: whether calls of the open test have kept so much memory that no more are made.
@@ -28,16 +30,17 @@ class HostGrowth:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Leave out what this process uses more after the ``with`` block, in which interpreters start."""
+        """Exclude what the ``with`` block adds, in which interpreters start, from the growth since the start."""
         before = ResourceUse.now()
         yield
         self._at_start = self._at_start.plus(before, ResourceUse.now())
 
     @contextlib.contextmanager
     def setting_up(self, *, widens: bool) -> Iterator[None]:
-        """Leave out what the ``with`` block, in which a test is set up, adds to what calls are said to have kept.
+        """Exclude what the ``with`` block adds, in which a test is set up, from what the test's calls have kept.
 
-        ``widens`` is whether the test was set up, and called, in some interpreters before.
+        ``widens`` is whether the same test was already set up, and called, in some interpreters. If not, the count of
+        what its calls keep begins after the block.
         """
         before = ResourceUse.now()
         yield
@@ -46,14 +49,14 @@ class HostGrowth:
         self.spoilt = self.spoilt and widens
 
     def disturbance(self) -> str | None:
-        """Say that the open test's calls kept more memory than is left; ``None`` if they did not."""
+        """Say that the open test's calls have kept too much memory, and set ``spoilt``; else return ``None``."""
         why = self._at_open.memory_kept()
         self.spoilt = self.spoilt or why is not None
         return why
 
     def outgrown(self, interpreters: int) -> bool:
-        """Return whether this process must be replaced, since it has grown by more than so many ``interpreters`` may.
+        """Return whether this process has grown by more than ``interpreters`` interpreters may, and must be replaced.
 
-        Each of them may grow by as much as a worker process of its own.
+        Each interpreter may grow by as much as a worker process of its own.
         """
         return self._at_start.outgrown_by(ResourceUse.now(), interpreters)

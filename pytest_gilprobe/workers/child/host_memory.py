@@ -1,4 +1,4 @@
-"""Tell which part of the memory of a process that hosts interpreters belongs to those that make calls."""
+"""Tell how much memory of a process that hosts subinterpreters is due to those that make calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pytest_gilprobe.observe import machine
 
 
 class HostMemory:
-    """The memory of this process, which hosts interpreters: what it took before it had any, and what calls add."""
+    """The memory of this process: before it hosted any interpreter, before a batch, and at its peak."""
 
     def __init__(self) -> None:
         """Note the memory that this process takes now, without interpreters."""
@@ -14,15 +14,16 @@ class HostMemory:
         self._idle_bytes = self._alone_bytes
 
     def begin(self) -> None:
-        """Note the memory that this process takes before a batch or a stretch; its peak counts from now on."""
+        """Note the memory of this process before a batch or a stretch, and measure its peak from now on."""
         self._idle_bytes = _present_bytes()
 
     def peak_bytes(self, lanes: int, interpreters: int) -> int | None:
-        """Return the part of the peak since `begin` that so many ``lanes`` take, and the process without interpreters.
+        """Return the peak memory since `begin`, in bytes, as if this process hosted only ``lanes`` interpreters.
 
-        What the process took at `begin` beyond its memory without interpreters is divided evenly by all
-        ``interpreters`` that take memory, lanes or not, as they cannot be told apart; so is what earlier calls have
-        kept. All memory beyond that was taken by calls of the lanes. ``None`` if the system does not report memory.
+        The result is the sum of three parts. The first is the memory of the process before it hosted any interpreter.
+        The second is what it had beyond that at `begin`, times ``lanes`` / ``interpreters`` (the number of those that
+        take memory), since it is not known which of them took how much. The third is what calls have added since.
+        ``None`` if the system does not report memory.
         """
         peak, idle, alone = machine.peak_rss_bytes(), self._idle_bytes, self._alone_bytes
         if peak is None or idle is None or alone is None:

@@ -32,7 +32,7 @@ class HostedInterpreter:
     """One subinterpreter with the thread in which its session runs, and the pipe to it.
 
     Attributes:
-        number: its number among the host's interpreters, from 1, by which errors name it.
+        number: its number among the host's interpreters, counted from 1; error messages have it.
     """
 
     def __init__(self, number: int, spec: WorkerSpec, log: int) -> None:
@@ -84,11 +84,14 @@ class HostedInterpreter:
         self._its_end.send((Failed(error=said), ()))
 
     def send(self, question: Question) -> None:
-        """Pass a question on."""
+        """Send a question to the interpreter's session; do not wait for the answer."""
         self.channel.send(question)
 
     def receive(self) -> Answer:
-        """Wait for the next answer; note what was imported until then. `Closed` stands for the end of the session."""
+        """Wait for the next answer and return it; store the imports of extension modules so far in ``imports``.
+
+        Returns `Closed` if the session has ended.
+        """
         message = self.channel.recv()
         if message is None:
             return Closed()

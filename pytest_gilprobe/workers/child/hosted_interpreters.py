@@ -1,4 +1,4 @@
-"""The interpreters of a host, which are started as they are needed and live as long as the host."""
+"""The subinterpreters of a host process: each is started when it is first needed, and lives as long as the host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HostedInterpreters:
 
     Attributes:
         started: those that live or are starting, the oldest first.
-        living: those whose sessions are ready for tests, or have one.
+        living: those whose sessions have started, whether or not a test is open in them.
     """
 
     def __init__(self, spec: WorkerSpec, log: int) -> None:
@@ -34,17 +34,18 @@ class HostedInterpreters:
 
     @property
     def taking_memory(self) -> int:
-        """The number of interpreters that take memory: the living, and those that could not start but have not ended.
+        """The number of interpreters that take memory: the living, and those that failed to start but have not ended.
 
-        A pytest session that fails waits for the end of the process, with all that it has imported.
+        The thread of a pytest session that fails lives on until the process ends, with all that the session has
+        imported.
         """
         return len(self.living) + sum(thread.is_alive() for thread in self._left)
 
     def at_least(self, count: int) -> list[HostedInterpreter] | Failed | Unable:
-        """Return the first ``count`` interpreters, of which those that are missing start at the same time.
+        """Return the first ``count`` interpreters; start those that are missing, all at the same time.
 
-        Returns `Failed` if one of them does not start: those that did stay, and the host starts no more, since each
-        try would leave a part of a session behind. Returns `Unable` if the system refuses a thread, a file or memory.
+        Returns `Failed` if one does not start. The others stay, but no more are started from then on, since each try
+        would leave a part of a session behind. Returns `Unable` if the system refuses a thread, a file or memory.
         """
         missing = range(len(self.living) + 1, count + 1)
         if missing and self._no_more is not None:

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 HEAD_START_NS = 3_000_000
-"""Nanoseconds from asking the interpreters until they all begin a batch together, as processes of a batch do."""
+"""Nanoseconds from asking the interpreters for a batch until all of them begin it together."""
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
-"""Signal at which all threads of the interpreter whose thread gets it write their stacks; ``None`` if unsupported."""
+"""Signal to a thread: the stacks of all threads of its interpreter are written to the log. ``None`` if unsupported."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
 """Why the GIL of the host's main interpreter is not sampled; those of its subinterpreters are."""
 
@@ -68,7 +68,7 @@ def serve(
 
 
 class Host:
-    """Answers the parent's questions with the answers of the interpreters."""
+    """Answers the parent's questions: passes them on to the interpreters, and puts their answers together."""
 
     def __init__(self, strategy: Strategy, channel: Connection, spec: WorkerSpec, log: int) -> None:
         """Prepare to answer on ``channel``; no interpreter is started yet."""

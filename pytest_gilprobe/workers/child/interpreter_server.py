@@ -1,7 +1,8 @@
 """The server of one subinterpreter: a pytest session of its own, in a thread of the process that hosts it.
 
-It answers the questions that the host passes on (`pytest_gilprobe.workers.child.interpreter_host`) just as the server
-of a worker process answers its parent, but for what belongs to the whole process.
+It answers the questions that the host passes on (`pytest_gilprobe.workers.child.interpreter_host`), as the server of a
+worker process answers those of its parent. It leaves the log and the standard streams, which all interpreters of the
+process share, to the host.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def serve(descriptor: int, log: int, pickled_spec: bytes) -> None:
 
 
 class InterpreterServer(Server):
-    """Answers with pairs: the answer, and which extension modules were imported so far, with whether they loaded."""
+    """Sends pairs: an answer, and the extension modules imported so far, with whether each of them loaded."""
 
     shared = True
 

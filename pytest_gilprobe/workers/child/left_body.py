@@ -1,7 +1,7 @@
-"""Compare calls made in a test's body with the same calls after the body was left, as ``fresh=True`` leaves it.
+"""Compare calls made inside a test's body with the same calls made after the body was left.
 
-What a ``with`` or a ``finally`` of the body closes is closed after it: a call may then find nothing to do, and be
-quick.
+With ``fresh=True``, the body is left before each timed call. What a ``with`` or a ``finally`` of the body closes is
+closed by then: the call may find nothing to do, and be too quick.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 PAIRS = 10
-"""Most calls of each kind: what disturbs one call in two leaves enough of them to tell a factor of three."""
+"""Most calls of each kind (in the body, and after it). If one call in two is disturbed, the others are still enough to
+recognize a factor of three."""
 TRIALS_S = 0.5
-"""Seconds of such calls, with the making of their fixtures, after which no more are made."""
+"""Seconds, with the set-up of fixtures, after which no further pair of calls is made."""
 
 
 class LeftBody:
-    """Compares both kinds of calls of an open test, after its first call, which loads and compiles what it needs."""
+    """Compares calls in a test's body with calls after it, once the test's first call has loaded what it needs."""
 
     def __init__(self, work: Workload, fresh: FreshCall, inside: Callable[[], float]) -> None:
         """Compare calls of ``work``, that of ``fresh``, with those that ``inside`` makes and times."""
@@ -35,7 +36,10 @@ class LeftBody:
         """Whether a call of either kind failed, perhaps half-way."""
 
     def compare(self) -> ArgumentsReading:
-        """Return how long calls in the body and calls after it take, in turn; nothing if one of them failed."""
+        """Return the seconds of calls in the body (``fresh_s``) and after it (``used_s``), made in turn.
+
+        If a call fails, the reading is empty.
+        """
         inside_s: list[float] = []
         after_s: list[float] = []
         kinds = [(inside_s, self._inside), (after_s, self._after)]

@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 WATCHED_S = 0.03
 """Seconds for which leftover threads and processes are watched at once: three ticks of a slow kernel clock (100 Hz)."""
 BUSY = 0.5
-"""A leftover thread or process rests if it computes, or queues for a core, for less than this share of `WATCHED_S`. It
-disturbs timing if it never rested, and has computed for this share of `WATCHED_S` or more."""
+"""Share of `WATCHED_S` by which a leftover thread or process is judged. It has rested if it computes, or queues for a
+core, for less than this share of one watch. It disturbs timing if it has never rested, and has computed for at least
+this share of `WATCHED_S` in all."""
 MOST_WATCHES = 20
-"""How often a leftover is watched that queues for a core, so that it has neither rested nor computed for long enough.
-On a busy machine, a thread of a pool may have handed over its result, and need a core only to go to sleep."""
+"""Most times that a leftover is watched as long as it only queues for a core, and so has neither rested nor computed
+enough to be judged. On a busy machine, a pool's thread that is done may need a core only to go to sleep."""
 MOST_THREADS = 32
 MOST_CHILDREN = 16
 MOST_DESCRIPTORS = 128
 MOST_MEMORY = 512 * 2**20
-"""How many more threads, processes, file descriptors and bytes of memory a worker may have than at its start; above
-any of these limits the worker is replaced."""
+"""Greatest growth of a worker's memory since its start, in bytes. A worker that exceeds this limit, or one of those
+above (for additional threads, child processes and file descriptors), is replaced."""
 
 _open = open
 
@@ -115,9 +116,9 @@ def restore(before: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def still_changed(names: tuple[str, ...], *before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return those of ``names`` (parts of the state) whose value differs now from that in each of ``before``.
+    """Return those of ``names`` (parts of the state) whose value differs now from that in every state in ``before``.
 
-    ``before`` are former states, as `state` returned them.
+    The states are of earlier moments, as `state` returned them.
     """
     if not names:
         return ()
@@ -187,7 +188,7 @@ class ResourceUse:
         )
 
     def plus(self, before: ResourceUse, after: ResourceUse) -> ResourceUse:
-        """Return this use with what was added, or given back, between the moments of two others."""
+        """Return this use plus what the process gained, or minus what it gave back, from ``before`` to ``after``."""
         return replace(
             self,
             threads=self.threads | (after.threads - before.threads),
@@ -210,14 +211,14 @@ class ResourceUse:
         )
 
     def disturbance(self) -> str | None:
-        """Describe a leftover since this use that disturbs timing or may exhaust the memory; None without any."""
+        """Describe what calls left since this moment that disturbs timing or exhausts memory; ``None`` if nothing."""
         busy = self._left_computing()
         if busy is not None:
             return f"it left {busy} computing after its calls had returned, which disturbs all that is timed"
         return self.memory_kept()
 
     def memory_kept(self) -> str | None:
-        """Say that calls since this use have kept more memory than is left; ``None`` if not, or if it is shared."""
+        """Say that calls have kept more memory since this moment than is left; ``None`` if not, or if ``shared``."""
         if self.shared:
             return None
         kept, left = _memory() - self.memory, machine.memory_left_bytes()

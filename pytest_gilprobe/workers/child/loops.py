@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def lane(item: pytest.Function, start: Start, library: str | None) -> LaneContext:
     """Return a context manager that gives a thread its own event loop and yields a call that runs ``start()`` there.
 
-    An anyio test gets a new loop of its back end for every call, as in anyio itself, and a call that is awaited in trio
-    (``library``) a new loop of trio. Any other test keeps one `asyncio.Runner` for all calls of a batch, as in
+    An anyio test gets a new loop of its back end for every call, as in anyio itself. If ``library`` is ``trio``, every
+    call gets a new loop of trio. Any other test keeps one `asyncio.Runner` for all calls of a batch, as in
     pytest-asyncio and `unittest.IsolatedAsyncioTestCase`.
     """
     if "anyio_backend" in item.fixturenames:

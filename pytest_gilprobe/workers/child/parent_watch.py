@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer, Question
 
 HEAD_S = 0.1
-"""Seconds that a call must last before it is watched: a shorter one is going to be probed."""
+"""Seconds until sampling begins. A call that ends sooner is not sampled: it is short enough to be repeated and
+timed."""
 MEAN_S = 0.005
 """Mean seconds between samples: 200 a second cost about 1 % of another core."""
 LONGEST_S = 24 * 3600.0
@@ -31,7 +32,7 @@ class ParentWatch:
         self._seen: GilSamples | None = None
 
     def takes(self, question: Question) -> bool:
-        """Do what a question about pytest's process asks for; return false for any other question."""
+        """Do what `WatchParent` or `EndWatch` asks for and return true; return false for any other question."""
         if isinstance(question, WatchParent):
             self._seen = self._samples(question)
         elif isinstance(question, EndWatch):

@@ -35,7 +35,7 @@ _inherited: Call | None = None
 
 
 def inherited() -> object:
-    """Make the call that a forked worker has inherited."""
+    """Make the call that a forked worker of an executor has inherited from the process that forked it."""
     assert _inherited is not None  # noqa: S101 - set before the executor forks
     return _inherited()
 
@@ -130,7 +130,8 @@ def _calls(work: Workload, strategy: Strategy, start_method: str) -> Calls | Non
 def run(work: Workload, strategies: Mapping[str, Strategy], question: RunPools) -> PoolRound:
     """Make the round of calls that ``question`` asks for; the first question also starts the executors.
 
-    The trial is kept in ``work.held``. Raises `ExecutorError` if an executor cannot have the call, or a task fails.
+    The executors are kept in ``work.held`` until the test is closed. Raises `ExecutorError` if an executor cannot be
+    given the call, or if a task fails.
     """
     trial = work.held.get(HELD_AS)
     if trial is None:

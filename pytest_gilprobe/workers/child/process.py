@@ -190,11 +190,12 @@ def _stop_tracers() -> None:
 
 
 def freeze() -> None:
-    """Keep all objects that exist now out of garbage collections.
+    """Exclude all objects that exist now from garbage collections.
 
     They are pytest's own objects, many times the workload's, and each full collection that a call starts would scan
-    them. The free-threaded CPython 3.13 makes classes, functions and modules immortal when the first thread starts, but
-    not those that are frozen by then: threads would take turns at counting references to them. So a thread is started.
+    them. On a free-threaded build, a thread is started first. CPython 3.13 makes classes, functions and modules
+    immortal when the first thread starts, but not those that are frozen by then; threads would take turns at counting
+    references to them.
     """
     gc.collect()
     if interpreter.free_threaded_build():

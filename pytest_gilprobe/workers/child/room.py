@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SLOTS = (1 << 16) + 1024
-"""Slots of 8 bytes that a frame asks for, to get a chunk of its own: that is the next power of two, 1 MiB, of which
-nearly half is left for what the function calls; frames of Python functions have some 10 to 30 slots."""
+"""Slots of 8 bytes that a frame asks for, so that it gets a chunk of its own. The chunk's size is the next power of
+two, 1 MiB, so that nearly half of it is left for the functions that are called; their frames have some 10 to 30
+slots."""
 
 
 def with_room(function: Function) -> Function:

@@ -130,7 +130,7 @@ class Server:
             self._end(CHANNEL_LOST)
 
     def give_up(self, code: int) -> NoReturn:
-        """End this worker: its pytest session ended with the exit status ``code``. Report why to the parent or log."""
+        """End this worker, whose pytest session ended with the exit status ``code``; tell the parent or the log why."""
         why = "\n".join(self._errors)
         for stream in (sys.stdout, sys.stderr):  # they have what pytest wrote, and the parent reads the log
             with contextlib.suppress(Exception):

@@ -39,10 +39,11 @@ def dominate(found: tuple[Any, ...], pickled_bytes: int) -> bool:
 
 
 def measure(there: tuple[Any, ...], back: tuple[Any, ...]) -> tuple[float, float] | None:
-    """Return the seconds per call that sharing costs the parent and a worker; ``None`` without ``memfd_create``.
+    """Return the seconds per call that sharing costs the parent, and those that it costs a worker.
 
-    ``there`` are the arrays in the arguments, ``back`` the arrays in the result. The side that makes an array fills the
-    memory; the other side maps the memory and touches each page.
+    ``there`` are the arrays in the arguments, which the parent makes, and ``back`` the arrays in the result, which the
+    worker makes. The side that makes an array fills the memory; the other side maps the memory and touches each page.
+    Returns ``None`` on a system without ``memfd_create``.
     """
     if not hasattr(os, "memfd_create"):
         return None

@@ -1,12 +1,11 @@
 """Time a call in threads that share its objects, and in threads each of which has one object, or all, of its own.
 
-Each thread makes its call from objects that are put together for this thread alone, also where all of them are shared:
-what differs between two timings is only whose object a thread uses. Function-scoped fixtures of a marked test are made
-anew for each thread, with the instance of its class. All else is copied; copies stand in for the originals in every
-timing, so that the originals stay as they are.
+The objects of a call are put together for each thread, even if all of them are shared: two timings differ only in whose
+objects a thread uses. A marked test's function-scoped fixtures, and the instance of its class, are made anew for each
+thread. All other objects are copied. Every timing uses copies, so that the originals stay as they are.
 
-The control, plain Python that shares nothing, is timed between them in one thread and in as many: it shows what this
-build and this machine give at best, just then.
+The control, plain Python that shares nothing, is timed in between, in one thread and in all threads: it shows what
+threads gain at best in this build of Python, on this machine, at that time.
 """
 
 from __future__ import annotations
@@ -41,19 +40,20 @@ MOST_OBJECTS = 6
 MOST_ROUNDS = 25
 """Most rounds of a sweep: more rounds hardly narrow the intervals."""
 PARTS = 8
-"""Number of rounds that should fit into the time; for that, a round has fewer calls than asked for, if need be."""
+"""Number of rounds that should fit into a sweep's time; if they would not, each round has fewer calls than asked
+for."""
 FOLDER = "fixture tmp_path"
-"""The name of the argument that each lane (thread) always has of its own, as in the batches of a probe."""
+"""Name of the argument ``tmp_path``: each lane (thread) has one of its own even in timings where all else is shared."""
 MOST_SET_UP = 0.25
-"""Share of a sweep's time that making the fixtures of all lanes (threads) may take. If it would take more, all lanes
-have the same fixtures."""
+"""Greatest share of a sweep's time for making the fixtures of all lanes (threads) anew. If it would take longer, all
+lanes share one set of fixtures."""
 
 
 def sweep(work: Workload, question: SweepSharing) -> SharingReading:
     """Make rounds of timings, with shared objects and with objects of each thread's own, until the time is up.
 
-    ``question`` says for how long, in how many threads, and whether the control is timed, too. No round is made if
-    there is nothing to copy or make anew, unless the control shows what threads could gain.
+    ``question`` says for how long, in how many threads, and whether the control is timed, too. No round is made if no
+    object can be copied or made anew and the control is not asked for.
 
     Raises `WorkloadError` if a call with objects of its own raises, and whatever the user's classes and fixtures raise
     while the objects are made. The function-scoped fixtures of a marked test are torn down afterwards.

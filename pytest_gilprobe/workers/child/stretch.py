@@ -151,9 +151,11 @@ def _sleep_until(moment_ns: int) -> None:
 def reading_of(
     marks: Sequence[Sequence[int]], queued: Sequence[int | None], usage: Usage, in_this_thread_ns: int = 0
 ) -> StretchReading:
-    """Return the reading of a stretch that has just ended, by its lanes' marks and times in the run queue.
+    """Return the reading of a stretch that has just ended.
 
-    ``usage`` was made as it began; ``in_this_thread_ns`` is the CPU time of calls in this thread.
+    ``marks`` are the moments that each lane noted, and ``queued`` the nanoseconds that each lane was in the run queue,
+    ``None`` if unknown. ``usage`` was created when the stretch began. ``in_this_thread_ns`` is the CPU time of calls
+    made in this thread.
     """
     whole = usage.reading((), in_this_thread_ns)
     known = [one for one in queued if one is not None]

@@ -1,4 +1,4 @@
-"""Let a subtest that fails make its call fail, of pytest's fixture ``subtests`` and of `unittest.TestCase.subTest`."""
+"""Let a failed subtest fail its call: for pytest's fixture ``subtests`` and for `unittest.TestCase.subTest`."""
 
 from __future__ import annotations
 

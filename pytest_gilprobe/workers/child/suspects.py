@@ -1,8 +1,8 @@
 """Find objects of modules and classes that a call locks or writes to: all threads share them, so they are suspects.
 
-The source of the called function, and of functions of the user's own that it calls, is read, not run: those that it
-calls by name, as methods of objects of modules, of its own object and its arguments, and those that were seen to hold
-the GIL. What is written through another name, or by native code, is not seen.
+Source is read, not run: that of the called function, of the user's own functions that it calls, and of those that were
+seen to hold the GIL. The calls that are found are calls by name, and calls of methods of a module's object, of the
+function's own object and of its arguments. What is written through another name, or by native code, is not found.
 """
 
 from __future__ import annotations

@@ -49,13 +49,13 @@ class Workload:
 
     ``call`` makes one call in the main thread, as pytest and its plugins would. ``coroutine`` is the test's coroutine
     function as it was before a plugin wrapped it; ``None`` if the test is not a coroutine. ``given`` is the function
-    with the arguments that the test passed to the `gilprobe` fixture: then ``call`` makes that call, and threads share
-    the arguments. ``given`` is ``None`` if the test does not use the fixture. ``awaited`` makes one call in the event
-    loop ``home`` that runs the test; both are ``None`` unless the call is awaited in a loop that is known. ``within``
-    is the loop in which a plain call is made that a coroutine test gave; ``None`` if that loop runs already, or there
-    is none. ``inside`` makes one call in the test's body, with new fixtures, and returns its seconds; ``None`` unless
-    the body is left before each call. ``held`` has what strategies keep open for as long as the test is, by the
-    strategy's name, such as an executor.
+    with the arguments that the test passed to the `gilprobe` fixture, ``None`` if it does not use the fixture. With
+    ``given``, ``call`` calls that function, and threads share the arguments. ``home`` is the event loop that runs the
+    test, and ``awaited`` makes one call in it; both are ``None`` unless a known loop awaits the call. ``within`` is the
+    loop that must be started for a plain call that a coroutine test passed to the fixture; ``None`` if the loop runs
+    already or is not needed. ``inside`` makes one call in the test's body, with new fixtures, and returns its seconds;
+    ``None`` unless the body is left before each call. ``held`` is what strategies keep open until the test is closed,
+    such as an executor, by name.
     """
 
     item: pytest.Function
@@ -70,7 +70,7 @@ class Workload:
 
     @property
     def fresh(self) -> FreshCall | None:
-        """The call, if each has arguments of its own; else ``None``."""
+        """The call as a `FreshCall`, if each call has arguments of its own; else ``None``."""
         return next((one for one in (self.call, self.awaited) if isinstance(one, FreshCall)), None)
 
     @property
@@ -80,7 +80,7 @@ class Workload:
 
     @property
     def library(self) -> str | None:
-        """Whose event loop awaits the calls: ``asyncio`` or ``trio``; ``None`` if none does, or it is not known."""
+        """The library whose event loop awaits the calls: ``asyncio`` or ``trio``; ``None`` without a known loop."""
         return None if self.home is None else self.home.library
 
     def serial(self, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
@@ -94,7 +94,7 @@ class Workload:
         return self.home.run(lambda: async_batch.run_serial(awaited, calls, begin_ns, lane))
 
     def made(self, plain: Callable[[], R]) -> R:
-        """Return what a plain function returns, called where plain calls are made. Raises what it raises."""
+        """Call ``plain()`` where plain calls are made: in the loop ``within``, if any. Return or raise what it does."""
         if self.within is None:
             return plain()
 
@@ -115,14 +115,14 @@ class Workload:
         return home.run(lambda: async_batch.run_tasks(home, awaited, calls, lanes))
 
     def stretch_of_tasks(self, question: Stretch) -> StretchReading | None:
-        """Run a stretch with a task of the test's own loop for each lane; ``None`` if there is no such loop."""
+        """Run a stretch (calls for a set time): each lane is a task of the test's own loop; ``None`` without one."""
         home, awaited = self.home, self.awaited
         if home is None or awaited is None:
             return None
         return home.run(lambda: stretch.run_tasks(home, awaited, question))
 
     def stretch_of_one(self, question: Stretch) -> StretchReading:
-        """Run a stretch of one lane as `serial` makes calls. Raises `WorkloadError` if a call raises."""
+        """Run a stretch (calls for a set time) with one lane, as `serial`. Raises `WorkloadError` if a call raises."""
         if self.home is None or self.awaited is None:
             return stretch.run_serial(self.call, question)
         home, awaited = self.home, self.awaited
@@ -270,7 +270,7 @@ def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:
 
 
 def for_lane(passed: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return ``passed`` with a ``tmp_path`` of its own for the lane (thread) ``number``; unchanged without one."""
+    """Return ``passed`` with a new ``tmp_path`` for the lane (thread) ``number``; unchanged without ``tmp_path``."""
     folder = passed.get("tmp_path")
     if not isinstance(folder, Path):
         return passed

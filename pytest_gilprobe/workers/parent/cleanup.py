@@ -111,8 +111,8 @@ def exists(pid: int) -> bool:
 def kill_group(pid: int, *, certain: bool) -> None:
     """Kill the process group that the worker ``pid`` leads, if it leads a group.
 
-    With ``certain``, the worker counts as a leader without a check. Only a worker that is starting up may still be in
-    the group of this process.
+    If ``certain`` is false, that is checked first: a worker that is starting up may still be in the group of this
+    process.
     """
     with contextlib.suppress(OSError, AttributeError):  # gone already, or a system without process groups
         if certain or os.getpgid(pid) == pid:

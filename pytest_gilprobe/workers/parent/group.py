@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerMain
 
 RETIRE_S = 1.0
-"""Seconds to wait for a replaced worker to end; a slower worker tears its fixtures down while others are timed."""
+"""Seconds to wait for a replaced worker to end; one that takes longer tears its fixtures down while others are
+timed."""
 
 
 class WorkerGroup:
@@ -80,7 +81,7 @@ class WorkerGroup:
         self.gil_switched_on_by: dict[str, None] = {}  # the modules that did so in a worker, in order
 
     def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
-        """Return the group ``name`` of other workers, which run ``main``: made on first use, ended with this one."""
+        """Return the further group ``name``, whose workers run ``main``; made on first use, closed with this one."""
         if name not in self._family:
             new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
             new._main, new._family, new.gil_switched_on_by = main, self._family, self.gil_switched_on_by
@@ -92,8 +93,8 @@ class WorkerGroup:
     def start(self, count: int) -> None:
         """Start workers until there are ``count``, without waiting for them; replace the workers that have ended.
 
-        Does nothing more once no worker of this session could ever become ready. Raises `OSError` if the system refuses
-        processes, files or memory.
+        Starts no more after `ready` has given up, because no worker ever became ready. Raises `OSError` if the system
+        refuses processes, files or memory.
         """
         idle = [worker for worker in self._workers if worker.ready is not None]
         self._discard([worker for worker in [*self._retired, *idle] if not worker.running])
@@ -230,7 +231,7 @@ class WorkerGroup:
             return self.ask(worker, question), None, str(error)
 
     def tell(self, question: Question) -> Worker | None:
-        """Send a question without an answer to a worker, which need not be ready yet; return the worker, if any."""
+        """Send a question that gets no answer to one worker, ready or not; return the worker, if there is one."""
         worker = next((one for one in self._workers if one.alive), None)
         if worker is not None:
             worker.send(question)
@@ -274,7 +275,7 @@ class WorkerGroup:
             self.discard(worker)
 
     def close(self) -> None:
-        """Let idle workers tear fixtures down, for `END_S` at most; then kill every worker and remove all files."""
+        """Let idle workers tear fixtures down, for `END_S` seconds at most; then kill all and remove all files."""
         for group in [*self._family.values()][1:] if self._family[""] is self else ():
             group.close()
         idle = [worker for worker in self._workers if worker.ready is not None]

@@ -29,7 +29,7 @@ class Fixture:
 
 
 class HungFixtures:
-    """The fixtures of each test, and which of them hung: even in one worker process, or only in several together."""
+    """Remembers which fixtures hung: even in a single worker, or only while several workers set the same test up."""
 
     def __init__(self, fixtures: Mapping[str, frozenset[Fixture]] | None = None) -> None:
         """Keep the fixtures of each test by its node id; with ``None``, no hung fixture is ever remembered."""
@@ -38,7 +38,7 @@ class HungFixtures:
         self._together: dict[Fixture, str] = {}
 
     def note(self, nodeid: str, stacks: str, *, together: bool) -> None:
-        """Remember the fixtures of a test that appear in ``stacks``, the stacks of a worker that hung in its set-up.
+        """Remember those fixtures of the test ``nodeid`` in whose functions a worker hung, as its ``stacks`` show.
 
         ``together`` says that the fixtures hung only while the same test was set up in another worker.
         """
@@ -49,11 +49,11 @@ class HungFixtures:
                 known.setdefault(fixture, nodeid)
 
     def alone(self, nodeid: str) -> str | None:
-        """Describe the fixture of a test that hung even in a single worker; return ``None`` if no fixture did."""
+        """Describe a fixture of the test ``nodeid`` that hung even in a single worker, or return ``None``."""
         return self._known(nodeid, self._alone)
 
     def together(self, nodeid: str) -> str | None:
-        """Describe the fixture of a test that hung only in several workers together; ``None`` if no fixture did."""
+        """Describe a fixture of the test ``nodeid`` that hung only in several workers together, or return ``None``."""
         return self._known(nodeid, self._together)
 
     def _known(self, nodeid: str, known: Mapping[Fixture, str]) -> str | None:

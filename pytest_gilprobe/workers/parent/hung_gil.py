@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Ready
 
 READINGS: Final = 20
-"""Readings of a hung worker's GIL: a thread that has it in all of them did not let go of it while others waited."""
+"""Number of readings of a hung worker's GIL: a thread that holds it in all of them did not release it to others."""
 PAUSE_S: Final = 0.01
 """Seconds between two readings: twice as long as a thread may keep the GIL that another one waits for."""
 WAITED_IN: Final = 0.5
@@ -149,7 +149,10 @@ def in_words(readings: list[_Reading], thread: str, waiters: Sequence[str] = ())
 
 
 def waited(readings: list[_Reading]) -> frozenset[int]:
-    """Return the ids of the threads that waited for the GIL in most of the readings that have the waiting threads."""
+    """Return the ids of the threads that waited for the GIL in more than the share `WAITED_IN` of ``readings``.
+
+    Readings that do not show which threads wait are left out.
+    """
     shown = [one.waiting for one in readings if one.waiting is not None]
     counts = Counter(thread for waiting in shown for thread in waiting)
     return frozenset(thread for thread, number in counts.items() if number > WAITED_IN * len(shown))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OwnWatch:
-    """Has one worker of a group sample the GIL of this process, which is pytest's own."""
+    """Samples the GIL of this process, which is pytest's own, from a worker process."""
 
     def __init__(self, group: WorkerGroup, *, holders: bool) -> None:
         """Prepare to watch; with ``holders``, where in the code the GIL is held is watched, too."""
@@ -27,7 +27,10 @@ class OwnWatch:
         self._is_known = False
 
     def begin(self) -> None:
-        """Have a worker sample this process's GIL from now until `samples`, or the next question to that worker."""
+        """Have a worker sample this process's GIL until `samples`, or until that worker gets another question.
+
+        Does nothing if this process's GIL cannot be found, or if there is no worker.
+        """
         if not self._is_known:
             self._is_known, self._question = True, self._located()
         if self._question is None:

@@ -64,7 +64,9 @@ class Worker:
     """One worker process. After `receive` has returned `Lost`, only `end` may be called.
 
     Attributes:
-        process: the process; ``channel`` and ``lifeline`` are the parent's ends of its two pipes.
+        process: the process.
+        channel: the parent's end of the pipe for questions and answers.
+        lifeline: the parent's end of the pipe that closes when the parent ends, so that the worker ends, too.
         folder: the worker's folder for temporary files and its log.
         started_ns: when the process was started, on the clock `time.perf_counter_ns`.
         ready: the worker's first answer; ``None`` until it has come.
@@ -105,10 +107,10 @@ class Worker:
             self.channel.send(question)
 
     def receive(self, deadline_ns: int, sampler: Watch | None = None) -> Answer | Lost:
-        """Return the worker's next answer, or `Lost` if the worker dies, is unable, or does not answer in time.
+        """Return the worker's next answer, or `Lost` if the worker dies, answers `Unable`, or does not answer in time.
 
-        ``deadline_ns`` is a moment of ``clocks.perf_counter_ns``; an answer that has arrived by then counts even if
-        it is read later. While this method waits, ``sampler`` samples the worker's GIL; ``None`` samples nothing.
+        ``deadline_ns`` is a moment of ``clocks.perf_counter_ns``; an answer that has arrived by then counts even if it
+        is read later. While this method waits, ``sampler`` samples the worker's GIL; ``None`` samples nothing.
         """
         while True:
             left_s = max(0.0, (deadline_ns - clocks.perf_counter_ns()) / 1e9)
