@@ -84,6 +84,10 @@ class StartingCpu:
         if self._cpu is not None:
             _set_affinity(frozenset({self._cpu}))
 
+    def held(self) -> tuple[int, ...]:
+        """Return the number of the chosen CPU twice, for begin and end, if the thread stayed there; else nothing."""
+        return () if self._cpu is None else (self._cpu, self._cpu)
+
     def until_now(self) -> tuple[int, ...]:
         """Return the number of the chosen CPU, and of the CPU on which the calling thread runs now.
 

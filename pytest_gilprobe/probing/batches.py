@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.model.readings import BatchReading, ControlRound, LoopPass, Round
+from pytest_gilprobe.model.readings import BatchReading, ControlRound, LoopPass
 from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.probing.open_test import NotAgain, NotProbed, OpenTest, text_of
 from pytest_gilprobe.probing.pace import Pace
@@ -173,24 +173,6 @@ class Batches:
             return next(answer for answer in answers if not isinstance(answer, Done))
         apart = not (strategy.one_process or strategy.through_executor)
         return BatchReading(workers=tuple(readings), gil=samples, apart=apart, own_gils=looks)
-
-    def burst(self, pace: Pace, budget: Budget) -> Round | None:
-        """Run a burst: a very short batch of serial calls, and one of each strategy whose threads share a process.
-
-        ``pace`` says how long a call takes. The time of failed batches is given back to ``budget``. Returns the batches
-        as a round; ``None`` if no strategy's batch worked. Raises `NotProbed` if the serial batch failed.
-        """
-        short = pace.of_burst()
-        (question,) = self._serial.questions(short.calls, 1)
-        answer = self._group.ask(self._test.workers[0], question)
-        if not isinstance(answer, Done):
-            raise not_again(self._test, in_a_row(short.calls), answer)
-        got = {self._serial.name: BatchReading(workers=(answer.reading,))}
-        for strategy in self._test.going_ones():
-            several = strategy.one_process and not strategy.one_thread
-            if several and (batch := self.parallel(strategy, short, budget)) is not None:
-                got[strategy.name] = batch
-        return Round(batches=got) if len(got) > 1 else None
 
     def _prepared(self, questions: Sequence[Batch]) -> Answer | Lost | None:
         """Have workers make what each call has of its own, so that they can begin together; return what went wrong."""

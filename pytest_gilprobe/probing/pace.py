@@ -13,11 +13,9 @@ if TYPE_CHECKING:
 
 BATCH_S = 0.05
 """Intended seconds of a batch: the resolution of the run-queue clock is too coarse for shorter batches."""
-BURST_S = 0.004
-"""Intended seconds of a burst, a batch short enough to run undisturbed beside other programs: about as long as a
-scheduler leaves a thread on its CPU. *Source:* ``base_slice_ns`` of Linux, 2 to 4 ms on a few CPUs."""
-LONGEST_IN_BURST_S = 0.012
-"""Longest call, in seconds, for which bursts are made: a longer call is hardly ever undisturbed."""
+BURST_S = 0.0015
+"""Intended seconds of a burst, a batch short enough to run undisturbed beside other programs: less than a scheduler
+leaves a thread on its CPU. *Source:* ``base_slice_ns`` of Linux, 2 to 4 ms on a few CPUs."""
 CALIBRATED_S = 0.01
 """A batch of this many seconds is long enough to tell how long one call takes."""
 SHORT = 0.5

@@ -18,14 +18,14 @@ from pytest_gilprobe.model.numbers import seconds
 from pytest_gilprobe.model.readings import BatchReading, Measurement, Round
 from pytest_gilprobe.model.words import NextStep, Outcome
 from pytest_gilprobe.observe import clocks, machine
-from pytest_gilprobe.probing import one_call, pools
+from pytest_gilprobe.probing import bursts, one_call, pools
 from pytest_gilprobe.probing.argument_questions import ask_of_arguments
 from pytest_gilprobe.probing.batches import Batches, span_s
 from pytest_gilprobe.probing.budget import Budget
 from pytest_gilprobe.probing.ladder import measure_ladders
 from pytest_gilprobe.probing.moving_data import measure_moving
 from pytest_gilprobe.probing.open_test import NotAgain, NotProbed, OpenTest
-from pytest_gilprobe.probing.pace import BATCH_S, LONGEST_IN_BURST_S, MOST_CALLS, Pace
+from pytest_gilprobe.probing.pace import BATCH_S, MOST_CALLS, Pace
 from pytest_gilprobe.probing.sharing import sweep_sharing
 from pytest_gilprobe.probing.warm_up import warm_up
 from pytest_gilprobe.stats import rounds
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 60
 """Maximum number of rounds of a probe: each further round would narrow the interval by less than 1 %."""
-BURSTS = 16
-"""Bursts (batches of a few milliseconds) after each round if other programs disturb rounds: a quarter of a second."""
-MOST_BURSTS = 160
-"""Maximum number of bursts (batches of a few milliseconds) of a probe."""
 BATCHES_AT_LEAST = 8
 """Least number of batches for which the time of a probe should suffice: if need be, batches are shorter than
 `BATCH_S`."""
@@ -195,19 +191,9 @@ class _Schedule:
 
     def _bursts(self, pace: Pace) -> None:
         """Make bursts where other programs keep lanes of one process from running side by side."""
-        if pace.call_s > LONGEST_IN_BURST_S or not wanted(self._test.seen):
-            return
-        several = [one for one in self._test.going_ones() if one.one_process and not one.one_thread]
-        if not several:
-            return
-        for _ in range(BURSTS):
-            needed = pace.of_burst().batch_s * (1 + sum(self._factor(one, pace) for one in several))
-            if len(self._test.seen.bursts) >= MOST_BURSTS or self._budget.left_s() < needed:
-                return
-            burst = self._batches.burst(pace, self._budget)
-            if burst is None:
-                return
-            self._note(bursts=(*self._test.seen.bursts, burst))
+        fits = self._test.seen.workers <= self._cpus and pace.call_s <= bursts.LONGEST_CALL_S
+        if fits and wanted(self._test.seen):
+            bursts.make(self._test, self._group, pace, self._budget)
 
     def _control(self) -> bool:
         """Run a round of the control loop; tell whether that worked."""

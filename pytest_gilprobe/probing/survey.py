@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
-LOST_OF_CPU = (1.0, 2.0, 4.0)
-"""Least, likely and greatest extra CPU time that a worker of an executor needs for each task, as multiples of the CPU
-time of an empty task. *Source:* on a quiet machine, 1.6 to 2 times as much in processes, 2 to 4 times in threads."""
 CONTROL_ROUNDS = 3
 """Rounds of the control (a fixed pure-Python loop) in a survey. Few are enough, since the control runs again beside the
 rounds of each workload that gains from no strategy."""
@@ -156,8 +153,9 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
     of the best round and that of the median round. The interval allows for the uncertainty of ``scaling``.
 
     If other programs used the CPUs meanwhile, they slowed the executor more than the single thread, because an executor
-    has more threads to wake. The value is then computed from the CPU time of empty tasks by `LOST_OF_CPU`, but it is
-    not more than was measured.
+    has more threads to wake. The loss then lies between the CPU time of an empty task, which is lost for certain, and
+    what was measured, to which other programs can only add. Nothing is known of where, so the value is the geometric
+    mean of these ends.
     """
     if found.work is None or scaling is None:
         return None
@@ -171,9 +169,8 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
     value = (best + middle) / 2
     low, high = min(least, value), max(most, value)
     if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and found.task_cpu_s is not None:
-        low, value, high = (
-            min(end, found.task_cpu_s * factor) for end, factor in zip((value, value, high), LOST_OF_CPU, strict=True)
-        )
+        low = min(value, found.task_cpu_s)
+        value = math.sqrt(low * high)
     return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
 
 

@@ -37,6 +37,8 @@ SELECTED = 0.2
 `rounds.QUIET_BESIDE` of their time, all of these are selected."""
 LEAST_SELECTED = 3
 """Least number of batches that are selected: two may seem undisturbed by chance."""
+ENOUGH_CALM = 16
+"""Number of undisturbed bursts (very short batches) that are enough: one more narrows an interval by 3 % of itself."""
 SIDE_BY_SIDE = 0.1
 """The lower bound by accounting is used if, for at least this share of the batches' time, no lane queued. With a
 smaller share, the errors of the clocks are multiplied by more than 10."""
@@ -64,32 +66,35 @@ def wanted(measurement: Measurement) -> bool:
     return any(min(queued) > rounds.QUIET_BESIDE for queued in shared.values())
 
 
+def enough(measurement: Measurement, name: str) -> bool:
+    """Return whether the strategy ``name`` has so many undisturbed bursts that more would tell little more."""
+    return len(_calm(measurement.bursts, name)) >= ENOUGH_CALM
+
+
 def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
     """Return the undisturbed batches of the strategy ``name``, each paired with a serial batch.
 
     ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of short batches. The result comes from
-    ``bursts`` if these have at least `LEAST_SELECTED` batches of the strategy, and those selected queued for at most
-    `rounds.QUIET_BESIDE` of their time on average; the serial batches are then those that queued least, of any round.
-    Otherwise the result comes from ``pairs``: if even the best short batches queued, their times depend too much on the
-    moment at which each lane began.
+    ``bursts`` if at least `LEAST_SELECTED` rounds of the strategy were calm there, and otherwise from ``pairs``.
     """
-    short = [(one.serial, one.batches[name]) for one in bursts if name in one.batches]
-    if len(short) < LEAST_SELECTED:
-        return _least_queued(pairs)
-    serial = sorted((base for base, _ in short), key=_queued)
-    found = list(zip(serial, (batch for _, batch in _least_queued(short)), strict=False))
-    return found if _mean_queue(found) <= rounds.QUIET_BESIDE else _least_queued(pairs)
+    calm = _calm(bursts, name)
+    return calm if len(calm) >= LEAST_SELECTED else _least_queued([*pairs, *pairs_of(bursts, name)])
 
 
-def certain(pairs: Pairs, chosen: Pairs, noise: Noise) -> Estimate:
-    """Return the speed-up that lanes of one process certainly reach: of two lower bounds, the larger one.
+def certain(kinds: Sequence[Pairs], chosen: Pairs, noise: Noise) -> Estimate:
+    """Return the speed-up that lanes of one process certainly reach: of several lower bounds, the largest one.
 
-    ``pairs`` has all rounds' batches, each with its serial batch, ``chosen`` the `selected` ones. ``noise`` is the
-    noise of one batch. If lanes are slower side by side than one lane alone, the true speed-up may be below the bound,
-    which is then at most 1.
+    ``kinds`` has all batches, each with its serial batch: those of the rounds, and the bursts, if there are any.
+    ``chosen`` has the `selected` ones. ``noise`` is the noise of one batch. If lanes are slower side by side than one
+    lane alone, the true speed-up may be below the bound, which is then at most 1.
     """
-    seen, accounted = _as_seen(chosen, noise), _accounted(pairs, noise)
-    return seen if accounted is None or accounted.low <= seen.low else accounted
+    bounds = [_as_seen(chosen, noise), *(_accounted(pairs, noise) for pairs in kinds)]
+    return max((one for one in bounds if one is not None), key=lambda one: one.low)
+
+
+def pairs_of(seen: Sequence[Round], name: str) -> Pairs:
+    """Return the batches of the strategy ``name``, each paired with the serial batch of the same round."""
+    return [(one.serial, one.batches[name]) for one in seen if name in one.batches]
 
 
 def _as_seen(chosen: Pairs, noise: Noise) -> Estimate:
@@ -104,6 +109,8 @@ def _accounted(pairs: Pairs, noise: Noise) -> Estimate | None:
 
     *Source:* its standard error is that of the jackknife: J. W. Tukey, Annals of Mathematical Statistics 29, 1958.
     """
+    if len(pairs) < LEAST_SELECTED:
+        return None
     lanes = float(len(pairs[0][1].lanes))
     found = [
         (_unqueued_s(batch) - rounds.calls_in(batch) * rounds.lane_s_per_call(base), beside, batch)
@@ -128,12 +135,20 @@ def _accounted(pairs: Pairs, noise: Noise) -> Estimate | None:
 
 def _least_queued(pairs: Pairs) -> Pairs:
     ordered = sorted(pairs, key=lambda pair: _queued(pair[1]))
-    calm = sum(_queued(batch) <= rounds.QUIET_BESIDE for _, batch in ordered)
+    calm = sum(_is_calm(batch) for _, batch in ordered)
     return ordered[: max(LEAST_SELECTED, calm, math.ceil(len(ordered) * SELECTED))]
 
 
-def _mean_queue(pairs: Pairs) -> float:
-    return fmean(_queued(batch) for _, batch in pairs)
+def _calm(bursts: Sequence[Round], name: str) -> Pairs:
+    """Return the bursts of a strategy in which no lane was held up much, each with its serial burst."""
+    return [
+        (base, batch) for base, batch in pairs_of(bursts, name) if _queued(base) <= rounds.QUIET and _is_calm(batch)
+    ]
+
+
+def _is_calm(batch: BatchReading) -> bool:
+    """Tell whether the lanes of a batch that uses every CPU hardly queued."""
+    return _queued(batch) <= rounds.QUIET_BESIDE
 
 
 def _queued(batch: BatchReading) -> float:

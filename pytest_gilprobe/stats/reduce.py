@@ -109,7 +109,7 @@ class _Context:
 
     def pairs(self, name: str) -> Pairs:
         """Return a strategy's batches, each paired with the serial batch of the same round."""
-        return [(one.serial, one.batches[name]) for one in self.measurement.rounds if name in one.batches]
+        return overlap.pairs_of(self.measurement.rounds, name)
 
 
 # Serial calls and the GIL
@@ -194,14 +194,17 @@ def _gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gain:
         _limited(strategy, one, context)
         for one in (
             speedups.estimated(chosen, context.noise, lanes),
-            overlap.certain(pairs, chosen, context.noise),
+            overlap.certain(
+                [pairs, overlap.pairs_of(context.measurement.bursts, strategy.name)], chosen, context.noise
+            ),
             speedups.estimated(chosen, context.noise, lanes, masking.hidden(chosen, holding)),
         )
     )
     queued = rounds.queue_share([batch for _, batch in chosen]) or 0.0
     if queued > overlap.MOST_QUEUED:
         best = _limited(strategy, replace(best, high=max(best.high, float(context.measurement.workers))), context)
-    speedup = replace(speedup, low=min(speedup.low, worst.low), high=max(speedup.high, best.high))
+    high = max(speedup.high, best.high, worst.low)
+    speedup = replace(speedup, low=worst.low, value=max(speedup.value, worst.low), high=high)
     disturbed = queued > rounds.QUIET
     return _Gain(speedup, worst, best) if disturbed else _Gain(speedup)
 

@@ -16,6 +16,7 @@ from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.model.results import Caution
 from pytest_gilprobe.model.words import CallKind, Outcome
 from pytest_gilprobe.stats import dispatch
+from pytest_gilprobe.workers.burst_messages import BurstPair
 from pytest_gilprobe.workers.child import transfer
 from pytest_gilprobe.workers.protocol import Batch, TransferMeasured
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Callee, GilResult, Verdict
     from pytest_gilprobe.model.words import Bound, Gil
     from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.workers.burst_messages import MakeBursts
     from pytest_gilprobe.workers.child.workload import Workload
     from pytest_gilprobe.workers.executor_messages import StartExecutor
     from pytest_gilprobe.workers.naming import Given
@@ -167,6 +169,16 @@ class Strategy(ABC):
         ``work`` is the test that is set up, and ``question`` says how many calls to make, in how many lanes. Raises
         `WorkloadError` with the text for the user if a call raises.
         """
+
+    def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
+        """Make several very short batches in a worker, each after one of serial calls; return the pairs of readings.
+
+        Only a strategy whose lanes are threads of one process is asked to; see `pytest_gilprobe.workers.child.bursts`.
+        The default calls `run`. Raises what `run` raises.
+        """
+        one = Batch(strategy=self.name, calls=question.calls, lanes=question.lanes)
+        pairs = ((work.serial(one.calls), self.run(work, one)) for _ in range(question.number))
+        return tuple(BurstPair(alone=alone, together=together) for alone, together in pairs)
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
         """Return the largest expected duration of this strategy's batch, as a multiple of a serial batch's duration.

@@ -13,7 +13,7 @@ from pytest_gilprobe.model.words import Bound, CallKind, Gil
 from pytest_gilprobe.report import async_snippets, pool_snippets
 from pytest_gilprobe.stats import dispatch
 from pytest_gilprobe.strategies.contract import COMPUTES, MOST_LANES, DispatchTrial, Strategy
-from pytest_gilprobe.workers.child import batch, stretch, workload
+from pytest_gilprobe.workers.child import batch, bursts, stretch, workload
 from pytest_gilprobe.workers.protocol import Batch
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Callee, GilResult
     from pytest_gilprobe.model.words import Outcome
     from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.workers.burst_messages import BurstPair, MakeBursts
     from pytest_gilprobe.workers.child.workload import Workload
     from pytest_gilprobe.workers.stretch_messages import Stretch
 
@@ -66,6 +67,11 @@ class Threads(Strategy):
     def run(self, work: Workload, question: Batch) -> WorkerReading:
         """Make the calls in new threads that start together, and return the readings of their clocks."""
         return batch.run_threads([work.lane(number) for number in range(question.lanes)], question.calls)
+
+    def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
+        """Make several very short batches in the same new threads, each after one in a single thread."""
+        lanes = [work.lane(number) for number in range(question.lanes)]
+        return bursts.run_threads(lanes, question.calls, question.number)
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
         """Return the factor for the worst case, in which the GIL makes all lanes (threads) take turns.

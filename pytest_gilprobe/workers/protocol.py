@@ -16,12 +16,13 @@ from pytest_gilprobe.model.readings import GilSamples, WorkerReading
 from pytest_gilprobe.model.results import Callee, Transfer
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe.frame_layout import FrameLayout
+from pytest_gilprobe.workers.burst_messages import BurstsMade, MakeBursts
 from pytest_gilprobe.workers.executor_messages import DispatchMeasured, ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, ExtensionQuestion
 from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
-from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch, Stretched
+from pytest_gilprobe.workers.stretch_messages import Stretched, StretchQuestion
 
 # Questions: from the parent to a worker.
 
@@ -126,8 +127,8 @@ class Stop:
 Question = (
     Open
     | Batch
-    | Stretch
-    | MachineStretch
+    | MakeBursts
+    | StretchQuestion
     | SweepSharing
     | RunPools
     | Prepare
@@ -283,6 +284,7 @@ Answer = (
     Ready
     | Opened
     | Done
+    | BurstsMade
     | Stretched
     | SharingSwept
     | PoolsRan

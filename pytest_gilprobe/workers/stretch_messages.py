@@ -35,6 +35,9 @@ class MachineStretch:
     until_ns: int
 
 
+StretchQuestion = Stretch | MachineStretch
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretched:
     """The answer to `Stretch` and `MachineStretch`: ``reading`` has the marks of each lane and the clocks."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.observe import interpreter
 from pytest_gilprobe.observe.heartbeat import Heartbeat
+from pytest_gilprobe.workers.burst_messages import BurstsMade, MakeBursts
 from pytest_gilprobe.workers.child import (
     batch,
     control,
@@ -101,6 +102,10 @@ def _refusal(strategy: Strategy, work: Workload) -> str | None:
         return f"it could not be asked whether it can be tried: {batch.describe(error)}"
 
 
+Timed = Batch | MakeBursts | Stretch | SweepSharing
+"""The questions that have a worker make calls whose times count."""
+
+
 class OpenTest:
     """A test that is set up, with the strategies to call it: answers questions until the test is closed.
 
@@ -147,7 +152,7 @@ class OpenTest:
     def answer(self, question: object) -> Answer:
         """Return the answer to one question about the open test; `Failed` for any other question."""
         match question:
-            case Batch() | Stretch() | SweepSharing():
+            case Batch() | MakeBursts() | Stretch() | SweepSharing():
                 return self._checked(question)
             case Prepare():
                 return answer_of(lambda: self._prepared(question.calls))
@@ -193,11 +198,11 @@ class OpenTest:
             held.close()
         return leftovers.restore(self.state)
 
-    def _checked(self, question: Batch | Stretch | SweepSharing) -> Answer:
+    def _checked(self, question: Timed) -> Answer:
         """Run a batch, a stretch or a sweep; it has failed, too, if it left something that spoils readings."""
         self._kept.clear()
         answer = answer_of(lambda: self._run_any(question))
-        if isinstance(answer, Done | Stretched | SharingSwept):
+        if isinstance(answer, Done | BurstsMade | Stretched | SharingSwept):
             why = "\n".join(self._errors) or self._use.disturbance()
             answer = answer if why is None else Failed(error=why)
         self.spoilt = self.spoilt or isinstance(answer, Failed)
@@ -222,10 +227,14 @@ class OpenTest:
         self.spoilt = self.spoilt or isinstance(answer, Failed)
         return answer
 
-    def _run_any(self, question: Batch | Stretch | SweepSharing) -> Answer:
+    def _run_any(self, question: Timed) -> Answer:
         match question:
             case Batch():
-                return self._run(question)
+                return self._with_arguments(question.calls * question.lanes, lambda: self._timed(question))
+            case MakeBursts():
+                calls = question.calls * (question.lanes + 1) * (question.number + 1)
+                strategy = _named(self._strategies, question.strategy)
+                return self._with_arguments(calls, lambda: BurstsMade(pairs=strategy.bursts(self._work, question)))
             case Stretch():
                 return self._stretched(question)
             case SweepSharing():
@@ -259,13 +268,13 @@ class OpenTest:
             self._fresh.prepare(calls)
         return Prepared()
 
-    def _run(self, question: Batch) -> Done:
-        """Run a batch; arguments that each call has of its own are made before and given back after."""
+    def _with_arguments(self, calls: int, run: Callable[[], Answer]) -> Answer:
+        """Run a batch, or several, of ``calls`` calls in all; what each call has of its own is made before."""
         if self._fresh is None:
-            return self._timed(question)
+            return run()
         try:
-            self._fresh.prepare(question.calls * question.lanes)
-            return self._timed(question)
+            self._fresh.prepare(calls)
+            return run()
         finally:
             self._fresh.tear_down()
 

@@ -55,8 +55,8 @@ class NoThreadError(GilprobeError):
 
 
 @with_room
-def _loop(calls: Iterable[Call]) -> tuple[int, int, int]:
-    """Make the calls; return start, end and CPU time in nanoseconds."""
+def run_calls(calls: Iterable[Call]) -> tuple[int, int, int]:
+    """Make the calls; return start and end, by `time.perf_counter_ns`, and this thread's CPU time in nanoseconds."""
     cpu = _thread_time_ns()
     start = _perf_counter_ns()
     for call in calls:
@@ -87,7 +87,7 @@ def timed(
             sleep_on(cpu, ahead_ns / 1e9)
             since_begin = True
         before = clocks.context_switches()
-        start, end, cpu_ns = _loop(ready)
+        start, end, cpu_ns = run_calls(ready)
         after = clocks.context_switches()
         queued = queueing.until_ns(end, since_ns=None if since_begin else start)
         cpus = cpu.until_now() if cpu is not None and ahead_ns > 0 else ()

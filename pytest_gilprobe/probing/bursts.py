@@ -1,0 +1,75 @@
+"""Make bursts, very short batches (timed series of calls), where other programs disturb all longer ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_gilprobe.model import numbers
+from pytest_gilprobe.model.readings import BatchReading, Round
+from pytest_gilprobe.model.words import SERIAL
+from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.stats import overlap
+from pytest_gilprobe.workers.burst_messages import BurstPair, BurstsMade, MakeBursts
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.probing.budget import Budget
+    from pytest_gilprobe.probing.open_test import OpenTest
+    from pytest_gilprobe.probing.pace import Pace
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.workers.parent.group import WorkerGroup
+
+LONGEST_CALL_S = 0.06
+"""Longest call, in seconds, for which bursts are made: longer ones fill a batch of their own."""
+IN_A_ROW = 16
+"""Number of bursts that a worker is asked to make at a time: about 50 ms of short calls."""
+SPENT_S = 0.25
+"""Seconds after which no more bursts are asked for in a round: as long as a round of batches takes."""
+FEWEST = 3
+"""Fewest bursts that a worker is asked to make at a time, after one that warms it up."""
+MOST_BURSTS = 320
+"""Largest number of bursts of a probe: in five rounds, unless some of these had enough undisturbed ones."""
+PAUSES_S = 0.004
+"""Seconds that two bursts take beside their calls: lanes sleep, and wait for each other."""
+
+
+def make(test: OpenTest, group: WorkerGroup, pace: Pace, budget: Budget) -> None:
+    """Add bursts of each strategy whose threads share a process, and of serial calls, to the test's readings.
+
+    They are made until enough were undisturbed, in one round for about `SPENT_S`. ``pace`` says how long a call takes.
+    A strategy that fails ends.
+    """
+    short, lanes = pace.of_burst(), test.seen.workers
+    pair_s = short.batch_s * (lanes + 1) + PAUSES_S
+    number = min(IN_A_ROW, max(FEWEST, math.floor(SPENT_S / pair_s)), short.most // short.calls - 1)
+    for strategy in [one for one in test.going_ones() if one.one_process and not one.one_thread and number > 0]:
+        question = MakeBursts(strategy=strategy.name, calls=short.calls, lanes=lanes, number=number)
+        until_ns = clocks.perf_counter_ns() + SPENT_S * 1e9
+        while clocks.perf_counter_ns() < until_ns:
+            enough = overlap.enough(test.seen, strategy.name) or len(test.seen.bursts) >= MOST_BURSTS
+            if enough or budget.left_s() < pair_s * (number + 1):
+                break
+            if not _made(test, group, strategy, question, budget):
+                break
+
+
+def _made(test: OpenTest, group: WorkerGroup, strategy: Strategy, question: MakeBursts, budget: Budget) -> bool:
+    """Have a strategy make bursts; return whether any were made. If it fails, the strategy ends."""
+    started_ns = clocks.perf_counter_ns()
+    answer = group.ask(test.workers[0], question)
+    if not isinstance(answer, BurstsMade):
+        test.end_with(
+            strategy, answer, f"{question.number} batches of {numbers.count(question.calls, 'call', 'calls')}"
+        )
+        test.mend(distrusted=test.workers[0])
+        budget.give_back(started_ns)  # what a strategy that hangs costs is not taken from the others' time
+        return False
+    more = tuple(_round(strategy, one) for one in answer.pairs)
+    test.seen = replace(test.seen, bursts=(*test.seen.bursts, *more))
+    return bool(more)
+
+
+def _round(strategy: Strategy, pair: BurstPair) -> Round:
+    readings = {SERIAL: pair.alone, strategy.name: pair.together}
+    return Round(batches={name: BatchReading(workers=(one,)) for name, one in readings.items()})
