@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 INSIDE_WORKER = "PYTEST_GILPROBE_WORKER"
-"""Environment variable that is set in every worker process, and so in its child processes: a pytest session that finds
-it starts no workers of its own."""
+"""Name of an environment variable. It is set in every worker process, and so in its child processes: a pytest session
+that finds it set starts no workers of its own."""
 
 __all__ = [
     "Estimate",

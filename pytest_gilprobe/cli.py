@@ -23,7 +23,9 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand and return its exit status; 2 after a `GilprobeError`, which is printed; 130 after Ctrl-C.
+    """Run a subcommand of ``gilprobe`` and return its exit status.
+
+    The status is 2 after a `GilprobeError`, whose message is printed, and 130 after Ctrl-C.
 
     Args:
         argv: the arguments without the program's name; ``None`` takes the arguments of the process.
@@ -44,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all subcommands; each sets ``run`` to the function that carries it out."""
+    """Return the parser of the command line of ``gilprobe``, with all its subcommands.
+
+    In the parsed arguments, ``run`` is the function that carries out the subcommand.
+    """
     parser = argparse.ArgumentParser(
         prog="gilprobe", description="Draw and compare reports: would threads help, would processes, or neither?"
     )

@@ -22,18 +22,21 @@ _SUFFIXES = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm"
 
 
 def add_output(command: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
-    """Add ``--format``, which takes one of ``formats``, and ``--output`` to the parser ``command`` of a subcommand."""
+    """Add the options ``--format`` and ``--output`` to ``command``, the parser of a subcommand.
+
+    ``formats`` are the words that ``--format`` takes.
+    """
     command.add_argument("--format", choices=formats, help="default: by the suffix of FILE, else terminal")
     command.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
 
 
 def add_verbose(command: argparse.ArgumentParser) -> None:
-    """Add ``--verbose``, for the whole report on the terminal, to the parser ``command`` of a subcommand."""
+    """Add the option ``--verbose``, for the whole report on the terminal, to ``command``, a subcommand's parser."""
     command.add_argument("-v", "--verbose", action="store_true", help="show all figures and remarks on the terminal")
 
 
 def draw(report: Report, arguments: argparse.Namespace) -> str:
-    """Return ``report`` drawn in the format that ``arguments``, parsed from the command line, ask for."""
+    """Return ``report`` drawn as text, in the format that the parsed command line ``arguments`` ask for."""
     from pytest_gilprobe.report import firefox, html, markdown, stack_files  # noqa: PLC0415
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415
 
@@ -65,7 +68,7 @@ def _on_terminal(report: Report, arguments: argparse.Namespace) -> str:
 
 
 def draw_comparison(comparison: Comparison, arguments: argparse.Namespace) -> str:
-    """Return ``comparison`` drawn in the format that ``arguments``, parsed from the command line, ask for."""
+    """Return ``comparison`` drawn as text, in the format that the parsed command line ``arguments`` ask for."""
     from pytest_gilprobe.report import comparison_terminal, html, markdown, terminal  # noqa: PLC0415
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415
 

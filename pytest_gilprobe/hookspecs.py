@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_gilprobe_strategies(config: pytest.Config) -> Sequence[Strategy] | None:
-    """Return further strategies; ``None`` adds none. Called in pytest's process and in every worker process.
+    """Return further strategies (ways to run many calls); ``None`` adds none.
 
-    Each name must differ from the names of all other strategies; ``strategies=`` selects strategies by their names. If
-    ``strategies=`` is not set, the strategies whose ``by_default`` is true are tried.
+    The hook is called in pytest's process and in every worker process. Each strategy's name must differ from the names
+    of all others. The setting ``strategies`` selects strategies by name; where it is not given, the strategies whose
+    ``by_default`` is true are tried.
     """
 
 
@@ -34,7 +35,7 @@ def pytest_gilprobe_result(item: pytest.Item, result: WorkloadResult) -> None:
 
 @pytest.hookspec
 def pytest_gilprobe_report(config: pytest.Config, report: Report) -> None:
-    """Receive the session's report at the end of the session, before any file of the report is written.
+    """Receive the session's report at the end of the session, before it is written to any file.
 
     Without ``--gilprobe-report``, the hook is called only if at least one test has a result. Under pytest-xdist the
     hook is called in the controller.

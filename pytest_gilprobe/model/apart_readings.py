@@ -1,4 +1,4 @@
-"""The record of what is known of a strategy that has worker processes of its own."""
+"""The record of readings, other than timed calls, of a strategy that has worker processes of its own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pytest_gilprobe.model.results import Transfer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApartReading:
-    """What is known, beside timed calls, of a strategy whose calls run in worker processes that only it uses.
+    """Readings, other than timed calls, of a strategy whose calls run in worker processes that no other strategy uses.
 
     A lane is a thread that makes calls in such a process, such as the thread of a subinterpreter.
 
     Attributes:
-        start_up_s: seconds until all lanes were ready for their first test; ``None`` if they never were.
-        lane_start_up_s: seconds to start one lane in a worker that already runs; ``None`` if unknown.
+        start_up_s: seconds from asking for a worker process until all its lanes were ready for their first test;
+            ``None`` if they never were.
+        lane_start_up_s: seconds to start one more lane in a worker process that already runs; ``None`` if unknown.
         transfer: the cost of moving a call's data to a lane and back; ``None`` if not measured.
-        extensions: extension modules of the workload, each with whether it loads in a lane. If the strategy works, only
-            those that do not load are listed.
+        extensions: extension modules (native code) that the workload needs, each with whether it loads in a lane. If
+            the workload could be set up in the lanes, only modules that do not load are listed.
     """
 
     start_up_s: float | None = None

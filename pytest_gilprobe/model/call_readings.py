@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentsReading:
-    """What calls did to their arguments: the arguments before the first call, compared with those after later calls.
+    """Which arguments calls have changed, and how long calls take with the arguments before and after such a change.
+
+    Arguments as they were before the first call are compared with the same arguments after several calls. If calls are
+    made after the test's body has returned, no arguments are compared: ``fresh_s`` then has times of calls within the
+    body, and ``used_s`` times of calls after it.
 
     Attributes:
         changed: the arguments that differ, such as ``argument 1 (a list)``.
         unknown: the arguments that could not be compared, each with the reason.
-        iterators: those of the arguments in ``unknown`` that are iterators, or containers that became smaller and are
-            too large to be compared.
+        iterators: the arguments in ``unknown`` that calls may use up: iterators, and containers that are too large to
+            be compared but are known to have become smaller.
         fresh_s: wall times in seconds of single calls with copies of the arguments as they were before the first call;
             empty if no argument changed, or a call with copies failed.
         used_s: wall times in seconds of single calls with the arguments as earlier calls left them; empty if no
@@ -40,8 +44,8 @@ class LoopBlock:
         start_ns: when the block began, by `time.perf_counter_ns`.
         wall_ns: how long the block lasted.
         cpu_ns: how long the loop's thread computed in the block.
-        queue_ns: how long the thread waited for a core in the block. For the rest of the block it slept, or waited for
-            the GIL, unless ``waits`` is 0.
+        queue_ns: how long the thread waited for a core in the block. In the time that is left beside ``cpu_ns`` and
+            ``queue_ns``, it slept in a call or waited for the GIL; it did neither if ``waits`` is 0.
         waits: how often the thread gave its core up by itself in the block.
         call_start_ns: when the call began; 0 if unknown.
         call_end_ns: when the call ended; 0 if unknown.

@@ -25,7 +25,11 @@ _Decode = Callable[[Any], Any]
 
 
 class WrongError(Exception):
-    """A JSON value does not fit its type hint; each enclosing decoder adds its key to ``path``."""
+    """Raised for a JSON value that does not fit the type expected there.
+
+    ``path`` has the keys that lead to the value, the outermost first. It is empty at first: while the error passes
+    through the decoders of the enclosing objects and lists, each puts its own key in front.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -37,9 +41,10 @@ class WrongError(Exception):
 
 
 def plain(value: Any) -> Any:
-    """Convert records and mappings to dictionaries, tuples to lists, and frozensets to sorted lists.
+    """Convert a value to one that `json.dumps` can write, together with all values within it.
 
-    Any other value is returned unchanged.
+    Records (dataclass instances) and mappings become dictionaries, tuples become lists, and frozensets become sorted
+    lists. Any other value is returned unchanged.
     """
     kind = type(value)
     if kind is tuple:
@@ -60,7 +65,11 @@ def names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def not_finite(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:
-    """Yield the path and the value of each NaN or infinity in a plain JSON value, whose own path is ``path``."""
+    """Yield each NaN or infinity within ``value``, as a pair: its path, such as ``workloads[3].calls``, and the number.
+
+    ``value`` is a value that `json.loads` could return. ``path`` has the keys that lead to ``value`` itself; they begin
+    each path that is yielded.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         yield join(path), value
     elif isinstance(value, dict):
@@ -72,17 +81,21 @@ def not_finite(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, fl
 
 
 def join(path: Iterable[str]) -> str:
-    """Join keys and ``[index]`` parts into a path such as ``workloads[3].calls``, made safe for one line."""
+    """Join keys and ``[index]`` parts into a path such as ``workloads[3].calls``.
+
+    Line ends and control characters become escapes, and a very long path loses its middle, so that it fits a message of
+    one line.
+    """
     return in_one_line("".join(part if part.startswith("[") else f".{part}" for part in path).lstrip("."))
 
 
 def in_one_line(thing: object) -> str:
-    """Return the text of ``thing``, a path or an error, escaped and shortened to fit a message of one line."""
+    """Return ``str(thing)`` as one line for a message: line ends become escapes, a very long text loses its middle."""
     return safe_line(str(thing), limit=ERROR_LIMIT)
 
 
 def found(value: Any) -> str:
-    """Describe a JSON value for an error message: ``an object``, ``a list``, or the value as shortened JSON."""
+    """Describe a JSON value for an error message: ``an object``, ``a list``, or JSON text cut after 60 characters."""
     if type(value) in (dict, list):
         return "an object" if type(value) is dict else "a list"
     said = json.dumps(value)
@@ -91,7 +104,11 @@ def found(value: Any) -> str:
 
 @cache
 def decoder(hint: Any) -> _Decode:
-    """Return a function that converts a JSON value to the type ``hint``, or raises `WrongError` if it cannot."""
+    """Return a function that converts a JSON value to the type ``hint``, or raises `WrongError` if it cannot.
+
+    ``hint`` is ``str``, ``int``, ``float``, ``bool``, ``dict``, an enum, a dataclass, a tuple, frozenset or mapping of
+    such types, or such a type ``| None``.
+    """
     scalars: dict[Any, _Decode] = {str: _text, bool: _flag, int: _whole, float: _number, dict: _object}
     if hint in scalars:
         return scalars[hint]

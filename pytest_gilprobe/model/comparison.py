@@ -12,21 +12,21 @@ from pytest_gilprobe.model.results import WorkloadResult
 
 
 class CompareError(GilprobeError):
-    """Reports cannot be compared; the message is one line with the reason."""
+    """Raised if reports cannot be compared; the message is one line with the reason."""
 
 
 class ChangeKind(StrEnum):
-    """The kinds of difference between two results of one workload, the most important first.
+    """The kinds of difference between an older and a newer result of one workload, the most important first.
 
     Attributes:
         MOVED: another strategy is advised.
         OUTCOME: a strategy ended in another way, such as ``failed`` instead of ``ok``.
-        EXECUTOR: a strategy has another speed-up in its executor.
-        SPEEDUP: a strategy has another measured speed-up of the calls alone, without an executor.
+        EXECUTOR: a strategy's speed-up in an executor, with its costs of dispatch and moving data, differs.
+        SPEEDUP: a strategy's measured speed-up of the calls alone, without an executor, differs.
         CURVE: a strategy's curve (throughput by number of workers) shows another gain, or calls that fail.
-        BOUND: calls that waited compute now, or the reverse.
-        GIL: a GIL that was released is held now, or the reverse.
-        SERIAL: a serial call takes another time.
+        BOUND: calls that mostly waited now mostly compute, or the reverse.
+        GIL: calls that released the GIL now hold it, or the reverse.
+        SERIAL: the wall time of a serial call differs.
     """
 
     MOVED = "moved"
@@ -41,7 +41,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One difference between two results of one workload.
+    """One difference between an older and a newer result of one workload.
 
     Attributes:
         kind: what changed.
@@ -49,8 +49,10 @@ class Change:
         before: the older result's value in short, such as a strategy, an outcome or ``1.94x``.
         after: the newer result's value, in the same form.
         message: a clause that describes the difference, with the confidence intervals of values that have them.
-        ratio: newer / older speed-up, gain or wall time of a serial call; ``None`` for the other kinds.
-        real: whether the confidence intervals support the change; always true, except for other advice (``MOVED``).
+        ratio: the newer value divided by the older one, for a speed-up, a curve's gain or the wall time of a serial
+            call; ``None`` for the other kinds of change.
+        real: whether the confidence intervals support the change. Only a change of the advice (``MOVED``) is also
+            listed if they do not; it is then false.
         worse: whether the change is a certain regression, which a gate on regressions reports.
     """
 
@@ -68,9 +70,9 @@ class Change:
 class Column:
     """One report of a comparison.
 
-    ``label`` tells it from the other reports, such as ``3.13t``. ``name`` is the name that the report was given, such
-    as its file. ``reference`` is the position, from 0, of the column that it is compared with; ``None`` for the first
-    column.
+    ``label`` is a short text that tells it from the other reports, such as ``3.13t``. ``name`` is the name under which
+    the user gave the report, such as its file. ``reference`` is the position, from 0, of the report with which this one
+    is compared; ``None`` for the first report.
     """
 
     label: str
@@ -83,9 +85,10 @@ class Column:
 class Cell:
     """One workload's result in one report of a comparison.
 
-    ``changes`` are the differences from the result in the report that this one is compared with. ``serial_ratio`` is
-    the wall time of a serial call in this report divided by that in the other; ``None`` if the two cannot be compared,
-    for instance because the reports are from different machines.
+    Each report but the first is compared with another one, its reference. ``changes`` are the differences from the
+    reference's result. ``serial_ratio`` is the wall time of a serial call in this report divided by that in the
+    reference; ``None`` if the two times cannot be compared, for instance because the reports are from different
+    machines.
     """
 
     result: WorkloadResult
@@ -97,7 +100,8 @@ class Cell:
 class Row:
     """One workload, by its ``nodeid``, that at least two reports have.
 
-    ``cells`` has one cell for each column; ``None`` if that report lacks the workload.
+    ``cells`` has the workload's result in each report, in the order of the reports; ``None`` for a report that lacks
+    it.
     """
 
     nodeid: str
@@ -108,8 +112,8 @@ class Row:
 class Comparison:
     """Several reports side by side.
 
-    ``columns`` are the reports, ``rows`` the workloads that at least two of them have. ``unshared`` has, for each
-    column, the node ids that no other report has.
+    ``columns`` are the reports. ``rows`` are the workloads that at least two reports have. ``unshared`` has, for each
+    report, the node ids that only this report has.
     """
 
     columns: tuple[Column, ...]
@@ -118,7 +122,7 @@ class Comparison:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All changes, of all workloads in all reports."""
+        """The differences between results of the same workload, for all workloads and all reports, in one tuple."""
         return tuple(change for row in self.rows for cell in row.cells if cell for change in cell.changes)
 
     @property

@@ -13,18 +13,19 @@ from pytest_gilprobe.model.settings import Plan
 from pytest_gilprobe.model.words import STRATEGY_NAME, Status
 
 EVIDENCE_VERSION = 1
-"""Version of the format of evidence files that is written. Fields that have a default may be added within a version."""
+"""Version of the format in which evidence files (the raw readings of probes) are written. The version stays the same if
+a field that has a default is added."""
 EVIDENCE_FILE = "gilprobe-evidence.jsonl.gz"
-"""Name of the evidence file in the report folder."""
+"""Name of the file with the raw readings of a session's probes, in the folder of the session's report."""
 
 MOST_WORKERS = 4096
-"""The largest number of workers accepted from an evidence file: far more than a session allows, but few enough to do no
-harm."""
+"""The largest number of workers (threads, processes ...) that a record in an evidence file may state; a record with
+more is refused. A session allows 256, and this many do no harm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceHeader:
-    """The first line of an evidence file: what made the readings, and when.
+    """The first line of an evidence file (the raw readings of a session's probes): what made the readings, and when.
 
     ``tool_version`` is the version of this package, ``created`` the UTC time in ISO 8601, and ``environment`` the
     Python and the machine.
@@ -41,17 +42,18 @@ class EvidenceRecord:
 
     Attributes:
         nodeid: the test's node id, or ``module:function`` of a function without a test.
-        status: whether the workload was measured, as in the report.
+        status: whether the workload was measured.
         reason: why there is no verdict; ``None`` if there is one.
         probe_time_s: how many seconds the probe took.
-        strategy: the advised strategy, or ``inconclusive``, in the report; to compare it with a later judgment.
+        strategy: the name of the strategy that the report advises, or ``inconclusive``. A verdict computed again later
+            can be compared with it.
         strategies: the names of the parallel strategies that existed for this workload, the cheapest first.
         plan: the settings of the probe.
         measurement: all raw readings; ``None`` if nothing was measured.
-        machine: this machine's speed-up and executor costs, measured at the session's start; ``None`` if
-            nothing was measured.
+        machine: the machine's speed-up and executor costs, measured at the session's start; ``None`` if nothing was
+            measured.
         bad_ends: the strategies that failed, hung or crashed, if the workload could not be measured.
-        added: the report's cautions about a workload that was not probed, which cannot be computed from readings.
+        added: the report's warnings about a workload that was not probed, which cannot be computed from readings.
     """
 
     nodeid: str
@@ -70,9 +72,10 @@ class EvidenceRecord:
     def of(
         cls, plan: Plan, result: WorkloadResult, measurement: Measurement | None = None, machine: Machine | None = None
     ) -> EvidenceRecord:
-        """Return the record of a workload with the settings ``plan`` and the reported ``result``.
+        """Return the record of one workload, made from the ``plan`` of its probe and from its ``result`` in the report.
 
-        ``measurement`` and ``machine`` are ``None`` if nothing was measured.
+        ``measurement`` has the raw readings, and ``machine`` the machine's speed-up and executor costs; both are
+        ``None`` if nothing was measured.
         """
         return cls(
             nodeid=result.nodeid,
@@ -90,11 +93,14 @@ class EvidenceRecord:
 
     @property
     def can_be_judged(self) -> bool:
-        """Whether the record has the readings that a verdict needs: at least one round, and those of the machine."""
+        """Whether a verdict can be computed: at least one round of calls was timed, and the machine was measured."""
         return self.measurement is not None and bool(self.measurement.rounds) and self.machine is not None
 
     def impossible(self) -> str | None:
-        """Return what is wrong in a record read from a file, such as a batch without calls; ``None`` if nothing is."""
+        """Return why this record cannot be right, such as a batch without calls; ``None`` if nothing is wrong.
+
+        A record that was read from a file can be wrong if the file was edited or damaged.
+        """
         for name in (*self.strategies, *self.plan.strategies):
             if STRATEGY_NAME.fullmatch(name) is None:
                 return f"a strategy's name looks like {STRATEGY_NAME.pattern}, found {name!r}"

@@ -1,8 +1,8 @@
 """Write and read evidence files: gzip-compressed JSON lines, a header and then one line for each probed workload.
 
-Each line is compressed by itself as it is kept, so that memory does not grow with the number of workloads: the members
-of a gzip file may follow one another (RFC 1952, section 2.2). The conversion follows the fields of the records, see
-`pytest_gilprobe.model.codec`. A node id may occur more than once, after a rerun: the last line counts.
+Each line is compressed by itself as soon as it is made, so that memory does not grow with the number of workloads: the
+members of a gzip file may follow one another (RFC 1952, section 2.2). The conversion follows the fields of the records,
+see `pytest_gilprobe.model.codec`. A node id may occur more than once, after a rerun: the last line counts.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _Decoded = TypeVar("_Decoded")
 
 
 class EvidenceSpool:
-    """Collect packed records in a temporary file without a name, and write the evidence file from it at the end.
+    """Collect compressed records in a temporary file without a name, and write the evidence file from it at the end.
 
-    Records are not buffered in memory, so that a forked child process cannot write them a second time. The temporary
-    file vanishes when the process ends, in whatever way.
+    A record holds the raw readings of one workload's probe. Records are not buffered in memory, so that a forked child
+    process cannot write them a second time. The temporary file vanishes when the process ends, in whatever way.
     """
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class EvidenceSpool:
         self._file = cast("BinaryIO", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - closed by `close`
 
     def keep(self, packed: bytes) -> None:
-        """Add one record that `pack` has made. Raises `OSError` if the disk is full."""
+        """Add one record, compressed by `pack`, to the temporary file. Raises `OSError` if the disk is full."""
         self._file.write(packed)
 
     def write(self, path: str | os.PathLike[str], report: Report) -> None:
         """Write the records kept so far to ``path``, as the evidence file that belongs to ``report``.
 
-        The file is replaced in one step, as `report_json.write_atomic` does.
+        The file is replaced in one step: a reader finds the old content or the new content, never a part.
 
         Raises:
             ReportError: the operating system refused to write the file; the message contains the path.
@@ -58,7 +58,7 @@ class EvidenceSpool:
         report_json.write_pieces(path, self._pieces(header_of(report)))
 
     def close(self) -> None:
-        """Remove the temporary file."""
+        """Remove the temporary file, and with it all records that were kept."""
         self._file.close()
 
     def _pieces(self, header: EvidenceHeader) -> Iterator[bytes]:
@@ -70,7 +70,9 @@ class EvidenceSpool:
 
 
 def write(path: str | os.PathLike[str], report: Report, records: Iterable[EvidenceRecord]) -> None:
-    """Write ``records`` to ``path``, as the evidence file that belongs to ``report``; the file is replaced in one step.
+    """Write ``records`` (raw readings of probes) to ``path``, as the evidence file that belongs to ``report``.
+
+    The file is replaced in one step: a reader finds the old content or the new content, never a part.
 
     Raises:
         ReportError: a number in a record is not finite, or the operating system refused to write the file.
@@ -79,12 +81,12 @@ def write(path: str | os.PathLike[str], report: Report, records: Iterable[Eviden
 
 
 def header_of(report: Report) -> EvidenceHeader:
-    """Return the first line of the evidence file that belongs to a report."""
+    """Return the header of the evidence file that belongs to ``report``: the report's version, time and environment."""
     return EvidenceHeader(tool_version=report.tool_version, created=report.created, environment=report.environment)
 
 
 def pack(record: EvidenceRecord) -> bytes:
-    """Return one record as a compressed line.
+    """Return one workload's record as a line of JSON, compressed by gzip.
 
     Raises:
         ReportError: a number in the record is not finite.
@@ -99,7 +101,7 @@ def pack(record: EvidenceRecord) -> bytes:
 
 
 def pack_header(header: EvidenceHeader) -> bytes:
-    """Return the compressed first line of an evidence file."""
+    """Return the first line of an evidence file: ``header`` as a line of JSON, compressed by gzip."""
     return _compressed(
         {
             "format": FORMAT,
@@ -120,10 +122,10 @@ def _compressed(members: JsonObject) -> bytes:
 
 
 def read_header(path: str | os.PathLike[str]) -> EvidenceHeader:
-    """Return the header of an evidence file.
+    """Return the header of an evidence file, which says what made the file, when and on which machine.
 
     Raises:
-        ReportError: the file cannot be read, is no evidence file, or is one of another version.
+        ReportError: the file cannot be read, is no evidence file, or has another version of the format.
     """
     source = os.fspath(path)
     number, line = next(_lines(source), (1, b""))
@@ -131,7 +133,7 @@ def read_header(path: str | os.PathLike[str]) -> EvidenceHeader:
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[EvidenceRecord]:
-    """Yield the records of an evidence file one by one; the header is checked, too.
+    """Check the header of an evidence file, then yield its records one by one, each with one workload's readings.
 
     Raises:
         ReportError: the file cannot be read, or a line holds a wrong value; the message is one line, such as

@@ -1,4 +1,4 @@
-"""The records of an executor that the user named: raw readings of its tasks, and what follows from them."""
+"""The records of an executor that the user named: raw readings of its tasks, and the results computed from them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pytest_gilprobe.model.estimate import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSeries:
-    """Tasks that were submitted all at once: ``tasks`` of them, each with ``calls_per_task`` calls.
+    """A timed series of tasks that were submitted to an executor all at once.
 
-    ``wall_ns`` is the time from the first submission until the last result was there.
+    There are ``tasks`` tasks, each with ``calls_per_task`` calls. ``wall_ns`` is the time in nanoseconds from the first
+    submission until the last result was there.
     """
 
     tasks: int
@@ -25,13 +26,13 @@ class TaskSeries:
 
     @property
     def s_per_call(self) -> float:
-        """Seconds per call: the reciprocal of the throughput."""
+        """Wall time of the series divided by its number of calls, in seconds."""
         return max(self.wall_ns, 1) / 1e9 / max(self.calls, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorStart:
-    """What was measured of an executor once, before the rounds.
+    """What was measured once of an executor that the user named, just after its start.
 
     Attributes:
         factory: the function that makes the executor, as ``MODULE:FACTORY``.
@@ -40,10 +41,11 @@ class ExecutorStart:
         start_up_s: seconds from calling the factory until the first tasks, which do nothing, had come back.
         round_trip_s: seconds for one task that does nothing, when the executor is idle.
         task_s: seconds per task when many tasks that do nothing are submitted at once: the least cost of dispatch.
-        data_s: how many seconds more a task takes that moves the arguments and the result of one call; ``None`` if
-            unknown.
+        data_s: further seconds of a task if it moves the arguments and the result of one call; 0 if ``shares_memory``
+            is true; ``None`` if unknown.
         shares_memory: whether tasks run in the process that submits them, on the same objects.
-        curve: timed tasks that make the workload's calls: one series for each number of calls per task.
+        curve: timed series of tasks that make the workload's calls: one series for each number of calls per task, the
+            fewest first.
     """
 
     factory: str
@@ -59,14 +61,14 @@ class ExecutorStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorReading:
-    """One batch (a timed series of calls) through an executor.
+    """One batch (calls timed together) that was made through an executor that the user named.
 
     Attributes:
-        start: what was measured of the executor before the rounds.
-        single: the tasks of one call each.
-        chunked: the tasks of several calls each; ``None`` if such tasks do not make calls faster.
-        processes: how many processes of this machine the executor had started.
-        rss_bytes: the largest peak memory among these processes; ``None`` if there is none, or it is not reported.
+        start: what was measured of the executor just after its start.
+        single: the timed tasks with one call each.
+        chunked: the timed tasks with several calls each; ``None`` if such tasks do not make calls faster.
+        processes: how many processes the executor had started on this machine.
+        rss_bytes: the largest peak memory among these processes; ``None`` if there are none, or it is not reported.
     """
 
     start: ExecutorStart
@@ -84,22 +86,24 @@ class ExecutorResult:
         factory: the function that makes the executor, as ``MODULE:FACTORY``.
         kind: the executor's class, as ``module.Class``.
         workers: how many workers the executor says it has; ``None`` if it does not say.
-        at_once: how many calls the executor makes at a time; a higher speed-up is cut to this number.
+        at_once: how many calls the executor makes at a time; a higher speed-up is reduced to this number.
         start_up_s: seconds to start the executor, until the first tasks had come back.
         round_trip_s: seconds for one task that does nothing, when the executor is idle.
-        task_s: seconds per task, of many tasks that do nothing and were submitted at once.
+        task_s: seconds per task when many tasks that do nothing are submitted at once.
         data_s: further seconds per task to move the arguments and the result of one call; ``None`` if unknown.
-        calls_per_task: the number of calls per task for which ``chunk_speedup`` was measured; 1 if more gain nothing.
+        calls_per_task: the number of calls per task for which ``chunk_speedup`` was measured; 1 if larger tasks gain
+            nothing.
         single_speedup: measured speed-up with one call per task; ``None`` if unknown.
-        chunk_speedup: measured speed-up with ``calls_per_task`` calls per task; ``None`` if that is 1.
-        pays_from_calls: the fewest calls per task with which the executor is worth it; ``None`` if it never is, or
-            unknown.
+        chunk_speedup: measured speed-up with ``calls_per_task`` calls per task; ``None`` if ``calls_per_task`` is 1.
+        pays_from_calls: the fewest calls per task that give a speed-up of at least 1.3, which makes the executor worth
+            it; ``None`` if no number does, or unknown.
         pays_from_s: seconds that a call must take to be worth a task of its own; ``None`` if unknown.
         efficient_calls: the fewest calls per task that give 90 % of the executor's greatest speed; ``None`` if unknown.
-        most_single: predicted limit of the speed-up with one call per task, however many workers there are: the
+        most_single: predicted limit of the speed-up with one call per task, which no number of workers can exceed: the
             executor takes time to dispatch each task. ``None`` if unknown.
-        most_chunked: the same limit with ``calls_per_task`` calls per task; ``None`` if that is 1.
-        on_this_machine: whether its workers compute on this machine, so that their clocks and memory can be read.
+        most_chunked: the limit for tasks of ``calls_per_task`` calls; ``None`` if ``calls_per_task`` is 1.
+        on_this_machine: whether the executor's workers compute on this machine, so that their clocks and memory can be
+            read.
     """
 
     factory: str

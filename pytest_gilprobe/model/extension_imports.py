@@ -13,16 +13,16 @@ REFUSED: Final = re.compile(r"module ([\w.]+) does not support loading in subint
 """Matches what CPython's `ImportError` says of a module that refuses to load in a subinterpreter with a GIL of its own.
 *Source:* ``Python/import.c`` and ``Objects/moduleobject.c``, 3.12 to 3.15."""
 OF_AN_IMPORT: Final = re.compile(r"\b(ImportError|ModuleNotFoundError|NotShareableError)\b")
-"""Matches the name of an error that code may raise if a module that it needs did not load."""
+"""Matches the name of an error that Python code raises if a module that it needs did not load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionImport:
     """One import of an extension module (a module of native code) in a subinterpreter.
 
-    ``name`` is the module's qualified name, ``loads`` is whether it loaded. ``imported_by`` is the file and line of the
-    first code outside of the module's own package that asked for it, such as ``app.py:3``; ``None`` if no Python code
-    asked for it, or the import was a mere trial.
+    ``name`` is the module's qualified name, ``loads`` is whether it loaded. ``imported_by`` is the file and line, such
+    as ``app.py:3``, of the first code outside of the module's own package that asked for it; ``None`` if no Python code
+    asked for it, or if it was imported only to find out whether it loads.
     """
 
     name: str
@@ -58,10 +58,11 @@ def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
 
 
 def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tuple[ExtensionImport, ...]:
-    """Return the modules in ``imports`` that did not load, and then all others that were tried one by one.
+    """Return the extension modules that did not load for the workload, then those that were only tried, each once.
 
-    ``imports`` are the imports that the workload made; those that loaded are left out. ``loads`` maps the name of each
-    module that was tried by itself to whether it loaded.
+    ``imports`` are the imports that the workload made; those that loaded are left out. ``loads`` has the modules that
+    were imported one by one only to find out whether they load: it maps each name to whether the module loaded. Of
+    these, the modules that did not load come first.
     """
     refused = {one.name: one for one in imports if not one.loads}
     others = {name: ExtensionImport(name=name, loads=fared) for name, fared in loads.items() if name not in refused}
@@ -69,10 +70,11 @@ def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tup
 
 
 def others_text(table: Sequence[ExtensionImport], blamed: str) -> str:
-    """Return a clause on whether other packages load, to append to ``blamed``, a sentence on a module that does not.
+    """Return a clause on whether other packages load, to append to a sentence on a module that does not load.
 
-    ``table`` has all modules that were tried. ``blamed`` begins with the name of the module that does not load. The
-    result is such as ``; nor do modules of numpy``; it is empty if ``table`` has no module of another package.
+    ``table`` has all modules that were tried. ``blamed`` is the sentence, which begins with the name of the module that
+    does not load. The result is such as ``; nor do modules of numpy``; it is empty if ``table`` has no module of
+    another package.
     """
     package = blamed.split(maxsplit=1)[0].partition(".")[0]
     refused = list(dict.fromkeys(one.package for one in table if not one.loads and one.package != package))
@@ -84,7 +86,7 @@ def others_text(table: Sequence[ExtensionImport], blamed: str) -> str:
 def package_lines(table: Sequence[ExtensionImport]) -> list[str]:
     """Return a line for each package, such as ``numpy: 3 of 20 extension modules do not load (imported by app.py:3)``.
 
-    ``table`` are the modules, in any order.
+    ``table`` has the modules that were tried, of all packages.
     """
     packages: dict[str, list[ExtensionImport]] = {}
     for one in table:

@@ -9,18 +9,18 @@ from pytest_gilprobe.model.estimate import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """One place in the code that holds the GIL.
+    """One place in the code at which a thread holds the GIL.
 
     A field is ``None`` if it is unknown, or if there is no such thing.
 
     Attributes:
         share: the place's share of the time for which the GIL is held, from 0 to 1.
-        function: the qualified name of the function.
+        function: the qualified name of the Python function at this place.
         file: the function's file.
         line: the line in the file, from 1.
-        code: the source text of the expression, or of the whole line.
-        native: the function that holds the GIL, as its caller names it, if it is not written in Python.
-        library: the library function that the user's code calls here: its file and its name.
+        code: the source text of the expression that holds the GIL, or of the whole line.
+        native: the name of the function, not written in Python, that is called at this place and holds the GIL.
+        library: the library function that the user's code calls here, as ``file: name``.
     """
 
     share: Estimate
@@ -34,7 +34,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodePlace:
-    """A ``line`` of a ``function``, as part of a stack; ``file`` and ``line`` are ``None`` if unknown."""
+    """One place in the code: a line of a function. ``file`` and ``line`` are ``None`` if they are unknown."""
 
     function: str
     file: str | None = None
@@ -43,10 +43,10 @@ class CodePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldStack:
-    """A stack of a thread that held the GIL.
+    """The stack of a thread that held the GIL.
 
-    ``share`` is the stack's share of the time for which the GIL was held, from 0 to 1. ``frames`` are its functions,
-    the outermost first.
+    Of all the time for which the GIL was held, ``share`` is the part with this stack, from 0 to 1. ``frames`` are the
+    stack's functions, the outermost first.
     """
 
     share: float

@@ -1,4 +1,4 @@
-"""The records of a ladder: raw readings of one strategy, tried with more and more workers."""
+"""The records of a ladder: the raw readings of one strategy with growing, and then falling, numbers of workers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pytest_gilprobe.model.words import Outcome, Sleep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StretchReading:
-    """What one worker process did in a stretch: a set time in which its lanes (threads ...) call without a pause.
+    """What one worker process did in a stretch: a set time in which its lanes make calls without a pause.
+
+    A lane is a thread, process or the like that makes calls. Times are in nanoseconds.
 
     Attributes:
-        marks_ns: for each lane, the moments of `time.perf_counter_ns` at which it had completed another
+        marks_ns: for each lane, the moments, by `time.perf_counter_ns`, that it noted: one after every
             `Step.calls_per_mark` calls.
-        queued_ns: time for which the lanes were runnable but not running, added up; ``None`` if not reported.
+        queued_ns: time for which lanes were runnable but not running, summed over the lanes; ``None`` if not reported.
         process_cpu_ns: CPU time of the whole process and of its ended child processes.
         cpus_ns: time of all usable CPUs together during the stretch, busy or idle, which the system counts in whole
             ticks; 0 if not reported.
@@ -33,7 +35,7 @@ class StretchReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of a ladder: a stretch (a set time of calls without a pause) with one number of workers.
+    """One step of a ladder: one number of workers makes calls for a set time, without a pause.
 
     All moments are by `time.perf_counter_ns`.
 
@@ -43,10 +45,10 @@ class Step:
         settled_ns: the earliest moment from which completed calls count; the time before it is for warming up.
         until_ns: the moment up to which completed calls count.
         calls_per_mark: how many calls a lane makes from one mark (a recorded moment) to the next.
-        readings: one for each worker process.
-        sleeps: how often the lanes were seen in each kind of sleep; empty if nobody looked.
-        throttled_s: seconds for which CPU quotas throttled the workers, added up over CPUs; ``None`` if not reported.
-            ``None``, too, with more workers than usable CPUs: a quota limits them then as the number of CPUs does.
+        readings: what each worker process did, one reading for each process.
+        sleeps: how many samples found a lane in each kind of sleep; empty if no samples were taken.
+        throttled_s: seconds for which CPU quotas stopped the workers, summed over the CPUs. ``None`` if not reported,
+            or with more workers than usable CPUs, whose number then limits the workers anyway.
     """
 
     workers: int
@@ -61,13 +63,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """All steps of one strategy, in the order in which they were made: up, and down again.
+    """The raw readings of one strategy's throughput with growing, and then falling, numbers of workers.
 
     Attributes:
-        steps: the steps; empty if ``error`` says why there are none.
+        steps: the steps in the order in which they were made; empty if ``error`` says why there are none.
         failed_at: the number of workers with which calls failed, hung or crashed; ``None`` if they never did.
-        outcome: whether the calls failed, hung or crashed there; ``None`` if they never did.
-        error: the error of those calls, or why there is no ladder; ``None`` if all went well.
+        outcome: whether the calls with ``failed_at`` workers failed, hung or crashed; ``None`` if no calls did.
+        error: the error of the calls with ``failed_at`` workers, or why there are no steps; ``None`` if all went well.
         complete: whether there was time for all numbers of workers that were wanted.
         machine: steps in which threads, at most one for each CPU, compute without the GIL. They are made between the
             steps of the strategy and show which speed-up the machine itself can give.

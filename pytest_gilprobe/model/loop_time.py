@@ -12,9 +12,9 @@ from pytest_gilprobe.model.holders import CodePlace, Holder
 class LoopShares:
     """How an event loop's thread spent its time during serial calls, without its waits for a core.
 
-    The fields are shares from 0 to 1, with the sum 1. ``waiting`` is waiting for events, with the loop free for other
-    tasks. The other three block the loop: ``computing``, ``blocking`` (asleep in a call such as `time.sleep`) and
-    ``gil_wait`` (asleep while another thread held the GIL).
+    The fields are shares from 0 to 1, with the sum 1. ``waiting`` is waiting for events, which leaves the loop free for
+    other tasks. In the other three, no other task of the loop can run: ``computing``, ``blocking`` (asleep in a call
+    such as `time.sleep`) and ``gil_wait`` (asleep while another thread held the GIL).
     """
 
     waiting: float
@@ -25,17 +25,17 @@ class LoopShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One uninterrupted block of an event loop, in seconds, split by what the loop's thread did.
+    """One block of an event loop, a time in which no other task could run, split by what the loop's thread did.
 
     Attributes:
-        length_s: the sum of ``computing_s``, ``blocking_s`` and ``gil_wait_s``, without ``queue_s``.
-        computing_s: how long the thread computed.
-        blocking_s: how long the thread slept in a call; if ``queue_s`` is ``None``, the wait for a core is contained.
-        gil_wait_s: how long the thread waited for the GIL.
-        queue_s: how long the thread waited for a core; ``None`` if the system does not report it.
+        length_s: the length in seconds, without waits for a core: ``computing_s`` + ``blocking_s`` + ``gil_wait_s``.
+        computing_s: how many seconds the thread computed.
+        blocking_s: how many seconds the thread slept in a call; includes waits for a core if ``queue_s`` is ``None``.
+        gil_wait_s: how many seconds the thread waited for the GIL.
+        queue_s: how many seconds the thread waited for a core; ``None`` if the system does not report it.
         calls: the number of calls that had a block at least as long.
-        place: the code in which the loop's thread was for most of the block, or another thread that held the GIL then;
-            ``None`` if unknown.
+        place: the code that blocked the loop for most of that time; if the loop's thread waited for the GIL, the code
+            of the thread that held it. ``None`` if unknown.
     """
 
     length_s: float
@@ -49,9 +49,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSite(CodePlace):
-    """An expression in a coroutine of the user's that makes a plain call, one that is not awaited.
+    """An expression in one of the user's coroutines that makes a plain call, one that is not awaited.
 
-    ``code`` is the expression's source text, such as ``query(1)``.
+    ``code`` is the expression's source text, such as ``query(1)``. ``function``, ``file`` and ``line`` say where it
+    stands.
     """
 
     code: str
@@ -59,18 +60,20 @@ class CallSite(CodePlace):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker(Holder):
-    """One place in the code that blocks an event loop.
+    """One place in the code that blocks an event loop, so that no other task of the loop can run.
 
-    ``share`` is the place's share of the time for which the loop is blocked, the sum of the first three below.
+    ``share`` is the place's share of the time for which the loop is blocked. It is the sum of ``computing``,
+    ``blocking`` and ``gil_wait``.
 
     Attributes:
         computing: the part of ``share`` in which the loop's thread computes.
-        blocking: the part in which the loop's thread sleeps in a call.
-        gil_wait: the part in which the loop's thread waits for the GIL; the place is then that of the thread that holds
-            it.
-        gil_held: the part of ``computing`` and ``blocking`` in which the loop's own thread held the GIL, from 0 to 1;
-            ``None`` if both are 0.
-        call: what the innermost coroutine of the user's called to get to this place; ``None`` if there is no such call.
+        blocking: the part of ``share`` in which the loop's thread sleeps in a call.
+        gil_wait: the part of ``share`` in which the loop's thread waits for the GIL; the place is then in the code of
+            the thread that holds the GIL.
+        gil_held: for which share of the time in ``computing`` and ``blocking`` the loop's own thread held the GIL, from
+            0 to 1; ``None`` if there is no such time.
+        call: the plain call in the user's innermost coroutine that leads to this place; ``None`` if there is no such
+            call.
     """
 
     computing: float
@@ -85,14 +88,15 @@ class EventLoop:
     """How serial calls blocked the event loop in which they ran; a field is ``None`` if it is unknown.
 
     Attributes:
-        blocked_fraction: the share of the calls' time, without queueing for a core, for which no other task of the loop
-            could run.
-        longest_block_s: the longest block in seconds.
-        tasks_ceiling: 1 / ``blocked_fraction``, the most that tasks can gain; ``None``, too, if the fraction may be
-            next to 0.
+        blocked_fraction: the share, from 0 to 1, of the calls' time for which no other task of the loop could run.
+            Waits for a core are left out.
+        longest_block_s: the longest uninterrupted block of the loop, in seconds.
+        tasks_ceiling: 1 / ``blocked_fraction``, the highest speed-up that concurrent tasks can reach; also ``None`` if
+            ``blocked_fraction`` may be close to 0.
         blockers: the places in the code that block the loop, the largest share first.
         shares: how the loop's thread spent its time.
-        repeated_block: the longest block that came again, in several calls.
+        repeated_block: the longest block whose length was reached in at least three calls, or in all calls if there
+            were fewer. An accident seldom lengthens so many.
         why_unknown: why a field is unknown, in words for the user; ``None`` if there is no reason to tell.
     """
 

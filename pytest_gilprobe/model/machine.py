@@ -1,4 +1,4 @@
-"""The records of what a survey finds of this machine: its scaling, and what executors of the standard library cost."""
+"""The records of what this machine gives: its speed-up with several processes, and the costs of standard executors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pytest_gilprobe.model.estimate import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchCosts:
-    """The costs of an executor of the standard library on this machine, for one strategy.
+    """What one strategy's executor, a class of the standard library, costs on this machine.
 
-    ``task_s`` is the time per empty task in seconds in the fastest of several timings, ``task_high_s`` in the median
-    one. ``lost_s`` is by how many seconds a computing task takes longer in an executor than alone; ``None`` if unknown.
-    ``start_up_s`` is how many seconds it takes to start and end an executor with all its workers; ``None`` if
-    negligible or unknown.
+    Attributes:
+        task_s: seconds per task that does nothing, in the fastest of several timings.
+        task_high_s: seconds per task that does nothing, in the median of the timings.
+        lost_s: how many seconds longer a computing task takes in the executor than alone; ``None`` if unknown.
+        start_up_s: seconds to start and end an executor with all its workers; ``None`` if negligible or unknown.
     """
 
     task_s: float
@@ -26,7 +27,7 @@ class DispatchCosts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """This machine's present speed-up and costs, measured with a fixed loop and empty tasks.
+    """What this machine gives at present: its speed-up with several processes, and what executors cost.
 
     A field is ``None`` if it was not measured.
 
@@ -34,11 +35,12 @@ class Machine:
         cpus: the number of usable CPUs.
         scaling: the speed-up of a pure-Python loop in ``scaling_workers`` processes.
         scaling_workers: the number of processes in which ``scaling`` was measured.
-        noise: the standard deviation of the logarithm of the time of one batch (a timed series of calls).
-        costs: the costs of each strategy's executor, by the strategy's name.
+        noise: the standard deviation of the logarithm of the time of one batch (calls timed together): 0.03 means that
+            times vary by about 3 %.
+        costs: the costs of each strategy's executor, by the strategy's name; ``None`` for a strategy if not measured.
         start_method: how worker processes start, such as ``spawn``.
-        import_s: by how many seconds an executor, started by ``start_method``, takes longer to start if its workers
-            must first import a workload's module; 0 if they inherit it.
+        import_s: by how many seconds an executor takes longer to start if its workers must first import a workload's
+            module; 0 if the workers inherit the imported module.
         page_fault_s: how many seconds it takes to touch a new page of memory.
     """
 

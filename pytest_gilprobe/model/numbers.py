@@ -9,9 +9,10 @@ from pytest_gilprobe.model.estimate import Estimate
 NOT_AVAILABLE = "n/a"
 """The text shown for a value that could not be measured."""
 LEAST_S = 0.5e-9
-"""Least duration, in seconds, that is shown beside other figures: no clock here can measure a shorter one."""
+"""Shortest duration, in seconds, that is worth showing beside other numbers: no clock here can measure a shorter
+one."""
 LEAST_CORES = 0.05
-"""Least number of busy cores that is shown: a smaller one is within the error of a process's clocks."""
+"""Smallest number of busy cores that is shown: a smaller one is within the error of a process's clocks."""
 MICRO = "\N{MICRO SIGN}s"
 
 _SECONDS_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, MICRO), (1e-9, "ns"))
@@ -48,7 +49,7 @@ def share_span(share: Estimate) -> str:
 
 
 def cores(number: float | None) -> str:
-    """Format a number of cores in two digits, such as ``0.93``; empty if it is below `LEAST_CORES`, or ``None``."""
+    """Format a number of cores with two digits, such as ``0.93``; empty if it is ``None`` or below `LEAST_CORES`."""
     if number is None or number < LEAST_CORES:
         return ""
     return f"{number:.2g}" if number < 99.5 else f"{number:.0f}"  # noqa: PLR2004 the largest of two digits
@@ -60,7 +61,10 @@ def times(factor: float | None) -> str:
 
 
 def about(factor: float | None) -> str:
-    """Format a speed-up without its interval, to one decimal if it is from 1 to 99: ``1.9x``; ``None`` as ``n/a``."""
+    """Format a speed-up briefly, such as ``1.9x``; ``None`` as ``n/a``.
+
+    A speed-up from 1 to 99 is rounded to one decimal; any other has up to three digits.
+    """
     if factor is None:
         return NOT_AVAILABLE
     return f"{factor:.1f}x" if round(factor, 1) >= 1 and factor < 99.5 else times(factor)  # noqa: PLR2004
@@ -77,12 +81,15 @@ def speedup(estimate: Estimate | None) -> str:
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """Format a number with its noun: ``1 worker``, ``2 workers``; ``plural`` is by default ``noun`` with an s."""
+    """Format a number with its noun: ``1 worker``, ``2 workers``.
+
+    ``plural`` is the noun for any number but 1; ``None`` takes ``noun`` with an s.
+    """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def calls(number: float) -> str:
-    """Format a number of calls, rounded up to two digits, since it is predicted: ``1300 calls``."""
+    """Format a predicted number of calls, such as ``1300 calls``: rounded up to two significant digits, at least 1."""
     whole = max(1, math.ceil(number))
     step = 10 ** max(0, len(str(whole)) - 2)
     return count(-(-whole // step) * step, "call")

@@ -25,11 +25,11 @@ class GilLooks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilsHeld:
-    """How long the GILs of lanes (threads) were held, each lane having a GIL of its own.
+    """How long the GILs of several lanes (threads) were held, if each lane has a GIL of its own.
 
-    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. ``at_once`` is, from 0
-    to 1, for which share of the time that all lanes were making calls all their GILs were held at the same moment. If
-    the lanes had to share one GIL, only one of them could hold it at a time.
+    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. While all lanes made
+    calls, all their GILs were held at the same moment for ``at_once`` of the time, from 0 to 1. If the lanes had to
+    share one GIL, only one of them could hold it at a time.
     """
 
     shares: tuple[float, ...]

@@ -10,14 +10,14 @@ from pytest_gilprobe.model.executors import TaskSeries
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRound:
-    """One round in real executors: serial calls, and calls through each executor with one task per call.
+    """One round of timed calls: serial calls, and calls through a real executor of each strategy, one call per task.
 
     Attributes:
-        alone: the serial calls, each counted as a task.
-        pooled: the tasks of each strategy's executor, by the strategy's name.
-        cpus_ns: the time of all usable CPUs together during the round, busy or idle.
+        alone: the timed serial calls, each counted as a task.
+        pooled: the timed tasks of each strategy's executor, by the strategy's name.
+        cpus_ns: the time in nanoseconds of all usable CPUs together during the round, busy or idle.
         cpus_idle_ns: the idle part of ``cpus_ns``.
-        own_cpu_ns: the CPU time that the worker process and its executors used.
+        own_cpu_ns: the CPU time in nanoseconds that the worker process and its executors used.
     """
 
     alone: TaskSeries

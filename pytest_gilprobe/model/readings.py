@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReading:
-    """The clocks of one lane (a thread that makes calls) over its ``calls`` of a batch.
+    """The clocks of one lane (a thread that makes calls) over the ``calls`` calls that it made in a batch.
 
     ``start_ns`` and ``end_ns`` are `time.perf_counter_ns`, one clock for all processes of a machine. ``cpu_ns`` is the
     thread's CPU time, ``run_queue_ns`` the time for which it was runnable but not running. ``waits`` and
     ``preemptions`` count its voluntary and involuntary context switches. ``cpus`` are the CPUs on which it began and
-    ended, if it was told where to begin; else empty. ``None`` means that the system does not report the value.
+    ended; empty unless it was told on which CPU to begin. ``None`` means that the system does not report the value.
     """
 
     calls: int
@@ -55,8 +55,8 @@ class WorkerReading:
     ``process_cpu_ns`` is the process's CPU time, ``children_cpu_ns`` that of child processes that ended in the batch
     and were waited for; 0 if unknown. ``peak_rss_bytes`` is its peak memory, ``page_faults`` counts its minor faults;
     ``None`` if unknown. ``gil_enabled`` is whether its GIL is on. ``cpus_ns`` is the time of all usable CPUs during the
-    batch, busy or idle, in whole system ticks; ``cpus_idle_ns`` is its idle part. ``executor`` has the tasks if calls
-    went through an executor that the user named, else ``None``; ``lanes`` then divides the tasks into equal parts.
+    batch, busy or idle, in whole system ticks; ``cpus_idle_ns`` is the idle part. ``executor`` has the timed tasks if
+    calls went through an executor that the user named (``lanes`` then divides these into equal parts), else ``None``.
     """
 
     lanes: tuple[LaneReading, ...]
@@ -72,19 +72,18 @@ class WorkerReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilSamples:
-    """Samples of a worker's GIL, all taken by one ``method``.
+    """Samples of a worker's GIL, taken by ``method``; ``at_ns`` to ``loop_stack`` have one value for each sample.
 
     Attributes:
         at_ns: `time.perf_counter_ns` just after each sample, in order; ``held`` is whether the GIL was held then.
         late_ns: how much later than intended each sample ended. A heartbeat thread's wait for a core is left out.
-        holder: a number that stands for the thread that held the GIL, or held it last. This column and those down to
-            ``loop_stack`` have one value for each sample; a column is empty if its values are unknown.
+        holder: a number for the thread that held the GIL, or held it last. From here on, unknown columns are empty.
         switches: how often the GIL had passed from one thread to another.
         runnable: whether the worker's main thread was on a core or waiting for one.
         same_core: whether the sampler may have shared the main thread's core.
         queue_ns: how long the main thread had waited for a core in total, without a wait still going on.
         sleeps: what the main thread slept in.
-        stack: the index in ``stacks`` (all different stacks) of the stack of the holder; -1 if none was read.
+        stack: the holder's stack, as an index into ``stacks`` (all different stacks); -1 if none was read.
         loop_stack: the same for the main thread, if it runs an event loop that is not waiting for events; else -1.
         torn: how many stacks were dropped: they had no frame, or the GIL passed to another thread as they were read.
     """
@@ -115,7 +114,7 @@ class GilSamples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReading:
-    """One batch of one strategy; ``workers`` has one reading from each worker that took part.
+    """One batch (calls timed together) of one strategy; ``workers`` has one reading from each worker that took part.
 
     A lane is the thread or process that makes one share of the calls. ``gil`` has samples of the worker's GIL;
     ``own_gils`` has samples of the lanes' GILs if each lane of one process has its own. Both are ``None`` if no samples
@@ -129,7 +128,7 @@ class BatchReading:
 
     @property
     def lanes(self) -> tuple[LaneReading, ...]:
-        """The readings of all lanes (threads) of all workers."""
+        """The readings of all lanes (threads) of all workers, one worker after the other."""
         return tuple(lane for worker in self.workers for lane in worker.lanes)
 
     @property
@@ -140,7 +139,7 @@ class BatchReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One batch of each strategy, made close in time; ``batches`` has them by strategy, ``serial`` among them."""
+    """One batch (calls timed together) of each strategy, made close in time; ``batches`` has them by strategy name."""
 
     batches: Mapping[str, BatchReading]
 
@@ -162,15 +161,15 @@ class Round:
 
     @property
     def bare(self) -> Mapping[str, BatchReading]:
-        """The batches of parallel strategies that made their calls without an executor, by the strategy's name."""
+        """The batches of those parallel strategies that made calls without an executor, by the strategy's name."""
         return {name: batch for name, batch in self.parallel.items() if not batch.executors}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How a strategy ended.
+    """How a strategy ended: ``outcome``, and ``error``, a text for the user if the outcome is not ``ok``.
 
-    ``error`` is a text for the user. ``impossible`` is true if the strategy can never run, or was not asked for.
+    ``impossible`` is true if the strategy can never run for this workload, or the user did not ask for it.
     """
 
     outcome: Outcome
@@ -186,20 +185,20 @@ class Measurement:
         workers: number of threads, processes ... that shared the calls of a parallel batch; ``rounds`` has the batches.
         ends: how each parallel strategy ended, by name; ``serial`` is included only if its calls failed.
         first_call_s: seconds of the first call, ``start_up_s`` of a worker's start; ``None`` if unknown.
-        apart: what is known of the strategies that have workers of their own, by name.
+        apart: readings, other than timed calls, of the strategies that have workers of their own, by name.
         gil_on_at_start: whether the GIL was on before any call; ``gil_switched_on_by``: modules that switched it on.
         gil_unwatched: why the GIL was not sampled in serial batches; ``holders_unread`` is why the stacks of the
             threads that held it were not read; both ``None`` if that was done.
         throttled_share: share of the rounds' time for which a CPU quota held threads back; ``None`` if unknown.
         tracers: the tools that slow down Python code in the workers, such as a debugger.
-        left_changed: the state that calls left changed in their worker processes, which were then replaced.
+        left_changed: what calls changed in their worker process and left so; such a worker was then replaced.
         out_of_time: a text for the user if the time was too short; ``no_time_for`` has the strategies not tried then.
-        allowed_s: the seconds that the probe was allowed, if that was too short; ``None`` if it was not.
+        allowed_s: how many seconds the probe was allowed, if that was too short; ``None`` if it was enough.
         controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give at that time.
         bursts: rounds of short batches of serial calls and threads, made if other programs disturbed ``rounds``.
-        heartbeat: a serial batch whose GIL a thread in the worker sampled; ``None`` unless other processes could not.
+        heartbeat: a serial batch whose GIL a thread in the worker sampled, if no other process could; else ``None``.
         callee: the function called, ``transfer`` the cost of moving its data; ``None`` if the function is not known.
-        normal_call_s: seconds of the call in the test's own run, without its known queueing; ``None`` if unknown.
+        normal_call_s: seconds of the call when pytest ran the test, without known waits for a CPU; ``None`` if unknown.
         arguments: what calls did to their arguments; ``None`` if that was not looked at.
         fresh: whether each call had new arguments; ``fresh_because`` is the error of calls that reused arguments.
         not_fresh: why fixtures cannot be made anew for each call; ``None`` if they can or need not be.
@@ -207,7 +206,7 @@ class Measurement:
             are times of calls within the body, and the ``used_s`` times of calls after it.
         awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why
             another process cannot see when that loop waits for events, ``None`` if it can.
-        loop_pass: the untimed calls whose blocks of the event loop were timed one by one; ``None`` if there were none.
+        loop_pass: further serial calls, of which only the blocks of the event loop were timed; ``None`` if none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
         sharing: timings of threads that each have copies of shared objects; ``None`` unless threads gained too little.
         pool_rounds: rounds in real executors, if their costs decide; ``pools_ended`` is why no more were made.
@@ -251,7 +250,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPass:
-    """Serial calls, each with its longest block of the event loop in ``blocks``; ``samples`` has samples of the GIL."""
+    """Serial calls whose event loop was watched: each call's longest block, and ``samples`` of the GIL if taken."""
 
     blocks: tuple[LoopBlock, ...]
     samples: GilSamples | None = None
@@ -274,7 +273,8 @@ class Evidence:
     """All that one verdict is based on.
 
     ``strategies`` are the parallel strategies that exist for this workload, the cheapest first; ``results`` has the
-    result of each and of ``serial``, by name. ``event_loop`` is ``None`` for calls that are not awaited in one.
+    result of each and of ``serial``, by name. ``event_loop`` is how calls block the event loop that awaits them;
+    ``None`` if none does.
     """
 
     measurement: Measurement
@@ -290,7 +290,7 @@ class Evidence:
         return self.results[SERIAL]
 
     def at_once(self, name: str) -> float:
-        """Return how many calls at a time the strategy ``name`` made: its speed-up cannot be more than that."""
+        """Return how many calls the strategy ``name`` made at a time: its speed-up cannot be more than that."""
         executor = self.results[name].executor
         return float(self.measurement.workers if executor is None else executor.at_once)
 

@@ -8,7 +8,7 @@ from pytest_gilprobe.model.results import WorkloadResult
 from pytest_gilprobe.model.scans import Scan
 
 SCHEMA_VERSION = 2
-"""Version of the format of ``gilprobe.json`` that is written. Version 1 had separate records for serial calls, threads
+"""Version of the format in which ``gilprobe.json`` is written. Version 1 had separate records for serial calls, threads
 and processes; version 2 has a mapping with the same record for every strategy."""
 
 
@@ -63,9 +63,10 @@ class Environment:
         return self.platform.partition("-with-")[0]
 
     def looks_like(self, other: Environment) -> bool:
-        """Return whether this and the ``other`` environment look like one machine, so that times may be compared.
+        """Return whether ``self`` and ``other`` look like one machine, so that times in seconds may be compared.
 
-        ``True`` does not prove it: two machines with the same system, architecture and CPU counts look alike.
+        The result is ``True`` for the same system, architecture and CPU counts. That is no proof: two machines may be
+        alike.
         """
         here, there = ((one.system, one.machine, one.cpus_usable, one.cpus_logical) for one in (self, other))
         return here == there
@@ -73,10 +74,10 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One of the reports that were joined into one.
+    """One of the reports that ``gilprobe merge`` joined into one.
 
-    ``created`` is when the report was made, as UTC time in ISO 8601, ``environment`` the machine and the Python, and
-    ``workloads`` are the node ids of its workloads.
+    ``created`` is when the report was made, as UTC time in ISO 8601, ``environment`` is the machine and the Python, and
+    ``workloads`` has the node ids of the report's workloads.
     """
 
     created: str
@@ -94,7 +95,7 @@ class Report:
         created: the UTC time in ISO 8601, to the second.
         environment: the machine and the Python.
         workloads: the results, one for each workload.
-        scan: the measurements of the whole suite; ``None`` unless the session was a scan.
+        scan: measurements of a whole test suite in one ordinary run; ``None`` unless the session was such a scan.
         shards: the reports that this one was joined from; empty unless ``gilprobe merge`` has made it.
     """
 

@@ -28,7 +28,10 @@ TOOL_NAME = "pytest-gilprobe"
 
 
 class ReportError(GilprobeError):
-    """A report cannot be read or written; the message is one line: file, key's path, value found, values allowed."""
+    """Raised if a report cannot be read or written.
+
+    The message is one line: the file, the path of the key, the value found, and the values allowed.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,9 @@ def workload_to_json(workload: WorkloadResult) -> str:
 
 
 def workload_from_json(text: str, source: str) -> WorkloadResult:
-    """Return the workload's result that `workload_to_json` turned into ``text``; error messages begin with ``source``.
+    """Return the result that ``text`` holds, as `workload_to_json` wrote it.
+
+    ``source`` says where the text comes from; error messages begin with it.
 
     Raises:
         ReportError: the text is not JSON or holds a wrong value.
@@ -130,7 +135,7 @@ def workload_from_json(text: str, source: str) -> WorkloadResult:
 
 
 def read(path: str | os.PathLike[str]) -> Report:
-    """Return the report that a file holds, parsed by `from_json`.
+    """Read the report in a JSON file such as ``gilprobe.json``, and check its values.
 
     Raises:
         ReportError: the file cannot be read, or does not hold a valid report.
@@ -148,9 +153,9 @@ def read(path: str | os.PathLike[str]) -> Report:
 def write_atomic(path: str | os.PathLike[str], text: str) -> None:
     """Replace a text file in one step, so that a reader finds the old content or the new content, never a part.
 
-    The text is written in UTF-8, lone surrogates as escapes, to a temporary file in the same folder, flushed to the
-    disk, and renamed; a failure leaves no temporary file. Missing folders are created. A symbolic link is followed. A
-    target that is not a regular file (a device, a pipe) is written to directly.
+    The text is written to a temporary file in the same folder, flushed to the disk, and renamed. It is in UTF-8; lone
+    surrogates become escapes. A failure leaves no temporary file. Missing folders are created. A symbolic link is
+    followed. A target that is not a regular file (a device, a pipe) is written to directly.
 
     Raises:
         ReportError: the operating system refused to write the file; the message contains the path.
@@ -159,7 +164,10 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_pieces(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:
-    """Replace a file in one step, as `write_atomic` does, by the bytes of all pieces in order.
+    """Replace a file by the bytes of all ``pieces`` in order: a reader finds the old content or the new, never a part.
+
+    The bytes are written to a temporary file in the same folder, which is then renamed. Missing folders are created. A
+    target that is not a regular file (a device, a pipe) is written to directly.
 
     Raises:
         ReportError: the operating system refused to write the file; the message contains the path.
@@ -271,6 +279,9 @@ def _replace(target: Path, pieces: Iterable[bytes]) -> None:
 
 
 def os_error(path: str | os.PathLike[str], verb: str, error: Exception) -> str:
-    """Return one line: ``path``, that this file cannot be ``verb`` (``read`` or ``written``), and why by ``error``."""
+    """Return one line for the user: the file at ``path`` cannot be read or written, and why.
+
+    ``verb`` is ``read`` or ``written``; the reason is taken from ``error``.
+    """
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{in_one_line(path)}: cannot be {verb}: {in_one_line(why)}"

@@ -32,9 +32,9 @@ _MOVES = (
 
 
 def upgraded(top: JsonObject) -> JsonObject:
-    """Convert a report of version 1 to version 2 in place, and return it.
+    """Convert a report's JSON object ``top`` from version 1 to version 2 in place, and return it.
 
-    ``top`` is the report's JSON object. Damaged parts stay as they are, so that reading their values fails later.
+    Damaged parts stay as they are: reading the values afterwards reports them.
     """
     workloads = top.get("workloads")
     for workload in workloads if isinstance(workloads, list) else ():
@@ -45,7 +45,10 @@ def upgraded(top: JsonObject) -> JsonObject:
 
 
 def place(path: str) -> str:
-    """Return the path that a value has in a file of version 1, given its ``path`` in version 2."""
+    """Return where a file of version 1 has a value: ``gil.threads_ceiling`` gives ``threads.ceiling``.
+
+    ``path`` is where version 2 has the value.
+    """
     head, sep, at = path.partition("].") if path.startswith("workloads[") else ("", "", path)
     for old, new in (_SCAN_MOVE, *reversed(_MOVES)):
         if at.startswith(new):

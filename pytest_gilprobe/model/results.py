@@ -22,7 +22,7 @@ from pytest_gilprobe.model.words import BROKEN, SERIAL, STRATEGY_NAME, Bound, Gi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caution:
-    """A warning to read before acting on a verdict; ``docs/messages.md`` explains each ``slug``."""
+    """A warning to read before acting on a verdict; ``slug`` names its kind, which ``docs/messages.md`` explains."""
 
     slug: str
     message: str
@@ -55,8 +55,8 @@ class Verdict:
 class TimeShares:
     """How the time of one lane (one thread, process ... of a strategy) was spent, as shares of its time, from 0 to 1.
 
-    ``cpu`` (computing), ``blocked`` and ``run_queue`` (waiting for a CPU) add up to 1. ``cpu_with_gil`` and
-    ``cpu_without_gil`` are parts of ``cpu``, ``gil_wait`` one of ``blocked``. ``None`` means unknown.
+    ``cpu`` (computing), ``blocked`` (asleep) and ``run_queue`` (waiting for a CPU) add up to 1. ``cpu_with_gil`` and
+    ``cpu_without_gil`` are parts of ``cpu``; ``gil_wait`` is a part of ``blocked``. ``None`` means unknown.
     """
 
     cpu: float
@@ -69,10 +69,10 @@ class TimeShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """The ``ratio`` of a strategy's speed to that of a cheaper one, from the rounds that have batches of both.
+    """How much faster a strategy is than a cheaper one: ``ratio``, from the rounds that timed both.
 
-    Load by other programs may have slowed either strategy. ``at_worst`` and ``at_best`` are the lowest and the highest
-    ratio that this leaves possible; both are ``None`` if the load cannot have changed the ratio.
+    Other programs may have slowed down either strategy. ``at_worst`` and ``at_best`` are the lowest and the highest
+    ratio that are possible because of that; both are ``None`` if other programs cannot have changed the ratio.
     """
 
     ratio: Estimate
@@ -87,25 +87,26 @@ class StrategyResult:
     Attributes:
         outcome: how the strategy ended; ``error`` is a text for the user if the outcome is not ``ok``.
         impossible: whether the strategy can never run for this workload, or the user did not ask for it.
-        calls: how many calls were timed, in ``rounds`` batches (timed series of calls).
+        calls: how many calls were timed, in ``rounds`` batches (calls timed together).
         wall_s_per_call: wall time of one call, ``cpu_s_per_call`` its CPU time.
-        speedup: measured speed-up of the calls alone over serial calls; ``None`` for serial.
-        pool_speedup: predicted speed-up of an executor of the standard library, with its dispatch of calls and data.
+        speedup: measured speed-up over serial calls, of calls without an executor; ``None`` for serial.
+        pool_speedup: speed-up of an executor of the standard library, which dispatches calls and moves data: measured
+            if ``pool_rounds`` is above 0, else predicted.
         pool_speedup_at_worst: the lowest ``pool_speedup`` possible, since load by other programs may have changed it;
             ``pool_speedup_at_best`` is the highest. Both are ``None`` if such load cannot have changed it.
-        over: comparisons of this strategy's speed with that of each cheaper strategy tried, by the latter's name.
+        over: how much faster this strategy is than each cheaper strategy that was tried, by the cheaper one's name.
         cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 if it only computes.
         run_queue_share: share of a lane's time for which it was runnable, but not running; ``shares`` has all shares.
-        page_faults_per_call: minor page faults of the whole process.
+        page_faults_per_call: minor page faults of the whole process, per call.
         start_up_s: time from asking for a worker process until that worker is ready to run tests.
         rss_bytes_per_worker: peak resident memory of a worker process in a batch.
-        dispatch_s_per_call: time that dispatch by an executor adds to one call, for the worker that makes the call.
+        dispatch_s_per_call: time by which an executor's dispatch prolongs one call in its worker.
         transfer_s_per_call: time to move one call's arguments and result between processes.
         first_call_s: wall time of the first call in a fresh worker; ``None`` unless the strategy is serial.
         extra_cores: number of cores, beyond the first, that a serial call kept busy by threads of its own.
         executor: what tasks cost in an executor that the user named; ``None`` for any other strategy.
         extensions: extension modules of the workload that were tried in a subinterpreter; empty for other strategies.
-        pool_rounds: rounds in a real executor, by which ``pool_speedup`` was measured; 0 if that is predicted.
+        pool_rounds: the number of rounds in a real executor in which ``pool_speedup`` was measured.
         gils_held: how long the GIL of each subinterpreter was held; ``None`` for other strategies, or if unknown.
     """
 
@@ -148,7 +149,7 @@ class StrategyResult:
 
     @property
     def utilization(self) -> Estimate:
-        """CPU utilization of a lane (thread, process ...). Raises `ValueError` if no call was timed."""
+        """CPU time / (wall time - run-queue time) of a lane (thread ...). Raises `ValueError` if no call was timed."""
         return _measured(self.cpu_utilization, "cpu_utilization")
 
     @property
@@ -170,9 +171,9 @@ class GilResult:
 
     ``held_fraction`` is the share of the time of serial calls for which the GIL was held, sampled by ``method``.
     ``threads_ceiling`` is 1 / held_fraction: the speed-up that no number of threads can exceed. ``longest_hold_s`` is
-    the longest time for which one of several threads held the GIL without a break; ``longest_holder`` is the place in
-    the code where most of these longest holds were seen. ``holders`` are the places in the code that held the GIL in
-    serial calls, the largest share first, ``stacks`` the stacks that did; ``holders_reason`` is why both are unknown.
+    the longest time in seconds for which one of several threads held the GIL without a break; ``longest_holder`` is the
+    place in the code where that happened most. ``holders`` are the places in the code that held the GIL in serial
+    calls, the largest share first; ``stacks`` are the whole stacks. ``holders_reason`` is why these two are unknown.
     """
 
     held_fraction: Estimate | None = None
@@ -192,7 +193,8 @@ class Callee:
     ``parameters`` are the names of the arguments of one call, with ``=`` appended if an argument must be passed by
     keyword. ``importable`` is false for a lambda or a nested function, which no other process can import by name.
     ``awaited`` is whether the function is a coroutine function, ``awaited_by`` the library whose event loop awaits its
-    calls, ``asyncio`` or ``trio``; ``None`` if unknown. ``is_test``: it is a test, its parameters are fixtures.
+    calls, ``asyncio`` or ``trio``; ``None`` if unknown. ``is_test`` is whether it is a test; its parameters are
+    fixtures then.
     """
 
     module: str
@@ -209,9 +211,9 @@ class Transfer:
     """The time to move one call's arguments to another process and its result back, in seconds per call.
 
     ``argument_bytes`` and ``result_bytes`` are the pickled sizes. ``pipe_s`` is the whole round trip through a pipe,
-    with pickling and unpickling. ``parent_s`` is the part of it that keeps the dispatching process busy, ``worker_s``
-    the worker's part, both without the cost of an empty message. ``shared_parent_s`` and ``shared_worker_s`` are these
-    parts if NumPy arrays go through shared memory; ``None`` if arrays are less than nine tenths of the bytes.
+    with pickling and unpickling. Of that, ``parent_s`` keeps busy the process that dispatches calls, ``worker_s`` the
+    process that makes them, both without the cost of an empty message. ``shared_parent_s`` and ``shared_worker_s`` are
+    the same if NumPy arrays go through shared memory; ``None`` if arrays are less than 90 % of the bytes.
     """
 
     argument_bytes: int
@@ -225,7 +227,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadEnd:
-    """How ``strategy`` failed, hung or crashed (``outcome``), for a workload of which nothing could be measured."""
+    """How the calls of ``strategy`` failed, hung or crashed, for a workload that could not be measured."""
 
     strategy: str
     outcome: Outcome
@@ -236,12 +238,12 @@ class BadEnd:
 class WorkloadResult:
     """One workload's entry in a report.
 
-    ``strategies`` has ``serial``, then the parallel ones that exist here, the cheapest first. If nothing was measured,
-    ``reason`` says why, the verdict is inconclusive, all strategies are ``skipped``, and ``bad_ends`` lists those that
-    failed, hung or crashed. ``workers`` is how many threads, processes ... made calls at the same time. ``scaling`` has
-    curves (throughput by number of workers) by strategy; it, ``sharing`` and ``event_loop`` are ``None`` unless
-    measured. ``callee`` (the function called) and ``transfer`` (the cost of moving its data) are ``None`` unless the
-    function was passed to the ``gilprobe`` fixture or API.
+    ``strategies`` has the result of ``serial``, then of each parallel strategy that exists here, the cheapest first. If
+    nothing was measured, ``reason`` says why, the verdict is inconclusive, all strategies are ``skipped``, and
+    ``bad_ends`` lists those that failed, hung or crashed. ``workers`` is how many threads, processes ... made calls at
+    the same time. ``scaling`` has curves (throughput by number of workers) by strategy. ``scaling``, ``sharing`` and
+    ``event_loop`` are ``None`` unless measured. ``callee`` (the function called) and ``transfer`` (the cost of moving
+    its data) are ``None`` unless the function was passed to the ``gilprobe`` fixture or API.
     """
 
     nodeid: str
@@ -286,7 +288,7 @@ class WorkloadResult:
 
     @property
     def loop_library(self) -> str | None:
-        """The library of the event loop that awaits the calls, `Callee.awaited_by`; ``None`` if unknown or none."""
+        """The library whose event loop awaits the calls, ``asyncio`` or ``trio``; ``None`` if none or unknown."""
         return None if self.callee is None else self.callee.awaited_by
 
     @property

@@ -81,10 +81,10 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def short_name(nodeid: str, width: int, end: str | None = None) -> str:
-    """Shorten a node id to ``width`` columns: leave out as many folders as needed, or else all but ``end``.
+    """Shorten a node id to ``width`` columns by leaving out folders from the left, as few as possible.
 
-    ``end`` is the last part of the node id, such as `unique_ends` returns; ``None`` takes the name of the test. If even
-    ``end`` is too long, it loses its middle.
+    If that is not enough, the result is ``end``, the last part of the node id, such as `unique_ends` returns; ``None``
+    takes the name of the test. If even that is too long, it loses its middle.
     """
     if display_width(nodeid) <= width:
         return nodeid
@@ -100,7 +100,7 @@ def short_name(nodeid: str, width: int, end: str | None = None) -> str:
 def short_names(nodeids: Sequence[str], width: int) -> tuple[str, ...]:
     """Shorten each node id to ``width`` columns, and keep the shortened names distinct.
 
-    If shortening makes two ids equal, both get the suffix ``#`` and their position in ``nodeids``, counted from 1.
+    If two shortened names are equal, both get the suffix ``#`` and their position in ``nodeids``, counted from 1.
     """
     names = [short_name(nodeid, width, end) for nodeid, end in zip(nodeids, unique_ends(nodeids), strict=True)]
     return tuple(_numbered(nodeids[at], at, width) if again else name for at, name, again in _repeated(names))
@@ -109,7 +109,8 @@ def short_names(nodeids: Sequence[str], width: int) -> tuple[str, ...]:
 def unique_ends(nodeids: Sequence[str]) -> list[str]:
     """Return, for each node id, its shortest end that no other node id in ``nodeids`` has.
 
-    The shortest end is the name of the test; longer ones add the class, then the file, then one folder after another.
+    The shortest end is the name of the test; longer ones add the class, then the file, then one folder after another. A
+    node id that occurs twice is returned whole.
     """
     parts = [_ends(nodeid) for nodeid in nodeids]
     often = Counter(end for ends in parts for end in set(ends))
@@ -128,7 +129,10 @@ def _ends(nodeid: str) -> list[str]:
 
 
 def stacked_names(nodeids: Sequence[str], width: int) -> tuple[tuple[str, str], ...]:
-    """Shorten each node id to two lines of ``width`` columns, its file and its test, and keep the results distinct."""
+    """Shorten each node id to two lines of ``width`` columns, its file and its test, and keep the results distinct.
+
+    If two results are equal, the test of each gets the suffix ``#`` and its position in ``nodeids``, counted from 1.
+    """
     names = [_stacked(nodeid, width) for nodeid in nodeids]
     return tuple((name[0], _numbered(name[1], at, width)) if again else name for at, name, again in _repeated(names))
 

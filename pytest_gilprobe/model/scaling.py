@@ -13,8 +13,9 @@ from pytest_gilprobe.model.words import Outcome
 class ScalingPoint:
     """Throughput of one strategy, in calls per second, with ``workers`` workers.
 
-    ``rss_bytes`` is the peak resident memory of all their processes together; ``None`` if unknown. If a process also
-    has workers that do not make calls at this point of the curve, the memory is only the calling workers' part.
+    ``rss_bytes`` is the peak resident memory of all worker processes together; ``None`` if unknown. If a process has
+    further workers, which make no calls at this point of the curve, only the calling workers' part of its memory
+    counts.
 
     ``machine_gain`` is the speed-up that the machine itself allowed at about the same time: the throughput of N threads
     that compute without a GIL, divided by that of one such thread. N is ``workers``, or the number of CPUs if that is
@@ -35,14 +36,17 @@ class Scaling:
         points: one for each number of workers that was measured, the fewest first; empty if ``error`` says why.
         model: the model that fits the points (``linear``, ``usl`` or ``capped``); ``None`` if none does.
         parameters: the model's parameters, each followed by its standard error under its name with ``_se``.
-        best_workers: the fewest workers whose throughput cannot be told from the highest one; ``None`` if unknown.
+        best_workers: the fewest workers whose throughput does not differ significantly from the highest throughput;
+            ``None`` if unknown.
         enough_workers: the fewest workers that give 90 % of the highest throughput; ``None`` if unknown.
         limit: what limits the throughput, as a phrase; ``None`` if that is unknown.
         open_because: why nothing can be concluded from the points, such as other programs that disturbed them; ``None``
-            if conclusions are possible. If it is set, ``model`` and the three fields above are ``None``.
+            if conclusions are possible. If it is set, ``model``, ``best_workers``, ``enough_workers`` and ``limit`` are
+            ``None``.
         failed_at: the number of workers with which calls failed, hung or crashed; ``None`` if they never did.
-        outcome: whether the calls failed, hung or crashed there; ``None`` if they never did.
-        error: the error of those calls, or why nothing was measured; ``None`` if all went well.
+        outcome: whether the calls with ``failed_at`` workers failed, hung or crashed; ``None`` if no calls did.
+        error: the error of the calls with ``failed_at`` workers, or why nothing was measured; ``None`` if all went
+            well.
         complete: false if time ran out before all planned numbers of workers were tried.
         start_up_s: seconds to start one more worker; ``None`` for threads and tasks, and if unknown.
     """

@@ -12,15 +12,15 @@ BETWEEN_TESTS = "between two tests"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanGroup:
-    """The sums of several tests, each of them too short to report alone.
+    """The sums of several tests of a scan that are too short to be reported one by one.
 
     Attributes:
         kind: ``file`` for the short tests of one file, ``fixture`` for the short tests that use one fixture.
         name: the name of that file or fixture.
-        tests: the number of these tests.
-        wall_s: the sum of the wall times of their calls.
-        cpu_utilization: CPU time divided by wall time without waits for a CPU.
-        gil_held_fraction: share of the calls' time for which the GIL was held; ``None`` if unknown.
+        tests: the number of the group's tests.
+        wall_s: the sum of the wall times in seconds of the tests' call phases (without set-up and teardown).
+        cpu_utilization: CPU time divided by wall time, from which waits for a CPU are subtracted.
+        gil_held_fraction: share of the call phases' time for which the GIL was held; ``None`` if unknown.
     """
 
     kind: str
@@ -33,21 +33,21 @@ class ScanGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldingFunction:
-    """A function that holds the GIL in the calls of a suite's tests.
+    """A function that holds the GIL in the call phases of a suite's tests.
 
     In each stack of a thread that holds the GIL, up to two functions count. One is the innermost function of the
     project: the time of libraries that it calls is included. The other is the innermost function of an installed
-    package that the first one called, directly or through other functions.
+    package that the project's function called, directly or through other functions.
 
     Attributes:
-        share: share of the time for which the GIL is held in all calls together.
+        share: the function's share of the time for which the GIL is held in all tests together, from 0 to 1.
         function: the qualified name.
         file: the file, relative to the working directory or to where packages are installed.
         package: the installed package; ``None`` for a function of the project.
-        calls: number of tests in whose calls the function was seen with the GIL.
+        calls: number of tests in which the function was seen while its thread held the GIL.
         line: the line of the function in which it was seen most often; ``None`` if unknown.
-        code: the text of this line, or of the call in it; ``None`` if unknown.
-        line_share: the line's share of the same time as in ``share``, from 0 to 1.
+        code: the text of ``line``, or of the call in it; ``None`` if unknown.
+        line_share: the share of ``line`` in the time for which the GIL is held in all tests together, from 0 to 1.
     """
 
     share: Estimate
@@ -64,8 +64,8 @@ class HoldingFunction:
 class ScanFinding:
     """One remark of a scan about the test suite.
 
-    ``message`` is the remark; ``docs/messages.md`` explains each ``slug``. ``names`` are the node ids of the tests
-    concerned; empty if it concerns no single tests.
+    ``message`` is the remark, and ``slug`` the name under which ``docs/messages.md`` explains remarks of its kind.
+    ``names`` are the node ids of the tests concerned; empty if the remark is about the suite as a whole.
     """
 
     slug: str
@@ -88,7 +88,7 @@ class SuiteRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongTest:
-    """A test, by its ``nodeid``, that still runs when other workers have no test left.
+    """A test that still runs near the end of a parallel run of the suite, when another worker has no test left.
 
     ``wall_s`` is the time in seconds of its set-up, call and teardown.
     """
@@ -102,17 +102,19 @@ class SuiteWorkers:
     """What ``pytest -n N`` of pytest-xdist would give for the scanned suite on this machine: a prediction.
 
     Attributes:
-        wall_s: seconds of the serial run, from the start of pytest to the end of the last test, without time in the run
-            queue.
+        wall_s: seconds of the serial run, from the start of pytest to the end of the last test, without waits for a
+            CPU.
         start_s: the part of ``wall_s`` before the session began, which each worker repeats.
         collection_s: the part of ``wall_s`` in which tests were collected, which each worker repeats.
-        fixtures_s: the part of ``wall_s`` in fixtures of wider scope than one function: a worker has fixtures of its
-            own.
-        cpu_s: CPU time of the serial run; a run that takes much less of it than ``wall_s`` waits.
+        fixtures_s: the part of ``wall_s`` in fixtures of a scope wider than one function; each worker sets such
+            fixtures up for itself.
+        cpu_s: seconds of CPU time of the serial run. If it is much less than ``wall_s``, the suite mostly waits.
         cpus: how many CPUs the workers would share.
         runs: the predicted runs, for increasing numbers of workers.
-        enough_workers: the smallest number that gives 90 % of the best speed; 1 is a run without pytest-xdist.
-        long_tests: the tests that run last, while other workers have no test left, the longest first.
+        enough_workers: the smallest number of workers that gives 90 % of the best speed; 1 stands for a run without
+            pytest-xdist.
+        long_tests: the tests that still run with ``enough_workers`` workers (at least 2) when another worker has no
+            test left, the longest first.
     """
 
     wall_s: float
@@ -137,19 +139,20 @@ class Scan:
         tests: number of tests that were measured.
         tests_alone: number of tests that were long enough to be reported one by one; the other tests are summed up in
             ``groups``, by file and by fixture.
-        wall_s: sum of the wall times of all call phases.
-        cpu_s: CPU time of the whole process in the call phases.
-        run_queue_s: time for which the tests waited for a CPU; ``None`` if unknown.
+        wall_s: sum of the wall times of all call phases, in seconds.
+        cpu_s: seconds of CPU time of the whole process in the call phases.
+        run_queue_s: how many seconds the tests waited for a CPU; ``None`` if unknown.
         gil_held_fraction: share of the call phases' time for which the GIL was held; ``None`` if unknown.
         unwatched: why the GIL was not sampled; ``None`` if it was.
-        lost: number of tests that left no record.
-        died_in: the test in which a pytest process died, or `BETWEEN_TESTS`; ``None`` if no process died.
+        lost: number of tests that left no record, since the memory for records was full.
+        died_in: the node id of the test in which a pytest process died, or `BETWEEN_TESTS`; ``None`` if no process
+            died.
         findings: remarks about the suite.
         groups: the sums of the tests that were too short to be reported one by one.
-        suite_workers: what pytest-xdist would give; ``None`` if the session ran with it already, or not to its end.
-        functions: the functions that hold the GIL for longest; ``None`` if no stacks, or too few, were read.
+        suite_workers: what pytest-xdist would give; ``None`` if the session already ran with it, or was stopped early.
+        functions: the functions that hold the GIL for longest; ``None`` if too few stacks were read, or none.
         collections: number of the full garbage collections that took 1 ms or more.
-        collected_s: the time of these collections in seconds.
+        collected_s: the time in seconds of the full garbage collections that took 1 ms or more.
     """
 
     tests: int

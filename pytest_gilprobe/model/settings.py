@@ -32,7 +32,7 @@ class Expectation:
 
     @property
     def says_anything(self) -> bool:
-        """Whether any field expects something of a verdict."""
+        """Whether any field expects something, so that a verdict must be checked."""
         limits = (self.bound, self.min_speedup, self.max_gil_held, self.max_gil_hold_s, self.max_loop_block)
         return bool(self.strategies) or any(limit is not None for limit in (*limits, self.scales_to))
 
@@ -44,16 +44,17 @@ class Plan:
     Attributes:
         nodeid: the test's node id, or ``module:function`` of a function without a test.
         workers: how many threads, processes ... make calls at the same time.
-        max_time_s: how many seconds the probe may take.
-        timeout_s: after how many seconds a batch (a timed series of calls) is ended.
-        proof_time_s: how many seconds the probe may take, if that is more than ``max_time_s`` and an expectation or a
-            comparison with the baseline is still undecided.
+        max_time_s: how many seconds the probe may usually take.
+        timeout_s: the seconds after which a batch (calls timed together) counts as hung and is ended.
+        proof_time_s: how many seconds the probe may take while it is undecided whether an expectation is met or a
+            result is worse than the baseline's; ``max_time_s`` holds if it is greater.
         strategies: the names of the strategies to try, ``serial`` among them. Those that do not exist for calls of this
             ``kind`` are not tried.
         expectation: what the marker expects of the verdict.
         fresh: whether function-scoped fixtures are made anew for each call.
         kind: how calls are made: as plain calls, or awaited.
-        scale: the numbers of workers of a curve; if empty, 1, 2, 4 ... as far as they gain; ``None`` for no curve.
+        scale: the numbers of workers with which throughput is measured; if empty, 1, 2, 4 ... as long as more workers
+            gain; ``None`` if throughput is not measured this way.
     """
 
     nodeid: str

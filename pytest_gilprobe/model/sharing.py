@@ -8,24 +8,27 @@ from dataclasses import dataclass, field
 from pytest_gilprobe.model.estimate import Estimate
 
 ALONE = "alone"
-"""The name of the timing of one lane (thread) alone; no object has such a name."""
+"""Name under which the seconds per call of a single thread are stored. No shared object has such a name."""
 SHARED = "shared"
-"""The name of the timing of several lanes (threads) that share every object."""
+"""Name under which the seconds per call are stored for several threads that share every object."""
 ALL = "all of them"
-"""The name of the timing of lanes (threads) of which each has a copy of every object that can be copied."""
+"""Name under which the seconds per call are stored for several threads that each have their own copies of all objects
+of the call. Only objects that cannot be copied stay shared."""
 CONTROL = "control"
-"""The name of the timing of lanes (threads) that run the control: plain Python code that shares nothing."""
+"""Name under which the seconds per call are stored for several threads that run the control at the same time. The
+control is plain Python code that shares nothing: it shows what threads can gain at best."""
 CONTROL_ALONE = "control alone"
-"""The name of the timing of one lane (thread) that alone runs the control: plain Python code that shares nothing."""
+"""Name under which the seconds per call are stored for a single thread that runs the control: plain Python code that
+shares nothing, to show what threads can gain at best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A module-level or class-level object, shared by all threads, that a call locks or writes to.
+    """A module-level or class-level object, shared by all threads, that the called code locks or writes to.
 
-    ``name`` is the object's name. ``file`` and ``line`` say where the call locks it or writes to it.
-    ``held_share`` is the share of the GIL's held time that falls into this statement, from 0 to 1; a ``with`` statement
-    includes its body. It is ``None`` if no stack of a thread that held the GIL was read.
+    ``name`` is the object's name. ``file`` and ``line`` are those of the statement that locks it or writes to it. Of
+    all the time for which the GIL is held, ``held_share`` is the part in this statement, from 0 to 1; a ``with``
+    statement includes its body. ``held_share`` is ``None`` if no stack of a thread that held the GIL was read.
     """
 
     name: str
@@ -38,16 +41,18 @@ class Suspect:
 class SharingReading:
     """Timings of a call in several threads that share its objects, or that have copies of their own.
 
+    A lane is one of these threads.
+
     Attributes:
-        lanes: how many lanes (threads) made calls at the same time.
+        lanes: how many lanes made calls at the same time.
         rounds: for each round, a mapping from the name of a timing to the wall seconds per call of one lane. The names
             are `ALONE` (one lane alone), `SHARED` (lanes share every object), `ALL` (each lane has a copy of every
-            object that can be copied), the names of objects (each lane has a copy of this one object), and, if there is
-            no GIL, `CONTROL` and `CONTROL_ALONE` (calls of the control in all lanes, and in one alone).
+            object that can be copied), and the names of objects (each lane has a copy of this one object). If there is
+            no GIL, `CONTROL` and `CONTROL_ALONE` are plain Python code that shares nothing, in all lanes and in one.
         not_copied: the objects that cannot be copied, each with the reason.
-        not_tried: the objects that can be copied, but are too many to be tried one by one.
-        suspects: module-level and class-level objects that the call locks or writes to, as its source code shows;
-            first those in statements that hold the GIL for longest.
+        not_tried: the objects that can be copied, but were not tried one by one, since there are too many.
+        suspects: module-level and class-level objects that the call locks or writes to, as its source code shows; first
+            those in statements that hold the GIL for longest.
     """
 
     lanes: int
@@ -64,9 +69,9 @@ class SharingReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCopy:
-    """What lanes (threads) gain if each has a copy of the object ``name``, or of all objects if that is `ALL`.
+    """What lanes (threads) gain if each has its own copy of the object ``name``; if ``name`` is `ALL`, of every object.
 
-    ``speedup`` is the speed-up of these lanes over one lane alone, ``gain`` their speed-up over lanes that share the
+    ``speedup`` is the speed-up of these lanes over one lane alone, ``gain`` their speed-up over lanes that share every
     object.
     """
 
@@ -81,16 +86,17 @@ class Sharing:
 
     Attributes:
         lanes: how many lanes (threads) made calls at the same time.
-        rounds: from how many interleaved rounds the estimates are; 0 if there was nothing to copy, or no time.
+        rounds: the number of interleaved rounds from which speed-ups are estimated; 0 if there was nothing to copy, or
+            no time.
         speedup: the speed-up of lanes that share every object, over one lane alone; ``None`` without rounds.
         copies: what lanes gain with copies of their own, the greatest gain first; empty without rounds.
-        best: the speed-up of the control (plain Python that shares nothing) in as many lanes over one lane: the most
-            that this build and machine gave to lanes that compute. ``None`` with a GIL, or without rounds.
+        best: the speed-up of the control (plain Python that shares nothing) in as many lanes, over one lane: the most
+            that this Python and machine gave to lanes that compute. ``None`` with a GIL, or without rounds.
         of_best: the speed-up of lanes that have copies of all that can be copied, as a share of ``best``; ``None`` if
             either is unknown.
         costly: the names of the objects whose sharing costs speed for certain; the most costly first.
         not_copied: the objects that cannot be copied, each with the reason.
-        not_tried: the objects that were too many to be tried one by one.
+        not_tried: the objects that can be copied, but were not tried one by one, since there are too many.
         suspects: module-level and class-level objects that the call locks or writes to, as its source code shows; no
             copy of them was tried. First those in statements that hold the GIL for longest.
     """

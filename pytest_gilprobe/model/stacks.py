@@ -12,12 +12,12 @@ class Frame:
     Attributes:
         function: the qualified name.
         file: the file as the code object names it, such as ``<string>`` for code made at run time.
-        line: from 1; ``None`` if unknown.
+        line: the number of the line that is executed, from 1; ``None`` if unknown.
         code: the source text of the expression or statement, on one line; ``None`` if it is not known.
         statement: the source line, without indentation; ``None`` if it is not known.
         own: whether the file is the user's own: neither Python's nor an installed package's.
         is_async: whether the function is written as ``async def``.
-        package: the installed package that the file belongs to, such as ``pandas``; ``None`` if to none.
+        package: the installed package that the file belongs to, such as ``pandas``; ``None`` if it belongs to none.
     """
 
     function: str

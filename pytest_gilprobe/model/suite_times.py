@@ -21,15 +21,17 @@ class Cost:
 class SuiteTimes:
     """One serial run of a suite, test by test in the order of the run.
 
+    A shared fixture is one of a scope wider than one function. All times leave out waits for a CPU.
+
     Attributes:
-        start: from the start of the process until pytest's session began: imports, plugins and conftest files.
-        collection: the collection of the tests.
-        walls_s: for each test the wall time in seconds of set-up, call and teardown, without its fixtures of wider
-            scope than one function, and without the time in the run queue.
-        cpus_s: for each test the CPU time of all threads in the same span, and of child processes that ended.
-        needs: for each test, the index in ``fixture_sets`` of the set of those wider fixtures that the test uses.
-        fixture_sets: sets of fixtures, each as indices into ``fixtures``.
-        fixtures: the cost of set-up and teardown together, for each fixture of wider scope than one function.
+        start: the cost from the start of the process until pytest's session began: imports, plugins and conftest files.
+        collection: the cost of the collection of the tests.
+        walls_s: for each test, the wall time in seconds of set-up, call and teardown, without shared fixtures.
+        cpus_s: for each test, the CPU time in seconds for the same parts, of all threads and of child processes that
+            ended.
+        needs: for each test, which shared fixtures it uses: the index of a set in ``fixture_sets``.
+        fixture_sets: sets of shared fixtures, each as indices into ``fixtures``.
+        fixtures: for each shared fixture, the cost of set-up and teardown together.
         names: the node ids of the longest tests, by the test's index.
     """
 

@@ -17,16 +17,18 @@ HELD_ABOVE: Final = 0.80
 RELEASED_BELOW: Final = 0.20
 """GIL-held share of CPU time below which the GIL counts as ``released``: threads can reach a speed-up of 5x."""
 HARDLY_HELD: Final = 1e-6
-"""GIL-held share of the time below which the GIL's limit on the speed-up is too high to matter."""
+"""Share of the time with the GIL held below which the GIL's limit on the speed-up (1 / share) is too high to matter."""
 WORTH_IT: Final = 1.3
-"""The least predicted speed-up that makes an executor worth its complexity: a convention, well above noise."""
+"""Smallest predicted speed-up that makes an executor worth its complexity: a convention, well above noise."""
 CLOSE: Final = 1.15
-"""Ratio of speeds up to which the cheaper of two strategies is the better advice, although it is slower."""
+"""If the faster of two strategies is at most this many times as fast as the cheaper one, the cheaper one is advised."""
 EXTRA_CORES: Final = 0.2
-"""Number of cores beyond the first from which a call counts as parallel inside: more than any clock's error."""
+"""A call counts as parallel inside (it has threads of its own) if it keeps more than this many cores busy beyond the
+first: more than the error of any clock."""
 THROTTLED: Final = 0.02
-"""Share of the rounds' time from which throttling by a CPU quota matters. One strategy's batches take about a fifth of
-that time: if all throttling fell into them, the strategy would seem 10 % too slow."""
+"""If a CPU quota holds threads back for at least this share of the time of a probe's rounds, that counts as a
+disturbance. One strategy's batches take about a fifth of that time: if all throttling fell into them, the strategy
+would seem 10 % too slow."""
 
 
 def bound_at(utilization: float) -> Bound:
@@ -37,11 +39,11 @@ def bound_at(utilization: float) -> Bound:
 
 
 def gil_at(held: Estimate | None, utilization: float) -> Gil:
-    """Return the word for the GIL's part: ``released``, ``partial``, ``held`` or ``unknown``.
+    """Return whether calls hold the GIL: ``held``, ``released``, ``partial`` (some of each) or ``unknown``.
 
-    ``held`` is the share of all time for which the GIL is held, ``utilization`` the call's CPU utilization. The word is
-    that of the held share of CPU time, or of all time if the call is ``io``-bound. It is ``unknown`` if ``held`` is
-    ``None``, or if its interval reaches from ``released`` to ``held``; `gil_words` returns all possible words.
+    ``held`` is the share of all time for which the GIL is held, ``utilization`` the calls' CPU utilization. What
+    decides is the held time as a share of CPU time, or of all time if calls are ``io``-bound. The result is ``unknown``
+    if ``held`` is ``None``, or if its confidence interval allows both ``released`` and ``held``.
     """
     if held is None or {Gil.RELEASED, Gil.HELD} <= set(gil_words(held, utilization, utilization)):
         return Gil.UNKNOWN
@@ -49,11 +51,12 @@ def gil_at(held: Estimate | None, utilization: float) -> Gil:
 
 
 def gil_words(held: Estimate, used_low: float, used_high: float) -> tuple[Gil, ...]:
-    """List the words that a GIL-held share may have, at a CPU utilization from ``used_low`` to ``used_high``.
+    """List which of ``released``, ``partial`` and ``held`` a share of time with the GIL held may mean, in this order.
 
-    ``held`` is the share of all time for which the GIL is held. Below a utilization of `IO_BELOW` the word is that of
-    the share of all time, from there on that of the share of CPU time. If the utilization may lie on both sides of
-    `IO_BELOW`, the words of both shares are possible.
+    ``held`` is the share of all time for which the GIL is held, as an estimate with an interval. The calls' CPU
+    utilization lies between ``used_low`` and ``used_high``. Below a utilization of `IO_BELOW`, what decides is the
+    share of all time; otherwise the held time as a share of CPU time. If the utilization may lie on both sides of
+    `IO_BELOW`, both rules count.
     """
     bases = {_base(used_low), _base(used_high)}
     if used_low < IO_BELOW <= used_high:

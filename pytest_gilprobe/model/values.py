@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.words import Bound, FailOn
 
 MOST_WORKERS = 256
-"""The largest number of workers allowed, so that a typing error cannot start thousands of processes."""
+"""The largest number of workers (threads, processes ...) that a setting may ask for: a typing error cannot start
+thousands of processes."""
 MOST_AUTOMATIC = 4
-"""The largest number of workers that ``auto`` chooses: more workers would make every probe slower."""
+"""The largest number of workers that the setting ``auto`` chooses: more workers would make every probe slower."""
 _EXECUTOR = re.compile("[a-z][a-z0-9_-]*")
 START_METHODS = ("fork", "forkserver", "spawn")
 
 
 class RefusedError(ValueError):
-    """A value is not allowed; the message describes the allowed values."""
+    """Raised if the value of a setting is not allowed; the message describes the allowed values."""
 
 
 def seconds(value: object) -> float:
@@ -44,7 +45,7 @@ def seconds(value: object) -> float:
 
 
 def switch(value: object) -> bool:
-    """Return a bool; raise `RefusedError` for any other value."""
+    """Return ``value`` if it is ``True`` or ``False``; raise `RefusedError` for any other value."""
     if isinstance(value, bool):
         return value
     msg = "True or False"
@@ -52,7 +53,11 @@ def switch(value: object) -> bool:
 
 
 def workers(value: object) -> int | None:
-    """Return a number of workers, ``None`` for ``auto``; raise `RefusedError` unless it is 2 to `MOST_WORKERS`."""
+    """Return a setting as a number of workers, or ``None`` for ``auto``.
+
+    ``value`` is ``auto``, or a whole number from 2 to `MOST_WORKERS`, which may be text. Anything else raises
+    `RefusedError`.
+    """
     if value == "auto":
         return None
     msg = f"'auto' or a whole number from 2 to {MOST_WORKERS} (with one worker there is nothing to compare)"
@@ -66,11 +71,11 @@ def workers(value: object) -> int | None:
 
 
 def scale(value: object) -> tuple[int, ...] | None:
-    """Return the numbers of workers of a curve, the fewest first.
+    """Return the numbers of workers with which throughput is to be measured, each once, the fewest first.
 
-    ``True`` and ``auto`` give an empty tuple (the numbers are chosen later); ``False`` and ``off`` give ``None`` (no
-    curve). Text has numbers with commas between. Raises `RefusedError` unless these are two or more different numbers
-    from 1 to `MOST_WORKERS`.
+    ``value`` is text with commas between the numbers, or a list, tuple or set. ``True`` and ``auto`` give an empty
+    tuple: the numbers are chosen later. ``False`` and ``off`` give ``None``: throughput is not measured this way.
+    Raises `RefusedError` unless there are two or more different numbers from 1 to `MOST_WORKERS`.
     """
     if value is False or value == "off":
         return None
@@ -90,7 +95,7 @@ def scale(value: object) -> tuple[int, ...] | None:
 
 
 def scales_to(value: object) -> int:
-    """Return a number of workers as it is; raise `RefusedError` unless it is a whole number from 2 to 256, not text."""
+    """Return ``value`` if it is a whole number of workers from 2 to 256, not text; otherwise raise `RefusedError`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= MOST_WORKERS:  # noqa: PLR2004 - a doubling
         msg = f"a whole number from 2 to {MOST_WORKERS}"
         raise RefusedError(msg)
@@ -98,9 +103,9 @@ def scales_to(value: object) -> int:
 
 
 def doublings(most: int, cpus: int = 1) -> tuple[int, ...]:
-    """Return the powers of 2 from 1 up to ``most``, and ``cpus`` among them if it is at most ``most``.
+    """Return the numbers of workers 1, 2, 4, 8 ... up to ``most``, and also ``cpus`` if it is at most ``most``.
 
-    The result always has 1 and 2, and is sorted. The number of CPUs belongs to it because calls that compute gain most
+    The result is sorted and always has 1 and 2. The number of CPUs is included because calls that compute gain most
     with one worker for each CPU: with 12 CPUs, 8 workers are too few, and 16 show that more do not pay.
     """
     found = {2**power for power in range(max(2, most).bit_length())}
@@ -108,22 +113,25 @@ def doublings(most: int, cpus: int = 1) -> tuple[int, ...]:
 
 
 def doublings_to(most: int) -> tuple[int, ...]:
-    """Return the powers of 2 from 1 that are below ``most``, and then ``most``, which must be 2 or more."""
+    """Return 1, 2, 4, 8 ... as far as they are below ``most``, and then ``most``, which must be 2 or more."""
     return (*(2**power for power in range((most - 1).bit_length())), most)
 
 
 def automatic_workers(cpus: int) -> int:
-    """Return the number of workers that ``auto`` chooses for ``cpus`` usable CPUs."""
+    """Return the number of workers, 2 to `MOST_AUTOMATIC`, that ``auto`` stands for with ``cpus`` usable CPUs."""
     return min(MOST_AUTOMATIC, max(2, cpus))
 
 
 def start_method(value: object, available: Iterable[str]) -> str:
-    """Return ``value`` if it is one of `START_METHODS` and is ``available``; otherwise raise `RefusedError`."""
+    """Return ``value``, a start method of worker processes, if it is in both `START_METHODS` and ``available``.
+
+    Raises `RefusedError` for any other value.
+    """
     return _one_of(value, [method for method in START_METHODS if method in available])
 
 
 def path(value: object) -> Path:
-    """Return the path of a file or a folder; raise `RefusedError` unless the value is text that is not blank."""
+    """Return the path of a file or folder; raise `RefusedError` unless ``value`` is text that is not blank."""
     if isinstance(value, str) and value.strip():
         return Path(value)
     msg = "a path"
@@ -138,7 +146,7 @@ def fail_on(text: str) -> frozenset[FailOn]:
 
 
 def listed_strategies(text: str) -> tuple[str, ...]:
-    """Split a comma-separated text into strategy names, not checked further; raise `RefusedError` if it has none."""
+    """Split a comma-separated text into strategy names, whatever these are; raise `RefusedError` if it has none."""
     found = _listed(text)
     if not found:
         msg = "names of strategies, with commas between"
@@ -147,7 +155,7 @@ def listed_strategies(text: str) -> tuple[str, ...]:
 
 
 def executors(texts: list[str]) -> tuple[str, ...]:
-    """Return the texts, each of the form ``NAME=MODULE:FACTORY``, without blanks around them.
+    """Return settings of executors, each of the form ``NAME=MODULE:FACTORY``, without blanks around them.
 
     Raises `RefusedError` for a text of another form, and for a name that is used twice.
     """
@@ -194,7 +202,7 @@ def share(value: object) -> float:
 
 
 def on_or_off(text: str) -> bool:
-    """Return whether a text is ``on``; raise `RefusedError` unless it is ``on`` or ``off``."""
+    """Return ``True`` for the text ``on`` and ``False`` for ``off``; raise `RefusedError` for any other text."""
     return _one_of(text, ["on", "off"]) == "on"
 
 
@@ -224,8 +232,9 @@ def _some_of(found: Iterable[Any], allowed: list[str]) -> list[str]:
 def check(name: str, reads: Callable[..., Any], value: object, *allowed: Any) -> Any:
     """Return ``reads(value, *allowed)``: validate a setting that Python code supplied.
 
-    ``reads`` is a function of this module, and ``allowed`` are its further arguments. If it raises `RefusedError`,
-    raises `GilprobeError` with the setting's ``name``, its value and the values allowed.
+    ``reads`` is a function of this module that returns a valid value or raises `RefusedError`, and ``allowed`` are its
+    further arguments. If it raises that, raise `GilprobeError` with the setting's ``name``, its value and the values
+    allowed.
     """
     try:
         return reads(value, *allowed)

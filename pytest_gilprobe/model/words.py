@@ -6,7 +6,7 @@ import re
 from enum import Enum, StrEnum
 
 SERIAL = "serial"
-"""Name of the strategy that makes one call after the other; every speed-up is relative to its calls."""
+"""Name of the strategy that makes one call after the other; every speed-up is relative to it."""
 EXECUTOR = "executor:"
 """Prefix of the name of a strategy that makes its calls in the user's own executor."""
 STRATEGY_NAME = re.compile(r"[a-z][a-z0-9_-]*|executor:[a-z][a-z0-9_-]*")
@@ -14,7 +14,7 @@ STRATEGY_NAME = re.compile(r"[a-z][a-z0-9_-]*|executor:[a-z][a-z0-9_-]*")
 INCONCLUSIVE = "inconclusive"
 """The text in place of an advised strategy's name if the evidence does not decide."""
 NOT_ASKED = "not among the strategies asked for"
-"""The reason given for skipping a strategy that the setting ``strategies`` leaves out."""
+"""Why a strategy was skipped that the setting ``strategies`` leaves out: the text shown to the user."""
 
 
 class CallKind(StrEnum):
@@ -37,9 +37,9 @@ class Bound(StrEnum):
 
 
 class Gil(StrEnum):
-    """Whether a workload's calls hold the GIL, release it, or do each in part.
+    """Whether a workload's calls hold the GIL for most of their time, release it, or do each in part.
 
-    ``absent`` means that the GIL is disabled, ``unknown`` that its part could not be told.
+    ``absent`` means that the GIL is disabled, ``unknown`` that the measurements do not decide.
     """
 
     HELD = "held"
@@ -50,7 +50,11 @@ class Gil(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one strategy ended; a ``skipped`` strategy was not measured, and its ``error`` says why."""
+    """How one strategy's calls ended.
+
+    ``ok``: they returned. ``failed``: one raised an error. ``hung``: they took longer than the time limit. ``crashed``:
+    the worker process ended. ``skipped``: the strategy was not measured, for a reason that is given as its error.
+    """
 
     OK = "ok"
     FAILED = "failed"
@@ -77,7 +81,11 @@ class Status(StrEnum):
 
 
 class GilMethod(StrEnum):
-    """How a GIL-held share was measured: by reading the worker's memory, or by the delays of a heartbeat thread."""
+    """How it was measured for which share of the time a GIL is held.
+
+    ``memory``: another process read the worker's memory. ``heartbeat``: a thread in the worker, which sleeps for about
+    2 ms at a time, recorded whether it had to wait for the GIL when it woke.
+    """
 
     MEMORY = "memory"
     HEARTBEAT = "heartbeat"
@@ -104,7 +112,15 @@ class Sleep(StrEnum):
 
 
 class FailOn(StrEnum):
-    """Findings that fail a test or the session only if the user asks for it; a failed expectation always does that."""
+    """Findings that fail a test or the session only if the user asks for it.
+
+    Attributes:
+        UNSAFE: calls fail, hang or crash in a strategy whose lanes share one process, such as threads.
+        HUNG: calls hang in any strategy.
+        INCONCLUSIVE: the verdict does not decide.
+        REGRESSION: something is worse than in the baseline, an earlier report.
+        GIL_SWITCHED_ON: a module switched the GIL on in a free-threaded Python.
+    """
 
     UNSAFE = "unsafe"
     HUNG = "hung"
@@ -114,7 +130,15 @@ class FailOn(StrEnum):
 
 
 class NextStep(Enum):
-    """What a probe should do next to settle the questions that its measurements leave open."""
+    """What a probe should do next to settle what its measurements leave open.
+
+    Attributes:
+        STOP: nothing; no question is open, or more measurements would not settle it.
+        ROUND: another round of timed calls.
+        PROOF: another round, with more time allowed: something that was expected is contradicted or open.
+        CONTROL: time a fixed pure-Python loop, to see whether the machine could have done better just now.
+        POOL: a round in real executors, since what dispatching or moving data costs decides.
+    """
 
     STOP = "nothing is open, or nothing would settle it"
     ROUND = "another round"
