@@ -1,8 +1,10 @@
 """Estimate where in the code an event loop is blocked, from samples of the stack of the thread that runs the loop.
 
-The thread's clocks tell exactly how long it computed, and samples of what it sleeps in tell how long it slept in a call
-or waited for the GIL (see `pytest_gilprobe.stats.event_loop`). Each of these times is divided equally among the samples
-that found the thread in that state. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques", 1977, 5A.9.
+The loop is blocked while its thread does anything but wait for events. The thread's clocks tell exactly how long it
+computed, and samples of what it sleeps in tell how long it slept in a call or waited for the GIL (see
+`pytest_gilprobe.stats.event_loop`). Each of these times is divided equally among the samples that found the thread
+computing, in a call or waiting for the GIL. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques", 1977,
+5A.9.
 
 A wait for the GIL is not due to the code that waits, so it counts for the code of the thread that held the GIL.
 """
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Stack
 
 MOST_BLOCKERS: Final = 20
-"""Largest number of places that are reported as having blocked the loop."""
+"""Largest number of places in the code that are reported as having blocked the event loop."""
 MOST_BATCHES: Final = 12
-"""Largest number of batches whose samples are counted, the last ones: their 3,600 samples show shares to within 0.02.
-Counting takes a millisecond for each batch, and is repeated after every round."""
+"""Only this many batches (calls timed together), the last ones, are searched for the code that blocked the event loop.
+They have about 3,600 samples, which show shares to within 0.02. Every further batch would take a millisecond more
+after each round."""
 FEWEST_IN_A_BLOCK: Final = 5
-"""Fewest samples, taken in blocks of the loop, from which the place in the code that blocked it is reported."""
+"""Fewest samples from which the place in the code that caused a block is reported. In a block, the event loop cannot
+look for events; the samples may come from several blocks."""
 _DISPATCH: Final = {
     "asyncio/events.py": "Handle._run",
     "asyncio/base_events.py": "BaseEventLoop._run_once",
@@ -40,13 +44,13 @@ _DISPATCH: Final = {
 }
 """The functions by which loops run what is ready, by file: their callers only keep the loop running."""
 LOOPS_OWN: Final = "the event loop's own code"
-"""The function that is named if only code of the loop's library was found."""
+"""Reported instead of a function's name if a stack has no other code than that of asyncio or trio."""
 _LOOP_FILES: Final = {"selectors.py": "asyncio", "asyncio": "asyncio", "trio": "trio", "outcome": "trio"}
 """The library of a loop, by the first part of a file's name, as `pytest_gilprobe.observe.source_code.short_file` is."""
 
 
 class Kind(Enum):
-    """What the loop's thread did at a sample; `EVENTS` leaves the loop free, the others block it."""
+    """What the event loop's thread did at a sample; `EVENTS` leaves the loop free, any other kind blocks it."""
 
     EVENTS = "waiting for events"
     COMPUTING = "computing"
@@ -63,7 +67,11 @@ class _Found(NamedTuple):
 
 
 class Asleep(NamedTuple):
-    """Numbers of samples that found the thread asleep: waiting for events, in a call, or for the GIL."""
+    """How many samples found the event loop's thread asleep, by what it slept in.
+
+    ``events`` counts waits for events, which leave the loop free; ``calls`` counts sleep in a call such as
+    `time.sleep`, and ``gil`` counts waits for the GIL.
+    """
 
     events: int
     calls: int
@@ -71,30 +79,30 @@ class Asleep(NamedTuple):
 
     @property
     def number(self) -> int:
-        """The number of all samples that found the thread asleep."""
+        """The number of all samples that found the event loop's thread asleep, whatever it slept in."""
         return sum(self)
 
     @property
     def blocked(self) -> int:
-        """The number of samples that found the thread asleep in a call or for the GIL, which blocks the loop."""
+        """The number of samples that found the loop blocked: its thread asleep in a call or waiting for the GIL."""
         return self.calls + self.gil
 
     def share(self, number: int) -> float:
-        """Return ``number`` divided by the number of all these samples; 0 if there are no samples."""
+        """Return ``number`` divided by the number of all samples that found the thread asleep; 0 if none did."""
         return number / self.number if self.number else 0.0
 
 
 def asleep(windows: Iterable[SampledWindow]) -> Asleep:
-    """Count the samples in ``windows`` that found the thread asleep, by what it slept in."""
+    """Count the samples in ``windows`` that found the event loop's thread asleep, by what it slept in."""
     kinds = Counter(kind(window.samples, at) for window in windows for at in window.inside)
     return Asleep(kinds[Kind.EVENTS], kinds[Kind.BLOCKING], kinds[Kind.GIL_WAIT])
 
 
 def kind(samples: GilSamples, at: int) -> Kind:
-    """Return what the loop's thread did at the sample with the index ``at``.
+    """Return what the event loop's thread did at the sample with the index ``at`` in ``samples``.
 
-    On a system that cannot tell the GIL's lock from others, a thread that sleeps for a lock while the GIL is held
-    counts as waiting for the GIL.
+    Some systems cannot tell the GIL's lock from other locks. There, a thread that sleeps for a lock while the GIL is
+    held counts as waiting for the GIL.
     """
     sleep = samples.sleeps[at]
     if sleep is Sleep.EVENTS:
@@ -106,14 +114,15 @@ def kind(samples: GilSamples, at: int) -> Kind:
 
 
 def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:
-    """Return the places in the code that blocked the loop in these batches, those with the largest share first.
+    """Return the places in the code that blocked the event loop, those with the largest share first.
 
     Args:
-        batches: Batches of serial calls, with samples of what the loop's thread slept in.
+        batches: Batches of serial calls, with samples of what the loop's thread slept in. Only the last `MOST_BATCHES`
+            of them count.
 
     Returns:
-        The places, with shares of the time for which the loop was blocked. ``None`` if too few samples found the loop
-        blocked.
+        The places, each with its share of the time for which the loop was blocked. ``None`` if fewer than `MIN_SAMPLES`
+        samples found the loop blocked.
     """
     batches = batches[-MOST_BATCHES:]
     windows = [
@@ -130,9 +139,10 @@ def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:
 
 
 class InLoops(NamedTuple):
-    """The number of samples that found an event loop blocked, and the places in the code that blocked it.
+    """What the samples of one call show of an event loop that ran during the call.
 
-    ``blockers`` is ``None`` if the samples are fewer than `MIN_SAMPLES`.
+    ``samples`` is the number of samples that found the loop blocked. ``blockers`` has the places in the code that
+    blocked it, those with the largest share first; ``None`` for fewer than `MIN_SAMPLES` samples.
     """
 
     samples: int
@@ -142,8 +152,8 @@ class InLoops(NamedTuple):
 def in_loops(window: SampledWindow) -> InLoops:
     """Count the samples of one call that found an event loop blocked, and estimate which places in the code blocked it.
 
-    A loop may have run for a part of the call only. So a sample counts only if its stack has the frame in which asyncio
-    or trio runs a callback or a task that is ready.
+    ``window`` has the samples and spans the call, but a loop may have run for a part of the call only. So a sample
+    counts only if its stack has the frame in which asyncio or trio runs a callback or a task that is ready.
     """
     whole = WholeStacks(window.samples.stacks)
     in_loop = tuple(any(map(_dispatches, stack)) for stack in window.samples.stacks)
@@ -215,10 +225,10 @@ def _call(stack: Stack) -> CallSite | None:
 
 
 def place_of_block(windows: Sequence[SampledWindow]) -> Blocker | None:
-    """Return the place in the code in which most samples of one or more blocks of the loop were taken.
+    """Return the place in the code in which the largest number of samples was taken while the event loop was blocked.
 
-    ``windows`` has the samples of each block. The result is ``None`` for fewer than `FEWEST_IN_A_BLOCK` samples of
-    stacks.
+    ``windows`` has the samples of one or more blocks: times in which the loop could not look for events. The result is
+    ``None`` if fewer than `FEWEST_IN_A_BLOCK` of these samples read a stack.
     """
     found = [(one, 1.0) for each in _all_found(windows) for one in each]
     if len(found) < FEWEST_IN_A_BLOCK:

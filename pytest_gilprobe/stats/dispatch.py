@@ -1,12 +1,12 @@
-"""Predict the speed-up in an executor of the standard library, which pays for dispatching and moving data.
+"""Predict the speed-up in an executor of the standard library, where dispatching tasks and moving data take time.
 
-* A worker loses time with every task: it is woken, takes the task and returns the result. If there are no more CPUs
-  than workers, the thread that dispatches also takes CPU time from the workers.
+* A worker (a thread or process of the executor) loses time with every task: it is woken, takes the task and returns the
+  result. If there are no more CPUs than workers, the thread that dispatches also takes CPU time from the workers.
 * One thread dispatches the tasks and pickles the data to be moved: an executor cannot be faster than that thread.
-* Moving data takes CPU time in both processes, so the calls and the moving take turns on the CPUs.
+* Moving data takes CPU time in the parent and in the worker, so the calls and the moving take turns on the CPUs.
 
-The loss is measured with tasks that compute (`pytest_gilprobe.workers.child.dispatch`): empty tasks show a third of the
-loss (``docs/prediction.md``).
+The time that a worker loses with a task is measured with tasks that compute (`pytest_gilprobe.workers.child.dispatch`):
+empty tasks show a third of it (``docs/prediction.md``).
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
-"""The loss to dispatching that is assumed if the loss was not measured."""
+"""The seconds per call that workers are assumed to lose to dispatching if this was not measured: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolInputs:
-    """What the prediction of an executor's speed-up rests on, beside the speed-up of the bare calls.
+    """What is known for predicting the speed-up in an executor, beside the speed-up of calls made without an executor.
 
     Attributes:
-        workers: the number of workers to predict for.
-        serial: the result of the serial calls.
+        workers: the number of the executor's workers (threads or processes).
+        serial: the result of the serial calls, such as the time of a call.
         gil: how long calls hold the GIL.
         gil_on: whether the workers run with the GIL enabled.
-        machine: this machine's speed-up and costs.
-        costs: the costs of the strategy's executor; ``None`` if not measured.
+        machine: this machine's CPUs, its speed-up in processes, and its costs.
+        costs: the time that the strategy's executor takes to dispatch a task; ``None`` if not measured.
         transfer: what moving a call's data costs; ``None`` if not measured, or for a strategy that moves no data.
         executor: what was measured of an executor that the user named; ``None`` for any other executor.
     """
@@ -56,22 +56,22 @@ class PoolInputs:
 
     @property
     def task_s(self) -> float:
-        """Seconds per empty task in the fastest of several timings; 0 if the costs were not measured."""
+        """Seconds that the executor takes for an empty task, in the fastest of several timings; 0 if not measured."""
         return 0.0 if self.costs is None else self.costs.task_s
 
     @property
     def task_high_s(self) -> float:
-        """Seconds per empty task in the median of several timings; 0 if the costs were not measured."""
+        """Seconds that the executor takes for an empty task, in the median of several timings; 0 if not measured."""
         return self.task_s if self.costs is None else max(self.task_s, self.costs.task_high_s)
 
 
 def dispatched(speedup: Estimate, inputs: PoolInputs) -> Estimate:
-    """Predict the speed-up in an executor from ``speedup``, that of the bare calls.
+    """Predict the speed-up in an executor from ``speedup``, the speed-up of calls made without an executor.
 
-    The prediction is the serial time of a call divided by the executor's time per call. That is the longer of two: the
-    workers' time, (call + transfer in the worker) / ``speedup`` + what they lose to dispatching; and the dispatching
-    thread's time, one empty task + transfer in the parent. ``speedup`` counts up to the number of workers only: more
-    cannot be real.
+    The prediction is the serial time of a call divided by the executor's time per call, which is the longer of two
+    times. The workers' time is (call + transfer in the worker) / ``speedup`` + what the workers lose to dispatching.
+    The dispatching thread's time is one empty task + transfer in the parent. A ``speedup`` above the number of workers
+    is first reduced to that number.
     """
     speedup = capped(speedup, float(inputs.workers))
     call_s, lost_s, transfer = inputs.serial.call_s, _lost(inputs), inputs.transfer
@@ -88,28 +88,36 @@ def dispatched(speedup: Estimate, inputs: PoolInputs) -> Estimate:
 
 
 def transfer_of(strategy: Strategy, measurement: Measurement) -> Transfer | None:
-    """Return what moving a call's data costs a strategy; ``None`` if it moves none, or that was not measured."""
+    """Return what it costs a strategy to move the arguments and the result of one call between processes.
+
+    The result is ``None`` if the strategy moves no data, or if the cost was not measured.
+    """
     if strategy.moves_by_itself:
         return measurement.apart.get(strategy.name, ApartReading()).transfer
     return measurement.transfer if strategy.moves_data else None
 
 
 def dispatch_s(costs: DispatchCosts | None) -> float | None:
-    """Return the seconds by which dispatching delays one call in its worker; ``None`` if ``costs`` is ``None``."""
+    """Return the seconds that a worker of an executor loses to the dispatch of one call.
+
+    ``costs`` are the measured costs of the executor. The result is at least the time of an empty task; ``None`` if
+    ``costs`` is ``None``.
+    """
     if costs is None:
         return None
     return costs.task_s if costs.lost_s is None else max(costs.lost_s.value, costs.task_s)
 
 
 def capped(estimate: Estimate, most: float) -> Estimate:
-    """Return ``estimate`` with its value, low and high each reduced to ``most`` if above."""
+    """Return ``estimate`` with its value, low and high each reduced to ``most`` if above it."""
     return capped_each(estimate, (most, most, most))
 
 
 def capped_each(estimate: Estimate, most: Iterable[float]) -> Estimate:
-    """Return ``estimate`` with its value, low and high each reduced to its limit in ``most``, in this order.
+    """Return ``estimate`` with its value, low and high each reduced to a limit of its own.
 
-    The result keeps low <= value <= high.
+    ``most`` has the limits of value, low and high, in this order. A low end that is then above the value, or a high end
+    below it, is replaced by the value.
     """
     ends = (estimate.value, estimate.low, estimate.high)
     value, low, high = (min(end, limit) for end, limit in zip(ends, most, strict=True))

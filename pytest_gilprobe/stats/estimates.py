@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIDENCE = 0.95
-"""The confidence of every interval in a report, by convention."""
+"""The confidence of every interval in a report, by convention: the probability that the interval has the true value."""
 LEAST_NOISE = 0.03
-"""The least standard deviation assumed for the logarithm of a 50 ms batch's time, as seen on idle machines with 2
-CPUs."""
+"""The least standard deviation assumed for the logarithm of the time of a batch (calls timed together) of 50 ms, as
+seen on idle machines with 2 CPUs."""
 PRIOR_WEIGHT = 4
-"""Degrees of freedom assigned to noise assumed before measuring: about the number of rounds of one probe."""
+"""Weight, in degrees of freedom, of a standard deviation that is assumed before measuring: about the number of rounds
+of one probe."""
 CLUSTER_GAP = 1.25
-"""The least gap between neighbouring values that shows two clusters, in standard deviations of the values. Only the
-values within the 95 % interval of the median are searched for a gap. Values of one normal distribution have such a gap
-by chance in 9 % of samples of 9 values, in 3 % of samples of 12, and in none of 1,000 samples of 20."""
+"""Values form two clusters if neighbouring values, in order of size, differ by more than this many standard deviations.
+Only the values within the 95 % interval of the median are searched for such a gap. Values of one normal distribution
+have one by chance in 9 % of samples of 9 values, in 3 % of samples of 12, and in none of 1,000 samples of 20."""
 _ROBUST_FROM = 5
 """The number of values from which robust estimators are used: fewer values do not show which one is an outlier."""
 _TELLS_NOISE = 2
@@ -34,7 +35,7 @@ _PAIRS_SE = math.sqrt(math.pi / 3)
 
 
 class Noise(NamedTuple):
-    """How much measurements of the same quantity differ: a standard deviation, and its degrees of freedom."""
+    """How much measurements of one quantity differ: the standard deviation ``sd``, with its degrees of freedom."""
 
     sd: float
     freedom: float = PRIOR_WEIGHT
@@ -76,12 +77,13 @@ def t_quantile(probability: float, freedom: float) -> float:
 def centre(values: Sequence[float], noise: Noise | float) -> Estimate:
     """Estimate the centre of one or more noisy values of the same quantity, with a 95 % interval.
 
-    ``noise`` is assumed before measuring; a plain number is a standard deviation with `PRIOR_WEIGHT` degrees of
-    freedom. The variance is the mean of the values' own variance and that of ``noise``, weighted by their degrees of
-    freedom. So a single value has an interval too, and two values that agree by chance do not count as exact. Fewer
-    than 5 values are described by their mean and standard deviation. From 5 values on, the centre is the median of the
-    means of all pairs, and the deviation leaves out the farthest fifth of the values: one disturbed value in five then
-    has little effect, at hardly any cost in precision (the plain median would cost a quarter).
+    ``noise`` is the scatter of such values that is assumed before measuring; a plain number is a standard deviation
+    with `PRIOR_WEIGHT` degrees of freedom. The variance is the mean of the values' own variance and that of ``noise``,
+    weighted by their degrees of freedom. So a single value has an interval too, and two values that agree by chance do
+    not count as exact. Fewer than 5 values are described by their mean and standard deviation. From 5 values on, the
+    centre is the median of the means of all pairs, and the standard deviation leaves out the farthest fifth of the
+    values: one disturbed value in five then has little effect, at hardly any cost in precision (the plain median would
+    cost a quarter).
 
     Raises `ValueError` if ``values`` is empty. *Source:* moderated t: G. K. Smyth, Statistical Applications in Genetics
     and Molecular Biology 3(1), 2004, section 3; centre and its standard error, asymptotically sqrt(pi/3) that of the
@@ -132,10 +134,11 @@ def _hodges_lehmann(values: Sequence[float]) -> float:
 
 
 def positive_centre(values: Sequence[float], noise: Noise | float) -> Estimate:
-    """Estimate the centre of positive values (times, ratios) as `centre` does, on the scale of their logarithms.
+    """Estimate the centre of positive values (times, ratios), with a 95 % interval, on the scale of their logarithms.
 
-    ``noise`` is that of the logarithms: 0.03 is 3 %. Raises `ValueError` if there are no values or a value is not above
-    0.
+    The centre and the interval of the logarithms are those of `centre`: robust from 5 values on. ``noise`` is the
+    scatter that is assumed for the logarithms before measuring: 0.03 is 3 %. Raises `ValueError` if there are no values
+    or a value is not above 0.
     """
     logs = centre([math.log(value) for value in values], noise)
     return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
@@ -144,10 +147,11 @@ def positive_centre(values: Sequence[float], noise: Noise | float) -> Estimate:
 def quotient(upper: Estimate, lower: Estimate) -> Estimate:
     """Return the quotient of two positive estimates that were measured independently.
 
-    On the scale of logarithms, the half-widths of the two intervals are added in squares: the lower half of one with
-    the upper half of the other. Raises `ValueError` if an interval reaches 0. *Source:* propagation of independent
-    errors; for intervals that are not symmetric, A. Donner and G. Y. Zou, "Closed-form confidence intervals for
-    functions", Statistical Methods in Medical Research 21(4), 2012.
+    The widths of the two intervals are combined on the scale of logarithms, as the root of the sum of squares. The
+    result's low end combines the lower half of ``upper``'s interval with the upper half of ``lower``'s, its high end
+    the other two halves. Raises `ValueError` if an interval reaches 0. *Source:* propagation of independent errors; for
+    intervals that are not symmetric, A. Donner and G. Y. Zou, "Closed-form confidence intervals for functions",
+    Statistical Methods in Medical Research 21(4), 2012.
     """
     if min(upper.low, lower.low) <= 0:
         msg = f"both estimates must be positive, found {upper.low} and {lower.low}"
@@ -161,8 +165,9 @@ def quotient(upper: Estimate, lower: Estimate) -> Estimate:
 def kendall_tau(values: Sequence[float]) -> float:
     """Return Kendall's tau of values in their order: 1 if they always rise, 0 without a trend, -1 if they always fall.
 
-    A tie counts as 0. Raises `ValueError` for fewer than two values. *Source:* M. G. Kendall, "A new measure of rank
-    correlation", Biometrika 30, 1938; for values in order of time this is Mann's test for trend, Econometrica 13, 1945.
+    A pair of equal values counts as neither rising nor falling. Raises `ValueError` for fewer than two values.
+    *Source:* M. G. Kendall, "A new measure of rank correlation", Biometrika 30, 1938; for values in order of time this
+    is Mann's test for trend, Econometrica 13, 1945.
     """
     pairs = len(values) * (len(values) - 1) // 2
     if not pairs:
@@ -174,9 +179,10 @@ def kendall_tau(values: Sequence[float]) -> float:
 def scatter(assumed: float, *groups: Sequence[float]) -> Noise:
     """Return the noise of the logarithms of positive values, from groups of values that should be equal.
 
-    ``assumed`` is a standard deviation of the logarithm assumed before measuring; its weight is `PRIOR_WEIGHT` degrees
-    of freedom, added to those of the groups. A group of 5 or more values counts without its farthest fifth, so that one
-    disturbed value has little effect. *Source:* pooled variance, moderated as in `centre`.
+    Values of different groups may differ. ``assumed`` is a standard deviation of the logarithm assumed before
+    measuring; its weight is `PRIOR_WEIGHT` degrees of freedom, added to those of the groups. A group of 5 or more
+    values counts without its farthest fifth, so that one disturbed value has little effect. *Source:* pooled variance,
+    moderated as in `centre`.
     """
     squares, freedom = PRIOR_WEIGHT * assumed**2, float(PRIOR_WEIGHT)
     for group in groups:
@@ -191,12 +197,12 @@ def scatter(assumed: float, *groups: Sequence[float]) -> Noise:
 
 
 def noise_now(busy_sd: float, groups: Sequence[Sequence[float]]) -> float:
-    """Return the present standard deviation of the logarithm of a batch's time, from `LEAST_NOISE` to ``busy_sd``.
+    """Estimate the present standard deviation of the logarithm of a batch's time, from `LEAST_NOISE` to ``busy_sd``.
 
     ``busy_sd`` is the standard deviation that the machine showed before; noise comes in spells, so the present may be
-    calmer. Two hypotheses are weighted by how well they explain the scatter within ``groups``, each of times that
-    should be equal: an idle machine, and a machine as noisy as before. This needs three times in one group, or two
-    times in each of two groups; with fewer times, the machine counts as noisy as before.
+    calmer. Each of the ``groups`` has times that should be equal. Two hypotheses are weighted by how well they explain
+    how much these times differ: an idle machine, and a machine as noisy as before. This needs three times in one group,
+    or two times in each of two groups; with fewer times, the machine counts as noisy as before.
 
     *Source:* Bayes' rule for two normal distributions of unknown mean and equal prior probability; estimating the mean
     costs each group one degree of freedom.
@@ -227,9 +233,10 @@ def _robust_sd(values: Sequence[float]) -> float:
 
 
 def slowest_of(lanes: int) -> float:
-    """Return the mean delay of the slowest of N ``lanes``, in standard deviations of one lane; 0 for one lane.
+    """Return the mean delay of the slowest of N lanes beyond the average lane, in standard deviations.
 
-    A lane is one thread or process of a strategy. *Source:* mean of the largest of N normal values, to 5 %: G. Blom,
+    These are standard deviations of the time that a lane takes. A lane is one thread or process of a strategy;
+    ``lanes`` is N. The result is 0 for one lane. *Source:* mean of the largest of N normal values, to 5 %: G. Blom,
     "Statistical Estimates and Transformed Beta-Variables", 1958.
     """
     return NormalDist().inv_cdf((lanes - 0.375) / (lanes + 0.25))

@@ -1,4 +1,4 @@
-"""Estimate from a probe's batches for which share of the time calls block the event loop, and how long its blocks last.
+"""Estimate for which share of the time calls block the event loop that awaits them, and how long single blocks last.
 
 The clocks of the loop's thread tell exactly how long it computed, queued for a core, and slept. Samples tell what it
 slept in: waiting for events leaves the loop free, anything else blocks it. So only the estimate for the time asleep has
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading, Measurement
 
 NOISE = (0.002, 0.08)
-"""Least standard deviation assumed for the share s of a batch's time that a thread computes: NOISE[0] + NOISE[1] * s *
-(1 - s), which is 0.022 for a half. The first part is there because the clocks are not read at the same moment, the
-second because both the waits and the computing vary."""
+"""Two numbers, a and b. The share s of its time for which a thread computes in a batch (calls timed together) is
+assumed to have a standard deviation of at least a + b * s * (1 - s), which is 0.022 for s = 0.5. The part a is there
+because the thread's clocks are not read at the same moment, the other part because both waits and computing vary."""
 
 
 def of(measurement: Measurement) -> EventLoop | None:
-    """Return what serial calls did to the event loop that awaited them; ``None`` if they were not awaited in one."""
+    """Return for which share of the time, where and for how long serial calls blocked the event loop that awaited them.
+
+    The result is ``None`` if the calls were not awaited in an event loop.
+    """
     if not measurement.awaited:
         return None
     batches = [one.serial for one in measurement.rounds if one.serial.gil is not None and one.serial.gil.sleeps]
@@ -50,9 +53,9 @@ def of(measurement: Measurement) -> EventLoop | None:
 def of_call(window: SampledWindow) -> EventLoop | None:
     """Estimate from samples for which share of one call an event loop was blocked, and where in the code.
 
-    The loop may have run for a part of the call only; the shares are of the whole call. A sample counts if it shows
-    that the main thread waited for events, or the main thread's stack. The result is ``None`` if fewer than
-    `MIN_SAMPLES` samples count, or if none of them shows an event loop.
+    ``window`` has the samples and spans the call. The shares are of the whole call, though a loop may have run for a
+    part of it only. A sample counts if it found the main thread waiting for events, or if it read the main thread's
+    stack. The result is ``None`` if fewer than `MIN_SAMPLES` samples count, or if none of them shows an event loop.
     """
     samples = window.samples
     if not samples.loop_stack or not samples.sleeps:

@@ -5,8 +5,9 @@ serial calls. The number of calls per task from which on tasks pay off is read f
 measured at the executor's start for several numbers of calls per task. Between the curve's points, the time per call is
 interpolated along a straight line in logarithms.
 
-What cannot be measured is marked as a prediction: with enough workers, only the dispatch of tasks limits the speed-up,
-to (calls per task x time of a call) / (time per empty task + calls per task x time to move a call's data).
+One value cannot be measured and is marked as a prediction: the limit that the dispatch of tasks sets to the speed-up,
+however many workers there are. It is (calls per task x time of a call) / (time per empty task + calls per task x time
+to move a call's data).
 """
 
 from __future__ import annotations
@@ -30,24 +31,34 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 EFFICIENT = 0.9
-"""Share of the highest throughput from which on tasks count as large enough for dispatch to be negligible."""
+"""Tasks have enough calls for the cost of dispatch to be negligible if they give this share of the highest
+throughput."""
 SEEN_HERE = 0.5
-"""Least CPU time of the executor's threads and processes on this machine, as a share of the CPU time of as many serial
-calls, from which the calls count as made on this machine."""
+"""Calls in an executor count as made on this machine if its threads and processes here used at least this share of the
+CPU time of as many serial calls."""
 NEGLIGIBLE_S = 1e-4
-"""Least CPU time of one serial call, in seconds, from which CPU time tells whether calls ran on this machine."""
+"""Seconds of CPU time that a serial call must take for CPU times to tell whether an executor's calls ran on this
+machine."""
 
 
 def reading_of(batch: BatchReading) -> ExecutorReading | None:
-    """Return what was measured of a batch's tasks in a named executor; ``None`` if the calls were made without one."""
+    """Return what was measured of the tasks in which an executor made a batch's calls.
+
+    The result is ``None`` if the calls were not made through an executor that the user named.
+    """
     return batch.executors[0] if batch.executors else None
 
 
 def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResult | None:
-    """Estimate what an executor that the user named costs; ``None`` if the strategy has no such executor.
+    """Estimate what tasks cost in the executor that the user named for a strategy, and from which size on they pay off.
 
-    ``pairs`` has each batch of the strategy, with the serial batch of its round. ``speedup`` is the speed-up with the
-    larger tasks, or with tasks of one call if larger ones gain nothing. ``serial`` is the result of the serial calls.
+    Args:
+        pairs: For each round, the batch of serial calls and the strategy's batch.
+        speedup: The speed-up with tasks of several calls, or with tasks of one call if several calls gain nothing.
+        serial: The result of the serial calls.
+
+    Returns:
+        ``None`` if the user named no executor for the strategy.
     """
     batches = [batch for _, batch in pairs]
     readings = [reading for batch in batches if (reading := reading_of(batch)) is not None]
@@ -79,10 +90,10 @@ def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResul
 
 
 def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
-    """Return the strategy's result ``found``, completed by what was measured of its named ``executor``.
+    """Return a strategy's result ``found``, completed by what was measured of the executor that the user named for it.
 
-    If the executor's workers run on other machines, their clocks and memory are unknown, so the fields that depend on
-    these become ``None``.
+    ``executor`` gives the times of start-up, dispatch and data. If its workers run on other machines, their clocks and
+    memory are unknown, so the fields that depend on these become ``None``.
     """
     single, chunked = executor.single_speedup, executor.chunk_speedup
     wall_s, lost_s = found.call_s.value, None
@@ -101,16 +112,20 @@ def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
 
 
 def at_once(pairs: Pairs, workers: int) -> float:
-    """Return how many calls ran at a time in the strategy's batches, the second ones of ``pairs``.
+    """Return how many calls a strategy made at a time.
 
-    That is ``workers``, except for an executor that the user named, which has workers of its own.
+    That is ``workers``, except for an executor that the user named, which has workers of its own. ``pairs`` has, for
+    each round, the batch of serial calls and the strategy's batch.
     """
     named = [len(batch.lanes) for _, batch in pairs if batch.executors]
     return float(max(named, default=workers))
 
 
 def with_queueing(batch: BatchReading) -> BatchReading:
-    """Return a batch with the run-queue time of all lanes set to 0, so that none is subtracted from its wall time."""
+    """Return a copy of ``batch`` with the run-queue time of all its threads and processes set to 0.
+
+    A time per call that is computed from the copy includes queueing for a CPU, instead of having it subtracted.
+    """
     workers = (
         replace(worker, lanes=tuple(replace(lane, run_queue_ns=0) for lane in worker.lanes)) for worker in batch.workers
     )
@@ -118,10 +133,10 @@ def with_queueing(batch: BatchReading) -> BatchReading:
 
 
 def single_speedup(speedup: Estimate, readings: Sequence[ExecutorReading]) -> Estimate:
-    """Return the speed-up with tasks of one call.
+    """Return the speed-up with tasks of one call, from ``speedup``, that with tasks of several calls.
 
-    ``speedup`` is the speed-up with larger tasks. It is multiplied by the ratio of the calls' speeds with tasks of one
-    call and with larger tasks, as ``readings`` show it; it is returned as it is if larger tasks gained nothing.
+    ``speedup`` is multiplied by the time per call in tasks of several calls, divided by that in tasks of one call, both
+    from ``readings``. It is returned as it is if tasks of several calls were not used or gained nothing.
     """
     shares = [
         one.chunked.s_per_call / one.single.s_per_call if one.chunked is not None else 1.0

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 LONGEST_CALL = 20.0
-"""Longest hold that is believed, as a multiple of the batch's mean time of a call; a longer hold is cut to that
-length."""
+"""A time for which one thread seemed to hold the GIL without a break is cut to this many times the mean time of a call
+in its batch: a single call does not explain a longer one."""
 
 
 class Hold(NamedTuple):
     """A time for which one thread was seen to hold the GIL without a break.
 
-    ``first`` and ``last`` are the indices of the samples at its start and at its end; ``duration_s`` is the time in
-    seconds.
+    ``first`` and ``last`` are the indices of the samples at the start and at the end of this time; ``duration_s`` is
+    its length in seconds.
     """
 
     first: int
@@ -36,18 +36,17 @@ class Hold(NamedTuple):
 def longest_hold(window: SampledWindow) -> Hold | None:
     """Return the longest time for which one thread was seen to hold the GIL without a break.
 
-    This is the time between the first and the last of consecutive samples that all found the GIL held, with no switch
-    to another thread between them, and all with the same stack if stacks were read. The true hold was longer by up to
-    two intervals between samples. If a thread releases the GIL between two samples and takes it again, the samples show
-    it only if another thread took the GIL in between.
+    This is the time from the first to the last of successive samples that all found the GIL held, with no switch to
+    another thread between them, and with the same stack if stacks were read. The true hold was longer by up to two
+    intervals between samples. A thread that releases the GIL between two samples and takes it again is not noticed,
+    unless another thread took the GIL in between.
 
-    Native code keeps one stack, Python code does not: if stacks were read, a long hold is one of native code. If no
-    stacks were read, this is so only if another thread asked for the GIL all the while: Python code then releases it
+    A long hold is one of native code if stacks were read: Python code does not keep the same stack for long. Without
+    stacks this is certain only if another thread asked for the GIL all the while, as Python code then releases it
     within one switch interval.
 
     Returns:
-        A hold of 0.0 seconds if no such two samples follow each other; ``None`` if no sample lies in the window.
-
+        A hold of 0.0 seconds if no two successive samples show one; ``None`` if no sample lies in the window.
     """
     samples, inside = window.samples, window.inside
     if not inside:
@@ -66,20 +65,21 @@ def longest_hold(window: SampledWindow) -> Hold | None:
 
 
 def longest_hold_s(batches: Sequence[BatchReading]) -> float | None:
-    """Return the longest time that one thread held the GIL without a break, in seconds: the median over the batches.
+    """Return the longest time for which one thread held the GIL without a break, in seconds.
 
-    A batch counts only if its GIL was sampled by reading memory and its threads hardly queued for a CPU: a thread that
-    queues with the GIL holds it for longer than its code does. ``None`` if no batch counts.
+    It is the median of the longest times of the single batches. A batch counts only if another process sampled its GIL,
+    by reading the worker's memory, and if its threads hardly queued for a CPU: a thread that queues with the GIL holds
+    it for longer than its code does. ``None`` if no batch counts.
     """
     holds = [hold.duration_s for _, hold in _longest_holds(batches)]
     return median(holds) if holds else None
 
 
 def longest_holder(batches: Sequence[BatchReading]) -> Holder | None:
-    """Return the place in the code in which the GIL was held longest without a break; ``None`` if unknown.
+    """Return the place in the code in which one thread held the GIL for longest without a break; ``None`` if unknown.
 
-    The longest hold of each batch counts, for the batches that count in `longest_hold_s`. The place is the one in which
-    most samples of these holds were taken. Its share is its part of these samples.
+    It is the place in which the largest number of samples was taken during the longest hold of each batch; its share is
+    its part of all these samples. Batches in which threads queued for a CPU do not count.
     """
     found = []
     for batch, hold in _longest_holds(batches):

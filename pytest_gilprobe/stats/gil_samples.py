@@ -1,10 +1,10 @@
 """Estimate the share of time for which a GIL was held, with an interval, from samples of whether it was held.
 
-*Which share.* The share of the sampled windows, which are batches of whole calls. Given what the worker did in a
-window, the moments of a Poisson process in the window are independent and uniform. So the number of samples that find
-the GIL held is binomial with the window's true share, **however the workload alternates** between holding and
-releasing. A single window does not show how much calls differ from batch to batch; `held_fraction` widens its interval
-by the differences between several windows.
+*Which share.* That of the sampled windows, each of which is the time of a batch of whole calls. Samples are taken at
+the moments of a Poisson process: given what the sampled process did in a window, these moments are independent and
+uniform. So the number of samples that find the GIL held is binomial with the window's true share, **however the
+workload alternates** between holding and releasing. A single window does not show how much calls differ from batch to
+batch; `held_fraction` widens its interval by the differences between several windows.
 
 *Sources.* Poisson moments: R. W. Wolff, "Poisson arrivals see time averages", Operations Research 30(2), 1982.
 Interval: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927; its
@@ -37,32 +37,30 @@ _Z: Final = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 """Half-width of a normal 95 % interval, in standard errors."""
 
 MIN_SAMPLES: Final = 16
-"""The least number of samples for an estimate: at a share of one half, 16 samples leave an interval of 0.28 to 0.72."""
+"""Fewest samples from which a share is estimated: at a share of one half, 16 samples leave an interval of 0.28 to
+0.72."""
 
 MAX_UNKNOWN_SHARE: Final = 0.5
-"""The largest unknown share of the time that allows an estimate. Time is unknown if samples came too late to show
-it."""
+"""No share is estimated if it is unknown for more than this part of the time whether the GIL was held, because samples
+came too late to show it."""
 
 LATE_NS: Final = 20_000
-"""A sample is late if its delay exceeds that of the promptest tenth of its window by more than this many nanoseconds.
-Timer slack and waking up delay all samples alike, by 70 to 100 us. A sampler that must wait for a CPU is late by as
-long as the worker keeps that CPU."""
+"""A sample is late if it was delayed by this many nanoseconds more than a sample that nothing disturbed. Timer slack
+and waking up delay all samples alike, by 70 to 100 us. A sampler that must wait for a CPU is late by as long as the
+sampled process keeps that CPU."""
 
 PROMPT_QUANTILE: Final = 0.1
-"""The quantile of the samples' delays that counts as prompt: the delay of a sample that nothing disturbed. The minimum
+"""The delay of a sample that nothing disturbed is taken to be this quantile of the delays of all samples. The minimum
 is not used, since it may be exceptionally short."""
 
 SAMPLES_PER_BLOCK: Final = 16
-"""Mean number of samples in a block, one of the equal parts into which `time_weights` divides a window. With 16, an
-empty block is rare (probability 1e-7), and weighting reduces the effective number of samples by 6 % (1 / 16). The
-blocks are still short enough to follow a load that comes and goes in 0.1 s."""
+"""Mean number of samples in a block, one of the equal parts into which `time_weights` divides the sampled time. With
+16, an empty block is rare (probability 1e-7), and weighting reduces the effective number of samples by 6 % (1 / 16).
+The blocks are still short enough to follow a load that comes and goes in 0.1 s."""
 
 
 class SampledWindow(NamedTuple):
-    """Samples of a GIL, and the time in question: from ``start_ns`` to ``end_ns``, both by `time.perf_counter_ns`.
-
-    Samples outside that time do not count.
-    """
+    """Samples of a GIL, of which only those from ``start_ns`` to ``end_ns`` count, both by `time.perf_counter_ns`."""
 
     samples: GilSamples
     start_ns: int
@@ -70,12 +68,12 @@ class SampledWindow(NamedTuple):
 
     @property
     def duration_ns(self) -> int:
-        """The window's length in nanoseconds."""
+        """The nanoseconds from ``start_ns`` to ``end_ns``."""
         return self.end_ns - self.start_ns
 
     @property
     def inside(self) -> range:
-        """The indices of the samples from ``start_ns`` to ``end_ns``, both included."""
+        """The indices of the samples that were taken from ``start_ns`` to ``end_ns``, both included."""
         moments_ns = self.samples.at_ns
         return range(bisect_left(moments_ns, self.start_ns), bisect_right(moments_ns, self.end_ns))
 
@@ -96,19 +94,19 @@ class _Share(NamedTuple):
 def held_fraction(windows: Sequence[SampledWindow]) -> Estimate | None:
     """Estimate the share of the windows' time for which the GIL was held.
 
-    Every window counts by its duration; windows without an estimate are left out. The interval is that of the samples'
-    scatter, widened if the windows differ by more than that scatter: the number of samples is divided by Pearson's
-    over-dispersion factor if that is above 1. If the windows' differences are significant at the 1 % level, Student's t
-    distribution for that number of windows replaces the normal one. So the interval holds for the workload, not only
-    for these windows, and more windows make it more reliable.
+    A window is the time of one batch. It counts by its duration; it is left out if it is unknown for more than half of
+    it whether the GIL was held. The interval covers the random errors of sampling. If windows differ by more than these
+    errors, the interval is wider: the number of samples is divided by Pearson's over-dispersion factor. If the
+    differences are significant at the 1 % level, Student's t distribution for that number of windows replaces the
+    normal one. So the interval holds for the workload, not only for these windows, and more windows make it more
+    reliable.
 
     Args:
-        windows: The same process's GIL in one or more batches, sampled or by a heartbeat.
+        windows: Samples of one process's GIL, one window for each batch. They were taken by another process, or by a
+            heartbeat: a thread in the process that wakes up at random moments and asks for the GIL.
 
     Returns:
-        A share from 0 to 1 with a 95 % interval. ``None`` if the usable windows have the precision of fewer than
-        `MIN_SAMPLES` samples. A window is not usable if more than `MAX_UNKNOWN_SHARE` of its time is unknown.
-
+        A share from 0 to 1 with a 95 % interval; ``None`` if the precision is that of fewer than `MIN_SAMPLES` samples.
     """
     shares = [share for window in windows if (share := _share(window)) is not None]
     total_ns = sum(share.duration_ns for share in shares)
@@ -130,7 +128,7 @@ def held_fraction(windows: Sequence[SampledWindow]) -> Estimate | None:
 
 
 def wilson(share: float, number: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share from 0 to 1, seen in ``number`` independent samples (above 0)."""
+    """Return Wilson's 95 % interval of a ``share``, from 0 to 1, found in ``number`` (above 0) independent samples."""
     squared = _Z * _Z / number
     middle = (share + squared / 2) / (1 + squared)
     half = _Z * math.sqrt(share * (1 - share) / number + squared / (4 * number)) / (1 + squared)
@@ -204,12 +202,13 @@ def _delays_ns(window: SampledWindow) -> list[int]:
 
 
 def time_weights(moments_ns: Sequence[int], start_ns: int, end_ns: int) -> list[float]:
-    """Return a weight for each sample, with the sum 1, such that equal parts of the window have equal weights.
+    """Return a weight for each sample, with the sum 1, such that equal parts of the sampled time have equal weights.
 
     ``moments_ns`` are the samples' moments, all from ``start_ns`` to ``end_ns``. Other programs that compete for the
-    CPUs make samples rare while they run, and slow the worker down at the same time. Without weights, the samples would
-    show mostly the time in which no such program ran. So the window is divided into blocks of equal length, and the
-    samples of a block share its weight. The weight of a block without samples goes to the nearest blocks with samples.
+    CPUs make samples rare while they run, and slow the sampled process down at the same time. Without weights, the
+    samples would show mostly the time in which no such program ran. So the time is divided into blocks of equal length,
+    and the samples of a block share its weight. The weight of a block without samples goes to the nearest blocks with
+    samples.
     """
     blocks = max(1, len(moments_ns) // SAMPLES_PER_BLOCK)
     span_ns = max(1, end_ns - start_ns)
@@ -247,17 +246,19 @@ def _of_heartbeat(window: SampledWindow) -> _Share | None:
 def effective_number(weights: Sequence[float], numbers: Sequence[float]) -> float:
     """Return how many equally weighted samples would give a mean as precise as a given weighted mean.
 
-    The weighted mean has parts, each with its weight in ``weights`` and its number of samples in ``numbers``. *Source:*
-    L. Kish, "Survey Sampling", 1965, section 11.7.
+    The weighted mean has parts, each with its weight in ``weights`` and its number of samples in ``numbers``. The
+    result is 0 without parts. *Source:* L. Kish, "Survey Sampling", 1965, section 11.7.
     """
     spread = math.fsum(weight * weight / number for weight, number in zip(weights, numbers, strict=True))
     return math.fsum(weights) ** 2 / spread if spread else 0.0
 
 
 def overdispersion(shares: Sequence[tuple[float, float]], mean: float) -> float:
-    """Return the ratio (1 or more) of the windows' variance to that expected from their samples' scatter.
+    """Return by which factor, 1 or more, the variance of several shares exceeds what random sampling explains.
 
-    ``shares`` has each window's share and its number of independent samples; ``mean`` is the share of all windows.
+    ``shares`` has pairs: a share from 0 to 1, seen in one window of time, and the number of independent samples that it
+    rests on. ``mean`` is the share over all windows. If the windows differ significantly (at the 1 % level), the factor
+    is larger, as Student's t distribution for so few windows is wider than the normal one.
     """
     if len(shares) < 2 or not 0 < mean < 1:  # noqa: PLR2004 - one window differs from none
         return 1.0

@@ -1,4 +1,4 @@
-"""Reduce a probe's sampled batches to the share of time for which the GIL was held."""
+"""Estimate for which share of the time the GIL was held in a probe's batches, with or without queueing for a CPU."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.queueing import QueueSplit
 
 PREEMPTED_HOLDING = 0.5
-"""Least probability with which a preempted thread is assumed to hold the GIL, as a multiple of the probability for a
-running thread. The multiple would be 1 if threads were preempted at random moments, as by the clock's tick."""
+"""The probability that a thread which was pushed off its CPU holds the GIL is assumed to be at least this many times
+that of a running thread. It would be the same if threads were pushed off at random moments, as by the clock's tick."""
 
 
 def held_fraction(batches: Sequence[BatchReading]) -> Estimate | None:
-    """Estimate the share of the batches' time for which the GIL was held, queueing for a CPU included.
+    """Estimate the share of the batches' time for which the GIL was held, the time of queueing for a CPU included.
 
     Returns:
-        A share from 0 to 1; ``None`` if too little was sampled: see `pytest_gilprobe.stats.gil_samples`.
-
+        A share from 0 to 1 with a 95 % interval; ``None`` if there are too few samples, or too many came late.
     """
     return gil_samples.held_fraction(
         [
@@ -41,10 +40,10 @@ def held_fraction(batches: Sequence[BatchReading]) -> Estimate | None:
 
 
 def while_running(fraction: Estimate | None, batches: Sequence[BatchReading]) -> Estimate | None:
-    """Return the share of the time without queueing for a CPU for which the GIL was held.
+    """Return the share of the time for which the GIL was held, without the time in which calls queued for a CPU.
 
-    ``fraction`` is the share of all the time, queueing included, as `held_fraction` estimates it from the same
-    ``batches``. It is returned as it is if it is ``None`` or the calls hardly queued. See `without_queueing`.
+    ``fraction`` is the share of all the time of the same ``batches``, the queueing included. It is returned as it is if
+    the calls hardly queued, or if it is ``None``.
     """
     queued = rounds.queue_share(batches) or 0.0
     if fraction is None or queued <= rounds.QUIET:
@@ -53,21 +52,22 @@ def while_running(fraction: Estimate | None, batches: Sequence[BatchReading]) ->
 
 
 def without_queueing(fraction: Estimate, queued: float, splits: Sequence[QueueSplit], woken: float = 1.0) -> Estimate:
-    """Return the share of the time without queueing for a CPU for which the GIL was held.
+    """Return the share of the time for which the GIL was held, without the time in which calls queued for a CPU.
 
     A thread that is preempted while it holds the GIL keeps it; on an idle machine it would not be preempted. If samples
-    show when the thread queued and whether the GIL was held then, that time is taken out. If they do not, or if bounds
-    leave a narrower interval, the result is bounds. The low bound assumes that the GIL was held in all queueing: a
-    thread is often preempted as it returns from the kernel, and calls that wait there with the GIL held queue with it.
-    The high bound assumes that the GIL was free in queueing that began when a thread woke up, and held in other
-    queueing `PREEMPTED_HOLDING` times as often as in running.
+    show when the thread queued and whether the GIL was held then, that time is taken out. Otherwise, two bounds form
+    the interval; so they do if they lie closer together than the ends of the interval from samples. The low bound
+    assumes that the GIL was held in all queueing: a thread is often preempted as it returns from the kernel, and calls
+    that wait there with the GIL held queue with it. The high bound assumes that the GIL was free in queueing that began
+    when a thread woke up. In other queueing, it assumes that the GIL was held `PREEMPTED_HOLDING` times as often as in
+    running.
 
     Args:
-        fraction: The held share of all the time.
+        fraction: The share of all the time for which the GIL was held, the queueing included.
         queued: The share of the time for which the calls queued, from 0 to 1.
-        splits: The batches with their queueing split off; empty if samples do not show it.
-        woken: The largest share of the queueing that began when a thread woke up, from 0 to 1.
-
+        splits: For each batch, its time in the queue and its other time; empty if samples do not show when calls
+            queued.
+        woken: The largest share of the queueing that may have begun when a thread woke up, from 0 to 1.
     """
     queued = min(queued, 0.99)
     running, preempted = 1 - queued, queued * (1 - woken)
@@ -102,10 +102,10 @@ def _from_splits(splits: Sequence[QueueSplit]) -> Estimate | None:
 
 
 def in_queue(batches: Sequence[BatchReading]) -> float:
-    """Return the share of the time with the GIL held in which the calls queued for a CPU, from 0 to 1.
+    """Return, of the time for which calls held the GIL, the share in which they queued for a CPU, from 0 to 1.
 
-    The share is estimated from the samples if they show whether the GIL was held in most of the queueing. Otherwise, it
-    is the largest possible share: as if all queueing had the GIL held.
+    It is estimated from the samples if they show whether the GIL was held in most of the queueing. Otherwise, it is the
+    largest possible share: as if the GIL was held in all queueing.
     """
     queued = rounds.queue_share(batches) or 0.0
     splits = _splits(batches)
@@ -125,5 +125,5 @@ def _splits(batches: Sequence[BatchReading]) -> list[QueueSplit]:
 
 
 def method(batches: Sequence[BatchReading]) -> GilMethod | None:
-    """Return the method by which the GIL was sampled; ``None`` if no batch was sampled."""
+    """Return the method by which the GIL was sampled in these batches; ``None`` if no batch was sampled."""
     return next((batch.gil.method for batch in batches if batch.gil is not None), None)

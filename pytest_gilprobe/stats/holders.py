@@ -1,14 +1,10 @@
-"""Estimate where in the code the GIL is held: the share of held time of each expression, from samples of stacks.
+"""Estimate where in the code the GIL is held: each expression's share of the held time, from samples of stacks.
 
-A sample that finds the GIL held also reads the stack of the thread that holds it. Samples are taken at moments of a
-Poisson process (see `pytest_gilprobe.stats.gil_samples`), so the share of these samples in an expression estimates its
-share of the time for which the GIL is held. Each sample counts for the time that it stands for. In a batch of one
-thread, a sample at which the thread may have waited for a CPU does not count: on an idle machine the thread would not
-have waited.
-
-A sample belongs to the innermost frame in the user's own files. It counts for the expression which that frame executes,
-if this is a call or has called further Python functions. Otherwise it counts for the whole source line, since the parts
-of a line alternate within nanoseconds.
+A sample that finds the GIL held also reads the stack of the thread that holds it. The sample counts for the expression
+that the innermost frame in the user's own files executes, if this is a call or has called further Python functions;
+else for the whole source line, since the parts of a line alternate within nanoseconds. Samples are taken at random
+moments, and each counts for the time that it stands for. In a batch (calls timed together) of one thread, a sample does
+not count if the thread may have waited for a CPU then: on an idle machine it would not have waited.
 """
 
 from __future__ import annotations
@@ -39,34 +35,29 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Frame, Stack
 
 LEAST_CALL_S: Final = 2e-5
-"""Shortest call, in seconds, for which holders are reported: the overhead of making a shorter call takes about as long
-as the call itself."""
+"""Seconds that a call must take for the code that holds the GIL to be reported: half of a shorter call is overhead."""
 LEAST_SHARE: Final = 0.005
-"""Least share of the held time from which a holder (a place in the code) or a stack is reported: one sample in two
-hundred."""
+"""Least share of the GIL's held time from which a place in the code, or a stack, is reported: one sample in 200."""
 MOST_HOLDERS: Final = 30
-"""Largest number of holders that are reported: if there are more, most of the others have less than 1 % of the held
-time each."""
+"""Largest number of places in the code reported as holding the GIL: others mostly have under 1 % of the held time."""
 MOST_STACKS: Final = 60
-"""Largest number of stacks that are reported: the icicle chart of the report has no room for more."""
+"""Largest number of stacks that are reported as holding the GIL: the report's icicle chart has no room for more."""
 MAX_UNREAD_SHARE: Final = 0.5
-"""Largest share of the stacks that may have been dropped, because they changed while they were read or were too deep:
-with more, no holders are reported."""
+"""If more than this share of the stacks changed while being read or was too deep, no holder of the GIL is named."""
 _EXPRESSIONS: Final = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
 MOSTLY: Final = 0.5
-"""Share of a holder's samples above which the native function, or the library function, that was found in them is
-reported."""
+"""A place in the code is reported with a native or library function if more than this share of its samples found it."""
 
 
 class Held(NamedTuple):
-    """A sample that found the GIL held: how much time it stands for, in nanoseconds, and the holder's stack."""
+    """A sample that found the GIL held: the time ``weight_ns`` that it stands for, and the holder's ``stack``."""
 
     weight_ns: float
     stack: Stack
 
 
 class Place(NamedTuple):
-    """A place in the code: an expression, or a whole source line, of a function."""
+    """A place in the code of a function; ``code`` is its expression or whole source line, ``None`` if unknown."""
 
     function: str
     file: str
@@ -75,10 +66,9 @@ class Place(NamedTuple):
 
 
 def held_samples(batches: Sequence[BatchReading]) -> list[list[Held]]:
-    """Return, for each batch, the samples that found the GIL held by a thread whose stack was read.
+    """Return, for each batch, the samples that found the GIL held and read the stack of the thread that held it.
 
-    In a batch of one thread, samples at which the thread may have waited for a CPU are left out. Batches of which no
-    sample remains are left out, too.
+    In a batch of one thread, samples at which it may have waited for a CPU are left out; so is a batch without samples.
     """
     whole = WholeStacks(stack for batch in batches if batch.gil is not None for stack in batch.gil.stacks)
     return [found for batch in batches if (found := _held(batch, whole))]
@@ -105,22 +95,18 @@ def _held(batch: BatchReading, whole: WholeStacks) -> list[Held]:
 
 
 def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...] | None:
-    """Return the places in the code that held the GIL in these batches, those with the largest share first.
+    """Return the places in the code that held the GIL, each with its share of the held time, the largest first.
 
-    Args:
-        batches: Batches of serial calls. In parallel ones, a holder that waits for a CPU would count too much.
-        call_s: Wall time of one call, in seconds.
-
-    Returns:
-        The holders, with shares of the time for which the GIL was held. ``None`` if `why_none` has a reason.
-
+    ``batches`` are of serial calls: in parallel ones, a thread that holds the GIL and waits for a CPU would count too
+    much. ``call_s`` is the wall time of one call in seconds. ``None`` if calls are too short or too few stacks were
+    read.
     """
     shown = held_samples(batches)
     return None if _why_none(batches, shown, call_s) else _largest(by_place(shown))
 
 
 def why_none(batches: Sequence[BatchReading], call_s: float) -> str | None:
-    """Return why `holders` names no place: short calls, no stacks, or too few; ``None`` if it names places."""
+    """Return why the code that held the GIL is unknown, for calls of ``call_s`` seconds; ``None`` if it is known."""
     return _why_none(batches, held_samples(batches), call_s)
 
 
@@ -142,7 +128,7 @@ def _why_none(batches: Sequence[BatchReading], shown: Sequence[Sequence[Held]], 
 def of_stacks(stacks: Sequence[Stack]) -> tuple[Holder, ...] | None:
     """Return the places in the code of stacks that were read at random moments, those with the largest share first.
 
-    The result is ``None`` for fewer than `MIN_SAMPLES` stacks.
+    Shares are of all ``stacks``. The result is ``None`` for fewer than `MIN_SAMPLES` of them.
     """
     if len(stacks) < MIN_SAMPLES:
         return None
@@ -169,7 +155,7 @@ class _Seen:
 
 
 def by_place(batches: Sequence[Sequence[Held]]) -> list[Holder]:
-    """Return every place in which samples of the ``batches`` were taken, with its share of them, in no order."""
+    """Return each place in the code where samples of ``batches`` were taken, with its share of their time, unsorted."""
     seen = [_Seen(batch) for batch in batches if batch]
     calling = _calling_python(stack for one in seen for stack in one.stacks.values())
     natives: defaultdict[Place, Counter[str | None]] = defaultdict(Counter)
@@ -203,15 +189,15 @@ def _share(key: Place, batches: Sequence[_Seen]) -> Estimate:
 
 
 def most_frequent(samples: Sequence[Held]) -> Holder | None:
-    """Return the place in which most of these samples were taken, with its share of them; ``None`` without samples."""
+    """Return the place in the code with the largest share of the time of ``samples``; ``None`` without samples."""
     found = by_place([samples])
     return max(found, key=lambda one: one.share.value) if found else None
 
 
 def stacks(batches: Sequence[BatchReading]) -> tuple[HeldStack, ...] | None:
-    """Return the stacks that held the GIL, with their shares of the held time; ``None`` if none was read.
+    """Return the stacks that held the GIL, each with its share of the held time, the largest first.
 
-    Stacks are merged if they differ only within a source line. Those with the largest share come first.
+    Stacks are merged if they differ only within a source line. The result is ``None`` if no stack was read.
     """
     weights: defaultdict[int, float] = defaultdict(float)
     different: dict[int, Stack] = {}
@@ -257,15 +243,14 @@ def _is_inside(frame: Frame, caller: Frame) -> bool:
 
 
 def key(stack: Stack) -> Place:
-    """Return the place in the code for which a sample with this stack counts: that of the frame at `own_at`."""
+    """Return the place in the code for which a stack counts: that of the innermost frame in the user's own files."""
     return place_at(stack, own_at(stack))
 
 
 def place_at(stack: Stack, at: int) -> Place:
     """Return the place in the code that the frame at the position ``at`` of a stack executes; 0 is the innermost frame.
 
-    The place is the frame's expression if that calls something by name, or has called the next inner frame. Otherwise
-    it is the whole source line.
+    The place is an expression, if that calls something by name or has called the next inner frame; else a source line.
     """
     frame = stack[at]
     code = frame.code if at > 0 or callee(frame.code) is not None else None
@@ -296,7 +281,7 @@ def _site(frame: Frame) -> tuple[Place, str | None]:
 
 @cache
 def callee(code: str | None) -> str | None:
-    """Return what an expression calls, as written, such as ``json.loads``; ``None`` if it is not a call by name."""
+    """Return what the expression ``code`` calls, such as ``json.loads``; ``None`` if it is not a call by name."""
     if code is None:
         return None
     try:

@@ -1,9 +1,9 @@
-"""Find the longest block of an event loop that occurred in several calls, whose blocks were timed one by one.
+"""Find the longest block of an event loop that occurs in several calls, whose blocks were timed one by one.
 
-A block is timed by the clocks of the loop's thread, from one wait for events to the next. When such a wait is over, the
-thread may first have to wait for the GIL, which no clock of its own shows: samples do. Successive samples that find the
-thread waiting for the GIL count as one wait, from the first to the last, if the GIL did not pass to another thread in
-between.
+A block is the time from one wait for events to the next: no other task of the loop can run in it. It is timed by the
+clocks of the loop's thread. When a wait for events is over, the thread may first have to wait for the GIL, which no
+clock of its own shows: samples do. Successive samples that find the thread waiting for the GIL count as one wait, from
+the first to the last, if the GIL did not pass to another thread in between.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import GilSamples, LoopPass
 
 REPEATED: Final = 3
-"""Number of calls that must have a block at least as long as a given block for that block to count as repeated. An
-accident, such as a garbage collection, lengthens a block in one call of several only."""
+"""A block of the event loop counts as repeated if this many calls have a block that is at least as long. An accident,
+such as a garbage collection, lengthens a block in one call of several only."""
 FEWEST_LOOKS: Final = 10
-"""Fewest samples in a block from which the time asleep in it is limited to the block's length times the share of these
-samples that found its thread asleep."""
+"""If at least this many samples were taken in a block of the event loop, its thread slept for at most the block's
+length times the share of these samples that found the thread asleep in a call or waiting for the GIL."""
 FEWEST: Final = 2
-"""Fewest calls with timed blocks from which a block can count as repeated."""
+"""If blocks of the event loop were timed in fewer calls than this, none counts as repeated."""
 FEWEST_IN_A_WAIT: Final = 4
-"""Fewest successive samples that count as one wait for the GIL: fewer say little of its length."""
+"""Fewest successive samples that found a thread waiting for the GIL and count as one wait: fewer do not show its
+length."""
 
 
 class _Found(NamedTuple):
@@ -45,15 +46,20 @@ class _Found(NamedTuple):
 
 
 def longest_s(seen: LoopPass) -> float | None:
-    """Return the longest block of all the calls that were ``seen``, in seconds; ``None`` if no block was timed."""
+    """Return the length in seconds of the longest block of the event loop in the calls that were ``seen``.
+
+    In a block, no other task of the loop can run. The length is without the time for which the loop's thread queued for
+    a CPU. The result is ``None`` if no block was timed.
+    """
     return max((one.length_ns for one in _of_each_call(seen)), default=0) / 1e9 if seen.blocks else None
 
 
 def repeated(seen: LoopPass) -> Block | None:
-    """Return the longest block whose length at least `REPEATED` calls reached, or all calls if there are fewer calls.
+    """Return the longest block of an event loop whose length was reached in several calls.
 
-    ``seen`` has the longest block of each call. The result is ``None`` if blocks were timed in fewer than `FEWEST`
-    calls.
+    A block is a time in which no other task of the loop can run; ``seen`` has the longest block of each call. The
+    length is one that at least `REPEATED` calls reached, or all calls if there are fewer. The result is ``None`` if
+    blocks were timed in fewer than `FEWEST` calls.
     """
     if len(seen.blocks) < FEWEST:
         return None

@@ -1,9 +1,8 @@
-"""Bound by how much a busy machine may make lanes that share a process look worse than they are.
+"""Estimate how much worse threads of one process may look on a busy machine than they are.
 
-A lane is one thread of a strategy's batch. The time that a lane spends in the run queue is caused by other programs and
-is subtracted. But a lane that waits for the GIL or a lock may wait longer because the thread that holds it queues for a
-CPU. A lane that queues may also hide that it would otherwise wait for other lanes: `pytest_gilprobe.stats.overlap`
-bounds that.
+The time that a thread spends in the run queue is caused by other programs and is subtracted. But a thread that waits
+for the GIL or a lock may wait longer because the thread that holds it queues for a CPU. A thread that queues may also
+hide that it would otherwise wait for other threads: `pytest_gilprobe.stats.overlap` bounds that.
 """
 
 from __future__ import annotations
@@ -19,22 +18,23 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import GilResult
 
 Pairs = Sequence[tuple[BatchReading, BatchReading]]
-"""For each round, the batch that is the base and the batch that is compared with that base."""
+"""For each round, two batches (series of timed calls): the first is the base with which the second is compared. The
+base is mostly the batch of serial calls."""
 
 WAITS = 0.1
-"""Least share of a thread's time, in waits that serial calls do not have, from which the thread counts as waiting for a
-lock that other threads hold. *Source:* threads that share a lock for 30 % of a call wait for 0.11 or more over some
+"""Threads count as waiting for locks that other threads hold if they spend at least this share of their time in waits
+that serial calls do not have. *Source:* threads that share a lock for 30 % of a call wait for 0.11 or more over some
 rounds, beside busy loops."""
 NOISE_OF_WAITING = 0.08
-"""Standard deviation, from round to round, that is assumed before measuring for the share to which `WAITS` is the
-limit: 0.04 to 0.1 was seen."""
+"""Standard deviation, from round to round, that is assumed before measuring for the share of a thread's time in waits
+that serial calls do not have: 0.04 to 0.1 was seen."""
 
 
 class Holding(NamedTuple):
     """How calls hold the GIL: two shares from 0 to 1.
 
-    ``in_queue`` is the share of its time with the GIL for which a call queues for a CPU; ``together`` is the share of a
-    batch's time for which any lane (thread of the batch) holds the GIL.
+    ``in_queue`` is, of the time for which a call holds the GIL, the share in which it queues for a CPU. ``together`` is
+    the share of a batch's time for which any of the batch's threads holds the GIL.
     """
 
     in_queue: float
@@ -42,9 +42,11 @@ class Holding(NamedTuple):
 
 
 def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchReading]) -> Holding:
-    """Return how calls hold the GIL; without GIL samples, assume that they hold it all the time.
+    """Estimate for which share of the time calls hold the GIL in threads, and how much of it they queue for a CPU.
 
-    ``batches`` are those of the strategy in question. Both shares are 0 if the GIL was off.
+    ``gil`` has the GIL's result for serial calls; ``batches`` are those of the strategy whose calls run in threads.
+    Without samples of the GIL, calls are assumed to hold it all the time. If the GIL was off, both shares in the result
+    are 0.
     """
     if not rounds.gil_was_on(measurement):
         return Holding(in_queue=0.0, together=0.0)
@@ -57,20 +59,22 @@ def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchRea
 
 
 def hidden(pairs: Pairs, gil: Holding) -> tuple[float, ...]:
-    """Return, for each round, the factor by which lanes (threads) may be faster than it shows, without other programs.
+    """Return, for each round, by which factor threads may be faster without other programs than the round shows.
 
-    ``pairs`` has the serial batch and the lanes' batch of each round, ``gil`` how calls hold the GIL. A factor is at
-    least 1. The wait for a lock or the GIL is longer if its holder queues for a CPU. For a lock, this lengthens the
-    wait by the share of the time for which the holder wants to run and queues. For the GIL, ``gil.in_queue`` counts
-    instead if it is larger, since calls that return from the kernel with the GIL are often preempted there.
+    ``pairs`` has, for each round, the batch of serial calls and the batch of threads; ``gil`` says how calls hold the
+    GIL. A factor is at least 1. The wait for a lock or the GIL is longer if its holder queues for a CPU. For a lock,
+    this lengthens the wait by the share of the time for which the holder wants to run and queues. For the GIL,
+    ``gil.in_queue`` counts instead if it is larger, since calls that return from the kernel with the GIL are often
+    preempted there.
     """
     return tuple(_of_round(base, lanes, gil) for base, lanes in pairs)
 
 
 def wait_little(pairs: Pairs) -> bool:
-    """Return whether lanes (threads) certainly waited for each other for less than the share `WAITS` of their time.
+    """Return whether parallel lanes certainly waited for each other for less than the share `WAITS` of their time.
 
-    ``pairs`` has the serial batch and the lanes' batch of each round.
+    A lane is a thread or process that makes calls. ``pairs`` has, for each round, the batch of serial calls and the
+    batch of the lanes. Only waits that serial calls do not have count.
     """
     waited = [_waited(base, together) for base, together in pairs]
     return estimates.centre(waited, NOISE_OF_WAITING).high < WAITS

@@ -1,19 +1,20 @@
-"""What lanes of one process certainly gain beside other programs: select undisturbed batches, and bound the rest.
+"""Estimate what threads of one process certainly gain beside other programs.
 
-Two lanes (threads) that were never on a CPU at the same moment do not show whether they hinder each other. If their
-time in the run queue is simply subtracted, they seem to gain all that two CPUs can give. So:
+Two lanes (threads that make calls) that were never on a CPU at the same moment do not show whether they hinder each
+other. If their time in the run queue is simply subtracted, they seem to gain all that two CPUs can give. So undisturbed
+batches are selected, and bounds are estimated:
 
-* *Select.* Of many short batches, those count whose lanes queued least. A selection by queueing, which other programs
-  cause, does not depend on how fast the calls were.
+* *Select.* Of many short batches (series of timed calls), those count whose lanes queued least for a CPU. A selection
+  by queueing, which other programs cause, does not depend on how fast the calls were.
 * *As seen.* While a lane queues, the others do at most what they would do without it. So the speed-up of a batch from
   whose time no queueing is subtracted is a lower bound of the true one, unless lanes side by side are slower than a
   lone lane: then it is at most 1, the speed-up of a lone lane.
-* *Account.* For long calls, which other programs always disturb: in the time T(k) in which k of N lanes did not queue,
-  they did at most k times the calls X(1) of a lone lane. What they did beyond that they did side by side:
-  calls <= X(1) * sum(k * T(k), k < N) + X(N) * T(N), so X(N) / X(1) >= N - (U - calls / X(1)) / T(N), where U is the
-  time of all lanes without queueing, and T(N) at least the lanes' common time less the queueing of each. Lanes that
-  stayed on a CPU each, and never waited for each other, queue independently: then T(N) is on average the product of
-  their shares without queueing.
+* *Account.* For long calls, which other programs always disturb, a second lower bound follows from counting calls. In
+  the time T(k) in which k of N lanes did not queue, they made at most k times the calls X(1) per second of a lone lane.
+  All other calls were made while all N lanes ran: calls <= X(1) * sum(k * T(k), k < N) + X(N) * T(N). So X(N) / X(1) >=
+  N - (U - calls / X(1)) / T(N), where U is the time of all lanes without queueing. T(N) is at least the time that the
+  lanes have in common, less the queueing of each. Lanes that stayed on a CPU each, and never waited for each other,
+  queue independently: then T(N) is on average the common time multiplied by each lane's share of time without queueing.
 """
 
 from __future__ import annotations
@@ -33,31 +34,38 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 SELECTED = 0.2
-"""Share of the batches that are selected: those that queued least. If a larger share queued for at most
-`rounds.QUIET_BESIDE` of their time, all of these are selected."""
+"""Share of a strategy's batches that are selected as least disturbed: those whose threads queued least for a CPU. If a
+larger share queued for at most `rounds.QUIET_BESIDE` of their time, all of these are selected."""
 LEAST_SELECTED = 3
 """Least number of batches that are selected: two may seem undisturbed by chance."""
 ENOUGH_CALM = 16
 """Number of undisturbed bursts (very short batches) that are enough: one more narrows an interval by 3 % of itself."""
 SIDE_BY_SIDE = 0.1
-"""The lower bound by accounting is used if, for at least this share of the batches' time, no lane queued. With a
-smaller share, the errors of the clocks are multiplied by more than 10."""
+"""The lower bound of a speed-up that follows from counting calls is used if, for at least this share of the batches'
+time, no lane (thread) queued for a CPU. With a smaller share, the errors of the clocks are multiplied by more than
+10."""
 WAITS_PER_CALL = 0.2
-"""Extra waits (voluntary context switches) of a call, beyond those of one thread alone, from which lanes may wait for
-each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at most 0.13."""
+"""Extra waits per call (voluntary context switches beyond those in one thread alone) above which lanes (threads) may
+wait for each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at
+most 0.13."""
 WAITS_PER_CPU_S = 20.0
-"""Extra waits for each second of CPU time from which lanes may wait for each other: a handful in a batch happens by
-chance, however short its calls."""
+"""Extra waits (voluntary context switches beyond those in one thread alone) for each second of CPU time above which
+lanes (threads) may wait for each other: a handful of waits in a batch happens by chance, however short its calls."""
 MOST_QUEUED = 0.5
-"""If lanes queued for more than this share of their time even in the selected batches, only the GIL and the number of
-workers bound the speed-up from above: how long a lane waited for one that queued is then not known."""
+"""If lanes (threads) queued for a CPU for more than this share of their time even in the least disturbed batches, only
+the GIL and the number of workers bound the speed-up from above: it is unknown how long a lane waited for one that
+queued."""
 LEAST_GAIN = 0.01
-"""The least value that the lower bound by accounting can take: the speed-up that is certain if nothing is known of
-it."""
+"""The least value of the lower bound of a speed-up that follows from counting calls: it says that nothing is
+certain."""
 
 
 def wanted(measurement: Measurement) -> bool:
-    """Return whether bursts (short batches) are needed: a strategy whose lanes share a process has no calm batch."""
+    """Return whether rounds of short batches are needed, because other programs disturbed the ordinary ones.
+
+    They are needed if some strategy whose lanes (threads) share a process queued for a CPU in each of its batches, for
+    more than `rounds.QUIET_BESIDE` of the time.
+    """
     shared: dict[str, list[float]] = {}
     for one in measurement.rounds:
         for name, batch in one.parallel.items():
@@ -72,7 +80,7 @@ def enough(measurement: Measurement, name: str) -> bool:
 
 
 def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
-    """Return the undisturbed batches of the strategy ``name``, each paired with a serial batch.
+    """Return the batches of the strategy ``name`` that other programs disturbed least, each paired with a serial batch.
 
     ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of short batches. The result comes from
     ``bursts`` if at least `LEAST_SELECTED` rounds of the strategy were calm there, and otherwise from ``pairs``.

@@ -1,4 +1,4 @@
-"""Estimate how long each GIL was held in a process whose lanes (subinterpreters) have a GIL each, from samples."""
+"""Estimate from samples how long each GIL was held in a process whose subinterpreters have a GIL each."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading
 
 FEWEST_LOOKS = 30
-"""Fewest samples from which a share is reported: while the lane in question ran, and while all lanes ran. The standard
-error of a share is then 0.09 at most."""
+"""Fewest samples from which it is reported how long the GILs of subinterpreters were held: so many must have been taken
+while each of them made calls, and while all did. The standard error of a share is then 0.09 at most."""
 
 
 def held(batches: Sequence[BatchReading]) -> GilsHeld | None:
-    """Return the share of time for which each lane's GIL was held while the lane ran, and all GILs while all lanes ran.
+    """Estimate for which share of the time the GIL of each subinterpreter was held, and all GILs at once.
 
-    A lane is one subinterpreter. The result is ``None`` if no GIL was sampled, or if fewer than `FEWEST_LOOKS` samples
-    were taken while some lane ran, or while all lanes ran.
+    The time is that in which the subinterpreter made calls or, for all GILs, in which all subinterpreters did. The
+    result is ``None`` if no GIL was sampled, or if fewer than `FEWEST_LOOKS` samples were taken in one of these times.
     """
     looked = [batch for batch in batches if batch.own_gils is not None]
     if not looked:

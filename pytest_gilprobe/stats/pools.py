@@ -1,9 +1,9 @@
 """Estimate speed-ups from calls that were made through real executors of the standard library.
 
-Such a speed-up needs no prediction: it is what a user's executor gives, what dispatch and moving data cost included. It
-is the ratio of two series of the same round, so a machine that gets slower or faster cancels out. Other programs do not
-cancel out: they take CPUs from an executor's workers more than from serial calls. So on a busy machine these rounds
-do not count.
+Such a speed-up needs no prediction: it is what a user's executor gives, with the costs of dispatch and of moving data.
+It is the ratio of two series of calls in the same round, so a machine that gets slower or faster cancels out. Other
+programs do not cancel out: they take CPUs from an executor's workers more than from serial calls. So on a busy machine
+these rounds do not count.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 FEWEST_ROUNDS = 6
-"""Fewest rounds from which a measured speed-up is used: robust estimators need five, and one may be slow as caches are
-still cold."""
+"""Fewest rounds in real executors from which a speed-up is estimated: robust estimators need five, and one may be slow
+as caches are still cold."""
 MOST_ROUNDS = 40
-"""Most rounds that are made: each further round narrows the interval by less than 2 %."""
+"""Largest number of rounds that are made in real executors: a further round narrows the interval by less than 2 %."""
 
 
 class InExecutor(NamedTuple):
-    """A speed-up in an executor, measured in ``rounds`` rounds, or predicted if that is 0.
+    """A speed-up in an executor: measured in ``rounds`` rounds, or predicted if ``rounds`` is 0.
 
-    ``at_worst`` and ``at_best`` bound a prediction on a busy machine, which may hide effects. They are ``None`` if
-    there is no such bound, or if the speed-up was measured.
+    ``at_worst`` and ``at_best`` bound a prediction that was made on a busy machine. They are ``None`` if there is no
+    such bound, as on a calm machine, or if the speed-up was measured.
     """
 
     speedup: Estimate
@@ -45,10 +45,10 @@ def in_executor(
     inputs: PoolInputs,
     measurement: Measurement,
 ) -> InExecutor:
-    """Return what a strategy's executor gives: measured if it was tried, else predicted.
+    """Return the speed-up in a strategy's executor: measured if calls were made through it, else predicted.
 
-    ``gains`` are the speed-up of the bare calls, and its bounds at worst and at best, each ``None`` if there is none;
-    the prediction is made from these and ``inputs``.
+    The prediction is made from ``inputs`` and ``gains``. The latter are the speed-up of calls made without an executor,
+    and its bounds at worst and at best on a busy machine, each ``None`` if there is none.
     """
     measured = speedup(measurement, strategy.name)
     if measured is not None:
@@ -59,9 +59,9 @@ def in_executor(
 
 
 def speedup(measurement: Measurement, name: str) -> Estimate | None:
-    """Return the measured speed-up in the real executor of the strategy ``name``.
+    """Return the speed-up that was measured in a real executor of the strategy ``name``.
 
-    Return ``None`` after fewer than `FEWEST_ROUNDS` rounds, or if other programs used too much of the CPUs.
+    Return ``None`` after fewer than `FEWEST_ROUNDS` rounds, or if other programs used more than a tenth of the CPUs.
     """
     ratios = [
         one.alone.s_per_call / one.pooled[name].s_per_call for one in measurement.pool_rounds if name in one.pooled
@@ -82,8 +82,8 @@ def is_crowded(measurement: Measurement) -> bool:
 def may_tell_more(measurement: Measurement) -> bool:
     """Return whether another round in real executors is possible and would be used.
 
-    It is not possible if there were `MOST_ROUNDS` rounds, or if the rounds ended for another reason. It would not be
-    used if other programs used too much of the CPUs in the first `FEWEST_ROUNDS` or more rounds.
+    It is not possible after `MOST_ROUNDS` rounds, or if such rounds were ended early, as by an error. It would not be
+    used if there were `FEWEST_ROUNDS` or more and other programs used too much of the CPUs in them.
     """
     made = len(measurement.pool_rounds)
     if measurement.pools_ended is not None or made >= MOST_ROUNDS:

@@ -1,8 +1,8 @@
-"""Find the samples taken while the sampled thread waited for a CPU, from its total waiting time at each sample.
+"""Find the samples that were taken while a thread waited for a CPU, from its total waiting time at each sample.
 
-The kernel adds a wait to the total only when the wait is over. So a sample that was taken in a wait does not show it,
-and the first sample after the wait shows only how long it was. Such a wait may have ended at any moment between the
-last two samples.
+The kernel adds a wait to the thread's total only when the wait is over. So a sample that was taken in a wait does not
+show it, and the first sample after the wait shows only how long it was. Such a wait may have ended at any moment
+between the last two samples.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.gil_samples import SampledWindow
 
 LEAST_CHANCE: Final = 0.1
-"""Least probability that a sample was taken in a wait for a CPU from which the sample counts as possibly taken in it. A
-thread that sleeps waits for some microseconds whenever it wakes up: so short a wait makes no sample before it
-doubtful."""
+"""A sample counts as possibly taken while its thread waited for a CPU only from this probability on. Otherwise, the
+wait of some microseconds with which every sleep of a thread ends would make each sample before it doubtful."""
 
 
 def certain(window: SampledWindow) -> frozenset[int]:
-    """Return the indices of the samples at which the thread certainly waited for a CPU.
+    """Return the indices of the samples in ``window`` at which the thread certainly waited for a CPU.
 
-    If the total waiting time grew by d from one sample to the next, a wait of d ended between the two. So it began at
-    least d before the second of them. The result has the first of them, and those before it, if taken less than d
-    before the second.
+    If the thread's total waiting time grew by d from one sample to the next, a wait of length d ended between these two
+    samples. So the wait began at least d before the later one. All samples taken less than d before the later one,
+    except that one itself, therefore lie in the wait.
     """
     return frozenset(
         at for first, gap_ns, waited_ns in _waits(window) for at in _since(window, first, waited_ns - gap_ns)
@@ -33,17 +32,16 @@ def certain(window: SampledWindow) -> frozenset[int]:
 
 
 def possible(window: SampledWindow, run_queue_ns: int | None = None) -> frozenset[int]:
-    """Return the indices of the samples at which the thread may have waited for a CPU.
+    """Return the indices of the samples in ``window`` at which the thread may have waited for a CPU.
 
     On a busy machine the sampler must wait for a CPU as well. Its next sample then comes so late that few samples
-    certainly lie in the thread's wait. Those that only may lie in it matter: a thread is often preempted at the end of
+    certainly lie in the thread's wait. Those that possibly lie in it matter: a thread is often preempted at the end of
     a system call, so all samples of the wait would count for that call.
 
     Args:
-        window: The samples, and the time in question.
-        run_queue_ns: How long the thread waited in that time; what no sample shows of it is taken as a wait at the end.
-            ``None`` if unknown.
-
+        window: The samples, of which those from its start to its end count.
+        run_queue_ns: Nanoseconds for which the thread waited from the window's start to its end. What the samples do
+            not show of it is taken as one wait at the end. ``None`` if unknown.
     """
     found = {
         at

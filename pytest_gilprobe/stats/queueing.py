@@ -1,8 +1,8 @@
 """Separate the time in which a thread queued for a CPU from the rest of a batch, by samples of its GIL.
 
-The kernel adds a stretch in the run queue to a thread's ``run_delay`` when the stretch is over. So if ``run_delay`` has
-grown by d between two samples, the thread queued for d until some moment between the two samples. *Source:*
-``sched_info_arrive`` in the kernel's ``kernel/sched/stats.h``.
+Each sample records the thread's ``run_delay``, its total time in the run queue. The kernel adds a stay in the run queue
+to it when the stay is over. So if ``run_delay`` has grown by d between two samples, the thread queued for d until some
+moment between the two samples. *Source:* ``sched_info_arrive`` in the kernel's ``kernel/sched/stats.h``.
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading
 
 Span = tuple[int, int]
-"""Start and end of a span, by `time.perf_counter_ns`; the start belongs to the span, the end does not."""
+"""A span of time as its start and end, by `time.perf_counter_ns`; the start belongs to the span, the end does not."""
 
 
 class QueueSplit(NamedTuple):
-    """A sampled batch of one thread, split into the time in which it certainly queued for a CPU and the rest.
+    """The sampled time of one thread, split into the time in which it certainly queued for a CPU and the rest.
 
     Attributes:
-        rest: The batch without the time in which it certainly queued: the samples' moments, and the end, are earlier by
-            the time that was cut out before them. The rest still contains the queueing between the samples at the edges
-            of each stretch in the run queue.
+        rest: The samples outside the time in which the thread certainly queued. That time is cut out of the clock:
+            later moments, and the end, are earlier by its length. Some queueing remains, as it is not known at which
+            moment between two samples the thread began or ceased to queue.
         rest_queued_held_ns: The queueing with the GIL held that ``rest`` still contains.
-        running_ns: The batch's time without any queueing.
-        queued_ns: All time in the run queue, at most the batch's length.
+        running_ns: The thread's time without any queueing.
+        queued_ns: All the thread's time in the run queue.
         queued_unknown_ns: The part of ``queued_ns`` in which no sample shows whether the GIL was held.
-        queued_held_ns: The part of ``queued_known_ns`` in which the GIL was held.
-
+        queued_held_ns: The part of ``queued_ns`` in which samples show that the GIL was held.
     """
 
     rest: SampledWindow
@@ -47,12 +46,16 @@ class QueueSplit(NamedTuple):
 
     @property
     def queued_known_ns(self) -> int:
-        """The part of ``queued_ns`` in which samples show whether the GIL was held."""
+        """The part of ``queued_ns`` in which samples show whether the GIL was held or free."""
         return self.queued_ns - self.queued_unknown_ns
 
 
 def split_batch(batch: BatchReading) -> QueueSplit | None:
-    """Split a sampled batch of one thread; ``None`` if its samples or clocks do not show when the thread queued."""
+    """Split the sampled time of a batch of one thread into the time in which it queued for a CPU and the rest.
+
+    The result is ``None`` if the batch has several threads, or if its samples or clocks do not show when the thread
+    queued.
+    """
     if batch.gil is None or len(batch.lanes) != 1:
         return None
     lane = batch.lanes[0]
@@ -62,16 +65,16 @@ def split_batch(batch: BatchReading) -> QueueSplit | None:
 
 
 def split(window: SampledWindow, queued_ns: int) -> QueueSplit | None:
-    """Split a window of one thread's time, in which it queued for ``queued_ns`` in all by its own clock.
+    """Split the sampled time of one thread into the time in which it queued for a CPU and the rest.
 
-    The samples may begin before the window, so that a stretch of queueing which ended early in the window is seen. A
-    thread that queues can neither take the GIL nor release it. So the samples in a stretch show whether the GIL was
-    held for all of the stretch. If they differ, because other threads took the GIL in turn, their mean counts. For a
-    stretch without a sample, it is unknown whether the GIL was held.
+    ``window`` has the samples and the time to split; ``queued_ns`` is how long the thread queued in that time, by its
+    own clock. The samples may begin earlier, so that queueing which ended early in the window is seen. A thread that
+    queues can neither take the GIL nor release it. So the samples in one stay in the run queue show whether the GIL was
+    held for all of it. If they differ, because other threads took the GIL in turn, their mean counts. For a stay
+    without a sample, it is unknown whether the GIL was held.
 
     Returns:
         ``None`` if the samples do not record how long the thread had queued.
-
     """
     samples, start_ns, end_ns = window
     if not samples.queue_ns:

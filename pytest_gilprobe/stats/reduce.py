@@ -1,4 +1,4 @@
-"""Reduce one probe's measurement to a result for each strategy and one for the GIL."""
+"""Estimate, from all that one probe measured, a result for each strategy and one for the GIL."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 CEILING_SLACK = 1.05
-"""The factor by which a measured speed-up may exceed its ceiling, the largest speed-up that the strategy can have,
-before it is reduced to this limit: both have errors."""
+"""A measured speed-up is reduced if it exceeds this many times its ceiling, the largest speed-up that the strategy can
+have: both have errors, so the ceiling itself is not the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduced:
-    """The results of one probe: of strategies (serial, then the cheapest first), the GIL and, if any, event loop."""
+    """What one probe found: results of strategies (serial first, then by cost), of the GIL and of any event loop."""
 
     results: Mapping[str, StrategyResult]
     gil: GilResult
@@ -52,7 +52,7 @@ class Reduced:
 
 
 def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Strategy]) -> Reduced:
-    """Estimate everything that a report shows from the batches of all rounds.
+    """Estimate everything that a report shows of one workload from the batches of all rounds.
 
     ``strategies`` are the parallel strategies that exist for this workload, the cheapest first. Raises `ValueError` if
     no round is complete.
@@ -67,7 +67,7 @@ def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Stra
 def pool_inputs(
     strategy: Strategy, measurement: Measurement, machine: Machine, serial: StrategyResult, gil: GilResult
 ) -> dispatch.PoolInputs:
-    """Return the inputs for predicting the speed-up in a strategy's executor."""
+    """Gather what is known for predicting the speed-up in a strategy's executor, beside the speed-up without one."""
     return dispatch.PoolInputs(
         workers=measurement.workers,
         serial=serial,
@@ -222,10 +222,7 @@ def _executors_gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gai
 
 
 def _limited(strategy: Strategy, found: Estimate, context: _Context) -> Estimate:
-    """Return a speed-up within what the GIL, the CPUs, the number of workers and a quota allow.
-
-    What contradicts the ceiling or the number of workers on a quiet machine is left for the judge to see.
-    """
+    """Return a speed-up within what GIL, CPUs, workers and quota allow; a contradiction on a quiet machine stays."""
     measurement, ceiling = context.measurement, strategy.ceiling(context.gil, context.event_loop)
     workers = executors.at_once(context.pairs(strategy.name), context.measurement.workers)
     most = math.inf if ceiling is None else ceiling.high * CEILING_SLACK

@@ -1,4 +1,4 @@
-"""Compute the figures of single batches and rounds: times per call, shares, whether a round was quiet."""
+"""Compute the figures of single batches (calls timed together) and rounds, such as times per call and shares."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading, Measurement, Round
 
 QUIET = 0.05
-"""Run-queue share of a batch up to which other programs are assumed not to have disturbed the batch."""
+"""Other programs are assumed not to have disturbed a batch (calls timed together) that queued for a CPU for at most
+this share of its time."""
 QUIET_BESIDE = 0.15
-"""`QUIET` for parallel batches. These use every CPU, so the parent process that samples and the system's first placing
-of threads disturb them too, by up to 0.1 on an idle machine of two CPUs. The queueing is subtracted, and
-`NOISE_OF_QUEUEING` allows for the error of that."""
+"""Other programs are assumed not to have disturbed a parallel batch that queued for a CPU for at most this share of its
+time. The limit is higher than `QUIET`, that of serial calls: the parent process that samples, and the system's first
+placing of threads, disturb a batch that uses every CPU by up to 0.1 on an idle machine of two CPUs. The queueing is
+subtracted, and `NOISE_OF_QUEUEING` allows for the error of that."""
 AGREEMENT = 0.12
-"""Largest relative difference in a quiet round between times that should be alike: four times the least noise."""
+"""Times that should be equal count as alike if they differ by at most this share: four times the least noise of a
+time."""
 OTHERS = 0.05
-"""Least share of a call's time for which other threads of the process must compute to count: the clocks' resolution."""
+"""Other threads of the process than the caller's count only if they compute for more than this share of a call's time:
+the clocks do not resolve less."""
 CROWDED = 0.1
-"""CPUs are crowded if less than this share of their time is idle, and more than this share is used by other programs:
-the kernel counts CPU time in steps of 10 ms, about a tenth of a batch of 50 ms on two CPUs."""
+"""CPUs are crowded if less than this share of their time is idle, and other programs use more than this share: the
+kernel counts CPU time in steps of 10 ms, about a tenth of a batch of 50 ms on two CPUs."""
 WOKEN_LONGER = 2.0
-"""A thread that wakes up into the run queue is assumed to stay there for at most this many times as long as a thread
-that was pushed off its CPU: a fair scheduler keeps it waiting no longer, and most let it run first."""
+"""A thread that queues for a CPU after waking up is assumed to queue at most this many times as long as a thread that
+was pushed off its CPU: a fair scheduler keeps it waiting no longer, and most let it run first."""
 COMPUTES_ALL = 0.8
-"""CPU utilization of a thread above which its CPU time is used as the time for which it kept one core busy."""
+"""A thread with a CPU utilization above this counts as computing all the time: its CPU time is used as the time for
+which it kept one core busy."""
 
 
 def calls_in(batch: BatchReading) -> int:
@@ -38,9 +43,8 @@ def calls_in(batch: BatchReading) -> int:
 def span_s(batch: BatchReading, *, less_queue: bool) -> float:
     """Return a batch's wall time in seconds: from the first start to the last end of its lanes (threads, processes).
 
-    With ``less_queue``, each lane's end is moved earlier by the time for which it was runnable without running: the
-    result is the span as if no other program wanted the CPUs. The result is never less than the longest CPU time of a
-    lane.
+    With ``less_queue``, each lane's end is first moved earlier by the time for which the lane was runnable without
+    running, as if no other program wanted the CPUs. The result is never less than the longest CPU time of a lane.
     """
     lanes = batch.lanes
     ends = [lane.end_ns - ((lane.run_queue_ns or 0) if less_queue else 0) for lane in lanes]
@@ -49,21 +53,28 @@ def span_s(batch: BatchReading, *, less_queue: bool) -> float:
 
 
 def s_per_call(batch: BatchReading, *, less_queue: bool) -> float:
-    """Return a batch's span in seconds divided by the calls of all its lanes: the reciprocal of its throughput."""
+    """Return a batch's wall seconds divided by the calls of all its threads or processes: 1 / its throughput.
+
+    With ``less_queue``, time for which they queued for a CPU is subtracted first.
+    """
     return span_s(batch, less_queue=less_queue) / calls_in(batch)
 
 
 def s_per_call_apart(batch: BatchReading) -> float:
-    """Return the time per call of an executor whose lanes do not hinder each other, queueing taken out.
+    """Return the seconds per call of an executor whose lanes (threads, processes) do not hinder each other.
 
-    A lane is one thread or process. An executor gives the next call to a free lane, so its throughput is the sum of its
-    lanes' throughputs; a batch, whose lanes have equal numbers of calls, lasts as long as its slowest lane.
+    An executor gives the next call to a free lane, so its throughput is the sum of its lanes' throughputs; a ``batch``,
+    whose lanes have equal numbers of calls, lasts as long as its slowest lane. Time for which a lane queued for a CPU
+    is subtracted.
     """
     return 1 / sum(lane.calls / lane_s for lane, lane_s in zip(batch.lanes, lanes_s(batch), strict=True))
 
 
 def totals_s(batch: BatchReading) -> tuple[float, float, float | None]:
-    """Return wall, CPU and run-queue seconds, each summed over all lanes; run-queue is ``None`` if not fully known."""
+    """Return a batch's seconds of wall time, of CPU time and in the run queue, summed over its threads or processes.
+
+    The last is ``None`` if it is unknown for one of them.
+    """
     wall = sum(lane.end_ns - lane.start_ns for lane in batch.lanes) / 1e9
     cpu = sum(lane.cpu_ns for lane in batch.lanes) / 1e9
     queued = [lane.run_queue_ns for lane in batch.lanes]
@@ -73,16 +84,17 @@ def totals_s(batch: BatchReading) -> tuple[float, float, float | None]:
 
 
 def running_s(batch: BatchReading) -> tuple[float, float]:
-    """Return the seconds for which lanes did not queue for a CPU, and their CPU seconds, summed over all lanes."""
+    """Return two sums over a batch's threads or processes: wall seconds without queueing for a CPU, and CPU seconds."""
     wall, cpu, queue = totals_s(batch)
     return max(wall - (queue or 0.0), 1e-9), cpu
 
 
 def cpu_utilization(batch: BatchReading) -> float:
-    """Return CPU time / (wall time - run-queue time), per lane: 0 waits, 1 computes, never above 1.
+    """Return CPU time / (wall time - run-queue time) of a batch's average thread or process, from 0 to 1.
 
-    If other threads computed for the caller, the CPU time is that of the process: a call that hands its work to a
-    thread and waits for the result computes. A difference below `OTHERS` is the clocks' resolution and is ignored.
+    It is 0 for calls that only wait and 1 for calls that only compute. If other threads computed for the caller, the
+    CPU time is that of the process: a call that hands its work to a thread and waits for the result computes. They
+    count only if their CPU time exceeds the share `OTHERS` of the time; the clocks do not resolve less.
     """
     unqueued, cpu = running_s(batch)
     running, whole = max(unqueued, cpu), _process_cpu_s(batch)
@@ -94,7 +106,7 @@ def _process_cpu_s(batch: BatchReading) -> float:
 
 
 def may_queue_unseen(batches: Sequence[BatchReading]) -> bool:
-    """Return whether serial calls may have queued for a CPU unseen by any clock.
+    """Return whether serial calls may have queued for a CPU without any clock that shows it.
 
     Only the thread that makes a call records how long it queued, and not on every system. Its helper threads may queue
     unseen if other programs use a part of the CPUs and next to nothing is left idle.
@@ -110,7 +122,11 @@ def may_queue_unseen(batches: Sequence[BatchReading]) -> bool:
 
 
 def queue_share(batches: Sequence[BatchReading]) -> float | None:
-    """Return the share of wall time for which lanes were runnable but not running; ``None`` if unknown for a lane."""
+    """Return the share of their time for which the batches' threads and processes queued; ``None`` if unknown.
+
+    They queue while they are runnable, but not running, and it is unknown if the system does not report it for one of
+    them.
+    """
     wall = queue = 0.0
     for batch in batches:
         batch_wall, _, batch_queue = totals_s(batch)
@@ -151,7 +167,7 @@ def cores_used(batch: BatchReading) -> float:
 
 
 def children_share(batch: BatchReading) -> float:
-    """Return how many cores the child processes of a serial batch kept busy: 0 if none, 1 if one all the time."""
+    """Return how many cores, on average, the child processes of a serial batch kept busy: 0 if none."""
     return sum(worker.children_cpu_ns for worker in batch.workers) / 1e9 / running_s(batch)[0]
 
 
@@ -166,7 +182,7 @@ def children_width(seen: Sequence[Round]) -> float:
 
 
 def lane_s_per_call(batch: BatchReading) -> float:
-    """Return the mean wall time of one call in its own thread, in seconds, less its time in the run queue."""
+    """Return the mean wall seconds of a call in the thread or process that made it, without queueing for a CPU."""
     return max(running_s(batch)) / calls_in(batch)
 
 
@@ -176,16 +192,13 @@ def lanes_s(batch: BatchReading) -> list[float]:
 
 
 def waits_per_call(batch: BatchReading) -> float | None:
-    """Return how often one call made its thread wait, in voluntary context switches; ``None`` if unknown."""
+    """Return how often a call made its thread wait, on average, in voluntary context switches; ``None`` if unknown."""
     waits = [lane.waits for lane in batch.lanes]
     return None if None in waits else sum(wait or 0 for wait in waits) / calls_in(batch)
 
 
 def gil_was_on(measurement: Measurement) -> bool:
-    """Return whether the GIL was on while calls ran: from the start, or since an import switched it on.
-
-    If no reading shows the GIL on, its state at the start counts.
-    """
+    """Return whether the GIL was on while calls ran: on from the start, or switched on by an import since."""
     readings = (
         worker.gil_enabled
         for one in measurement.rounds
@@ -205,10 +218,10 @@ def is_unqueued(one: Round) -> bool:
 def is_quiet(one: Round) -> bool:
     """Return whether no disturbance of a round is seen.
 
-    Three conditions must hold. No batch queued for more than a share of its time: `QUIET` if serial, `QUIET_BESIDE` if
-    parallel. Each lane with a process of its own, which shares nothing with other lanes, took as long as the serial
-    batch. No call was faster beside others than alone. Times may differ by the share `AGREEMENT`. The conditions may
-    also fail if the workload's own calls hinder each other. So a round that fails is not discarded; more rounds are
+    Three conditions must hold. No batch queued for a CPU for more than a share of its time: `QUIET` if serial,
+    `QUIET_BESIDE` if parallel. Each process that makes calls by itself, and so shares nothing, took as long as the
+    serial batch. No call was faster beside others than alone. Times may differ by the share `AGREEMENT`. The conditions
+    may also fail if the workload's own calls hinder each other. So a round that fails is not discarded; more rounds are
     made instead.
     """
     if not is_unqueued(one):
@@ -224,9 +237,9 @@ def is_quiet(one: Round) -> bool:
 def like_serial_s(one: Round) -> list[float]:
     """List the wall times of a round's batches that should be alike, in seconds, each less its time in the run queue.
 
-    These are the times of the serial batch and of lanes (threads, processes) with processes of their own, which share
-    nothing. Lanes that share a process are included only if all times are alike: if such lanes are slower because they
-    hinder each other, that is not noise.
+    These are the times of the serial batch and of each process that made calls and shared nothing with others. Threads
+    of one process are included only if all times are alike: if threads are slower because they hinder each other, that
+    is not noise.
     """
     apart = lanes_s(one.serial)
     shared: list[float] = []
@@ -236,5 +249,5 @@ def like_serial_s(one: Round) -> list[float]:
 
 
 def alike(values: Sequence[float]) -> bool:
-    """Return whether the largest of the times exceeds the smallest by at most the share `AGREEMENT`."""
+    """Return whether the largest of the ``values`` exceeds the smallest by at most the share `AGREEMENT`."""
     return max(values) <= min(values) * (1 + AGREEMENT)

@@ -1,4 +1,4 @@
-"""Estimate how throughput grows with the number of workers: its points, and how many workers are enough."""
+"""Estimate how throughput grows with the number of workers: the points of a curve, and how many workers are enough."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ NOISE = 0.05
 calls with one number of workers): throughputs in 0.12 s are within 1 to 6 % of each other on idle machines of two
 CPUs."""
 ENOUGH = 0.90
-"""Share of the highest throughput that *enough* workers give."""
+"""The fewest workers that give this share of the highest throughput are enough."""
 SUPERLINEAR = 1.25
-"""Largest gain over one worker, as a multiple of the number of workers, that caches and noise may explain. It is also
-the factor by which serial calls must be faster than one worker's calls for that worker to count as held up."""
+"""N workers may have up to this many times N times the throughput of one worker by caches and noise alone. Also, one
+worker counts as held up by other programs if serial calls are more than this many times as fast as its calls."""
 MOST_DISTURBED = 0.25
-"""Largest share of a curve's steps (each a set time of calls with one number of workers) that other programs or a quota
-may have held up for the curve to be used in a decision."""
+"""A curve of throughput over workers decides nothing if other programs or a quota held up more than this share of its
+steps, each of which is a set time of calls with one number of workers."""
 
 
 def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[ScalingPoint, ...]:
-    """Return one point of a curve for each number of workers, the fewest first.
+    """Return the points of a curve of throughput, one for each number of workers, the fewest first.
 
     Each of the ``steps`` is a set time of calls with one number of workers. A step is left out if too few calls were
     completed, or if other programs or a quota held it up and another step with as many workers was not held up. The
     noise is estimated from all steps with equal numbers of workers together, so a number that was tried once has an
-    interval, too. ``serial_s`` is the time of a serial call in seconds: its reciprocal is the throughput of one worker,
-    if one worker was not tried; with ``None``, there is no such point.
+    interval, too. If one worker was not tried, its throughput is 1 / ``serial_s``, the seconds of a serial call; with
+    ``None``, there is no such point.
     """
     rates: dict[int, list[float]] = {}
     memory: dict[int, int] = {}
@@ -61,11 +61,11 @@ def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[
 
 
 def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: int) -> tuple[ScalingPoint, ...]:
-    """Return the points, each with the speed-up that the machine itself allowed to as many workers (`machine_gain`).
+    """Return the points with ``machine_gain`` set: the speed-up that the machine itself allowed to as many workers.
 
-    ``machine`` has the steps in which threads computed without the GIL, made between the others. ``cpus`` is the number
-    of CPUs: a point with more workers gets the speed-up for ``cpus`` threads. A speed-up of N threads counts as N if it
-    is larger, since the excess is noise. It is ``None`` if it was not measured.
+    ``machine`` has steps (each a set time with one number of threads) in which threads computed without the GIL.
+    ``cpus`` is the number of CPUs: a point with more workers gets the speed-up of ``cpus`` threads. A speed-up of N
+    threads counts as N if it is larger, since the excess is noise. It is ``None`` if it was not measured.
     """
     seen = points_of([step for step in machine if not throughput.disturbed(step)])
     gains = {one.workers: min(gain, one.workers) for one in seen if (gain := speedup(seen, one.workers)) is not None}
@@ -73,14 +73,14 @@ def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: 
 
 
 def highest(points: Sequence[ScalingPoint]) -> ScalingPoint:
-    """Return the first of the points with the highest throughput. Raises `ValueError` if there are no points."""
+    """Return the point with the highest throughput, the first of several; raise `ValueError` without points."""
     return max(points, key=lambda point: point.throughput.value)
 
 
 def best_workers(points: Sequence[ScalingPoint]) -> int | None:
     """Return the fewest workers whose throughput cannot be told from the highest one; ``None`` without points.
 
-    Such a throughput is at least the low end of the interval of the highest one.
+    Such a throughput is at least the low end of the highest throughput's interval.
     """
     if not points:
         return None
@@ -91,9 +91,8 @@ def best_workers(points: Sequence[ScalingPoint]) -> int | None:
 def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
     """Return the fewest workers that give 90 % of the highest throughput; ``None`` without points, or if uncertain.
 
-    The result is the first number of workers whose throughput may be 90 % of the highest, by the high end of its
-    interval; on a flat curve it is the lowest number. It is uncertain if the estimated throughput reaches 90 % only two
-    or more points later.
+    The result is the first number of workers for which the high end of the throughput's interval reaches 90 % of the
+    highest throughput. It is uncertain if the estimated throughput itself reaches 90 % only two or more points later.
     """
     if not points:
         return None
@@ -104,11 +103,12 @@ def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
 
 
 def beyond_its_workers(points: Sequence[ScalingPoint], serial_s: Estimate | None) -> ScalingPoint | None:
-    """Return the first point with N workers and clearly more than N times the throughput of one that was held up.
+    """Return the first point at which N workers have clearly more than N times the throughput of one; ``None`` if none.
 
-    One worker was held up if serial calls, of ``serial_s`` seconds each, are clearly faster than its calls. The result
-    is ``None`` if it was not: calls may then help each other, as in batches. It is also ``None`` if there is no such
-    point, or if ``serial_s`` is ``None``.
+    Such a point shows that the measurement with one worker was held up. That must also show in ``serial_s``, the
+    seconds of a serial call: serial calls must be clearly faster than the one worker's calls. If they are not, or
+    ``serial_s`` is ``None``, the result is ``None``: calls may then help each other, as those that are answered
+    together.
     """
     one = next((point.throughput.value for point in points if point.workers == 1), None)
     if one is None or serial_s is None or one * serial_s.high * SUPERLINEAR >= 1:
@@ -121,21 +121,21 @@ def beyond_its_workers(points: Sequence[ScalingPoint], serial_s: Estimate | None
 
 
 def retrograde(points: Sequence[ScalingPoint]) -> bool:
-    """Return whether throughput certainly falls again by a tenth or more beyond its highest point."""
+    """Return whether throughput with the largest number of workers is surely a tenth or more below the highest one."""
     return bool(points) and points[-1].throughput.high < highest(points).throughput.low * ENOUGH
 
 
 def speedup(points: Sequence[ScalingPoint], workers: int) -> float | None:
-    """Return the throughput of this number of ``workers`` over that of one; ``None`` if either was not measured."""
+    """Return the throughput with ``workers`` workers over that with one; ``None`` if either was not measured."""
     found = {point.workers: point.throughput.value for point in points}
     return found[workers] / found[1] if workers in found and 1 in found else None
 
 
 def held_up(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Return the steps that other programs or a quota held up, if there are too many for a curve to decide; else none.
+    """Return the steps that other programs or a quota held up, if they are too many for a curve to be used; else none.
 
-    There are too many if they are more than the share `MOST_DISTURBED` of ``steps``, or all steps with some number of
-    workers.
+    A step is a set time of calls with one number of workers. Too many are more than the share `MOST_DISTURBED` of all
+    ``steps``, or all steps with some number of workers.
     """
     late = tuple(step for step in steps if throughput.disturbed(step))
     return late if _only_held_up(steps) or len(late) > MOST_DISTURBED * len(steps) else ()

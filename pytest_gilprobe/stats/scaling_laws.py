@@ -1,7 +1,8 @@
 """Fit laws of scaling to throughputs: a straight line, a hard limit, and the Universal Scalability Law.
 
-Every fit is of the logarithm of throughput, since throughputs have relative errors, by Gauss and Newton's method. NumPy
-is not used: it must not be loaded in a process that still forks workers.
+A law gives the throughput by the number of workers. Every fit is of the logarithm of throughput, since throughputs have
+relative errors, by Gauss and Newton's method. NumPy is not used: it must not be loaded in a process that still forks
+workers.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.scaling import ScalingPoint
 
 FEWEST_POINTS = 4
-"""Fewest points for a fit: fewer points fit any law."""
+"""Fewest points (throughputs with different numbers of workers) to which a law is fitted: fewer points fit any law."""
 FITS = 0.08
-"""Root mean square of the logarithmic residuals up to which a law fits: about the noise of the throughputs."""
+"""A law fits throughputs if the root mean square of the logarithmic residuals is at most this: about the throughputs'
+noise."""
 STEPS = 40
-"""Most iterations of a fit: from the starting points that are used, 5 to 15 reach the minimum."""
+"""Largest number of iterations of a fit: from the starting points that are used, 5 to 15 reach the minimum."""
 _LEAST = 1e-9
 """Least value of a parameter in a fit, so that it has a logarithm: contention and coherency may be 0."""
 _DELTA = 1e-6
@@ -32,7 +34,7 @@ _Law = Callable[[Sequence[float], float], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """A law fitted to throughputs.
+    """A law of scaling, fitted to the throughputs that were measured with several numbers of workers.
 
     ``law`` is its name. The throughput of N workers is per_worker * N for ``linear``, the smaller of per_worker * N and
     ceiling for ``capped``, and per_worker * N / (1 + contention * (N - 1) + coherency * N * (N - 1)) for ``usl``.
@@ -48,7 +50,7 @@ class Fit:
 
     @property
     def with_errors(self) -> dict[str, float]:
-        """The parameters, each followed by its standard error under its name with ``_se``."""
+        """The parameters by name, each followed by its standard error under the same name with ``_se`` added."""
         return {
             key: value
             for name in self.parameters
@@ -66,23 +68,24 @@ def usl(parameters: Sequence[float], workers: float) -> float:
 
 
 def capped(parameters: Sequence[float], workers: float) -> float:
-    """Return the throughput of workers that do not hinder each other up to a hard limit.
+    """Return the throughput of ``workers`` workers that do not hinder each other, up to a hard limit.
 
-    ``parameters`` are the throughput of one worker, and the limit.
+    ``parameters`` are the throughput of one worker, and the limit of the throughput.
     """
     return min(parameters[0] * workers, parameters[1])
 
 
 def linear(parameters: Sequence[float], workers: float) -> float:
-    """Return the throughput of workers that do not hinder each other; ``parameters`` has the throughput of one."""
+    """Return the throughput of ``workers`` that do not hinder each other; ``parameters`` has that of one worker."""
     return parameters[0] * workers
 
 
 def best_fit(points: Sequence[ScalingPoint]) -> Fit | None:
-    """Return the law that fits best for its number of parameters; ``None`` if no law fits, or the points are too few.
+    """Return the law that fits best, more parameters counting against it; ``None`` if none fits, or for too few points.
 
-    *Source:* the corrected information criterion of C. M. Hurvich and C.-L. Tsai, Biometrika 76, 1989, with the noise
-    bounded below by that of one percent, so that no law wins by fitting noise.
+    ``points`` are throughputs with different numbers of workers. *Source:* the corrected information criterion of C. M.
+    Hurvich and C.-L. Tsai, Biometrika 76, 1989, with the noise bounded below by that of one percent, so that no law
+    wins by fitting noise.
     """
     if len(points) < FEWEST_POINTS:
         return None

@@ -1,4 +1,4 @@
-"""Estimate what threads gain with objects of their own, and whether they fall short of what CPUs and GIL allow."""
+"""Estimate which objects cost threads speed by being shared, from timings of threads with copies of their own."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.sharing import SharingReading
 
 SHORT = 0.75
-"""Lanes (threads) fall short if they reach less than this share of the speed-up that CPUs and GIL allow. Lanes are then
-tried with copies of objects, to find those whose sharing costs speed."""
+"""Threads fall short if they reach less than this share of the speed-up that CPUs and GIL allow. Their calls are then
+timed again with a copy of an object for each thread, to find the objects whose sharing costs speed."""
 WORTH_ASKING = 1.3
-"""Least speed-up that CPUs and GIL must allow for lanes (threads) to count as falling short of it: below, threads would
-not be worth it in any case."""
+"""Threads count as falling short of the speed-up that CPUs and GIL allow only if that is at least this: a smaller one
+would not make threads worth it in any case."""
 COSTS = 1.2
-"""Least factor by which copies of an object must make lanes (threads) faster for the sharing of the object to count as
-costly."""
+"""The sharing of an object counts as costly only if threads with a copy each are at least this many times as fast."""
 COSTS_SURELY = 1.1
-"""Like `COSTS`, for the low end of the factor's interval: copies of objects whose sharing costs nothing give a factor
-of 0.88 to 1.05. *Source:* ``benchmarks/sharing.py``, CPython 3.13t."""
+"""Copies of an object make threads faster by some factor. The sharing of the object counts as costly only if the low
+end of that factor's interval is at least this. Copies of objects whose sharing costs nothing give a factor of 0.88
+to 1.05. *Source:* ``benchmarks/sharing.py``, CPython 3.13t."""
 FEWEST_ROUNDS = 4
-"""Fewest rounds from which sharing is judged."""
+"""Fewest rounds of timings, with shared objects and with copies, from which it is judged which sharing costs speed."""
 NOISE = 0.05
-"""Standard deviation that is assumed, before measuring, for the logarithm of the ratio of two batches of one round."""
+"""Standard deviation that is assumed, before measuring, for the logarithm of the ratio of two timings of one round."""
 
 
 def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_on: bool) -> bool:
-    """Return whether the lanes of the strategy ``name`` gain clearly less than CPUs and GIL allow.
+    """Return whether the threads of the strategy ``name`` gain clearly less than CPUs and GIL allow.
 
-    ``seen`` has the rounds, ``lanes`` is the number of lanes (threads). Waits for a CPU are taken out. With the GIL on,
-    calls can hold it for no more than their CPU time, so one core's worth of computing is certainly allowed; with the
-    GIL off, ``cpus`` cores' worth.
+    ``seen`` has the rounds, ``lanes`` is the number of threads that made calls. Waits for a CPU are taken out. With the
+    GIL on, calls can hold it for no more than their CPU time, so one core's worth of computing is certainly allowed;
+    with the GIL off, ``cpus`` cores' worth.
     """
     both = [(one.serial, one.batches[name]) for one in seen if name in one.batches]
     if not both:
@@ -55,11 +55,12 @@ def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_
 
 
 def estimated(reading: SharingReading) -> Sharing:
-    """Estimate speed-ups from the rounds of a reading; the result has none for fewer than `FEWEST_ROUNDS` rounds.
+    """Estimate how much faster threads are with copies of the objects that they share, and which sharing costs speed.
 
-    Each ratio is of two timings of one round. The sharing of an object counts as costly if copies of the object make
-    lanes (threads) faster by the factor `COSTS`, and by `COSTS_SURELY` at the low end of the interval. `ALL`, for
-    copies of every object, is named as costly only if no single object is.
+    ``reading`` has rounds of timings: threads that share all objects, and threads with copies. With fewer than
+    `FEWEST_ROUNDS` rounds, nothing is estimated. The sharing of an object counts as costly if copies of it make threads
+    faster by the factor `COSTS`, and by `COSTS_SURELY` at the low end of the interval. All objects together are named
+    as costly, by the name `ALL`, only if no single object is.
     """
     known = Sharing(
         lanes=reading.lanes,

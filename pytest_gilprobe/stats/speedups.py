@@ -23,42 +23,43 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 NOISE_OF_QUEUEING = 0.1
-"""Noise that is added to that of a speed-up whose batches queued for a CPU all the time, as a standard deviation of the
-logarithm: the more queueing is subtracted, the less certain is the result. For batches that queued for a share of the
-time, it is multiplied by that share."""
+"""Noise that is added to a speed-up whose batches queued for a CPU all the time: a standard deviation of the logarithm.
+If they queued for a share of the time, it is multiplied by that share: the more queueing is subtracted, the less
+certain is the result."""
 NOISE_AT_EXTREMES = 0.5
-"""Noise that is added to that of a speed-up multiplied by factors for what a busy machine may hide: a standard
-deviation of the logarithm, as a share of the factors' own logarithms. *Source:* threads that wait for one lock beside
-busy loops, ``benchmarks/gate_rates.py``."""
+"""A speed-up may be multiplied by factors for what a busy machine hides. The noise that is then added, a standard
+deviation of the speed-up's logarithm, is this share of the factors' logarithms. *Source:* threads that wait for one
+lock beside busy loops, ``benchmarks/gate_rates.py``."""
 BEYOND_CEILING = 1.25
-"""Factor by which the low end of a speed-up's interval must exceed the strategy's ceiling, the largest speed-up that it
-can have, for the measurement to contradict the ceiling."""
+"""A measured speed-up contradicts its ceiling, the largest speed-up that the strategy can have, if the low end of its
+interval is more than this many times the ceiling."""
 SUPERLINEAR = 1.05
-"""Factor by which the low end of the speed-up of N workers must exceed N to show that serial calls were disturbed."""
+"""If the low end of the interval of N workers' speed-up is more than this many times N, serial calls were disturbed."""
 IMPLAUSIBLE = 1.15
-"""Like `SUPERLINEAR`, but for the estimated value of the speed-up instead of the low end of its interval."""
+"""If the estimated speed-up of N workers is more than this many times N, serial calls were disturbed."""
 OWN_QUEUE = 1.15
-"""Factor by which a batch's lanes may outnumber the CPUs before they cause its queueing themselves: clocks are
-coarse."""
+"""Threads that make calls at the same time are assumed to queue because of each other if there are more than this many
+for each CPU; it is above 1 as clocks are coarse."""
 
 
 def correctable(measurement: Measurement, machine: Machine) -> bool:
-    """Return whether run-queue time is due to other programs: false if the batch's own threads outnumber the CPUs.
+    """Return whether queueing for a CPU is due to other programs, so that it may be subtracted from times.
 
-    Native helper threads count: two calls of a matrix product that each use two cores queue behind each other.
+    It is not due to them if the calls' own threads outnumber the CPUs. Native helper threads count: two calls of a
+    matrix product that each use two cores queue behind each other.
     """
     width = rounds.width(measurement.rounds)
     return measurement.workers * max(1.0, width) <= machine.cpus * OWN_QUEUE
 
 
 def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool) -> Noise:
-    """Return how much batches of the same calls differ: the noise of the logarithm of their length.
+    """Return how much batches of the same calls differ: the noise of the logarithm of the time that a batch takes.
 
-    The noise assumed before measuring is that of a computing loop at the session's start, scaled by the calls' CPU
+    The noise assumed before measuring is that of a computing loop at the session's start, multiplied by the calls' CPU
     utilization. It is lower if the batches of each round agree so well that the machine is calm now. The batches' own
     scatter counts, too. In a round whose batches should be alike and are, that is the scatter of all of them. In other
-    rounds, it is the scatter of the serial batches. With ``less_queue`` (true if the lanes do not outnumber the CPUs),
-    it is also the scatter of lanes (threads, processes) that share nothing.
+    rounds, it is the scatter of the serial batches. With ``less_queue`` (true if queueing for a CPU is due to other
+    programs), it is also the scatter of the processes of a strategy that share nothing.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
     should_be = [(one, rounds.like_serial_s(one)) for one in measurement.rounds]
@@ -76,26 +77,27 @@ def _lanes_s(one: Round, name: str) -> list[float]:
 
 
 class Lanes(StrEnum):
-    """How the lanes (threads, processes) of a parallel batch affect each other."""
+    """How the lanes (threads or processes that make calls at the same time) of a parallel batch affect each other."""
 
     INDEPENDENT = auto()
-    """The lanes do not hinder each other, once queueing caused by other programs is taken out."""
+    """The lanes (threads, processes) do not hinder each other, once queueing due to other programs is taken out."""
     COUPLED = auto()
-    """The lanes may wait for each other, even after queueing caused by other programs is taken out."""
+    """The lanes (threads, processes) may wait for each other, even if queueing due to other programs is taken out."""
     QUEUEING = auto()
-    """The lanes queue for the same CPUs, so that no queueing can be taken out."""
+    """The lanes (threads, processes) queue for the same CPUs, so that no queueing can be taken out."""
 
     def s_per_call(self, batch: BatchReading) -> float:
-        """Return the seconds per call of a batch whose lanes affect each other in this way."""
+        """Return the seconds per call of a batch whose threads or processes affect each other in this way."""
         if self is Lanes.INDEPENDENT:
             return rounds.s_per_call_apart(batch)
         return rounds.s_per_call(batch, less_queue=self is Lanes.COUPLED)
 
 
 def lanes_of(pairs: Pairs, *, less_queue: bool) -> Lanes:
-    """Return how the lanes of parallel batches, each paired with its serial batch, affect each other.
+    """Return how the threads or processes of a strategy's batches affect each other.
 
-    ``less_queue`` is whether their queueing is due to other programs, so that it can be taken out.
+    ``pairs`` has, for each round, the batch of serial calls and the strategy's batch. ``less_queue`` is whether
+    queueing for a CPU is due to other programs, so that it can be taken out.
     """
     if not less_queue:
         return Lanes.QUEUEING
@@ -105,11 +107,16 @@ def lanes_of(pairs: Pairs, *, less_queue: bool) -> Lanes:
 def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float] | None = None) -> Estimate:
     """Estimate a strategy's speed-up from the ratios of single rounds, so that slow drift affects both sides alike.
 
-    ``noise`` is that of one batch; a ratio has the noise of two batches. ``factors``, one for each round, multiply the
-    measured ratios; ``None`` leaves them as they are. A batch lasts as long as its slowest lane (thread or process),
-    which is late by chance alone if lanes vary independently; an executor gives the next call to a free lane and has no
-    such loss. Whether lanes vary independently is not known, so only the high end is raised as if they did. Lanes known
-    as ``INDEPENDENT`` are measured one by one and need no such allowance.
+    A batch lasts as long as its slowest lane (thread or process), which is late by chance alone if lanes vary
+    independently; an executor gives the next call to a free lane and has no such loss. Whether lanes vary independently
+    is not known, so only the high end is raised as if they did. `Lanes.INDEPENDENT` are measured one by one and need no
+    such allowance.
+
+    Args:
+        pairs: For each round, the batch of serial calls and the strategy's batch.
+        noise: The noise of the time of one batch; a ratio has the noise of two.
+        lanes: How the lanes affect each other.
+        factors: For each round, a factor that multiplies the measured ratio; ``None`` leaves ratios as they are.
     """
     ratios = [
         factor * lanes.s_per_call(base) / lanes.s_per_call(batch)
@@ -151,8 +158,8 @@ def within_room(estimate: Estimate, measurement: Measurement, machine: Machine) 
 
     On a busy machine, other programs use the CPUs too. More workers then win a larger part of the CPUs, which looks
     like a speed-up. The cap is the number of calls, with their native helper threads, that fit on the CPUs. If calls
-    are parallel inside and do not all fit, or if helper threads may have queued unseen, only the cap is known: the low
-    end is then at most 1.
+    use several cores each and do not all fit, or if helper threads may have queued unseen, only the cap is known: the
+    low end is then at most 1.
     """
     if not is_busy(measurement):
         return estimate
@@ -164,23 +171,23 @@ def within_room(estimate: Estimate, measurement: Measurement, machine: Machine) 
 
 
 def beyond(estimate: Estimate, workers: float) -> bool:
-    """Return whether the speed-up ``estimate`` exceeds what N ``workers`` can do: then serial calls were disturbed."""
+    """Return whether the speed-up ``estimate`` exceeds what N ``workers`` can do: serial calls were disturbed."""
     return estimate.low > workers * SUPERLINEAR or estimate.value > workers * IMPLAUSIBLE
 
 
 def throttled(measurement: Measurement) -> bool:
-    """Return whether a CPU quota held the rounds back for a share of their time of at least `THROTTLED`."""
+    """Return whether a CPU quota held calls back for at least the share `THROTTLED` of the rounds' time."""
     return (measurement.throttled_share or 0.0) >= THROTTLED
 
 
 def without_quota(
     estimate: Estimate, measurement: Measurement, serial: StrategyResult, most: float = math.inf
 ) -> Estimate:
-    """Return a speed-up with its interval widened to what it may be without a CPU quota.
+    """Return the speed-up ``estimate`` with its interval widened to what it may be without a CPU quota.
 
-    It is returned as it is if no quota held the rounds back noticeably, or if calls mostly wait. A quota slows calls
-    that use several CPUs at once more than serial calls, by an unknown amount. So the high end is raised to the number
-    of workers, or to ``most``, the strategy's ceiling (the largest speed-up it can have), if that is lower.
+    It is returned as it is if no quota held the calls back noticeably, or if calls mostly wait. A quota slows calls
+    that use several CPUs at once more than ``serial`` calls, by an unknown amount. So the high end is raised to the
+    number of workers, or to ``most``, the strategy's ceiling (the largest speed-up it can have), if that is lower.
     """
     waits = serial.utilization.high < IO_BELOW and rounds.children_width(measurement.rounds) <= EXTRA_CORES
     if waits or not throttled(measurement):

@@ -1,9 +1,9 @@
 """Predict how long a suite takes with ``pytest -n N``, from the times of one serial run.
 
-A run with pytest-xdist is simulated. A controller starts; N workers start, and each collects all tests. The tests are
-handed out as `pytest_gilprobe.stats.xdist_schedule` does. Each worker sets up for itself every shared fixture that its
-tests need. Workers share the CPUs: a test alternates between computing and waiting, evenly over its time. If the
-running tests want more CPUs than there are, their computing is slowed down until they want as many.
+A run with pytest-xdist is simulated. A controller starts; N workers start, and each collects all tests. The controller
+hands out the tests as `pytest_gilprobe.stats.xdist_schedule` does. Each worker sets up for itself every shared fixture
+that its tests need. Workers share the CPUs: a test alternates between computing and waiting, evenly over its time. If
+the running tests want more CPUs than there are, their computing is slowed down until they fit.
 """
 
 from __future__ import annotations
@@ -17,36 +17,39 @@ from pytest_gilprobe.model.suite_times import SuiteTimes
 from pytest_gilprobe.stats.xdist_schedule import LoadSchedule
 
 GATEWAY_LOOPS: Final = 80
-"""CPU time to start one worker, spent by the controller and once more by the worker, in calls of the control (a fixed
-pure-Python loop): 60 ms where such a call takes 0.7 ms. *Source:* ``benchmarks/suite_workers.py``, suites of one test
-with ``-n 1`` to ``-n 4``."""
+"""CPU time to start one worker of pytest-xdist, spent by the controller and once more by the worker, in calls of the
+control (a fixed pure-Python loop): 60 ms where such a call takes 0.7 ms. *Source:* ``benchmarks/suite_workers.py``,
+suites of one test with ``-n 1`` to ``-n 4``."""
 WORKER_LOOPS: Final = 0.5
-"""What a worker takes for each test's messages, in calls of the control. *Source:* as above, suites of empty tests."""
+"""CPU time that a worker of pytest-xdist takes for each test's messages, in calls of the control (a fixed pure-Python
+loop). *Source:* ``benchmarks/suite_workers.py``, suites of empty tests."""
 CONTROLLER_LOOPS: Final = 0.9
-"""What the controller takes for each test's messages, in calls of the control. *Source:* as above."""
+"""CPU time that pytest-xdist's controller takes for each test's messages, in calls of the control (a fixed pure-Python
+loop). *Source:* ``benchmarks/suite_workers.py``, suites of empty tests."""
 MOST_UNITS: Final = 2_000
-"""Number of tests above which neighbouring short tests are simulated as one, so that a prediction takes under a
+"""In a suite of more tests than this, neighbouring short tests are simulated as one, so that a prediction takes under a
 second."""
 COUNTS: Final = (2, 4, 8)
-"""The numbers of workers that are always predicted; larger ones follow as long as doubling gains `GAIN`."""
+"""The numbers of workers for which the suite's time is always predicted. Larger numbers, each twice the last one,
+follow as long as doubling makes the suite faster by the factor `GAIN`."""
 MOST_WORKERS: Final = 64
-"""The largest number of workers that is predicted."""
+"""The largest number of workers for which the suite's time is predicted."""
 GAIN: Final = 1.1
-"""Doubling the workers pays if the suite gets faster by this factor."""
+"""Doubling the workers pays if it makes the suite faster by at least this factor."""
 ENOUGH: Final = 0.9
-"""As many workers are enough as give this share of the best speed."""
+"""The fewest workers that run the suite at this share of the highest predicted speed are enough."""
 TAIL: Final = 0.1
-"""Least share of the run's time for a test to be named as one that prolongs the run. A test is named if it still runs
-when the first worker has no more tests, and if both the time from then to the end and the test itself take this share
-or more."""
+"""Least share of a run's time for a test to be named as one that prolongs the run. A test is named if it still runs
+when the first worker has no more tests, and if both the time from then to the end and the test itself take this
+share or more."""
 MOST_NAMED: Final = 5
-"""The largest number of long tests that are named."""
+"""The largest number of tests that are named as prolonging the suite's run."""
 CROWDED: Final = 0.25
-"""By how much the same computing takes longer where all CPUs are busy: they share caches, memory and often cores.
-*Source:* as above, CPU time of whole runs with ``-n 2`` and ``-n 4`` on two CPUs."""
+"""The same computing takes longer by this share where all CPUs are busy: they share caches, memory and often cores.
+*Source:* ``benchmarks/suite_workers.py``, CPU time of whole runs with ``-n 2`` and ``-n 4`` on two CPUs."""
 SHUTDOWN_LOOPS: Final = 240
-"""What it takes to end the workers and the controller after the last test, in calls of the control: 170 ms where one
-takes 0.7 ms. *Source:* as above."""
+"""Time to end the workers and the controller of pytest-xdist after the last test, in calls of the control (a fixed
+pure-Python loop): 170 ms where one takes 0.7 ms. *Source:* ``benchmarks/suite_workers.py``."""
 _ROUNDS: Final = 12
 """Most steps of the search for how far computing is stretched; a few are enough."""
 _TINY_S: Final = 1e-9
@@ -76,7 +79,7 @@ class _Running:
 
 
 def predict(suite: SuiteTimes, *, cpus: float, loop_s: float) -> SuiteWorkers | None:
-    """Predict the suite's time for 2, 4 and 8 workers, and for 16 ... as long as doubling pays.
+    """Predict a suite's time with 2, 4 and 8 workers of pytest-xdist, and with 16, 32 and 64 as long as doubling pays.
 
     Returns ``None`` for fewer than two tests.
 

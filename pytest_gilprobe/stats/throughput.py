@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.ladder import Step
 
 FEWEST_MARKS = 3
-"""Fewest marks in a window from which its throughput is estimated. A mark is a moment, recorded by a lane (thread ...),
-at which a call, or a fixed number of calls, was completed."""
+"""Fewest marks from which a throughput is estimated. A mark is a moment, recorded by a lane (thread, process ...), at
+which a call, or a fixed number of calls, was completed."""
 LATEST_START = 0.5
-"""A lane (thread ...) that completes its first call later than this share of the window does not delay the window's
-start."""
+"""Throughput is measured from the moment at which each lane (thread, process ...) has completed a call. A lane that has
+completed none in this share of the measured time is not waited for."""
 
 
 def calls_per_s(step: Step) -> float | None:
     """Return a step's throughput in calls per second; ``None`` if too few calls were completed.
 
     A step is a set time of calls with one number of workers. The throughput is the least-squares slope of the number of
-    completed calls over time. The window reaches from `Step.settled_ns`, or from when every lane (thread ...) has
-    completed its first calls, to `Step.until_ns`. It does not wait for lanes that `LATEST_START` excludes. Lanes often
-    complete their calls at the same moments: a count within a fixed window is off by up to all calls of one such
-    moment, a slope is not.
+    completed calls over time. The time ends at `Step.until_ns`. It begins at `Step.settled_ns`, when warming up is
+    over, or later, when each lane (thread, process ...) has completed its first calls; a lane that has completed none
+    after the share `LATEST_START` of the time is not waited for. Lanes often complete calls at the same moments. So a
+    count of calls is off by up to all calls of one such moment, a slope is not.
     """
     lanes = [lane for reading in step.readings for lane in reading.marks_ns]
     firsts = [lane[0] for lane in lanes if lane]
@@ -50,12 +50,15 @@ def span_s(step: Step) -> float:
 
 
 def cpus_used(step: Step) -> float:
-    """Return how many CPUs the step's worker processes kept busy, on average."""
+    """Return how many CPUs the worker processes kept busy, on average, in a step: calls with one number of workers."""
     return sum(reading.process_cpu_ns for reading in step.readings) / 1e9 / max(span_s(step), 1e-9)
 
 
 def others_share(step: Step) -> float:
-    """Return the share of all usable CPUs' time that other programs took, from 0 to 1; 0 if that is not reported."""
+    """Return the share of all usable CPUs' time that other programs took in a step, from 0 to 1; 0 if not reported.
+
+    A step is a set time of calls with one number of workers.
+    """
     cpus = max((reading.cpus_ns for reading in step.readings), default=0)
     idle = max((reading.cpus_idle_ns for reading in step.readings), default=0)
     own = sum(reading.process_cpu_ns for reading in step.readings)
@@ -63,18 +66,28 @@ def others_share(step: Step) -> float:
 
 
 def queued_share(step: Step) -> float:
-    """Return the share of its time for which a lane waited for a CPU, on average; 0 if that is not reported."""
+    """Return the share of a step's time for which a lane queued for a CPU, the mean of its lanes; 0 if not reported.
+
+    A step is a set time of calls with one number of workers. A lane is a thread, process or the like that makes calls.
+    """
     queued = sum(reading.queued_ns or 0 for reading in step.readings)
     return queued / 1e9 / max(span_s(step) * step.workers, 1e-9)
 
 
 def throttled_share(step: Step) -> float:
-    """Return the share of a step's time for which CPU quotas held it back, from 0 to 1; 0 if that is not reported."""
+    """Return the share of a step's time for which CPU quotas held it back, from 0 to 1; 0 if that is not reported.
+
+    A step is a set time of calls with one number of workers.
+    """
     return min(1.0, (step.throttled_s or 0.0) / max(span_s(step), 1e-9))
 
 
 def disturbed(step: Step) -> bool:
-    """Return whether a step was held up by a CPU quota, or by other programs while its lanes waited for a CPU."""
+    """Return whether a CPU quota or other programs held up a step: a set time of calls with one number of workers.
+
+    Other programs count only if they used more than a tenth of the CPUs and the calls' threads or processes queued for
+    a CPU as well.
+    """
     if throttled_share(step) >= THROTTLED:
         return True
     return others_share(step) > CROWDED and queued_share(step) > QUIET

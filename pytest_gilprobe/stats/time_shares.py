@@ -1,4 +1,4 @@
-"""Split the time of one lane (thread, process ...) into shares: computing, queueing, waiting for the GIL, blocked."""
+"""Split a thread's or process's time into shares: computing, queueing for a CPU, waiting for the GIL, blocked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 UTILIZATION_NOISE = 0.02
-"""Least standard deviation assumed for a batch's CPU utilization: its clocks are not read at the same moment."""
+"""Least standard deviation assumed for a batch's CPU utilization (from 0 to 1): a batch's clocks are not read at the
+same moment."""
 
 
 def of(
@@ -23,11 +24,14 @@ def of(
 ) -> TimeShares | None:
     """Split the time of one lane (thread, process ...) into shares by what it was spent on; ``None`` without any time.
 
-    ``held`` is the share of time for which the GIL was held; ``None`` if unknown, or if each lane has a GIL of its own.
-    ``lanes`` is the number of lanes that share a GIL. ``serial`` has the shares of serial calls, for lanes that share a
-    GIL: a lane is blocked by itself for as long as one call alone is. Any further blocked time of the lane is
-    attributed to the GIL, up to the time for which the GIL was held. If ``serial`` or ``held`` is ``None``, the wait
-    for the GIL is unknown.
+    A lane is blocked by itself for as long as a serial call is. Any further blocked time is attributed to the GIL, up
+    to the time for which the GIL was held. Without ``serial`` or ``held``, the wait for the GIL is unknown.
+
+    Args:
+        batches: The batches (calls timed together) in which the lanes made calls.
+        held: The share of the time for which the GIL was held; ``None`` if unknown, or if each lane has its own GIL.
+        lanes: The number of lanes that share a GIL.
+        serial: The shares of serial calls, for lanes that share a GIL; else ``None``.
     """
     wall = cpu = queue = 0.0
     for batch in batches:
@@ -59,10 +63,10 @@ def _further_blocked(blocked: float, on_cpu: float, serial: TimeShares) -> float
 
 
 def other_wait(lanes: TimeShares | None, serial: TimeShares | None) -> float | None:
-    """Return the share of a lane's time in waits that neither the calls alone nor the GIL explain; ``None`` if unknown.
+    """Return the share of a thread's time in waits that are neither for the GIL nor found in serial calls.
 
-    ``lanes`` has the shares of a lane (thread ...), ``serial`` those of serial calls. Such waits are for a lock, or for
-    what answers the calls, such as a server.
+    ``lanes`` has the shares of a thread's time beside others, ``serial`` those of serial calls. Such waits are for a
+    lock, or for what answers the calls, such as a server. The result is ``None`` if unknown.
     """
     if lanes is None or serial is None or lanes.gil_wait is None:
         return None
@@ -70,7 +74,7 @@ def other_wait(lanes: TimeShares | None, serial: TimeShares | None) -> float | N
 
 
 def utilization(batches: Sequence[BatchReading]) -> Estimate:
-    """Estimate the CPU utilization of a lane (thread, process ...), from 0 to 1."""
+    """Estimate the CPU utilization, from 0 to 1, of the average thread or process that made calls in the batches."""
     found = estimates.centre([rounds.cpu_utilization(batch) for batch in batches], UTILIZATION_NOISE)
     low, value, high = (min(1.0, max(0.0, one)) for one in (found.low, found.value, found.high))
     return Estimate(value=value, low=low, high=high, confidence=found.confidence)

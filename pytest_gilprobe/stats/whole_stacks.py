@@ -1,4 +1,4 @@
-"""Complete stacks that lack their callers: a generator expression has no caller in the moment in which it yields."""
+"""Complete stacks that lack their callers: a generator expression has no caller at the moment at which it yields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Frame, Stack
 
 GENERATOR: Final = "<genexpr>"
-"""How the qualified name of a generator expression ends."""
+"""How the qualified name of a generator expression's function ends."""
 
 
 class _Line(NamedTuple):
@@ -20,9 +20,10 @@ class _Line(NamedTuple):
 
 
 class WholeStacks:
-    """The stacks of some samples, to complete those of generator expressions that lack their callers.
+    """The stacks of some samples, used to complete other samples' stacks.
 
-    Such a stack gets the callers of the first other stack whose innermost frame is at the same line.
+    The stack of a generator expression may lack its callers. Such a stack is replaced by the first one whose innermost
+    frame is at the same line and has callers.
     """
 
     def __init__(self, stacks: Iterable[Stack]) -> None:
@@ -33,7 +34,7 @@ class WholeStacks:
                 self._whole.setdefault(_line(stack[0]), stack)
 
     def of(self, stack: Stack) -> Stack:
-        """Return the stack with its callers: the stack itself, unless it is a generator expression without a caller."""
+        """Return ``stack`` with its callers: as it is, unless it is a lone generator expression with known callers."""
         lacks = len(stack) == 1 and stack[0].function.endswith(GENERATOR)
         return self._whole.get(_line(stack[0]), stack) if lacks else stack
 

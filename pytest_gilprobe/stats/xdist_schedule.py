@@ -9,14 +9,18 @@ from collections import deque
 from typing import Final
 
 LEAST_PENDING: Final = 2
-"""Least number of tests that a worker has, the one that it runs included, as long as there are tests that no worker
-has."""
+"""Least number of tests that a worker has been given and not completed, the running one included. It may have fewer
+only when all tests have been given out."""
 LONG_S: Final = 0.1
-"""A worker whose last test took this long gets no more tests until it has fewer than `LEAST_PENDING`."""
+"""A worker whose last test took at least this many seconds gets no more tests until it has fewer than
+`LEAST_PENDING`."""
 
 
 class LoadSchedule:
-    """Tests 0, 1, 2 ... as they are handed to workers; a worker runs its tests in the order in which it got them."""
+    """Which worker gets which tests; a test is known by its number (0, 1, 2 ...).
+
+    Tests are given out in order, several at a time. A worker runs its tests in the order in which it got them.
+    """
 
     def __init__(self, tests: int, workers: int) -> None:
         """Hand out the first tests: a quarter of an equal share to each worker, but at least two."""
@@ -30,12 +34,15 @@ class LoadSchedule:
                 self._hand_out(worker, max(tests // workers // 4, LEAST_PENDING))
 
     def current(self, worker: int) -> int | None:
-        """Return the test that a worker runs; ``None`` if it has none."""
+        """Return the number of the test that a worker runs; ``None`` if it has none."""
         pending = self._pending[worker]
         return pending[0] if pending else None
 
     def complete(self, worker: int, duration_s: float) -> None:
-        """Take a worker's current test away, which took ``duration_s``, and hand out more tests to it if it has few."""
+        """Record that a worker has completed its current test, and give it more tests if it has few.
+
+        ``duration_s`` is how many seconds the test took.
+        """
         pending = self._pending[worker]
         pending.popleft()
         left = self._tests - self._next
