@@ -1,1 +1,1 @@
-"""From estimates to an answer: verdict, reason, cautions, gates, differences between reports. Pure functions."""
+"""Turn estimates into verdicts, reasons and cautions, check gates, and compare reports. All functions are pure."""

@@ -24,11 +24,12 @@ _NAMED = 5
 
 
 class FindingKind(StrEnum):
-    """How a workload differs from its result in the baseline, the earlier report.
+    """How a workload's new result differs from its result in the baseline, an earlier report.
 
-    ``regression``: something is certainly worse. ``gain``: nothing is worse, and the advice has certainly changed or
-    a GIL that was held is certainly released. ``not probed``: only the baseline has measurements. ``inconclusive``:
-    only the baseline has an answer. ``new`` and ``vanished``: only one report has the workload.
+    ``regression``: something is certainly worse. ``gain``: nothing is worse, and certainly another strategy is advised,
+    or calls now release a GIL that they held. ``not probed``: the workload was measured in the baseline, but is not
+    now. ``inconclusive``: the baseline advised a strategy (or serial calls), the new result is inconclusive. ``new``:
+    only the new report has the workload. ``vanished``: only the baseline has it.
     """
 
     REGRESSION = "regression"
@@ -41,7 +42,11 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One difference of the workload ``nodeid`` from the baseline; ``message`` is one line about it, or empty."""
+    """One difference between a workload's new result and its result in the baseline, an earlier report.
+
+    ``kind`` says how they differ, ``nodeid`` is the workload's pytest node id. ``message`` is one line on the
+    difference; empty for workloads that only one of the reports has.
+    """
 
     kind: FindingKind
     nodeid: str
@@ -73,7 +78,8 @@ def since(baseline: Report, report: Report) -> Differences:
     """Return how a report differs from its baseline, the earlier report.
 
     No times in seconds are compared (only advice, speed-ups, outcomes and the like), so a baseline may come from
-    another machine or Python. Curves count only if the machine looks the same.
+    another machine or Python. A curve (throughput by number of workers) that got worse counts only if both reports seem
+    to come from the same machine.
     """
     same_machine = report.environment.looks_like(baseline.environment)
     before = {workload.nodeid: workload for workload in baseline.workloads}
@@ -136,7 +142,11 @@ def _notes(
 
 
 def lines(found: Differences, name: str) -> Iterator[tuple[str, bool]]:
-    """Yield the lines of text for the differences from baseline ``name``, each with whether it reports a regression."""
+    """Yield lines of text that describe the differences ``found``, each with whether it reports a regression.
+
+    ``name`` is the name of the baseline, the earlier report; the first line shows it, with the number of each kind of
+    difference.
+    """
     by_kind = {kind: found.of(kind) for kind in FindingKind}
     regressions = numbers.count(len(found.regressions), "regression")
     others = [f"{len(each)} {kind}" for kind, each in by_kind.items() if each and kind is not FindingKind.REGRESSION]

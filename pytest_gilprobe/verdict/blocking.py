@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.loop_time import Blocker, CallSite, EventLoop
 
 LETS_GO: Final = 0.2
-"""A call that holds the GIL for at most this part of its time can run beside the loop in a thread."""
+"""A call that blocks an event loop may run in a thread instead if it holds the GIL for at most this share of its time;
+a call that holds it for longer needs a process."""
 WORTH_TELLING: Final = 0.1
-"""Share of a call's time from which blocking the event loop is reported with a remedy: a tenth limits tasks to 10x."""
+"""Code that blocks an event loop is reported only if it does so for at least this share of the calls' time. A loop that
+is blocked for a tenth of the time limits tasks to a speed-up of 10."""
 
 
 class Move(NamedTuple):
-    """A call that blocks the loop, and what moving it out of the loop would give.
+    """A call that blocks the event loop, and the gain from making it in a thread or process instead (a move).
 
     Attributes:
-        where: the place of the call in words.
-        code: the code to write in place of the call.
+        where: the call's source text, file and line, such as ``query(1) at app.py:10``.
+        code: the code to write in place of the call, such as ``await asyncio.to_thread(query, 1)``.
         in_thread: whether the call may run in a thread; otherwise it needs a process.
-        share: the part of the calls' time for which this call blocks the loop.
+        share: the share of the workload's time, from 0 to 1, for which this call blocks the loop.
         gain: the largest speed-up that tasks could give after the move; ``None`` in a scan, which runs each test once
             and tries no tasks.
     """
@@ -40,7 +42,7 @@ class Move(NamedTuple):
 
 
 def does(blocker: Blocker) -> str:
-    """Return what the code at a place does for most of the time for which it blocks the event loop.
+    """Return what the code at the place ``blocker`` mostly does while it blocks the event loop.
 
     The result is ``computing``, ``asleep`` or ``holding the GIL in another thread``.
     """
@@ -53,12 +55,12 @@ def does(blocker: Blocker) -> str:
 
 
 def moves(loop: EventLoop, workers: int, library: str | None = None) -> list[Move]:
-    """List the calls that block the event loop and could run in a thread or process instead, the largest share first.
+    """List calls that could move from the event loop to a thread or process, those that block it longest first.
 
-    After a move, the loop would be blocked only for the remaining share of the time, so tasks could gain at most 1 /
-    that share, and at most ``workers``. If ``workers`` is 0, as in a scan, which tries no tasks, the gain is ``None``.
-    ``library`` is that of the loop, ``asyncio`` or ``trio``; ``None`` counts as asyncio. Calls that block the loop for
-    less than `WORTH_TELLING` of the time are left out.
+    ``loop`` tells which code blocks the event loop, and for which share of the time. The gain of a move is 1 / the
+    share of the time for which the loop would still be blocked, but at most ``workers``. If ``workers`` is 0, as in a
+    scan, which tries no tasks, the gain is ``None``. ``library`` is that of the loop, ``asyncio`` or ``trio``; ``None``
+    counts as asyncio. Calls that block the loop for less than `WORTH_TELLING` (a tenth) of the time are left out.
     """
     if loop.blocked_fraction is None or not loop.blockers:
         return []
@@ -80,7 +82,11 @@ def moves(loop: EventLoop, workers: int, library: str | None = None) -> list[Mov
 
 
 def remedy(move: Move) -> str:
-    """Say what to do with a call: ``query(1) at app.py:10 lets go of the GIL: with await asyncio.to_thread(...)``."""
+    """Say what to do with a call that blocks the event loop, and the gain to expect.
+
+    An example is ``query(1) at app.py:10 lets go of the GIL: with await asyncio.to_thread(query, 1), tasks could give
+    up to 4.0x``. In a scan, where no gain is known, the text only says what to write.
+    """
     gil = "lets go of the GIL" if move.in_thread else "holds the GIL, so a thread would not help"
     pool = "" if move.in_thread else " and a process pool"
     if move.gain is None:
@@ -89,16 +95,23 @@ def remedy(move: Move) -> str:
 
 
 def best(moves: Sequence[Move]) -> Move:
-    """Return the move to make first: the one with the largest share to a thread, or to a process if there is none."""
+    """Return the move to make first: of those to a thread, the one whose call blocks the event loop longest.
+
+    If no call may run in a thread, return the move to a process whose call blocks the loop longest. Raises `ValueError`
+    if ``moves`` is empty.
+    """
     return max(moves, key=lambda one: (one.in_thread, one.share))
 
 
 def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
     """Say in one clause which code would leave the event loop free; ``None`` if there is no such advice.
 
-    The arguments are those of `moves`, and the clause is about the `best` of these. If there are none, it says where
-    all calls that sleep in the loop should run: in a thread, or in a process if they hold the GIL meanwhile. There is
-    no advice if calls sleep in the loop for less than `WORTH_TELLING` of the time and no call may run in a thread.
+    ``loop`` tells which code blocks the event loop. ``workers``, 1 or more, is the limit of the speed-up. ``library``
+    is that of the loop, ``asyncio`` or ``trio``; ``None`` counts as asyncio. The clause has the code for one call: of
+    those that may run in a thread, or else of all, the call that blocks the loop longest. If no such call is known, it
+    says where all calls that sleep in the loop should run: in a thread, or in a process if they hold the GIL meanwhile.
+    There is no advice if calls sleep in the loop for less than `WORTH_TELLING` (a tenth) of the time and no call may
+    run in a thread.
     """
     found = moves(loop, workers, library)
     first = best(found) if found else None
@@ -118,8 +131,10 @@ def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> s
 def what_follows(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
     """Say what to do about the call that blocks the event loop for longest; ``None`` if no such call is known.
 
-    The arguments are those of `moves`. The result is also ``None`` if ``workers`` is not 0 and calls sleep in the loop
-    for `WORTH_TELLING` of the time or more: then a caution (a warning in the report) says what to do.
+    ``loop`` tells which code blocks the event loop. ``workers`` is the limit of the speed-up, or 0 in a scan, which
+    tries no tasks. ``library`` is that of the loop, ``asyncio`` or ``trio``; ``None`` counts as asyncio. The result is
+    also ``None`` if ``workers`` is not 0 and calls sleep in the loop for `WORTH_TELLING` (a tenth) of the time or more:
+    then a caution (a warning in the report) says what to do.
     """
     if workers and loop.shares is not None and loop.shares.blocking >= WORTH_TELLING:
         return None  # `pytest_gilprobe.strategies.tasks` has the caution
@@ -127,13 +142,19 @@ def what_follows(loop: EventLoop, workers: int, library: str | None = None) -> s
 
 
 def held_elsewhere(loop: EventLoop) -> str:
-    """Return, as a phrase, the place in another thread that holds the GIL while the loop waits; empty if unknown."""
+    """Return the end of a phrase that says where another thread holds the GIL while the event loop waits for it.
+
+    An example is ``, mostly in query(1) at app.py:10``. The result is empty if the place is unknown.
+    """
     waits = [one for one in loop.blockers or () if one.gil_wait > one.computing + one.blocking]
     return f", mostly in {places.place(waits[0])}" if waits else ""
 
 
 def in_block(place: Blocker | None) -> str:
-    """Format the place that blocks the loop as the end of a phrase: `` in query(1) at app.py:10``; empty if unknown."""
+    """Format a place in the code that blocks the event loop as the end of a phrase.
+
+    An example is `` in query(1) at app.py:10``. The result is empty for ``None``, an unknown place.
+    """
     if place is None:
         return ""
     other = " (another thread, which held the GIL)" if place.gil_wait > place.computing + place.blocking else ""

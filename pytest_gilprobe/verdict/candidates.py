@@ -1,4 +1,4 @@
-"""List the answers that the evidence leaves possible, each with its probability."""
+"""List the strategies that may be the right advice by the evidence, each with its probability."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import Evidence
 
 DRAWS = 1000
-"""Number of times that all speed-ups are drawn at random: probabilities are then known to 0.03 (2 standard errors)."""
+"""How many times the speed-ups of all strategies are drawn at random to estimate the probability that a strategy is the
+right advice. Two standard errors of such a probability are at most 0.03."""
 LEAST = 0.01
-"""An answer with a lower probability than this is left out."""
+"""A strategy is left out of the possible answers if the probability that it is the right advice is lower than this."""
 
 
 def intervals(evidence: Evidence, *, slowed: float = 1.0) -> dict[str, Interval]:
@@ -45,10 +46,12 @@ def intervals(evidence: Evidence, *, slowed: float = 1.0) -> dict[str, Interval]
 def left(evidence: Evidence, strategy: str) -> Mapping[str, float]:
     """Return the strategies that may still be the answer, each with its probability; these add up to 1.
 
-    If the verdict's ``strategy`` is not *inconclusive*, it is the only answer. Otherwise all speed-ups are drawn
-    `DRAWS` times, and `rule` chooses a strategy for each draw. Speed-ups are independent. A measured one is log-normal
-    with its own spread above and below its value, another is uniform in its interval. The result is empty if no
-    speed-up is known, or if the draws leave a single answer, since an inconclusive verdict did not believe it.
+    If the verdict's ``strategy`` is not *inconclusive*, it is the only answer. Otherwise all speed-ups are drawn at
+    random `DRAWS` times, and `rule` chooses a strategy for each draw; a strategy that is chosen too seldom (`LEAST`) is
+    left out. Speed-ups are drawn independently. One that was measured is log-normal, with a spread of its own above and
+    below its value; one that was not is uniform in its interval. The result is empty if no speed-up is known. It is
+    also empty if only one strategy is left: the verdict is inconclusive all the same, so these measurements are not
+    believed.
     """
     if strategy != INCONCLUSIVE:
         return {strategy: 1.0}

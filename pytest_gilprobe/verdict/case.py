@@ -1,4 +1,4 @@
-"""What the rules look at that decide which cautions (warnings in the report) a workload gets."""
+"""The facts on a workload from which rules decide which cautions (warnings in the report) it gets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What a rule looks at to decide whether a workload gets a caution (a warning in the report).
+    """The facts on a workload from which a rule decides whether the workload gets a caution (a warning in the report).
 
-    ``evidence`` is all that the verdict is based on. ``bound`` and ``gil`` are the verdict's words for what limits the
-    calls and for the GIL's part. ``advised`` is the strategy that the verdict advises; ``None`` if that is ``serial``
-    or ``inconclusive``.
+    ``evidence`` has the measurements and estimates. ``bound`` says whether calls wait or compute, ``gil`` whether they
+    hold the GIL. ``advised`` is the strategy that the verdict advises; ``None`` if that is ``serial`` or
+    ``inconclusive``.
     """
 
     evidence: Evidence
@@ -30,12 +30,12 @@ class Case:
 
     @property
     def serial(self) -> StrategyResult:
-        """The results of serial calls."""
+        """The result of the serial calls, made one after the other."""
         return self.evidence.serial
 
     @property
     def parallel_inside(self) -> bool:
-        """Whether threads that a call itself uses keep further cores busy."""
+        """Whether a call computes in several threads of its own, which keep more than one core busy."""
         return (self.serial.extra_cores or 0.0) > EXTRA_CORES
 
     def sharing(self) -> list[tuple[Strategy, StrategyResult]]:

@@ -23,27 +23,37 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Verdict
 
 BLOCKS_HOLDING = 0.25
-"""A call is said to block while holding the GIL if its GIL-held share exceeds its CPU utilization by this much."""
+"""A call is said to sleep while it holds the GIL if the share of its time for which it holds the GIL exceeds its CPU
+utilization by at least this much."""
 STALLS_S = 0.02
-"""Uninterrupted GIL hold, in seconds, from which a caution is given: four switch intervals."""
+"""Shortest uninterrupted hold of the GIL, in seconds, for which a caution is given: four times Python's default switch
+interval, after which a thread that runs Python code hands the GIL over."""
 BUSY = 0.10
-"""Serial calls that spend this share of their time in the run queue are said to be disturbed by other programs."""
+"""If serial calls wait for a CPU for at least this share of their time, a caution says that other programs disturbed
+them."""
 BUSY_BESIDE = 0.2
-"""The same as `BUSY` for parallel strategies: their workers use every CPU, so they queue a little on any machine."""
+"""If the calls of a parallel strategy wait for a CPU for at least this share of their time, a caution says that other
+programs disturbed them. Parallel workers use every CPU, so they wait a little on any machine."""
 UNEVEN_ROUNDS = 6
-"""Least number of rounds that tell a trend from noise: two to compare at each end, two between."""
+"""Fewest rounds from which a trend is told from noise: the first two are compared with the last two, and two lie
+between."""
 DRIFT = 1.25
-"""Late calls that take more than this many times as long as early calls may show state that grows."""
+"""Calls are said to become slower if those of the last third of the rounds take more than this many times as long as
+those of the first third, and the rise is steady (`STEADY`). They may keep something that grows."""
 STEADY = 0.8
-"""Kendall's tau between round number and time per call from which a rise is a trend: 6 rounds in random order reach
-this value with a probability of 0.8 %, 10 rounds with 0.02 %."""
+"""Smallest Kendall's tau (a rank correlation) between the number of a round and its time per call for which a rise of
+that time counts as a trend. Six rounds in random order reach this value with a probability of 0.8 %, 10 rounds with
+0.02 %."""
 UNEVEN = 1.5
 """Calls are said to differ if, in the middle third of the rounds (ordered by time per call), the slowest round takes
 more than this many times as long as the fastest."""
 
 
 def of(evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-    """Return the cautions that apply, the gravest first; ``verdict`` need not have its reason and cautions yet."""
+    """Return the cautions (warnings in the report) on a workload, the gravest first.
+
+    ``verdict`` is the verdict on the ``evidence``; its reason and its cautions may still be missing.
+    """
     advised = next((one for one in evidence.strategies if one.name == verdict.strategy), None)
     case = Case(evidence=evidence, bound=verdict.bound, gil=verdict.gil, advised=advised)
     parts = [(strategy, evidence.results[strategy.name]) for strategy in evidence.strategies]

@@ -1,4 +1,4 @@
-"""Find what changed between two results' curves of throughput over workers: gains over one worker, and failures."""
+"""Compare two results of one workload by their curves (throughput by number of workers): gains, and failed calls."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
-    """Yield at most one change for each strategy with a curve in both results, ``new`` and ``old``, of one workload.
+    """Yield at most one change for each strategy with a curve in both results of one workload, ``new`` and ``old``.
 
-    A curve is the throughput by number of workers. If calls fail in ``new`` with a number of workers that ``old``
-    measured, or with fewer, that is the change. Otherwise it is a certain change of the gain over one worker: the
-    largest that counts as worse, or else the largest. A change counts as worse only for the strategy that ``old``
-    advises, and only with as many workers as ``old`` calls enough, or fewer.
+    A curve is the throughput by number of workers. If calls fail in ``new`` with a number of workers up to the largest
+    that ``old`` measured, that is the change. Otherwise it is the largest certain change of the gain over one worker; a
+    change that counts as worse goes first. A change counts as worse only for the strategy that ``old`` advises, and
+    only with as many workers as were enough in ``old`` (for 90 % of the highest throughput), or fewer.
     """
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():

@@ -1,17 +1,18 @@
 """Find what changed between two results of one workload, and decide which changes are regressions.
 
-``gilprobe compare`` and ``--gilprobe-baseline`` both use this module. A measured value has changed if its two
-intervals, widened as for a gate (`pytest_gilprobe.verdict.margins`), do not overlap. Two curves (throughput by number
-of workers) are compared by their gains over one worker, not by their calls per second. With the same number of workers,
-these changes are regressions:
+``gilprobe compare`` and ``--gilprobe-baseline`` both use this module. A measured value has changed if its intervals in
+the two results, made wider than the reported ones (`pytest_gilprobe.verdict.margins`), do not overlap. Two curves
+(throughput by number of workers) are compared by their gains over one worker, not by their calls per second. With the
+same number of workers, these changes are regressions:
 
 - a strategy that was ok fails, hangs or crashes;
-- the strategy that was advised cannot be tried any more, or its speed-up in an executor fell by `LEAST_LOSS` or more;
-- on a machine that looks the same, with as many workers as were enough before, or fewer, the advised strategy's gain
-  in its curve fell by `LEAST_LOSS` or more, or its calls fail;
+- the strategy that was advised cannot be tried any more, or its speed-up in an executor fell by `LEAST_LOSS` (10 %) or
+  more;
+- on a machine that looks the same, with as many workers as were enough before, or fewer, the advised strategy's gain in
+  its curve fell by `LEAST_LOSS` or more, or its calls fail;
 - the GIL was released and is held, or calls changed between waiting and computing;
-- the advice certainly differs, and either its promised speed-up is lower by more than `LEAST_LOSS`, or another of these
-  regressions comes with it.
+- the advice certainly differs, and either the new advice promises a speed-up that is lower by more than `LEAST_LOSS`,
+  or one of the regressions above is found as well.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
 
 def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = False) -> tuple[Change, ...]:
-    """List the changes from the result ``old`` to the result ``new`` of one workload, in the order of `ChangeKind`.
+    """List the changes from the result ``old`` to the result ``new`` of one workload, the most important kind first.
 
     The result is empty unless both were probed. Speed-ups are compared only if both had the same number of workers;
-    otherwise no change counts as worse. Times in seconds are compared only if ``same_machine``; without it, no change
-    of a curve counts as worse either, since a curve goes beyond the CPUs of a smaller machine.
+    otherwise no change counts as worse. Times in seconds are compared only if ``same_machine``. Without it, no change
+    of a curve (throughput by number of workers) counts as worse either: on a machine with fewer CPUs, a curve stops
+    growing earlier.
     """
     if not Status.PROBED is new.status is old.status:
         return ()
@@ -56,10 +58,13 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
 
 
 def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
-    """Return whether more rounds are wanted to decide whether ``new`` has a regression from the earlier result ``old``.
+    """Return whether more rounds are wanted to decide whether ``new`` is a regression from the earlier result ``old``.
 
-    A regression counts only after one of the numbers of rounds in `expectations.ROUNDS_TO_FAIL`: after another number,
-    more rounds are wanted. The result is ``False`` unless both were probed with the same number of workers.
+    If a regression is seen, they are wanted until the number of rounds is one of `expectations.ROUNDS_TO_FAIL` (6 or
+    24), after which a regression counts. If another strategy is advised, they are wanted until the difference is
+    certain. If only the speed-up of the strategy that ``old`` advises fell, and that is not certain, they are wanted
+    until there are `expectations.NEAR_ROUNDS`. The result is ``False`` unless both were probed with the same number of
+    workers.
     """
     rounds = new.serial.rounds if new.serial else None
     if rounds is None or new.workers != old.workers or not Status.PROBED is new.status is old.status:

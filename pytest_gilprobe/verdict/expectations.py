@@ -1,7 +1,7 @@
-"""Gates: compare what a marker expects and what a session forbids with what was found.
+"""Gates (checks that fail a test): compare what was found with what a marker expects and a session forbids.
 
-A gate must not flake. An expectation fails only if the measurements exclude it at a gate's confidence (`margins`). If
-they do not exclude it, the test passes, even if the verdict differs.
+A gate must not fail by chance. An expectation fails only if the measurements exclude it by intervals that are wider
+than the reported ones (`margins`). If they do not exclude it, the test passes, even if the verdict differs.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 NEAR = 1.5
-"""A speed-up that is below ``min_speedup`` by at most this factor is measured in `NEAR_ROUNDS` rounds, if time
-allows."""
+"""A speed-up is near the marker's ``min_speedup`` if it is lower by at most this factor. It is then measured in
+`NEAR_ROUNDS` rounds; one that is lower still is measured for as long as there is time."""
 NEAR_ROUNDS = 5
-"""Rounds in which a speed-up near ``min_speedup`` is measured: if it is exactly that, no number of rounds decides."""
+"""Number of rounds in which a speed-up just below the marker's ``min_speedup`` is measured. More rounds would not help:
+if the true speed-up equals ``min_speedup``, no number of rounds decides whether it is reached."""
 ROUNDS_TO_FAIL = (6, 24)
-"""Numbers of rounds after which a failure counts; after other numbers, the probe continues while there is time.
+"""Numbers of rounds after which a gate (a check that fails a test) may fail; after other numbers, the probe continues
+while there is time.
 
 An interval that is checked after every round sooner or later excludes the true value. If it is checked only at these
 two numbers, and once more when time is up, it seldom does. *Source:* ``tests/test_gate.py`` simulates it.
@@ -43,11 +45,11 @@ def check(
     """Compare a workload's result with what its marker expects and with what the session's ``fail_on`` forbids.
 
     Call this only for a test that has passed. ``one_process`` names the strategies whose workers share a process, such
-    as threads: ``unsafe`` in ``fail_on`` forbids that calls fail, hang or crash in these.
+    as threads: if ``fail_on`` contains ``unsafe``, calls must not fail, hang or crash in these.
 
-    A workload that could not be measured fails if a strategy ended in a way that ``fail_on`` forbids. It also fails if
-    ``fail_on`` contains ``inconclusive`` and its marker expects something or its probe began. Otherwise it passes, with
-    a caution if its marker expects something.
+    A workload that could not be measured fails in two cases. In the first, a strategy ended in a way that ``fail_on``
+    forbids. In the second, ``fail_on`` contains ``inconclusive``, and the probe began or the marker expects something.
+    Otherwise it passes, with a caution if the marker expects something.
     """
     if result.serial is None:
         return _unmeasured(expectation, result, tuple(_ended_badly(result, fail_on, one_process)), fail_on)

@@ -1,4 +1,4 @@
-"""What a gate found: the reasons why it fails, with their text, and what it could not check."""
+"""What a gate (a check that fails a test) found: why it fails, in words, and what it could not check."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pytest_gilprobe.model.results import Caution
 
 UNCHECKED = "expectation-unchecked"
-"""Slug of the caution for an expectation that was neither confirmed nor refuted."""
+"""Slug (short name) of the caution for an expectation that was neither confirmed nor refuted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One reason why a gate fails: what was expected, what was found, the evidence for it, and what to do."""
+    """One reason why a gate (a check that fails a test) fails.
+
+    ``expected`` and ``found`` are what was expected and what was found, ``evidence`` is what shows it, and ``remedy``
+    is what to do.
+    """
 
     expected: str
     found: str
@@ -31,7 +35,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gating:
-    """The outcome of a gate: its failures, and cautions for expectations that could not be checked."""
+    """The outcome of a gate (a check that fails a test); the gate passes if ``failures`` is empty.
+
+    ``failures`` are the reasons why it fails; ``cautions`` tell which expectations could not be checked.
+    """
 
     failures: tuple[Failure, ...] = ()
     cautions: tuple[Caution, ...] = ()

@@ -1,4 +1,4 @@
-"""Gates on the GIL: the share of time that it may be held, the longest hold, and whether it is switched on."""
+"""Gates (checks that fail a test) on the GIL: for which share of time and how long it is held, whether it is on."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 WANTED: Final = 0.1
-"""Share of their time for which threads must wait for the GIL before a long hold counts: Python code releases the GIL
-when another thread asks for it, and a release that no thread waits for leaves no trace."""
+"""The longest hold of the GIL counts only if threads wait for the GIL for at least this share of their time. Otherwise
+its true length is unknown: Python code releases the GIL only if another thread asks for it, and a release that no
+thread waits for leaves no trace."""
 SWITCHED_ON: Final = "gil-switched-on"
-"""Slug of the caution of a free-threaded build whose GIL an import switched on."""
+"""Slug of the caution that an import switched the GIL on, in a build of Python that runs without it."""
 
 
 def failures(expectation: Expectation, result: WorkloadResult, fail_on: frozenset[FailOn]) -> Iterator[Failure]:
     """Yield a failure for each limit on the GIL that the measurements certainly exceed.
 
-    ``expectation`` has the limits from the marker, ``result`` the measurements. If ``fail_on`` contains
-    ``gil-switched-on``, a GIL that an import switched on is a failure, too.
+    ``expectation`` has the limits from the marker, ``result`` the measurements. If ``fail_on``, what the session
+    forbids, contains ``gil-switched-on``, a GIL that an import switched on is a failure, too.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     if most is not None and held is not None and margins.widened_share(held)[0] > most:
@@ -61,10 +62,11 @@ def failures(expectation: Expectation, result: WorkloadResult, fail_on: frozense
 
 
 def unchecked(expectation: Expectation, result: WorkloadResult) -> Iterator[str]:
-    """Yield, for each of a marker's limits on the GIL that the measurements leave undecided, the reason why.
+    """Yield, for each undecided limit that the marker sets on the GIL, the reason why it is undecided.
 
-    Call this only if there are no `failures`. The held share is undecided if it is unknown, or above its limit but not
-    for certain. The longest hold is undecided if none was seen.
+    Call this only if there are no `failures`. The limit on the share of time for which the GIL is held is undecided if
+    the share is unknown, or above the limit but not for certain. The limit on the longest hold is undecided if no hold
+    was seen while threads waited for the GIL.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     if most is not None and held is None:
@@ -78,16 +80,17 @@ def unchecked(expectation: Expectation, result: WorkloadResult) -> Iterator[str]
 
 
 def limits(expectation: Expectation) -> list[str]:
-    """List the marker's limits on the GIL as they are written in the marker."""
+    """List the marker's limits on the GIL as they are written in the marker, such as ``max_gil_held=0.5``."""
     found = {"max_gil_held": expectation.max_gil_held, "max_gil_hold": expectation.max_gil_hold_s}
     return [f"{keyword}={limit:g}" for keyword, limit in found.items() if limit is not None]
 
 
 def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
-    """Return whether more rounds may decide a limit on the GIL.
+    """Return whether more rounds may decide a limit that the marker sets on the GIL.
 
-    They may if the held share is above its limit, but not for certain. They also may if the longest hold has a limit
-    and is unknown, although threads waited for the GIL: then other programs disturbed all rounds so far.
+    There are two such limits. More rounds may decide the one on the share of time for which the GIL is held, if the
+    share is above it. They may decide the one on the longest hold, if that hold is unknown although threads waited for
+    the GIL: then other programs disturbed all rounds so far.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     waited = result.gil.method is GilMethod.MEMORY and _waits(result) >= WANTED

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A verdict, and what the probe should do next to settle what is still open."""
+    """The verdict on a workload, and what the probe should do next to settle what is still open."""
 
     verdict: Verdict
     next_step: NextStep
@@ -49,7 +49,8 @@ class Choice:
 def judge(evidence: Evidence) -> Judgement:
     """Return the verdict that the evidence supports, and what the probe should do next.
 
-    The verdict's ``candidates`` are still empty: `candidates.left` computes them.
+    The verdict's ``candidates`` (the strategies that may still be the answer, with their probabilities) are left empty;
+    `candidates.left` computes them.
     """
     if same_call.differs(evidence.measurement):
         return _not_the_same_call(evidence)
@@ -88,16 +89,20 @@ def _not_the_same_call(evidence: Evidence) -> Judgement:
 
 
 def bound_of(utilization: Estimate) -> Bound:
-    """Classify calls as waiting, computing or mixed; inconclusive if the interval's ends are classified differently."""
+    """Classify calls by their CPU utilization as waiting (``io``), computing (``cpu``) or ``mixed``.
+
+    The result is ``inconclusive`` if the two ends of the utilization's interval are classified differently.
+    """
     found = {bound_at(utilization.low), bound_at(utilization.high)}
     return found.pop() if len(found) == 1 else Bound.INCONCLUSIVE
 
 
 def gil_of(evidence: Evidence) -> Gil:
-    """Classify the GIL by its held share of CPU time, or of all time if calls mostly wait.
+    """Return whether calls hold the GIL (``held``), release it (``released``) or do each in part (``partial``).
 
-    If the GIL was off, it is *absent*. If the share is missing or its interval reaches from *released* to *held*, the
-    GIL's part is *unknown*.
+    This depends on the share of CPU time for which the GIL is held, or on the share of all time if calls mostly wait.
+    The result is ``absent`` if the GIL was off. It is ``unknown`` if the share is missing or its interval reaches from
+    *released* to *held*.
     """
     if not gil_was_on(evidence.measurement):
         return Gil.ABSENT
@@ -108,7 +113,11 @@ def gil_of(evidence: Evidence) -> Gil:
 
 
 def advised_if(evidence: Evidence, gains: Mapping[str, float]) -> str:
-    """Return the strategy that would be advised if the speed-ups in ``gains`` were true; intervals are ignored."""
+    """Return the strategy that would be advised if the speed-ups in ``gains`` were exactly true.
+
+    ``gains`` maps a strategy's name to its speed-up in an executor. For a strategy that is missing there, the value
+    measured in ``evidence`` counts, without its interval.
+    """
     known = {
         strategy.name: part.pool_speedup.value
         for strategy in evidence.strategies

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 NOT_KNOWN = "not known here: the plugin or conftest file that has it is needed to judge it again"
-"""The reason given for skipping a strategy that an evidence file names and that this process does not have."""
+"""Why a strategy is reported as skipped if an evidence file (a session's raw readings) names it, but this process does
+not have it."""
 
 
 def report_again(path: str | os.PathLike[str], find: Callable[[str], Strategy | None]) -> Report:
     """Return the report that a session would make now from the readings in the evidence file ``path``.
 
-    ``find`` returns a strategy of this process by its name, or ``None``; see `judged_again`.
+    ``find`` returns a strategy of this process by its name, or ``None``: then the strategy is reported as skipped.
 
     Raises:
         ReportError: the file cannot be read, or does not hold valid evidence.
@@ -46,9 +47,9 @@ def report_again(path: str | os.PathLike[str], find: Callable[[str], Strategy | 
 def judged_again(record: EvidenceRecord, find: Callable[[str], Strategy | None]) -> WorkloadResult:
     """Judge the readings of one workload in an evidence file again; return what a session would report now.
 
-    ``find`` returns a strategy of this process by its name, or ``None``. A strategy that is not found is left out of
-    the judgement and marked as skipped. A strategy that ``record`` does not name is not in the result. A workload that
-    was not measured gets the reason that ``record`` gives.
+    ``record`` has the readings. ``find`` returns a strategy of this process by its name, or ``None``: then the strategy
+    is left out of the judgement and reported as skipped. A strategy that ``record`` does not name is not in the result.
+    A workload that was not measured gets the reason that ``record`` gives.
     """
     names = (SERIAL, *record.strategies)
     found = tuple(strategy for name in record.strategies if (strategy := find(name)) is not None)

@@ -11,15 +11,15 @@ BARE = 0.95
 """If executors keep at least this share of the speed-up of bare calls, dispatch does not limit them: then comparing
 bare calls shows how executors compare."""
 DISPATCH_FACTOR = 2.0
-"""Factor by which dispatching may cost more or less than measured: each session measures it once, and no interval
-contains what a busy machine adds."""
+"""Factor by which an executor's dispatch of calls may cost more or less than measured. The cost is measured once a
+session, and its interval does not contain what a busy machine adds later."""
 
 
 def at_cost(part: StrategyResult, times: float) -> float:
-    """Return the factor by which a predicted speed-up changes if its executor costs ``times`` what is predicted.
+    """Return the factor by which a predicted speed-up changes if its executor costs ``times`` as much as predicted.
 
-    The factor is 1 if the speed-up is unknown, or was measured in a real executor. That of an executor that the user
-    named is always measured.
+    ``part`` is the result of the strategy. The factor is 1 if the speed-up is unknown, or was measured in a real
+    executor, as it always is for an executor that the user named.
     """
     pool = part.pool_speedup
     if part.speedup is None or pool is None or pool.value <= 0 or part.pool_rounds or part.executor is not None:
@@ -31,11 +31,12 @@ def at_cost(part: StrategyResult, times: float) -> float:
 def kept_in_pools(cheaper: StrategyResult, dearer: StrategyResult) -> tuple[float, float] | None:
     """Return the least and greatest factor by which executors change the ratio of two strategies' speed-ups.
 
-    The ratio is the dearer strategy's speed-up over the cheaper strategy's. ``None`` if a speed-up is unknown.
+    The ratio is the speed-up of the ``dearer`` strategy over that of the ``cheaper`` one, measured with bare calls
+    (calls without an executor). The result is ``None`` if a speed-up is unknown.
 
     If both executors keep at least the share `BARE` of the bare-call speed-up, the factor is known, and both ends are
-    equal. If one keeps less, and the dearer strategy keeps no larger share than the cheaper one, the factor is from 0
-    to 1. Otherwise each end assumes that one executor costs `DISPATCH_FACTOR` times what is predicted, and the other
+    equal. Otherwise, if the dearer strategy's executor keeps no larger share than the cheaper one's, the factor is from
+    0 to 1. Otherwise each end assumes that one executor costs `DISPATCH_FACTOR` times what is predicted, and the other
     that many times less; the low end is at most 1.
     """
     kept = [

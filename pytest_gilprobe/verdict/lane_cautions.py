@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.verdict.case import Case
 
 CONVOY = 0.85
-"""Lanes (threads of a strategy) with a speed-up below this hinder each other."""
+"""If the speed-up of a strategy's lanes (threads) is certainly below this, which is slower than serial calls, a caution
+says that they hinder each other."""
 SCALES = 0.7
-"""Share of the speed-up allowed by the GIL and the machine that lanes (threads) of one process should reach. Two
-threads that each hold the GIL for half of their time, at random, reach 0.8 of it, since both sometimes want the GIL at
-the same time (a closed queue of two customers)."""
+"""Lanes (threads) of one process gain too little if they reach less than this share of the speed-up that the GIL and
+the machine allow. Two threads that each hold the GIL for half of their time, at random, reach 0.8 of it, since both
+sometimes want the GIL at the same time (a closed queue of two customers)."""
 OTHER_WAIT = 0.15
-"""If a lane (thread) spends this share of its time in waits that neither the call alone nor the GIL explains, a lock is
-named as the cause."""
+"""If a lane (thread) spends at least this share of its time in waits that are not for the GIL and that a call alone
+does not have, a caution names a lock as the likely cause of a low speed-up."""
 FAULTS_MATTER = 0.15
 """Page faults are reported if they take at least this share of a call's time."""
 SCALES_FREELY = 0.87
-"""Share of the machine's own scaling that lanes (threads) of one process should reach without a GIL: speed-ups within a
-factor of 1.15 count as equal (1 / 1.15)."""
+"""Without a GIL, lanes (threads) of one process scale badly if they reach less than this share of the speed-up that a
+plain Python loop has in processes on this machine. It is 1 / 1.15, since speed-ups within a factor of 1.15 count as
+equal."""
 
 
 def _convoy(case: Case) -> Iterator[str]:
@@ -78,11 +80,11 @@ def _cause(case: Case, part: StrategyResult) -> str:
 
 
 def longer_wait(part: StrategyResult, serial: StrategyResult) -> float | None:
-    """Return the share of a thread's time in waits that neither the call alone nor the GIL explains.
+    """Return the share of a thread's time in waits that are not for the GIL and that a call alone does not have.
 
-    Such waits are for a lock, or for a limit of what answers the calls. ``None`` if the share is unknown, below
-    `OTHER_WAIT`, or below the share of waits for the GIL. ``part`` is the result of a strategy whose lanes (threads)
-    share a process, ``serial`` that of serial calls.
+    Such waits are for a lock, or for a limit of what answers the calls, such as a server's connections. The result is
+    from 0 to 1, and ``None`` if the share is unknown, below `OTHER_WAIT`, or below the share of time in waits for the
+    GIL. ``part`` is the result of a strategy whose lanes (threads) share a process, ``serial`` that of serial calls.
     """
     waits = time_shares.other_wait(part.shares, serial.shares)
     if part.shares is None or waits is None or waits < max(OTHER_WAIT, part.shares.gil_wait or 0.0):
@@ -145,4 +147,5 @@ RULES: dict[str, Callable[[Case], Iterator[str]]] = {
     "page-faults": _page_faults,
     "contended-without-gil": _contended,
 }
-"""The rule of each caution on lanes that share a process, by the caution's slug."""
+"""The rules for cautions on lanes (threads) of one process, each by the slug of its caution. A rule takes the facts on
+a workload and yields a message for each caution that applies."""

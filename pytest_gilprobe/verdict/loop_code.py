@@ -1,6 +1,7 @@
 """Write the code that leaves an event loop free while a call runs elsewhere: in asyncio, or in trio.
 
-Trio has no process pool of its own: there a thread waits for the result of one of `concurrent.futures`.
+Trio has no process pool of its own: its code has a thread wait for the result of a process pool of
+`concurrent.futures`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ class LoopCode(NamedTuple):
     """The pieces of code, as text, that move a call out of the event loop of one library (asyncio or trio).
 
     Attributes:
-        to_thread: the name of the function that makes a call in a thread.
+        to_thread: the name of the function that makes a call in a thread, such as ``asyncio.to_thread``.
         by_pool: how to compute in a process pool, as the end of a sentence: ``by loop.run_in_executor``.
-        give_way: the code that lets the loop run other tasks.
-        in_thread: the code that makes a call in a thread, if the call cannot be written out.
-        in_process: the code that makes a call in a process, if the call cannot be written out.
+        give_way: the code that lets the loop run other tasks, such as ``await asyncio.sleep(0)``.
+        in_thread: the code that makes a call in a thread, if the call cannot be written out: it has ``...`` instead.
+        in_process: the code that makes a call in a process, if the call cannot be written out: it has ``...`` instead.
     """
 
     to_thread: str
@@ -49,16 +50,19 @@ TRIO: Final = LoopCode(
 
 
 def of(library: str | None) -> LoopCode:
-    """Return the code for event loops of ``library``, ``asyncio`` or ``trio``; ``None`` counts as asyncio."""
+    """Return the pieces of code that move a call out of an event loop of ``library``, ``asyncio`` or ``trio``.
+
+    ``None`` counts as asyncio.
+    """
     return TRIO if library == "trio" else ASYNCIO
 
 
 def awaited(code: str, library: str | None, *, in_thread: bool) -> str:
-    """Return the code that makes a call outside of the loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``.
+    """Return code that makes a call outside of the event loop: ``await asyncio.to_thread(query, 1)`` for ``query(1)``.
 
-    ``code`` is the code of the call. ``library`` is whose event loop it is, ``asyncio`` or ``trio``; ``None`` counts as
-    asyncio. The call is made in a thread if ``in_thread`` is true, else in a process. ``...`` stands for a call that is
-    too long, or cannot be moved as it is.
+    ``code`` is the source text of the call. ``library`` is that of the loop, ``asyncio`` or ``trio``; ``None`` counts
+    as asyncio. The call is made in a thread if ``in_thread`` is true, else in a process. In the result, ``...`` stands
+    for a call that is too long or cannot be moved as it is.
     """
     try:
         call = ast.parse(code, mode="eval").body

@@ -1,8 +1,8 @@
-"""The gate on how long calls block their event loop: it fails only on time that the code itself certainly takes.
+"""The gate on how long calls block their event loop: it fails a test only for time that its code certainly takes.
 
-A block must have come again, in several calls. Time for which the loop's thread waited for a core is not counted. On a
-busy machine, computing counts without what other programs may add to it, and waits for the GIL do not count, since the
-thread that holds it may have waited for a core meanwhile.
+Only a block that came again, in several calls, counts. Time for which the loop's thread waited for a core is left out.
+On a busy machine, computing counts without what other programs may add to it, and waits for the GIL do not count, since
+the thread that holds it may have waited for a core meanwhile.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import WorkloadResult
 
 SLACK = 1.1
-"""Factor by which a block must exceed the limit: clocks, caches and clock rates vary by less on a quiet machine."""
+"""The length of a block of the event loop is divided by this factor before it is compared with the marker's limit: on a
+quiet machine, clocks, caches and clock rates change it by less than that."""
 SLACK_WHEN_BUSY = 1.3
-"""The same as `SLACK` on a busy machine, for computing: other programs share caches, memory and perhaps the core's
-execution units. A plain loop ran slower by this factor beside busy loops, not counting its time in the run queue."""
+"""On a busy machine, the computing time in a block of the event loop is divided by this factor before it counts: other
+programs share caches, memory and perhaps the core's execution units. A plain loop ran slower by this factor beside busy
+loops, not counting its time in the run queue."""
 
 BUSY = "busy-machine"
-"""Slug of the caution that other programs kept the CPUs busy."""
+"""Slug (short name) of the caution that other programs kept the CPUs busy."""
 
 
 def check(limit_s: float | None, result: WorkloadResult) -> Gating:
-    """Check the longest repeated block of the event loop against a limit in seconds; ``None`` means no limit.
+    """Check the longest repeated block of a workload's event loop against ``limit_s`` seconds; ``None`` means no limit.
 
     A repeated block is one that came again, in several calls. The outcome has a failure if such a block certainly
     exceeds the limit, a caution if that cannot be decided, and is empty otherwise.

@@ -1,4 +1,7 @@
-"""What measurements cannot exclude at a gate's confidence: wider intervals, and the answers that lie within them."""
+"""What measurements do not exclude, by intervals that are wider than the reported ones.
+
+Gates (checks that fail a test) use these intervals, since they must seldom be wrong.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.verdict.rule import Interval
 
 WIDENING = 1.7
-"""How many times as wide as the reported 95 % interval a gate's interval is, on each side of the value.
+"""Factor by which a gate (a check that fails a test) moves each end of a reported 95 % interval away from the value.
 
 A report may be wrong one time in 40 on either side; a gate that runs in every build must be wrong less often. An
 estimate has at least 4 degrees of freedom (`stats.estimates.PRIOR_WEIGHT`). With 4, Student's t is 2.78 at 97.5 % and
@@ -26,22 +29,27 @@ value is missed on one side with a probability of 0.5 % or less. *Source:* table
 ``benchmarks/gate_rates.py`` counts.
 """
 WIDENING_AT_EXTREMES = 1.44
-"""The same as `WIDENING` for the estimates ``at_worst`` and ``at_best`` of `widened`, whose noise is known better.
+"""Factor by which a gate (a check that fails a test) moves the ends of the intervals of two special estimates of a
+speed-up. One is its worst case: everything that other programs' load may hide counts against the strategy. The other is
+its best case, where that counts in the strategy's favour. Their noise is known better than that of other estimates, for
+which the factor is `WIDENING`.
 
-The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with the 9 degrees of freedom (`stats.speedups`)
-after the first rounds at which a failure counts (`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py``
-simulates it.
+The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with 9 degrees of freedom (`stats.speedups`): as
+many as there are after 6 rounds, the first at which a gate may fail (`expectations.ROUNDS_TO_FAIL`). *Source:*
+``tests/test_gate.py`` simulates it.
 """
 _WIDEST = 1e100
 """A report from elsewhere may have any numbers: this many times as far, and no power of it leaves the floats."""
 
 
 def widened(estimate: Estimate, at_worst: Estimate | None = None, at_best: Estimate | None = None) -> Interval:
-    """Return a gate's interval for a speed-up: each end is `WIDENING` times as far from the value on a log scale.
+    """Return the interval of a speed-up that gates (checks that fail a test) use, wider than the reported one.
 
+    Each end of the reported interval is moved to `WIDENING` times its distance from the value, on a log scale.
     ``at_worst`` and ``at_best`` are the speed-up if all that other programs' load may hide counts against the strategy,
-    or in its favour; ``None`` if nothing can be hidden. If given, they set the low and the high end of the result: each
-    is the estimate's own end, moved to `WIDENING_AT_EXTREMES` times its distance from that estimate's value.
+    or in its favour; ``None`` if nothing can be hidden. If ``at_worst`` is given, the low end of the result is the low
+    end of ``at_worst`` instead, moved to `WIDENING_AT_EXTREMES` times its distance from the value of ``at_worst``. The
+    high end comes from ``at_best`` in the same way.
     """
     low = _widened_by(WIDENING, estimate) if at_worst is None else _widened_by(WIDENING_AT_EXTREMES, at_worst)
     high = _widened_by(WIDENING, estimate) if at_best is None else _widened_by(WIDENING_AT_EXTREMES, at_best)
@@ -56,9 +64,10 @@ def _widened_by(factor: float, estimate: Estimate) -> Interval:
 
 
 def widened_share(estimate: Estimate) -> Interval:
-    """Return a gate's interval for a share: both ends moved to `WIDENING` times their distance from the value.
+    """Return the interval of a share of time that gates (checks that fail a test) use, wider than the reported one.
 
-    The low end is at least 0. The high end is at most 1, unless the value itself is above 1.
+    Each end is moved to `WIDENING` times its distance from the value. The low end is at least 0. The high end is at
+    most 1, unless the value itself is above 1.
     """
     low = estimate.value - (estimate.value - estimate.low) * WIDENING
     high = estimate.value + (estimate.high - estimate.value) * WIDENING
@@ -66,7 +75,11 @@ def widened_share(estimate: Estimate) -> Interval:
 
 
 def in_pool(part: StrategyResult) -> Interval | None:
-    """Return a gate's interval for a strategy's speed-up in an executor; ``None`` if that speed-up is unknown."""
+    """Return the interval of a strategy's speed-up in an executor that gates use, wider than the reported one.
+
+    If the speed-up is predicted, the interval also allows for executors that cost `DISPATCH_FACTOR` (2) times more or
+    less than predicted. The result is ``None`` if the speed-up is unknown.
+    """
     pool = part.pool_speedup
     if pool is None:
         return None
@@ -75,9 +88,10 @@ def in_pool(part: StrategyResult) -> Interval | None:
 
 
 def possible_strategies(result: WorkloadResult) -> frozenset[str]:
-    """Return every strategy that may be the answer for some speed-ups within a gate's intervals.
+    """Return every strategy that may be the right advice, by the wide intervals that gates use for speed-ups.
 
-    A strategy whose speed-up in an executor is unknown is compared as if that speed-up were 0.
+    A gate is a check that fails a test; it uses wider intervals than the report. A strategy whose speed-up in an
+    executor is unknown is compared as if that speed-up were 0.
     """
     most, gains = float(result.workers), {}
     for name, part in result.parallel.items():
@@ -125,9 +139,10 @@ def _excluded_directly(result: WorkloadResult) -> set[str]:
 
 
 def possible_gil(result: WorkloadResult) -> frozenset[Gil]:
-    """Return every class (released, partial, held) that the GIL may have within a gate's interval of its held share.
+    """Return every word (released, partial, held) that may be right for the GIL, by the wide intervals that gates use.
 
-    The result is empty if the share or the serial calls' CPU utilization is unknown, or if there is no GIL.
+    These are the intervals of the GIL-held share and of the serial calls' CPU utilization. The result is empty if one
+    of these is unknown, or if there is no GIL.
     """
     held = result.gil.held_fraction
     if result.serial is None or held is None or result.verdict.gil is Gil.ABSENT:
@@ -138,10 +153,11 @@ def possible_gil(result: WorkloadResult) -> frozenset[Gil]:
 
 
 def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:
-    """Return every class (io, mixed, cpu) that calls may have within a gate's interval of their CPU utilization.
+    """Return every word (io, mixed, cpu) that may be right for what limits calls, by the wide interval that gates use.
 
-    These are all classes if the utilization is unknown. If the system does not report how long threads queued for a
-    CPU, the interval reaches up to 1, since queueing then looks like waiting.
+    This is the interval of the calls' CPU utilization; if that is unknown, all three words are possible. If the system
+    does not report how long threads queued for a CPU, the interval reaches up to 1, since queueing then looks like
+    waiting.
     """
     if result.serial is None:
         return frozenset(Bound) - {Bound.INCONCLUSIVE}

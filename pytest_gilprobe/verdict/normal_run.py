@@ -1,4 +1,4 @@
-"""Tell what a test's own, normal run showed, where its call could not be probed."""
+"""Report what a test's own, normal run showed if its call could not be probed, that is, repeated and timed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ def told(
 ) -> WorkloadResult:
     """Return the result of a workload that was not probed, with what its test's own, normal run showed.
 
-    ``run`` has the readings of that run. From these come the bound, the GIL's part, the places that hold the GIL, and
-    the serial strategy's wall and CPU time. If ``run`` is ``None`` or shorter than `LEAST_S`, ``result`` is returned as
-    it is. ``seen`` may have one call in each worker of parallel strategies: these get its wall time. All strategies
-    stay *skipped*. ``only_run`` is true if the call was too long to be repeated: then the new reason begins with what
-    the run showed, and the old reason is the advice.
+    ``run`` has the readings of that run. They tell whether the call waits or computes, whether it holds the GIL and
+    where, and the serial strategy's wall and CPU time. If ``run`` is ``None`` or shorter than `LEAST_S`, ``result`` is
+    returned as it is. ``seen`` has the readings of one call in each worker of some parallel strategies, whose results
+    get the wall time of these calls; ``None`` if no strategy was tried. All strategies stay *skipped*. ``only_run`` is
+    true if the call was too long to be repeated: then the new reason begins with what the run showed, and the old
+    reason is the advice.
     """
     lane = None if run is None else run.lanes[0]
     wall_s = 0.0 if lane is None else (lane.end_ns - lane.start_ns) / 1e9

@@ -1,4 +1,4 @@
-"""Say what follows from where in the code the GIL is held: the place in words, and the ceiling without that place."""
+"""Describe the places in the code that hold the GIL, and how much more threads could gain without them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import GilResult, WorkloadResult
 
 WORTH_TELLING: Final = 1.1
-"""Factor by which the highest possible speed-up of threads must rise, if one place in the code did not hold the GIL,
-for a report to say so."""
+"""A report names a place in the code as worth changing only if the highest possible speed-up of threads would be at
+least this many times as large without the GIL held there."""
 LONGEST_CODE: Final = 60
-"""Most characters of an expression that a sentence quotes: a line of a terminal has 80."""
+"""Largest number of characters of an expression that a sentence quotes: a line of a terminal has 80."""
 MOSTLY: Final = 0.5
 """A caution names a place in the code only if it holds the GIL for at least this share of the time for which the GIL is
 held, by the low end of the share's interval."""
 
 
 def place(holder: Holder) -> str:
-    """Format a place: ``json.loads(raw) at shop/orders.py:10``."""
+    """Format a place in the code that holds the GIL: ``json.loads(raw) at shop/orders.py:10``."""
     return f"{what(holder)}{at(holder)}"
 
 
@@ -36,7 +36,7 @@ def what(holder: Holder) -> str:
 
 
 def at(holder: Holder) -> str:
-    """Format the file and line, such as `` at shop/orders.py:10``; empty if unknown."""
+    """Format the file and line of a place that holds the GIL: `` at shop/orders.py:10``; empty if unknown."""
     if holder.file is None:
         return ""
     line = "" if holder.line is None else f":{holder.line}"
@@ -44,19 +44,21 @@ def at(holder: Holder) -> str:
 
 
 def mostly_in(holders: Sequence[Holder | None]) -> str:
-    """Format the first place that holds the GIL as the end of a caution: ``; it does so in query(1) at app.py:10``.
+    """Format the first of ``holders``, places that hold the GIL, as the end of a caution.
 
-    The result is empty if there is no such place, or if its share of the held time may be less than `MOSTLY`.
+    An example is ``; it does so in query(1) at app.py:10``. The result is empty if there is no such place, or if its
+    share of the time for which the GIL is held may be less than `MOSTLY` (a half).
     """
     first = holders[0] if holders else None
     return "" if first is None or first.share.low < MOSTLY else f"; it does so in {place(first)}"
 
 
 def ceiling_without(gil: GilResult, holder: Holder, workers: int) -> float | None:
-    """Return the most that threads could gain if the code at ``holder`` ran without the GIL; ``None`` if unknown.
+    """Return the highest speed-up that threads could reach if the code at ``holder`` ran without the GIL.
 
     The GIL would then be held for the remaining share of the time only, and no number of threads exceeds one divided by
-    that share. *Source:* ``threads_ceiling`` in `pytest_gilprobe.model.results.GilResult`.
+    that share. The result is at most ``workers``, and ``None`` if the GIL-held share is unknown. *Source:*
+    ``threads_ceiling`` in `pytest_gilprobe.model.results.GilResult`.
     """
     if gil.held_fraction is None:
         return None
@@ -65,10 +67,10 @@ def ceiling_without(gil: GilResult, holder: Holder, workers: int) -> float | Non
 
 
 def what_follows(result: WorkloadResult) -> str | None:
-    """Say which speed-up threads could give at most if the code that holds the GIL for longest ran without it.
+    """Say which speed-up threads could reach at most if the code that holds the GIL for longest ran without it.
 
-    Return ``None`` if that is unknown, if threads would gain little, if the GIL is not in the way, or if calls are
-    awaited: threads are not measured for such calls.
+    Return ``None`` if that is unknown, if threads would gain less than a tenth more, if the GIL is not in the way, or
+    if calls are awaited: threads are not measured for such calls.
 
     The text says "let go of the GIL" of native code. It says "ran without the GIL" of Python code, which cannot let go
     of the GIL, but can run in a Python that has none.

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 MOVES_MUCH = 0.1
-"""If moving a call's data takes more than this share of its time, predicted speed-ups are not believed: process pools
-that moved 4 to 6 MB a call were predicted to give 1.2x to 1.4x where real ones gave 0.4x to 0.65x."""
+"""If moving a call's data takes more than this share of the call's time, the predicted speed-up of an executor is not
+believed: process pools that moved 4 to 6 MB a call were predicted to give 1.2x to 1.4x where real ones gave 0.4x to
+0.65x."""
 TAKES_MUCH = 0.1
-"""Share of a speed-up that an executor must be predicted to cost for a trial in a real one to be worth it."""
+"""Real executors are tried if one is predicted to lose more than this share of the speed-up of bare calls (calls
+without an executor)."""
 
 
 def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
@@ -33,8 +35,9 @@ def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
 def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
     """Return the seconds that moving a call's data takes in a strategy's executor; 0 if no data is moved, or unknown.
 
-    ``part`` is the strategy's result, ``transfer`` what moving a call's data through a pipe was measured to take. If
-    the result is the whole time from ``transfer``, the cost of an empty message is subtracted.
+    ``part`` is the strategy's result. ``transfer`` has the measured times to move a call's data through a pipe. If the
+    time in ``part`` is that of the whole round trip through the pipe, only the part that the data adds is returned,
+    without the cost of an empty message.
     """
     if part.transfer_s_per_call is None or transfer is None or part.transfer_s_per_call != transfer.pipe_s:
         return part.transfer_s_per_call or 0.0
@@ -42,11 +45,11 @@ def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
 
 
 def in_larger_tasks(part: StrategyResult, call_s: float, transfer: Transfer | None) -> float:
-    """Return the largest speed-up in a pool whose tasks have so many calls that dispatch costs nothing.
+    """Return the largest speed-up of an executor with so many calls in each task that dispatch costs nothing.
 
     The result is 0 if ``part``, the strategy's result, has no speed-up. ``call_s`` is the seconds of a serial call.
-    Larger tasks save only dispatch: moving the data still adds to the time of each call. ``transfer`` is what moving
-    was measured to cost, ``None`` if it was not measured; see `moved_s`.
+    Larger tasks save only dispatch: moving the data still adds to the time of each call. ``transfer`` has the measured
+    times to move a call's data through a pipe; ``None`` if they were not measured.
     """
     if part.speedup is None or call_s <= 0:
         return 0.0
@@ -54,18 +57,18 @@ def in_larger_tasks(part: StrategyResult, call_s: float, transfer: Transfer | No
 
 
 def gaining_in_larger_tasks(evidence: Evidence) -> list[Strategy]:
-    """List the strategies that may be worth it in tasks of many calls, in spite of the data that they move."""
+    """List the strategies that may be worth it (1.3x or more) in tasks of many calls, although they move data."""
     call_s, transfer = evidence.serial.call_s.value, evidence.measurement.transfer
     results = evidence.results
     return [one for one in evidence.strategies if in_larger_tasks(results[one.name], call_s, transfer) >= WORTH_IT]
 
 
 def outweighed_by_moving_s(evidence: Evidence) -> float | None:
-    """Return the seconds that moving a call's data takes, if that alone keeps a strategy from being worth it.
+    """Return the seconds to move a call's data, if this alone keeps a strategy from being worth it (1.3x or more).
 
-    In such a strategy, bare calls (calls without an executor) may gain enough, but tasks of any number of calls do not,
-    since their data has to be moved. Of several such strategies, the one that moves data fastest counts; ``None`` if
-    there is none.
+    Bare calls (calls without an executor) may gain enough in such a strategy. In an executor they do not, with any
+    number of calls in a task, since their data has to be moved. Of several such strategies, the one that moves data
+    fastest counts; ``None`` if there is none.
     """
     larger, results = gaining_in_larger_tasks(evidence), evidence.results
     held_up = (results[one.name] for one in evidence.strategies if one not in larger)
@@ -78,9 +81,9 @@ def outweighed_by_moving_s(evidence: Evidence) -> float | None:
 
 
 def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
-    """Return the seconds that dispatching a call costs, for each strategy for which this is known.
+    """Return the seconds that an executor takes to dispatch one call, for each strategy for which this is known.
 
-    For an executor that the user named, they were measured in this probe; for others, at the session's start.
+    For an executor that the user named, this time was measured in this probe; for others, at the session's start.
     """
     known = {
         strategy: evidence.results[strategy.name].dispatch_s_per_call
@@ -92,11 +95,11 @@ def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
 
 
 def left_open(evidence: Evidence) -> set[str]:
-    """Return the answers that are possible only because it is not known exactly what executors cost.
+    """Return the strategies that may be the answer only because it is not known exactly what executors cost.
 
-    These are the answers that would stay possible if the times of the calls were known exactly. The set is empty if
-    that is a single answer. More rounds of the calls do not help: what dispatch costs is measured once a session, and
-    what real executors give is measured in rounds of their own.
+    They would all stay possible if the times of the calls were known exactly. The set is empty if only one strategy
+    would stay possible. More rounds of the calls do not help: what dispatch costs is measured once a session, and what
+    real executors give is measured in rounds of their own.
     """
     serial, held = evidence.serial, evidence.gil.held_fraction
     exact = replace(
@@ -126,9 +129,10 @@ def _exactly(estimate: Estimate) -> Estimate:
 
 
 def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
-    """Return whether a strategy, with the result ``part``, is worth it even if its executor costs twice the prediction.
+    """Return whether a strategy is worth it (1.3x or more) even if its executor costs twice what is predicted.
 
-    A prediction is never certain if moving data takes more than `MOVES_MUCH` of a call's time.
+    ``part`` is the strategy's result. A prediction is never certain if moving data takes more than `MOVES_MUCH` of a
+    call's time.
     """
     pool = part.pool_speedup
     if pool is None or pool.low * at_cost(part, DISPATCH_FACTOR) < WORTH_IT:
@@ -139,14 +143,15 @@ def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
 
 
 def tried(evidence: Evidence) -> bool:
-    """Return whether speed-ups were measured in rounds with real executors."""
+    """Return whether the speed-up of at least one strategy was measured in rounds with real executors."""
     return any(part.pool_rounds for part in evidence.results.values())
 
 
 def matter(evidence: Evidence) -> bool:
     """Return whether rounds with real executors are worth making: they were not made yet, and may change the answer.
 
-    They may if an executor is predicted to cost more than `TAKES_MUCH` of a strategy's speed-up.
+    They may change it if an executor is predicted to lose more than `TAKES_MUCH` of the speed-up that bare calls (calls
+    without an executor) have.
     """
     if tried(evidence):
         return False
@@ -155,11 +160,11 @@ def matter(evidence: Evidence) -> bool:
 
 
 def decide(evidence: Evidence, name: str) -> bool:
-    """Return whether the answer ``name``, a strategy, depends on the predicted costs of executors.
+    """Return whether the strategy ``name`` is the answer only if executors cost what is predicted.
 
-    It does if executors that cost half or twice as much as predicted would make another strategy the answer. It also
-    does if moving data takes more than `MOVES_MUCH` of a call's time, unless the user named the executor: the CPU time
-    of pickling is known, but not how pickling and the calls slow each other down. The result is ``False`` once real
+    This is so if executors that cost half or twice as much would make another strategy the answer. It is also so if
+    moving data takes more than `MOVES_MUCH` of a call's time, unless the user named the executor: the CPU time of
+    pickling is known, but not how pickling and the calls slow each other down. The result is ``False`` once real
     executors have been tried.
     """
     part = evidence.results[name]

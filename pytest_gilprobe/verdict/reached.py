@@ -23,11 +23,12 @@ class Reached(NamedTuple):
 
     Attributes:
         gave: the speed-up or the outcome in words, such as ``processes 1.90x [1.84, 1.96]``.
-        value: the speed-up in a pool; ``None`` if there is none.
-        ends: the low and the high end of the interval in which the speed-up may lie, as a gate sees it; ``None`` if the
-            speed-up was not measured and may be anything.
+        value: the speed-up in an executor; ``None`` if it is unknown.
+        ends: the low and the high end of the wide interval that gates use for the speed-up; ``None`` if the speed-up
+            was not measured and may be anything.
         remedy: what would raise the speed-up; empty if the speed-up was not measured.
-        most: the high end in words, such as ``2.00x``; empty if no speed-up was measured, and for serial calls.
+        most: the high end of ``ends`` in words, such as ``2.00x``; empty if no speed-up was measured, and for serial
+            calls.
     """
 
     gave: str
@@ -43,9 +44,9 @@ class Reached(NamedTuple):
 
 
 def each(expectation: Expectation, result: WorkloadResult) -> dict[str, Reached]:
-    """Return, by strategy, how near each one that may satisfy the marker's ``min_speedup`` came to it.
+    """Return how near each strategy came to the ``min_speedup`` that the marker asks for, by the strategy's name.
 
-    These are the strategies that ``expectation`` names; if it names none, all that were asked for. One of them has to
+    Only the strategies count that ``expectation`` names; if it names none, all that were asked for. One of them has to
     give the speed-up.
     """
     asked = [name for name, part in result.parallel.items() if part.error != NOT_ASKED]
@@ -83,7 +84,11 @@ def _faster(part: StrategyResult, result: WorkloadResult, least: float) -> str:
 
 
 def may_give(name: str, part: StrategyResult, result: WorkloadResult) -> str:
-    """Say what the strategy ``name`` may give within a gate's interval: ``threads may still give 1.23x to 1.57x``."""
+    """Say what the strategy ``name`` may give: ``threads may still give 1.23x to 1.57x``.
+
+    ``part`` is its result, ``result`` that of the workload. The interval is the one that gates (checks that fail a
+    test) use, wider than the reported one.
+    """
     ends = margins.in_pool(part)
     if ends is None:
         return f"{name} may still be the answer"
@@ -109,5 +114,5 @@ def gives_nothing(part: StrategyResult) -> bool:
 
 
 def ended(part: StrategyResult) -> str:
-    """Say how a strategy ended, with its error in one line."""
+    """Say how a strategy ended, with its error in one line: ``failed: ValueError: no rows``."""
     return ": ".join(filter(None, [str(part.outcome), summary(part.error or "")]))

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 WORTH_A_WORD = 1.03
-"""If another strategy is more than this many times as fast as the advised one, the reason says why it is not advised:
-a reader would ask."""
+"""If another strategy is more than this many times as fast as the advised one, the reason says why it is not advised: a
+reader would ask."""
 WHOLE_CORE = 0.995
-"""Share of a core from which it counts as a whole one: from here on a percentage reads 100 %."""
+"""A call's own threads keep a second core busy if they use at least this share of it: rounded, it reads 100 %."""
 WORTH_DISPATCHING = 10
 """A task should last this many times as long as its dispatch: dispatching then costs a tenth of the work."""
 _BOUNDS = {
@@ -37,7 +37,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Because:
-    """Why a verdict is what it is, and the ``advice`` on what to do about it; ``advice`` may be empty."""
+    """Why a verdict is what it is, as a clause, and the ``advice`` that follows from that, which may be empty."""
 
     why: str
     advice: str = ""
@@ -51,9 +51,9 @@ class Because:
 def in_words(evidence: Evidence, verdict: Verdict, why_open: Because | None = None) -> Verdict:
     """Return ``verdict`` with its reason in words.
 
-    The reason says whether calls wait or compute, which speed-up each strategy gave, why one is advised or why the
-    verdict is open, and what the strategies cost. The cautions of ``verdict`` may still be missing. ``why_open`` is the
-    reason for a verdict that is inconclusive; if it is ``None``, a general phrase is used.
+    The reason says whether calls wait or compute, which speed-up each strategy gave, why one is advised or none is, and
+    what the strategies cost. The cautions of ``verdict`` may still be missing. ``why_open`` is the reason for a verdict
+    that is inconclusive; if it is ``None``, a general phrase is used.
     """
     used = numbers.percent(evidence.serial.utilization.value)
     gave = ", ".join(_gave(strategy, part, evidence) for strategy, part in _parts(evidence))
@@ -109,7 +109,7 @@ def _although_slower(evidence: Evidence, advised: Strategy, speedup: float | Non
 
 
 def why_serial(evidence: Evidence, gil: Gil) -> Because:
-    """Say why no parallel strategy is worth it; ``gil`` is the word for the GIL's part."""
+    """Say why no parallel strategy is worth it; ``gil`` is whether calls hold the GIL."""
     if all_break(evidence):
         return Because(why=f"nothing else works: {_ends(evidence)}")
     call_s, extra = evidence.serial.call_s.value, evidence.serial.extra_cores
@@ -139,7 +139,7 @@ def _ends(evidence: Evidence) -> str:
 
 
 def own_threads(extra: float) -> str:
-    """Say how many cores a call keeps busy with threads of its own; ``extra`` is their number beyond the first core."""
+    """Say how many cores a call's own threads keep busy; ``extra`` is the number of cores beyond the first."""
     if extra < WHOLE_CORE:
         return f"its own threads already keep {numbers.percent(extra)} of a second core busy"
     return f"its own threads already keep {numbers.cores(1 + extra)} cores busy"
@@ -198,7 +198,7 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def straddles(evidence: Evidence) -> Because:
-    """Say what each executor would give, and what would settle the verdict, as the intervals allow several answers."""
+    """Say that several answers are possible: what each executor may give, and what would settle the verdict."""
     return Because(why=f"{_in_pools(evidence)}{_close_pools(evidence)}", advice=settling.remedy(evidence))
 
 
@@ -233,13 +233,13 @@ def _spans(evidence: Evidence) -> dict[Strategy, str]:
 
 
 def span(pool: Estimate, workers: int) -> str:
-    """Format the interval of a speed-up in plain words: ``1.2x to 1.8x``; N workers cannot do more than N times."""
+    """Format a speed-up's interval, such as ``1.2x to 1.8x``; neither end is shown above the number of ``workers``."""
     low, high = (numbers.times(min(end, float(workers))) for end in (pool.low, pool.high))
     return low if low == high else f"{low} to {high}"
 
 
 def dispatch_unknown(evidence: Evidence) -> Because:
-    """Say that the answer depends on what dispatching a call or moving its data costs, which is not known well."""
+    """Say that the answer depends on the cost to dispatch calls or move data, which is known only roughly."""
     larger, moving = pool_costs.gaining_in_larger_tasks(evidence), _moving(evidence)
     costs = moving if moving and not larger else _dispatch_costs(pool_costs.dispatch_s(evidence))
     advice = "put several calls into each task" if larger else "move less data" if moving else "keep it serial"
@@ -259,7 +259,7 @@ def nothing_to_compare(evidence: Evidence) -> Because:
 
 
 def too_few_rounds(evidence: Evidence) -> Because:
-    """Say what each executor seems to give, and that timings vary too much to rely on that."""
+    """Say what each executor seems to give, and that timings vary too much to rely on these speed-ups."""
     rounds = numbers.count(evidence.serial.rounds or 0, "round")
     why = f"timings vary too much to decide after {rounds} (busy machine, or calls that differ)"
     if spans := _spans(evidence):

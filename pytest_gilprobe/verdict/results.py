@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def evidence_of(measurement: Measurement, machine: Machine, strategies: tuple[Strategy, ...]) -> Evidence:
-    """Reduce a measurement to the evidence for a verdict; ``strategies`` are the parallel ones, the cheapest first."""
+    """Reduce a measurement to the evidence for a verdict: estimates with their intervals.
+
+    ``machine`` is what is known of the machine; ``strategies`` are the parallel ones, the cheapest first.
+    """
     reduced = reduce(measurement, machine, strategies)
     found = Evidence(
         measurement=measurement,
@@ -61,7 +64,10 @@ def result_of(plan: Plan, evidence: Evidence) -> WorkloadResult:
 
 
 def unmeasured(plan: Plan, names: Iterable[str], status: Status, reason: str) -> WorkloadResult:
-    """Return the result of a workload that was not measured, with the reason; ``names`` are all strategies' names."""
+    """Return the result of a workload that was not measured; ``reason`` says why, and ``status`` is its status.
+
+    ``names`` are the names of all strategies; all of them are reported as skipped.
+    """
     skipped = StrategyResult(outcome=Outcome.SKIPPED, error=reason)
     not_asked = StrategyResult(outcome=Outcome.SKIPPED, error=NOT_ASKED, impossible=True)
     asked = plan.strategies | {SERIAL}
@@ -79,7 +85,7 @@ def unmeasured(plan: Plan, names: Iterable[str], status: Status, reason: str) ->
 def broken_off(plan: Plan, names: Iterable[str], error: Exception) -> WorkloadResult:
     """Return the result of a workload for which this tool failed; its reason has the error with its traceback.
 
-    ``names`` are all strategies' names.
+    ``names`` are the names of all strategies; all of them are reported as skipped.
     """
     steps = "".join(traceback.format_exception(error)).rstrip()
     reason = f"internal error, please report it: {type(error).__name__}: {error}\n{steps}"

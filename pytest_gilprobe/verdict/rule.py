@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 
 
 def rule(gains: Mapping[str, float]) -> str:
-    """Return the cheapest strategy within 15 % of the best, or serial if no strategy is worth it.
+    """Return the cheapest strategy within 15 % of the best, or serial if the best gives less than 1.3x.
 
     ``gains`` maps each strategy to its known speed-up in an executor, the cheapest first; 0 if it cannot be used.
     """
@@ -23,8 +23,9 @@ def rule(gains: Mapping[str, float]) -> str:
 
 
 def at_corners(intervals: Mapping[str, Interval]) -> set[str]:
-    """Return the strategies that `rule` chooses for any combination of low and high ends of the ``intervals``.
+    """Return all strategies that `rule` chooses if each speed-up is at the low or the high end of its interval.
 
-    These are the intervals of the speed-ups in executors, by strategy, the cheapest first.
+    All combinations of these ends are tried. ``intervals`` has the interval of each strategy's speed-up in an executor,
+    by the strategy's name, the cheapest first.
     """
     return {rule(dict(zip(intervals, corner, strict=True))) for corner in product(*intervals.values())}

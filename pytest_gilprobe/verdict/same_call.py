@@ -28,18 +28,21 @@ CHANGES = "changes-arguments"
 FRESH = "fresh-fixtures"
 """Slug of the caution that each call got fixtures of its own, since calls with the same ones fail."""
 LEFT_BODY = "left-body"
-"""Slug of the caution that calls made after the test's body was left take another time than calls inside it."""
+"""Slug of the caution that calls made after the test's body had ended take another time than calls inside it."""
 KEEPS_PACE = "shared-arguments"
-"""Slug of the caution that calls change their arguments, but take the same time nevertheless."""
+"""Slug of the caution that calls change their arguments, but take as long as calls with unchanged copies."""
 MAY_USE_UP = "may-use-up"
-"""Slug of the caution that the first call may have used up what later calls need, which could not be checked."""
+"""Slug of the caution that the first call may have used up what later calls need, and that this was not checked."""
 APART = 1.5
-"""Factor by which calls with copied and calls with changed arguments must differ: each call of the slower kind takes
-at least this many times as long as each of the faster kind, except for a few that may have been disturbed."""
+"""Factor by which calls with copied arguments and calls with changed arguments must differ in time to count as
+different: each call of the slower kind takes at least this many times as long as each of the faster kind, except for a
+few that may have been disturbed."""
 ENOUGH = 3
-"""Number of calls of each kind from which `APART` is enough; with fewer, the times must differ by `FAR_APART`."""
+"""Number of timed calls of each kind (with copied and with changed arguments) from which the times need to differ only
+by the factor `APART`; with fewer, by `FAR_APART`."""
 FAR_APART = 3.0
-"""Factor by which times of few calls must differ: noise seldom makes one call three times as long as another."""
+"""Factor by which calls with copied arguments and calls with changed arguments must differ in time if few were timed:
+noise seldom makes one call three times as long as another."""
 ONE_DISTURBED_FROM = 5
 """With this many calls of the faster kind (with copied or with changed arguments), the longest of them does not count:
 a busy machine may stop any single call."""
@@ -48,23 +51,25 @@ HALF_DISTURBED_FROM = 15
 count. If both kinds are alike, chance puts the faster 8 of 15 calls below all of 15 others once in 909 times, the
 faster 10 of 20 below 20 once in 4,588."""
 LEAST_S = 2e-6
-"""Least difference in seconds that counts: a call's first run after something else may take 1 to 2 µs longer."""
+"""Smallest difference in seconds between calls with copied arguments and calls with changed arguments that counts: a
+call may take 1 to 2 µs longer if it runs right after something else."""
 BODY_S = 10e-6
-"""Least difference in seconds between calls in a test's body and calls after it, which must also differ by the factor
-`FAR_APART`: the first call after an event loop was started takes some microseconds longer."""
+"""Smallest difference in seconds between calls in a test's body and calls after it that counts: the first call after an
+event loop was started takes some microseconds longer. The times must also differ by the factor `FAR_APART`."""
 USED_UP = 10.0
 """A first call counts as having used something up only if, in the probe and in the test's own run, it took at least
 this many times as long as later calls."""
 USED_UP_S = 0.001
-"""Least seconds by which the first call must have been longer than later calls, if it may have used up an argument such
-as an iterator."""
+"""A first call counts as having used up an argument, such as an iterator, only if it took at least this many seconds
+longer than later calls."""
 STATE_S = 0.005
-"""Least seconds by which the first call must have been longer than later calls, if it may have used up something other
-than an argument: short first calls often load or compile a little."""
+"""A first call counts as having used up something other than an argument only if it took at least this many seconds
+longer than later calls: short first calls often load or compile a little."""
 COLD = 3.0
-"""A first call that takes at least this many times as long as later calls is reported."""
+"""A caution tells of a slow first call if it took at least this many times as long as later calls, and `COLD_S`
+longer."""
 COLD_S = 0.001
-"""A first call is reported only if it takes at least this many seconds longer than later calls."""
+"""A caution tells of a slow first call only if it took at least this many seconds longer than later calls."""
 NOT_COMPARED = "not compared: "
 """The first words of the reason why no strategy was tried, if the timed calls do other work than the test's own
 call."""
@@ -75,13 +80,13 @@ REMEDY_FOR_CASES = "let the test method itself make what setUp makes"
 REMEDY_FOR_FRESH = "let make() return new objects each time"
 REMEDY_FOR_BODY = "gilprobe.fresh(func, make) makes each call in the body: let make() return what it needs anew"
 OF_FIXTURE = "fixture "
-"""What the name of an argument begins with if it is the value of a fixture."""
+"""Prefix of an argument's name if the argument is the value of a fixture: ``fixture orders``."""
 OF_CASE = "attribute "
-"""What the name of an argument begins with if it is an attribute of a `unittest.TestCase`."""
+"""Prefix of an argument's name if the argument is an attribute of a `unittest.TestCase`: ``attribute orders``."""
 
 
 def differs(seen: Measurement) -> bool:
-    """Return whether the timed calls take another time than the test's own call.
+    """Return whether the timed calls take clearly more or less time than the test's own call.
 
     The cause is that calls changed their arguments, or that the timed calls were made after the test's body was left.
     The result is ``False`` if neither was checked, or no calls were timed to compare.
@@ -127,7 +132,7 @@ def _far_shorter(seen: Measurement, later_s: float, least_s: float) -> bool:
 
 
 def why_no_verdict(seen: Measurement) -> str:
-    """Say why there is no verdict: the timed calls take another time than the test's own call."""
+    """Say why there is no verdict: the timed calls take clearly more or less time than the test's own call."""
     found = seen.arguments
     later = numbers.seconds(min(found.used_s)) if found is not None and found.used_s else "another time"
     if found is None or not found.fresh_s:
@@ -162,10 +167,10 @@ def remedy(seen: Measurement) -> str:
 
 
 def why_not_again(seen: Measurement, *, lost: bool = False) -> str:
-    """Return the end of an error message: what may be why a repeated call failed, and the remedy.
+    """Return the end of an error message: why a repeated call may have failed, and the remedy.
 
-    It may be that the first call changed arguments, or that the test's body was left. ``lost`` is whether the worker
-    was lost. The text is empty if no cause is known.
+    Two causes are possible: the first call changed its arguments, or the test's body was left before the repeated call.
+    ``lost`` is whether the worker process hung or died in the repeated call. The text is empty if no cause is known.
     """
     found = seen.arguments
     if seen.after_body:
@@ -180,8 +185,8 @@ def why_not_again(seen: Measurement, *, lost: bool = False) -> str:
 def cautions(evidence: Evidence) -> tuple[Caution, ...]:
     """Return the caution on what calls do to their arguments; empty if there is nothing to say.
 
-    Calls may change their arguments, with or without a difference to their time, may use something up, or may need
-    arguments of their own.
+    It says one of these: calls changed their arguments and then took another time, or the same time nevertheless; the
+    first call may have used something up; or each call got fixtures of its own, since calls with the same ones fail.
     """
     found = evidence.measurement.arguments
     if (because := evidence.measurement.fresh_because) is not None:
@@ -233,11 +238,11 @@ def _are_apart(one_s: float, other_s: float) -> bool:
 
 
 def as_measured(evidence: Evidence) -> Evidence:
-    """Return the evidence without readings of calls that take another time than the test's own call.
+    """Return the evidence, corrected if the timed calls do other work than the test's own call.
 
-    If the timed calls are such calls, the time of a serial call becomes that of calls with new copies of the arguments,
-    or that of the first call. How calls use the CPU, the GIL and the event loop becomes unknown. Otherwise ``evidence``
-    is returned as it is.
+    In that case, the time of a serial call becomes that of calls with new copies of the arguments, or else that of the
+    first call. How calls use the CPU, the GIL and the event loop becomes unknown. Otherwise ``evidence`` is returned as
+    it is.
     """
     found = evidence.measurement.arguments
     if found is None or not differs(evidence.measurement):
@@ -251,7 +256,7 @@ def as_measured(evidence: Evidence) -> Evidence:
 
 
 def slow_first(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence if the first call was much slower than later ones, and nothing shows that their work differs."""
+    """Yield a sentence if the first call was much slower than later calls, though all seem to do the same work."""
     first_s, later_s = evidence.serial.first_call_s, evidence.serial.call_s.value
     if first_s is None or differs(evidence.measurement) or _may_use_up(evidence) is not None:
         return

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
-    """Return the judged curve (throughput by number of workers) of each strategy for which one was measured, by name.
+    """Return the curve (throughput by number of workers) of each strategy for which one was measured, by its name.
 
-    Return ``None`` if there is none.
+    Each curve comes with what follows from it: how many workers are enough, and what limits the throughput. The result
+    is ``None`` if there is no curve.
     """
     ladders = evidence.measurement.ladders
     known = {strategy.name: strategy for strategy in evidence.strategies}
@@ -90,9 +91,9 @@ def _why_late(late: Sequence[Step]) -> str:
 
 
 def with_curve(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
-    """Return the result with the curves of its strategies, if there are any.
+    """Return ``result`` with the curves of its strategies (throughput by number of workers), if any were measured.
 
-    Its verdict then advises as many workers as are enough by the curve of the advised strategy.
+    The verdict then advises as many workers as are enough by the curve of the advised strategy.
     """
     found = curves(evidence)
     return replace(result, scaling=found, verdict=_advised(result.verdict, found or {}, evidence))

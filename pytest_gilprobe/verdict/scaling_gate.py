@@ -1,4 +1,4 @@
-"""The gate on how far throughput grows with the number of workers: it fails only on what the curves exclude."""
+"""The gate on how far throughput grows with the number of workers: it fails a test only if curves exclude growth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 GROWTH = 1.10
-"""Factor by which each doubling of the workers must raise the throughput, by the contract of ``scales_to``."""
+"""Factor by which each doubling of the workers must raise the throughput to satisfy the marker's ``scales_to``."""
 
 
 class _Stop(NamedTuple):
@@ -30,8 +30,8 @@ class _Stop(NamedTuple):
 def check(expectation: Expectation, result: WorkloadResult) -> Gating:
     """Compare a workload's curves (throughput by number of workers) with the ``scales_to`` that its marker expects.
 
-    Only the curves of strategies that the marker expects count; all curves if it expects none. The gate fails only if
-    each of these curves certainly stops growing before ``scales_to`` workers, or its calls fail with ``scales_to``
+    Only the curves of strategies that the marker expects count; all curves if it names no strategy. The gate fails only
+    if each of these curves certainly stops growing before ``scales_to`` workers, or its calls fail with ``scales_to``
     workers or fewer. If the curves do not decide, the gate passes with a caution.
     """
     wanted = expectation.scales_to
@@ -77,7 +77,8 @@ def _most_growth(fewer: ScalingPoint, more: ScalingPoint) -> float:
 def reaches(curve: Scaling, wanted: int) -> bool:
     """Return whether a curve's measured throughput grows by `GROWTH` with each doubling, up to ``wanted`` workers.
 
-    The errors of the throughput do not count. ``False`` if ``wanted`` workers were not measured.
+    The intervals of the throughput are ignored. The result is ``False`` if ``wanted`` workers were not measured, or if
+    nothing can be concluded from the curve.
     """
     points = _up_to(curve, wanted)
     return (

@@ -19,50 +19,56 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 GROWS = 1.10
-"""Factor by which each doubling must have raised the throughput for a curve to be still growing at its end."""
+"""A curve (throughput by number of workers) is still growing at its end if each doubling of the workers up to there
+raised the throughput by at least this factor."""
 APART = 1.4
-"""A curve's last point is compared only with points of at least this many times fewer workers, if there are any:
-between nearer points, growth is not told from noise of 5 %."""
+"""To see whether a curve (throughput by number of workers) still grows, its last point is compared with points that
+have fewer workers by at least this factor; with all other points, if there are none. Between nearer points, growth is
+not told from noise of 5 %."""
 BUSY = 0.8
 """If calls keep at least this share of the usable CPUs busy, the CPUs are the limit; a CPU quota counts as fewer
 CPUs."""
 WHOLE = 0.85
-"""If threads that compute without a GIL gain less than this share of the machine's number of CPUs, a report says so:
-hardware threads share their core, and other programs or virtual machines take time. On idle machines of two CPUs the
-share was 0.93 to 1."""
+"""If the CPUs are the limit, and threads that compute without a GIL gain less than this share of the number of CPUs, a
+report says so: hardware threads share their core, and other programs or virtual machines take time. On idle machines of
+two CPUs the share was 0.93 to 1."""
 IN_USE = 0.85
-"""Share of the time for which the GIL, or the event loop, must be in use at the highest throughput to be the limit.
-This share is the gain times the share of a call's time that needs the GIL or the loop; each is known to some 10 %."""
+"""The GIL, or the event loop, is the limit if it is in use for at least this share of the time at the highest
+throughput. This share is the gain over one worker times the share of a call's time that needs the GIL or the loop; each
+is known to some 10 %."""
 MAYBE_IN_USE = 0.4
-"""If the GIL, or the event loop, is in use for less than this share of the time (as for `IN_USE`), it is not the limit.
-For more, it cannot be excluded: a lock that is held for so long makes others wait, and what a call needs of it was
-measured with one call at a time."""
+"""If the GIL, or the event loop, is certainly in use for less than this share of the time at the highest throughput, it
+is not the limit. With a larger share it cannot be excluded: a lock that is held for so long makes others wait, and what
+a call needs of it was measured with one call at a time."""
 WASTED = 0.6
-"""If the CPU time of a call that runs alone is less than this share of its CPU time beside other calls, shared data or
-memory is the limit. Two hardware threads of one core do not explain that: each keeps at least this share of its
+"""Shared data or memory is the limit if the CPU time of a call that runs alone is less than this share of its CPU time
+beside other calls. Two hardware threads of one core do not explain that: each keeps at least this share of its
 speed."""
 LOOKS = 20
-"""Fewest samples of what lanes (threads) sleep in that can tell a lock in the process from something outside of it."""
+"""Fewest samples of what lanes (threads) sleep in that suffice to tell a lock in the process from something outside."""
 MOSTLY = 0.5
-"""Calls in parallel take longer than alone: what lanes (threads) sleep in for at least this share of the additional
-time is named as the limit."""
+"""Calls in parallel take longer than a call alone. What lanes (threads) sleep in for at least this share of that
+additional time is named as the limit."""
 HARDLY = 0.15
-"""If lanes (threads) wait for the GIL for less than this share of the additional time (see `MOSTLY`), the GIL is not
-the limit; of some 60 samples, a few are misleading."""
+"""Calls in parallel take longer than a call alone. If lanes (threads) wait for the GIL for less than this share of that
+additional time, the GIL is not the limit; of some 60 samples, a few are misleading."""
 WAITS_ALONE = 0.2
-"""If a lane (thread) that runs alone is asleep in a lock in at least this share of the samples, its calls wait for
-other threads of their process, such as those of a pool: then what these wait for may be the limit as well."""
+"""If a lane (thread) sleeps in a lock in at least this share of the samples although no other lane makes calls, its
+calls wait for other threads of their process, such as those of a pool. What these wait for may then be the limit as
+well."""
 SINGLE = 1.4
-"""Gain over one worker below which the limit is said to let through one call at a time."""
+"""If the highest throughput is less than this many times that of one worker, the report says that the limit lets
+through one call at a time."""
 
 
 def limit(strategy: Strategy, ladder: Ladder, points: Sequence[ScalingPoint], evidence: Evidence) -> str | None:
     """Return what limits a strategy's throughput, as a phrase; ``None`` if that cannot be told.
 
     Args:
-        strategy: The strategy of the curve.
-        ladder: The raw readings of the strategy with growing numbers of workers.
-        points: The curve, at least two points, the fewest workers first.
+        strategy: The strategy, such as threads.
+        ladder: The raw readings of the strategy, tried with more and more workers.
+        points: The throughput by number of workers, estimated from ``ladder``: at least two points, the fewest workers
+            first.
         evidence: What is known of serial calls and of the machine.
     """
     found, top = _limit(strategy, ladder, points, evidence), scaling.highest(points)

@@ -16,37 +16,44 @@ from pytest_gilprobe.model.thresholds import CPU_ABOVE, EXTRA_CORES, IO_BELOW, R
 from pytest_gilprobe.model.words import Bound, Gil
 
 HEAVY_SHARE: Final = 0.7
-"""Tests are listed as the heaviest until together they hold the GIL for this share of the suite's GIL-held time."""
+"""Tests are listed as the heaviest, those that hold the GIL longest first, until together they make up this share of
+the suite's GIL-held time."""
 MOST_HEAVY: Final = 20
-"""Most tests that are listed as the heaviest: a longer list would not be a shortlist."""
+"""Largest number of tests that are listed as the heaviest: a longer list would not be a shortlist."""
 LEAST_HELD_S: Final = 0.1
-"""A suite that holds the GIL for fewer seconds than this in total has no heavy tests."""
+"""If a suite holds the GIL for fewer seconds than this in total, none of its tests is listed as one of the heaviest."""
 BLOCKS_BY: Final = 0.3
-"""A call is said to hold the GIL while it sleeps if it holds the GIL for a share of its time that exceeds, by more than
-this, the share in which it runs on a CPU or queues for one."""
+"""A call is said to hold the GIL while it sleeps if two shares of its time differ by more than this: the share in which
+it holds the GIL exceeds the share in which it runs on a CPU or queues for one."""
 PROBED_NEXT: Final = frozenset({"scan-heavy", "scan-blocks", "scan-waits", "scan-releases"})
-"""Slugs of the findings whose tests are proposed for a probe, since threads or processes may make them faster."""
+"""Slugs (short names) of the findings whose tests are proposed for a probe, since threads or processes may make these
+tests faster."""
 MOST_TO_PROBE: Final = 10
-"""Most tests that a scan proposes to probe: they take a minute or less."""
+"""Largest number of tests that a scan proposes to probe: probing so many takes a minute or less."""
 LEAST_BLOCKED_S: Final = 0.05
-"""Tests that block their event loop for fewer seconds in all are not listed."""
+"""A test is listed as blocking its event loop only if it does so for at least this many seconds in all."""
 MOST_BLOCKED: Final = 0.5
-"""A loop that is blocked for a greater share of a call's time lets tasks gain less than twice the speed."""
+"""A test is said to block its event loop, so that its calls would not overlap in tasks, if the loop is blocked for more
+than this share of a call's time: tasks would then gain less than twice the speed."""
 LEAST_WAIT_S: Final = 0.02
-"""Tests of fewer seconds are not listed as waiting: an executor's dispatch would cost what threads could gain."""
+"""A test is listed as waiting only if its call takes at least this many seconds: for a shorter one, dispatch by an
+executor would cost what threads could gain."""
 
 
 def find(results: Sequence[WorkloadResult], groups: Sequence[ScanGroup]) -> tuple[ScanFinding, ...]:
     """Return the findings on a scanned suite, each with the tests that it names; empty if no test stands out.
 
-    ``results`` are the tests that were reported one by one, ``groups`` the sums of shorter ones.
+    ``results`` are the tests that were reported one by one, ``groups`` the sums of tests that were too short for that.
     """
     found = (_heavy(results, groups), *(_finding(results, *rule) for rule in _RULES), _blocks_loop(results))
     return tuple(finding for finding in found if finding is not None)
 
 
 def worth_probing(findings: Iterable[ScanFinding]) -> tuple[str, ...]:
-    """Return the node ids of the tests to probe next, at most `MOST_TO_PROBE`, in the order of ``findings``."""
+    """Return the node ids of the tests to probe next, at most `MOST_TO_PROBE` (10), in the order of ``findings``.
+
+    Only findings count whose tests a probe may show to become faster (`PROBED_NEXT`).
+    """
     named = (name for finding in findings if finding.slug in PROBED_NEXT for name in finding.names)
     return tuple(dict.fromkeys(named))[:MOST_TO_PROBE]
 
@@ -54,8 +61,8 @@ def worth_probing(findings: Iterable[ScanFinding]) -> tuple[str, ...]:
 def reason(serial: StrategyResult, gil: GilResult, bound: Bound, word: Gil, loop: EventLoop | None = None) -> str:
     """Format what a scan saw of one test, and what it suggests.
 
-    ``serial`` and ``gil`` are the test's results, ``bound`` and ``word`` the verdict's words for what limits the call
-    and for the GIL's part. ``loop`` is how the event loop in which the test ran spent its time; ``None`` if none was
+    ``serial`` and ``gil`` are the test's results, ``bound`` says whether the call waits or computes, and ``word``
+    whether it holds the GIL. ``loop`` is how the event loop in which the test ran spent its time; ``None`` if none was
     seen.
     """
     seen = f"{numbers.percent(serial.utilization.value)} of one core"
@@ -90,7 +97,7 @@ def _blocks_its_loop(loop: EventLoop | None) -> bool:
 
 
 def blocks(serial: StrategyResult, gil: GilResult) -> bool:
-    """Return whether a call certainly held the GIL while it slept; ``False`` if the GIL-held share is unknown."""
+    """Return whether a call certainly held the GIL while it slept; ``False`` if its GIL-held share is unknown."""
     return gil.held_fraction is not None and (
         gil.held_fraction.low > serial.utilization.value + (serial.run_queue_share or 0.0) + BLOCKS_BY
     )
@@ -148,7 +155,7 @@ def _finding(
 
 
 def loop_blocked_s(test: WorkloadResult) -> float | None:
-    """Return for how many seconds a call blocked its event loop.
+    """Return for how many seconds a test's call blocked its event loop.
 
     The result is ``None`` if that is unknown, or if it may be less than `LEAST_BLOCKED_S`.
     """

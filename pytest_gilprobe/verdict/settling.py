@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.verdict.rule import Interval
 
 NARROWER = tuple(step / 20 for step in range(19, 3, -1))
-"""Factors by which intervals may shrink, the largest first; the smallest, a fifth, takes 25 times as many rounds."""
+"""Factors by which the intervals of speed-ups are shrunk, the largest first, to see when they decide. To shrink them to
+a fifth, the smallest factor, takes 25 times as many rounds."""
 MOST_S = 120.0
-"""Longest probe, in seconds, that is worth proposing."""
+"""Longest probe, in seconds, that is proposed to settle an open (inconclusive) verdict."""
 BESIDE_ROUNDS = 1.5
 """A probe takes about this many times as long as its rounds: it also starts workers, warms up and tests the machine."""
 ROUNDS = 5
-"""Rounds for which time is proposed: as many as `trust.ROUNDS_WHEN_SURPRISING`, the most that a finding needs."""
+"""A proposed ``max_time`` suffices for at least this many rounds, as many as a verdict can need to be believed
+(`trust.ROUNDS_WHEN_SURPRISING`)."""
 BUSY = 0.1
-"""If calls queued for a CPU for at least this share of their time, a quieter machine would help."""
+"""A quieter machine is proposed if calls queued for a CPU for at least this share of their time."""
 
 
 def remedy(evidence: Evidence) -> str:
@@ -48,10 +50,11 @@ def remedy(evidence: Evidence) -> str:
 
 
 def more_time(evidence: Evidence) -> str:
-    """Return, as a clause, what would settle a verdict that rests on too few or on disturbed rounds.
+    """Return, as a clause, what would settle a verdict that rests on too few rounds or on disturbed ones.
 
     The clause names a quieter machine and, if that is at most `MOST_S`, a ``max_time`` for `ROUNDS` rounds or more.
-    This time is rather too long: all of it grows with the rounds, although the start of workers, for example, does not.
+    This time is rather too long: it is computed as if all of a probe grew with the rounds, although the start of
+    workers, for example, does not.
     """
     seen = evidence.measurement
     if seen.no_time_for and seen.out_of_time is not None:
@@ -65,10 +68,10 @@ def more_time(evidence: Evidence) -> str:
 
 
 def workers_needed(evidence: Evidence) -> int | None:
-    """Return the number of CPUs if a probe with as many workers is likely to settle the verdict; else ``None``.
+    """Return the number of CPUs if a probe with that many workers is likely to settle the verdict; else ``None``.
 
-    The result is ``None`` if the probe had at least as many workers already, or only one. Speed-ups are taken to grow
-    with the workers as the calls' parallel part allows. *Source:* Amdahl's law (1967).
+    The result is ``None``, too, if the probe had at least as many workers already, or only one. Speed-ups are assumed
+    to grow with the number of workers as the parallel part of the calls allows. *Source:* Amdahl's law (1967).
     """
     workers, cpus = evidence.measurement.workers, evidence.machine.cpus
     if cpus <= workers or workers == 1:
@@ -82,9 +85,10 @@ def workers_needed(evidence: Evidence) -> int | None:
 
 
 def seconds_needed(evidence: Evidence) -> int | None:
-    """Return about how many seconds a probe takes until its intervals decide, if their values stay as they are.
+    """Return about how many seconds a probe takes until its intervals are narrow enough to decide.
 
-    Return ``None`` if that is more than `MOST_S`, or no round was made.
+    The speed-ups are assumed to stay as they are, while their intervals shrink with more rounds. The result is ``None``
+    if it would be more than `MOST_S`, or if no round was made.
     """
     needed_s = _settled_after_s(evidence)
     return int(needed_s) if needed_s <= MOST_S and evidence.measurement.rounds else None
@@ -106,7 +110,10 @@ def _settled_after_s(evidence: Evidence) -> float:
 
 
 def narrowed(evidence: Evidence, part: float) -> Mapping[str, Interval]:
-    """Return the intervals of the executors' speed-ups, shrunk around their values to a ``part`` of their width."""
+    """Return the intervals of the speed-ups in executors, each shrunk around its value, by the strategy's name.
+
+    ``part`` is the new width as a share of the old one.
+    """
     most, found = float(evidence.measurement.workers), {}
     for strategy in evidence.strategies:
         pool = evidence.results[strategy.name].pool_speedup

@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.sharing import Sharing
 
 MOST_NAMED = 2
-"""Most objects that the verdict's advice names; the report has all."""
+"""Largest number of objects that the verdict's advice names; the report has all."""
 NEAR = 0.85
-"""Lanes (threads) with at least this share of the speed-up of the control (plain Python that shares nothing) gain as
-much as it does. The control counts only if the low end of its interval is at least this share of its value, and its
-value at least this share of the lanes' speed-up, or if the lanes certainly gain less than this share of it."""
+"""Lanes (threads) gain as much as the control (plain Python that shares nothing) if they reach at least this share of
+its speed-up. The control is relied on if it is known well: the low end of its interval is at least this share of its
+value, and its value at least this share of the lanes' speed-up. It is also relied on if the lanes certainly reach less
+than this share of it."""
 COMPUTES = 0.8
 """Calls are compared with the control (plain Python that shares nothing) only if serial calls certainly use at least
-this share of a CPU: by overlapping their waits, such calls gain at most a quarter more than it."""
+this share of a CPU. Calls that wait for longer may gain more than the control, since their waits overlap."""
 
 
 def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
-    """Return the result with what lanes (threads) share; the verdict's advice then names what costs or may cost speed.
+    """Return ``result`` with what lanes (threads) share, and with advice on the shared objects that may cost speed.
 
-    ``result`` is returned as it is if the probe did not measure sharing.
+    It is returned as it is if the probe did not measure sharing.
     """
     reading = evidence.measurement.sharing
     if reading is None:

@@ -9,11 +9,12 @@ from pytest_gilprobe.verdict import margins
 from pytest_gilprobe.verdict.rule import Interval
 
 LEAST_DIFFERENCE = 0.05
-"""A ratio nearer to 1 than this is never called a difference: intervals of one run do not cover how runs differ."""
+"""Two values whose ratio differs from 1 by less than this are never called different: the intervals of one run do not
+cover how runs differ."""
 LEAST_LOSS = 0.10
-"""Least share by which a speed-up must have fallen to be a regression."""
+"""Smallest share by which a speed-up must have fallen to count as a regression."""
 Measured = tuple[Estimate, Interval]
-"""An estimate with its interval at a gate's confidence."""
+"""An estimate, and its interval as gates (checks that fail a test) use it, which is wider than the reported one."""
 
 
 def shifted(
@@ -25,7 +26,8 @@ def shifted(
 ) -> Change | None:
     """Return the change of a speed-up from ``was`` to ``now``, if it is certain; else ``None``.
 
-    ``kind`` and ``name`` (of a strategy) go into the change; its message has ``where`` after the name.
+    ``kind`` is the kind of change, ``name`` the name of the strategy. In the change's message, ``where`` follows the
+    name, such as ``in an executor``.
     """
     by = apart(now, was)
     if by is None or now is None or was is None:
@@ -41,7 +43,7 @@ def shifted(
 
 
 def widened(estimate: Estimate | None) -> Measured | None:
-    """Return an estimate with the interval that a gate uses; ``None`` if there is no estimate."""
+    """Return an estimate with the wider interval that gates (checks that fail a test) use; ``None`` for ``None``."""
     return None if estimate is None else (estimate, margins.widened(estimate))
 
 
@@ -61,7 +63,10 @@ def apart(now: Measured | None, was: Measured | None) -> Estimate | None:
 
 
 def fell(after: Estimate | None, before: Estimate | None) -> bool:
-    """Return whether ``after`` is below ``before`` by the share `LEAST_LOSS` or more; ``False`` if one is ``None``."""
+    """Return whether ``after`` is lower than ``before`` by the share `LEAST_LOSS` (10 %) or more.
+
+    The result is ``False`` if one of them is ``None``.
+    """
     return after is not None and before is not None and after.value <= before.value * (1 - LEAST_LOSS)
 
 
@@ -86,10 +91,10 @@ def ratio(after: Estimate | None, before: Estimate | None) -> Estimate | None:
 
 
 def shift(by: Estimate) -> str:
-    """Format a ratio as a factor of 1 or more, whichever of the two values is larger: ``1.38x``."""
+    """Format the ratio of two values as a factor of 1 or more, whichever of them is larger: ``1.38x``."""
     return numbers.times(size(by))
 
 
 def size(by: Estimate) -> float:
-    """Return a ratio as a factor of 1 or more: the ratio itself, or its inverse if it is below 1."""
+    """Return the ratio of two values as a factor of 1 or more: the ratio itself, or its inverse if it is below 1."""
     return max(by.value, 1 / by.value)

@@ -1,4 +1,4 @@
-"""Decide when evidence is believed: after how many rounds, on a quiet and on a disturbed machine."""
+"""Decide when measurements are believed: after how many rounds, on a quiet and on a disturbed machine."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import ControlRound, Evidence, Measurement, Round
 
 SCALING_TO_JUDGE = 0.7
-"""Share of an ideal machine's scaling that the control, a fixed pure-Python loop, must reach before *nothing helps* is
-believed of calls that compute."""
+"""It is believed that no strategy helps calls that compute only if the control, a fixed pure-Python loop in all
+workers, reaches at least this share of the speed-up that an ideal machine would give."""
 EXPLAINS = 0.5
-"""A GIL held for this share of the time explains why lanes (threads ...) took longer than serial calls."""
+"""If lanes (threads ...) of one process take longer than serial calls, a GIL that is held for at least this share of
+the time explains it."""
 ROUNDS_WHEN_DISTURBED = 3
-"""Rounds that are needed if none of them was quiet: two rounds can be disturbed alike."""
+"""Number of rounds that are needed to believe a result if none of them was quiet: two rounds can be disturbed alike."""
 ROUNDS_TO_BELIEVE = 2
-"""Quiet rounds, each with a quiet control (a fixed pure-Python loop), that are needed to believe that nothing helps: a
-single round may have met a bad moment."""
+"""Number of quiet rounds, each with a quiet run of the control (a fixed pure-Python loop), that are needed to believe
+that no strategy helps: a single round may have met a bad moment."""
 ROUNDS_WHEN_SURPRISING = 5
-"""Rounds that are needed to believe what nothing else explains, such as threads that gain far less than the GIL allows:
-one outlier must not decide."""
+"""Number of rounds that are needed to believe what nothing else explains, such as threads that gain far less than the
+GIL allows: one outlier must not decide."""
 SLOWED_AGAIN = 2.0
-"""If N workers seem to do more than N times the work, serial calls were slowed down. The excess is 1.1 if N workers
-seem to do 1.1 N times the work; serial calls were slowed by more than that if the workers really did less than N times
-the work. So an answer must also hold if serial calls were slowed by the excess, and by the excess to this power."""
+"""N workers cannot do more than N times the work of one. If they seem to do 1.1 N times the work, serial calls were
+slowed by a factor of 1.1, or by more if the workers really did less. So the answer must also hold if serial calls were
+slowed by that factor, and by that factor to this power."""
 FALLS_SHORT = 0.75
 """If lanes (threads ...) of one process gain less than this share of what the GIL allows, more rounds are needed to
 believe it."""
@@ -41,9 +42,9 @@ def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
     """Return why the rounds so far do not suffice to believe that ``strategy`` is the answer; ``None`` if they do.
 
     One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed. In two cases
-    `ROUNDS_WHEN_SURPRISING` rounds are needed: lanes (threads ...) of one process gain far less than the GIL allows, or
-    N workers seem to do more than N times the work. The latter shows that the serial calls were slowed down, so
-    ``strategy`` must also stay the answer if all speed-ups are lower (see `SLOWED_AGAIN`).
+    `ROUNDS_WHEN_SURPRISING` rounds are needed. In the first, lanes (threads ...) of one process gain far less than the
+    GIL allows. In the second, N workers seem to do more than N times the work of one, so serial calls must have been
+    slowed down. Then ``strategy`` must also stay the answer if all speed-ups are lower (`SLOWED_AGAIN`).
     """
     results = evidence.results.items()
     seen = evidence.measurement.rounds
@@ -95,9 +96,9 @@ def _explained(one: Round, evidence: Evidence) -> bool:
 
 
 def contradicts(evidence: Evidence) -> reasons.Because | None:
-    """Return a reason to doubt the evidence if a strategy certainly beat the ceiling that the GIL sets; else ``None``.
+    """Return a reason to doubt the evidence if a strategy certainly gained more than the GIL allows; else ``None``.
 
-    This holds on a busy machine, too: advice that rests on an impossible speed-up is wrong on any machine.
+    A busy machine is no excuse: advice that rests on an impossible speed-up is wrong on any machine.
     """
     for strategy in evidence.strategies:
         part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
@@ -109,10 +110,10 @@ def contradicts(evidence: Evidence) -> reasons.Because | None:
 
 
 def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
-    """Return whether idle CPUs could make an executor worth it for calls with this ``bound``.
+    """Return whether idle CPUs could make an executor worth it (1.3x or more) for calls with this ``bound``.
 
-    Calls that wait (``io``) overlap on any machine, unless they wait for child processes that compute. A call that
-    costs less than its dispatch does not gain on any machine.
+    They make no difference to calls that wait (``io``), which overlap on any machine, unless they wait for child
+    processes that compute. A call that costs less than its dispatch does not gain on any machine.
     """
     if bound is Bound.IO and children_width(evidence.measurement.rounds) <= EXTRA_CORES:
         return False
@@ -126,9 +127,9 @@ def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
 
 
 def controls_wanted(measurement: Measurement) -> int:
-    """Return how many controls (runs of a fixed pure-Python loop) are needed to believe that nothing helps.
+    """Return how many rounds of the control (a fixed pure-Python loop) are needed to believe that no strategy helps.
 
-    These are `ROUNDS_TO_BELIEVE` if no round and no control was disturbed, else `ROUNDS_WHEN_DISTURBED`.
+    These are `ROUNDS_TO_BELIEVE` if no round of calls or of the control was disturbed, else `ROUNDS_WHEN_DISTURBED`.
     """
     calm = all(map(is_unqueued, measurement.rounds)) and all(map(_is_calm, measurement.controls))
     return ROUNDS_TO_BELIEVE if calm else ROUNDS_WHEN_DISTURBED
@@ -139,9 +140,10 @@ def _is_calm(control: ControlRound) -> bool:
 
 
 def cannot_tell(evidence: Evidence) -> reasons.Because | None:
-    """Return why it may be the machine's fault that nothing helps; ``None`` if the machine can be trusted.
+    """Return why it may be the machine's fault that no strategy helps; ``None`` if the machine can be trusted.
 
-    It can if the control (a fixed pure-Python loop) reached `SCALING_TO_JUDGE` in all workers, or did not run.
+    It can be trusted if the control, a fixed pure-Python loop in all workers, reached the share `SCALING_TO_JUDGE` of
+    the speed-up that an ideal machine would give. It is also trusted if the control did not run.
     """
     machine, workers = evidence.machine, evidence.measurement.workers
     scaling = scaling_now(evidence.measurement, machine)
