@@ -1,1 +1,1 @@
-"""Drawings of reports and comparisons: `layout` chooses the content, and one module for each output format draws it."""
+"""Draw reports and comparisons of reports: some modules choose the texts, one for each output format draws them."""

@@ -1,6 +1,6 @@
-"""Generate the code that a user can paste to make many calls of a coroutine function in the way that is advised.
+"""Generate code that a user can paste to make many calls of a coroutine function: serially, in tasks, or in a pool.
 
-The code uses the library whose event loop awaited the measured calls: asyncio or trio. A function written for anyio
+The code uses asyncio or trio, whichever library's event loop awaited the measured calls. A function written for anyio
 runs in either.
 """
 
@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Callee
 
 TRIO = "trio"
-"""The value of `Callee.awaited_by` for calls that a loop of trio awaited."""
+"""Value of `Callee.awaited_by`, the library whose event loop awaits a function's calls, if that library is trio."""
 
 
 def one_by_one(callee: Callee) -> list[str]:
-    """Return lines of code that await calls of ``callee`` one after the other."""
+    """Return the lines of a program that awaits many calls of ``callee`` one after the other, in one event loop."""
     source = source_of(callee)
     made = f"[await {source.name}({source.arguments}) {source.for_each}]"
     return _program(callee, source, [f"return {made}"])
 
 
 def task_group(callee: Callee, workers: int) -> list[str]:
-    """Return lines of code that make calls of ``callee`` in tasks of one event loop, at most ``workers`` at once."""
+    """Return the lines of a program that makes each call of ``callee`` in a task of its own in one event loop.
+
+    At most ``workers`` of the calls run at the same time.
+    """
     source = source_of(callee)
     if callee.awaited_by == TRIO:
         return _program(callee, source, _nursery(source, workers))
@@ -61,10 +64,11 @@ def _nursery(source: CallSource, workers: int) -> list[str]:
 
 
 def in_executor(kind: str, callee: Callee, workers: int) -> list[str]:
-    """Return lines of code that make each call in an event loop of its own, in a worker of the pool ``kind``.
+    """Return the lines of a program that makes calls of ``callee`` in a pool, each call in an event loop of its own.
 
-    ``kind`` is the name of a class of `concurrent.futures`, and ``workers`` is how many workers the pool has. Code for
-    processes has the ``__main__`` guard that they need.
+    ``kind`` is the pool's class in `concurrent.futures`, such as ``ThreadPoolExecutor``, and ``workers`` is how many
+    workers it has. Except for threads, an ``if __name__ == "__main__"`` guard keeps a worker that imports the program
+    from starting a pool of its own.
     """
     source = source_of(callee)
     run = f"run_{source.last_name}"
@@ -84,7 +88,7 @@ def in_executor(kind: str, callee: Callee, workers: int) -> list[str]:
 
 
 def _loops_of_trio(kind: str, source: CallSource, run: str, workers: int) -> list[str]:
-    """Return the same with loops of trio, none of which needs to wait for the pool."""
+    """Return the lines of a program for trio: each call runs in a loop of its own, and no loop waits for the pool."""
     handed = _listed(source.name, source.arguments)
     by_name = bool(source.variables) and not source.by_position  # which `trio.run` does not take
     helper = [

@@ -1,4 +1,4 @@
-"""Give the short report's texts on a workload: its figures, the reason for the answer, and what to do."""
+"""Choose what the short report (the one without ``-v``) says of a workload: its figures, the reason, and what to do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.report.views import Note, WorkloadView
 
 LEAST_PROBABLE = 0.01
-"""Least probability, from 0 to 1, at which a strategy is named as a possible answer of an inconclusive verdict."""
+"""An inconclusive verdict names a strategy as a possible answer if its probability, from 0 to 1, is at least this."""
 FEW = 5
-"""The short report says where each workload holds the GIL only if it has at most this many workloads: with three to
-five more lines for each, it still fits on a screen."""
+"""Largest number of workloads with which the short report still says where in the code each of them holds the GIL.
+That takes three to five more lines for each workload, and the report should fit on a screen."""
 _BOUNDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half waiting"}
 _SAID_ALREADY = frozenset(
     {
@@ -40,11 +40,14 @@ _SAID_ALREADY = frozenset(
         "threads-slower",
     }
 )
-"""Slugs of cautions on a single workload that the reason says already, or that change nothing in what to do."""
+"""Slugs of cautions that the short report leaves out: the reason says them already, or they change nothing to do."""
 
 
 def brief_view(result: WorkloadResult) -> BriefView:
-    """Return what the short report says of a workload, whether it was measured or not."""
+    """Return the texts of the short report on one workload.
+
+    Of a workload that was not measured, only the reason for that is given.
+    """
     verdict, measured = result.verdict, result.status is Status.PROBED and result.serial is not None
     if is_one_run(result):
         return _of_one_run(result)
@@ -62,7 +65,7 @@ def brief_view(result: WorkloadResult) -> BriefView:
 
 
 def is_one_run(result: WorkloadResult) -> bool:
-    """Return whether all that is known of a workload is one run, since its call is too long to be repeated."""
+    """Return whether a workload was measured in a single run only, because its call takes too long to be repeated."""
     return (
         result.status is Status.NOT_PROBED
         and result.verdict.bound is not Bound.INCONCLUSIVE
@@ -73,9 +76,9 @@ def is_one_run(result: WorkloadResult) -> bool:
 def is_brief(note: Note) -> bool:
     """Return whether the short report shows ``note``.
 
-    It shows notes on strategies that failed, hung or crashed, and cautions that change what to do. It shows that a
-    strategy was skipped, unless no strategy was tried because later calls do other work than the first: the verdict's
-    reason says that. For the note on where the GIL is held, see `says_where`.
+    It shows notes on strategies that failed, hung or crashed, and cautions (warnings) that change what to do. It also
+    shows notes on skipped strategies, with one exception: if all were skipped because later calls do other work than
+    the first call, the reason of the verdict says so already. For notes of all other kinds the result is false.
     """
     if note.kind == "skipped":
         return not any(NOT_COMPARED in line for line in note.lines)
@@ -85,8 +88,9 @@ def is_brief(note: Note) -> bool:
 def says_where(workload: WorkloadView, workloads: int) -> bool:
     """Return whether the short report says where a workload holds the GIL.
 
-    It does if places in the code are known and the calls hold the GIL for all or part of their time. It does not if the
-    report has more than `FEW` ``workloads``, or if a caution says that later calls do other work than the first.
+    It does if such places in the code are known and the calls hold the GIL for most or part of the time. It does not
+    if ``workloads``, the number of workloads in the report, is above `FEW` (5). It does not either if a caution says
+    that later calls do other work than the first call.
     """
     other_calls = any(note.slug in {CHANGES, LEFT_BODY} for note in workload.notes)
     in_the_way = workload.gil in {Gil.HELD, Gil.PARTIAL} and bool(workload.where.holders)
@@ -94,11 +98,11 @@ def says_where(workload: WorkloadView, workloads: int) -> bool:
 
 
 def candidates(verdict: Verdict) -> tuple[str, str]:
-    """Return the strategies between which an inconclusive verdict is undecided, and their odds.
+    """Return two texts: the strategies between which an inconclusive verdict cannot decide, and their probabilities.
 
-    The first text names the strategies, the likeliest first, such as ``threads or processes``. The second has their
-    probabilities in percent, such as ``60 : 40``. Both texts are empty if the verdict is not inconclusive, or if fewer
-    than two strategies have a probability of `LEAST_PROBABLE` or more.
+    The first text names the strategies, the likeliest first, such as ``threads or processes``. The second gives their
+    probabilities of being the best one in percent, such as ``60 : 40``. Strategies below `LEAST_PROBABLE` (1 %) are
+    left out. Both texts are empty if the verdict is not inconclusive, or if fewer than two strategies remain.
     """
     if verdict.strategy != INCONCLUSIVE:
         return "", ""
@@ -125,7 +129,7 @@ def _call(result: WorkloadResult) -> str:
 
 
 def _others(result: WorkloadResult) -> str:
-    """Say what a pool of each strategy that is not the answer gives; of an open verdict the reason says it."""
+    """Say what each strategy that is not the answer gives in a pool; empty if open, since the reason says it."""
     verdict = result.verdict
     if verdict.strategy == INCONCLUSIVE and verdict.why:
         return ""

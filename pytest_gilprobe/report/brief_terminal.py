@@ -1,4 +1,4 @@
-"""Draw the short report for a terminal: for each workload the answer, the reason, and what to do."""
+"""Draw the short report (the one without ``-v``) for a terminal: each workload's answer, reason, and what to do."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 LEAST_WIDTH = 20
 MORE = "more: -v"
 ALWAYS = frozenset({"busy-machine"})
-"""Slugs of cautions that the short report shows if several workloads have them, although it does not show them for a
-single workload."""
+"""Identifiers of cautions (warnings) that the short report shows only if they concern several workloads: of one
+workload alone, they change nothing in what to do."""
 _WIDEST_ANSWER = 16
-"""Most columns of an answer that others are aligned with."""
+"""An answer that is wider than this many columns does not widen the column of answers."""
 _LEAST_BESIDE = 30
-"""Least columns that must be left beside the answers; on a narrower page names stand right behind their answer."""
+"""If fewer columns than this are left beside the answers, each name stands right behind its answer."""
 
 
 def title(report: Report) -> str:
-    """Return the heading of the short report: the Python, the CPUs, the workers and the load, as far as known."""
+    """Return the heading of the short report: Python's version, the CPUs, the numbers of workers, and the load average.
+
+    What is not known is left out.
+    """
     said = {fact.label: fact.value for fact in layout.facts(report)}
     if "workers" in said:
         said["workers"] = said["workers"].partition(" (")[0]
@@ -50,9 +53,10 @@ def title(report: Report) -> str:
 
 
 def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw the short report without its `title`.
+    """Draw the short report for a terminal, without a heading.
 
-    The drawing counts the workloads with each answer, shows cautions that several workloads have, then each workload.
+    The drawing says how many workloads got each answer, then shows cautions that concern several workloads, then each
+    workload with its answer, figures, reason and advice.
 
     Args:
         report: the report to draw.
@@ -74,9 +78,11 @@ def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: s
 
 
 def draw_answers(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw only the first line of each workload: the answer, the name, and the figures that fit.
+    """Draw one line for each workload of ``report``: the answer, the name, and as many figures as fit.
 
-    The arguments are those of `draw`. A workload that was not probed also has its reason on this line.
+    The line of a workload that was not measured also gives the reason. ``strategies`` are the registered strategies,
+    which provide the colors. ``width`` is the terminal's in columns, at least 20; a line is cut there. Characters that
+    ``encoding`` lacks are replaced.
     """
     page, view = Page(width=max(width, LEAST_WIDTH), encoding=encoding), layout.report_view(report, strategies)
     names, longest = _names(view.workloads, page), _answers_width(view.workloads, page)

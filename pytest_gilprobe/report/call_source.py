@@ -1,4 +1,4 @@
-"""Write many calls of one function as source text: its import, what the user must supply, variables and loops."""
+"""Write source code that calls one function many times: its import, what the user must supply, variables and loops."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Callee
 
 EXAMPLE_CALLS = 100
-"""Number of calls (or of batches, if one task makes several calls) in the code for a function without parameters."""
+"""Number of calls that generated code makes of a function without parameters; with parameters, the user's lists of
+arguments set that number. If one task makes several calls, this is the number of tasks instead."""
 INDENT = "    "
 GUARD = 'if __name__ == "__main__":  # a new process may import this file'
-"""The line that keeps a process or subinterpreter, which imports the file again, from starting processes of its own."""
+"""Line of generated code above the code that starts a pool. A worker process or subinterpreter may import the file
+again; this line keeps it from starting a pool of its own."""
 _NAMES = frozenset(
     {"at", "batch", "batches", "call", "calls", "list", "pool", "range", "result", "results", "task", "tasks", "zip"}
     | {"asyncio", "free", "group", "len", "limited", "loop", "main", "pickle", "pairwise", "accumulate"}
     | {"to_shared_memory", "from_shared_memory", "name", "arguments"}
     | {"trio", "found", "nursery", "enumerate", "sorted", "partial"}
 )
-"""What else the shown code names."""
+"""Names that generated code uses itself, so that no argument may have them."""
 _STANDS_IN = "work"
-"""Name of a function that the user must write, if the name of the one that was called is none."""
+"""Name that generated code gives to a function that the user must write, if no other name fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """One argument in the shown code, for example of a function with the parameter ``url``.
+    """How generated code names one argument of the function that it calls.
 
-    ``name`` is the variable for one call (``url``), ``given`` is how the call passes it (``url``, or ``url=url`` by
-    name), and ``many`` is the list for all calls (``url_list``).
+    For a parameter ``url``, ``name`` is the variable that holds the argument of one call: ``url``. ``given`` is what
+    stands in the call: ``url``, or ``url=url`` if it is passed by keyword. ``many`` is the variable with the list of
+    the arguments of all calls: ``url_list``.
     """
 
     name: str
@@ -46,11 +49,11 @@ class CallSource:
     """The parts of generated code that depend on the function to call, as source text.
 
     Attributes:
-        name: how the code names the function.
-        variables: the arguments of a call, in order.
-        imports: the line that imports the function; empty if none is needed, or nothing can be imported.
-        notes: comments on what the user must supply; may be empty.
-        stub: a definition of the function to fill in; empty if the function is imported.
+        name: the name by which the code calls the function, such as ``Client.get``.
+        variables: the arguments of one call, in order.
+        imports: the line that imports the function; empty if it is a builtin, or cannot be imported.
+        notes: comment lines on what the user must supply; may be empty.
+        stub: lines of a function definition that the user must complete; empty if none is needed.
     """
 
     name: str
@@ -61,34 +64,34 @@ class CallSource:
 
     @property
     def last_name(self) -> str:
-        """The function's name without its class."""
+        """The last part of the function's dotted name: ``get`` of ``Client.get``."""
         return self.name.rpartition(".")[2]
 
     @property
     def arguments(self) -> str:
-        """One call's arguments, such as ``url, timeout=timeout``."""
+        """The arguments as they stand in one call, such as ``url, timeout=timeout``; empty if there are none."""
         return ", ".join(one.given for one in self.variables)
 
     @property
     def names(self) -> str:
-        """The variables of one call's arguments, such as ``url, timeout``."""
+        """The variables that hold one call's arguments, such as ``url, timeout``; empty if there are none."""
         return ", ".join(one.name for one in self.variables)
 
     @property
     def lists(self) -> str:
-        """The lists with the arguments of all calls, such as ``url_list, timeout_list``."""
+        """The variables with the lists of all calls' arguments, such as ``url_list, timeout_list``; empty if none."""
         return ", ".join(one.many for one in self.variables)
 
     @property
     def for_each(self) -> str:
-        """The loop over all calls inside a comprehension, such as ``for url in url_list``."""
+        """The ``for`` clause of a comprehension that makes all calls, such as ``for url in url_list``."""
         if not self.variables:
             return f"for _ in range({EXAMPLE_CALLS})"
         return f"for {self.names} in {self.lists if len(self.variables) == 1 else f'zip({self.lists})'}"
 
     @property
     def numbered(self) -> str:
-        """The loop over all calls with the call's number in ``at``, such as ``for at, url in enumerate(url_list)``."""
+        """The head of a loop over all calls that numbers them from 0: ``for at, url in enumerate(url_list)``."""
         if not self.variables:
             return f"for at in range({EXAMPLE_CALLS})"
         if len(self.variables) == 1:
@@ -97,13 +100,14 @@ class CallSource:
 
     @property
     def by_position(self) -> bool:
-        """Whether every argument is passed by position, so that ``map`` can make the calls; false without arguments."""
+        """Whether every argument is passed by position, as an executor's ``map`` needs; false without arguments."""
         return bool(self.variables) and all(one.given == one.name for one in self.variables)
 
     def comprehension(self, submit: str = "") -> str:
         """Return the source of a list comprehension that calls the function once for each set of arguments.
 
-        With ``submit``, such as ``pool.submit``, it calls ``submit(function, arguments...)`` instead.
+        If ``submit`` is the source of another function, such as ``pool.submit``, the comprehension calls that one, with
+        the function and each set of arguments, such as ``pool.submit(fetch, url)``.
         """
         if submit:
             return f"[{submit}({', '.join(filter(None, [self.name, self.arguments]))}) {self.for_each}]"
@@ -111,9 +115,10 @@ class CallSource:
 
 
 def source_of(callee: Callee) -> CallSource:
-    """Return the source text with which generated code imports, names and calls ``callee``.
+    """Return the parts of generated code that import, name and call ``callee``.
 
-    A test function, a lambda or a nested function is not imported: the source has a definition for the user to fill in.
+    A test function, a lambda or a nested function cannot be imported: instead of the import, there is a function
+    definition that the user must complete.
     """
     if callee.is_test or not callee.importable:
         name = _free_name(callee)
@@ -133,10 +138,10 @@ def source_of(callee: Callee) -> CallSource:
 
 
 def is_source(callee: Callee) -> bool:
-    """Return whether ``callee`` can be called in source text: all names in the code are valid Python identifiers.
+    """Return whether generated code can call ``callee``: the names that it needs are valid Python identifiers.
 
-    Parameters that are passed by name must come last, and each only once. This is checked because users run the code,
-    and anybody may have edited the report that the names come from.
+    Arguments that are passed by keyword must also come after the others, and none twice. Users run the generated code,
+    and its names come from a report file that anybody may have edited: this check keeps other code out.
     """
     names = [*callee.module.split("."), *(one.removesuffix("=") for one in callee.parameters)]
     if callee.importable and not callee.is_test:
@@ -154,7 +159,7 @@ def program(
     Args:
         standard: lines that import what the calls need, such as ``import asyncio``.
         source: the function that the program calls.
-        helpers: definitions, each as its lines, which the program needs at its top level.
+        helpers: function definitions, each as a sequence of lines, that the program needs at its top level.
         body: the lines that make the calls.
     """
     blocks = [block for block in (list(standard), list(source.imports)) if block]

@@ -1,9 +1,9 @@
 """Compare several reports: return one `Comparison`, or raise an error that says why they cannot be compared.
 
-Each report but the first is compared with one other report, its reference. That is the first report as a rule. For a
-run without the GIL, it is a run with the GIL of the same Python version on a similar machine, if there is one.
-Speed-ups are compared if the worker counts agree. Absolute times are compared, as ratios, only if the machines look
-alike.
+Each report but the first is compared with one other report, its reference. As a rule, the reference is the first
+report. If a report is of a run without the GIL, its reference is a run of the same Python version with the GIL on a
+machine that looks the same, if there is one. Speed-ups are compared if the numbers of workers agree. Times of serial
+calls are compared, as ratios, if the machines look alike.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ _FEWEST = 2
 def compare(reports: Sequence[tuple[str, Report]]) -> Comparison:
     """Compare reports workload by workload.
 
+    Each report is compared with the first one. A report of a run without the GIL is compared with one of the same
+    Python version with the GIL instead, if there is one from a machine that looks the same.
+
     Args:
-        reports: at least two reports, each with a name to show (its file, say); the first report is the main reference.
+        reports: at least two pairs of a name to show, such as the file's name, and the report.
 
     Raises:
         CompareError: there are fewer than two reports, or no workload appears in two of the reports.

@@ -1,4 +1,4 @@
-"""The content of a comparison, for every output format: columns, cells, changes in words, and cautions."""
+"""Choose the texts of a comparison of reports, for every output format: columns, cells, changes, and cautions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MARKS = (
     "may be chance"
 )
 SCALE = "speed-ups are those of a pool, dispatch included"
-"""The sentence below every table of speed-ups of several reports."""
+"""Sentence below a comparison's table that says what the speed-ups in it include."""
 SERIAL_TIME = (
     "a serial call's wall time, net of waits for a CPU (on Linux, with no more workers than CPUs), as a multiple of "
     "the reference's"
 )
-"""The words that explain what the serial times of a comparison are."""
+"""Explanation, for the readers of a comparison, of the figure that it shows as ``serial time``."""
 _CAUTIONS = {
     "compilers-differ": "different compilers built the Pythons, so calls may be faster or slower for that reason alone",
     "machines-differ": "the machines differ, so only ratios within each run are compared",
@@ -40,12 +40,15 @@ _CAUTIONS = {
 }
 _BOTH = 2
 _CEILINGS_DIFFER = 0.15
-"""Controls that scaled differently by this share: a machine was busy."""
+"""If the speed-ups of the same control in two runs differ by more than this share, a machine was busy in one run."""
 _NAMES_SHOWN = 5
 
 
 def comparison_view(comparison: Comparison, strategies: Strategies) -> ComparisonView:
-    """Turn a comparison into text that every output format can draw; ``strategies`` provide the colors and icons."""
+    """Turn a comparison of reports into texts that every output format can draw.
+
+    ``strategies`` are the registered strategies, which provide the colors and icons of the answers.
+    """
     shared = _shared_facts(comparison.columns)
     moves = [change for change in comparison.changes if change.kind is ChangeKind.MOVED]
     cells = [cell for row in comparison.rows for cell in row.cells if cell is not None]

@@ -1,4 +1,4 @@
-"""Draw comparisons for a terminal: the changes in words, cautions, the reports, and a table or a list of the cells."""
+"""Draw comparisons of reports for a terminal: the changes in words, cautions, the reports, and a table of answers."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ _LEAST_WIDTH = 20
 _LEAST_NAME = 16
 _NAME_LINES = 2
 _LEAST_AT_ONCE = 3
-"""Reports that a table of a comparison has at least: with fewer, a list says more."""
+"""Smallest number of reports in a table of a comparison: if fewer fit beside each other, a list says more."""
 
 
 def draw(comparison: Comparison, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw a comparison: the changes in words, cautions, the reports, and a table (or a list, if no table fits).
+    """Draw a comparison of reports for a terminal.
+
+    The drawing has the changes in words, cautions (warnings), a line on each report, and a table with a row for each
+    workload and a column for each report; if no table fits, a list replaces it. Curves of throughput follow.
 
     Args:
         comparison: the comparison to draw.

@@ -1,4 +1,4 @@
-"""The records of a comparison of reports that every output format draws from: columns, rows, cells."""
+"""Define the records from which every output format draws a comparison of reports: columns, rows, cells."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class ColumnView:
     """One report of a comparison.
 
-    ``label`` is the report's name in the drawing. ``facts`` describe the Python and the machine, without the facts that
-    all reports share. ``against`` is the label of the report that this one is compared with; it is empty for the first
-    report.
+    ``label`` is the report's name in the drawing. ``facts`` describe its file, its Python and its machine, without the
+    facts that are the same in all reports. ``against`` is the label of the report with which this one is compared; it
+    is empty for the first report.
     """
 
     label: str
@@ -24,13 +24,13 @@ class ColumnView:
     against: str
 
     def value(self, label: str) -> str:
-        """Return the value of the fact called ``label``, or an empty text if the column does not have that fact."""
+        """Return the value of the report's fact called ``label``, such as ``CPUs``; empty if `facts` lacks it."""
         return next((fact.value for fact in self.facts if fact.label == label), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedupView:
-    """The speed-up of one strategy in a pool, as text.
+    """The speed-up of one strategy over serial calls, in a pool of its workers, as texts.
 
     ``value`` is the speed-up, such as ``1.94x``, and ``interval`` its confidence interval. ``outcome`` is how the
     strategy ended, such as ``ok`` or ``hung``. If there is no speed-up, ``interval`` is empty, and ``value`` is the
@@ -45,16 +45,16 @@ class SpeedupView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellView:
-    """One workload in one report of a comparison.
+    """One workload in one report of a comparison, as texts; the reference is the report with which it is compared.
 
     Attributes:
-        answer: the workload's answer in this report.
-        speedups: this report's speed-ups of the parallel strategies that all reports which probed this workload have in
-            common.
-        serial: this report's wall time of a serial call divided by the reference report's; empty if not compared.
+        answer: what this report advises for the workload, such as ``threads``.
+        speedups: the speed-up of each parallel strategy here; strategies that another report did not measure for this
+            workload are left out.
+        serial: the wall time of a serial call here divided by that in the reference; empty if they are not compared.
         serial_interval: the confidence interval of ``serial``; empty if ``serial`` is empty.
-        change: the reference report's advice, such as ``was threads``, with a hint if the intervals overlap; empty if
-            this report gives the same advice.
+        change: what the reference advises if it is something else, such as ``was threads``, with a hint if the
+            confidence intervals overlap; empty if both advise the same.
         real: whether the confidence intervals support the change of advice; false if there is no change.
     """
 
@@ -67,19 +67,26 @@ class CellView:
 
     @property
     def brief(self) -> tuple[str, ...]:
-        """One line for each speed-up, without its interval."""
+        """One line for each strategy: its name and speed-up, without the confidence interval."""
         return tuple(f"{one.strategy} {one.value}" for one in self.speedups)
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """One line for each speed-up, with its interval, and one for the serial time if it was compared."""
+        """One line for each strategy: its name, speed-up and confidence interval.
+
+        A last line has the wall time of a serial call, divided by that in the report with which this one is compared;
+        it is left out if these times are not compared.
+        """
         speedups = [f"{one.strategy} {one.value} {one.interval}".rstrip() for one in self.speedups]
         serial = [f"serial time {self.serial} {self.serial_interval}"] if self.serial else []
         return (*speedups, *serial)
 
     @property
     def mark(self) -> str:
-        """``*`` if the advice differs from the reference's, ``*?`` if the intervals do not support that, else empty."""
+        """``*`` if the advice differs from that of the report with which this one is compared, else empty.
+
+        It is ``*?`` if the difference may be chance, because the confidence intervals overlap.
+        """
         return ("*" if self.real else "*?") if self.change else ""
 
 
@@ -96,15 +103,18 @@ class RowView:
 
     @property
     def answer(self) -> str:
-        """``changed`` if the advice changed in any report, else ``same``: the HTML page filters rows by this word."""
+        """``changed`` if any report advises another strategy than the report with which it is compared, else ``same``.
+
+        The HTML page filters rows by this word.
+        """
         return "changed" if any(cell and cell.change for cell in self.cells) else "same"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvesAcross:
-    """How the throughput of one workload with one strategy grows with the number of workers, in several reports.
+    """Curves of one workload with one strategy in several reports: throughput by number of workers.
 
-    ``curves`` has one curve, named after its report, for each report that has such a curve.
+    ``nodeid`` names the workload. ``curves`` has one curve for each report that has one, named after that report.
     """
 
     nodeid: str
@@ -113,15 +123,15 @@ class CurvesAcross:
 
     @property
     def workers(self) -> tuple[int, ...]:
-        """The numbers of workers that any of the reports measured."""
+        """All numbers of workers at which at least one curve has a point, the smallest first."""
         return tuple(sorted({point.workers for curve in self.curves for point in curve.points}))
 
     def cells(self, curve: CurveView) -> tuple[str, ...]:
-        """Return a text for each number in `workers`, such as ``197 ±3 % 1.9x``: throughput, margin and gain.
+        """Return one text of ``curve`` for each number in `workers`, such as ``197 ±3 % 1.9x``.
 
-        The throughput is in calls per second. The margin is how far its confidence interval reaches, as a share of the
-        throughput. The gain is the throughput as a multiple of one worker's. ``*`` marks the number of workers that is
-        enough. The text is ``-`` where ``curve`` was not measured.
+        That is the throughput in calls per second, the distance to the farther end of its confidence interval in
+        percent, and the throughput as a multiple of one worker's. ``*`` marks the smallest number of workers that gives
+        90 % of the highest throughput. The text is ``-`` if ``curve`` has no point at that number of workers.
         """
         points = {}
         for point in curve.points:
@@ -135,15 +145,19 @@ class ComparisonView:
     """A whole comparison as texts, ready to draw.
 
     Attributes:
-        title: the heading; ``summary`` counts the workloads, and those whose advice changed.
+        title: the heading.
+        summary: a line with the number of workloads, and of those for which another strategy is advised.
         marks: the text below the table that explains its marks and figures, for drawings without a legend.
-        columns: the reports; ``rows`` are the workloads.
-        facts: what is the same in all reports.
-        notes: the changes in words; ``warnings`` are the cautions.
-        tool: the version of the JSON schema.
-        serial_time: what the serial times of the comparison are.
-        rule: the rule that chooses between strategies of similar speed; empty if no inconclusive verdict depends on it.
-        curves: the curves of each workload and strategy for which at least two reports have a curve.
+        columns: the reports.
+        facts: the facts on Python and machine that are the same in all reports.
+        notes: the changes in words.
+        warnings: the reasons to read the comparison with care.
+        rows: the workloads.
+        tool: the version of the reports' JSON schema, such as ``schema 1``.
+        serial_time: an explanation of the figure ``serial time``.
+        rule: how the answer is chosen between strategies of similar speed; empty if no inconclusive verdict needs it.
+        curves: the curves (throughput by number of workers) of each workload and strategy for which at least two
+            reports have one.
     """
 
     title: str
@@ -161,5 +175,5 @@ class ComparisonView:
 
     @property
     def fact_labels(self) -> tuple[str, ...]:
-        """The labels of the facts that not all reports share."""
+        """The labels of those facts, such as ``Python``, that are not the same in all reports."""
         return tuple(dict.fromkeys(fact.label for column in self.columns for fact in column.facts))

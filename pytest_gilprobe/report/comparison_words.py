@@ -1,7 +1,7 @@
-"""Describe the changes between reports in sentences.
+"""Describe in sentences what differs between the reports of a comparison.
 
-A workload has a sentence of its own if anything but speed-ups and times changed. Other workloads share a sentence if
-their speed-ups or times changed in the same direction.
+A workload has a sentence of its own if anything but its speed-ups and times changed. The other workloads share a
+sentence if their speed-ups or times changed in the same direction.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pytest_gilprobe.verdict import shifts
 SAME = "no difference that the intervals support"
 UNSUPPORTED = "which may be chance, since intervals leave room for the same answer"
 MOST_NAMED = 8
-"""Largest number of workloads that one sentence names; the table lists all workloads."""
+"""Largest number of workloads that one sentence on a common change names; it only counts the others."""
 _SHIFTS = frozenset({ChangeKind.EXECUTOR, ChangeKind.SPEEDUP, ChangeKind.SERIAL})
-"""What is said of many workloads in one sentence, unless something else changed in the same workload."""
+"""Kinds of change that one sentence tells of many workloads, unless something else changed in the same workload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +42,11 @@ class _Place:
 
 
 def notes(comparison: Comparison) -> tuple[Note, ...]:
-    """Return notes on the changes: first those of single workloads, the most important first, then shared sentences.
+    """Return one note for each sentence on what changed between the reports.
 
-    Changed advice is the most important, and serial times are the least, as in `ChangeKind`. If nothing changed, return
-    one note that says so.
+    First come the sentences on one workload each, the most important first: other advice, then other outcomes, and so
+    on. Then come sentences on several workloads whose speed-ups or times changed in the same direction. If nothing
+    changed, the result is one note that says so.
     """
     places = [*_places(comparison)]
     shifted = [place for place in places if all(change.kind in _SHIFTS for change in place.changes)]

@@ -1,6 +1,6 @@
-"""Lay out curves, throughput over the number of workers, in words and as points to draw.
+"""Turn measured curves (throughput by number of workers) into words, and into points that can be drawn.
 
-The words say how many workers are enough, what they cost, and what limits them.
+The words say how many workers are enough, what so many cost, and what limits the throughput.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 NO_EFFECT = 0.01
-"""A parameter of a fitted law is shown as ``none`` if, with the most workers that were measured, it makes calls longer
-by less than this share."""
+"""The report shows ``none`` for a parameter of the law that fits a curve if its effect is below this share: if, at the
+largest number of workers that was measured, the parameter makes calls less than 1 % longer."""
 COMPUTES = 0.5
-"""Least share of a CPU that calls must use for their curve to show also what threads that only compute gain on this
-machine."""
+"""If calls use at least this share of a CPU, their curve also shows the machine's own limit: the speed-up of threads
+that do nothing but compute."""
 _PLAIN = "gray"
 
 
 def curve_views(
     result: WorkloadResult, strategies: Strategies, environment: Environment | None, *, only: str | None = None
 ) -> tuple[CurveView, ...]:
-    """Lay out the curve of each strategy in ``result``, or only of the strategy ``only``; empty if no curve was tried.
+    """Return the texts and points of a workload's curves, one for each strategy that has a curve.
 
-    ``strategies`` provide colors, and the limits that the GIL and the event loop set. ``environment`` is where
-    ``result`` was measured; if it is ``None``, the limit that the number of CPUs sets is not shown.
+    A curve is the throughput by number of workers. If ``only`` is a strategy's name, the result has only that
+    strategy's curve. It is empty if no curve was measured. ``strategies`` are the registered strategies, which provide
+    the colors, and the limits that the GIL and the event loop set. ``environment`` describes the machine that measured
+    ``result``; if it is ``None``, the limit that the number of CPUs sets is not shown.
     """
     return tuple(
         _view(name, curve, result, strategies, environment)
@@ -80,7 +82,7 @@ def _view(
 
 
 def rate(per_s: float) -> str:
-    """Format a throughput in calls per second: ``0.52``, ``197``, ``12,300``."""
+    """Format a throughput, which is given in calls per second, without its unit: ``0.52``, ``197``, ``12,300``."""
     if per_s < 10:  # noqa: PLR2004 - two digits
         return f"{per_s:.2g}" if per_s < 1 else f"{per_s:.1f}"
     return f"{per_s:,.0f}" if per_s < 1e7 else f"{per_s:.1e}"  # noqa: PLR2004 - as wide as a column

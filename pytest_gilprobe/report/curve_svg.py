@@ -1,7 +1,7 @@
-"""Draw curves as one SVG picture: throughput over the number of workers, both axes logarithmic to base 2.
+"""Draw curves as one SVG picture: throughput by number of workers, on axes that are logarithmic to base 2.
 
-On such axes, a straight line means that workers do not hinder each other, and a curve that turns level has met a limit.
-The functions escape all text.
+On such axes, a straight diagonal means that workers do not hinder each other, and a curve that becomes level has met a
+limit. All text is escaped for HTML.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_LINES = 8
 _SAME = 1.1
 """Ratio of two curves' roofs up to which they are one: each is a multiple of its curve's own throughput of one."""
 _CLOSE = 11
-"""Least distance of two labels, in units of the picture."""
+"""Smallest distance between two labels, in units of the picture."""
 
 
 class _Axes(NamedTuple):
@@ -42,7 +42,10 @@ class _Axes(NamedTuple):
 
 
 def picture(curves: Sequence[CurveView]) -> str:
-    """Return the SVG picture of all curves of one workload; an empty text if no curve has two points."""
+    """Return one SVG picture with all ``curves`` of one workload.
+
+    A curve with fewer than two points is left out. The text is empty if no curve is left.
+    """
     shown = [curve for curve in curves if len(curve.points) > 1]
     if not shown:
         return ""

@@ -1,4 +1,4 @@
-"""Draw curves for a terminal: a sentence, a small table and the law that fits, for each strategy."""
+"""Draw curves (throughput by number of workers) for a terminal: for each a sentence, a table and the law that fits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MACHINE = "machine: what as many threads that compute without a GIL gain"
 
 
 def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
-    """Draw for each curve a sentence, a table, and the law that fits.
+    """Draw each curve: how many workers are enough in a sentence, a table of its points, and the law that fits.
 
-    A table that is wider than ``page`` is split into several tables.
+    A table that is wider than ``page``, the terminal, is split into several tables.
     """
     for curve in curves:
         marks = answer_style(curve.color)

@@ -1,4 +1,4 @@
-"""The records of curves, throughput over the number of workers, that every output format draws from."""
+"""Define the records from which every output format draws curves: throughput by number of workers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """The throughput with one number of workers.
+    """One point of a curve: the throughput with one number of workers, as texts and as numbers.
 
     Attributes:
         workers: the number of workers.
         rate: the throughput in calls per second, as text.
         gain: the throughput as a multiple of one worker's, such as ``1.9x``; empty if one worker was not measured.
-        margin: how far the confidence interval reaches above or below the throughput, as a share of the throughput,
-            such as ``3 %``.
-        machine: the throughput of as many threads that compute without a GIL on this machine, as a multiple of one such
-            thread's; empty if the calls hardly compute, or if that is unknown.
-        value: the throughput in calls per second; ``low`` and ``high`` are the ends of its interval.
-        is_enough: whether this number of workers is the recommended one.
+        margin: the larger distance from the throughput to an end of its confidence interval, in percent of the
+            throughput, such as ``3 %``.
+        machine: the machine's own limit: the speed-up, such as ``1.9x``, of ``workers`` threads (at most one for each
+            CPU) that only compute, without a GIL. It is empty if the calls hardly compute, or if it is unknown.
+        value: the throughput in calls per second.
+        low: the lower end of the throughput's confidence interval.
+        high: the upper end of the throughput's confidence interval.
+        is_enough: whether this is the smallest number of workers that gives 90 % of the highest throughput.
     """
 
     workers: int
@@ -34,18 +36,18 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveView:
-    """How one strategy's throughput grows with the number of workers.
+    """One strategy's curve for one workload: throughput by number of workers.
 
     Attributes:
-        name: the name of the strategy, or of the report in a picture of one strategy in several reports.
-        color: the color of the strategy or of the report.
-        said: in words how many workers are enough, and what limits them.
-        points: the throughput with each number of workers.
-        law: the fitted law in words; empty if none fits.
-        roofs: names of limits (the GIL, the event loop, the machine's CPUs), each with the throughput, in calls per
-            second, that the strategy cannot exceed because of this limit.
-        machine: numbers of workers, each with the throughput, in calls per second, that the machine would allow if
-            calls did not hinder each other.
+        name: the name of the strategy; in a picture that compares several reports, the name of the report.
+        color: the color in which the curve is drawn.
+        said: a sentence that says how many workers are enough, and what limits the throughput.
+        points: the throughput with each number of workers that was measured.
+        law: the mathematical law that fits the points, in words; empty if none fits.
+        roofs: pairs of a limit's name (the GIL, the event loop, the machine's CPUs) and the throughput, in calls per
+            second, that the strategy cannot exceed because of it.
+        machine: pairs of a number of workers and the throughput, in calls per second, that the machine would allow
+            with so many workers if calls did not hinder each other.
     """
 
     name: str

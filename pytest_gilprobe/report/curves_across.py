@@ -1,4 +1,4 @@
-"""Lay out the curves of one workload in several reports for one picture: of 3.13 beside 3.13t, say."""
+"""Put the curves of one workload from several reports side by side, such as those of Python 3.13 and 3.13t."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _FEWEST = 2
 
 
 def curves_across(comparison: Comparison, strategies: Strategies) -> tuple[CurvesAcross, ...]:
-    """Lay out the curves of each workload and strategy for which at least two reports have a curve."""
+    """Collect the curves (throughput by number of workers) that a comparison of reports shows side by side.
+
+    The result has an entry for each workload and strategy for which at least two reports have a curve. Each report has
+    a color of its own. ``strategies`` are the registered strategies, which know what limits a curve.
+    """
     return tuple(one for row in comparison.rows for one in _of_row(row, comparison, strategies))
 
 

@@ -1,4 +1,4 @@
-"""Write finished reports: their files, and the step summary that GitHub Actions shows."""
+"""Write finished reports to files, and to the summary that GitHub Actions shows of a job."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-"""Environment variable with the path of GitHub Actions' step summary. *Source:* GitHub Docs, "Workflow commands"."""
+"""Environment variable in which GitHub Actions gives the path of a file: it shows that file as the summary of the job.
+*Source:* GitHub Docs, "Workflow commands"."""
 PAIR = {False: "gilprobe-gil0.json", True: "gilprobe-gil1.json"}
-"""File name of each report of ``--gilprobe-ab-gil`` (one run with the GIL, one without), by whether the GIL was on."""
+"""File names of the two reports of ``--gilprobe-ab-gil``, which runs the tests once without the GIL (the key ``False``)
+and once with it (the key ``True``)."""
 
 
 def write(report: Report, folder: Path, strategies: Strategies) -> tuple[str, ...]:
-    """Write ``gilprobe.json``, ``.md`` and ``.html`` into ``folder``; append the Markdown to GitHub's step summary.
+    """Write a report as ``gilprobe.json``, ``gilprobe.md`` and ``gilprobe.html`` into ``folder``.
 
-    Each file in ``folder`` is written whole or not at all. Nothing is appended if `STEP_SUMMARY` is not set, as outside
-    GitHub Actions. Returns one error message for ``folder`` and one for the summary, each only if writing there failed.
-    A message names the option or variable that sets the place.
+    Each file is written whole or not at all. If the environment variable ``GITHUB_STEP_SUMMARY`` names a file, as in
+    GitHub Actions, the Markdown is appended to that file too. Returns an error message for ``folder`` if writing there
+    failed, and another for the summary; empty if all went well.
     """
     view = layout.report_view(report, strategies)
     summary = markdown.draw_view(view)
@@ -43,10 +45,12 @@ def write(report: Report, folder: Path, strategies: Strategies) -> tuple[str, ..
 def write_pair(
     halves: Mapping[bool, Report], comparison: Comparison | None, folder: Path, strategies: Strategies
 ) -> tuple[str, ...]:
-    """Write both reports of ``--gilprobe-ab-gil`` and, unless ``comparison`` is ``None``, their comparison.
+    """Write the two reports of ``--gilprobe-ab-gil`` as JSON and their comparison as Markdown and HTML into ``folder``.
 
-    ``halves`` maps whether the GIL was on to the report. Only the comparison is appended to GitHub's step summary.
-    Returns error messages as `write` does.
+    ``halves`` has the report of the run with the GIL under ``True``, that of the run without it under ``False``. No
+    comparison is written if ``comparison`` is ``None``. If the environment variable ``GITHUB_STEP_SUMMARY`` names a
+    file, as in GitHub Actions, the comparison is appended to that file too. Returns an error message for ``folder`` if
+    writing there failed, and another for the summary; empty if all went well.
     """
     files: dict[str, Callable[[], str]] = {
         PAIR[gil]: partial(report_json.to_json, report) for gil, report in halves.items()

@@ -1,4 +1,4 @@
-"""Write the stacks that hold the GIL as a profile for the Firefox Profiler, which Perfetto reads as well.
+"""Write the call stacks of threads that held the GIL as a profile for the Firefox Profiler; Perfetto reads it, too.
 
 *Source:* the processed profile format, version 58: ``docs-developer/CHANGELOG-formats.md`` and ``src/types/profile.ts``
 of https://github.com/firefox-devtools/profiler. Its tables are lists of the same length, one for each column.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.report import Report
 
 VERSION: Final = 58
-"""The version of the processed profile format that is written; the profiler upgrades it to its own."""
+"""Version of the Firefox Profiler's processed profile format that is written; newer profilers convert it on loading."""
 _GECKO_VERSION: Final = 31
 _CATEGORIES: Final = ("Python", "Other")
 _PYTHON: Final = 0
@@ -64,10 +64,10 @@ class _Shared:
 
 
 def draw(report: Report) -> str:
-    """Return a profile, as JSON, that has a thread for each workload of ``report``.
+    """Return a profile for the Firefox Profiler, as JSON, in which each workload of ``report`` is shown as a thread.
 
-    The weight of a stack is its share of the time for which the workload holds the GIL; `PARTS` stands for all of that
-    time. Raises `GilprobeError` if the report has no stacks.
+    The profile has the call stacks of threads that held the GIL. A stack's weight is its share of the time for which
+    the workload holds the GIL, in ten-thousandths. Raises `GilprobeError` if the report has no such stacks.
     """
     shared = _Shared()
     threads = [

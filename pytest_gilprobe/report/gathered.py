@@ -1,4 +1,4 @@
-"""Gather cautions that concern several workloads of a report, so that each is said once, at the top."""
+"""Gather the cautions (warnings) that concern several workloads of a report, to say each once, at the top."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.report.views import Note, ReportView, WorkloadView
 
 LEAST = 3
-"""A caution is told once, at the top of the report, if at least this many workloads have it."""
+"""A caution (a warning on a workload) moves to the top of the report if at least this many workloads have it."""
 MOST_NAMES = 5
-"""Largest number of workloads that a caution at the top of the report names. It names none, and gives only their
-number, if all workloads have the caution, or if more than this number and more than half of them have it."""
+"""Largest number of workloads that a caution at the top of the report names; it only counts the others. It names none
+if all workloads have the caution, or if more than half of them and more than this number have it."""
 _OF_THE_SYSTEM = frozenset({"gil-unwatched", "queueing-unseen"})
-"""Slugs of what this system does not tell: gathered from one workload on, and without names if all have the caution."""
+"""Slugs of cautions on what this system does not tell: one workload is enough to gather them, and if all workloads have
+one, it names none of them."""
 _IN_GENERAL = {
     "busy-machine": "other programs kept the CPUs busy: waiting for a CPU is taken out, and intervals are wider",
     "changes-arguments": "the first call leaves later ones other work, so there is no verdict",
@@ -27,14 +28,15 @@ _IN_GENERAL = {
     "throttled": "the CPU quota stopped the probe for a part of its time: speed-ups read too low",
     "uneven-calls": "calls do not all take the same time",
 }
-"""What cautions say of several workloads, without the numbers of one; of any other slug the first message is shown."""
+"""What a caution, by its slug, says of several workloads, without figures of one workload. For any other slug, the
+message for the first workload is shown as an example."""
 
 
 def gathered(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
-    """Return notes for the top of a report, and the report without the cautions that these notes replace.
+    """Move cautions (warnings) that several workloads have to the top of a report.
 
-    A note replaces a caution that at least `LEAST` workloads have. A caution on what the operating system does not show
-    is replaced even if only one workload has it.
+    Return the notes for the top, and the report without the cautions that these notes replace. A caution is moved if at
+    least `LEAST` (3) workloads have it. A caution on what the operating system does not show is always moved.
     """
     concerned: dict[str, list[WorkloadView]] = defaultdict(list)
     messages: dict[str, Note] = {}

@@ -1,4 +1,4 @@
-"""Compute the positions of bars, marks and slices in the HTML page's pictures, as percentages of a picture's width."""
+"""Compute where the HTML page's pictures have their bars, marks and slices, in percent of a picture's width."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SLICE_KINDS = {
     "events": "event loop: free",
     "asleep": "event loop: asleep in a call",
 }
-"""Label of each kind of slice, in the order in which a bar shows the slices from left to right."""
+"""The kinds of slices into which a bar splits a strategy's time, and their labels, in the order from left to right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A vertical line across the bars, with a ``label``.
+    """A vertical line with a ``label`` that crosses the bars of a workload's speed-ups.
 
-    ``kind`` is ``one`` (a speed-up of 1x), ``workers`` (a speed-up as large as the number of workers) or ``ceiling``
-    (the speed-up that the machine allows). ``at`` is the position on the axis in percent.
+    ``kind`` says at which speed-up it stands: ``one`` (1x), ``workers`` (as much as the number of workers) or
+    ``ceiling`` (as much as the machine allows). ``at`` is its position in percent of the axis.
     """
 
     kind: str
@@ -43,19 +43,22 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The axis of one workload's speed-ups, from 0 to ``top``, and the marks on the axis."""
+    """The axis on which one workload's speed-ups are drawn: from 0 to the speed-up ``top``, with ``marks`` on it."""
 
     top: float
     marks: tuple[Mark, ...]
 
     def at(self, factor: float) -> float:
-        """Return a speed-up's position on the axis in percent; a speed-up beyond an end of the axis gets 0 or 100."""
+        """Return where the speed-up ``factor`` lies on the axis, in percent: 0 or 100 if it is beyond an end."""
         return round(min(max(factor / self.top, 0.0), 1.0) * 100, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A speed-up as a bar from 0 to ``end``, and its interval from ``low`` to ``high``: percentages of the axis."""
+    """The bar of one speed-up, from 0 to ``end``, with its confidence interval from ``low`` to ``high``.
+
+    All three are positions on the axis in percent.
+    """
 
     end: float
     low: float
@@ -66,9 +69,8 @@ class Bar:
 class Slice:
     """One part of a strategy's time, such as waiting for the GIL, as a slice of a bar.
 
-    ``kind`` is the part's short name, such as a key of `SLICE_KINDS`, and ``label`` describes it. ``share`` is the
-    part's share of the time, as text. ``start`` and ``width`` are percentages of the bar; the slices together fill the
-    bar.
+    ``kind`` is the part's short name, such as ``wait``, and ``label`` describes it. ``share`` is the part's share of
+    the time, as text in percent. ``start`` and ``width`` are percentages of the bar; the slices together fill the bar.
     """
 
     kind: str
@@ -79,10 +81,11 @@ class Slice:
 
 
 def scale_for(result: WorkloadResult, environment: Environment | None) -> Scale:
-    """Choose an axis with room for all speed-ups, and mark 1x, the worker count and the machine's ceiling on it.
+    """Choose an axis with room for all speed-ups of a workload, and the marks on it.
 
-    The ceiling is the speed-up of the control, a fixed pure-Python loop in processes. It is not marked if
-    ``environment`` is ``None``, or if the control was measured with another number of workers than the workload.
+    The marks are at 1x, at the number of workers, and at the machine's ceiling: the speed-up of a fixed pure-Python
+    loop in processes. The ceiling, which ``environment`` records, is not marked if ``environment`` is ``None``, or if
+    it was measured with another number of workers than the workload.
     """
     marks = [("one", "1x", 1.0)]
     if result.workers:  # a scan tries none
@@ -99,25 +102,27 @@ def scale_for(result: WorkloadResult, environment: Environment | None) -> Scale:
 
 
 def bar(speedup: Estimate | None, scale: Scale) -> Bar:
-    """Return a speed-up's bar on the axis ``scale``; ``None`` stands for serial calls, whose speed-up is 1x."""
+    """Return the bar that shows ``speedup`` on the axis ``scale``; ``None`` stands for serial calls, which have 1x."""
     if speedup is None:
         return Bar(end=scale.at(1), low=scale.at(1), high=scale.at(1))
     return Bar(end=scale.at(speedup.value), low=scale.at(speedup.low), high=scale.at(speedup.high))
 
 
 def slices(shares: TimeShares | None) -> tuple[Slice, ...]:
-    """Lay out the shares of a strategy's time as slices, in the order of `SLICE_KINDS`.
+    """Return the slices of a bar that shows how a strategy spent its time.
 
-    The result is empty if ``shares`` is ``None``.
+    From left to right, they are the time on the CPU (with the GIL and without it, if that is known), waiting for the
+    GIL, blocked by anything else, and waiting for a CPU. The result is empty if ``shares`` is ``None``.
     """
     return () if shares is None else laid_out(_parts(shares), SLICE_KINDS)
 
 
 def laid_out(shares: Mapping[str, float], labels: Mapping[str, str]) -> tuple[Slice, ...]:
-    """Lay out the shares of a time, by their kind, as slices of one bar in the order of ``shares``.
+    """Return the slices of a bar that shows how some time was spent, in the order of ``shares``.
 
-    ``labels`` has the label of each kind. A share that is not above 0 has no slice. If there is no other share, the
-    result is empty.
+    ``shares`` maps each kind of slice, such as ``wait``, to its share of the time; ``labels`` maps each kind to its
+    label. Widths are in proportion to the shares, and fill the bar. A share that is 0, negative or not finite has no
+    slice; the result is empty if no share is left.
     """
     parts = {kind: share for kind, share in shares.items() if share > 0 and math.isfinite(share)}
     total = sum(parts.values())

@@ -1,4 +1,4 @@
-"""Lay out where in the code the GIL is held: the places that hold it for longest in words, and an icicle.
+"""Say where in the code the GIL is held: name the places that hold it for longest, and lay out an icicle.
 
 An icicle is a drawing of call stacks in which each function lies below its caller.
 """
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 MOST_IN_NOTES: Final = 3
 MOST_IN_TABLES: Final = 10
 LEAST_WIDTH: Final = 0.4
-"""A function that is narrower than this percentage of the icicle is not drawn."""
+"""An icicle (a drawing of call stacks) leaves out functions that are narrower than this, in percent of its width."""
 
 
 def where_view(result: WorkloadResult) -> WhereView:
-    """Lay out where a workload holds the GIL; empty if that is not known."""
+    """Return the texts and the drawing of call stacks that show where in the code a workload holds the GIL.
+
+    All fields of the result are empty if that is not known.
+    """
     holders = result.gil.holders or ()
     return WhereView(
         holders=tuple(map(view, holders[:MOST_IN_TABLES])),
@@ -36,11 +39,10 @@ def where_view(result: WorkloadResult) -> WhereView:
 
 
 def note(result: WorkloadResult) -> Iterator[Note]:
-    """Yield one note that names up to three places that hold the GIL for longest.
+    """Yield at most one note: up to three places in the code that hold the GIL for longest, the longest first.
 
-    It also says what threads could gain if the first of them ran without the GIL. If no place is known, the note gives
-    the reason. Nothing is yielded if no reason is known either, or if no place is known because the GIL is released or
-    absent.
+    The note may also say what threads could gain if the first place ran without the GIL. If no place is known, the note
+    says why. Nothing is yielded if no reason is known either, or if calls release the GIL or Python runs without it.
     """
     found = where_view(result)
     lines = [
@@ -55,7 +57,7 @@ def note(result: WorkloadResult) -> Iterator[Note]:
 
 
 def view(holder: Holder) -> HolderView:
-    """Return the texts that show one place in the code that holds the GIL."""
+    """Turn one place in the code that holds the GIL into texts: its share of the held time, code, file and function."""
     calls = [part for part in (holder.library, None if holder.native is None else f"{holder.native}()") if part]
     return HolderView(
         share=numbers.percent(holder.share.value),
@@ -68,7 +70,10 @@ def view(holder: Holder) -> HolderView:
 
 
 def icicle(stacks: Sequence[HeldStack]) -> Iterator[IcicleCell]:
-    """Yield the parts of a picture in which each function lies below its caller, as wide as its share of the time."""
+    """Yield the cells of a drawing of call stacks in which each function lies below its caller.
+
+    A cell is as wide as its function's share of the time for which the GIL is held, with all that the function calls.
+    """
     yield from _below([(one.frames, one.share) for one in stacks], 0, 0.0)
 
 

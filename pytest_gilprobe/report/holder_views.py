@@ -1,4 +1,4 @@
-"""The records of where in the code the GIL is held, that every output format draws from."""
+"""Define the records from which every output format draws where in the code the GIL is held."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class HolderView:
     """A place in the code that holds the GIL, as texts.
 
     Attributes:
-        share: the place's share of the time that the GIL is held, in percent.
+        share: the place's share of the time for which the GIL is held, in percent.
         interval: the confidence interval of ``share``.
-        code: the source text of the place, or the function's name if that is not known.
+        code: the source text of the place; the function's name if the source text is not known.
         where: the file and line; empty if not known.
-        function: the name of the function around the place.
-        calls: the library and the native function that run there; empty if not known.
+        function: the name of the function that contains the place.
+        calls: the library function and the native function that the code calls there; empty if there are none.
     """
 
     share: str
@@ -28,10 +28,11 @@ class HolderView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcicleCell:
-    """One function of the icicle (the drawing of call stacks, in which a function lies below its caller).
+    """One function in an icicle, a drawing of call stacks in which each function lies below its caller.
 
-    ``depth`` is the row, from 0. ``start`` is the left end and ``width`` the width, in percent of the held time.
-    ``label`` is the function's name; ``said`` also has the file and the share.
+    ``depth`` is the function's row, from 0 at the top. ``start`` is its left end and ``width`` its width, both in
+    percent of the icicle's width, which stands for the time for which the GIL is held. ``label`` is the function's
+    name; ``said`` has its name, file and share of that time.
     """
 
     depth: int
@@ -45,9 +46,9 @@ class IcicleCell:
 class WhereView:
     """Where in the code one workload holds the GIL; all fields are empty if that is not known.
 
-    ``holders`` are the places, the largest share first. ``icicle`` has the cells of the drawing of the call stacks.
-    ``follows`` says what speed-up threads could reach if the largest holder ran without the GIL; it is empty if threads
-    would gain little, or if that is not known.
+    ``holders`` are the places in the code, those that hold it for longest first. ``icicle`` has the cells of a drawing
+    of call stacks, in which each function lies below its caller. ``follows`` says what speed-up threads could reach if
+    the first place ran without the GIL; it is empty if threads would gain little, or if the speed-up is not known.
     """
 
     holders: tuple[HolderView, ...] = ()
@@ -56,5 +57,5 @@ class WhereView:
 
     @property
     def depth(self) -> int:
-        """The number of rows of the icicle."""
+        """The number of rows in the drawing of call stacks: 0 if it has no cells."""
         return 1 + max((cell.depth for cell in self.icicle), default=-1)

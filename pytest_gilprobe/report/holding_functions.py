@@ -1,4 +1,4 @@
-"""List the functions that hold the GIL in words: those of the project, and those of installed packages."""
+"""Write lists of the functions that hold the GIL: those of the tested project, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ OF_PACKAGES: Final = "functions of installed packages that hold the GIL (% of he
 
 
 def lists(found: Sequence[HoldingFunction]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the title and the lines of the list of the project's functions, and of the list of packages' functions.
+    """Sort functions that hold the GIL into two lists: the project's functions, and those of installed packages.
 
-    An empty list is left out.
+    Yield each list as its title and its lines, one for each function. A list without functions is left out.
     """
     for title, part in (
         (OF_PROJECT, [one for one in found if one.package is None]),

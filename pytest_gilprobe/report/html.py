@@ -27,20 +27,23 @@ if TYPE_CHECKING:
 def draw(report: Report, strategies: Strategies) -> str:
     """Draw a whole report as an HTML page: the answers, then for each workload the measurements as a picture.
 
-    The templates escape all text. In addition, the page's Content-Security-Policy forbids every request, and every
-    script but the page's own, which the policy knows by its hash.
+    ``strategies`` are the registered strategies, which provide colors, icons and code to paste. All text is escaped.
+    The page's Content-Security-Policy also forbids all requests, and all scripts except the page's own.
     """
     return draw_view(layout.report_view(report, strategies))
 
 
 def draw_view(view: ReportView) -> str:
-    """Draw a `ReportView` (a report that `layout.report_view` has laid out) as an HTML page; see `draw`."""
+    """Draw an HTML page from ``view``, a report whose texts have been chosen already."""
     of_several, view = gathered(view)
     return _render("report.html.j2", view, of_several)
 
 
 def draw_comparison(comparison: Comparison, strategies: Strategies) -> str:
-    """Draw a comparison as an HTML page: the changes in words, then one row per workload and one column per report."""
+    """Draw a comparison of reports as an HTML page: the changes in words, then a table.
+
+    The table has one row per workload and one column per report. ``strategies`` provide the colors and icons.
+    """
     return _render("comparison.html.j2", comparison_layout.comparison_view(comparison, strategies))
 
 

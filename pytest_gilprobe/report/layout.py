@@ -1,7 +1,7 @@
-"""The content of a report, for every output format: headings, rows, words and formatted numbers.
+"""Choose the texts of a report, for every output format: headings, rows, words and formatted numbers.
 
-Every text is safe to show on one line (see `pytest_gilprobe.model.safe_text`). The module of an output format only
-escapes that format's markup; it computes nothing.
+Every text is safe to show on one line: control characters have become visible escapes. The modules of the output
+formats compute nothing; they arrange these texts, and escape their own format's markup.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SCANNED = "scanned"
 NOT_PROBED = "not probed"
 ONE_RUN = "one run only"
-"""The answer for a call that is too long to be repeated: its facts are those of a single run."""
+"""The answer shown for a workload that was measured in one run only, because its call takes too long to be repeated."""
 TOOL_ERROR = "error"
 _NO_STRATEGY = {
     INCONCLUSIVE: ("yellow", "M4.7 5.6a3.3 3.3 0 1 1 5.2 2.7c-1.2.8-1.9 1.2-1.9 2.5M8 13.4v.4"),
@@ -49,13 +49,14 @@ _NO_STRATEGY = {
 }
 """Color and icon of the answers that are no strategy, in the order in which they are counted."""
 _UNKNOWN = ("gray", "M8 1.5L14.5 8L8 14.5L1.5 8z")
-"""Those of a strategy that is not registered here: the report is from elsewhere."""
+"""Color and icon of a strategy that is not registered here, because the report is from elsewhere."""
 
 
 def report_view(report: Report, strategies: Strategies) -> ReportView:
-    """Turn a report into text that every output format can draw.
+    """Turn a report into texts that every output format can draw.
 
-    ``strategies`` provide colors, icons and code. An unregistered strategy gets a generic color and icon.
+    ``strategies`` are the registered strategies, which provide colors, icons and code to paste. A strategy of the
+    report that is not among them gets a generic color and icon.
     """
     workloads = tuple(
         workload_view(workload, strategies, report.environment, number)
@@ -81,10 +82,11 @@ def report_view(report: Report, strategies: Strategies) -> ReportView:
 def workload_view(
     result: WorkloadResult, strategies: Strategies, environment: Environment | None = None, number: int = 1
 ) -> WorkloadView:
-    """Turn the result of one workload into text that every output format can draw.
+    """Turn the result of one workload into texts that every output format can draw.
 
-    ``number`` is the workload's place in the report, from 1. Without ``environment``, the limits that the machine sets
-    to speed-ups are not shown.
+    ``strategies`` are the registered strategies, which provide colors, icons and code. ``environment`` describes the
+    machine; if it is ``None``, the limits that the machine sets to speed-ups are not shown. ``number`` is the
+    workload's place in the report, from 1.
     """
     verdict, serial, gil = result.verdict, result.serial, result.gil
     measured = result.status in (Status.PROBED, Status.SCANNED) and serial is not None
@@ -115,9 +117,9 @@ def workload_view(
 
 
 def answer(result: WorkloadResult) -> str:
-    """Return a workload's answer: a strategy or ``inconclusive``.
+    """Return a workload's answer: the name of the advised strategy, or ``inconclusive``.
 
-    If the workload has no verdict, the answer is ``scanned``, ``one run only``, ``not probed`` or ``error``.
+    If strategies were not tried, the answer is ``scanned``, ``one run only``, ``not probed`` or ``error``.
     """
     if result.status is Status.PROBED:
         return safe_line(result.verdict.strategy)
@@ -129,13 +131,16 @@ def answer(result: WorkloadResult) -> str:
 
 
 def answer_speedup(result: WorkloadResult) -> str:
-    """Format the speed-up that the advice promises, such as ``1.9x``; empty if no parallel strategy is advised."""
+    """Format the speed-up predicted for the advised parallel strategy, such as ``1.9x``; empty if none is advised."""
     promises = result.status is Status.PROBED and result.verdict.strategy not in (SERIAL, INCONCLUSIVE)
     return numbers.about(result.verdict.speedup) if promises and result.verdict.speedup is not None else ""
 
 
 def answer_view(result: WorkloadResult, strategies: Strategies) -> AnswerView:
-    """Lay out a workload's answer: word, color, icon, and the speed-up that the advice promises."""
+    """Return how a workload's answer is shown: its word, color, icon, and predicted speed-up.
+
+    An inconclusive answer has the possible strategies and their probabilities in place of the speed-up.
+    """
     word = answer(result)
     color, icon = _NO_STRATEGY.get(word) or _appearance(word, strategies)
     left, odds = brief.candidates(result.verdict) if word == INCONCLUSIVE else ("", "")
@@ -144,12 +149,12 @@ def answer_view(result: WorkloadResult, strategies: Strategies) -> AnswerView:
 
 
 def no_speedup(outcome: Outcome) -> str:
-    """Return the text to show if a strategy has no speed-up: the outcome, or ``n/a`` if the outcome is ``ok``."""
+    """Return the text in place of a speed-up that was not measured: the outcome, but ``n/a`` if that is ``ok``."""
     return numbers.NOT_AVAILABLE if outcome is Outcome.OK else str(outcome)
 
 
 def left_out(number: int) -> str:
-    """Format the line that tells how many workloads a drawing of limited size leaves out."""
+    """Return the line that says that a drawing of limited size leaves out ``number`` workloads."""
     return f"{numbers.count(number, 'more workload')}: see the JSON report"
 
 
@@ -157,7 +162,7 @@ def left_out(number: int) -> str:
 
 
 def facts(report: Report) -> tuple[Fact, ...]:
-    """Lay out what a report was made on: Python, machine, workers."""
+    """Return the facts at the head of a report that are known, such as Python, CPUs, workers and load."""
     machine = report.environment
     load = machine.load_average_1min
     found = {

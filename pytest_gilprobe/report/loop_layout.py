@@ -1,4 +1,4 @@
-"""Lay out how calls block their event loop: in words, as shares of the loop's time, and by place in the code."""
+"""Say how calls block their event loop: for how long, how the loop spends its time, and where in the code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import WorkloadResult
 
 _CEILING_TELLS: Final = 100.0
-"""A ceiling of tasks from here on limits nobody."""
+"""A limit to the speed-up of tasks is not mentioned from this speed-up on: it limits nobody."""
 _LEAST_CAUSE: Final = 0.01
-"""The least share of a call's time that is worth a cause of its own."""
+"""A cause of blocking is named if it takes at least this share of a call's time."""
 _LEAST_BLOCKED: Final = 0.05
-"""The least share of a call's time for which the loop must be blocked before the places are worth a note."""
+"""The places that block the loop are named if they block it for at least this share of a call's time."""
 _KINDS: Final = {
     "events": "waiting for events, the loop free",
     "cpu": "computing",
@@ -34,7 +34,10 @@ _KINDS: Final = {
 
 
 def loop_view(result: WorkloadResult) -> LoopView:
-    """Lay out how a workload's calls block their event loop; all fields are empty if no loop was seen."""
+    """Return the texts and the bar that show how a workload's calls block their event loop.
+
+    All fields of the result are empty if no event loop was seen.
+    """
     loop = result.event_loop
     if loop is None:
         return LoopView()
@@ -54,9 +57,11 @@ def loop_view(result: WorkloadResult) -> LoopView:
 
 
 def notes(result: WorkloadResult) -> Iterator[Note]:
-    """Yield a note on how long calls block their event loop, and one on the places that block it and the remedy.
+    """Yield up to two notes on how a workload's calls block their event loop.
 
-    Yield nothing if no loop was seen. Yield no second note if calls hardly block the loop, or if no place is known.
+    The first says for how long they block it. The second names the places in the code that block it, and what to do
+    about them; it is left out if calls hardly block the loop, or if no place is known. Nothing is yielded if no event
+    loop was seen.
     """
     if result.event_loop is None:
         return

@@ -1,4 +1,4 @@
-"""The records of what blocks an event loop, that every output format draws from."""
+"""Define the records from which every output format draws what blocks an event loop."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pytest_gilprobe.report.holder_views import HolderView
 class BlockerView(HolderView):
     """A place in the code that blocks the event loop, as texts.
 
-    ``share`` is its share of the time for which the loop is blocked. ``does`` is what happens there for most of that
-    time: ``computing``, ``asleep`` or ``holding the GIL in another thread``.
+    ``share`` is the place's share of the time for which the loop is blocked, in percent. ``does`` says what happens
+    there for most of the place's time: ``computing``, ``asleep`` or ``holding the GIL in another thread``. The other
+    fields are the interval of ``share``, and the place's code, file and line, function, and calls of libraries.
     """
 
     does: str
@@ -21,11 +22,12 @@ class BlockerView(HolderView):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopView:
-    """How calls block their event loop; all fields are empty if that is not known, or calls are not awaited.
+    """How a workload's calls block their event loop; all fields are empty if no event loop was seen.
 
-    ``blocked`` says in words for which share of a call's time the loop is blocked. ``slices`` are the parts of the
-    loop's time, and ``blockers`` the places that block the loop. ``follows`` says what to do about the places; it is
-    empty if the loop is hardly blocked, if a caution says what to do, or if that is not known.
+    ``blocked`` says in words for which share of a call's time the loop is blocked. ``slices`` are the parts of a bar
+    that shows how the loop spends its time. ``blockers`` are the places in the code that block it. ``follows`` says
+    what to do about these places; it is empty if the loop is hardly blocked, if nothing can be said, or if a caution (a
+    warning on the workload) says it already.
     """
 
     blocked: str = ""

@@ -1,4 +1,4 @@
-"""Draw reports and comparisons as Markdown for a pull-request comment; names and errors act as plain text only."""
+"""Draw reports and comparisons as Markdown for a pull-request comment; names and error texts are escaped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 COMMENT_LIMIT = 60_000
-"""Largest length of a drawing by default, in characters: GitHub refuses comments above 65,536."""
+"""Largest number of characters of a drawing, unless the caller sets another: GitHub refuses comments above 65,536."""
 
 _FRAME = 600
 """Room for headers, folds and the closing line."""
@@ -42,7 +42,11 @@ def draw(report: Report, strategies: Strategies, *, limit: int | None = COMMENT_
 
 
 def draw_view(view: ReportView, *, limit: int | None = COMMENT_LIMIT) -> str:
-    """Draw a `ReportView` (a report that `layout.report_view` has laid out) as Markdown; see `draw`."""
+    """Draw ``view``, a report whose texts have been chosen already, as Markdown.
+
+    ``limit`` is the largest length in characters, ``None`` for any length. The last workloads are left out if
+    necessary, and a closing line tells how many.
+    """
     of_several, view = gathered(view)
     told = [f"- **{escape(note.label)}**{_slug(note)}: {_said(note)}" for note in of_several]
     head = [
@@ -152,7 +156,11 @@ def _across(view: ComparisonView) -> list[str]:
 
 
 def draw_comparison(comparison: Comparison, strategies: Strategies, *, limit: int | None = COMMENT_LIMIT) -> str:
-    """Draw a comparison: the changes in words, cautions, and one row for each workload; ``limit`` is as in `draw`."""
+    """Draw a comparison of reports: the changes in words, cautions (warnings), and a table with a row per workload.
+
+    ``strategies`` are the registered strategies. ``limit`` is the largest length in characters, ``None`` for any
+    length. The last workloads are left out if necessary, and a closing line tells how many.
+    """
     view = comparison_layout.comparison_view(comparison, strategies)
     head = [f"## {escape(view.title)}", "", f"**{escape(view.summary)}**", ""]
     notes = [f"- **{escape(note.label)}**{_slug(note)}: {_said(note)}" for note in (*view.notes, *view.warnings)]
@@ -170,23 +178,23 @@ def draw_comparison(comparison: Comparison, strategies: Strategies, *, limit: in
 
 
 def table(headers: Sequence[str], rows: Iterable[str]) -> list[str]:
-    """Return the lines of a table: the escaped headers, a rule, and ``rows``, which are Markdown already."""
+    """Return the lines of a Markdown table: the headers, which are escaped here, a rule, and ``rows`` as they are."""
     return [row(map(escape, headers)), row("---" for _ in headers), *rows]
 
 
 def row(cells: Iterable[str]) -> str:
-    """Join cells, which are Markdown already, into one row of a table."""
+    """Join cells into one row of a Markdown table, without escaping them."""
     return f"| {' | '.join(cells)} |"
 
 
 def escape(text: str) -> str:
-    """Escape one line of text for Markdown: markup becomes HTML entities, and addresses and mentions do not link."""
+    """Escape one line of text so that Markdown shows it as it is: markup, web addresses and mentions have no effect."""
     literal = _ACTIVE.sub(lambda found: f"&#{ord(found[0])};", text)
     return literal.replace("://", "&#58;//").replace("@", "@<!-- -->")
 
 
 def code(text: str) -> str:
-    """Format text as code, safe in a table cell: a code span, or ``<code>`` if a span cannot hold the text."""
+    """Format text as code that is safe in a table cell: between backticks if possible, else in ``<code>``."""
     if text and "`" not in text and "|" not in text and text == text.strip():
         return f"`{text}`"
     return f"<code>{escape(text)}</code>"

@@ -14,7 +14,7 @@ from pytest_gilprobe.model.words import Status
 
 
 class MergeError(GilprobeError):
-    """Raised if reports cannot be joined; the message says why, such as in what a report differs from the first."""
+    """Raised if reports cannot be joined; the message says why, for example that they are of different Pythons."""
 
 
 _SAME: Final[dict[str, Callable[[Report], object]]] = {
@@ -23,23 +23,26 @@ _SAME: Final[dict[str, Callable[[Report], object]]] = {
     "system": lambda report: f"{report.environment.system} {report.environment.machine}",
     "version of pytest-gilprobe": lambda report: report.tool_version,
 }
-"""What shards of one suite have in common."""
+"""What must be the same in all shards of one suite: its name, and how to get it from a report."""
 _CEILING: Final = frozenset({"scaling_ceiling", "ceiling_workers"})
 _MEASURED: Final = _CEILING | {"load_average_1min"}
 
 
 def merge(reports: Sequence[tuple[str, Report]]) -> Report:
-    """Return one report that has each workload of several reports once, in their order.
+    """Join the reports of several shards (parts of one test suite, each probed on its own) into one report.
 
-    If several reports have a workload, it is taken from one that probed it, and of these from the newest. The report's
-    ``environment`` is that of the first shard, without the load average and the control's speed-up if these differ
-    between shards, and with the modules that switched the GIL on in any shard. ``shards`` has the environment of each.
+    The result has each workload once, in the order of the reports. If several reports have a workload, its result is
+    taken from the newest report that probed it, or just from the newest if none did. The joined ``environment`` is that
+    of the first shard; it has no load average and no ceiling (the speed-up of a plain Python loop) if these differ
+    between shards. It lists the modules that switched the GIL on in any shard. ``shards`` has the environment of each
+    shard.
 
     Args:
-        reports: at least two reports, each with a name to show (its file, say).
+        reports: at least two pairs of a name to show, such as the file's name, and the report.
 
     Raises:
-        MergeError: there are fewer than two reports, one is of a scan, or Python, build, system or tool version differ.
+        MergeError: there are fewer than two reports; one is of a scan; or they differ in Python, build, system or
+            version of pytest-gilprobe.
     """
     if len(reports) < 2:  # noqa: PLR2004 - two can be joined
         msg = f"nothing to merge: found {len(reports)} report, needed: at least 2"

@@ -1,4 +1,4 @@
-"""State the rule that chooses between strategies of similar speed, for reports in which it decides an open verdict."""
+"""State, below a report, by which rule a verdict chooses between strategies of similar speed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import WorkloadResult
 
 FEWEST = 2
-"""The rule is shown only if an inconclusive verdict leaves at least this many parallel strategies possible."""
+"""The rule that chooses between strategies of similar speed is shown if an inconclusive verdict leaves at least this
+many parallel strategies possible."""
 
 
 def rule(results: Iterable[WorkloadResult]) -> str:
-    """Return the rule that chooses between strategies of similar speed; empty if no inconclusive verdict depends on it.
+    """Return the rule that chooses between strategies of similar speed, as a sentence without a full stop.
 
-    By the rule, the cheapest of the strategies that are near the fastest is the answer. A verdict depends on it if it
-    leaves at least `FEWEST` parallel strategies possible. The result is a sentence without a full stop. It speaks of
-    two strategies if no verdict leaves more. It adds when serial calls are the answer if one of these verdicts leaves
-    them possible, too.
+    The rule: of the strategies that are nearly as fast as the fastest, the cheapest is the answer. The result is empty
+    if no inconclusive verdict in ``results`` leaves two or more parallel strategies possible. The sentence is simpler
+    if none leaves more than two. If one of these verdicts also leaves ``serial`` possible, the sentence says when
+    ``serial`` is the answer.
     """
     found = [left for left in map(_left, results) if len(left - {SERIAL}) >= FEWEST]
     if not found:

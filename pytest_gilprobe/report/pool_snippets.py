@@ -1,4 +1,4 @@
-"""Generate the code that a user can paste to make many calls of a plain function: one by one, or in a pool."""
+"""Generate code that a user can paste to make many calls of a plain function: one by one, or in a pool."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def one_by_one(callee: Callee) -> list[str]:
-    """Return lines of code that make calls of ``callee`` one after the other."""
+    """Return the lines of a program that makes many calls of ``callee`` one after the other."""
     source = source_of(callee)
     return program([], source, [], [f"results = {source.comprehension()}"])
 
 
 def thread_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
-    """Return lines of code that make calls of ``callee`` in a `ThreadPoolExecutor` with ``workers`` threads.
+    """Return the lines of a program that makes calls of ``callee`` in a `ThreadPoolExecutor`.
 
-    If ``calls_per_task`` is above 1, the code defines a function that makes that many calls in one task, because the
-    executor's ``map`` ignores ``chunksize``.
+    The pool has ``workers`` threads. ``calls_per_task`` is how many calls one task makes; if it is above 1, the
+    program defines a function that makes so many calls, because this executor's ``map`` ignores ``chunksize``.
     """
     source = source_of(callee)
     helpers, inside = ([], _each(source, 1)) if calls_per_task == 1 else _batches(source, calls_per_task)
@@ -28,10 +28,10 @@ def thread_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
 
 
 def interpreter_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
-    """Return lines of code that make calls of ``callee`` in an `InterpreterPoolExecutor` with ``workers`` workers.
+    """Return the lines of a program that makes calls of ``callee`` in an `InterpreterPoolExecutor`.
 
-    If ``calls_per_task`` is above 1, the code defines a function that makes that many calls in one task, because the
-    executor's ``map`` ignores ``chunksize``.
+    The pool has ``workers`` subinterpreters. ``calls_per_task`` is how many calls one task makes; if it is above 1, the
+    program defines a function that makes so many calls, because this executor's ``map`` ignores ``chunksize``.
     """
     source = source_of(callee)
     helpers, inside = ([], _each(source, 1)) if calls_per_task == 1 else _batches(source, calls_per_task)
@@ -39,9 +39,10 @@ def interpreter_pool(callee: Callee, workers: int, calls_per_task: int) -> list[
 
 
 def process_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
-    """Return lines of code that make calls of ``callee`` in a `ProcessPoolExecutor` with ``workers`` processes.
+    """Return the lines of a program that makes calls of ``callee`` in a `ProcessPoolExecutor`.
 
-    The code has the ``__main__`` guard that processes need. ``calls_per_task`` is how many calls one task makes.
+    The pool has ``workers`` processes. ``calls_per_task`` is how many calls one task makes. The guard
+    ``if __name__ == "__main__"`` keeps a worker process that imports the program from starting a pool of its own.
     """
     source = source_of(callee)
     alone = calls_per_task == 1 or source.by_position
@@ -50,9 +51,10 @@ def process_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]
 
 
 def named_executor(factory: str, callee: Callee, calls_per_task: int) -> list[str]:
-    """Return lines of code that give calls of ``callee`` to the executor that ``factory`` makes.
+    """Return the lines of a program that makes calls of ``callee`` in an executor of the user's own.
 
-    ``factory`` is the text ``MODULE:FACTORY``, and ``calls_per_task`` is how many calls one task makes.
+    ``factory`` names the callable that returns the executor as ``MODULE:NAME``, such as ``app.pools:make_pool``.
+    ``calls_per_task`` is how many calls one task makes.
     """
     source = source_of(callee)
     module, _, name = factory.partition(":")

@@ -1,4 +1,4 @@
-"""The content of a scan (one run of a whole test suite): summary sentence, cautions, findings, groups of tests."""
+"""Choose the texts on a scan (one measured run of a whole test suite): summary, cautions, findings, groups of tests."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 PROBE_THEM = "to probe what stands out, in pytest's rootdir"
 CROWDED = 0.1
-"""`cautions` warns if tests wait for a CPU for more than this share of their time: other programs then lengthen it."""
+"""A caution tells that other programs kept the tests from a CPU if that took more than this share of their time."""
 
 COLLECTED = 0.01
-"""Garbage collections are mentioned if they took more than this share of the tests' time."""
+"""A caution mentions Python's full garbage collections if they took more than this share of the tests' time."""
 MOST_FUNCTIONS = 10
-"""Most functions in each list (the project's functions, and those of packages) of a report for a browser or a pull
-request; the JSON report has more."""
+"""Largest number of functions in a list of functions that hold the GIL, in the HTML and Markdown reports. There is one
+list for the project and one for installed packages; the JSON report may have more."""
 
 
 def headline(scan: Scan) -> str:
-    """Sum up a scan in one sentence: the tests, their time, their CPU use, and the share for which the GIL was held."""
+    """Sum up a scan in one sentence: the number of tests, their time, CPU use, and share of time with the GIL held."""
     on_cpu_s = scan.wall_s - (scan.run_queue_s or 0.0)
     busy = numbers.percent(scan.cpu_s / on_cpu_s if on_cpu_s > 0 else None)
     said = f"{numbers.count(scan.tests, 'test')}, {scan.tests_alone} long enough to report one by one: "
@@ -46,7 +46,10 @@ def _ends(held: Estimate) -> str:
 
 
 def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
-    """Yield what a reader must know before trusting the numbers; ``tracers`` names the tools that traced the tests."""
+    """Yield a sentence for each thing that makes the numbers of a scan less reliable.
+
+    ``tracers`` names the tools, such as coverage, that traced Python code in the tests and so slowed it down.
+    """
     if scan.died_in is not None:
         yield f"a pytest process died {_place(scan.died_in)}"
     if scan.unwatched is not None:
@@ -64,17 +67,20 @@ def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
 
 
 def command(scan: Scan) -> tuple[str, ...]:
-    """Return the shell command that probes the tests worth probing, in parts: pytest with options, then node ids.
+    """Return the shell command that probes those tests that a scan found to be worth it.
 
-    The result is empty if the scan found no such test. A test is left out if its node id is too long, or cannot be
-    shown unchanged on one line.
+    The first part is pytest with its options, each other part the quoted node id of one test. The result is empty if
+    there is no such test. A test is left out if its node id is too long, or cannot be shown unchanged on one line.
     """
     names = [shlex.quote(name) for name in worth_probing(scan.findings) if safe_line(name) == name]
     return ("pytest --gilprobe-all --gilprobe-report", *names) if names else ()
 
 
 def largest_holder(result: WorkloadResult) -> str | None:
-    """Say where a test holds the GIL for longest; ``None`` if the test hardly holds it, or the place is not known."""
+    """Return the place in the code where a test holds the GIL for longest and its share of the held time, as a phrase.
+
+    ``None`` if the test hardly holds the GIL, or if no place is known.
+    """
     if not result.gil.holders or result.verdict.gil not in (Gil.HELD, Gil.PARTIAL):
         return None
     first = result.gil.holders[0]
@@ -82,9 +88,9 @@ def largest_holder(result: WorkloadResult) -> str | None:
 
 
 def largest_blocker(result: WorkloadResult) -> str | None:
-    """Say for how long a test blocks its event loop, and where it does so for longest.
+    """Return a phrase on how long a test blocks its event loop, and on the place in the code that blocks it longest.
 
-    Return ``None`` unless it surely does so for `LEAST_BLOCKED_S` (0.05 s) or more.
+    ``None`` if it is not certain that the test blocks the loop for 0.05 s or more.
     """
     blocked_s = loop_blocked_s(result)
     if blocked_s is None or result.serial is None or result.event_loop is None:
@@ -95,7 +101,10 @@ def largest_blocker(result: WorkloadResult) -> str | None:
 
 
 def calm_loops(results: Sequence[WorkloadResult]) -> str | None:
-    """Say that no test blocks its event loop for long; ``None`` if one does, or if no event loop was seen."""
+    """Return a sentence that says that no test blocks its event loop for 0.05 s or more.
+
+    ``None`` if a test does so, or if no event loop was seen in any test.
+    """
     looped = [result for result in results if result.event_loop is not None]
     if not looped or any(loop_blocked_s(result) is not None for result in looped):
         return None
@@ -106,10 +115,10 @@ def calm_loops(results: Sequence[WorkloadResult]) -> str | None:
 
 
 def not_available(report: Report) -> str | None:
-    """Say why the GIL-held share of some tests, or of all, is missing in the report of a scan.
+    """Return a sentence that says why the report of a scan lacks the GIL-held share of some or all tests.
 
-    Return ``None`` if no share is missing, if there is no GIL, if a caution says already that the GIL was not watched,
-    or if the report is not of a scan.
+    ``None`` if no share is missing, if the GIL is off, if the GIL was not watched (a caution says that already), or if
+    the report is not of a scan.
     """
     scan, has_gil = report.scan, report.environment.gil_enabled
     shares = [result.gil.held_fraction for result in report.workloads]
@@ -121,9 +130,10 @@ def not_available(report: Report) -> str | None:
 
 
 def died(where: str, pid: int) -> str:
-    """Return the line above the report of a scan whose pytest process, with the id ``pid``, died.
+    """Return the line above the report of a scan whose pytest process died.
 
-    ``where`` is the node id of the test that ran then, or `BETWEEN_TESTS`.
+    ``where`` is the node id of the test that ran when it died, or ``between two tests``. ``pid`` is the id of
+    the process.
     """
     return f"gilprobe: pytest (process {pid}) died {_place(where)}; what was seen until then:"
 
@@ -133,10 +143,11 @@ def _place(died_in: str) -> str:
 
 
 def notes(scan: Scan, results: Sequence[WorkloadResult] = ()) -> Iterator[Note]:
-    """Yield the notes of a scan: cautions, findings, and groups of short tests.
+    """Yield the notes on a scan for the HTML and Markdown reports, in this order.
 
-    The findings come with all their test names, followed by what to run next, by how many pytest-xdist workers would
-    help, and by the functions that hold the GIL. ``results`` are those of the tests that are reported one by one.
+    They are cautions (reasons to distrust the numbers), findings with the names of all tests concerned, the command to
+    run next, how many pytest-xdist workers would help, the functions that hold the GIL, and the sums of short tests by
+    file. ``results`` are the results of the tests that are long enough to be reported one by one.
     """
     from pytest_gilprobe.report.views import Note  # noqa: PLC0415 - 15 ms that a scan on a terminal has no use for
 

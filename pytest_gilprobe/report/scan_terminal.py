@@ -1,4 +1,4 @@
-"""Draw a scan for a terminal: a summary sentence, findings, the longest tests, and the groups of short tests."""
+"""Draw a scan (one measured run of a whole test suite) for a terminal: summary, findings, long and short tests."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from pytest_gilprobe.report.screen import END, INDENT, Page, Segment, styled, ta
 from pytest_gilprobe.verdict.scan_findings import loop_blocked_s
 
 MOST_ROWS = 20
-"""Largest number of rows in each of the terminal's tables; the report files list all tests and groups."""
+"""Largest number of tests, or of groups of short tests, in each table on the terminal; the report files list all."""
 MOST_NAMES = 5
-"""Largest number of test names listed under one finding."""
+"""Largest number of test names below one finding (a remark on the test suite); the JSON report has all."""
 MOST_FUNCTIONS = 5
-"""Largest number of functions in each list: the project's functions, and those of packages."""
+"""Largest number of functions in a list of functions that hold the GIL: one list for the project, one for packages."""
 MOST_HOLDERS = 10
-"""Largest number of tests for which a list names the place that holds the GIL, or blocks the event loop, for
-longest."""
+"""Largest number of tests in a list of places in the code. There are two such lists: where tests hold the GIL for
+longest, and where tests block their event loop."""
 _NUMBERS_WIDTH = 44
 
 
 def draw(report: Report, *, width: int = 80, encoding: str = "utf-8", tracers: Sequence[str] = ()) -> Iterator[Segment]:
-    """Draw a scan's report; yield nothing if ``report`` is not of a scan.
+    """Draw the report of a scan (one measured run of a whole test suite); yield nothing for any other report.
 
     Args:
         report: the report to draw.
         width: width of the terminal in columns; a smaller width than 40 counts as 40.
         encoding: encoding of the output; characters that this encoding lacks are replaced, mostly by visible escapes.
-        tracers: names of the tools that traced the tests.
+        tracers: names of the tools, such as coverage, that traced the tests and so slowed down their Python code.
     """
     scan = report.scan
     if scan is None:

@@ -1,6 +1,6 @@
-"""Pieces of styled text for a terminal: lines and tables that fit the terminal's width and encoding.
+"""Make pieces of styled text for a terminal: lines and tables that fit the terminal's width and encoding.
 
-A drawing is a sequence of segments: pairs of a text and its markup. Each line end is a segment of its own.
+A drawing is a sequence of segments: pairs of a text and its markup (color, bold). Each line end is a segment.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from pytest_gilprobe.model.safe_text import display_width, encodable
 Style = dict[str, bool]
 """Markup as keyword arguments of pytest's ``TerminalWriter.write``: ``{"green": True, "bold": True}``."""
 Segment = tuple[str, Style]
-"""A piece of text and its markup."""
+"""A piece of text, with its color and boldness as keyword arguments of pytest's ``TerminalWriter.write``."""
 
 _ANSI = {"bold": 1, "light": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "purple": 35, "cyan": 36}
 _NEAREST = {"pink": "purple", "orange": "cyan"}
-"""What a terminal shows for the page's colors that it lacks."""
+"""The color that a terminal shows in place of one that only the HTML page has."""
 GAP = 2
 """Number of spaces between two columns of a table."""
 INDENT = "  "
 _LEAST_COLUMNS = 10
 _TIE = "\N{NO-BREAK SPACE}"
-"""Keeps a per cent sign on its number's line, unless that has no room for both. It is in no text before: that is
-printable."""
+"""Stands in for the space before a per cent sign, so that no line breaks there. No text contains it otherwise."""
 NOTE_STYLES: dict[str, Style] = {  # by kind of note
     "error": {"red": True, "bold": True},
     "failed": {"red": True},
@@ -39,17 +38,20 @@ END: Segment = ("\n", {})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A terminal's ``width``, in characters, and its ``encoding``: the limits that a text must keep."""
+    """A terminal to draw on: its ``width`` in columns, and the ``encoding`` of its output."""
 
     width: int
     encoding: str
 
     def fit(self, said: str) -> str:
-        """Replace the characters that the page's encoding lacks, mostly by visible escapes."""
+        """Replace the characters of ``said`` that the terminal's encoding lacks, mostly by visible escapes."""
         return encodable(said, self.encoding)
 
     def wrap(self, said: str, indent: str = "") -> list[str]:
-        """Break a text into lines that fit the page; every line after the first is indented further."""
+        """Break the text ``said`` into lines that are no wider than the terminal.
+
+        The first line begins with ``indent`` (spaces); each later line begins with ``indent`` and two more spaces.
+        """
         said = self.fit(said)
         if display_width(said) + len(indent) <= self.width:
             return [indent + said]
@@ -65,28 +67,29 @@ class Page:
 
 
 def answer_style(color: str) -> Style:
-    """Return bold markup in an answer's color, or in the nearest that a terminal has; empty markup for gray."""
+    """Return the markup of an answer: bold and in ``color``, or in the nearest color of a terminal; none for gray."""
     shown = _NEAREST.get(color, color)
     return {shown: True, "bold": True} if shown in _ANSI else {}
 
 
 def text(segments: Iterable[Segment], *, color: bool) -> str:
-    """Join segments into one text, with ANSI escapes for their markup if ``color``."""
+    """Join segments (texts with markup) into one text; ANSI escapes stand for the markup if ``color`` is true."""
     return "".join(_paint(said, marks) if color else said for said, marks in segments)
 
 
 def styled(lines: Iterable[str], marks: Style) -> Iterator[Segment]:
-    """Yield each line with the same markup, followed by a line end."""
+    """Yield two segments (texts with markup) for each line: the line with the markup ``marks``, and a line end."""
     for line in lines:
         yield (line, marks)
         yield END
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Style], width: int) -> list[Segment]:
-    """Draw a table without wrapping its cells.
+    """Draw a table for a terminal, as segments (texts with markup).
 
-    A cell may have several lines, but each row must have as many lines as the headers. ``styles`` holds, for each row,
-    the markup of the first line of its last cell. Lines wider than ``width`` are cut.
+    A cell may have several lines, but each row must have as many lines as the headers. ``styles`` has one markup for
+    each row, which applies to the first line of the row's last cell. Cells are not wrapped: a line that is wider than
+    ``width`` columns is cut.
     """
     from tabulate import tabulate  # noqa: PLC0415 only a session that draws a table pays for it
 
@@ -106,16 +109,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequenc
 
 
 def columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return the width that each column of a table needs, without the gaps between columns."""
+    """Return the width of the widest line in each column of a table, in terminal columns.
+
+    ``headers`` and each of ``rows`` have one cell for each column; a cell may have several lines.
+    """
     cells = zip(headers, *rows, strict=True)
     return [max(display_width(line) for cell in column for line in cell.split("\n")) for column in cells]
 
 
 def columns_at_once(needed: Sequence[int], room: int) -> int:
-    """Split columns evenly over as few tables as fit; return the largest number of columns in one table.
+    """Return how many columns each table gets if a table that is too wide is split into several.
 
-    ``needed`` holds the columns' widths, and ``room`` is the width that a table has beside the names of its rows.
-    Return 0 if no split fits.
+    The columns are spread evenly over as few tables as possible; the last table may get fewer. ``needed`` has the width
+    of each column, and ``room`` is the width of the terminal without the names of the rows. The result is 0 if not even
+    tables of one column fit.
     """
     fitting = [
         at_once
@@ -127,7 +134,7 @@ def columns_at_once(needed: Sequence[int], room: int) -> int:
 
 
 def cut(line: str, width: int) -> str:
-    """Cut off the end of a line so that the line is at most ``width`` terminal columns wide."""
+    """Return ``line`` without the end that is beyond ``width`` terminal columns."""
     while display_width(line) > width:
         line = line[:-1]
     return line

@@ -1,4 +1,4 @@
-"""Generate the code that a user can paste to give a process pool arrays in shared memory."""
+"""Generate code that a user can paste to make calls in a process pool that gets its arrays in shared memory."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def {run}(found):
 
 
 def process_pool(callee: Callee, workers: int) -> list[str]:
-    """Return lines of code that make calls of ``callee`` in a `ProcessPoolExecutor`, with arrays in shared memory.
+    """Return the lines of a program that makes calls of ``callee`` in a `ProcessPoolExecutor` with shared memory.
 
-    ``workers`` is the number of processes. All arrays are moved in shared memory, even those inside of tuples or
-    objects: pickle's protocol 5 hands out their buffers separately. The process that has the pool creates the
-    arguments' memory before the pool starts, so that all processes share one resource tracker. It also frees all of the
-    memory.
+    ``workers`` is the number of processes. All arrays in arguments and results go through shared memory, even those
+    inside of tuples or objects: pickle's protocol 5 hands out their buffers separately. The main process creates the
+    memory of all arguments before it starts the pool, so that all processes share one resource tracker (the process of
+    `multiprocessing` that cleans up shared memory). The main process also frees all of the memory.
     """
     source = source_of(callee)
     call, run = f"{source.last_name}_batch", f"run_{source.last_name}"

@@ -1,4 +1,4 @@
-"""Generate the code that a user can paste to apply a verdict's advice."""
+"""Generate the code that a user can paste to make calls in the way that a verdict advises."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 DISPATCH_SHARE = 0.1
-"""Calls are grouped into tasks so that dispatching a task takes at most this share of the time of the task's calls."""
+"""Generated code groups so many calls into a task that handing the task to a worker takes at most this share of the
+calls' time."""
 MOST_CALLS = 1e9
 SHARED_MEMORY_HELPS = "shared-memory-helps"
-"""Slug of the caution that a strategy would be worth its cost if arrays were moved in shared memory."""
+"""Identifier of the caution (warning) that a pool would pay if arrays went to its processes through shared memory."""
 
 
 class AdviceError(GilprobeError):
-    """Raised if a report does not have the workload whose code was asked for; the message names some that it has."""
+    """Raised if code is asked for a workload that the report does not have; the message names some that it has."""
 
 
 class Advice(NamedTuple):
-    """What follows from a workload's verdict: code to paste, or comments that say why there is no code.
+    """The code to paste that follows from a workload's verdict, or comments that say why there is none.
 
-    ``is_code`` tells which of both ``text`` is.
+    ``is_code`` is true if ``text`` is code, false if it has only comments.
     """
 
     text: str
@@ -41,9 +42,10 @@ class Advice(NamedTuple):
 
 
 def of(report: Report, nodeid: str, strategies: Strategies) -> Advice:
-    """Return the code to paste for the workload ``nodeid`` of a report; see `code`.
+    """Return the code to paste for the workload ``nodeid`` of a report, or comments that say why there is none.
 
-    Raises `AdviceError` if the report does not have that workload.
+    ``strategies`` are the registered strategies, which write the code. Raises `AdviceError` if the report does not have
+    that workload.
     """
     found = next((workload for workload in report.workloads if workload.nodeid == nodeid), None)
     if found is None:
@@ -54,10 +56,10 @@ def of(report: Report, nodeid: str, strategies: Strategies) -> Advice:
 
 
 def code(result: WorkloadResult, strategies: Strategies) -> Advice:
-    """Return code to paste that follows the verdict's advice, or comments that say why there is no such code.
+    """Return code to paste that makes calls in the way that a workload's verdict advises, or comments on why not.
 
-    The code uses as many workers as the verdict says. If dispatching a call costs much compared with the call itself,
-    one task makes several calls (see `calls_per_task`).
+    ``strategies`` are the registered strategies, which write the code. The code uses as many workers as the verdict
+    says. If handing a call to a worker takes long compared with the call itself, one task makes several calls.
     """
     callee, advised = result.callee, result.verdict.strategy
     if result.status is not Status.PROBED or advised == INCONCLUSIVE:
@@ -86,7 +88,11 @@ def code(result: WorkloadResult, strategies: Strategies) -> Advice:
 
 
 def calls_per_task(result: WorkloadResult) -> int:
-    """Return how many calls one task of the advised strategy should make (see `DISPATCH_SHARE`); 1 if unknown."""
+    """Return how many calls one task of the advised strategy should make, so that handing it to a worker costs little.
+
+    Handing over a task then takes about a tenth of the time of its calls, or less. The result is 1 if it is unknown how
+    long that takes.
+    """
     advised, serial = result.strategies.get(result.verdict.strategy), result.serial
     if advised is None or advised.dispatch_s_per_call is None or serial is None:
         return 1

@@ -1,4 +1,6 @@
-"""Write the stacks that hold the GIL for viewers of flame graphs: collapsed stacks, and speedscope's file format.
+"""Write the call stacks of threads that held the GIL for viewers of flame graphs, in two file formats.
+
+The formats are collapsed stacks and speedscope's.
 
 *Source:* the input of ``flamegraph.pl`` (https://github.com/brendangregg/FlameGraph), one line for each stack with the
 frames joined by ``;`` and a count; speedscope's ``file-format-schema.json`` (https://www.speedscope.app).
@@ -20,15 +22,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import WorkloadResult
 
 PARTS: Final = 10_000
-"""The count that stands for all the time that a workload holds the GIL. Counts are whole numbers, so 1 stands for a
-hundredth of a percent of that time."""
+"""The weight of all the time for which a workload holds the GIL, in formats that need whole numbers as weights. A
+stack's weight is its share of that time in ten-thousandths."""
 SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
 
 
 def collapsed(report: Report) -> str:
-    """Return one line for each stack: the test, its functions from the outermost in, and a count out of `PARTS`.
+    """Return the call stacks of threads that held the GIL in the format of collapsed stacks.
 
-    Raises `GilprobeError` if the report has no stacks.
+    Each stack has one line: the test and the functions from the outermost to the innermost, joined by ``;``, then its
+    share of the time for which the test holds the GIL, in ten-thousandths (at least 1). Raises `GilprobeError` if the
+    report has no stacks.
     """
     return "".join(
         f"{';'.join([_name(workload.nodeid), *map(_label, stack.frames)])} {max(1, round(stack.share * PARTS))}\n"
@@ -38,9 +42,10 @@ def collapsed(report: Report) -> str:
 
 
 def speedscope(report: Report) -> str:
-    """Return a file of speedscope, as JSON, with a profile for each workload.
+    """Return the call stacks of threads that held the GIL in speedscope's file format, as JSON.
 
-    The weight of a stack is its percentage of the time for which the workload holds the GIL.
+    The file has a profile for each workload. A stack's weight is its share of the time for which the workload holds the
+    GIL, in percent.
 
     Raises `GilprobeError` if the report has no stacks.
     """
@@ -72,9 +77,9 @@ def speedscope(report: Report) -> str:
 
 
 def with_stacks(report: Report) -> Iterator[tuple[WorkloadResult, tuple[HeldStack, ...]]]:
-    """Yield each workload of which call stacks that held the GIL were recorded, and these stacks.
+    """Yield each workload that has call stacks of threads that held the GIL, together with these stacks.
 
-    Raises `GilprobeError` if no workload has stacks.
+    Raises `GilprobeError` if no workload has such stacks; the message says why.
     """
     found = [(workload, workload.gil.stacks) for workload in report.workloads if workload.gil.stacks]
     if not found:

@@ -1,4 +1,4 @@
-"""Say what ``pytest -n N`` would give for a scanned suite: one sentence, a row for each number, and the long tests."""
+"""Say how long ``pytest -n N`` (pytest-xdist with N workers) would run a scanned suite, and which N is enough."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TITLES: Final = (LABEL, "time", "speed-up", "workers idle")
 
 
 def lines(found: SuiteWorkers) -> Iterator[str]:
-    """Yield lines on how many workers ``pytest -n`` should have.
+    """Yield lines of text on how many workers ``pytest -n`` (pytest-xdist) should have.
 
-    They are the answer, the predicted time and speed-up for each number of workers, and the long tests that other
-    workers wait for at the end.
+    They are the answer in one sentence, a line with the predicted time and speed-up for each number of workers, and the
+    long tests for which other workers wait at the end of the run.
     """
     yield answer(found)
     for run in found.runs:
@@ -30,7 +30,7 @@ def lines(found: SuiteWorkers) -> Iterator[str]:
 
 
 def answer(found: SuiteWorkers) -> str:
-    """Return in one sentence how many pytest-xdist workers are enough, what they would give, and why."""
+    """Return one sentence that says how many pytest-xdist workers are enough, the time predicted with them, and why."""
     where = f"on {numbers.count(round(found.cpus), 'CPU')}"
     took = numbers.seconds(found.wall_s)
     run = next((run for run in found.runs if run.workers == found.enough_workers), None)
@@ -49,7 +49,10 @@ def answer(found: SuiteWorkers) -> str:
 
 
 def tail(found: SuiteWorkers) -> str:
-    """Return the line that introduces the long tests, which other workers wait for at the end; empty if none."""
+    """Return the line above the list of long tests: those for which other workers wait at the end of the run.
+
+    The line says what to do about them. It is empty if there are no such tests.
+    """
     if not found.long_tests:
         return ""
     alone = len(found.long_tests) == 1
@@ -58,10 +61,10 @@ def tail(found: SuiteWorkers) -> str:
 
 
 def row(found: SuiteWorkers, run: SuiteRun) -> tuple[str, str, str, str]:
-    """Return a table row on ``run``, the prediction for one number of workers.
+    """Return a table row on ``run``, the predicted run with one number of pytest-xdist workers.
 
-    The cells are the number of workers, the time, the speed-up and the share of time for which workers are idle.
-    ``found`` has the time without workers, to which the speed-up refers.
+    The cells are the number of workers, the time of the run, its speed-up and the share of the workers' time for which
+    they are idle. The speed-up is over the run without pytest-xdist, whose time is in ``found``.
     """
     return str(run.workers), numbers.seconds(run.wall_s), _speedup(found, run), numbers.percent(run.idle)
 

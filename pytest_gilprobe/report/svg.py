@@ -1,7 +1,7 @@
-"""Draw the HTML page's badges, its bars of speed-ups, its stacked bars of time shares and its icicles, as SVG.
+"""Draw parts of the HTML page: badges, bars of speed-ups, stacked bars of time shares, and drawings of call stacks.
 
 These are functions rather than templates because such pictures make up most of a page: one call here replaces some
-thirty template expressions. The functions escape all text.
+thirty template expressions. The functions return HTML and SVG as text, in which all names are escaped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DISTINCT = 1024
 _LEAST_LABELLED = 9
 """A slice narrower than this percentage has no room for its share."""
 _LEAST_ON_A_PHONE = 18
-"""The same on a phone."""
+"""On a phone, a slice narrower than this percentage has no room for its share."""
 _HALF = 50
 _ROW = 24
 """Height of a row of an icicle, in pixels."""
@@ -33,7 +33,10 @@ _MOST_SAID = 20
 
 @lru_cache(maxsize=_DISTINCT)
 def badge(answer: AnswerView, beside: str | int = "") -> str:
-    """Draw an answer as a colored word with an icon; ``beside``, a speed-up or a number, follows unless it is empty."""
+    """Return the HTML of a badge: an answer as a colored word with an icon.
+
+    ``beside``, such as a speed-up or a number of workloads, follows the word unless it is empty.
+    """
     more = f" <b>{escape(str(beside))}</b>" if beside else ""
     kind = f"{answer.color} open" if answer.is_open else answer.color
     return f'<span class="badge {kind}">{_icon(answer.icon)}{escape(answer.word)}{more}</span>'
@@ -45,9 +48,9 @@ def _icon(path: str) -> str:
 
 
 def evidence(workload: WorkloadView) -> str:
-    """Draw one table row for each strategy of a workload: the speed-up in figures and as a bar, and the time shares.
+    """Return the HTML of table rows, one for each strategy of a workload: speed-up, its bar, and how time was spent.
 
-    The last row has the shares of the event loop's time, if they are known.
+    A last row shows how the event loop spent its time, if that is known.
     """
     loop = [_loop_row(workload.loop)] if workload.loop.slices else []
     return "\n".join([*(_row(strategy, workload.scale) for strategy in workload.strategies), *loop])
@@ -73,7 +76,7 @@ def _row(strategy: StrategyView, scale: Scale | None) -> str:
 
 
 def bar(strategy: StrategyView, scale: Scale) -> str:
-    """Draw a strategy's speed-up as a bar with its interval, crossed by the marks of ``scale``."""
+    """Return an SVG bar of a strategy's speed-up and its confidence interval, crossed by the marks of the axis."""
     drawn = "" if strategy.bar is None else f'<rect class="gain" y="5" height="14" width="{strategy.bar.end}%"/>'
     marks = "".join(_upright(f"m-{mark.kind}", mark.at, 0, 24) for mark in scale.marks)
     interval = _interval(strategy.bar) if strategy.bar is not None and strategy.interval else ""
@@ -82,16 +85,17 @@ def bar(strategy: StrategyView, scale: Scale) -> str:
 
 
 def axis(scale: Scale) -> str:
-    """Draw the labels of the scale's marks: the ceiling on an upper line, 1x and the worker count on a lower line.
+    """Return the SVG labels of the marks on an axis of speed-ups.
 
-    Screen readers skip the labels, because the head of the report states the ceiling and the worker count too.
+    The machine's ceiling is labelled on an upper line, 1x and the number of workers on a lower line. Screen readers
+    skip these labels, because the head of the report states the ceiling and the number of workers, too.
     """
     names = "".join(_name(mark) for mark in scale.marks)
     return f'<svg class="axis" aria-hidden="true">{names}</svg>'
 
 
 def stack(strategy: StrategyView) -> str:
-    """Draw the shares of a strategy's time as slices of one bar; a slice that is wide enough shows its percentage."""
+    """Return an SVG bar with one slice for each part of a strategy's time; wide slices show their percentage."""
     return _stripe(strategy.name, strategy.slices)
 
 
@@ -107,7 +111,10 @@ def _stripe(name: str, parts: tuple[Slice, ...]) -> str:
 
 
 def icicle(where: WhereView) -> str:
-    """Draw the stacks that held the GIL: each function below its caller, as wide as its share of the held time."""
+    """Return an SVG drawing of the call stacks of threads that held the GIL.
+
+    Each function lies below its caller, and is as wide as its share of the time for which the GIL is held.
+    """
     cells = "".join(
         f'<svg{_tiny(cell)} x="{cell.start}%" width="{cell.width}%" y="{cell.depth * _ROW}" height="{_ROW - 1}">'
         f'<rect class="i-{cell.depth % _SHADES}" width="100%" height="100%"/><title>{escape(cell.said)}</title>'

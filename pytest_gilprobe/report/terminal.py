@@ -1,8 +1,8 @@
-"""Draw whole reports for a terminal: styled pieces of text that fit a width and an encoding.
+"""Draw whole reports (those of ``-v``) for a terminal: styled pieces of text that fit a width and an encoding.
 
-A drawing is a list of segments: pairs of a text and its markup. Each line end is a segment of its own. pytest's
-terminal writer takes segments (``for text, style in draw(...): writer.write(text, **style)``) and decides whether to
-use color; without such a writer, `text` joins the segments.
+A drawing is a list of segments: pairs of a text and its markup (color, bold). Each line end is a segment of its own.
+pytest's terminal writer takes segments (``for text, style in draw(...): writer.write(text, **style)``) and decides
+whether to use color; without such a writer, `text` joins the segments.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ _COMFORTABLE_NAME = 30
 
 
 def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw a whole report: head, table (or a list, if no table fits), notes, and the workloads not measured.
+    """Draw a whole report for a terminal, as segments (texts with markup).
+
+    The parts are the head, a table of workloads (or a list, if no table fits), the notes on each workload, and the
+    workloads that were not measured.
 
     Args:
         report: the report to draw.
@@ -53,7 +56,11 @@ def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: s
 
 
 def draw_view(view: ReportView, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw a `ReportView` (a report that `layout.report_view` has laid out) for a terminal; see `draw`."""
+    """Draw ``view``, a report whose texts have been chosen already, for a terminal, as segments (texts with markup).
+
+    ``width`` is the terminal's in columns; less than 20 counts as 20. Characters that ``encoding`` lacks are replaced,
+    mostly by visible escapes.
+    """
     page = Page(width=max(width, _LEAST_WIDTH), encoding=encoding)
     of_several, view = gathered(view)
     segments = list(_head(view, page))
@@ -66,13 +73,16 @@ def draw_view(view: ReportView, *, width: int = 80, encoding: str = "utf-8") -> 
 
 
 def one_line(result: WorkloadResult, strategies: Strategies) -> str:
-    """Format a workload's answer, name and reason on one line."""
+    """Format one line on a workload: its answer, the predicted speed-up, its name, and the reason."""
     view = layout.workload_view(result, strategies)
     return f"{view.answer.word:<12} {view.answer.speedup:>5}  {view.nodeid}  {' '.join(view.notes[0].lines)}"
 
 
 def word(result: WorkloadResult, strategies: Strategies) -> str:
-    """Format the answer to show beside pytest's ``PASSED``: ``threads 1.9x``, ``processes 1.7x, hung in threads``."""
+    """Format the few words on a workload that stand beside pytest's ``PASSED``, such as ``threads 1.9x``.
+
+    Strategies that failed, hung or crashed follow, such as in ``processes 1.7x, hung in threads``.
+    """
     view = layout.workload_view(result, strategies)
     broken = [note.label for note in view.notes if view.broken and note.kind in BROKEN]
     return ", ".join([view.answer.text, *broken])

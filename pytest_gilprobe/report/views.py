@@ -1,4 +1,4 @@
-"""The records that every output format draws from: table titles and cells, notes, bars."""
+"""Define the records from which every output format draws a report: table titles and cells, notes, bars."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pytest_gilprobe.report.holder_views import WhereView
 from pytest_gilprobe.report.loop_views import LoopView
 
 COLORS = frozenset({"blue", "green", "cyan", "purple", "pink", "orange", "yellow", "red", "gray"})
-"""Colors that an answer may have; each output format chooses its own shades."""
+"""Names of the colors that an answer may have; each output format chooses its own shades of them."""
 _SPEAK_FOR_THEMSELVES = ("report", "Python")
 _NEUTRAL = ("reason", "pool", "moving", "holder", "loop", "blocker", "extensions", "sharing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A value in a report's head, and the ``label`` that says what it is."""
+    """A fact in a report's head: its ``value``, and the ``label`` that says what the value is, such as ``CPUs``."""
 
     label: str
     value: str
@@ -30,13 +30,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerView:
-    """A workload's answer, and how it is shown.
+    """The answer for one workload (which strategy to use, such as threads, if any), and how it is shown.
 
     Attributes:
-        word: a strategy, ``inconclusive``, ``scanned``, ``one run only``, ``not probed`` or ``error``.
+        word: the name of the advised strategy, ``inconclusive``, ``scanned``, ``one run only``, ``not probed`` or
+            ``error``.
         color: one of `COLORS`.
         icon: an SVG path on a grid of 16 by 16.
-        speedup: the speed-up that the advice promises, such as ``1.9x``; empty if it promises none.
+        speedup: the speed-up predicted for the advised strategy, such as ``1.9x``; empty if no parallel one is advised.
         is_open: whether the answer is ``inconclusive``.
         left: the possible strategies of an inconclusive answer, such as ``threads or processes``; else empty.
         odds: the probabilities of these strategies in percent, such as ``60 : 40``; else empty.
@@ -52,19 +53,19 @@ class AnswerView:
 
     @property
     def text(self) -> str:
-        """The word, followed by the speed-up if there is one, or by `left` and `odds` if these are known."""
+        """The answer in one line, such as ``threads 1.9x``, or ``inconclusive: threads or processes (60 : 40)``."""
         left = f": {self.left} ({self.odds})" if self.left else ""
         return f"{self.word} {self.speedup}".rstrip() + left
 
     @property
     def asked(self) -> str:
-        """The strategies in `left`, with a question mark: ``threads or processes?``; `text` if `left` is empty."""
+        """The possible strategies of an inconclusive answer: ``threads or processes?``; else the answer in one line."""
         return f"{self.left}?" if self.left else self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """The ``number`` of workloads that got one ``answer``."""
+    """How many workloads of a report (``number``) got the same ``answer``."""
 
     answer: AnswerView
     number: int
@@ -89,16 +90,18 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyView:
-    """One strategy of a workload, as texts.
+    """The results of one strategy (a way to make calls, such as threads) for one workload, as texts.
 
     Attributes:
-        name: the strategy's name; ``color`` and ``icon`` are as in `AnswerView`.
+        name: the strategy's name.
+        color: one of `COLORS`.
+        icon: an SVG path on a grid of 16 by 16.
         outcome: how the strategy ended, such as ``ok`` or ``hung``.
-        value: the speed-up; without one the outcome, or ``n/a`` if that is ``ok``.
+        value: the speed-up over serial calls; if it was not measured, the outcome, or ``n/a`` for the outcome ``ok``.
         interval: the confidence interval of the speed-up; empty if there is none.
-        extra: the other measurements, in one line.
-        bar: the bar of the speed-up; ``None`` if there is no speed-up.
-        slices: the parts of the strategy's time; empty if not known.
+        extra: the other measurements, such as the CPU time of a call, in one line.
+        bar: the bar of the speed-up; ``None`` if the speed-up was not measured.
+        slices: the parts of a bar that shows how the strategy spent its time; empty if not known.
         sort_key: the speed-up as a plain number; empty if there is none.
     """
 
@@ -115,17 +118,17 @@ class StrategyView:
 
     @property
     def speedup(self) -> str:
-        """``value`` and ``interval`` on one line."""
+        """The speed-up and its confidence interval, such as ``1.94x [1.88, 1.99]``; without a speed-up, the outcome."""
         return f"{self.value} {self.interval}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BriefView:
-    """What the short report says of a workload; each text may be empty.
+    """What the short report (the one without ``-v``) says of a workload; each text may be empty.
 
     ``call`` is the time of one call. ``measured`` is that time and what limits the call, such as ``CPU-bound``.
-    ``others`` gives the speed-up, or else the outcome, of each strategy that is not the answer. ``why`` is the reason
-    of the answer, and ``advice`` what to do about it.
+    ``others`` names each strategy that is not the answer, with its speed-up, or with its outcome if it has none.
+    ``why`` is the reason of the answer, and ``advice`` what to do about it.
     """
 
     call: str = ""
@@ -137,24 +140,28 @@ class BriefView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadView:
-    """One workload, as texts.
+    """One workload (the calls of one test that were measured), as texts.
 
     Attributes:
-        number: the workload's place in the report, from 1; ``nodeid`` is its name, ``answer`` its answer.
-        bound: what calls are bound by; ``cpu`` is the share of a CPU that they use, ``per_call`` the time of one.
-        gil: whether calls hold the GIL, in a word such as ``held`` or ``released``; ``gil_share`` is the share of the
-            time for which it is held, empty if not known.
-        gil_extra: the other observations of the GIL, in one line.
+        number: the workload's place in the report, from 1.
+        nodeid: the workload's name.
+        answer: the advised strategy, or the word in place of one.
+        bound: what limits calls, such as ``I/O``, ``CPU`` or ``mixed``.
+        cpu: the share of a CPU that calls use, in percent.
+        per_call: the wall time of one call.
+        gil: whether calls hold the GIL, in a word such as ``held`` or ``released``.
+        gil_share: the share of the time for which the GIL is held, in percent; empty if not known.
+        gil_extra: the longest hold of the GIL, and the speed-up that the GIL allows threads, as far as known.
         broken: whether any strategy failed, hung or crashed.
         notes: the remarks on the workload, such as the reason and cautions.
-        strategies: those that the user asked for, ``serial`` first; empty without measurements.
+        strategies: the strategies that the user asked for, ``serial`` first; empty without measurements.
         code: the code to paste, or comments that say why there is none; empty if no function is known.
         scale: the axis of the speed-ups; ``None`` without measurements.
         sort_keys: plain numbers for ``cpu``, ``per_call`` and ``gil_share``, each empty if unknown.
         where: where in the code the GIL is held.
         loop: how calls block their event loop.
         brief: what the short report says.
-        curves: how throughput grows with the number of workers, one curve for each strategy that has one.
+        curves: the throughput by number of workers, one curve for each strategy that has one.
     """
 
     number: int
@@ -184,17 +191,17 @@ class WorkloadView:
 
     @property
     def noted(self) -> bool:
-        """Whether the workload has a note on a caution or on a strategy whose outcome is not ``ok``."""
+        """Whether any note on the workload is a caution (a warning), or tells that a strategy did not end ``ok``."""
         return any(note.kind not in _NEUTRAL for note in self.notes)
 
     @property
     def gil_text(self) -> str:
-        """The verdict on the GIL in a word, and the share of the time for which the GIL was held, if known."""
+        """Whether calls hold the GIL, and for which share of the time, such as ``held 97 %``; no share if unknown."""
         return f"{self.gil} {self.gil_share}".rstrip()
 
     @property
     def parallel(self) -> tuple[StrategyView, ...]:
-        """Every strategy but ``serial``."""
+        """The workload's strategies except ``serial``."""
         return self.strategies[1:]
 
     def strategy(self, name: str) -> StrategyView | None:
@@ -207,15 +214,18 @@ class ReportView:
     """A whole report as texts, ready to draw.
 
     Attributes:
-        title: the heading; ``workloads`` are the workloads in the report's order.
-        facts: the Python and the machine that the report was made on.
-        total: the number of workloads in words; ``counts`` has the number of each answer.
-        problems: the number of each kind of failure; empty if there was none.
+        title: the heading.
+        facts: what is known of the Python and the machine with which the report was made.
+        total: the number of workloads as text, such as ``3 workloads``.
+        problems: how often strategies failed, hung or crashed, such as ``2 hung in threads``; empty if none did.
+        counts: how many workloads got each answer.
         columns: the names of all strategies except ``serial`` that at least one workload has.
-        created: when the report was made; ``tool`` is the version of this package that made it.
-        lead: the summary of a scan of a whole test suite; empty for any other report.
+        workloads: the workloads, in the report's order.
+        created: when the report was made.
+        tool: the name and version of this package, such as ``pytest-gilprobe 1.0``.
+        lead: the summary of a scan (one measured run of a whole test suite); empty for any other report.
         notes: the notes on the scan; empty for any other report.
-        rule: the rule that chooses between strategies of similar speed; empty if no inconclusive verdict depends on it.
+        rule: how the answer is chosen between strategies of similar speed; empty if no inconclusive verdict needs it.
     """
 
     title: str
@@ -233,24 +243,30 @@ class ReportView:
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """The column titles of the table of workloads, the same in every output format; `cells` returns a row."""
+        """The column titles of the table of workloads, such as ``CPU``, and one for each parallel strategy."""
         return ("workload", "strategy", "bound", "CPU", "per call", *self.columns, "GIL held")
 
     def cells(self, workload: WorkloadView) -> tuple[str, ...]:
-        """Return a workload's cells under `headers`; the cell of a strategy that the workload lacks is empty."""
+        """Return a workload's row of the table: one text for each title in `headers`.
+
+        The cell of a strategy that the workload lacks is empty.
+        """
         speedups = ("" if one is None else one.speedup for one in map(workload.strategy, self.columns))
         figures = (workload.bound, workload.cpu, workload.per_call, *speedups, workload.gil_text)
         return (workload.nodeid, workload.answer.text, *figures)
 
     def sort_keys(self, workload: WorkloadView) -> str:
-        """Return plain numbers to sort by, joined by commas: one for each column of `headers` from ``CPU`` on."""
+        """Return the numbers by which the HTML page sorts a workload's row, joined by commas; an unknown one is empty.
+
+        They are the CPU share, the time of a call, each strategy's speed-up, and the share of time with the GIL held.
+        """
         cpu, per_call, gil = workload.sort_keys
         speedups = ("" if one is None else one.sort_key for one in map(workload.strategy, self.columns))
         return ",".join((cpu, per_call, *speedups, gil))
 
     @property
     def summary(self) -> str:
-        """One line with the number of workloads, of each answer, and of each kind of failure."""
+        """One line that counts the workloads, each answer, and failures: ``3 workloads: serial 2, threads 1``."""
         said = ", ".join(f"{count.answer.word} {count.number}" for count in self.counts)
         return "; ".join(filter(None, [f"{self.total}: {said}" if said else self.total, self.problems]))
 

@@ -1,4 +1,4 @@
-"""Draw what `gilprobe watch` saw of a process: one line while it watches, a summary at the end."""
+"""Draw what ``gilprobe watch`` saw of a running process: one line while it watches, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_FUNCTIONS: Final = 5
 
 
 class Screen(TypedDict):
-    """The terminal's width, in columns, and its encoding: keyword arguments of `live_line` and `draw`."""
+    """A terminal's ``width`` in columns and its ``encoding``: keyword arguments for functions that draw on it."""
 
     width: int
     encoding: str
@@ -32,7 +32,7 @@ class WatchedThread:
     """One thread of a watched process, with shares of the watched time; ``None`` means unknown.
 
     Attributes:
-        tid: the thread's id; ``None`` if this entry sums up threads that ended or were too short to be told apart.
+        tid: the thread's id; ``None`` if this record sums up threads that ended, or lived too short to be told apart.
         name: the thread's name.
         held: the share for which this thread held the GIL.
         cpu: the share for which it ran on a CPU.
@@ -55,13 +55,14 @@ class WatchedProcess:
     """What was seen of the process ``pid`` in ``wall_s`` seconds.
 
     Attributes:
-        held: share of the time for which the process's GIL was held; ``None`` if unknown.
+        held: share of the time for which any thread held the process's GIL; ``None`` if unknown.
         unwatched: why the GIL was not watched, or was watched at first only; ``None`` if it was watched to the end.
-        curve: the held share over time, in equal steps; ``None`` for a step in which the GIL was not seen.
+        curve: the GIL-held share, from 0 to 1, in each of several equal spans of the watched time, the earliest first;
+            ``None`` for a span in which the GIL was not seen.
         cpu: CPU time of all threads, divided by ``wall_s``: 1 is one core.
         thread_count: how many threads were seen, including threads that ended.
-        functions: the functions that held the GIL for longest; empty if that is not known.
         threads: the threads, sorted by how long each held the GIL, the longest first.
+        functions: the functions that held the GIL for longest; empty if they are not known.
     """
 
     pid: int
@@ -76,15 +77,16 @@ class WatchedProcess:
 
     @property
     def waiting(self) -> float:
-        """Average number of threads that waited for the GIL."""
+        """Average number of threads that waited for the GIL at the same time."""
         return sum(thread.waiting or 0.0 for thread in self.threads)
 
 
 def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> str:
-    """Draw one line shorter than ``width``: the totals, then as many details as fit.
+    """Draw one line on a process that is being watched, shorter than ``width`` columns.
 
-    Details are the GIL-held share over the last steps, the function that holds the GIL for longest, and the threads
-    that do. ``seen`` is the process so far. Characters that ``encoding`` lacks are replaced.
+    It begins with the totals: watched time, GIL-held share, CPU use and threads. As many details follow as fit: the
+    GIL-held share over the last few spans of time as bars, the function that held the GIL for longest, and the threads
+    that held it for longest. ``seen`` is what was seen so far. Characters that ``encoding`` lacks are replaced.
     """
     held = numbers.percent(seen.held.value if seen.held else None)
     waits = f"{numbers.count(seen.thread_count, 'thread')}, {seen.waiting:.1f} waiting"
@@ -106,9 +108,11 @@ def live_line(seen: WatchedProcess, *, width: int, encoding: str = "utf-8") -> s
 
 
 def draw(seen: WatchedProcess, *, width: int = 80, encoding: str = "utf-8") -> str:
-    """Draw the summary of ``seen``: totals in a sentence, the GIL-held share over time, and a table of threads.
+    """Draw the summary of a watched process as text of several lines.
 
-    ``width`` is the terminal's, in columns; less than 40 counts as 40. Characters that ``encoding`` lacks are replaced.
+    It has the totals in a sentence, the GIL-held share over time as bars, the functions that held the GIL for longest,
+    and a table of threads; what is unknown is left out. ``width`` is the terminal's, in columns; less than 40 counts as
+    40. Characters that ``encoding`` lacks are replaced.
     """
     page = Page(width=max(width, 40), encoding=encoding)
     lines = page.wrap(_headline(seen))

@@ -1,4 +1,4 @@
-"""The notes on a workload: the reason, an executor's costs, moving data, the event loop, failures, cautions."""
+"""Write the notes on a workload: the reason, where the GIL is held, costs of pools, failures, cautions, and others."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from pytest_gilprobe.report import brief, holder_layout, loop_layout
 from pytest_gilprobe.report.views import Note
 
 _POOL_DIFFERS = 0.1
-"""Share of a speed-up that an executor must lose before that is worth a note."""
+"""A note tells the speed-up of calls without a pool if the pool costs more than this share of it."""
 _LIMIT_TELLS = 1000.0
-"""A limit to the speed-up by an executor's dispatch that is higher than this limits nobody."""
+"""The limit that an executor's dispatch sets to the speed-up is mentioned only below this speed-up."""
 
 
 def asked_for(part: StrategyResult) -> bool:
-    """Return whether the user's ``strategies=`` included a strategy; reports do not mention the others."""
+    """Return whether the user asked for the strategy whose result is ``part``.
+
+    The setting ``strategies`` can leave strategies out; reports do not mention these.
+    """
     return not (part.impossible and part.error == NOT_ASKED)
 
 
 def why_not(result: WorkloadResult, label: str) -> Note:
-    """Return the note that says why a workload has no measurements; ``label`` is the note's title."""
+    """Return the note that says why a workload was not measured; ``label`` is the title of the note."""
     lines = _error_lines(result.reason or result.verdict.reason) or ("no reason was recorded",)
     return Note(kind="reason", label=label, lines=lines)
 
@@ -40,9 +43,10 @@ def _error_lines(text: str) -> tuple[str, ...]:
 
 
 def notes(result: WorkloadResult) -> Iterator[Note]:
-    """Yield all notes on a workload that was measured: the reason first, cautions last.
+    """Yield all notes on a workload that was measured: the reason of its answer first, cautions (warnings) last.
 
-    For a test of a scan, they are the reason, where the GIL is held, and what blocks the event loop.
+    For a test that was only scanned (run once, without trying strategies), the notes are the reason, where in the code
+    the GIL is held, and what blocks the event loop.
     """
     yield _reason(result)
     yield from holder_layout.note(result)
