@@ -1,4 +1,4 @@
-"""Define the pytest hooks and the fixture, a few lines each, that call the other modules and packages.
+"""Define this plugin's pytest hooks and its fixture; each takes a few lines and calls other modules of the package.
 
 Most sessions need only the hook specifications, the options and the marker. Everything else is imported and registered
 only when a session has something to measure.
@@ -22,31 +22,34 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.fixture import Gilprobe
 
 SETTINGS = pytest.StashKey["Settings"]()
-"""Key of the session's settings; absent if no option is set, no test is marked and pytest-xdist is not used."""
+"""Key under which ``config.stash`` keeps the session's settings (the values of all options). The entry is missing in a
+session that sets no option, has no marked test and does not use pytest-xdist."""
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the hooks that other plugins and conftest files may implement."""
+    """Declare this plugin's own hooks (``pytest_gilprobe_...``), which conftest files and plugins may implement."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the command-line flags and the ini keys."""
+    """Declare this plugin's command-line flags (``--gilprobe-...``) and ini keys (``gilprobe_...``)."""
     options.declare(parser)
 
 
 def pytest_load_initial_conftests(args: list[str]) -> None:
-    """Change ``args`` so that a path after ``--gilprobe-scale``, whose value is optional, is not taken for the value.
+    """Change ``args`` so that a path after the flag ``--gilprobe-scale`` is not taken for the flag's optional value.
 
-    pytest parses ``args`` again after this hook.
+    ``args`` is pytest's command line, which pytest parses again after this hook. ``--gilprobe-scale tests`` becomes
+    ``--gilprobe-scale=auto tests``.
     """
     options.separate_paths(args)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker; read the options if any is set, and register the plugins that a scan and ``fail-on`` need.
+    """Declare the marker ``gilprobe``; if any option of this plugin is set, read the options.
 
-    Raises `pytest.UsageError` for an invalid value.
+    Also register the plugins behind ``--gilprobe-scan`` and ``--gilprobe-fail-on=gil-switched-on``, if these are set.
+    Raises `pytest.UsageError` for an option with an invalid value.
     """
     config.addinivalue_line("markers", options.MARKER_HELP)
     if not options.asked(config):
@@ -63,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Return a header line of the options that differ from their defaults; ``None`` if no option does."""
+    """Return a line for pytest's header with the options that differ from their defaults; ``None`` if none does."""
     if SETTINGS not in config.stash or not config.stash[SETTINGS].changed:
         return None
     return f"gilprobe: {', '.join(config.stash[SETTINGS].changed)}"
@@ -71,7 +74,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_gilprobe_strategies(config: pytest.Config) -> Sequence[Strategy]:
-    """Return the strategies that come with this package, and the executors that the user named."""
+    """Return the built-in strategies (ways to run calls, such as threads), and one for each ``--gilprobe-executor``."""
     from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: PLC0415 - sessions without a marked test stay light
 
     return tuple(BUILT_IN.with_executors(_settings(config).executors))
@@ -81,9 +84,10 @@ def pytest_gilprobe_strategies(config: pytest.Config) -> Sequence[Strategy]:
 def gilprobe(request: pytest.FixtureRequest) -> Gilprobe:
     """Call ``gilprobe(func, *args, **kwargs)`` once in a test to probe that call, not the whole test.
 
-    The call returns the result of ``func``.
+    The call returns the result of ``func``. To probe is to repeat the call serially, in threads and in processes after
+    the test has passed, and to say which is fastest.
 
-    A test that requests this fixture is probed with or without the marker; the marker's keywords apply.
+    A test that requests this fixture is probed with or without the marker ``gilprobe``. The keywords of a marker apply.
     """
     from pytest_gilprobe.workers.fixture import provide  # noqa: PLC0415 - sessions without a marked test stay light
 
@@ -92,7 +96,11 @@ def gilprobe(request: pytest.FixtureRequest) -> Gilprobe:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Find the marked tests left after all deselection; register the probing plugin only if the session needs it."""
+    """Find the marked tests that are still selected; register the plugin that probes them if it has anything to do.
+
+    If this process is one of several pytest-xdist workers, nothing is probed; the controller only gets the number of
+    these tests. Raises `pytest.UsageError` for a marker with invalid keywords.
+    """
     asked = config.stash.get(SETTINGS, None)
     if INSIDE_WORKER in os.environ or (asked is not None and (asked.disable or asked.scan)):
         return
@@ -120,7 +128,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Under pytest-xdist, register the plugin with which the controller gathers its workers' results."""
+    """Register, in pytest-xdist's controller only, the plugin that gathers the results of pytest-xdist's workers."""
     config = session.config
     asked = config.stash.get(SETTINGS, None)
     if not config.pluginmanager.hasplugin("dsession") or INSIDE_WORKER in os.environ:

@@ -1,7 +1,8 @@
 """Support ``--gilprobe-ab-gil``: on a free-threaded build, probe every workload without the GIL and again with it.
 
-Each half has worker processes of its own, started with ``PYTHON_GIL=0`` or ``PYTHON_GIL=1`` in their environment;
-`WorkerGroup` refuses a worker whose GIL is not as requested. The half without the GIL is the session's own report.
+Each of these two halves has worker processes of its own, started with ``PYTHON_GIL=0`` or ``PYTHON_GIL=1`` in their
+environment; `WorkerGroup` refuses a worker whose GIL is not as requested. The results without the GIL make up the
+session's normal report.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
 FLAG = "--gilprobe-ab-gil"
 START_METHOD = "spawn"
-"""The only start method that gives each worker a new interpreter: ``fork`` and ``forkserver`` copy the GIL's state of
-the process that forks."""
+"""How worker processes are started under ``--gilprobe-ab-gil``. Only ``spawn`` starts a new interpreter, which reads
+``PYTHON_GIL``; with ``fork`` and ``forkserver`` a worker's GIL is on or off as it is in the process that forks."""
 
 
 def check(settings: Settings) -> None:
-    """Raise `pytest.UsageError` if this Python or the start method cannot give workers with and without the GIL."""
+    """Raise `pytest.UsageError` unless this session can start worker processes with and without the GIL.
+
+    That takes a free-threaded build of Python, and no start method other than ``spawn`` in ``settings``.
+    """
     if not interpreter.free_threaded_build():
         refuse(f"{FLAG}: this Python always has its GIL; it takes a free-threaded build, such as python3.14t")
     if settings.start_method not in {None, START_METHOD}:
@@ -38,18 +42,18 @@ def check(settings: Settings) -> None:
 
 
 def halves(settings: Settings) -> tuple[bool | None, ...]:
-    """Return, for each set of worker processes that the session needs, whether its GIL is on.
+    """Return one value for each set of worker processes that the session needs: whether the GIL is on in that set.
 
-    Under ``--gilprobe-ab-gil`` there are two sets: ``(False, True)``. Otherwise there is one, ``(None,)``, whose GIL is
-    on or off as is Python's default.
+    Under ``--gilprobe-ab-gil`` the result is ``(False, True)``. Otherwise it is ``(None,)``: one set, in which the GIL
+    is on or off as is Python's default.
     """
     return (False, True) if settings.ab_gil else (None,)
 
 
 def compared(halves: Mapping[bool, Report]) -> Comparison | None:
-    """Compare the reports with and without the GIL; return ``None`` if they have no workloads.
+    """Compare the same workloads (probed calls) with and without the GIL; return ``None`` if there are no workloads.
 
-    ``halves`` maps whether the GIL was on to the report.
+    ``halves[True]`` is the report of the probes with the GIL, ``halves[False]`` that of the probes without it.
     """
     if not halves[False].workloads:
         return None

@@ -1,4 +1,4 @@
-"""Read and check the options and the marker's keywords, and resolve them to a `Plan` for each workload."""
+"""Read and check the plugin's options and the marker's keywords; make from both a plan for the probe of each test."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 PROOF_TIMES = 2
-"""A probe may take this many times its default time while it is undecided whether the test meets what is expected of
-it, or is worse than in the baseline. *Source:* ``benchmarks/gate_rates.py``."""
+"""Factor by which a probe may exceed its default time while it is undecided whether the test meets its marker's
+expectations, or is worse than in the baseline (an earlier report). *Source:* ``benchmarks/gate_rates.py``."""
 
 
 def _start_method(text: str) -> str:
@@ -43,8 +43,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "on_or_off": values.on_or_off,
     "scale": values.scale,
 }
-"""The functions that turn an option's text into its value, by the option's
-`pytest_gilprobe.plugin.options.Option.reads`."""
+"""For each kind of option value (`pytest_gilprobe.plugin.options.Option.reads`), the function that checks an option's
+text and returns the value."""
 KEYWORDS = (
     "workers",
     "max_time",
@@ -59,23 +59,23 @@ KEYWORDS = (
     "scale",
     "scales_to",
 )
-"""The keywords of the marker ``gilprobe``, in the order of the readers in `read_marks`."""
+"""The keywords of the marker ``gilprobe``. `read_marks` has a function that checks each of them, in this order."""
 STRATEGIES = pytest.StashKey["Strategies"]()
-"""Key of the session's strategies in ``config.stash``; set on their first use."""
+"""Key under which ``config.stash`` keeps the session's strategies (ways to run calls), from their first use on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Values of all options in this session, from flags, ini file and defaults.
+    """Values of all options of this plugin in one session, from flags, ini file and defaults.
 
-    Most fields are named after their options; ``probe_all`` is ``all``. Times are in seconds, paths are absolute.
+    Nearly every field has the name of its option; ``probe_all`` is ``all``, and ``_s`` stands for seconds. Paths are
+    absolute. ``None`` means: an automatic number of ``workers``, multiprocessing's default ``start_method``, the
+    default ``strategies``, no ``baseline``, no curve of throughput (``scale``). An empty ``scale`` means a curve with
+    1, 2, 4 ... workers. The names in ``strategies`` are not checked yet, because other plugins may still define
+    strategies.
 
-    ``None`` stands for an automatic number of ``workers``, multiprocessing's default ``start_method``, the default
-    ``strategies``, no ``baseline``, and no curve (``scale``; an empty tuple means 1, 2, 4 ... workers). The names in
-    ``strategies`` are not checked yet, because other plugins may still define strategies.
-
-    A probe may take ``max_time_s``, or ``proof_time_s`` while it is undecided whether the test meets what is expected
-    of it. Both are the same if the user set ``max-time``. ``changed`` lists the options that differ from their
+    A probe may take ``max_time_s``, or ``proof_time_s`` while it is undecided whether the test meets its marker's
+    expectations; both are the same if the user set ``max-time``. ``changed`` lists the options that differ from their
     defaults: ``name=value``, or ``name`` alone if the flag takes no value.
     """
 
@@ -101,7 +101,7 @@ class Settings:
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> Settings:
-        """Resolve every option: the flag wins over the ini key, the ini key over the default.
+        """Return a session's settings: for each option the flag wins over the ini key, the ini key over the default.
 
         Raises `pytest.UsageError` for an invalid value; the message has the flag or ini key, the value and what is
         allowed.
@@ -176,7 +176,7 @@ def _read(option: Option, given: _Given | None, config: pytest.Config) -> Any:
 
 
 def strategies_of(config: pytest.Config) -> Strategies:
-    """Return the strategies of this session: the built-in ones, and the ones of other plugins and conftest files.
+    """Return the session's strategies (ways to run calls): built-in ones, and those of plugins and conftest files.
 
     Raises `pytest.UsageError` if a strategy is invalid or conflicts with another, such as by an equal name.
     """
@@ -194,11 +194,11 @@ def strategies_of(config: pytest.Config) -> Strategies:
 
 
 def read_marks(nodeid: str, marks: Iterable[pytest.Mark], names: Iterable[str]) -> dict[str, Any]:
-    """Return the checked keywords of one test's ``gilprobe`` marks.
+    """Check the keywords of one test's ``gilprobe`` marks, and return their values by keyword.
 
-    ``marks`` come closest first; if several set a keyword, the closest wins. ``names`` are all strategies' names.
-    Raises `pytest.UsageError` for a positional argument, an unknown keyword or an invalid value; the message has
-    ``nodeid``, what was found and what is allowed.
+    ``marks`` begin with the mark closest to the test; if several set a keyword, the closest wins. ``names`` are the
+    strategies that keywords may name. Raises `pytest.UsageError` for a positional argument, an unknown keyword or an
+    invalid value; the message has ``nodeid``, what was found and what is allowed.
     """
     among = partial(values.strategies, names=tuple(names))
     readers: tuple[Callable[[Any], Any], ...] = (
@@ -234,15 +234,15 @@ def read_marks(nodeid: str, marks: Iterable[pytest.Mark], names: Iterable[str]) 
 
 
 def refuse(message: str) -> NoReturn:
-    """Raise `pytest.UsageError` with a message about an invalid setting."""
+    """Raise `pytest.UsageError` with ``message``, which says what is wrong with a setting."""
     raise pytest.UsageError(message) from None
 
 
 def default_strategies(settings: Settings, known: Strategies) -> frozenset[str]:
     """Return the names of the strategies that are tried if a marker does not set ``strategies``.
 
-    An executor that ``--gilprobe-executor`` names is always among them. Raises `pytest.UsageError` if
-    ``--gilprobe-strategies``, or its ini key, names an unknown strategy.
+    They are those that the user set, else the defaults of ``known``; executors of ``--gilprobe-executor`` are added.
+    Raises `pytest.UsageError` if ``--gilprobe-strategies``, or its ini key, names an unknown strategy.
     """
     if settings.strategies is None:
         return known.default_names
@@ -263,10 +263,10 @@ def _scale(keywords: dict[str, Any], settings: Settings) -> tuple[int, ...] | No
 
 
 def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, known: Strategies, cpus: int) -> Plan:
-    """Return the plan of the workload ``nodeid``: values of its marks' ``keywords``, else those of ``settings``.
+    """Return how to probe the test ``nodeid``: by its marks' ``keywords``, and by ``settings`` where these say nothing.
 
-    ``known`` are the strategies for the workload's kind of calls, plain or awaited, and ``cpus`` is how many CPUs are
-    usable. Raises `pytest.UsageError` if no strategy that is tried can meet the expectation.
+    ``known`` are the strategies that can make the test's calls, and ``cpus`` is how many CPUs are usable. Raises
+    `pytest.UsageError` if the marker expects what none of the strategies to be tried can give.
     """
     workers = keywords.get("workers", settings.workers)
     tried = (keywords.get("strategies") or default_strategies(settings, known)) | {SERIAL}

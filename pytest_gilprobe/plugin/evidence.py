@@ -21,26 +21,29 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Plan
 
 EVIDENCE_WITH_GIL = "gilprobe-evidence-gil1.jsonl.gz"
-"""Name of the second evidence file of ``--gilprobe-ab-gil``: of the probes with the GIL."""
+"""Name of the second file of raw readings under ``--gilprobe-ab-gil``: those of the probes with the GIL."""
 
 
 class ProbeEvidence:
-    """Holds the records of one test's probe until its result is known: one record, two under ``--gilprobe-ab-gil``."""
+    """Holds the raw readings of one test's probe until the probe's result is known.
+
+    They are one record, or under ``--gilprobe-ab-gil`` two: first without the GIL, then with it.
+    """
 
     def __init__(self) -> None:
         self._records: list[EvidenceRecord] = []
 
     def note(self, record: EvidenceRecord) -> None:
-        """Keep ``record``, which a `ProbeRunner` made, until `packed` is called."""
+        """Keep ``record``, the raw readings of a probe that has just ended, until `packed` is called."""
         self._records.append(record)
 
     def packed(self, plan: Plan, result: WorkloadResult, halves: int) -> tuple[bytes, ...]:
-        """Return the noted records as compressed lines, one for each report of the session, and forget them.
+        """Return the kept records of raw readings as compressed lines, one for each report of the session; forget them.
 
-        ``plan`` and ``result`` are the test's, as the session reports them. ``halves`` is how many reports the session
-        makes: 2 under ``--gilprobe-ab-gil``, else 1. If fewer records were noted, because a probe did not come to its
-        end, all of them are replaced by records without readings. The record of the second half has no expectation:
-        only the first half must meet what the marker expects.
+        ``plan`` is how the test was probed, and ``result`` what the session reports about it. ``halves`` is how many
+        reports the session makes: 2 under ``--gilprobe-ab-gil`` (without and with the GIL), else 1. If there are not as
+        many records, because a probe did not come to its end, the lines are made of records without readings. The
+        second line has no expectation: only the results without the GIL must meet what the marker expects.
         """
         noted, self._records = self._records, []
         own, *others = noted if len(noted) == halves else [EvidenceRecord.of(plan, result)] * halves
@@ -58,12 +61,12 @@ def _packed(record: EvidenceRecord) -> bytes:
 
 
 def as_text(packed: bytes) -> str:
-    """Return the compressed line ``packed`` as ASCII text, which pytest-xdist can send."""
+    """Return ``packed``, compressed raw readings of a probe, as ASCII text, which pytest-xdist can send."""
     return base64.b85encode(packed).decode("ascii")
 
 
 def from_text(text: str) -> bytes:
-    """Return the compressed line that `as_text` made into text."""
+    """Return the compressed raw readings that `as_text` made into ``text``."""
     return base64.b85decode(text)
 
 
@@ -77,13 +80,13 @@ class SessionEvidence:
 
     @property
     def path(self) -> Path:
-        """The evidence file of the session's own report."""
+        """The path of the file of raw readings; under ``--gilprobe-ab-gil``, that of the readings without the GIL."""
         return self._folder / EVIDENCE_FILE
 
     def keep(self, packed: Sequence[bytes]) -> None:
-        """Keep the compressed lines of one test, one for each report of the session.
+        """Keep ``packed``, the raw readings of one test: a compressed line for each report of the session.
 
-        If that fails, as on a full disk, `write` returns the error.
+        If that fails, as on a full disk, nothing is raised: `write` returns the error.
         """
         try:
             while len(self._spools) < len(packed):
@@ -94,7 +97,10 @@ class SessionEvidence:
             self._problem = f"--gilprobe-evidence: could not keep what was measured: {error}"
 
     def write(self, reports: Sequence[Report]) -> tuple[str, ...]:
-        """Write an evidence file for each of ``reports``; return a message if anything failed, else an empty tuple."""
+        """Write a file of raw readings for each of ``reports``; return an error message, or nothing if all went well.
+
+        The message may also be about an earlier failure to keep what was measured.
+        """
         paths = (self.path, self._folder / EVIDENCE_WITH_GIL)
         try:
             while len(self._spools) < len(reports):

@@ -1,6 +1,7 @@
 """Report a failed gate as pytest reports a failed test: as an exception of the test's call, with a section.
 
-A gate is an expectation of the marker, or a finding that ``fail-on`` names.
+A gate is something that a test's result must meet: an expectation of the marker, such as ``min_speedup=``, or the
+absence of a finding that ``--gilprobe-fail-on`` names.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
 
 SECTION = "gilprobe expectation"
 FAILED_GATE = "gilprobe: expected"
-"""Start of the message, in pytest's summary and in JUnit XML, of a test that fails because of a gate."""
+"""First words of the error message of a test that passed but whose result is not as the user expects. The message is in
+pytest's summary and in JUnit XML."""
 
 
 class GateError(GilprobeError):
-    """A test passed, but its ``result`` does not meet an expectation; ``str()`` describes the failures on one line."""
+    """A test passed, but its ``result`` is not what the marker or ``--gilprobe-fail-on`` asks for.
+
+    ``str()`` describes all failures on one line.
+    """
 
     def __init__(self, result: WorkloadResult, failures: Sequence[Failure]) -> None:
         """Keep the result, for the debugger, and make the message from the failures' headlines."""
@@ -48,10 +53,12 @@ def apply(  # noqa: PLR0913, PLR0917 - what was found and asked for, and the thr
     call: pytest.CallInfo[None],
     report: pytest.TestReport,
 ) -> WorkloadResult:
-    """Make a test's call fail if a gate (expectation or ``fail-on``) fails; return ``result`` with the gates' cautions.
+    """Make a test that passed fail if its ``result`` is not as expected; return ``result`` with further cautions.
 
-    ``plan`` and ``settings`` have the gates. ``item``, ``call`` and ``report`` are the objects of pytest's hook. The
-    failure is set in ``call``, so that ``--pdb`` enters the debugger, and in ``report``.
+    The expectations are those of the marker, in ``plan``, and of ``--gilprobe-fail-on``, in ``settings``. A caution
+    warns of an expectation that could not be checked, for example. ``item``, ``call`` and ``report`` are those of
+    pytest's hook ``pytest_runtest_makereport``. A failure is set in ``call``, so that ``--pdb`` enters the debugger,
+    and in ``report``.
     """
     one_process = frozenset(one.name for one in strategies_of(item.config) if one.one_process)
     found = expectations.check(plan.expectation, result, settings.fail_on, one_process)
@@ -78,8 +85,9 @@ def _raised(result: WorkloadResult, failures: Sequence[Failure]) -> pytest.Excep
 def fail_session(session: pytest.Session, what: str, number: int) -> None:
     """Make a session that passed fail, and show why in pytest's last line, as in ``1 passed, 2 regressions``.
 
-    ``what`` is the word in that line, and ``number`` is its count. pytest counts the entries of its statistics, so
-    ``number`` empty objects are put there. They are objects because other plugins look for attributes of every entry.
+    ``what`` is the word in that line, such as ``regressions``, and ``number`` is the count before it. pytest counts
+    entries in its statistics, so ``number`` objects are put there. Other plugins look for attributes of every entry, so
+    the entries are objects without attributes, not numbers or texts.
     """
     if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -89,9 +97,10 @@ def fail_session(session: pytest.Session, what: str, number: int) -> None:
 
 
 def read_baseline(settings: Settings) -> Report | None:
-    """Return the report in the session's baseline file; ``None`` if no baseline is set.
+    """Return the earlier report that ``--gilprobe-baseline`` names, to compare with; ``None`` if it names none.
 
-    Raises `pytest.UsageError` if the file cannot be read, or if ``fail-on`` has ``regression`` and no baseline is set.
+    Raises `pytest.UsageError` if that file cannot be read, and if ``--gilprobe-fail-on`` has ``regression`` but no
+    baseline is set.
     """
     if settings.baseline is None:
         if FailOn.REGRESSION in settings.fail_on:

@@ -1,8 +1,8 @@
 """Support ``--gilprobe-fail-on=gil-switched-on``: a session fails if an import switched a free-threaded build's GIL on.
 
-The gate of a probed test sees only that test's calls in worker processes. This gate sees pytest's own process, the
-processes of pytest-xdist's workers, and what the worker processes that probe report. It also works in a scan, and for
-tests that could not be probed.
+A probe sees only what one test's calls import in worker processes. The check in this module also sees pytest's own
+process and the processes of pytest-xdist's workers. It works in a scan (``--gilprobe-scan``), too, and for tests that
+could not be probed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _OUTPUT: Final = "gilprobe_gil_switched_on_by"
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
-    """Register the gate if ``fail-on`` has ``gil-switched-on``, and this Python is a free-threaded build.
+    """Register `GilSwitchGate` if ``fail-on`` has ``gil-switched-on``, and this Python is a free-threaded build.
 
-    Do not register it if the session runs no tests, if the plugin is disabled, or in a worker process that probes.
+    Do not register it if the session runs no tests, if ``--gilprobe-disable`` is set, or in a worker process of a
+    probe.
     """
     idle = settings.disable or config.option.collectonly or INSIDE_WORKER in os.environ
     if FailOn.GIL_SWITCHED_ON in settings.fail_on and interpreter.free_threaded_build() and not idle:
@@ -39,9 +40,9 @@ def register(config: pytest.Config, settings: Settings) -> None:
 
 
 def note_workers(config: pytest.Config, modules: Iterable[str]) -> None:
-    """Tell the gate which modules switched the GIL on in worker processes that probe.
+    """Tell the session's `GilSwitchGate` that ``modules`` switched the GIL on in worker processes of a probe.
 
-    Do nothing if no gate is registered.
+    Do nothing if the session has no `GilSwitchGate`.
     """
     gate: GilSwitchGate | None = config.pluginmanager.get_plugin(NAME)
     if gate is not None:
@@ -49,7 +50,7 @@ def note_workers(config: pytest.Config, modules: Iterable[str]) -> None:
 
 
 class GilSwitchGate:
-    """Plugin that makes a session fail if the GIL was switched on by an import."""
+    """Plugin that makes a session fail if an import switched the GIL on in any of the session's processes."""
 
     def __init__(self) -> None:
         """Start with nothing known; pytest repeats the warnings that it has recorded for a plugin that comes late."""
@@ -58,12 +59,12 @@ class GilSwitchGate:
         self._switched_on = False
 
     def note_modules(self, modules: Iterable[str]) -> None:
-        """Record that ``modules`` switched the GIL on, in this process or another; do nothing if there are none."""
+        """Record that imports of ``modules`` switched the GIL on, in any process; do nothing if there are none."""
         self._modules.update(dict.fromkeys(modules))
         self._switched_on |= bool(self._modules)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Record the module that CPython warns of because it switched the GIL on.
+        """Record the module whose import switched the GIL on, if CPython warns of that; ignore any other warning.
 
         Warnings of pytest-xdist's workers arrive here, too.
         """
@@ -72,7 +73,7 @@ class GilSwitchGate:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over the modules that ``node``, a worker of pytest-xdist, found to have switched the GIL on."""
+        """Record the modules that switched the GIL on in the process of ``node``, a pytest-xdist worker that ended."""
         found = (getattr(node, "workeroutput", None) or {}).get(_OUTPUT)
         if found is not None:
             self._switched_on = True
@@ -82,7 +83,7 @@ class GilSwitchGate:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Make a session that passed fail if the GIL was switched on.
 
-        A worker of pytest-xdist sends its finding to the controller instead, and the controller's session fails.
+        In a worker of pytest-xdist, send the modules to the controller instead, whose session then fails.
         """
         self._switched_on |= interpreter.gil_enabled() and _python_decided()
         if not self._switched_on:
@@ -96,7 +97,7 @@ class GilSwitchGate:
         gate_failures.fail_session(session, "GIL switched on", 1)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say why the session fails: the modules, where CPython's warnings named them."""
+        """Print an error line if the GIL was switched on: by which modules, as far as CPython's warnings name them."""
         if self._switched_on:
             found = ", ".join(self._modules)
             what = f"load {found}" if found else "import a module that no warning names (did a filter hide it?)"

@@ -1,4 +1,4 @@
-"""Decide, for a marked test, why it is not probed and which collectors may stay set up after it; stop its timeouts."""
+"""Answer questions about a marked test (is it awaited, why is it not probed, what stays set up?); stop its timeouts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def kind_of(item: pytest.Item) -> CallKind:
-    """Return whether the call to be probed is awaited or plain.
+    """Return whether the call that is probed is awaited in an event loop or plain.
 
-    That is the call that the test passed to the `gilprobe` fixture, if it passed one, and otherwise the test itself.
+    It is the call that the test makes through the `gilprobe` fixture, or else the test itself.
     """
     given = fixture.of(item)
     if given is not None and given.used:
@@ -33,7 +33,10 @@ def kind_of(item: pytest.Item) -> CallKind:
 
 
 def why_not_probed(item: pytest.Item, report: pytest.TestReport) -> str | None:
-    """Return why a test is not probed, from the report of one of its phases; ``None`` if the phase gives no reason."""
+    """Return why a test is not probed, such as ``skipped in its setup: ...``; ``None`` if ``report`` gives no reason.
+
+    ``report`` is pytest's report of one phase of the test: set-up, call or tear-down.
+    """
     if hasattr(report, "wasxfail"):
         return "it is expected to fail (xfail)"
     if report.skipped:
@@ -60,7 +63,7 @@ def _skip_reason(report: pytest.TestReport) -> str:
 
 
 def stop_time_limits(item: pytest.Item) -> None:
-    """Cancel the timeouts (pytest-timeout, faulthandler) of a test that has just passed, for its probe."""
+    """Cancel the timeouts (pytest-timeout, faulthandler) of a test that has just passed: its probe takes longer."""
     hooks = item.config.hook
     if hasattr(hooks, "pytest_timeout_cancel_timer"):
         hooks.pytest_timeout_cancel_timer(item=item)
@@ -74,9 +77,10 @@ def stop_time_limits(item: pytest.Item) -> None:
 def kept_collectors(items: Sequence[pytest.Item], marked: Collection[pytest.Item]) -> dict[pytest.Item, int]:
     """Return, for each test in ``marked``, how many of its collectors a worker may keep set up after the test.
 
-    Collectors are counted from the session down (session, package, module ...). A worker may keep those that the test
-    shares with every test in ``items`` up to and including the next marked one. pytest keeps these set up, too. The
-    number is 0 for the last marked test.
+    A worker is a process that repeats the marked tests. A test's collectors are counted from the outermost one:
+    session, package, module ... A worker may keep the collectors that the test shares with all tests after it in
+    ``items``, up to and including the next marked one: pytest keeps these, too. The number is 0 for the last marked
+    test.
     """
     kept = {}
     upcoming: pytest.Item | None = None

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A few words after pytest's current line, erased again with backspaces."""
+    """Shows a few words at the end of pytest's current line of output, and erases them again with backspaces."""
 
     def __init__(self, config: pytest.Config) -> None:
         """Find the terminal; nothing is shown if the output is not a terminal, or with ``-q``."""
@@ -18,7 +18,7 @@ class Progress:
         self._shown = 0
 
     def show(self, words: str) -> None:
-        """Show ``words`` instead of the words shown before; show nothing if the line has no room for them."""
+        """Show ``words`` in place of those shown before; show nothing without a terminal or room on the line."""
         self.clear()
         if self._reporter is None:
             return

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 class Reporting:
     """Plugin that reports a session's results: beside each test, in the summary, in files, against a baseline.
 
-    The owner of this object fills its fields.
+    Another plugin fills the fields: the one that probes, or in pytest-xdist's controller the one that gathers results.
 
     Attributes:
         results: the result of each test by its node id, added test by test.
-        with_gil: the results of the second half of ``--gilprobe-ab-gil``, likewise by node id.
-        environments: the machine and the Python of each half of ``--gilprobe-ab-gil``, or of the only run; set at the
-            session's end, and empty if no worker sent them.
+        with_gil: under ``--gilprobe-ab-gil``, the results with the GIL by node id; ``results`` has those without it.
+        environments: descriptions of the machine and the Python: one, or under ``--gilprobe-ab-gil`` two, without and
+            with the GIL. Set at the session's end; empty if no worker of pytest-xdist sent one.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -51,15 +51,15 @@ class Reporting:
         self.environments: list[Environment] = []
 
     def is_open(self, result: WorkloadResult) -> bool:
-        """Return whether a workload seems worse than in the baseline, but only more rounds of calls can decide that.
+        """Return whether more rounds of calls are needed to decide if a test is worse than in the baseline.
 
-        Without a baseline, return ``False``.
+        ``result`` is what the test's probe has found so far. Without a baseline (an earlier report), return ``False``.
         """
         before = () if self._baseline is None else self._baseline.workloads
         return any(old.nodeid == result.nodeid and differences.is_open(result, old) for old in before)
 
     def regression(self, result: WorkloadResult) -> str:
-        """Describe in what a workload is worse than in the baseline.
+        """Describe in what a test's ``result`` is worse than in the baseline, an earlier report.
 
         The text is empty if nothing is worse, if there is no baseline, or if ``fail-on`` does not have ``regression``.
         """
@@ -70,7 +70,10 @@ class Reporting:
         return "; ".join(message for old in before for message in baseline.losses(result, old, same_machine=same))
 
     def keep_evidence(self, packed: Sequence[bytes]) -> None:
-        """Keep ``packed``, the raw readings of one test as compressed lines, one for each report of this session."""
+        """Keep ``packed``, the raw readings of one test, until `finish` writes them to files.
+
+        There is one compressed line for each report of this session.
+        """
         from pytest_gilprobe.plugin.evidence import SessionEvidence  # noqa: PLC0415 - only for those who keep it
 
         if self._evidence is None:
@@ -80,9 +83,10 @@ class Reporting:
     # At the session's end
 
     def finish(self, session: pytest.Session) -> None:
-        """Pass the report to the hook ``pytest_gilprobe_report``, write the files and compare with the baseline.
+        """At the session's end, call the hook ``pytest_gilprobe_report``, write files, and compare with the baseline.
 
-        A session that passed fails if a file cannot be written, or on a regression if ``fail-on`` has ``regression``.
+        The baseline is an earlier report. A session that passed fails if a file cannot be written, or if a test is
+        worse than in the baseline and ``fail-on`` has ``regression``.
         """
         report = self._made = self._report()
         if self.results or self._settings.report:
@@ -121,7 +125,10 @@ class Reporting:
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Return ``PASSED`` with the verdict for the passed call of a probed test; ``None`` for any other report."""
+        """Return ``PASSED`` with the verdict, such as ``threads 1.9x``, for the passed call of a probed test.
+
+        For any other ``report``, return ``None``: pytest then decides.
+        """
         result = self.results.get(report.nodeid)
         is_call = getattr(report, "when", None) == "call" and report.passed and not hasattr(report, "wasxfail")
         if result is None or not is_call:
@@ -129,7 +136,11 @@ class Reporting:
         return "passed", ".", (f"PASSED ({terminal.word(result, self._strategies)})", {"green": True})
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the report, or without ``--gilprobe-report`` one line for each workload; then any comparisons."""
+        """Print the report, or without ``--gilprobe-report`` one line for each test; then any comparisons.
+
+        Results with the GIL are compared with those without it (``--gilprobe-ab-gil``), and all with those of an
+        earlier report (``--gilprobe-baseline``).
+        """
         write, report = terminalreporter, self._made or self._report()
         if not self.results:
             if self._settings.report:

@@ -1,8 +1,9 @@
 """Probe the marked tests of a session; registered only in a session that has something to probe.
 
 A marked test first runs as without the plugin. It is probed when its call has passed but is not reported yet, so the
-verdict can appear beside ``PASSED`` and in the test's report. The workers are started before the first marked test is
-set up: they get ready while it runs, and a fork then happens between two tests, with no test's patches in force.
+verdict can appear beside ``PASSED`` and in the test's report. The worker processes, which repeat the call, are started
+before the first marked test is set up: they get ready while it runs, and a fork then happens between two tests, with no
+test's patches in force.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 PROPERTY = "gilprobe_"
-"""Prefix of the names of a probed test's user properties, which JUnit XML contains."""
+"""Prefix of the names of the user properties that describe a test's result, in pytest's report and in JUnit XML."""
 
 
 class ProbeSession:
@@ -82,7 +83,7 @@ class ProbeSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Start the workers before a marked test is set up, unless the session was interrupted."""
+        """Start worker processes before a marked test is set up, so that they can repeat it; not after an interrupt."""
         plan = self._plans.get(item)
         if plan is not None and not self._interrupted:
             with self._patches.undone():  # what earlier tests left replaced for good
@@ -97,7 +98,7 @@ class ProbeSession:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Measure a marked test's own call in this process, in case it is too long to be repeated.
 
-        Remember also that the call is running: reports that are made until it ends are those of subtests.
+        Also remember that the call is running: reports that pytest makes meanwhile are those of subtests.
         """
         self._calling = item
         watched = None
@@ -137,7 +138,7 @@ class ProbeSession:
         )
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Note from CPython's warning which module switched the GIL on in this process (free-threaded builds)."""
+        """Note the module whose import switched the GIL on in this process, if that is what CPython warns of."""
         self._switched_on_by.note(warning_message.message)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -235,12 +236,15 @@ class ProbeSession:
     # At the end
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Remember the interrupt: no more tests are probed, and workers are ended without waiting."""
+        """Remember the interrupt: no more tests are probed, and worker processes are ended without waiting for them."""
         self._interrupted = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """End the workers, then report, or under pytest-xdist send the environment to the controller, which reports."""
+        """End the worker processes, then report the results.
+
+        In a pytest-xdist worker, send a description of the machine and the Python instead: the controller reports.
+        """
         self._end_workers()
         self.reporting.environments = found = self._environments()
         if xdist.is_distributed(self._config):
@@ -250,7 +254,7 @@ class ProbeSession:
                 self.reporting.finish(session)
 
     def pytest_unconfigure(self) -> None:
-        """End the workers of a session that ended before `pytest_sessionfinish`."""
+        """End the worker processes of a session that ended before `pytest_sessionfinish`."""
         self._end_workers()
 
     def _end_workers(self) -> None:

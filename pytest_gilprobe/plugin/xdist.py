@@ -1,7 +1,8 @@
 """Support pytest-xdist: a single worker probes, the controller reports; several workers do not probe.
 
-Several workers would disturb each other's measurements. A result travels as JSON in an attribute of the test's report,
-which pytest serializes with the report. If no worker sends anything, the controller imports no more of this package.
+The controller is the process that starts the workers. Several workers would disturb each other's measurements. A result
+travels as JSON in an attribute of the test's report, which pytest serializes with the report. If no worker sends
+anything, the controller imports no more of this package.
 """
 
 from __future__ import annotations
@@ -37,26 +38,29 @@ def is_one_of_several(config: pytest.Config) -> bool:
 
 
 def send_count(config: pytest.Config, marked: int) -> None:
-    """Send the controller ``marked``: how many tests would have been probed if there were no other workers."""
+    """Send pytest-xdist's controller ``marked``: how many marked tests are not probed as there are other workers."""
     config.workeroutput[_NOT_PROBED] = marked  # type: ignore[attr-defined]  # set by pytest-xdist
 
 
 def send_result(report: pytest.TestReport, result: WorkloadResult) -> None:
-    """Attach a result to the test's report, which pytest-xdist sends to the controller."""
+    """Attach ``result``, that of a test's probe, to the ``report`` that pytest-xdist sends to its controller."""
     from pytest_gilprobe.model import report_json  # noqa: PLC0415 - see this module's first lines
 
     setattr(report, _RESULT, report_json.workload_to_json(result))
 
 
 def send_evidence(report: pytest.TestReport, packed: bytes) -> None:
-    """Attach ``packed``, the raw readings of a test's probe as a compressed line, to the test's report."""
+    """Attach ``packed``, compressed raw readings of a probe, to the ``report`` sent to pytest-xdist's controller."""
     from pytest_gilprobe.plugin.evidence import as_text  # noqa: PLC0415 - only for those who keep it
 
     setattr(report, _EVIDENCE, as_text(packed))
 
 
 def send_environment(config: pytest.Config, environment: Environment) -> None:
-    """Send the controller the environment in which the results were measured, as a report without workloads."""
+    """Send pytest-xdist's controller a description of the machine and the Python that the results were measured on.
+
+    It is sent as a report without results, when this worker of pytest-xdist ends.
+    """
     from pytest_gilprobe.model import report_json  # noqa: PLC0415 - see this module's first lines
     from pytest_gilprobe.probing.assembly import report_of  # noqa: PLC0415
 
@@ -64,7 +68,7 @@ def send_environment(config: pytest.Config, environment: Environment) -> None:
 
 
 class Controller:
-    """Plugin that gathers the results of pytest-xdist's workers for the plugin that reports them."""
+    """Plugin, in pytest-xdist's controller, that gathers the workers' results for the plugin that reports them."""
 
     def __init__(self, config: pytest.Config, settings: Callable[[], Settings]) -> None:
         """Prepare; ``settings`` reads the session's settings, which only a session that reports something needs."""
@@ -74,9 +78,9 @@ class Controller:
         self._reporting: Reporting | None = None
 
     def start_reporting(self) -> Reporting:
-        """Return the plugin that reports, which is made and registered when it is first needed.
+        """Return the plugin that reports results; make and register it at the first call.
 
-        Raises `pytest.UsageError` under ``--gilprobe-ab-gil``: workers can send one report, not two.
+        Raises `pytest.UsageError` under ``--gilprobe-ab-gil``: a worker can send one report, not two.
         """
         if self._reporting is None:
             from pytest_gilprobe.plugin.config import refuse  # noqa: PLC0415 - see this module's first lines
@@ -91,7 +95,7 @@ class Controller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Move the result and the evidence from a test's report to the plugin that reports."""
+        """Take the result and raw readings from a worker's ``report``, and pass them to the plugin that reports."""
         text = vars(report).pop(_RESULT, None)
         if text is not None:
             from pytest_gilprobe.model import report_json  # noqa: PLC0415 - see this module's first lines
@@ -106,7 +110,10 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take the count and environment that a worker sent at its end; a worker that crashed sent neither."""
+        """Keep what the pytest-xdist worker ``node`` sent at its end; a worker that crashed sent nothing.
+
+        That is the number of marked tests that it did not probe, or a description of its machine and its Python.
+        """
         output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
         self._not_probed = max(self._not_probed, int(output.get(_NOT_PROBED, 0)))
         if _ENVIRONMENT in output:
@@ -117,9 +124,9 @@ class Controller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Report the results that a worker sent.
+        """Report the results, if they are those of a single pytest-xdist worker.
 
-        If several workers prevented probes, report nothing, and make a session that passed fail if ``fail-on`` has
+        Several workers do not probe: then report nothing, and make a session that passed fail if ``fail-on`` has
         ``inconclusive``.
         """
         if self._reporting is not None:
@@ -139,7 +146,7 @@ class Controller:
         return FailOn.INCONCLUSIVE in self._settings().fail_on
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print one line on why marked tests were not probed, if several workers prevented probes."""
+        """Print one line on why marked tests were not probed, if there are several pytest-xdist workers."""
         if not self._not_probed or (terminalreporter.verbosity < -1 and not self._fails):
             return
         from pytest_gilprobe.model import numbers  # noqa: PLC0415 - see this module's first lines

@@ -39,22 +39,24 @@ if TYPE_CHECKING:
 
 
 MOST_LANES = 64
-"""Most threads or tasks with which a curve (throughput by number of lanes) is measured, if the user names no
-numbers."""
+"""Largest number of threads or tasks in a curve (throughput by number of threads, tasks or processes), if the user
+names no numbers."""
 MOST_PROCESSES = 32
-"""Most worker processes with which a curve is measured, if the user names no numbers: each process is a whole pytest
-session. With more CPUs than this, a curve has up to one process for each CPU, but at most `MOST_LANES`."""
+"""Largest number of worker processes in a curve (throughput by number of processes), if the user names no numbers: each
+process is a whole pytest session. On a machine with more CPUs than this, a curve may have one process for each CPU, but
+at most `MOST_LANES`."""
 COMPUTES = 0.95
-"""CPU utilization of calls from which a curve has only one number of threads that exceeds the number of CPUs."""
+"""CPU utilization from which calls count as computing, not waiting. A curve (throughput by number of threads) for such
+calls ends at twice the number of CPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchTrial:
-    """The tasks by which an executor is timed to learn what dispatching costs.
+    """The tasks by which an executor is timed, to learn how long dispatching a task (handing it to a worker) takes.
 
-    Each of ``rounds`` rounds has ``tasks`` tasks that compute for about ``work_s`` seconds. The time lost to
-    dispatching grows with a task's length. So ``work_s`` should be near the length of call at which the executor begins
-    to pay off. See `pytest_gilprobe.workers.child.dispatch`.
+    Each of ``rounds`` rounds has at least ``tasks`` tasks, and each task computes for about ``work_s`` seconds or
+    longer. Dispatching takes longer for longer tasks, so ``work_s`` should be about the length of the shortest calls
+    for which the executor pays off.
     """
 
     work_s: float
@@ -63,37 +65,40 @@ class DispatchTrial:
 
 
 class Strategy(ABC):
-    """One way to run many calls of one workload.
+    """One way to run many calls of one workload: a test, or a call that a test makes.
 
-    A strategy is used on two sides. In pytest's process, it plans batches (calls timed together) and phrases results
-    for reports. In a worker process, which gets its own instances from the same hook, `run` makes the calls. An
-    instance has no state. A lane is one of the threads, processes or the like in which a strategy makes calls.
+    A strategy is used on two sides. In pytest's own process, it plans batches (calls timed together) and phrases
+    results for reports. In a worker process, `run` makes the calls. Each process gets its own instances from the hook
+    ``pytest_gilprobe_strategies``, so an instance has no state. A lane is one of the threads, processes or the like in
+    which a strategy makes calls.
 
     Attributes:
-        name: The name in reports and in ``strategies=``, such as ``threads``; see `STRATEGY_NAME`.
-        rank: The order by cost, lowest first; of strategies that gain about the same, the lowest rank is advised.
+        name: The name in reports and in ``strategies=``, such as ``threads``: small letters, digits, ``-`` and ``_``.
+        rank: The place in the order by cost, the cheapest lowest. Of strategies that gain about the same, the one with
+            the lowest rank is advised.
         by_default: Whether the strategy is tried if ``strategies=`` is not given.
         one_process: Whether all lanes live in one process, so that they share its GIL, its locks and its memory.
         one_thread: Whether all lanes live in one thread, so that they never compete for the GIL.
-        moves_data: Whether arguments and results are moved to and from other processes.
-        moves_by_itself: Whether `measure_transfer` measures this strategy's own way of moving data. If not, the cost is
-            that of pickling the data and sending it through a pipe.
-        warmed_up_by_serial: Whether the first call, which all workers make serially at the same time to warm up, may
-            count as this strategy's first batch. Set it to True only if each lane is a worker of its own, and `run`
-            makes serial calls and does nothing else.
-        samples_gil: Whether the worker's GIL is sampled during a batch that takes a single worker.
-        scales: Whether the strategy has `stretch`, so that throughput can be measured with growing numbers of lanes.
-        trial: How the executor's dispatch cost is measured; ``None`` for a strategy whose dispatch costs nothing.
-        through_executor: Whether calls are made through the user's own executor: dispatch and moving of data are then
-            part of what is timed, and nothing is predicted.
-        bottleneck: What sets the limit that `ceiling` returns, in words that end with a verb: ``the GIL, which a call
-            holds``.
-        outside: The phrase for what all lanes may wait for if they share no interpreter, such as ``outside the
-            processes: a server``.
-        lane_nouns: The noun for one lane, and its plural.
-        color: The color in terminal and page: one of `report.views.COLORS`, of which yellow, red and gray are for
-            answers that are no strategy.
-        icon: The icon on the page: a path on a grid of 16 by 16, as in the ``d`` of an SVG path.
+        moves_data: Whether arguments must be moved to where a call is made, such as another process, and results back.
+        moves_by_itself: Whether `measure_transfer` times a way of moving data that only this strategy uses. If not, it
+            times the usual way: to pickle the data and to send it through a pipe.
+        warmed_up_by_serial: Whether the warm-up counts as this strategy's first batch. In the warm-up every worker
+            process makes one call, all beginning at the same moment. True is right only if each lane is a worker
+            process of its own and `run` makes calls one after the other.
+        samples_gil: Whether to sample how long the GIL is held during a batch in a single worker process.
+        scales: Whether `stretch` works, so that throughput can be measured with growing numbers of lanes.
+        trial: The tasks that measure what dispatching costs in the strategy's `executor`; ``None`` if that is not
+            measured.
+        through_executor: Whether calls go through an executor that the user named. Dispatching and moving data are then
+            part of the timed calls, and are not predicted.
+        bottleneck: What limits the speed-up to the value of `ceiling`, as a phrase with a verb at its end:
+            ``the GIL, which a call holds``.
+        outside: A phrase for what the lanes may wait for although they share no interpreter, such as
+            ``outside the processes: a server``.
+        lane_nouns: The noun for one lane and its plural, such as ``thread`` and ``threads``.
+        color: The color in the terminal and on the HTML page: one of `report.views.COLORS`, but not yellow, red or
+            gray, which stand for answers other than a strategy, such as "inconclusive".
+        icon: The icon on the HTML page: the ``d`` of an SVG path on a grid of 16 by 16.
     """
 
     name: str
@@ -117,25 +122,29 @@ class Strategy(ABC):
     # Can it be tried?
 
     def exists_for(self, kind: CallKind) -> bool:
-        """Return whether the strategy exists for calls of this ``kind``; if not, reports do not mention it."""
+        """Return whether this strategy can make calls of ``kind``: plain or awaited ones.
+
+        Reports on calls of another kind do not mention the strategy at all.
+        """
         return True
 
     def default_for(self, kind: CallKind) -> bool:
-        """Return whether the strategy is tried for calls of this ``kind`` if ``strategies=`` is not given."""
+        """Return whether this strategy is tried for ``kind`` (plain or awaited calls) if ``strategies=`` is unset."""
         return self.by_default and self.exists_for(kind)
 
     def refuses(self, work: Workload) -> str | None:
         """Return why the strategy cannot be tried for ``work``, the test that is set up; ``None`` if it can.
 
-        This method is called in a worker.
+        This method is called in a worker process.
         """
         return None
 
     def start(self, work: Workload, question: StartExecutor) -> None:
-        """Start the user's executor in a worker; keep it in ``work.held``, so that it is closed with the test.
+        """Start the user's executor in a worker process; keep it in ``work.held``, which is closed with the test.
 
-        Called before the first batch, and only if `through_executor` is true. ``work`` is the test that is set up, and
-        ``question`` is the message that asks for the start. Raises `GilprobeError` if nothing can be started.
+        Called before the first batch (calls timed together), and only if `through_executor` is true. ``work`` is the
+        test that is set up, and ``question`` is the message that asks for the start. Raises `GilprobeError` if nothing
+        can be started.
         """
         msg = f"{self.name} has nothing to start"
         raise GilprobeError(msg)
@@ -143,11 +152,11 @@ class Strategy(ABC):
     # How a batch is run
 
     def worker_main(self) -> WorkerMain | None:
-        """Return the function that a worker process of this strategy's own runs; ``None`` if it uses the usual workers.
+        """Return the main function of worker processes that only this strategy uses; ``None`` for the usual ones.
 
-        The function answers messages from pytest's process: `Open` asks it to set the test up in a number of lanes, and
-        each `Batch` to make calls. If ``scales`` is true, it must also answer `Open` with more lanes while the test is
-        open, and `Stretch`, which asks for calls for a set time.
+        The function answers messages from pytest's own process: `Open` asks it to set the test up in a number of lanes
+        (threads, interpreters ...), and each `Batch` to make calls. If `scales` is true, it must also answer `Open`
+        with more lanes while the test is set up, and `Stretch`, which asks for calls for a set time.
         """
         return None
 
@@ -157,17 +166,19 @@ class Strategy(ABC):
 
     @abstractmethod
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the requests for one batch: a `Batch` for each of `workers_needed` workers.
+        """Return the messages that ask for a batch (calls timed together): a `Batch` for each worker process in it.
 
-        ``calls`` is the number of calls in each lane, and ``lanes`` the number of lanes in all workers together.
+        ``calls`` is the number of calls in each lane (thread, process ...), and ``lanes`` the number of lanes in all
+        worker processes together.
         """
 
     @abstractmethod
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make one worker's calls of a batch in that worker process, and return the readings of its clocks.
+        """Make the calls of a batch that fall to this worker process, and return the readings of its clocks.
 
-        ``work`` is the test that is set up, and ``question`` says how many calls to make, in how many lanes. Raises
-        `WorkloadError` with the text for the user if a call raises.
+        A batch is a number of calls that are timed together. ``work`` is the test that is set up, and ``question`` says
+        how many calls to make, in how many lanes (threads ...). Raises `WorkloadError` with the text for the user if a
+        call raises.
         """
 
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
@@ -181,73 +192,77 @@ class Strategy(ABC):
         return tuple(BurstPair(alone=alone, together=together) for alone, together in pairs)
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
-        """Return the largest expected duration of this strategy's batch, as a multiple of a serial batch's duration.
+        """Return the longest time that a batch (calls timed together) may take, as a multiple of a serial batch's time.
 
-        ``lanes`` is how many lanes the batch has, and ``cpus`` the number of usable CPUs. ``busy`` is the share of its
-        time for which a call computes, from 0 to 1 (above 1 if a call has threads of its own).
+        The serial batch makes as many calls as each of the ``lanes`` (threads, processes ...) of this strategy's batch.
+        ``cpus`` is the number of usable CPUs. ``busy`` is a call's CPU time divided by its duration: from 0 (it waits)
+        to 1 (it computes), and above 1 if the call has threads of its own.
         """
         return max(1.0, busy * lanes / cpus)
 
     # How its throughput grows
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Make calls back to back for a set time in one worker's lanes, in that worker process.
+        """Make calls without a pause for a set time in this process; return the moments at which calls were completed.
 
-        Needed only if ``scales`` is true; see `pytest_gilprobe.workers.child.stretch`. Returns ``None`` if the strategy
-        cannot do that. Raises `WorkloadError` with the text for the user if a call raises.
+        ``work`` is the test that is set up. ``question`` has the time to begin, the time to end and the number of lanes
+        (threads ...) that make calls. The result is ``None`` if the strategy cannot do that; it must not be if `scales`
+        is true. Raises `WorkloadError` with the text for the user if a call raises.
         """
         return None
 
     def most_lanes(self, cpus: int, busy: float) -> int:
-        """Return the largest number of lanes worth trying if the user names none.
+        """Return the largest number of lanes (threads, processes ...) worth trying if the user names none.
 
-        ``cpus`` is the number of usable CPUs, and ``busy`` is as in `longest_factor`. More lanes than CPUs pay only for
-        calls that wait. One doubling beyond the CPUs shows that it does not pay.
+        ``cpus`` is the number of usable CPUs, and ``busy`` a call's CPU time divided by its duration. The default is
+        twice ``cpus``, to show whether more lanes than CPUs pay off. It is at most `MOST_PROCESSES`; on a machine with
+        more CPUs than that, it is ``cpus`` or `MOST_LANES`, whichever is less.
         """
         return min(2 * cpus, max(MOST_PROCESSES, min(cpus, MOST_LANES)))
 
     # What it costs beside the calls
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new executor, of the kind that users would take for this strategy; ``None`` if there is none to try.
+        """Return a new executor such as users would take for this strategy (a thread pool ...); ``None`` without one.
 
-        It is started in a worker process, with ``workers`` workers. If these are processes, ``start_method`` starts
-        them.
+        It has ``workers`` workers. If these are processes, they are started by ``start_method``, such as ``fork``. This
+        method is called in a worker process of a probe.
         """
         return None
 
     def measure_transfer(self, given: Given, result: object) -> TransferMeasured:
-        """Measure, in a worker, how long moving the data of a call takes, or say why the data cannot be moved.
+        """Measure, in a worker process, how long moving the data of one call takes, or say why it cannot be moved.
 
         The data is the arguments in ``given``, and ``result``, which the call returned.
         """
         return transfer.measure(given, result)
 
     def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
-        """Return the speed-up that the strategy cannot exceed; ``None`` if nothing limits it.
+        """Return the speed-up that the strategy cannot exceed; ``None``, the default, if nothing is known to limit it.
 
-        ``gil`` and ``loop`` tell how serial calls use the GIL and the event loop that awaits them, if there is one.
+        ``gil`` says how long serial calls hold the GIL. ``loop`` says how long they block the event loop that awaits
+        them; it is ``None`` if none does.
         """
         return None
 
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
-        """Return the speed-up to expect in the executor that users would take for this strategy.
+        """Return the speed-up to expect in the executor that users would take for this strategy, such as a thread pool.
 
         It is predicted from ``speedup``, the measured speed-up of the calls without an executor, and from ``inputs``,
-        such as the costs of dispatch.
+        such as the costs of dispatching tasks.
         """
         return dispatch.dispatched(speedup, inputs)
 
     # How it is told
 
     def lanes_text(self, workers: int) -> str:
-        """Return the phrase for ``workers`` lanes, such as ``2 threads``."""
+        """Return the phrase for ``workers`` lanes (threads, processes ...), such as ``2 threads``."""
         singular, plural = self.lane_nouns
         named = numbers.count(workers, singular, plural)
         return named if plural == self.name else f"{named} of {self.name}"
 
     def gain_text(self, workers: int, speedup: float) -> str:
-        """Return the phrase for the speed-up of ``workers`` lanes, such as ``2 threads give 1.9x``.
+        """Return the phrase for the ``speedup`` with ``workers`` lanes, such as ``2 threads give 1.9x``.
 
         A ``speedup`` above the number of lanes is shown as that number.
         """
@@ -255,10 +270,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return the reason why this strategy is advised: the second half of the verdict's sentence.
+        """Return why this strategy is advised, as the second half of a sentence: ``a waiting thread releases the GIL``.
 
-        ``evidence`` is all that the verdict is based on; ``bound`` and ``gil`` are its words for the calls and for the
-        GIL.
+        ``evidence`` is all that was measured. Two words sum it up: ``bound`` says whether calls compute or wait, and
+        ``gil`` whether they hold the GIL.
         """
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
@@ -266,11 +281,11 @@ class Strategy(ABC):
         return ()
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return cautions special to this strategy, to be known before following the verdict; empty by default."""
+        """Return warnings about this strategy that a user should know before following the verdict; none by default."""
         return ()
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution to show if this strategy failed, hung or crashed, which ``outcome`` says."""
+        """Return the warning to show if calls by this strategy failed, hung or crashed; ``outcome`` says which."""
         return Caution(
             slug=f"fails-in-{self.name}",
             message=f"in {self.name} it {outcome}: calls may not share what they use",
@@ -281,7 +296,7 @@ class Strategy(ABC):
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
         """Return source lines that make many calls by this strategy; ``None``, the default, if there is no such code.
 
-        ``callee`` is the function. ``workers`` is how many lanes (threads, processes ...) the code uses.
+        ``callee`` is the function to call. ``workers`` is how many lanes (threads, processes ...) the code uses.
         ``calls_per_task`` is how many calls one task of an executor makes.
         """
         return None
@@ -289,6 +304,6 @@ class Strategy(ABC):
     def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
         """Return source lines that make many calls with arrays in shared memory; ``None``, the default, for no code.
 
-        ``callee`` is the function, and ``workers`` is how many lanes (processes ...) the code uses.
+        ``callee`` is the function to call, and ``workers`` is how many lanes (processes ...) the code uses.
         """
         return None

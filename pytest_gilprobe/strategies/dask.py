@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 WAIT_S = 15.0
-"""Seconds to wait for a scheduler's answer, and for its first worker."""
+"""Seconds to wait for the answer of Dask's scheduler, and then again for its first worker to connect."""
 MUST_AGREE = ("python", "dask", "distributed", "cloudpickle")
-"""Packages that need the same version in client, scheduler and workers, since these exchange pickled functions."""
+"""Names in Dask's list of versions that need the same version in client, scheduler and workers, since these exchange
+pickled functions."""
 
 
 @contextmanager
 def local_cluster() -> Iterator[Executor]:
-    """Start a scheduler and one worker process per usable CPU on this machine; yield their executor, then end all.
+    """Start a Dask scheduler and a worker process for each usable CPU; yield their executor, then end all.
 
     Raises `GilprobeError` if Dask is not installed.
     """
@@ -40,8 +41,8 @@ def local_cluster() -> Iterator[Executor]:
 def connected() -> Iterator[Executor]:
     """Connect to the scheduler that Dask's setting ``scheduler-address`` names; yield its executor, then disconnect.
 
-    The environment variable ``DASK_SCHEDULER_ADDRESS`` is that setting. Raises `GilprobeError` if it is not set, the
-    scheduler does not answer, no worker is connected to it, or versions differ.
+    The environment variable ``DASK_SCHEDULER_ADDRESS`` is that setting. Raises `GilprobeError` if it is not set, if the
+    scheduler does not answer, if no worker is connected to it, or if it uses other versions of Python or Dask.
     """
     distributed = _distributed()
     address = import_module("dask").config.get("scheduler-address", None)
@@ -66,10 +67,10 @@ def connected() -> Iterator[Executor]:
 
 
 def mismatches(versions: Mapping[str, Any]) -> list[str]:
-    """List the packages in `MUST_AGREE` that have another version in the scheduler or a worker than in this process.
+    """Describe what has another version in Dask's scheduler, or in one of its workers, than in this process.
 
-    Each text is such as ``python 3.11.7 here, 3.12.1 at the scheduler``. ``versions`` is the result of
-    ``Client.get_versions``.
+    The result has a text for each name in `MUST_AGREE` whose versions differ, such as
+    ``python 3.11.7 here, 3.12.1 at the scheduler``. ``versions`` is the result of Dask's ``Client.get_versions``.
     """
     own = _packages(versions.get("client"))
     others = {"the scheduler": versions.get("scheduler"), **(versions.get("workers") or {})}

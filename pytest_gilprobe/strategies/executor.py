@@ -1,7 +1,7 @@
-"""The strategies ``executor:NAME``: the user's own executor, which makes real calls with their data.
+"""The strategies ``executor:NAME``: calls, with their data, through an executor that the user named.
 
-Nothing is predicted for such an executor: the user's factory starts it, and its tasks are timed in the same rounds as
-serial calls.
+A function of the user's, the factory, makes the executor. Nothing is predicted for it: the executor's tasks are timed
+in the same rounds as serial calls.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
 
 UNKNOWN_FACTORY = "?:?"
-"""Placeholder for the factory of an executor that is known only by its name in a report."""
+"""Placeholder for ``MODULE:FACTORY``, the function that makes an executor, if only the executor's name is known, from a
+report."""
 
 
 class ViaExecutor(Strategy):
-    """The strategy of an executor that the user named."""
+    """The strategy that makes calls through an executor of the user's (``--gilprobe-executor=NAME=MODULE:FACTORY``)."""
 
     rank = 60
     moves_data = False  # what moving its data costs is measured with its tasks
@@ -81,7 +82,8 @@ class ViaExecutor(Strategy):
     def refuses(self, work: Workload) -> str | None:
         """Return why the executor cannot make the calls of this test; ``None`` if it can.
 
-        It makes only calls of a plain function that the test passes with its arguments.
+        It can if the test gives a plain function, with its arguments, to the `gilprobe` fixture. It cannot call a whole
+        test, nor a coroutine function.
         """
         if work.is_coroutine:
             return "an executor takes plain functions, and this test calls a coroutine function"
@@ -90,17 +92,21 @@ class ViaExecutor(Strategy):
         return None
 
     def workers_needed(self, lanes: int) -> int:
-        """Return 1: the executor lives in one worker process, and has workers of its own."""
+        """Return 1: one worker process starts the executor, which has workers of its own."""
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the request for one batch: a single `Batch`, for the worker in which the executor runs."""
+        """Return the message that asks for a batch (calls timed together): a `Batch` for the process with the executor.
+
+        ``calls`` is the number of calls for each of ``lanes`` lanes (calls that the executor makes at a time).
+        """
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def start(self, work: Workload, question: StartExecutor) -> None:
-        """Call the factory to make the executor, and measure what the executor's tasks cost.
+        """Make the user's executor in this worker process, and measure what the executor's tasks cost.
 
-        Raises `ExecutorError` if the executor does not work.
+        The executor is kept in ``work.held``, where ``work`` is the test that is set up, until the test is torn down.
+        ``question`` has the longest time that a task may take. Raises `ExecutorError` if the executor does not work.
         """
         from pytest_gilprobe.workers.child import executor_batch  # noqa: PLC0415 - only for who names an executor
         from pytest_gilprobe.workers.naming import resolved  # noqa: PLC0415
@@ -109,21 +115,24 @@ class ViaExecutor(Strategy):
         work.held[self.name] = executor_batch.start(work, factory, self.factory_text, question.lanes, question.limit_s)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make the calls of a batch through the executor, and return the readings of its clocks."""
+        """Make the calls of a batch (calls timed together) through the executor; return the readings of the clocks."""
         from pytest_gilprobe.workers.child import executor_batch  # noqa: PLC0415 - only for who names an executor
 
         return executor_batch.run(work.held[self.name], question.calls, question.lanes)
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
-        """Return twice the number of lanes, the factor for the worst case.
+        """Return twice ``lanes``: the longest time that a batch may take, as a multiple of a serial batch's time.
 
-        In that case, the executor makes one call at a time. It makes each call twice: in a task alone, and in a larger
-        task.
+        A batch is a number of calls that are timed together. In the worst case, the executor makes one call at a time.
+        It also makes each call twice: in a task of its own, and in a task of several calls.
         """
         return 2.0 * lanes
 
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
-        """Return the measured speed-up with one call per task; ``speedup`` if that was not measured."""
+        """Return the speed-up that was measured with one call per task; ``speedup`` if that was not measured.
+
+        Nothing is predicted, since the timed calls go through the executor. ``speedup`` is what these calls gain.
+        """
         executor = inputs.executor
         return speedup if executor is None or executor.single_speedup is None else executor.single_speedup
 
@@ -146,7 +155,10 @@ class ViaExecutor(Strategy):
         return f"dispatching a task takes {numbers.seconds(part.executor.task_s)}, {share} of a call"
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
-        """Return a clause on how long a call, or how large a task, must be to pay off in this executor, if known."""
+        """Return a clause on how long a call must be, or how many calls a task must make, for this executor to pay off.
+
+        The result is empty if the executor was not measured.
+        """
         part = evidence.results[self.name]
         return () if part.executor is None else (self._pays_off(part, part.executor, evidence.serial),)
 
@@ -170,7 +182,7 @@ class ViaExecutor(Strategy):
         )
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return the caution that larger tasks are needed, if the executor gains only with these; else nothing."""
+        """Return a warning if the executor gains only with several calls per task; else an empty tuple."""
         found = evidence.results[self.name].executor
         if found is None or found.chunk_speedup is None or found.single_speedup is None:
             return ()
@@ -187,13 +199,14 @@ class ViaExecutor(Strategy):
         return (Caution(slug="larger-tasks", message=message),)
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution that the call does not work in this executor."""
+        """Return the warning that the call failed, hung or crashed in this executor; ``outcome`` says which."""
         return Caution(slug="fails-in-executor", message=f"in {self.name} it {outcome}: see the error below")
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return source lines that make the calls in the executor that this factory makes.
+        """Return source lines that make the user's executor, and make calls of ``callee`` in it.
 
-        ``None`` if calls are awaited, or if the factory is not a name that code can import.
+        ``calls_per_task`` is how many calls one task makes; ``workers`` is ignored. The result is ``None`` if calls are
+        awaited, or if code cannot import the function that makes the executor.
         """
         parts = self.factory_text.replace(":", ".").split(".")
         if callee.awaited or not all(part.isidentifier() for part in parts):
@@ -208,7 +221,7 @@ def _called(resolved: Callable[[str], Any], text: str) -> Any:
 def from_text(text: str) -> ViaExecutor:
     """Return the strategy of an executor that the user named as ``NAME=MODULE:FACTORY``.
 
-    Raises `GilprobeError` if ``text`` is not of that form.
+    ``FACTORY`` is the function that makes the executor. Raises `GilprobeError` if ``text`` is not of that form.
     """
     name, equals, factory = text.partition("=")
     if not equals:

@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerMain
 
 NEEDED = "subinterpreters with a GIL of their own need CPython 3.14"
-"""Why the strategy is skipped on an earlier Python, on another implementation and on a free-threaded build."""
+"""Why subinterpreters are not tried on an earlier Python, on another implementation and on a free-threaded build."""
 FIRST_PYTHON = (3, 14)
-"""First version whose library has `concurrent.interpreters` and `InterpreterPoolExecutor`. *Source:* PEP 734."""
+"""First Python whose library has `concurrent.interpreters` and `InterpreterPoolExecutor`. *Source:* PEP 734."""
 
 
 class Interpreters(Processes):
     """The strategy of N subinterpreters in one process that never forks.
 
-    Its rank is above that of processes: an interpreter takes as long to start and as much memory as a process, and most
-    extension modules do not load there. So it is the advice only where it gives more than processes.
+    It counts as costlier than processes: a subinterpreter takes as long to start and as much memory as a process, and
+    most extension modules do not load in one. So it is advised only if it gives more than processes.
     """
 
     name = "interpreters"
@@ -57,53 +57,64 @@ class Interpreters(Processes):
     icon = "M1.5 2.5h13v11h-13zM8 2.5v11"
 
     def refuses(self, work: Workload) -> str | None:
-        """Return the reason if this Python has no subinterpreters with a GIL of their own; ``None`` if it has them."""
+        """Return why subinterpreters cannot be tried: this Python has none with a GIL of their own; else ``None``."""
         is_cpython = sys.implementation.name == "cpython"
         if is_cpython and sys.version_info >= FIRST_PYTHON and not sysconfig.get_config_var("Py_GIL_DISABLED"):
             return None
         return NEEDED
 
     def worker_main(self) -> WorkerMain | None:
-        """Return the function that hosts the interpreters in a worker process of its own.
+        """Return the main function of the worker process that hosts the subinterpreters, and serves only this strategy.
 
-        That process never forks, and the test is open only in its subinterpreters.
+        That process never forks, and the test is set up only in its subinterpreters.
         """
         return partial(interpreter_host.serve, self)
 
     def workers_needed(self, lanes: int) -> int:
-        """Return 1: one process hosts all interpreters."""
+        """Return 1: one worker process hosts all subinterpreters."""
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the request for one batch: a single `Batch`, for the process that hosts all interpreters."""
+        """Return the message that asks for a batch (calls timed together): for the process with all subinterpreters.
+
+        It asks for ``calls`` calls in each of ``lanes`` subinterpreters.
+        """
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make the calls of one interpreter, in that interpreter, and return the readings of its clocks.
+        """Make the calls of a batch (calls timed together) in one subinterpreter; return the readings of its clocks.
 
-        Raises `ValueError` if ``question`` is for several lanes: that is for the process that hosts all interpreters.
+        This method is called in that subinterpreter. Raises `ValueError` if ``question`` asks for several lanes
+        (subinterpreters): only the process that hosts them can answer that.
         """
         _check_alone(question)
         return super().run(work, question)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Make calls back to back for a set time in one interpreter; raise `ValueError` if asked for several lanes."""
+        """Make calls without a pause for a set time; return the moments at which calls were completed.
+
+        This method is called in the one subinterpreter that makes the calls. Raises `ValueError` if ``question`` asks
+        for several lanes (subinterpreters).
+        """
         _check_alone(question)
         return super().stretch(work, question)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new interpreter pool of ``workers`` interpreters, which find modules where this process does."""
+        """Return a new `InterpreterPoolExecutor` of ``workers`` interpreters, with the ``sys.path`` of this process."""
         from concurrent import futures  # noqa: PLC0415 - CPython 3.14 and later
 
         pool: type[Executor] = futures.InterpreterPoolExecutor  # type: ignore[attr-defined, unused-ignore]
         return pool(workers, initializer=dispatch.use_path, initargs=(list(sys.path),))  # type: ignore[call-arg]
 
     def measure_transfer(self, given: Given, result: object) -> TransferMeasured:
-        """Measure how long it takes to pass a call's arguments to an interpreter, and the result back."""
+        """Measure how long it takes to pass a call's arguments to a subinterpreter, and its ``result`` back.
+
+        ``given`` has the arguments.
+        """
         return handing_over.measure(given, result)
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return why interpreters are advised: why threads fall short, and what interpreters have over processes."""
+        """Return why subinterpreters are advised: why threads gain less, and what they have over processes."""
         why = super().why_advised(evidence, bound, gil)
         processes = evidence.results.get("processes")
         if processes is None or processes.outcome is not Outcome.OK or processes.pool_speedup is None:
@@ -130,18 +141,18 @@ class Interpreters(Processes):
         return f"{what} takes {numbers.seconds(mine)} instead of {numbers.seconds(theirs)} for processes"
 
     def cautions(self, evidence: Evidence, verdict: object) -> tuple[Caution, ...]:
-        """Return no cautions: those that processes have do not hold for interpreters."""
+        """Return an empty tuple: the warnings that there are about processes do not hold for subinterpreters."""
         return ()
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution that calls failed, hung or crashed in interpreters."""
+        """Return the warning that calls failed, hung or crashed in subinterpreters; ``outcome`` says which."""
         return Caution(
             slug=f"fails-in-{self.name}",
             message=f"in {self.name} it {outcome}: not all that a process may do is allowed in them",
         )
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return source lines that make calls in an interpreter pool, under the ``__main__`` guard.
+        """Return source lines that make calls in an interpreter pool, under the guard ``if __name__ == "__main__":``.
 
         ``workers`` is how many interpreters the pool has. ``calls_per_task`` is how many calls one task makes; it is
         ignored if the calls are awaited. This method never returns ``None``.

@@ -33,17 +33,18 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.stretch_messages import Stretch
 
 NOT_IMPORTABLE = "not-importable"
-"""Slug of the caution that worker processes cannot import the function."""
+"""Identifier of the warning that other processes cannot import the function to be called, such as a lambda."""
 WORTH_TELLING = 0.05
-"""Share of a call's own time from which moving the call's data is worth reporting."""
+"""Moving a call's data to a process and back is reported if it takes at least this share of the call's time."""
 MANY_CALLS = 10
-"""Starting the processes is reported as a cost if at least this many calls are needed for it to pay off."""
+"""Starting the processes is reported as a cost if it takes at least this many calls to pay off."""
 OVERLAP = 1.15
-"""Speed-up above which threads count as overlapping a little."""
+"""Speed-up of threads above which they are said to overlap a little, not to take turns."""
 BLOCKS_LOOP = 0.2
-"""Share of a call's time for which it must block the event loop to explain why calls gain little as tasks."""
+"""Smallest share of a call's time for which it must block the event loop to explain why tasks gain little."""
 WAITS_HOLDING = 0.2
-"""GIL-held share minus CPU utilization above which a call holds the GIL mostly while it waits."""
+"""A call holds the GIL mostly while it waits if its GIL-held share of time exceeds its CPU utilization by more than
+this."""
 
 
 class Processes(Strategy):
@@ -60,25 +61,28 @@ class Processes(Strategy):
     icon = "M1.5 4.5h5v7h-5zM9.5 4.5h5v7h-5z"
 
     def workers_needed(self, lanes: int) -> int:
-        """Return the number of lanes: each lane is a worker process of its own."""
+        """Return ``lanes``: each lane is a worker process of its own."""
         return lanes
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the requests for one batch: for each worker process, a `Batch` of one lane."""
+        """Return the messages that ask for a batch (calls timed together): one for each of ``lanes`` worker processes.
+
+        Each message asks for ``calls`` calls, one after the other.
+        """
         return (Batch(strategy=self.name, calls=calls),) * lanes
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make one worker's calls in its main thread and return the readings of its clocks."""
+        """Make this process's calls of a batch in its main thread, and return the readings of its clocks."""
         return work.serial(question.calls, question.begin_ns, question.first_lane)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Make calls back to back for a set time, one after the other, in this worker."""
+        """Make calls one after the other for a set time; return the moments at which calls were completed."""
         return work.stretch_of_one(question)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new process pool of ``workers`` processes, which end when the worker that started them ends.
+        """Return a new process pool of ``workers`` processes, started by ``start_method``, such as ``fork``.
 
-        ``start_method`` is how the processes are started.
+        The processes end when the process that calls this method ends.
         """
         from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - heavy, and not every session needs it
 
@@ -88,7 +92,8 @@ class Processes(Strategy):
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
         """Return the speed-up to expect in a `ProcessPoolExecutor`, in which moving data takes CPU time from the calls.
 
-        It is predicted from ``speedup``, the measured speed-up of the calls without an executor, and from ``inputs``.
+        It is predicted from ``speedup``, that of the calls without an executor, and from the costs measured in
+        ``inputs``.
         """
         found = dispatch.dispatched(speedup, inputs)
         if inputs.transfer is None:
@@ -121,19 +126,19 @@ class Processes(Strategy):
         return tuple(filter(None, (self._pays_off(evidence, verdict), self._moving(evidence, verdict))))
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return the cautions that apply: processes would pay with shared memory; they cannot import the function."""
+        """Return the warnings that apply: processes would pay off with shared memory, or cannot import the function."""
         found = (self._shared_memory(evidence, verdict), self._not_importable(evidence, verdict))
         return tuple(caution for caution in found if caution is not None)
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution that calls failed, hung or crashed in parallel processes."""
+        """Return the warning that calls failed, hung or crashed in several processes at once, as ``outcome`` says."""
         return Caution(
             slug=f"fails-in-{self.name}",
             message=f"in {self.name} it {outcome}: several at once may not share what it uses",
         )
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return source lines that make calls in a process pool, under the ``__main__`` guard that new processes need.
+        """Return source lines that make calls in a process pool, under the guard ``if __name__ == "__main__":``.
 
         ``workers`` is how many processes the pool has. ``calls_per_task`` is how many calls one task makes; it is
         ignored if the calls are awaited. This method never returns ``None``.
@@ -143,7 +148,7 @@ class Processes(Strategy):
         return pool_snippets.process_pool(callee, workers, calls_per_task)
 
     def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
-        """Return source lines of a process pool that moves arrays in shared memory; ``None`` if calls are awaited."""
+        """Return source lines that call in a process pool, with arrays in shared memory; ``None`` for awaited calls."""
         return None if callee.awaited else shared_snippets.process_pool(callee, workers)
 
     # What processes cost, in words
@@ -232,10 +237,10 @@ def _whence(callee: Callee) -> str:
 
 
 def calls_to_pay_off(call_s: float, speedup: float, start_up_s: float) -> int | None:
-    """Return the number of calls, at least 2, from which an executor with its start-up is faster than serial calls.
+    """Return the smallest number of calls, at least 2, for which an executor is faster than serial calls.
 
-    n serial calls take n * ``call_s``, an executor takes ``start_up_s`` + n * ``call_s`` / ``speedup``: both are equal
-    at n = ``start_up_s`` / (``call_s`` * (1 - 1 / ``speedup``)). ``None`` if the executor is never faster.
+    n serial calls take n * ``call_s`` seconds, an executor takes ``start_up_s`` + n * ``call_s`` / ``speedup``. Both
+    are equal at n = ``start_up_s`` / (``call_s`` * (1 - 1 / ``speedup``)). ``None`` if the executor is never faster.
     """
     if speedup <= 1 or call_s <= 0:
         return None

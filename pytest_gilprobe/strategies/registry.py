@@ -16,18 +16,22 @@ from pytest_gilprobe.strategies.tasks import Tasks
 from pytest_gilprobe.strategies.threads import Threads
 
 RESERVED: Final = frozenset({INCONCLUSIVE, "scanned", "error"})
-"""Answers in a report that do not name a strategy, so that no strategy may take them as its name."""
+"""Words that a report uses as an answer in place of a strategy's name, so that no strategy may have them as its
+name."""
 
 
 class StrategyError(GilprobeError):
-    """Strategies from a hook are invalid: not a `Strategy`, a bad or duplicate name, or no ``serial`` among them."""
+    """Raised if strategies from the hook ``pytest_gilprobe_strategies`` are invalid.
+
+    That is: one is not a `Strategy`, has a bad or a duplicate name, or none is called ``serial``.
+    """
 
 
 class Strategies:
-    """Strategies by name: ``serial`` first, which is always included, then the others from the cheapest on.
+    """A collection of strategies (ways to run calls) by name: first ``serial``, then the others, the cheapest first.
 
-    ``kind`` says for which calls, plain or awaited, `default_names` are meant. ``all_names`` are the names that a user
-    may write in ``strategies=``: they include strategies that do not exist for calls of this ``kind``.
+    ``kind`` is plain or awaited: for which calls `default_names` are meant. ``all_names`` are the names that a user may
+    write in ``strategies=``: they include strategies that cannot make calls of this ``kind``.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Strategies:
         return self._members[name]
 
     def get(self, name: str) -> Strategy | None:
-        """Return the strategy called ``name``; ``None`` if there is none, as for names in a report made elsewhere.
+        """Return the strategy called ``name``; ``None`` if there is none, as for one of a plugin that is missing here.
 
         For an unknown ``executor:NAME``, as in a report, the result is a strategy that cannot start the executor.
         """
@@ -74,7 +78,8 @@ class Strategies:
     def with_executors(self, texts: Iterable[str]) -> Strategies:
         """Return these strategies together with executors that the user named, each text as ``NAME=MODULE:FACTORY``.
 
-        Raises `GilprobeError` for any other text, and `StrategyError` for a name that is used twice.
+        ``FACTORY`` is the function that makes the executor. Raises `GilprobeError` for any other text, and
+        `StrategyError` for a name that is used twice.
         """
         return Strategies((*self, *map(executor.from_text, texts)), self.kind)
 
@@ -94,7 +99,7 @@ class Strategies:
         return tuple(self._members)
 
     def existing_for(self, kind: CallKind) -> Strategies:
-        """Return those of the strategies that exist for calls of this ``kind``."""
+        """Return the strategies that can make calls of ``kind``: plain or awaited ones."""
         return Strategies((one for one in self if one.exists_for(kind)), kind, self.all_names)
 
     @property
@@ -120,4 +125,4 @@ def _check(one: object, found: dict[str, Strategy]) -> None:
 
 
 BUILT_IN: Final = Strategies((Serial(), Tasks(), Threads(), Processes(), Interpreters()))
-"""The strategies that come with this package."""
+"""The strategies that come with this package: serial calls, tasks, threads, processes and subinterpreters."""

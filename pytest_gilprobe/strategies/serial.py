@@ -27,15 +27,21 @@ class Serial(Strategy):
     icon = "M1.5 8h12M9.5 4l4 4-4 4"
 
     def workers_needed(self, lanes: int) -> int:
-        """Return 1: all calls are made in one worker."""
+        """Return 1: all calls are made in one worker process, whatever ``lanes`` is."""
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the request for one batch: a single `Batch`, for the first worker, whatever ``lanes`` is."""
+        """Return the message that asks for a batch (calls timed together): ``calls`` calls in the first worker process.
+
+        ``lanes`` is ignored.
+        """
         return (Batch(strategy=self.name, calls=calls),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make the calls in the main thread and return the readings of its clocks."""
+        """Make the calls of a batch (calls timed together) one after the other; return the readings of the clocks.
+
+        They are made in the main thread of this worker process. ``question`` says how many there are.
+        """
         return work.serial(question.calls, question.begin_ns)
 
     def lanes_text(self, workers: int) -> str:
@@ -43,11 +49,11 @@ class Serial(Strategy):
         return "serial calls"
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return why no parallel strategy is advised."""
+        """Return why no parallel strategy is advised, as the second half of a sentence."""
         return reasons.why_serial(evidence, gil).why
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return source lines that make one call after the other, in a comprehension; never ``None``."""
+        """Return source lines that make one call of ``callee`` after the other, in a comprehension; never ``None``."""
         if callee.awaited:
             return async_snippets.one_by_one(callee)
         return pool_snippets.one_by_one(callee)

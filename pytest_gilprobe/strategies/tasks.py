@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Tasks(Strategy):
     """The strategy of N tasks in the event loop that runs the test: all share its fixtures, context and connections.
 
-    Making a task costs next to nothing, so a task group gives what the bare calls give, and no dispatch is predicted.
+    Making a task costs next to nothing. So a task group in the user's code gains what was measured, and no cost of
+    dispatching is predicted.
     """
 
     name = "tasks"
@@ -47,7 +48,7 @@ class Tasks(Strategy):
         return kind is CallKind.AWAITED
 
     def refuses(self, work: Workload) -> str | None:
-        """Return why calls cannot be tasks of the test's event loop, as when no loop is known; ``None`` if they can."""
+        """Return why calls cannot be tasks in the test's event loop, as when no loop is known; ``None`` if they can."""
         if work.home is not None:
             return None if work.fresh is None else work.fresh.alone
         if loops.is_drawn_coroutine(work.item):
@@ -57,36 +58,50 @@ class Tasks(Strategy):
         return "the call is not awaited in an event loop"
 
     def workers_needed(self, lanes: int) -> int:
-        """Return 1: all tasks live in one worker."""
+        """Return 1: all tasks run in one worker process."""
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the request for one batch: a single `Batch` of all lanes (tasks), for the first worker."""
+        """Return the message that asks for a batch (calls timed together): for the first worker process.
+
+        It asks for ``calls`` calls in each of ``lanes`` tasks.
+        """
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make the calls in new tasks of the test's own event loop, and return the readings of its thread's clocks."""
+        """Make the calls of a batch (calls timed together) in new tasks; return the readings of the clocks.
+
+        The tasks run in the test's own event loop. ``question`` says how many there are, and how many calls each makes.
+        """
         return work.tasks(question.calls, question.lanes)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Make calls back to back for a set time, in new tasks of the test's own event loop.
+        """Make calls without a pause for a set time in new tasks; return the moments at which calls were completed.
 
-        Returns ``None`` if there is no such loop. Raises `WorkloadError` if a call raises.
+        The tasks run in the test's own event loop. Returns ``None`` if there is no such loop. Raises `WorkloadError` if
+        a call raises.
         """
         return work.stretch_of_tasks(question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:
-        """Return `MOST_LANES`: tasks cost next to nothing, and a curve ends as soon as more of them gain nothing."""
+        """Return `MOST_LANES`, the largest number of tasks to try if the user names none.
+
+        Tasks cost next to nothing, and no more of them are tried once further tasks gain nothing.
+        """
         return MOST_LANES
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
-        """Return ``lanes``, the factor for the worst case, in which every call blocks the loop for all of its time."""
+        """Return ``lanes``: the longest time that a batch may take, as a multiple of a serial batch's time.
+
+        A batch is a number of calls that are timed together, in ``lanes`` tasks. In the worst case, every call blocks
+        the event loop for all of its time.
+        """
         return float(lanes)
 
     def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
-        """Return 1 / f, the ceiling for calls that block the loop for a share f of their time.
+        """Return 1 / f, which tasks cannot exceed in speed-up: f is the share of time for which calls block the loop.
 
-        ``None`` if f is unknown or next to 0.
+        The share is taken from ``loop``. ``None`` if it is unknown or next to 0.
         """
         blocked = None if loop is None else loop.blocked_fraction
         if blocked is None or blocked.low < HARDLY_HELD:
@@ -100,7 +115,7 @@ class Tasks(Strategy):
         return f"{self.lanes_text(workers)} of one loop give {numbers.about(min(speedup, float(workers)))}"
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return why tasks are advised: their calls leave the loop free while they wait."""
+        """Return why tasks are advised: a call leaves the event loop to the others while it waits."""
         loop = evidence.event_loop
         if loop is None or loop.blocked_fraction is None:
             return "a call that waits leaves the event loop to the others"
@@ -116,14 +131,14 @@ class Tasks(Strategy):
         return () if said is None else (said,)
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution that several calls at once do not work in one loop."""
+        """Return the warning that several calls at once failed, hung or crashed in one loop; ``outcome`` says which."""
         return Caution(
             slug=f"unsafe-in-{self.name}",
             message=f"in {self.name} it {outcome}: do not make several calls at once before that is mended",
         )
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:
-        """Return the cautions that calls block the loop: in a call that is not awaited, or in a wait for the GIL."""
+        """Return warnings if calls block the event loop, by a sleep that is not awaited or by waiting for the GIL."""
         loop, workers, library = evidence.event_loop, evidence.measurement.workers, _library(evidence)
         if loop is None or loop.shares is None:
             return ()

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.stretch_messages import Stretch
 
 MATTERS = 0.05
-"""Share of a call's time that dispatching the call must take for the dispatch's use of the GIL to be counted."""
+"""A prediction counts how long dispatching a call holds the GIL only if dispatching takes at least this share of the
+call's time."""
 SLACK = 1.1
-"""Factor by which a predicted speed-up of threads may exceed its limit, which follows from how long calls and dispatch
-hold the GIL: these times have errors."""
+"""Factor by which a predicted speed-up of threads may exceed its limit. The limit is computed from how long calls and
+dispatching hold the GIL, and these times have errors."""
 
 
 class Threads(Strategy):
@@ -49,7 +50,10 @@ class Threads(Strategy):
     icon = "M1.5 4h13M1.5 8h13M1.5 12h13"
 
     def default_for(self, kind: CallKind) -> bool:
-        """Return whether ``kind`` is that of plain calls: nobody would start a thread and a loop for each coroutine."""
+        """Return whether threads are tried if ``strategies=`` is not given: only if ``kind`` is that of plain calls.
+
+        Nobody would start a thread and an event loop for each awaited call.
+        """
         return self.by_default and kind is CallKind.PLAIN
 
     def refuses(self, work: Workload) -> str | None:
@@ -57,15 +61,21 @@ class Threads(Strategy):
         return workload.unsafe_in_threads(work)
 
     def workers_needed(self, lanes: int) -> int:
-        """Return 1: all threads live in one worker."""
+        """Return 1: all threads run in one worker process."""
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the request for one batch: a single `Batch` of all lanes (threads), for the first worker."""
+        """Return the message that asks for a batch (calls timed together): for the first worker process.
+
+        It asks for ``calls`` calls in each of ``lanes`` threads.
+        """
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make the calls in new threads that start together, and return the readings of their clocks."""
+        """Make the calls of a batch (calls timed together) in new threads; return the readings of their clocks.
+
+        The threads start together. ``question`` says how many there are, and how many calls each makes.
+        """
         return batch.run_threads([work.lane(number) for number in range(question.lanes)], question.calls)
 
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
@@ -74,28 +84,36 @@ class Threads(Strategy):
         return bursts.run_threads(lanes, question.calls, question.number)
 
     def longest_factor(self, lanes: int, cpus: int, busy: float) -> float:
-        """Return the factor for the worst case, in which the GIL makes all lanes (threads) take turns.
+        """Return the longest time that a batch (calls timed together) may take, as a multiple of a serial batch's time.
 
-        ``busy`` is the share of its time for which a call computes. The factor is at least 1.
+        In the worst case, the GIL makes the ``lanes`` threads take turns. ``busy`` is a call's CPU time divided by its
+        duration. The result is at least 1.
         """
         return max(1.0, busy * lanes)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Make calls back to back for a set time, in new threads that start together."""
+        """Make calls without a pause for a set time in new threads; return the moments at which calls were completed.
+
+        The threads start together.
+        """
         return stretch.run_threads([work.lane(number) for number in range(question.lanes)], question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:
-        """Return `MOST_LANES` for calls that wait, else twice the number of CPUs but at most `MOST_LANES`."""
+        """Return the largest number of threads worth trying if the user names none.
+
+        That is `MOST_LANES` for calls that wait, else twice ``cpus`` but at most `MOST_LANES`. Calls wait if ``busy``,
+        their CPU time divided by their duration, is below `COMPUTES`.
+        """
         return MOST_LANES if busy < COMPUTES else min(2 * cpus, MOST_LANES)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new thread pool of ``workers`` threads."""
+        """Return a new `ThreadPoolExecutor` of ``workers`` threads."""
         return ThreadPoolExecutor(workers)
 
     def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
-        """Return 1 / f, the ceiling for calls that hold the GIL for a share f of their time.
+        """Return 1 / f, which the speed-up of threads cannot exceed: a call holds the GIL for a share f of its time.
 
-        ``None`` if f is unknown or next to 0.
+        The share is taken from ``gil``. ``None`` if it is unknown or next to 0.
         """
         held = gil.held_fraction
         if held is None or held.low < HARDLY_HELD:
@@ -105,7 +123,8 @@ class Threads(Strategy):
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
         """Return the speed-up to expect in a `ThreadPoolExecutor`, in which dispatching takes the GIL from the calls.
 
-        It is predicted from ``speedup``, the measured speed-up of the calls without an executor, and from ``inputs``.
+        It is predicted from ``speedup``, the measured speed-up of the calls without an executor, and from ``inputs``,
+        such as the costs of dispatching tasks.
         """
         found = dispatch.dispatched(speedup, inputs)
         held, call_s = inputs.gil.held_fraction, inputs.serial.call_s
@@ -132,7 +151,7 @@ class Threads(Strategy):
         return "the threads overlap"
 
     def when_broken(self, outcome: Outcome) -> Caution:
-        """Return the caution that the code is not safe in threads, after it failed, hung or crashed in them."""
+        """Return the warning that the code is not safe in threads: it failed, hung or crashed, as ``outcome`` says."""
         return Caution(
             slug=f"unsafe-in-{self.name}",
             message=f"in {self.name} it {outcome}: do not run it in {self.name} before that is mended",
@@ -142,8 +161,8 @@ class Threads(Strategy):
         """Return source lines that make calls in a thread pool; never ``None``.
 
         ``workers`` is how many threads the pool has. ``calls_per_task`` is how many calls one task makes: a helper
-        function makes these calls, since the pool's ``map`` ignores ``chunksize``. It is ignored if the calls are
-        awaited.
+        function makes these calls, since the pool's ``map`` ignores ``chunksize``. If the calls are awaited,
+        ``calls_per_task`` is ignored.
         """
         if callee.awaited:
             return async_snippets.in_executor("ThreadPoolExecutor", callee, workers)

@@ -2,7 +2,7 @@
 
 A copy is made by pickling, within limits of size and time. Functions, classes and modules are not copied, since every
 thread of a process shares them anyway; a lock becomes a new, unlocked lock. Of an open file, the position is kept.
-Anything else that cannot be pickled, such as a socket, cannot be compared.
+Anything else that cannot be pickled, such as a socket, can neither be copied nor compared.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any, Protocol
 from pytest_gilprobe.observe import clocks
 
 MOST_BYTES = 32 * 2**20
-"""Greatest size in bytes of one pickled argument; an argument that takes more is not copied."""
+"""Largest size, in bytes, of the pickle of one argument; an argument with a larger pickle is not copied."""
 MOST_S = 0.25
-"""Greatest number of seconds for pickling one argument; an argument that takes longer is not copied."""
+"""Longest time, in seconds, to pickle one argument; an argument that takes longer is not copied."""
 _LOCKS: dict[type, Callable[[], object]] = {
     type(threading.Lock()): threading.Lock,
     type(threading.RLock()): threading.RLock,
@@ -224,7 +224,7 @@ class _Position:
 class Snapshot:
     """The state of a call's arguments at one moment, to compare them with later or to copy.
 
-    ``unknown`` maps the name of each argument whose state cannot be kept to the reason.
+    ``unknown`` maps the name of each argument whose state cannot be kept to the reason why.
     """
 
     _kept: dict[str, _Kept] = field(default_factory=dict)
@@ -248,12 +248,12 @@ class Snapshot:
         return made
 
     def changed(self) -> tuple[str, ...]:
-        """Return the names of the arguments that differ now from the snapshot; those in ``unknown`` are left out."""
+        """Return the names of the arguments that differ now from the snapshot, if their state could be kept in it."""
         return tuple(name for name, kept in self._kept.items() if kept.changed())
 
     @property
     def iterators(self) -> tuple[str, ...]:
-        """The names in ``unknown`` that calls may use up: iterators, and too large containers that became smaller."""
+        """Names of arguments that calls may use up: iterators, and containers too large to keep that have shrunk."""
         return tuple(
             name for name, length in self._lengths.items() if length is None or len(self._values[name]) < length
         )
@@ -265,7 +265,7 @@ class Snapshot:
 
     @property
     def not_copied(self) -> dict[str, str]:
-        """The names of the arguments that `copied` returns without a copy, with the reasons; constants are left out."""
+        """The names of the arguments that `copied` returns uncopied, mapped to the reasons; constants are left out."""
         files = {name: "an open file" for name, kept in self._kept.items() if kept.single}
         return files | self.unknown
 
@@ -296,5 +296,5 @@ def _first_line(error: BaseException) -> str:
 
 
 def modules_imported() -> int:
-    """Return how many modules are imported now."""
+    """Return how many modules this process has imported so far."""
     return len(sys.modules)

@@ -23,9 +23,9 @@ def running() -> str | None:
 
 
 def is_awaited(func: Any) -> bool:
-    """Return whether ``func`` is a coroutine function, or an object with ``async def __call__``: its calls are awaited.
+    """Return whether calls of ``func`` are awaited: it is a coroutine function, or has an ``async def __call__``.
 
-    A `functools.partial` counts as what is inside it. A plain function that returns a coroutine is not recognized.
+    A `functools.partial` counts as the function inside it. A plain function that returns a coroutine is not recognized.
     """
     while isinstance(func, partial):
         func = func.func

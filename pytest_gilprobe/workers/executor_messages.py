@@ -1,4 +1,4 @@
-"""Messages about executors: the measured costs of one, and the request to start one that the user named."""
+"""Messages about executors: what an executor costs, and the request to start one that the user named."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialTimes:
-    """Seconds per computing task, run by one thread alone (``alone``) and by the workers of an executor (``pooled``).
+    """How long tasks that compute take, in one thread alone and in the workers of an executor.
 
-    The tasks compute without the GIL, in several rounds. ``alone_s`` and ``pooled_s`` are the medians of the rounds,
-    ``alone_least_s`` and ``pooled_least_s`` the least values. ``queued`` is the share of its time, from 0 to 1, for
-    which the thread alone waited for a core. ``others`` is the share of all CPUs' time, from 0 to 1, that other
-    programs took.
+    The tasks compute without the GIL, in several rounds; times are in seconds per task. Times in one thread are
+    ``alone_s``, the median of the rounds, and ``alone_least_s``, the shortest; in the executor, ``pooled_s`` and
+    ``pooled_least_s``. ``queued`` is the share of its time, from 0 to 1, for which the one thread waited for a core.
+    ``others`` is the share of all CPUs' time, from 0 to 1, that other programs took.
     """
 
     alone_s: float
@@ -25,14 +25,15 @@ class TrialTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchMeasured:
-    """The measured costs of an executor, in seconds.
+    """What an executor costs, in seconds: the answer to `MeasureDispatch`.
 
-    ``task_s`` is the time per empty task in the best round of tasks, ``task_high_s`` in the median round.
-    ``task_cpu_s`` is the CPU time per task of this process and the executor's workers. ``start_up_s`` is the time to
-    start and end one worker of the executor (0 for threads). ``work`` has the times of the tasks that compute.
+    ``task_s`` is the time per empty task in the fastest of several rounds of such tasks, ``task_high_s`` in the median
+    round. ``task_cpu_s`` is the CPU time per empty task, in the process that dispatches and in the executor's workers
+    together. ``start_up_s`` is the time to start and end one worker of the executor (0 for threads). ``work`` has the
+    times of tasks that compute.
 
-    If the question named a module, only ``import_s`` is measured: the longest time a worker took to import that module,
-    or ``None`` if the import failed. The times are then 0 or ``None``.
+    If `MeasureDispatch` named a module, only ``import_s`` is measured: the longest time a worker took to import that
+    module, or ``None`` if the import failed. All other times are then 0 or ``None``.
     """
 
     task_s: float
@@ -45,8 +46,9 @@ class DispatchMeasured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartExecutor:
-    """Start the executor of ``strategy``, measure what its tasks cost, and keep it running while the test is open.
+    """Asks a worker process to start the user's executor and to measure what its tasks cost.
 
+    ``strategy`` is the name of the strategy that makes a test's calls through the executor, which ends with that test.
     ``lanes`` is how many calls are made at a time if the executor does not say how many workers it has. A task that
     takes longer than ``limit_s`` seconds counts as failed.
     """
@@ -58,4 +60,4 @@ class StartExecutor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorStarted:
-    """The answer to `StartExecutor`: the executor runs."""
+    """The answer of a worker process to `StartExecutor`: the executor runs."""

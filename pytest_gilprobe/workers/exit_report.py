@@ -16,9 +16,9 @@ _OURS = os.path.dirname(__file__)  # noqa: PTH120 - to be found in the lines tha
 
 
 def users_frames(stacks: str) -> str:
-    """Return faulthandler's ``stacks``, each cut off where this package's code begins.
+    """Return faulthandler's ``stacks``, each without the frames of this package and of what called it.
 
-    A stack begins with its innermost frame. From the first frame of this package on, all frames are left out. If two
+    In these texts the innermost frame comes first, so each stack is cut off at the first frame of this package. If two
     threads crash at once, faulthandler mixes their lines; every line that names this package is then left out, too.
     """
     kept: list[str] = []
@@ -33,7 +33,11 @@ def users_frames(stacks: str) -> str:
 
 
 def users_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return the part of a traceback from pytest's last call of user code on; without such a call, all of it."""
+    """Return the part of a traceback that begins with the user's code, without pytest's frames before it.
+
+    It begins after the last frame of pytest, or of this package, that calls other code. Without such a frame, the whole
+    traceback is returned; ``None`` if ``trace`` is ``None``.
+    """
     steps: list[TracebackType] = []
     while trace is not None:
         steps.append(trace)

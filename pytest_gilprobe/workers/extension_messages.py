@@ -1,4 +1,4 @@
-"""The messages about extension modules: which of them a workload has loaded, and which load in a subinterpreter."""
+"""Messages about extension modules: which of them a workload has loaded, and which load in a subinterpreter."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListExtensions:
-    """List the extension modules that are loaded in the worker of an open test.
+    """Asks a worker process, in which a test is set up, which extension modules are loaded there.
 
     ``forked`` is whether the worker is a fork of pytest's own process. If it is, the modules of psutil, which this
-    package imports in that process, are left out.
+    package imports in that process, are left out. The answer is `ExtensionsListed`.
     """
 
     forked: bool
@@ -19,7 +19,10 @@ class ListExtensions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryExtensions:
-    """Find out which extension modules load in a subinterpreter; ``files`` maps their names to their files."""
+    """Asks a worker process which extension modules load in a subinterpreter; the answer is `ExtensionsTried`.
+
+    ``files`` maps the names of the modules to their files.
+    """
 
     files: Mapping[str, str]
 
@@ -29,16 +32,19 @@ ExtensionQuestion = ListExtensions | TryExtensions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsListed:
-    """The loaded extension modules that are not of the standard library; ``files`` maps their names to their files."""
+    """The answer to `ListExtensions`: the loaded extension modules that are not of the standard library.
+
+    ``files`` maps the names of the modules to their files.
+    """
 
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionsTried:
-    """Which extension modules load in a subinterpreter: ``loads`` maps their names to true or false.
+    """The answer to `TryExtensions`: which extension modules load in a subinterpreter.
 
-    Modules of which that could not be found out are missing.
+    ``loads`` maps the name of a module to whether it loads. A module is left out if that could not be found out.
     """
 
     loads: Mapping[str, bool]

@@ -1,4 +1,7 @@
-"""The `gilprobe` fixture: makes one call of a test the workload, in pytest's own process and in worker processes."""
+"""The `gilprobe` fixture: one call that a test makes through it is what a probe repeats and measures (the workload).
+
+The same test runs once in pytest's own process, where the call is made once, and in worker processes, which repeat it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 CALLER = "gilprobe-caller"
-"""Name of the plugin that replaces a test's call phase; it is registered in worker processes only."""
+"""Name under which a worker process registers the plugin that runs a test's call phase in the place of pytest's own
+code."""
 NOT_AWAITED = "it did not await gilprobe(...), so its coroutine never ran"
 """Why a call is not probed if the test did not await the coroutine that the fixture returned."""
 
@@ -29,17 +33,17 @@ class FixtureError(GilprobeError):
 
 
 class Served(BaseException):
-    """Raised in a worker process to leave a test's body after its workload was measured; the rest is not run.
+    """Raised in a worker process to leave a test's body after the call in it was measured; the rest is not run.
 
     It is not an `Exception`, so that an ``except Exception`` in the test does not catch it.
     """
 
 
 class Gilprobe:
-    """The value of the `gilprobe` fixture: calls a function and returns its result; that call is the workload.
+    """The value of the `gilprobe` fixture: calls a function and returns its result; that call is what is probed.
 
-    `fresh` does the same with a function that makes the arguments of each call. ``used`` is whether the test has used
-    one of the two.
+    `fresh` does the same with a function that makes new arguments for each call. ``used`` is whether the test has made
+    a call in either way.
 
     In pytest's own process the call is made once. In a worker process the call is repeated for as long as pytest's
     process asks for batches of calls, and the rest of the test's body is not run.
@@ -99,8 +103,8 @@ class Gilprobe:
     def fresh(self, func: Callable[..., R], make: Callable[[], object]) -> R:
         """Call ``func`` with the arguments that ``make()`` returns, and return its result; only ``func`` is timed.
 
-        Await the result of a coroutine function; ``make`` is called in the same event loop, and awaited if it is a
-        coroutine function, too.
+        If ``func`` is a coroutine function, await the result. ``make`` is then called in the same event loop, and is
+        awaited if it is a coroutine function, too.
 
         For each further call ``make`` is called again, so ``func`` may change its arguments or use them up. ``make``
         returns a tuple of positional arguments; anything else counts as the only argument.
@@ -206,10 +210,10 @@ KEY = pytest.StashKey[Gilprobe]()
 
 
 def provide(request: pytest.FixtureRequest) -> Gilprobe:
-    """Return a new value of the `gilprobe` fixture for the test that requests it.
+    """Make the value of the `gilprobe` fixture for the test that requests it, and keep it in the test's stash.
 
-    Modules that its call needs are imported here, in the test's set-up, so that the time of the test does not include
-    the imports.
+    This function also imports the modules that a call of the value needs: it runs in the test's set-up, so the time of
+    the test's call does not include the imports.
     """
     import pytest_gilprobe.workers.normal_run  # noqa: F401, PLC0415 - sessions without this fixture stay light
 

@@ -14,13 +14,14 @@ from typing import Any
 from pytest_gilprobe.workers.naming import Given, given_first
 
 OBJECT = "its object"
-"""Name under which `named` returns the object of a bound method, or a callable object."""
+"""Name of the argument that is the object of a bound method, or a callable object, in the result of `named`."""
 
 
 def named(given: Given) -> dict[str, Any]:
-    """Return the arguments of ``given``, by names such as ``argument rows`` or ``variable rows``.
+    """Return the arguments of the call ``given`` by name, such as ``argument rows``.
 
-    The function of ``given`` must not be a `functools.partial`.
+    An object to which the function is bound is called `OBJECT`. A variable that a nested function takes from the
+    function around it is called ``variable rows``, for example. The function must not be a `functools.partial`.
     """
     owner = given_first(given.func)
     own = {OBJECT: owner} if owner is not None and not isinstance(owner, type) else {}
@@ -31,7 +32,10 @@ def named(given: Given) -> dict[str, Any]:
 
 
 def replaced(given: Given, values: Mapping[str, Any]) -> Given:
-    """Return a call of the same function with the arguments in ``values``, by the names that `named` returns."""
+    """Return a call of the same function as ``given``, but with the arguments in ``values``.
+
+    ``values`` has the same names as the result of `named`, such as ``argument rows``.
+    """
     func: Any = given.func
     cells = {name: values[f"variable {name}"] for name in _closure(func)}
     if cells:

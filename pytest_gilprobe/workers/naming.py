@@ -18,9 +18,9 @@ from pytest_gilprobe.workers.event_loops import is_awaited
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """A function with the arguments of one call, as passed to the `gilprobe` fixture or to a `probe` method.
+    """A function with the arguments of one call, as passed to the `gilprobe` fixture or to `pytest_gilprobe.probe`.
 
-    ``make`` returns new arguments for each further call; ``None`` if all calls have the same ones.
+    ``make`` returns new arguments for each further call; it is ``None`` if all calls have the same arguments.
     """
 
     func: Callable[..., Any]
@@ -34,7 +34,7 @@ class Given:
 
 
 def resolved(text: str) -> Any:
-    """Import and return the object that ``MODULE:NAME`` names; the name may have dots.
+    """Import and return the object that ``text`` names as ``MODULE:NAME``, such as ``shop.images:Image.resize``.
 
     Raises `GilprobeError` if the text is malformed, the module cannot be imported or the object does not exist.
     """
@@ -53,7 +53,7 @@ def resolved(text: str) -> Any:
 
 
 def arguments_made(make: Callable[[], object]) -> tuple[Any, ...]:
-    """Return the positional arguments that ``make()`` returns: a tuple of them, or anything else as the only one."""
+    """Call ``make``, and return its result as positional arguments: a tuple as it is, anything else as the only one."""
     made = make()
     return made if isinstance(made, tuple) else (made,)
 
@@ -61,7 +61,7 @@ def arguments_made(make: Callable[[], object]) -> tuple[Any, ...]:
 def unfit_maker(func: Callable[..., Any], make: object) -> str | None:
     """Return why ``make`` cannot be used to make the arguments of ``func``; ``None`` if it can.
 
-    It must be callable, and may be a coroutine function only if the calls of ``func`` are awaited.
+    ``make`` must be callable, and may be a coroutine function only if the calls of ``func`` are awaited.
     """
     if not callable(make):
         return f"{make!r} as make, allowed: a function that returns the arguments"
@@ -71,12 +71,18 @@ def unfit_maker(func: Callable[..., Any], make: object) -> str | None:
 
 
 async def with_arguments(given: Given) -> Given:
-    """Return ``given`` with the arguments that its ``make`` returns, awaited if need be; unchanged without ``make``."""
+    """Return ``given`` with new arguments, which its function ``make`` returns; return it unchanged if it has none.
+
+    ``make`` is awaited if it is a coroutine function.
+    """
     return given if given.make is None else replace(given, args=await arguments_awaited(given.make))
 
 
 async def arguments_awaited(make: Callable[[], object]) -> tuple[Any, ...]:
-    """Return what `arguments_made` returns; if ``make`` is a coroutine function, await its call."""
+    """Call ``make``, await it if it is a coroutine function, and return its result as positional arguments.
+
+    A tuple is returned as it is; anything else is the only argument.
+    """
     if not is_awaited(make):
         return arguments_made(make)
     made: object = await make()  # type: ignore[misc]  # a coroutine function, as was asked
@@ -84,7 +90,7 @@ async def arguments_awaited(make: Callable[[], object]) -> tuple[Any, ...]:
 
 
 def callee(given: Given) -> Callee:
-    """Return the names of a call's function and parameters.
+    """Describe the function of a call: its module, its name, and the parameters that the call passes.
 
     A `functools.partial` counts as the function inside it, called with the partial's and the call's arguments. A bound
     method, or a callable object, counts as the function of its class, with the object as the first argument.

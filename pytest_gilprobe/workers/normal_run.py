@@ -8,7 +8,7 @@ from pytest_gilprobe.workers.child.batch import Queueing
 
 
 class NormalRun:
-    """Reads the clocks for one call, from when this object is made until `end`, in the thread of the call."""
+    """Reads the clocks for one call: they start when this object is made, and stop with `end`, in the call's thread."""
 
     def __init__(self) -> None:
         """Start the clocks."""
@@ -17,7 +17,7 @@ class NormalRun:
         self._start_ns = clocks.perf_counter_ns()
 
     def end(self) -> LaneReading:
-        """Stop the clocks and return what they show for the call.
+        """Stop the clocks and return what they show for the call: its duration, CPU time and wait for a core.
 
         The CPU time is that of the whole process, which does nothing else during the call.
         """

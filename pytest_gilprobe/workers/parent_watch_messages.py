@@ -10,10 +10,11 @@ from pytest_gilprobe.observe.frame_layout import FrameLayout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchParent:
-    """Sample the GIL of the parent, process ``pid``, until the next question; this question gets no answer.
+    """Asks a worker process to sample whether the GIL of its parent (pytest's own process) is held; gets no answer.
 
-    ``gil_address`` is the address of the parent's GIL. ``frames`` is where the parent keeps its Python frames; ``None``
-    if that is not known, or frames are not to be read.
+    The worker takes samples until the next question. ``pid`` is the parent's process id, and ``gil_address`` the
+    address of its GIL. ``frames`` is where the parent keeps its Python frames; ``None`` if that is not known, or if
+    frames are not to be read.
     """
 
     pid: int
@@ -23,11 +24,14 @@ class WatchParent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndWatch:
-    """Ask for the samples that `WatchParent` took; the answer is `ParentWatched`."""
+    """Asks a worker process for the samples of its parent's GIL that `WatchParent` made it take, and ends the sampling.
+
+    The answer is `ParentWatched`.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentWatched:
-    """The ``samples`` of the parent's GIL; ``None`` if there was nothing to watch, or it could not be watched."""
+    """The answer to `EndWatch`: samples of the GIL of pytest's own process; ``None`` if it could not be watched."""
 
     samples: GilSamples | None = None

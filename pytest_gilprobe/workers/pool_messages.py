@@ -9,13 +9,13 @@ from pytest_gilprobe.model.pools import PoolRound
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPools:
-    """Make a round of calls of the open test, one after the other and through the executor of each strategy.
+    """Asks a worker process for a round of calls of a test: serially, and in the executor of each strategy.
 
-    ``strategies`` are the names of the strategies. The first question starts the executors, each with ``workers``
-    workers, by ``start_method``; they run until the test is closed. ``calls`` is how many calls are made one after the
-    other, and how many an executor makes for each of its workers. A task that takes longer than ``limit_s`` seconds
-    counts as failed. ``number`` is the number of the round, counted from 0: each round begins with the next of these
-    series of calls.
+    The test is set up already. ``strategies`` are the names of the strategies. The first such message starts the
+    executors, each with ``workers`` workers, by ``start_method``; they run until the test is torn down. ``calls`` is
+    the number of serial calls; an executor makes as many for each of its workers. A task that takes longer than
+    ``limit_s`` seconds counts as failed. ``number`` is the number of the round, counted from 0. It decides which comes
+    first, the serial calls or one of the executors, so that each is the first in turn.
     """
 
     strategies: tuple[str, ...]
@@ -28,6 +28,6 @@ class RunPools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolsRan:
-    """The answer to `RunPools`: ``round`` has the times."""
+    """The answer to `RunPools`: ``round`` has the times of the serial calls and of the calls in each executor."""
 
     round: PoolRound

@@ -29,12 +29,12 @@ from pytest_gilprobe.workers.stretch_messages import Stretched, StretchQuestion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Set a test up and get ready to call it.
+    """Asks a worker process to set a test up and get ready to call it.
 
     ``keep`` is how many of the test's collectors (session, package, module ...), counted from the session, stay set up
     after the test is closed. ``fresh`` is whether its function-scoped fixtures are made anew for each call. ``lanes``
-    is for a worker that hosts subinterpreters: in how many of them the test must be set up, with those in which it
-    already is. ``awaited`` is whether the test awaited its call when pytest ran it.
+    is for a worker that hosts subinterpreters: in how many of them, all in all, the test must be set up. ``awaited`` is
+    whether the test awaited its call when pytest ran it.
     """
 
     nodeid: str
@@ -46,14 +46,14 @@ class Open:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Run one worker's part of a batch: ``calls`` calls back to back in each of ``lanes`` lanes, such as threads.
+    """Asks a worker process for its part of a batch (calls timed together): ``calls`` calls in each of ``lanes`` lanes.
 
-    ``strategy`` is the name of the strategy that makes the calls. ``first_lane`` is the number of this worker's first
-    lane among the lanes of all workers. ``heartbeat`` measures how often the GIL is held, by the delays of a thread
-    that sleeps, and ``time_blocks`` how long each call blocks its event loop; both make the calls serially, and the
-    times of the batch do not count. ``keep_result`` keeps the result of a batch of one call for `MeasureTransfer`,
-    which must be asked next. The workers of a batch begin together at ``begin_ns``, a moment of `time.perf_counter_ns`;
-    with 0, a worker begins at once.
+    A lane is a thread or the like; ``first_lane`` is the number of this worker's first lane among those of all workers.
+    ``strategy`` names the strategy that makes the calls. With ``heartbeat`` or ``time_blocks`` the calls are serial,
+    and their times do not count: ``heartbeat`` finds by the delays of a sleeping thread how often the GIL is held, and
+    ``time_blocks`` how long each call blocks its event loop. ``keep_result`` keeps the result of a single call for a
+    `MeasureTransfer` right after it. All workers begin at ``begin_ns``, a moment of `time.perf_counter_ns`; 0 means at
+    once.
     """
 
     strategy: str
@@ -68,19 +68,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """Make the arguments of ``calls`` calls, if each call has its own, before a `Batch` that has a ``begin_ns``."""
+    """Asks a worker process to make the arguments of ``calls`` calls, if each call has its own, before a `Batch`."""
 
     calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """Tear the open test down."""
+    """Asks a worker process to tear down the test that is set up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Run the control (a fixed pure-Python loop) ``calls`` times from ``begin_ns`` on, as in `Batch`."""
+    """Asks for ``calls`` runs of a fixed pure-Python loop from ``begin_ns`` on (`time.perf_counter_ns`; 0: at once)."""
 
     calls: int
     begin_ns: int = 0
@@ -88,9 +88,9 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureDispatch:
-    """Measure what an executor of ``workers`` workers costs per task, while no test is open.
+    """Asks a worker process without a test what a task costs in the executor of ``strategy`` with ``workers`` workers.
 
-    If ``module`` is not ``None``, measure instead how long the executor's workers take to import that module.
+    If ``module`` is not ``None``, it asks instead how long the executor's workers take to import that module.
     """
 
     strategy: str
@@ -101,9 +101,9 @@ class MeasureDispatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureTransfer:
-    """Measure the cost of moving the arguments and the result of one call of the open test, as ``strategy`` moves it.
+    """Asks what it costs to move the arguments and the result of a test's call as ``strategy`` moves them.
 
-    The result is what the last `Batch` kept with ``keep_result``; else one more call is made.
+    The result is that of the `Batch` before, if that had ``keep_result``; else one more call is made.
     """
 
     strategy: str
@@ -111,17 +111,17 @@ class MeasureTransfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchArguments:
-    """Record the state of the arguments of the open test's call, before its first call, for `CompareArguments`."""
+    """Asks a worker process to record the state of the arguments of a test's call, before the first call is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareArguments:
-    """Compare the arguments with their state at `WatchArguments`; if it changed, time calls with both states."""
+    """Asks whether calls changed their arguments since `WatchArguments`; if so, calls with old and new are timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """End the worker process. First tear down the fixtures that are still set up, unless a test is open."""
+    """Asks a worker process to end. It first tears down the fixtures that are still set up, unless a test is open."""
 
 
 Question = (
@@ -151,13 +151,13 @@ Question = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The worker process has collected its tests.
+    """First message of a worker process: it has collected its tests (``nodeids``) and awaits questions.
 
     ``gil_address`` is the address of the ``locked`` field of the worker's GIL; if it is ``None``, ``gil_reason`` says
     why. ``frames`` is where the worker keeps its Python frames; if it is ``None``, ``frames_reason`` says why.
-    ``gil_switched_on_by`` names the modules whose import switched the GIL on, if Python warned of that.
-    ``main_thread`` is the address of its main thread's state, ``None`` without ``frames``.
-    ``strategies`` are the names of the strategies that the worker knows; ``None`` if that was not reported.
+    ``gil_switched_on_by`` names the modules whose import switched the GIL on, if Python warned of that. ``main_thread``
+    is the address of the main thread's state, ``None`` without ``frames``. ``strategies`` are the names of the
+    strategies that the worker knows; ``None`` if that was not reported.
     """
 
     pid: int
@@ -174,23 +174,22 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The test is set up.
+    """The answer to `Open`: the test is set up.
 
     ``refused`` maps the name of each strategy that must not be tried to the reason. ``tracers`` names the tools that
-    trace the worker's code. ``callee`` describes the function that is called; ``None`` if it cannot be called by
-    itself. ``given`` is whether the test passed the function and its arguments to the `gilprobe` fixture.
-    ``most_calls`` is for how many calls this worker may make arguments in advance; ``None`` if all calls have the same
-    arguments. ``may_be_fresh`` is whether a marked test's fixtures could be made anew for each call, but are not;
-    ``not_fresh`` is why they could not, ``None`` if they could, if they are, or if there are none. ``after_body`` is
-    whether the test's body is left before each call that it passes to the fixture. ``awaited`` is whether the event
-    loop that runs the test awaits the calls. ``loop_hidden`` is why it cannot be seen from outside of the process when
-    that loop waits for events, ``None`` if it can. ``events_fd`` is the descriptor by which the loop waits, ``None`` if
-    unknown.
+    trace the worker's code. ``callee`` describes the function that is called; ``None`` if it has no name to call it by.
+    ``given`` is whether the test passed the function and its arguments to the `gilprobe` fixture. ``most_calls`` is for
+    how many calls this worker may make arguments in advance; ``None`` if all calls have the same arguments.
+    ``may_be_fresh`` is whether the test's fixtures could be made anew for each call, but are not; ``not_fresh`` is why
+    they could not, else ``None``. ``after_body`` is whether the body of the test has been left when a call is made that
+    it passed to the fixture. ``awaited`` is whether the event loop that runs the test awaits the calls. ``loop_hidden``
+    is why another process cannot see when that loop waits for events; ``None`` if it can. ``events_fd`` is the file
+    descriptor by which the loop waits; ``None`` if unknown.
 
     The other fields are for a worker that hosts subinterpreters, one for each lane; else they are empty or ``None``.
-    ``imports`` are the extension modules that the first one imported. ``gil_addresses`` are the addresses of the
-    ``locked`` fields of their GILs, empty if one is unknown. ``lane_start_up_s`` is how many seconds the first one took
-    to start, alone. ``lane_threads`` are the system's ids of the threads in which they run.
+    ``imports`` are the extension modules that the first subinterpreter imported; ``lane_start_up_s`` is how many
+    seconds it took to start, alone. ``gil_addresses`` are the addresses of the ``locked`` fields of all their GILs,
+    empty if one is unknown. ``lane_threads`` are the system's ids of the threads in which they run.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -212,10 +211,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A batch of calls ran to its end; ``reading`` has the clocks.
+    """The answer to `Batch` or `Control`: all calls were made; ``reading`` has the clocks.
 
-    ``heartbeat`` is ``None`` unless the `Batch` asked for a heartbeat. ``blocks`` has the longest block of the event
-    loop in each call if the `Batch` asked for it and the loop can be watched, else it is ``None``.
+    ``heartbeat`` has samples of the GIL, and ``blocks`` the longest time for which each call blocked its event loop.
+    Each is ``None`` unless the `Batch` asked for it; ``blocks`` is also ``None`` if the loop cannot be watched.
     """
 
     reading: WorkerReading
@@ -225,12 +224,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """The test is torn down; ``error`` describes what failed in its tear-down, ``None`` if nothing did.
+    """The answer to `Close`: the test is torn down; ``error`` says what failed in that, ``None`` if nothing did.
 
-    ``left`` names the changes by the test's calls that could disturb the next test and could not be undone.
-    ``spoilt`` is whether a batch or the tear-down failed, or the worker has grown too big. If ``left`` is not empty or
-    ``spoilt`` is true, the worker should be replaced. ``gil_switched_on_by`` names the modules whose import switched
-    the GIL on during the whole life of the worker.
+    ``left`` names the changes by the test's calls that could disturb the next test and could not be undone. ``spoilt``
+    is whether calls or the tear-down failed, or the worker has grown too big. If ``left`` is not empty or ``spoilt`` is
+    true, the worker should be replaced. ``gil_switched_on_by`` names the modules whose import switched the GIL on
+    during the whole life of the worker.
     """
 
     error: str | None = None
@@ -241,7 +240,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferMeasured:
-    """The cost of moving the data of one call, in ``transfer``, or why the data cannot be moved, in ``refused``."""
+    """The answer to `MeasureTransfer`: ``transfer`` is the cost of moving the data, or ``refused`` why it cannot be."""
 
     transfer: Transfer | None = None
     refused: str | None = None
@@ -249,22 +248,23 @@ class TransferMeasured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The answer to `Prepare`: the worker has made the arguments."""
+    """The answer to `Prepare`: the worker process has made the arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentsCompared:
-    """What calls did to their arguments, in ``reading``; ``None`` in the answer to `WatchArguments`."""
+    """The answer to `CompareArguments`: what calls did to their arguments; ``None`` if it answers `WatchArguments`."""
 
     reading: ArgumentsReading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The question could not be answered, or the workload raised; ``error`` is for the user, with any traceback.
+    """The answer to any question that could not be answered, or whose call raised; ``error`` is the text for the user.
 
-    ``outcome`` is how the strategy ended: an executor that the user named may also have hung, or lost its workers.
-    ``impossible`` is whether the strategy can never run for this workload. ``imports`` is as in `Opened`.
+    ``outcome`` is how the calls ended: they failed or, in an executor that the user named, may have hung or crashed.
+    ``impossible`` is whether the strategy can never run for this test. ``imports`` are the extension modules that a
+    subinterpreter imported, if the calls were to be made in one.
     """
 
     error: str
@@ -275,7 +275,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unable:
-    """The system refused a resource, such as a thread (``error`` says which): the worker cannot be used any more."""
+    """The answer if the system refused a resource, such as a thread (``error`` says which): the worker cannot go on."""
 
     error: str
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ONE_CALL_ONLY = {
     "benchmark": "pytest-benchmark's fixture `benchmark` can be used once only, and repeats the code itself"
 }
-"""Fixtures that make a test impossible to repeat, each with the reason."""
+"""Fixtures that make it impossible to repeat a test that uses them, each with the reason."""
 _ENDLESS = (itertools.count, itertools.cycle, itertools.repeat)
 _LAZY = (
     (inspect.iscoroutine, "a coroutine, and runs none of it: "),
@@ -45,7 +45,7 @@ def used_up(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
 
 
 def unfinished(result: object) -> str | None:
-    """Describe a result that has not run yet (a coroutine or generator), with a remedy; ``None`` for others."""
+    """Say that a call's ``result`` has not run yet (a coroutine or generator), and what to do; ``None`` for others."""
     lazy = next((text for is_lazy, text in _LAZY if is_lazy(result)), None)
     if lazy is None:
         return None

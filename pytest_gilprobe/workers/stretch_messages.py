@@ -9,11 +9,11 @@ from pytest_gilprobe.model.ladder import StretchReading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Make calls back to back for a set time, in each of ``lanes`` lanes (threads or tasks).
+    """Asks a worker process for calls without a pause for a set time, in each of ``lanes`` lanes (threads or tasks).
 
-    A lane notes the time after every ``calls_per_mark`` calls, as a mark. It begins at ``begin_ns`` and ends with its
-    first mark after ``until_ns``; both are moments of `time.perf_counter_ns`. ``strategy`` is the name of the strategy
-    that makes the calls.
+    A lane begins at ``begin_ns``. After every ``calls_per_mark`` calls it notes the time, as a mark, and it ends with
+    its first mark after ``until_ns``. Both are moments of `time.perf_counter_ns`. ``strategy`` is the name of the
+    strategy that makes the calls.
     """
 
     strategy: str
@@ -25,9 +25,9 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineStretch:
-    """Compute without the GIL in each of ``lanes`` threads, to find out what the machine gives to threads.
+    """Asks a worker process to compute without the GIL in ``lanes`` threads: what does the machine give to threads?
 
-    The threads begin at ``begin_ns`` and end after ``until_ns``, as in `Stretch`.
+    The threads begin at ``begin_ns`` and end soon after ``until_ns``, two moments of `time.perf_counter_ns`.
     """
 
     lanes: int
@@ -40,6 +40,9 @@ StretchQuestion = Stretch | MachineStretch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretched:
-    """The answer to `Stretch` and `MachineStretch`: ``reading`` has the marks of each lane and the clocks."""
+    """The answer to `Stretch` and `MachineStretch`: the moments at which each lane had completed calls, and clocks.
+
+    A lane is a thread or a task. Clocks are those of the CPUs and of the worker process.
+    """
 
     reading: StretchReading

@@ -27,10 +27,10 @@ RESTORED = (
     *("pytest_gilprobe", "_io", "_thread", "builtins", "io", "multiprocessing", "os", "pathlib", "pickle"),
     *("psutil", "select", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time"),
 )
-"""Modules that are restored, with their submodules: this package, and those that a probe uses in pytest's own
-process."""
+"""Top-level modules whose functions and classes a probe restores, with those of their submodules: this package, and the
+modules that a probe uses in pytest's own process."""
 ABSENT: Any = object()
-"""Stands for the value of a name that is not defined."""
+"""Value that stands for "this name is not defined"."""
 _KINDS = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 
 
@@ -49,7 +49,7 @@ class TestPatches:
 
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
-        """Restore the remembered state for a ``with`` block; on exit, restore the state that was found on entry."""
+        """Undo for a ``with`` block what tests have replaced since this object's creation; on exit, put it back."""
         with contextlib.ExitStack() as restore:
             for module, kept in self._kept:  # first of all: the rest needs them
                 names = vars(module)
@@ -89,7 +89,7 @@ class TestPatches:
 
 @contextlib.contextmanager
 def paused_timers() -> Iterator[None]:
-    """Stop this process's timers, also ``signal.alarm``; on exit, start them again with the time they had left.
+    """Stop this process's timers, also ``signal.alarm``, for a ``with`` block; then start them with the time left.
 
     A time limit for one run of a test must not limit the test's probe, which takes longer.
     """
@@ -105,7 +105,10 @@ def paused_timers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(names: MutableMapping[str, Any], values: Mapping[str, Any]) -> Iterator[None]:
-    """Set the entries ``values`` in ``names``, but remove those whose value is `ABSENT`; undo both on exit."""
+    """Put the entries of ``values`` into ``names`` for a ``with`` block; on exit, restore the former entries.
+
+    An entry whose value in ``values`` is `ABSENT` is removed from ``names`` for that time.
+    """
     before = {name: names.get(name, ABSENT) for name in values}
     _put(names, values)
     try:

@@ -1,4 +1,4 @@
-"""What a new worker process must know before its first question."""
+"""Describe what a new worker process must know before it gets its first question from pytest's own process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSpec:
-    """How a new worker process runs the pytest session of its parent again, with only the tests to probe.
+    """How a new worker process runs again the pytest session of its parent (pytest's own process).
 
-    ``arguments`` is the parent's command line, to which ``overrides`` are appended. ``plugins`` names the plugins that
-    were passed to ``pytest.main`` by name. The session runs in ``working_dir``; ``folder`` is this worker's own folder
-    for temporary files. ``nodeids`` are the tests to probe, and ``files`` the absolute paths of their files; ``prune``
-    tells the worker to collect no other file. ``forked`` is whether the worker is a fork of the parent.
-    ``gil_switched_on_by`` names the modules whose import had switched the GIL on in the parent. ``holders`` is whether
-    to find out where in the code the GIL is held.
+    It runs the session with only the tests to probe. ``arguments`` is the parent's command line, to which ``overrides``
+    are appended. ``plugins`` names the plugins that were passed to ``pytest.main`` by name. The session runs in
+    ``working_dir``; ``folder`` is this worker's own folder for temporary files. ``nodeids`` are the tests to probe, and
+    ``files`` the absolute paths of their files; ``prune`` tells the worker to collect no other file. ``forked`` is
+    whether the worker is a fork of the parent. ``gil_switched_on_by`` names the modules whose import had switched the
+    GIL on in the parent. ``holders`` is whether to find out where in the code the GIL is held.
     """
 
     arguments: tuple[str, ...]
@@ -36,6 +36,6 @@ class WorkerSpec:
 
 
 WorkerMain = Callable[["Connection", "Connection", tuple[Any, ...], WorkerSpec], None]
-"""The function that a new worker process runs. Its arguments are the channel for questions and answers, the lifeline (a
-pipe that closes when the parent ends), the parent's own ends of pipes, and the description of its session; see
-`pytest_gilprobe.workers.child.server.serve`."""
+"""The main function of a new worker process. Its arguments are the channel for questions and answers, the lifeline (a
+pipe that closes when the parent ends), the parent's own ends of pipes, which a fork must close, and the description of
+the session to run; see `pytest_gilprobe.workers.child.server.serve`."""
