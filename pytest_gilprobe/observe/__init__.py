@@ -1,1 +1,1 @@
-"""Observe the machine, the interpreter and the GIL while a workload runs: clocks, CPUs, memory, GIL samples."""
+"""Observe the machine, the interpreter and the GIL while a test runs: clocks, CPUs, memory, samples of the GIL."""

@@ -3,9 +3,9 @@
 A sampler on the CPU of the sampled thread runs only while that thread does not, and so misses its activity. Moving the
 sampled thread would disturb that thread, so the sampler moves.
 
-A lane is a thread that makes calls. While another program is busy, a scheduler may leave both lanes of a batch (a timed
-series of calls) on one of two CPUs for the whole batch, so that they never run at the same time. So each lane begins on
-a CPU of its own, and may move to any other CPU from then on.
+A lane is a thread that makes calls. While another program is busy, a scheduler may leave two lanes on one CPU for a
+whole batch (calls timed together) although a second CPU is usable, so that they never run at the same time. So each
+lane begins on a CPU of its own, and may move to any other CPU from then on.
 
 On Linux, affinity belongs to one thread: no other thread of the process moves.
 """
@@ -72,15 +72,15 @@ class CpuAvoider:
 
 
 class StartingCpu:
-    """Start the calling thread on a chosen CPU, one of those that it may use; use an object in one thread only."""
+    """Start a lane (a thread that makes calls) on a CPU of its own; create and use an object only in that thread."""
 
     def __init__(self, lane: int) -> None:
-        """Choose the CPU of lane number ``lane`` (0 or more); lanes take turns if there are fewer CPUs."""
+        """Choose the CPU of lane number ``lane`` (0 or more); lanes share CPUs if there are fewer CPUs than lanes."""
         self._original = _affinity()
         self._cpu = sorted(self._original)[lane % len(self._original)] if len(self._original) > 1 else None
 
     def hold(self) -> None:
-        """Restrict the calling thread to the chosen CPU until `release`; do nothing if it may use one CPU only."""
+        """Restrict this thread to the CPU chosen for it, until `release`; do nothing if only one CPU is usable."""
         if self._cpu is not None:
             _set_affinity(frozenset({self._cpu}))
 
@@ -89,9 +89,10 @@ class StartingCpu:
         return () if self._cpu is None else (self._cpu, self._cpu)
 
     def until_now(self) -> tuple[int, ...]:
-        """Return the number of the chosen CPU, and of the CPU on which the calling thread runs now.
+        """Return two CPU numbers: the CPU chosen for this thread, and the CPU on which the thread runs now.
 
-        The result is empty if no CPU was chosen, or if the system does not report the present one.
+        The result is empty if no CPU was chosen, as only one is usable, or if the system does not report the present
+        CPU.
         """
         if self._cpu is None:
             return ()
@@ -103,7 +104,7 @@ class StartingCpu:
         return () if now is None else (self._cpu, now)
 
     def release(self) -> None:
-        """Let the calling thread use all its CPUs again; it stays where it is until the system moves it."""
+        """Let this thread use all its CPUs again; it stays on its present CPU until the system moves it."""
         if self._cpu is not None:
             _set_affinity(self._original)
 

@@ -27,18 +27,18 @@ _os_close = partial(os.close)
 
 _START_AFTER_NAME = 19
 SCHEDSTAT_BYTES = 64
-"""Number of bytes of a thread's ``schedstat`` file to read: enough for its three numbers."""
+"""Number of bytes to read of the file ``schedstat`` that Linux has for each thread: enough for the file's three
+numbers."""
 
 
 def run_delay_ns(schedstat: bytes) -> int | None:
     """Return how long a thread has waited for a CPU, in nanoseconds, from the content of its ``schedstat`` file.
 
     Returns:
-        ``None`` if the text does not contain that number, or if the kernel does not count it: the text is then "0 0 0",
-        as if the thread had never run.
+        The time; ``None`` if the text does not contain it, or if the kernel does not count it: the text is then "0 0
+            0", as if the thread had never run.
 
     *Source:* second field of ``/proc/PID/task/TID/schedstat`` (``run_delay``), the kernel's ``sched-stats.rst``.
-
     """
     fields = schedstat.split()
     return int(fields[1]) if len(fields) > 2 and fields[2] != b"0" else None  # noqa: PLR2004 - running, queueing, runs
@@ -47,8 +47,8 @@ def run_delay_ns(schedstat: bytes) -> int | None:
 class RunQueueClock:
     """Measure how long the calling thread has been runnable without running, in nanoseconds.
 
-    Create and read the clock in the thread to be measured. Each reading is a system call that releases the GIL: keep
-    readings outside timed windows.
+    Create and read the clock in the thread to be measured. Each reading is a system call that releases the GIL: do not
+    read the clock within the time that is being measured.
     """
 
     __slots__ = ("_fd",)
@@ -61,7 +61,7 @@ class RunQueueClock:
             self._fd = -1
 
     def read_ns(self) -> int | None:
-        """Return the time in the run queue so far, in nanoseconds; ``None`` if the system does not report it."""
+        """Return how long the thread was runnable without running so far, in nanoseconds; ``None`` if not reported."""
         if self._fd < 0 or _os_pread is None:
             return None
         try:

@@ -1,6 +1,7 @@
-"""Read what the workers of an executor use on this machine: their threads' clocks, and their processes' memory.
+"""Read what the workers of an executor use on this machine: CPU time, time in the run queue, and memory.
 
-Linux only; elsewhere nothing is found, and the values are unknown.
+The workers are threads or processes, as those of a `ThreadPoolExecutor` or `ProcessPoolExecutor`. Linux only; elsewhere
+nothing is found, and the values are unknown.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ _KIB = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersUse:
-    """What an executor's workers have used so far.
+    """What an executor's worker threads and worker processes have used so far.
 
     Attributes:
-        cpu_ns: CPU time of all their threads together, in nanoseconds.
-        run_queue_ns: time for which their threads were runnable without running, added up, in nanoseconds.
+        cpu_ns: CPU time of all worker threads, and of all threads of the worker processes, added up, in nanoseconds.
+        run_queue_ns: time for which the same threads were runnable without running, added up, in nanoseconds.
         processes: number of the worker processes; 0 if all workers are threads of this process.
-        rss_bytes: largest peak memory of one worker process; ``None`` if there is no such process.
+        rss_bytes: the largest of the worker processes' peaks of resident memory; ``None`` if there are no such
+            processes.
     """
 
     cpu_ns: int
@@ -31,10 +33,10 @@ class WorkersUse:
 
 
 class ExecutorWorkers:
-    """Find an executor's workers: the threads and processes that come into being after this object was made."""
+    """Find an executor's workers: all threads and descendants of this process that begin after this object was made."""
 
     def __init__(self) -> None:
-        """Note the threads and processes that exist already."""
+        """Note the threads and descendants of this process that exist already: they are no workers."""
         self._threads = frozenset(_threads(os.getpid()))
         self._processes = frozenset(_descendants(os.getpid()))
 

@@ -44,13 +44,14 @@ _Candidates = dict[str, set[int]]
 class FrameLayout:
     """Where one process and its forks keep frames, code objects, texts (`str` objects) and bytes in memory.
 
-    All fields are offsets in bytes, except the addresses and the two fields on bits.
+    ``code_type``, ``text_type``, ``bytes_type`` and ``none`` are addresses: of the types of code objects, texts and
+    bytes, and of ``None``. ``text_kind_shift`` and ``text_ascii_mask`` are about bits. All other fields are offsets in
+    bytes from the start of an object or record to what is named here.
 
     Attributes:
-        type_of: in any object, its type. ``code_type``, ``text_type``, ``bytes_type`` and ``none`` are the addresses of
-            the types of code objects, texts and bytes, and of ``None``.
-        thread_frame: in a thread state, the address of the innermost frame, or of something that has this address at
-            the offset ``thread_hop``; ``thread_hop`` is ``None`` if the thread state itself has it.
+        type_of: in any object, its type.
+        thread_frame: in a thread state, the address of the innermost frame; or, if ``thread_hop`` is not ``None``, that
+            of a record which has the frame's address at the offset ``thread_hop``.
         frame_code: in a frame, its code object. ``frame_previous`` is for its caller's frame, and ``frame_instruction``
             for the address of the instruction that it executes.
         code_name: in a code object, its qualified name; likewise ``code_file``, ``code_lines`` (the line table),
@@ -59,7 +60,7 @@ class FrameLayout:
         text_length: in a text, its length. ``text_ascii`` is for the characters of an ASCII text, ``text_wide`` for
             those of another text.
         text_state: in a text, a 32-bit word. Shifted right by ``text_kind_shift`` bits, its last three bits are the
-            bytes per character; the bit ``text_ascii_mask`` is set in an ASCII text.
+            bytes per character; the bit in the mask ``text_ascii_mask`` is set in an ASCII text.
         bytes_length: in a `bytes` object, its length; ``bytes_start`` is for its first byte.
     """
 
@@ -91,11 +92,11 @@ class FrameLayout:
 
 
 class LayoutError(Exception):
-    """An offset was not found, or was found in several places; ``str()`` of the error is the reason, for the user."""
+    """A place in memory was not found, or several fit; ``str()`` of the error is the reason, for the user."""
 
 
 def search() -> FrameLayout:
-    """Return where this process keeps its frames, code objects, texts and bytes.
+    """Search this process's memory for where it keeps its frames, code objects, texts and bytes.
 
     Raises:
         LayoutError: this Python keeps something elsewhere than expected.

@@ -17,11 +17,12 @@ from pytest_gilprobe.observe.frame_layout import TAG_BITS, WORD, FrameLayout
 from pytest_gilprobe.observe.remote_frames import CopiedFrame, KnownCode, RemoteCode, RemoteFrame
 
 DEEPEST: Final = 1000
-"""Maximum number of frames of a stack that is read, which is Python's default limit of recursion. A deeper stack is
-dropped: the user's function may lie below all frames read, and another function would be named in its place."""
+"""Largest depth, in frames, of a stack that is read: Python's default limit of recursion. A deeper stack is dropped,
+because the user's function may lie beyond the frames read, and another function would be reported in its place."""
 
 ATTEMPTS: Final = 12
-"""Maximum number of times that one stack is read. If code does little but call, only every second reading is whole."""
+"""Maximum number of attempts to read one stack. An attempt fails if frames change meanwhile: every second one does if
+the code does little but call functions."""
 
 _BLOCK_BYTES: Final = 3072
 """How much of the stack is read with the innermost frame: the frames of callers lie before it."""
@@ -40,10 +41,10 @@ _WORD: Final = struct.Struct("@P")
 
 
 class FrameReader:
-    """Read the frames of threads of one process; remember the code objects that were seen."""
+    """Read the stacks of another process's threads from its memory, and remember the code objects that were seen."""
 
     def __init__(self, memory: int, layout: FrameLayout, is_end: Callable[[str], bool]) -> None:
-        """Read through ``memory``, a descriptor of ``/proc/PID/mem``, of a process with this layout.
+        """Read through ``memory``, a descriptor of ``/proc/PID/mem``; ``layout`` is where the process keeps its frames.
 
         ``is_end`` says whether the code of a file ends a stack: the callers of such code are not read.
         """
@@ -64,24 +65,24 @@ class FrameReader:
         return len(self._codes)
 
     def forget(self) -> None:
-        """Forget all code objects; the numbers in frames that were read before are no longer valid."""
+        """Forget all code objects; the numbers of code objects in frames read before are no longer valid."""
         self._known.clear()
         self._codes.clear()
 
     def code(self, number: int) -> RemoteCode:
-        """Return the code object that has ``number``, as in `RemoteFrame.code`."""
+        """Return the code object that a frame refers to by ``number``, the frame's field ``code``."""
         return self._codes[number]
 
     def stack(self, thread_state: int, is_current: Callable[[], bool] | None = None) -> tuple[RemoteFrame, ...]:
-        """Return the frames of a thread, the innermost first; empty if it has none or too many, or its state changed.
+        """Return a thread's frames, the innermost first; empty if there are none or too many, or if reading failed.
 
-        ``thread_state`` is the address of the thread's state. The frames are copied first, within microseconds, and
-        their code objects are looked up afterwards. In between, ``is_current`` is called: if it returns false, the
-        thread's state has changed, and the result is empty. ``None`` means that this is not checked.
+        ``thread_state`` is the address of the thread's ``PyThreadState``. The frames are copied first, within
+        microseconds, and their code objects are looked up afterwards. In between, ``is_current`` is called: if it
+        returns false, the thread has moved on, and the result is empty. ``None`` means that this is not checked.
 
         Code that calls and returns every few hundred nanoseconds changes its frames while they are copied, so that the
-        way to the outermost frame is lost. The frames are then read again, at most `ATTEMPTS` times in all. A broken
-        stack would belong to the wrong function, and leaving it out would favor code that calls little.
+        way to the outermost frame is lost. The frames are then read again, at most `ATTEMPTS` times in all: a broken
+        stack would name the wrong function, and to drop it at once would favor code that calls little.
         """
         for _ in range(ATTEMPTS):
             with contextlib.suppress(OSError, struct.error):
@@ -106,7 +107,7 @@ class FrameReader:
     def copied(self, address: int) -> list[CopiedFrame]:
         """Copy the frame at ``address`` and its callers, the innermost first; empty if there are more than `DEEPEST`.
 
-        Raises `OSError` or `struct.error` if something that a frame points to is not mapped.
+        Raises `OSError` or `struct.error` if an address that was read, such as that of a caller's frame, is not mapped.
         """
         layout = self._layout
         found: list[CopiedFrame] = []
@@ -131,8 +132,9 @@ class FrameReader:
     def named(self, copied: list[CopiedFrame], seen: dict[int, KnownCode]) -> tuple[RemoteFrame, ...] | None:
         """Look up the code objects of ``copied`` frames; return the frames that belong to functions, in the same order.
 
-        The result ends with the first frame whose code ends a stack, if there is one. It is ``None`` if the frames
-        changed while they were copied. What was found at the address of each code object is added to ``seen``.
+        The result ends with the first frame whose code ends a stack (callers of such code are not wanted), if there is
+        one. It is ``None`` if the frames changed while they were copied. What was found at the address of each code
+        object is added to ``seen``, by that address.
         """
         found: list[RemoteFrame] = []
         last = None

@@ -1,4 +1,4 @@
-"""Find the layout of frames in this process, and prove it: read this thread's own frames by it and compare."""
+"""Find where this process keeps frames in memory, and prove it: read this thread's own frames there and compare."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _WORD: Final = struct.Struct("@P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameLocation:
-    """The layout of frames in this process, or the reason why it is unknown: the other of the two fields is ``None``.
+    """Where this process keeps frames in memory (``layout``), or the ``reason`` why that is unknown.
 
-    ``thread_state`` is the address of the state of the thread that searched; ``None`` without ``layout``.
+    One of the two is ``None``. ``thread_state`` is the address of the ``PyThreadState`` of the thread that searched;
+    ``None`` if ``layout`` is.
     """
 
     layout: FrameLayout | None
@@ -29,10 +30,10 @@ class FrameLocation:
 
 
 def locate_frames() -> FrameLocation:
-    """Return the layout of frames in this process, or the reason why it is unknown.
+    """Return where this process keeps frames in memory, or the reason why that is unknown.
 
-    The layout counts only if this thread's own frames, read by means of it, are those that Python reports. This
-    function never raises. It takes some milliseconds, and must be called in a thread that holds the GIL.
+    A place counts as known only if this thread's own frames, read there, are those that Python reports. This function
+    never raises. It takes some milliseconds, and must be called in a thread that holds the GIL.
     """
     if sys.implementation.name != "cpython":
         return FrameLocation(

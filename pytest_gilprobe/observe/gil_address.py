@@ -39,15 +39,16 @@ _HELD: Final = 1
 _LONG_BYTES: Final = struct.calcsize("@L")
 _WORD_BYTES: Final = struct.calcsize("@P")
 HOLDER_OFFSET: Final = -_WORD_BYTES
-"""Offset in bytes from `Location.address` to the pointer to the thread state that holds the GIL, or held it last."""
+"""Offset in bytes, from the GIL's ``locked`` int, to the pointer to the thread state that holds the GIL or held it
+last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """The address of the GIL's ``locked`` int, or the reason why it was not found; the other field is ``None``.
+    """The address of the GIL's ``locked`` int (1 if the GIL is held), or the ``reason`` why it was not found.
 
-    ``thread_state`` is the address of the state of the thread in which `locate` ran; ``None`` without ``address``. The
-    addresses are virtual and valid only for the process in which `locate` ran.
+    One of the two is ``None``. ``thread_state`` is the address of the ``PyThreadState`` of the thread that searched;
+    ``None`` if ``address`` is. The addresses are virtual and valid only in the process that searched.
     """
 
     address: int | None
@@ -62,12 +63,12 @@ class Location:
 
 
 def locate(*, of_this_interpreter: bool = False) -> Location:
-    """Return the address of the GIL's ``locked`` int in this process's main interpreter.
+    """Return the address of the GIL's ``locked`` int (1 if the GIL is held) in this process's main interpreter.
 
     If ``of_this_interpreter`` is true, return the address for the subinterpreter that calls this function, which has a
     GIL of its own: its GIL state lies in the interpreter's state instead of ``_PyRuntime``.
 
-    Call this function from a thread of the interpreter in question, before anything is timed: it sets the switch
+    Call this function in a thread of the interpreter whose GIL is meant, before anything is timed: it sets the switch
     interval for about a millisecond to values within 10 % of the default, and restores it exactly. On a free-threaded
     build, call this function again when the GIL has been switched on.
 

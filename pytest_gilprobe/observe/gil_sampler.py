@@ -41,11 +41,12 @@ _WORDS: Final = struct.Struct("@PiL")
 _LOCKED_VALUES: Final = (-1, 0, 1)
 
 STACKS_S: Final = 0.000_6
-"""Shortest mean time, in seconds, between two samples that also read a stack: they then cost some 10 % of a core."""
+"""Shortest mean time, in seconds, between two samples of the GIL that also read a stack (the functions being executed).
+Reading stacks then takes some 10 % of a CPU. If samples are more frequent, only some of them read one."""
 
 LEAST_PAUSE: Final = 0.5
-"""Shortest pause after a sample, as a share of the time that the sample took. Reading a deep stack may take longer than
-the mean pause, and the sampler must not keep busy a CPU that the workload needs."""
+"""Shortest pause after a sample of the GIL, as a multiple of the time that the sample took. Reading a deep stack may
+take longer than the mean pause, and the sampler must not occupy all the time a CPU that the sampled code needs."""
 
 
 class _Sample(NamedTuple):
@@ -71,8 +72,8 @@ class SamplingError(GilprobeError):
 class GilSampler:
     """Sample another process's GIL at random moments, in the thread that calls `sample_until`.
 
-    A sampler is a context manager that keeps a few file descriptors open. Use a new sampler for each batch (timed
-    series of calls): `samples` returns all samples since the sampler was entered.
+    A sampler is a context manager that keeps a few file descriptors open. Use a new sampler for each batch (calls timed
+    together): `samples` returns all samples since the sampler was entered.
     """
 
     def __init__(  # noqa: PLR0913 - what to sample, and how
@@ -123,14 +124,14 @@ class GilSampler:
         self._stacks = stacks
 
     def watch_loop(self, thread_state: int | None, events_fd: int | None = None) -> Self:
-        """Also record how the process's main thread, which runs an event loop, waits or blocks the loop; return self.
+        """Also sample how the process's main thread, which runs an event loop, waits for events or blocks the loop.
 
-        Each sample then says what that thread sleeps in, if it sleeps. Some samples also have its stack, if it was not
-        waiting for events. Call this method before entering the sampler.
+        Each sample then says what that thread sleeps in, if it sleeps. Some samples also have the thread's stack, if it
+        was not waiting for events. Call this method before entering the sampler. It returns the sampler.
 
-        ``thread_state`` is the address of the main thread's state. If it is ``None``, or if the sampler was made
-        without ``frames`` and ``stacks``, no such stack is read. ``events_fd`` is the descriptor by which the loop
-        waits for events; ``None`` stands for any descriptor.
+        ``thread_state`` is the address of the main thread's ``PyThreadState``. If it is ``None``, or if the sampler was
+        made without ``frames`` and ``stacks``, that thread's stack is never read. ``events_fd`` is the descriptor by
+        which the loop waits for events; ``None`` stands for any descriptor.
         """
         self._with_sleeps, self._loop_thread, self._events_fd = True, thread_state, events_fd
         return self
@@ -173,7 +174,8 @@ class GilSampler:
         waits.
 
         Args:
-            fd: A descriptor that becomes readable when the batch ends, or when the other end of its pipe is closed.
+            fd: A descriptor that becomes readable when sampling shall end, such as a pipe whose other end is closed
+                then.
             timeout_s: Maximum time to wait, in seconds, 0 or more.
 
         Returns:
@@ -206,7 +208,7 @@ class GilSampler:
                 self._sample(self._memory, intended_ns, avoider)
 
     def samples(self) -> GilSamples:
-        """Return all samples kept so far, in order; a column is empty if any of its values is unknown."""
+        """Return all samples kept so far, in order, as columns; a column is empty if any value in it is unknown."""
         columns = dict(zip(_Sample._fields, zip(*self._samples, strict=True), strict=False))
         known = {name: column for name, column in columns.items() if None not in column}
         read = {} if self._stacks is None else {"stacks": self._stacks.described(), "torn": self._stacks.torn}

@@ -9,12 +9,12 @@ from pytest_gilprobe.observe import sleeps
 
 
 def waits(task: Path, address: int) -> bool | None:
-    """Return whether a thread sleeps on the lock of the GIL; ``None`` if the system does not say.
+    """Return whether a thread sleeps because it waits for the GIL; ``None`` if the system does not say.
 
     Args:
         task: the thread's folder, ``/proc/PID/task/TID``.
-        address: the address that `pytest_gilprobe.observe.gil_address.locate` returned in that process.
-
+        address: the address of the GIL's ``locked`` int in that process, as
+            `pytest_gilprobe.observe.gil_address.locate` returned it there.
     """
     try:
         line = (task / "syscall").read_bytes()
@@ -26,7 +26,8 @@ def waits(task: Path, address: int) -> bool | None:
 def waiting_threads(pid: int, address: int) -> frozenset[int] | None:
     """Return the native ids of the threads of process ``pid`` that wait for its GIL; ``None`` if that is not known.
 
-    ``address`` is the address that `pytest_gilprobe.observe.gil_address.locate` returned in that process.
+    ``address`` is the address of the GIL's ``locked`` int in that process, as
+    `pytest_gilprobe.observe.gil_address.locate` returned it there.
     """
     found = set()
     for task in Path(f"/proc/{pid}/task").glob("[0-9]*"):

@@ -1,9 +1,9 @@
-"""Measure how often the GIL is held by a thread inside the worker, if the worker's memory cannot be read.
+"""Measure, by a thread in the worker process, how often the GIL is held, if the process's memory cannot be read.
 
 The heartbeat, a thread, sleeps about 2 ms at a time. If the GIL is free when the heartbeat wakes, it runs immediately.
 If not, it waits until the holder releases the GIL: voluntarily, or on request after one switch interval (native code
-may ignore the request). Each wait ends with a switch of the GIL and so disturbs the workload: use a heartbeat in a
-separate batch. The heartbeat's samples are valid for these reasons:
+may ignore the request). Each wait ends with a switch of the GIL and so disturbs the measured code: use a heartbeat in a
+separate batch (calls timed together). The heartbeat's samples are valid for these reasons:
 
 * The system counts whether the heartbeat waited: a sleep costs a thread one voluntary context switch, a wait for the
   GIL another. Only if the system does not count switches for each thread, a waking later than `_LATE_NS` is a wait.
@@ -42,7 +42,7 @@ _native_id = partial(_thread.get_native_id)
 class Heartbeat:
     """Sample this process's GIL by a thread that sleeps and wakes while a ``with`` block runs.
 
-    Use a new heartbeat for each batch (timed series of calls). The thread does not go through `threading`, so that
+    Use a new heartbeat for each batch (calls timed together). The thread does not go through `threading`, so that
     patches, trace functions and checks for leaked threads do not affect it.
     """
 

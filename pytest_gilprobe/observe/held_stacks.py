@@ -1,4 +1,4 @@
-"""Collect the stacks that a sampler reads: of threads that held the GIL, and of a thread that runs an event loop."""
+"""Collect the stacks that a GIL sampler reads: of threads that hold the GIL, and of a thread with an event loop."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from pytest_gilprobe.observe.remote_frames import RemoteFrame
 
 MOST_CODES: Final = 20_000
-"""Maximum number of code objects that are remembered from one batch of samples to the next: about 20 MB."""
+"""Maximum number of code objects that are kept between two batches (calls timed together): about 20 MB. If there are
+more, all are forgotten."""
 
 
 class HeldStacks:
-    """Read stacks of one process's threads, and keep each different stack once, under a number.
+    """Read stacks of another process's threads, and keep each different stack once, under a number.
 
-    ``torn`` counts the stacks that `read` could not keep: the thread had no frames, or the GIL changed hands meanwhile.
+    A stack has the functions being executed at one moment, each called by the next one. ``torn`` counts the stacks that
+    `read` could not keep: the thread had no frames, or the GIL changed hands during the reading.
     """
 
     def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
-        """Start without a stack; ``reader`` reads the process, whose files lie at ``place``."""
+        """Start without a stack; ``reader`` reads the process's memory, and ``place`` is where its files lie."""
         self._reader = reader
         self._describer = Describer(reader, place)
         self._numbers: dict[tuple[RemoteFrame, ...], int] = {}
@@ -33,24 +35,26 @@ class HeldStacks:
     def read(self, thread_state: int, is_same: Callable[[], bool]) -> int:
         """Read the stack of a thread that holds the GIL; return the stack's number, or -1 if the stack is torn.
 
-        ``thread_state`` is the address of the thread's state. ``is_same`` returns whether that thread has held the GIL
-        all the time. If it has not, or if no frames could be read, the stack is torn and counted in ``torn``.
+        ``thread_state`` is the address of the thread's ``PyThreadState``. ``is_same`` returns whether that thread has
+        held the GIL all the time. If it has not, or if no frames could be read, the stack is torn and counted in
+        ``torn``.
         """
         number = self.read_beside(thread_state, is_same)
         self.torn += number < 0
         return number
 
     def read_beside(self, thread_state: int, is_same: Callable[[], bool]) -> int:
-        """Read the stack of a thread that need not hold the GIL; return the stack's number, or -1 if the stack is torn.
+        """Read the stack of a thread that need not hold the GIL; return the stack's number, or -1 if it cannot be read.
 
-        The arguments are those of `read`, but a torn stack is not counted in ``torn``. While ``is_same`` returns true,
-        the GIL has not changed hands, and so a thread without the GIL has not run any Python code.
+        ``thread_state`` is the address of the thread's ``PyThreadState``. ``is_same`` returns whether the GIL has not
+        changed hands during the reading. If so, a thread without the GIL has run no Python code meanwhile, and its
+        stack is whole. If not, the result is -1. Unlike in `read`, such a failure is not counted in ``torn``.
         """
         frames = self._reader.stack(thread_state, is_same)
         return self._numbers.setdefault(frames, len(self._numbers)) if frames else -1
 
     def described(self) -> tuple[Stack, ...]:
-        """Return the descriptions of all stacks, in the order of their numbers."""
+        """Return all stacks that are kept, in order of their numbers, with function, file and line of each frame."""
         return tuple(map(self._describer.stack, self._numbers))
 
     def restart(self) -> None:

@@ -57,7 +57,15 @@ def environment(
     ceiling_workers: int | None,
     gil_switched_on_by: tuple[str, ...] = (),
 ) -> Environment:
-    """Return a record of this machine and this Python now; each argument sets the record's field of the same name."""
+    """Return a record of this machine and this Python now; each argument is stored in the field of the same name.
+
+    Args:
+        start_method: how worker processes are started, such as ``spawn``.
+        scaling_ceiling: the speed-up of a fixed Python loop in ``ceiling_workers`` processes; both ``None`` if not
+            measured.
+        ceiling_workers: the number of these processes.
+        gil_switched_on_by: the modules whose import switched the GIL on.
+    """
     from pytest_gilprobe.model.report import Environment  # noqa: PLC0415 - heavy, and a scan needs the clocks only
 
     return Environment(

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.words import Sleep
 
 MEAN_S = 0.005
-"""Mean time between two samples, in seconds: some 30 samples in 0.15 s."""
+"""Mean time, in seconds, between two samples of what lanes (threads that make calls) sleep in: some 30 samples in 0.15
+s."""
 LANES_PER_LOOK = 6
-"""Maximum number of lanes (threads) that one sample covers; if there are more, they are chosen at random."""
+"""Maximum number of lanes (threads that make calls) of which one sample reads what they sleep in. If there are more,
+that many are chosen at random for each sample."""
 
 
 class LaneSleeps:
     """Count what the lanes (threads that make calls) of another process sleep in, during a given span of time.
 
     If thread ids are given, the lanes are these threads. If not, every thread that begins after this object was made
-    counts as a lane, also one that a call starts. ``found`` counts how often lanes were seen in each kind of sleep. A
-    thread that waits for a lock of Python, or for the GIL, sleeps in a futex; a thread that waits for another process
-    or a device does not. The GIL can be told from other locks if its address is known.
+    counts as a lane, also one that a call starts.
+
+    ``found`` counts how often a lane was seen in each kind of sleep. A thread that waits for a lock of Python, or for
+    the GIL, sleeps in a futex; a thread that waits for another process or a device does not. The GIL can be told from
+    other locks if its address is known.
     """
 
     def __init__(
@@ -35,9 +39,8 @@ class LaneSleeps:
     ) -> None:
         """Prepare to watch process ``pid`` from ``from_ns`` to ``until_ns``, moments of `time.perf_counter_ns`.
 
-        ``gil_address`` is where that process has its GIL, as `pytest_gilprobe.observe.gil_address.locate` found it;
-        ``None`` if that is unknown. ``threads`` are the system's ids of the lanes; if there are none, lanes are the
-        threads that begin from now on.
+        ``gil_address`` is the address of the GIL's ``locked`` int in that process; ``None`` if unknown. ``threads`` are
+        the system's ids of the lanes; if empty, lanes are the threads that begin from now on.
         """
         self._folder = f"/proc/{pid}/task"
         self._named = [str(thread) for thread in threads]
@@ -55,9 +58,10 @@ class LaneSleeps:
             return []
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
-        """Sample the lanes at random moments until ``fd`` can be read or ``timeout_s`` seconds have passed.
+        """Sample what the lanes sleep in until ``fd`` can be read or ``timeout_s`` seconds have passed.
 
-        Return whether ``fd`` can be read. No samples are taken outside the span of time that this object was made for.
+        Return whether ``fd`` can be read. The moments of the samples are random. No samples are taken outside the span
+        of time that this object was made for.
         """
         asked = select.poll()
         asked.register(fd, select.POLLIN)

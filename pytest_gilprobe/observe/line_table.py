@@ -34,16 +34,15 @@ UNKNOWN: Final = Position(None, None, None, None)
 
 
 def position_at(table: bytes, first_line: int, instruction: int) -> Position:
-    """Return the position of an instruction.
+    """Return the part of the source text that an instruction of a code object stands for.
 
     Args:
-        table: The line table, as ``co_linetable`` returns it.
+        table: The code object's line table, as ``co_linetable`` returns it.
         first_line: The first line of the code object, ``co_firstlineno``.
         instruction: The instruction's offset in the bytecode, in bytes. A negative offset counts as 0.
 
     Returns:
         The position; `UNKNOWN` if the table has none for this instruction, or is damaged.
-
     """
     line, end, numbers = first_line, 0, iter(table)
     try:

@@ -33,7 +33,7 @@ class BlockWatch(ABC):
     """Record the longest block of each call: the longest time for which the event loop does not look for events.
 
     This is a context manager, to be entered in the loop's thread. Use `begin_call` before each call and `end_call`
-    after it; ``blocks`` then has one entry for each call.
+    after it; ``blocks`` then has one entry for each call, in order.
     """
 
     def __init__(self) -> None:
@@ -65,21 +65,21 @@ class BlockWatch(ABC):
         """Undo that."""
 
     def before_io_wait(self, timeout: float | None) -> None:  # noqa: ARG002 - the name and arguments are trio's
-        """End a block, since the loop now looks for events. ``timeout`` is ignored."""
+        """End a block (a time without a look for events), since the loop is about to look. ``timeout`` is ignored."""
         self._end_block()
 
     def after_io_wait(self, timeout: float | None) -> None:  # noqa: ARG002 - as above
-        """Begin a block, since the loop goes on after looking for events. ``timeout`` is ignored."""
+        """Begin a block (a time without a look for events), since the loop has just looked. ``timeout`` is ignored."""
         self._since = self._begin()
 
     def begin_call(self) -> None:
-        """Begin a new call: only what blocks the loop from now on counts for it."""
+        """Begin a new call: forget the blocks (times without a look for events) until now, and measure new ones."""
         self._longest = None
         self._since = self._begin()
         self._call_start_ns = self._since.wall_ns
 
     def end_call(self) -> None:
-        """End the block that is going on, and add the longest block of this call to ``blocks``."""
+        """End a call: of the blocks since `begin_call`, the present one included, add the longest to ``blocks``."""
         self._end_block()
         if self._longest is not None:
             ends_ns = clocks.perf_counter_ns()
@@ -109,7 +109,7 @@ class BlockWatch(ABC):
 
 
 class SelectorWatch(BlockWatch):
-    """Watch a loop of asyncio, by a wrapper around its selector's ``select``."""
+    """Watch a loop of asyncio for blocks, by a wrapper around the ``select`` method of the loop's selector."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Prepare to watch ``loop``; raises `TypeError` if it has no selector of Python's own, as with uvloop.
@@ -149,7 +149,7 @@ class SelectorWatch(BlockWatch):
 
 
 class TrioWatch(BlockWatch):
-    """Watch the running loop of trio, as one of the loop's instruments."""
+    """Watch the running loop of trio for blocks, as one of the loop's instruments (objects that trio notifies)."""
 
     def _begin_watching(self) -> None:
         import trio  # noqa: PLC0415 - it runs, so it is installed

@@ -1,6 +1,6 @@
 """Read this machine's resources and load: usable CPUs, CPU quota, throttling, memory, page faults.
 
-Functions of the standard library are looked up on import, for the reason given in `pytest_gilprobe.observe.clocks`.
+Functions of the standard library are looked up on import, because a test may replace them later.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def throttled_s(proc: Path = Path("/proc/self/cgroup"), root: Path = _CGROUP_V2)
     """Return how long CPU quotas have throttled this process's cgroup so far, in seconds; ``None`` if not reported.
 
     The kernel counts throttling in the cgroup that has the quota, so the times of the cgroup and of its ancestors are
-    added up. Each CPU counts separately: two threads throttled on two CPUs for 1 s give 2 s. ``proc`` and ``root`` are
-    as in `cgroup_cpu_quota`.
+    added up. Each CPU counts separately: two threads throttled on two CPUs for 1 s give 2 s. ``proc`` is the file that
+    names the process's cgroup, and ``root`` is where the system mounts cgroups.
 
     *Source:* ``throttled_usec`` of ``cpu.stat`` in the kernel's ``cgroup-v2.rst``; ``throttled_time`` in its
     ``sched-bwc.rst``.
@@ -167,10 +167,10 @@ def page_faults() -> int | None:
 
 
 def page_fault_s() -> float | None:
-    """Return about how many seconds longer the first access to a page of memory takes than a second one.
+    """Return about how many seconds longer the first access to a page of new memory takes than the second access.
 
-    The result is the least of three trials; ``None`` if the system does not map such memory page by page, or does not
-    count page faults.
+    The result is the smallest of three trials, at least 0. It is ``None`` if the system does not map such memory page
+    by page, or does not count page faults.
     """
     before = page_faults()
     if before is None:

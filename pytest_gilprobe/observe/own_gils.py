@@ -21,7 +21,7 @@ _MOST_LOOKS: Final = 2_000
 
 
 class OwnGils:
-    """Sample the GILs of a process's subinterpreters; a context manager that keeps the process's memory open.
+    """Sample the GILs of another process's subinterpreters; a context manager that keeps the process's memory open.
 
     One sample (a "look") reads of every GIL whether it is held. If the process ends, or its memory may not be read,
     there are no further looks; no exception is raised.
@@ -30,7 +30,7 @@ class OwnGils:
     def __init__(self, pid: int, addresses: Sequence[int], *, mean_s: float) -> None:
         """Prepare to look at the GILs of process ``pid``, with a mean pause of ``mean_s`` seconds between two looks.
 
-        ``addresses`` are those of the GILs' ``locked`` ints, one for each subinterpreter.
+        ``addresses`` has the address of each GIL's ``locked`` int (1 if the GIL is held), one for each subinterpreter.
         """
         self._pid = pid
         self._addresses = addresses
@@ -64,7 +64,10 @@ class OwnGils:
         return readable(fd, 0)
 
     def looks(self) -> GilLooks | None:
-        """Return the looks (samples of all GILs) kept so far, in order of time; ``None`` if there are none."""
+        """Return the samples kept so far, in order of time; ``None`` if there are none.
+
+        Each sample (a "look") has a moment, and says of each GIL whether it was held then.
+        """
         if not self._looks:
             return None
         at_ns, held = zip(*self._looks, strict=True)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 class RemoteCode:
     """A code object of another process: the qualified name of its ``function``, its ``file`` and its ``first_line``.
 
-    ``lines`` is the line table as ``co_linetable`` returns it. ``is_end`` is true if this code ends a stack: the frames
-    of its callers are not read.
+    ``lines`` is the line table as ``co_linetable`` returns it. ``is_end`` is true if this code ends a stack that is
+    read: the frames of its callers are then left out.
     """
 
     function: str
@@ -22,10 +22,10 @@ class RemoteCode:
 
 
 class RemoteFrame(NamedTuple):
-    """A frame: ``code`` is the number of its code object, for `FrameReader.code`.
+    """A frame of another process. ``code`` is the number by which `FrameReader.code` returns the frame's code object.
 
-    ``instruction`` is the offset in bytes of its instruction in the bytecode; negative if it lies outside of the
-    bytecode.
+    ``instruction`` is the offset in bytes, in the bytecode, of the instruction that the frame executes; negative if it
+    lies outside of the bytecode.
     """
 
     code: int
@@ -33,13 +33,15 @@ class RemoteFrame(NamedTuple):
 
 
 class KnownCode(NamedTuple):
-    """What was found at the address of a code object.
+    """What was found in another process's memory at the address of a code object.
 
     Attributes:
         identity: the bytes by which the same code object is recognized.
-        number: the code object's number for `FrameReader.code`; ``None`` if it belongs to no Python function.
-        is_generator: whether it belongs to a generator, a coroutine or an asynchronous generator.
-        proofs: further pieces of memory that must not have changed, as pairs of address and content.
+        number: the number by which `FrameReader.code` returns the code object; ``None`` if it belongs to no Python
+            function.
+        is_generator: whether the code object belongs to a generator, a coroutine or an asynchronous generator.
+        proofs: further pieces of memory, as pairs of address and content. If one has changed, the code object is
+            another.
     """
 
     identity: bytes

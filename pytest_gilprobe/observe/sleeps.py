@@ -12,10 +12,11 @@ from typing import Final, NamedTuple
 from pytest_gilprobe.model.words import Sleep
 
 BYTES: Final = 64
-"""Number of bytes to read of the file: enough for its first two words, the system call and its first argument."""
+"""Number of bytes to read of ``/proc/PID/task/TID/syscall``: enough for the file's first two words, the number of the
+system call in which the thread is blocked, and the call's first argument."""
 GIL_STATE_BYTES: Final = 256
-"""Number of bytes, from the GIL's address on, that hold its mutex and its condition: a thread that waits for the GIL
-sleeps on one of these."""
+"""Number of bytes, from the address of the GIL's ``locked`` int on, that hold the GIL's mutex and condition variable. A
+thread that waits for the GIL sleeps on one of these two."""
 
 
 class _Numbers(NamedTuple):
@@ -48,13 +49,13 @@ _WITHIN_LOCKS: Final = _sleeps_within_locks()
 def parse(
     line: bytes, numbers: _Numbers | None = _HERE, *, gil_address: int | None = None, events_fd: int | None = None
 ) -> Sleep | None:
-    """Return what a thread sleeps in; ``None`` if that is not known.
+    """Return what a thread sleeps in, from its file ``/proc/PID/task/TID/syscall``; ``None`` if that is not known.
 
     Args:
-        line: The beginning of the thread's ``syscall`` file; empty if it could not be read.
+        line: The beginning of that file; empty if it could not be read.
         numbers: The numbers of this machine's system calls; ``None`` if its architecture is not known here.
-        gil_address: The address of the GIL in the thread's process, to tell the GIL from other locks; ``None`` if
-            unknown.
+        gil_address: The address of the GIL's ``locked`` int in the thread's process, to tell the GIL from other locks;
+            ``None`` if unknown.
         events_fd: The descriptor by which the thread's event loop waits for events; ``None`` stands for any descriptor.
     """
     words = line.split(maxsplit=2)

@@ -39,16 +39,19 @@ _INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packa
 
 
 def is_plugins(file: str) -> bool:
-    """Return whether ``file`` belongs to this package; its frames call the measured code, so a stack ends at them."""
+    """Return whether the path ``file`` belongs to this package, ``pytest_gilprobe``.
+
+    Its frames call the measured code, so a stack is read no further than such a frame.
+    """
     return file.startswith(_PACKAGE)
 
 
 @cache
 def is_own(file: str) -> bool:
-    """Return whether ``file`` is the user's own.
+    """Return whether the code in ``file``, the path of a source file, is the user's own.
 
-    Files of Python, of installed packages and of this package are not, and neither is code made at run time, whose file
-    name begins with ``<``.
+    It is not if the file belongs to Python, to an installed package or to this package, ``pytest_gilprobe``. Neither is
+    code that was made at run time: its file name begins with ``<``.
     """
     if file.startswith("<") or is_plugins(file) or any(folder in file for folder in _INSTALLED):
         return False
@@ -57,7 +60,7 @@ def is_own(file: str) -> bool:
 
 @cache
 def package_of(file: str) -> str | None:
-    """Return the installed package that ``file`` belongs to, such as ``pandas``; ``None`` if it belongs to none."""
+    """Return the installed package that the path ``file`` belongs to, such as ``pandas``; ``None`` if there is none."""
     for folder in _INSTALLED:
         if folder in file:
             return file.rpartition(folder)[2].partition(os.sep)[0].removesuffix(".py")
@@ -67,7 +70,8 @@ def package_of(file: str) -> str | None:
 def is_tests_caller(file: str) -> bool:
     """Return whether the code in ``file`` calls tests directly; a stack is read no further than a frame of such code.
 
-    These are files of this package and the few of pytest and pluggy whose frames lie just outside a test's own.
+    Such code is in all files of ``pytest_gilprobe``, and in a few files of pytest and pluggy whose frames lie just
+    outside of a test's own.
     """
     return is_plugins(file) or file.endswith(_CALLERS)
 
@@ -75,7 +79,8 @@ def is_tests_caller(file: str) -> bool:
 def is_harness(file: str) -> bool:
     """Return whether ``file`` belongs to code around a test: this package, pytest, pluggy or pytest-asyncio.
 
-    Frames of such code are left out of the stacks that users see.
+    The generated tests of this package belong to it, too. Frames of such code are left out of the stacks that users
+    see.
     """
     return is_plugins(file) or _GENERATED in file or any(part in file for part in _HARNESS)
 
@@ -89,7 +94,10 @@ def _pythons_folders() -> tuple[str, ...]:
 
 @cache
 def short_file(file: str) -> str:
-    """Return the name of ``file`` for readers, without the folder of packages, Python or the working directory."""
+    """Return the path ``file``, shortened for reports.
+
+    The leading folder of installed packages, of Python's own library or of this process's working directory is removed.
+    """
     for folder in _INSTALLED:
         if folder in file:
             return file.rpartition(folder)[2]
@@ -111,22 +119,29 @@ class Place:
     folder: str = ""
 
     def path(self, file: str) -> str:
-        """Return the path by which this process opens ``file``, which a code object of the watched process names."""
+        """Return the path by which this process opens ``file``, a path in a code object of the watched process."""
         return self.root + os.path.join(self.folder, file)  # noqa: PTH118 - a text to open
 
     def short(self, file: str) -> str:
-        """Return the name of ``file`` for readers, relative to the watched process's working directory."""
+        """Return the path ``file``, shortened for reports.
+
+        The leading folder of installed packages, of Python's library or of the watched process's working directory is
+        removed.
+        """
         if self.folder and file.startswith(self.folder + os.sep):
             return short_file(file.removeprefix(self.folder + os.sep))
         return short_file(file)
 
 
 HERE: Final = Place()
-"""The place of files in this process's own file system and working directory."""
+"""Where files lie for a process with the same file system and working directory as this one."""
 
 
 def place_of(pid: int) -> Place:
-    """Return where the files of process ``pid`` lie, which may be in a container; `HERE` if that cannot be read."""
+    """Return where the files of process ``pid`` lie, which may run in a container.
+
+    If that cannot be read, the result is `HERE`, which stands for this process's own file system and working directory.
+    """
     try:
         return Place(root=f"/proc/{pid}/root", folder=os.readlink(f"/proc/{pid}/cwd"))  # noqa: PTH115
     except OSError:
@@ -141,10 +156,13 @@ def _working_folder() -> tuple[str, ...]:
 
 
 class Describer:
-    """Describe the frames that one `FrameReader` has read; remember each description."""
+    """Describe frames that a reader has read from another process: function, file, line and source text of each.
+
+    Each description is remembered.
+    """
 
     def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
-        """Describe frames of ``reader``, whose process may have ended and has its files at ``place``."""
+        """Describe frames that ``reader`` has read; the process may have ended, and has its files at ``place``."""
         self._reader = reader
         self._place = place
         self._described: dict[RemoteFrame, Frame | None] = {}
@@ -155,7 +173,10 @@ class Describer:
         linecache.clearcache()
 
     def stack(self, frames: Sequence[RemoteFrame]) -> Stack:
-        """Return the description of a stack of ``frames``, without those that call tests (see `is_harness`)."""
+        """Return the descriptions of ``frames``, in the same order.
+
+        Frames of code around a test (of pytest, pluggy, pytest-asyncio and this package) are left out.
+        """
         return tuple(found for frame in frames if (found := self._frame(frame)) is not None)
 
     def _frame(self, frame: RemoteFrame) -> Frame | None:
@@ -182,10 +203,11 @@ class Describer:
 
 
 def source_text(lines: Sequence[str], at: Position) -> str | None:
-    """Return the source text at the position ``at``, on one line; ``None`` if it is unknown.
+    """Return the source text at the position ``at``, joined into one line; ``None`` if it is unknown.
 
-    ``lines`` are the lines of the source file. The text is unknown if the position has no columns or does not fit these
-    lines, or if the text would be empty or too long.
+    ``lines`` are the lines of the source file, and ``at`` has the first and last line and column. The text is unknown
+    if one of these is, if they do not fit the file, as when the code was made from another text, or if the source text
+    would be empty or too long.
     """
     if at.line is None or at.end_line is None or at.column is None or at.end_column is None:
         return None

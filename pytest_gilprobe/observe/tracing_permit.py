@@ -13,8 +13,8 @@ _PR_SET_PTRACER: Final = 0x59616D61
 def permit(pid: int) -> None:
     """Let process ``pid``, and no other, read this process's memory if Linux's Yama module forbids that.
 
-    Never raises: if it fails, reading by that process fails. *Source:* ``Documentation/admin-guide/LSM/Yama.rst`` of
-    Linux.
+    Never raises: if permission cannot be given, that process cannot read. *Source:*
+    ``Documentation/admin-guide/LSM/Yama.rst`` of Linux.
     """
     try:
         restricted = _YAMA.read_text("ascii").strip() == "1"

@@ -1,1 +1,1 @@
-"""Scan a test suite during its one run, or watch any Python program, from a second process: nothing is run again."""
+"""Measure the GIL of a test suite during its normal run, or of any Python program, from a second process."""

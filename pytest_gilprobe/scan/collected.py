@@ -1,4 +1,4 @@
-"""Leave full garbage collections out of a test's call: the samples in them, their time, and their CPU time."""
+"""Subtract full garbage collections from what was measured of a test's call: GIL samples, wall time and CPU time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 def leave_out(samples: GilSamples, window: Window, columns: Sequence[str]) -> tuple[GilSamples, Window]:
-    """Remove a call's garbage collections from its samples and clocks, as if they had not happened.
+    """Return a test call's GIL samples and clocks as they would be without its full garbage collections.
 
-    ``samples`` are the GIL samples of the call, and ``columns`` the names of the fields of `GilSamples` to keep.
-    ``window`` has the call's clocks, and the times of its collections: at least one. Samples in a collection are
-    dropped. Later samples, and the call's end, become earlier by the time that the collections before them took.
+    ``samples`` are the GIL samples of the call. ``window`` has the clocks of the call, and begin and end of each of its
+    collections, of which there is at least one. ``columns`` are the names of the fields of ``samples`` that have one
+    value for each sample.
 
-    During a collection, the thread computes or queues for a CPU. It is assumed to queue for the same share of that time
-    as in the whole call. The rest is subtracted from the CPU time of the thread and of the process.
+    Samples in a collection are dropped. Later samples, and the call's end, become earlier by the time that the
+    collections before them took.
+
+    During a collection, the thread either computes or queues for a CPU. It is assumed to queue for the same share of
+    time as in the whole call. The rest is subtracted from the CPU time of the thread and from that of the process.
     """
     begins, ends = zip(*window.collections, strict=True)
     gone_ns = [0, *accumulate(end_ns - begin_ns for begin_ns, end_ns in window.collections)]

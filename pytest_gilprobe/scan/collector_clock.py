@@ -1,7 +1,8 @@
 """Clock the full garbage collections of pytest's process, which strike whichever test runs at that moment.
 
-A full collection visits every object that can be part of a cycle: mostly what pytest and the imported modules keep. One
-of 64,000 collected tests takes 0.2 to 2 s, and a test that allocates a few lists may be the one that triggers it.
+A full collection visits every object that can be part of a cycle; most of these belong to pytest and to imported
+modules. With 64,000 tests collected by pytest, one collection takes 0.2 to 2 s, and a test that allocates only a few
+lists may trigger it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LEAST_NS: Final = 1_000_000
-"""Least nanoseconds of a collection that is noted: fewer than two samples fall into a shorter one."""
+"""Shortest garbage collection that is recorded, in nanoseconds. Fewer than two samples of the GIL fall into a shorter
+one."""
 MOST_NOTED: Final = 1_000
-"""Maximum number of collections of one test that are noted: a test with more of them causes them itself."""
+"""Maximum number of garbage collections that are recorded during one test. A test with more of them is itself their
+cause."""
 _OLDEST: Final = 2
 """Generation of a full collection. A free-threaded build has but one generation, numbered 0."""
 _CALL: Final = 12
@@ -31,14 +34,16 @@ _CALL: Final = 12
 class CollectionClock:
     """Record when Python itself starts full garbage collections in the thread that runs the tests.
 
-    A collection that a test starts, as by `gc.collect`, belongs to that test and is not recorded. A collection visits
-    objects from before the tests, and new objects of the running test. Only the time for the older objects is recorded:
-    their share of all objects, times the duration. New objects are at most as many as the young collections since the
-    last `take`, times the number of new objects that triggers one; this maximum is used.
+    A collection that a test starts, as by `gc.collect`, belongs to that test and is not recorded.
+
+    A collection visits objects that existed before the tests and objects that are newer. Only the time for the older
+    objects is recorded: the collection's duration times their share of all objects. The newer objects are not counted;
+    the largest possible number of them is used: the number of young collections since the last `take`, times the number
+    of new objects that triggers a young collection.
     """
 
     def __init__(self) -> None:
-        """Prepare for the calling thread, which runs the tests; nothing is noted before `start`."""
+        """Prepare for the calling thread, which runs the tests; nothing is recorded before `start`."""
         self._thread = threading.get_ident()
         self._began_ns = 0
         self._young = 0
@@ -47,19 +52,23 @@ class CollectionClock:
         self._oldest = 0 if interpreter.free_threaded_build() else _OLDEST
 
     def start(self) -> None:
-        """Count the objects that there are, and have Python call back at each collection (0.2 microseconds)."""
+        """Begin to record: count the existing objects and register a callback of Python's garbage collector.
+
+        The callback takes 0.2 microseconds.
+        """
         self._before = len(get_objects())
         callbacks.append(self._note)
 
     def stop(self) -> None:
-        """Remove the callback, unless a test has already removed it."""
+        """Stop recording: remove the callback of Python's garbage collector, unless a test has already removed it."""
         if self._note in callbacks:
             callbacks.remove(self._note)
 
     def take(self) -> Sequence[tuple[int, int]]:
-        """Return the begin and end of each collection recorded since the last call of this method, and forget them.
+        """Return the garbage collections recorded since the last call of this method, and forget them.
 
-        They are moments of `time.perf_counter_ns`.
+        Each one is a pair of begin and end, in nanoseconds of `time.perf_counter_ns`. The end is earlier than the real
+        one, since the part of the collection that objects newer than the tests' start account for is left out.
         """
         self._young = 0
         if not self._noted:

@@ -1,4 +1,4 @@
-"""Finish a scan: make its report, draw the report for the terminal and write its files."""
+"""Finish the scan of a test suite: make its report, draw the report for the terminal and write the report's files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ _LOOPS: Final = 10
 
 
 def report_of(found: ScanResult, session: SessionEnd, folder: Path) -> Report:
-    """Return the report of a scan, dated now.
+    """Return the report of a test suite's scan (its measurement during a normal run), dated now.
 
-    ``found`` has the scan's results, and ``session`` what only the scanned pytest process knows. If pytest has written
-    a file of its tests' times into ``folder``, the report also predicts what ``pytest -n`` would give. The scanned
-    process must be this one, or have run on the same Python and machine.
+    ``found`` has the scan's results, and ``session`` the facts that only the scanned pytest process knows. ``folder``
+    is the scan's temporary folder: if pytest has left the times of its tests there, the report also predicts how long
+    the suite would take with ``pytest -n``.
+
+    The report describes the Python and the machine of the process that calls this function. So that must be the scanned
+    process, or one with the same Python on the same machine.
     """
     here = interpreter.environment(start_method="none started", scaling_ceiling=None, ceiling_workers=None)
     return Report(
@@ -60,7 +63,8 @@ def _loop_s() -> float:
 def write_and_draw(report: Report, session: SessionEnd, folder: str | None) -> DrawnReport:
     """Draw ``report`` for the terminal that ``session`` describes, and write the report's files into ``folder``.
 
-    GitHub Actions' step summary is written as well. If ``folder`` is ``None``, nothing is written.
+    In GitHub Actions, the job's step summary is written as well. If ``folder`` is ``None``, nothing at all is written.
+    The result has the drawn text, and an error message for each place that could not be written to.
     """
     problems: tuple[str, ...] = ()
     if folder is not None:

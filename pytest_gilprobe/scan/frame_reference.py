@@ -1,9 +1,9 @@
-"""Carry the layout of frames over from one process to another one of the same Python.
+"""Carry the knowledge where Python frames lie in memory over from one process to another one of the same Python.
 
-Offsets are those of a build, and so the same in all of its processes. The addresses of types and of ``None`` differ;
-but these objects lie in the program file (or in the shared library of Python), which is mapped as a whole: their
-distances from where that file is mapped are the same in all processes. `pytest_gilprobe.scan.gil_reference` finds the
-GIL state by such a distance, too.
+Offsets within objects depend on the build of Python only, and so are the same in both processes. The addresses of types
+and of ``None`` differ. But these objects lie in the program file (or in the shared library of Python), which is mapped
+as a whole: their distances from the address at which that file is mapped are the same in all processes.
+`pytest_gilprobe.scan.gil_reference` finds the GIL state by such a distance, too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ _ADDRESSES: Final = ("code_type", "text_type", "bytes_type", "none")
 
 
 def own_layout() -> dict[str, Any] | None:
-    """Return the layout of frames in this process, with distances in place of addresses; ``None`` if it is not found.
+    """Return where this process keeps Python frames in memory, without absolute addresses; ``None`` if not found.
 
-    The keys are the fields of `FrameLayout`, and ``file``, which is a mapped file as ``DEVICE:INODE``. The distances
-    count from the address at which that file is mapped.
+    The keys are the fields of `FrameLayout`, and ``file``: the program file or shared library of Python, as
+    ``DEVICE:INODE``. In place of each address, there is its distance from the address at which ``file`` is mapped. So
+    the result holds for every process of the same Python.
     """
     layout = locate_frames().layout
     if layout is None:
@@ -40,10 +41,11 @@ def own_layout() -> dict[str, Any] | None:
 
 
 def layout_in(pid: int, own: dict[str, Any]) -> FrameLayout | None:
-    """Return the layout of frames in process ``pid``.
+    """Return where process ``pid`` keeps Python frames in memory.
 
-    ``own`` is what `own_layout` returned in a process of the same Python. Returns ``None`` if process ``pid`` runs
-    another Python, may not be read or has ended.
+    ``own`` says where another process of the same Python keeps them, as `own_layout` returned it there: with distances
+    from the program file in place of addresses. Returns ``None`` if process ``pid`` runs another Python, may not be
+    read or has ended.
     """
     try:
         maps = Path(f"/proc/{pid}/maps").read_text("utf-8", "surrogateescape")

@@ -1,8 +1,9 @@
 """Find the GIL state (lock, holder, switch interval) of another process by running a process of the same Python.
 
-Addresses differ from process to process, but a program file is mapped as a whole: the distance from the address at
-which the file is mapped to the GIL state is the same in all processes. So is the place of the system's thread number in
-a ``PyThreadState``, which is found by its value in two threads.
+This module runs in the second process and prints what it finds there. Addresses differ from process to process, but a
+program file is mapped as a whole: the distance from the address at which the file is mapped to the GIL state is the
+same in all processes. Likewise, the system's thread number has the same offset in every ``PyThreadState`` (Python's
+record of a thread): the one at which each of two threads has its own number.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ _WORD_BYTES = 8
 
 
 def main(_: Sequence[str]) -> int:
-    """Print as JSON where the GIL state lies, as a distance from the program file, or why that is unknown; return 0.
+    """Print as JSON where this process has its GIL state, or why that is unknown; return 0.
 
-    The JSON also has the layout of frames. The argument, a list of command-line arguments, is ignored.
+    The place is given as the distance from the address at which Python's program file is mapped. If it is known, the
+    JSON also tells where Python frames lie in memory. The parameter, a list of command-line arguments, is ignored.
     """
     location = locate()
     found: dict[str, object] = {"reason": location.reason}

@@ -1,7 +1,9 @@
 """Add up in which functions the tests of a scanned suite hold the GIL: the project's, and those of installed packages.
 
-A stack counts for the innermost function of the project, and also for the innermost function of an installed package,
-if the project's function called it. So each of the two lists adds up to at most the whole time.
+Each sample has a stack: the functions being executed, each called by the next one. A sample counts for the innermost
+function of the project in its stack. It also counts for the innermost function of an installed package, if the
+project's function called that one, directly or not. So the times of the project's functions add up to at most the whole
+time; so do those of the packages' functions.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.holders import Place
 
 MOST_PLACES: Final = 100
-"""Maximum number of places in the code that are kept for one test's call: those with most samples."""
+"""Maximum number of places (lines of code or expressions) that are kept for one test's call: those at which the largest
+numbers of samples found the GIL held."""
 MOST_FUNCTIONS: Final = 20
-"""Maximum number of functions that a report lists for the project, and for packages: those with the largest shares."""
+"""Maximum number of the project's functions that a report lists, and also of installed packages' functions. Those that
+hold the GIL for the largest shares of time are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +37,11 @@ class HeldPlace:
 
     Attributes:
         function: the function's qualified name.
-        file: the function's file, without the folder of packages, Python or the working directory.
+        file: the path of the function's file, without the leading folder of packages, Python or the working directory.
         package: the installed package that the function belongs to; ``None`` for a function of the project.
         line: the number of the line; ``None`` if it is unknown.
         code: the source text of the expression or line; ``None`` if it is unknown.
-        samples: how many samples found the GIL held at this place.
+        samples: how many samples of the call found the GIL held at this place.
     """
 
     function: str
@@ -49,9 +53,11 @@ class HeldPlace:
 
 
 def count(stacks: Iterable[Stack]) -> tuple[HeldPlace, ...]:
-    """Return the places in the code that appear in ``stacks``, those with most samples first.
+    """Count how often each place in the code held the GIL; return the places, the most frequent one first.
 
-    ``stacks`` are those of one test's call, one for each sample. At most `MOST_PLACES` places are returned.
+    ``stacks`` has one stack (the functions being executed, each called by the next one) for each sample of a test's
+    call that found the GIL held. A stack counts for the innermost place in the project's code, and for the innermost
+    place in an installed package that the project called. At most `MOST_PLACES` places are returned.
     """
     found = Counter(place for stack in stacks for place in _places(stack))
     return tuple(
@@ -86,7 +92,7 @@ class _Function:
 
 
 class HeldPlaces:
-    """Add up the places that held the GIL in the calls of a suite.
+    """Add up how often each function holds the GIL, over the test calls of a suite.
 
     The memory grows with the amount of code that holds the GIL, not with the number of tests.
     """
@@ -96,10 +102,11 @@ class HeldPlaces:
         self._weight = self._squares = 0
 
     def add(self, places: Sequence[HeldPlace], samples: int, weight: int) -> None:
-        """Add the ``places`` of one call, which come from ``samples`` stacks.
+        """Add the ``places`` in the code at which one test's call held the GIL.
 
-        ``weight`` is the factor by which the pauses between the call's samples were longer than usual: 1, or more for
-        a long call.
+        ``samples`` is the number of samples in which these places were counted. ``weight`` is the factor by which the
+        pauses between samples were longer than usual, so that each sample stands for more time: above 1 for a long
+        call, else 1.
         """
         self._weight += samples * weight
         self._squares += samples * weight * weight
@@ -113,10 +120,10 @@ class HeldPlaces:
             seen.add(key)
 
     def functions(self) -> tuple[HoldingFunction, ...] | None:
-        """Return the functions that hold the GIL most, first those of the project, then those of installed packages.
+        """Return the functions that hold the GIL longest, first those of the project, then those of installed packages.
 
-        At most `MOST_FUNCTIONS` of each kind are returned, the largest shares first; ``None`` if there are too few
-        samples.
+        Both parts are sorted by share of time, the largest first, and have at most `MOST_FUNCTIONS` functions each.
+        Returns ``None`` if there are too few samples.
         """
         if not self._squares or self._weight**2 / self._squares < MIN_SAMPLES:
             return None

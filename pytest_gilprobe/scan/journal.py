@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RING_BYTES: Final = 1 << 22
-"""Size of the ring in bytes: room for 16,000 records of 250 bytes. The watcher reads the ring five times a second."""
+"""Size in bytes of the ring buffer through which pytest passes the clocks of test calls to its watcher process. There
+is room for 16,000 records of 250 bytes; the watcher empties the buffer five times a second."""
 
 _WORD: Final = struct.Struct("=Q")
 _WORDS: Final = 9
@@ -34,21 +35,22 @@ _CLOCKS: Final = struct.Struct("=Iqqqqq")
 _UNKNOWN: Final = -1
 _WAITING, _WATCHED, _FINISHED = range(3)
 IMPORTING, READY, NOTED, DRAWN = range(4)
-"""The watcher's stages: it imports, is ready for the first test, has written its last notes, has drawn the report.
+"""Stages of the watcher process (which samples the GIL of pytest's process), in order: it imports modules, is ready for
+the first test, has written its last notes, has drawn the report.
 
 Until the first test begins, the watcher may go back from ``READY`` to ``IMPORTING``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The clocks of one test's call. All times are in nanoseconds.
+    """The clocks of one test's call. All times are in nanoseconds, all moments those of `time.perf_counter_ns`.
 
     Attributes:
         nodeid: the test's node id.
         fixtures: the names of the test's fixtures.
-        start_ns: when the call began, by `time.perf_counter_ns`; ``end_ns`` is when it ended.
-        cpu_ns: CPU time of the thread that ran the test.
-        process_cpu_ns: CPU time of all threads of the process.
+        start_ns: when the call began; ``end_ns`` is when it ended.
+        cpu_ns: CPU time of the thread that ran the test, during the call.
+        process_cpu_ns: CPU time of all threads of the process, during the call.
         run_queue_ns: how long the test's thread was runnable without running; ``None`` if the system does not report
             it.
         collections: begin and end of each full garbage collection that Python started during the call.
@@ -65,7 +67,7 @@ class Window:
 
 
 class Journal:
-    """The shared ring buffer of test calls: pytest writes records, its watcher process reads them."""
+    """A ring buffer in shared memory: pytest writes the clocks of test calls, its watcher process reads them."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -74,7 +76,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, ring_bytes: int = RING_BYTES) -> Self:
-        """Create the journal's file at ``path`` and map it; the ring has ``ring_bytes`` bytes.
+        """Create the journal's file at ``path`` and map it into memory; its ring buffer has ``ring_bytes`` bytes.
 
         Raises `FileExistsError` if ``path`` exists.
         """
@@ -84,14 +86,14 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map the journal's file at ``path``, which another process has created."""
+        """Map the journal's file at ``path``, which another process has created, into memory."""
         with path.open("r+b") as file:
             return cls(mmap.mmap(file.fileno(), 0))
 
     # pytest's side
 
     def begin(self, nodeid: str) -> None:
-        """Record ``nodeid``, the node id of the test that is about to be called."""
+        """Record ``nodeid``, the node id of the test that is about to be called: pytest may die in this test."""
         name = nodeid.encode("utf-8", "surrogatepass")[:_LONGEST_NAME]
         self._memory[_NAME : _NAME + len(name)] = name
         self._set(_NAME_LENGTH, len(name))
@@ -103,12 +105,15 @@ class Journal:
         fixtures: str,
         collections: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Record a test's call that has ended; if the ring has no room, only count the record as lost.
+        """Record a test's call that has ended; if the ring buffer has no room, only count the record as lost.
 
-        ``window`` is the call's start, end, CPU time of its thread, CPU time of the process and time in the run queue,
-        in nanoseconds; the last one is ``None`` if unknown. ``fixtures`` are the names of the test's fixtures,
-        separated by spaces. ``collections`` are begin and end of garbage collections; those outside of the call are not
-        recorded.
+        Args:
+            window: the call's start and end, CPU time of its thread, CPU time of the process, and time for which the
+                thread was runnable without running (``None`` if unknown), all in nanoseconds.
+            nodeid: the test's node id.
+            fixtures: the names of the test's fixtures, separated by spaces.
+            collections: begin and end of garbage collections; those that are not entirely within the call are not
+                recorded.
         """
         memory = self._memory
         collected = ""
@@ -133,34 +138,49 @@ class Journal:
         _WORD.pack_into(memory, _NAME_LENGTH, 0)
 
     def start(self, address: int, thread: int = 0) -> None:
-        """Tell the watcher that tests begin.
+        """Tell the watcher, the process that samples pytest's GIL, that tests begin.
 
         ``address`` is the address of the GIL state in pytest's memory; 0 if unknown. ``thread`` is the address of the
-        state of the thread that runs the tests; 0 if it is unknown or that is not the main thread.
+        main thread's ``PyThreadState``; 0 if it is unknown or if another thread runs the tests.
         """
         self._set(_ADDRESS, address)
         self._set(_THREAD, thread)
         self._set(_STATE, _WATCHED)
 
     def finish(self, message: str = "") -> None:
-        """Tell the watcher that no more tests follow; ``message``, in ASCII, is cut after 4096 bytes."""
+        """Tell the watcher, the process that samples pytest's GIL, that no more tests follow.
+
+        ``message`` has, as JSON in ASCII, the facts that the watcher needs for its report and that pytest knows only
+        now, such as the terminal's width. It is cut after 4096 bytes.
+        """
         text = message.encode("ascii")[: _HEADER_BYTES - _MESSAGE]
         self._memory[_MESSAGE : _MESSAGE + len(text)] = text
         self._set(_MESSAGE_LENGTH, len(text))
         self._set(_STATE, _FINISHED)
 
     def has_reached(self, stage: int) -> bool:
-        """Return whether the watcher has reached ``stage`` (`READY`, `NOTED` or `DRAWN`) or a later one."""
+        """Return whether the watcher, the process that samples pytest's GIL, has reached ``stage`` or a later one.
+
+        The stages are `READY` (for the first test), `NOTED` (it has written its last notes) and `DRAWN` (it has drawn
+        the report), in this order.
+        """
         return self._get(_STAGE) >= stage
 
     # The watcher's side
 
     def reach(self, stage: int) -> None:
-        """Record the watcher's ``stage``: `IMPORTING`, `READY`, `NOTED` or `DRAWN`."""
+        """Record which ``stage`` the watcher, the process that samples pytest's GIL, has reached.
+
+        The stages are `IMPORTING` (it imports modules), `READY` (for the first test), `NOTED` (it has written its last
+        notes) and `DRAWN` (it has drawn the report).
+        """
         self._set(_STAGE, stage)
 
     def take(self) -> Iterator[Window]:
-        """Yield the records not read yet, oldest first, and free the room of each after it was read."""
+        """Yield the clocks of each test's call that was not yet read, the oldest first.
+
+        The room of a record in the ring buffer becomes free when the next record is asked for.
+        """
         written, at = self._get(_WRITTEN), self._get(_READ)
         while at < written:
             length, *clocks, queue = _CLOCKS.unpack(self._copy_out(at % self._size, _CLOCKS.size))
@@ -193,7 +213,7 @@ class Journal:
 
     @property
     def message(self) -> str:
-        """The message that pytest passed to `finish`; empty until then."""
+        """The text that pytest passed to `finish`, with facts for the watcher's report as JSON; empty before."""
         return self._memory[_MESSAGE : _MESSAGE + self._get(_MESSAGE_LENGTH)].decode("ascii")
 
     @property
@@ -203,17 +223,17 @@ class Journal:
 
     @property
     def thread(self) -> int:
-        """The address of the state of the main thread, if that runs the tests; else, or if it is unknown, 0."""
+        """The address of the main thread's ``PyThreadState``; 0 if unknown or if another thread runs the tests."""
         return self._get(_THREAD)
 
     @property
     def lost(self) -> int:
-        """How many records were lost because the ring was full."""
+        """How many records of test calls were lost because the ring buffer was full."""
         return self._get(_LOST)
 
     @property
     def inside(self) -> str | None:
-        """The node id of the test that is being called; ``None`` between tests."""
+        """The node id of the test that is being called, cut if it is very long; ``None`` between tests."""
         length = self._get(_NAME_LENGTH)
         return bytes(self._memory[_NAME : _NAME + length]).decode("utf-8", "replace") if length else None
 

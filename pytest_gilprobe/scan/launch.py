@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.journal import Journal
 
 NOTES_S: Final = 2.0
-"""Seconds that a watcher may take to write its last notes, and as many again to exit once its work is done."""
+"""Longest time, in seconds, to wait for the watcher process to write its last notes. At the end, it gets the same time
+once more to exit."""
 DRAWING_S: Final = 60.0
-"""Seconds that a watcher may take, after its last notes, to draw and write the report of a large suite."""
+"""Longest time, in seconds, to wait for the watcher process to draw and write a report after its last notes: enough for
+a large suite."""
 
 _PACKAGE: Final = str(Path(pytest_gilprobe.__file__).parent.parent)
 _CODE: Final = (
@@ -34,10 +36,11 @@ _CODE: Final = (
 
 
 def command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
-    """Return the command that runs the function ``main`` of ``module``, a module in `pytest_gilprobe.scan`.
+    """Return the command line that starts ``python`` and runs the function ``main`` of one of this package's modules.
 
-    ``arguments`` are passed to ``main``, and ``python`` is the interpreter. The command runs without site packages and
-    ignores Python's environment variables. So command-line options pass on this process's settings for ``.pyc`` files.
+    ``module`` is the name of a module in `pytest_gilprobe.scan`, and ``arguments`` are passed to its ``main``. The
+    command runs without site packages and ignores Python's environment variables. So the settings for ``.pyc`` files,
+    which may come from such variables, are passed as options.
     """
     options = ["-I", "-S"]
     if sys.dont_write_bytecode:
@@ -51,7 +54,7 @@ class WatcherProcess:
     """Start and end the watcher, a child process of pytest that samples the GIL of pytest's process."""
 
     def __init__(self, settings: WatcherSettings, journal: Journal) -> None:
-        """Start the watcher. Raises `OSError` if the process cannot be started."""
+        """Start the watcher; ``journal`` is shared with it. Raises `OSError` if the process cannot be started."""
         self._journal = journal
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command("watcher", to_text(settings)),
@@ -68,10 +71,11 @@ class WatcherProcess:
                 self._process.stdin.close()
 
     def has_reached(self, stage: int, patience_s: float) -> bool:
-        """Wait until the watcher has reached ``stage``, one of the journal's stages; return whether it has.
+        """Wait until the watcher has reached ``stage``; return whether it has.
 
-        The wait ends after ``patience_s`` seconds, or when the watcher has ended. The journal's memory is polled
-        instead of a file descriptor, which a test may have closed.
+        ``stage`` is a constant of `pytest_gilprobe.scan.journal`: ``READY`` (for the first test), ``NOTED`` (it has
+        written its last notes) or ``DRAWN`` (it has drawn the report). The wait ends after ``patience_s`` seconds, or
+        when the watcher has ended. Shared memory is polled instead of a file descriptor, which a test may have closed.
         """
         until_ns = clocks.perf_counter_ns() + round(patience_s * 1e9)
         while not self._journal.has_reached(stage):
@@ -81,7 +85,7 @@ class WatcherProcess:
         return True
 
     def end(self) -> int:
-        """Wait at most `NOTES_S` seconds for the watcher to end, or else kill it; return the watcher's exit status."""
+        """Wait until the watcher has ended, but kill it after `NOTES_S` seconds; return its exit status."""
         self.wake()
         try:
             return self._process.wait(NOTES_S)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 
 def file_around(maps: str, address: int) -> tuple[str, int] | None:
-    """Return the file that ``address`` belongs to, as ``DEVICE:INODE``, and the address at which the file is mapped.
+    """Return the file that ``address`` belongs to, as ``DEVICE:INODE``, and the lowest address where it is mapped.
 
     ``maps`` is the text of ``/proc/PID/maps``. Variables that start as zero lie in a nameless mapping just after the
-    mapping of their file, so the last file mapped below ``address`` counts. Returns ``None`` if there is no such file.
+    mapping of their file, so the file mapped last before ``address`` counts. Returns ``None`` if there is no such file.
     """
     starts: dict[str, int] = {}
     owner = None

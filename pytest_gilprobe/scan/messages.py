@@ -1,4 +1,4 @@
-"""Define the messages between pytest and its watcher: at the start, when the tests are over, and at the end."""
+"""Define the messages between pytest and its watcher process: at the start, when the tests are over, and at the end."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Record = TypeVar("Record")
 
 
 def to_text(record: object) -> str:
-    """Return ``record`` as one line of JSON in ASCII, without a line break."""
+    """Return ``record``, an instance of a dataclass, as one line of JSON in ASCII, without a line break."""
     return json.dumps(codec.plain(record))
 
 
 def from_text(kind: type[Record], text: str) -> Record:
-    """Return the record of class ``kind`` that `to_text` wrote as ``text``.
+    """Return the record that `to_text` wrote as ``text``; ``kind`` is its dataclass.
 
     Raises `ValueError` if ``text`` was cut off.
     """
@@ -28,18 +28,18 @@ def from_text(kind: type[Record], text: str) -> Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatcherSettings:
-    """Settings that pytest passes to its watcher on the command line.
+    """Settings that pytest passes to its watcher process on the command line.
 
     Attributes:
         parent: process number of pytest.
-        journal: path of the `Journal`.
-        notes: path of the file for the watcher's notes.
-        drawing: path of the file for the watcher's `DrawnReport`.
+        journal: path of the file through which pytest passes the clocks of test calls.
+        notes: path of the file in which the watcher writes a line about each test call.
+        drawing: path of the file in which the watcher writes the report as drawn for the terminal.
         mean_interval_s: mean pause between two samples of the GIL, in seconds.
         holders: whether to find out where in the code the GIL is held.
         silent: whether the watcher only takes notes and never draws a report, not even if pytest dies.
         report_folder: folder for the report's files; ``None`` writes none.
-        site_packages: folders of the packages that drawing the report imports.
+        site_packages: folders with the installed packages that are imported to draw the report.
         gil_enabled: whether pytest's GIL was enabled at the start, for the report of a pytest that died.
         switch_interval_s: pytest's switch interval at the start, in seconds.
     """
@@ -64,11 +64,12 @@ class SessionEnd:
     Attributes:
         width: the number of columns of the terminal.
         encoding: the encoding of the terminal.
-        tracers: names of the trace hooks, and the like, that changed the speed of the tests' Python code.
+        tracers: what changed the speed of the tests' Python code, such as ``sys.settrace`` or ``gc.disable``.
         gil_enabled: whether the GIL is enabled.
         switch_interval_s: the interpreter's switch interval, in seconds.
-        unwatched: why pytest could not have its GIL watched; ``None`` if it could.
-        pytest_reports: whether pytest makes the report itself, because a hook ``pytest_gilprobe_report`` takes it.
+        unwatched: why pytest's GIL could not be sampled; ``None`` if it could.
+        pytest_reports: whether pytest's own process makes the report, because a plugin implements the hook
+            ``pytest_gilprobe_report``, which gets the report.
     """
 
     width: int = 80
@@ -90,7 +91,7 @@ class DrawnText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnReport:
-    """A scan's report for the terminal, in ``pieces`` of text.
+    """A scan's report for the terminal, in ``pieces`` of text that follow one another.
 
     ``problems`` has one line for each place in which the report could not be written, such as the report folder.
     """

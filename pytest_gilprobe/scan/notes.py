@@ -1,4 +1,4 @@
-"""Sum up the watchers' notes: files with one line for each test and one for how the watching ended."""
+"""Sum up the notes of watcher processes: files with one line for each test and one for how the watching ended."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pytest_gilprobe.scan.suite import ScanResult, SuiteTotals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchEnd:
-    """How the watching of one pytest process ended.
+    """How the watching of one pytest process by its watcher process ended.
 
-    ``died_in`` is the test that was running when pytest died; ``None`` if pytest did not die. ``lost`` is how many
-    tests left no record. ``unwatched`` is why the GIL was not watched; ``None`` if it was.
+    ``died_in`` is the test that was running when pytest died, or a text that says that none was; ``None`` if pytest did
+    not die. ``lost`` is how many test calls left no record. ``unwatched`` is why the GIL was not sampled; ``None`` if
+    it was.
     """
 
     died_in: str | None = None
@@ -24,9 +25,10 @@ class WatchEnd:
 
 
 def sum_up(folder: Path, *, gil_absent: bool) -> ScanResult | None:
-    """Return the sum of all notes in ``folder``; ``None`` if the folder has no notes.
+    """Return the results of a scan, added up from all files of notes in ``folder``; ``None`` if there are none.
 
-    ``gil_absent`` is whether the tests ran without a GIL. A line that its writer did not finish is skipped.
+    Each file is written by one watcher process. ``gil_absent`` is whether the tests ran without a GIL. A line that its
+    writer did not finish is skipped.
     """
     paths = sorted(folder.glob("*.notes"))
     totals = SuiteTotals()

@@ -43,10 +43,11 @@ class CannotWatchError(GilprobeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GilPlace:
-    """Where a process has its GIL: ``address`` is the address of the GIL's ``locked`` int in the process's memory.
+    """Where a process has its GIL: ``address`` is the address of the GIL's ``locked`` int (1 if held) in its memory.
 
-    ``native_id_offset`` is the offset of the system's thread number in a ``PyThreadState``; ``None`` if unknown.
-    ``frames`` is where the process keeps its frames; ``None`` if unknown.
+    ``native_id_offset`` is the offset of the system's thread number in a ``PyThreadState`` (Python's record of a
+    thread); ``None`` if unknown. ``frames`` is where the process keeps its Python frames in memory; ``None`` if
+    unknown.
     """
 
     address: int
@@ -63,7 +64,7 @@ class ThreadSnapshot:
         name: the system's name of the thread.
         cpu_ns: CPU time of the thread, in nanoseconds.
         run_queue_ns: how long the thread was runnable without running, in nanoseconds.
-        waits: whether the thread slept on the GIL's lock; ``None`` if that cannot be read.
+        waits: whether the thread was waiting for the GIL at that moment; ``None`` if that cannot be read.
     """
 
     tid: int
@@ -74,7 +75,7 @@ class ThreadSnapshot:
 
 
 def find_gil(pid: int) -> GilPlace:
-    """Find the GIL state (lock, holder, switch interval) of process ``pid``.
+    """Find where process ``pid`` has its GIL state (lock, holder, switch interval) in memory.
 
     Raises:
         CannotWatchError: the process has ended, is not CPython, may not be read, or has no GIL in use.
@@ -124,7 +125,7 @@ def image(pid: int) -> bytes | None:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process exists and is not a zombie."""
+    """Return whether process ``pid`` exists and is not a zombie (ended, but not yet waited for by its parent)."""
     try:
         return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -146,7 +147,7 @@ def cpu_ns(pid: int) -> int | None:
 def native_id(pid: int, where: GilPlace, holder: int) -> int | None:
     """Return the system's number of the thread whose ``PyThreadState`` is at address ``holder``; ``None`` if unknown.
 
-    ``where`` is where process ``pid`` has its GIL.
+    ``where`` is where process ``pid`` has its GIL, and tells at which offset a ``PyThreadState`` has that number.
     """
     if where.native_id_offset is None or not holder:
         return None
@@ -160,7 +161,8 @@ def native_id(pid: int, where: GilPlace, holder: int) -> int | None:
 def threads(pid: int, where: GilPlace | None) -> list[ThreadSnapshot]:
     """List every thread of process ``pid``, except threads that end during the reading; empty if the process has ended.
 
-    ``where`` is where the process has its GIL. If ``where`` is ``None``, so is the field ``waits`` of each thread.
+    ``where`` is where the process has its GIL, to tell whether a thread waits for the GIL. If it is ``None``, so is the
+    field ``waits`` of each thread.
     """
     found = []
     try:

@@ -1,7 +1,7 @@
 """Count the GIL samples that fell into each test's call, in memory that does not grow with the suite.
 
-A sample is kept until the test in whose call it fell has ended, then counted and dropped. The counts of tests too short
-to report alone can be added: samples are as random over several calls laid end to end as over one call.
+A sample says whether the GIL was held at a random moment. It is kept until the test in whose call it fell has ended,
+then counted and dropped. Counts of tests too short to report alone can be added: their moments are random, too.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.journal import Window
 
 MOST_KEPT: Final = 4000
-"""Maximum number of samples kept of one call; then `PendingSamples.thin` drops every second one."""
+"""Maximum number of GIL samples kept of one running test call. If there are more, every second one is dropped."""
 
 MOST_HOLDERS: Final = 3
-"""Maximum number of places in the code that hold the GIL, kept for one call: reports do not show more."""
+"""Maximum number of places in the code kept for one call: those that hold the GIL longest. Reports show no more."""
 
 _NUMBERS: Final = ("stack", "loop_stack")
 _COLUMNS: Final = (
@@ -65,8 +65,8 @@ class SampleCounts:
     Attributes:
         samples: number of all samples.
         held: samples that found the GIL held, without the ``blind`` ones.
-        blind: samples that show nothing. They came late, because the test's thread occupied the CPU that the watcher
-            needed; whether the GIL was held at the moment of the intended sample is unknown.
+        blind: samples that came too late to show whether the GIL was held at the intended moment, because the test's
+            thread occupied the CPU that the watcher process needed.
         running: samples that found the test's thread on a CPU or waiting for one.
         running_held: samples of ``running`` that found the GIL held.
     """
@@ -85,20 +85,20 @@ class SampleCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScannedCall:
-    """Readings of one test's call: one line of the watcher's notes. Times are in nanoseconds.
+    """Readings of one test's call: one line of the watcher process's notes. Times are in nanoseconds.
 
     Attributes:
         nodeid: the test's node id; ``fixtures`` are the names of its fixtures.
         wall_ns: wall time of the call.
         cpu_ns: CPU time of the thread that ran the test; ``process_cpu_ns`` is that of all threads.
         run_queue_ns: how long the test's thread queued for a CPU; ``None`` if unknown.
-        counts: the samples of the GIL in the call.
+        counts: how many samples of the GIL fell into the call, and what they found.
         held: the share of the call for which the GIL was held, from 0 to 1; ``None`` if there are too few samples.
-        alone: whether the samples show one thread only as holder of the GIL. CPU time of other threads is then that of
-            native threads, which never take the GIL.
+        alone: whether only one thread was ever seen to hold the GIL. CPU time of other threads is then that of native
+            threads, which never take the GIL.
         holders: the places in the code that held the GIL longest; ``None`` if there are too few samples.
-        places: the places that held the GIL, those with most samples first; they come from ``stacks`` stacks.
-        thinned: by which factor the pauses between samples were longer than usual, because the call was long.
+        places: all places that held the GIL, counted in ``stacks`` samples, the most frequent one first.
+        thinned: by which factor the pauses between samples were longer than usual, because the call was long; else 1.
         loop: how the call blocked event loops; ``None`` if no event loop was seen.
         collections: number of full garbage collections, which took ``collected_ns``; other fields leave them out.
     """
@@ -131,7 +131,7 @@ class PendingSamples:
 
     @property
     def thinned(self) -> int:
-        """Factor by which the caller must now lengthen the pauses between samples: 1, doubled by each `thin`."""
+        """Factor by which pauses between samples must now be longer than usual: 1, doubled by each `thin`."""
         return self._thinned
 
     def __len__(self) -> int:
@@ -143,15 +143,14 @@ class PendingSamples:
         self._samples, self._done = _join([part for part in (rest, samples) if part.at_ns]), 0
 
     def thin(self) -> None:
-        """Drop every second sample; the caller then samples half as often, so that a long call is covered evenly."""
+        """Drop every second sample; the caller must then sample half as often, to cover a long call evenly."""
         self._samples, self._done = _part(self._samples, slice(self._done, None, 2)), 0
         self._thinned *= 2
 
     def take(self, window: Window) -> ScannedCall:
-        """Count the samples in a test's call, and drop all samples up to the call's end.
+        """Return what samples and clocks say of a test's call that has ended; drop all samples up to the call's end.
 
-        ``window`` has the call's clocks. Pass calls in order of time. This resets `thinned` to 1, so that the next call
-        is sampled at the usual rate.
+        ``window`` has the call's clocks. Pass calls in order of time. This resets `thinned` to 1 for the next call.
         """
         moments_ns = self._samples.at_ns
         first = bisect_left(moments_ns, window.start_ns, lo=self._done)
@@ -185,10 +184,10 @@ class PendingSamples:
 
 
 def count(samples: GilSamples) -> SampleCounts:
-    """Count samples, and among them the blind ones, which came too late to show the GIL.
+    """Count samples of the GIL by what they found: held, free, or nothing because they came too late ("blind").
 
-    See `pytest_gilprobe.stats.gil_samples` for which samples are blind. That module's weights by time are not used:
-    calls with one or two samples do not need weights.
+    A sample is blind if it was late while the test's thread, which was on the same CPU, did not run or wait to run.
+    Unlike `pytest_gilprobe.stats.gil_samples`, this gives samples no weights: a call with few samples needs none.
     """
     if not samples.at_ns:
         return SampleCounts()
@@ -211,8 +210,8 @@ def count(samples: GilSamples) -> SampleCounts:
 def held_share(counts: SampleCounts) -> Estimate | None:
     """Estimate the share of time for which the GIL was held, from 0 to 1; ``None`` if too few samples show it.
 
-    Blind samples came too late to show the GIL. The same share of them counts as held as of the samples that found the
-    test's thread running, or half without any. The interval covers both extremes: the GIL free, or held, in all.
+    Blind samples came too late to show the GIL. Of these, the same share counts as held as of the samples that found
+    the test's thread running (half if none did). The interval reaches from all blind samples free to all of them held.
     """
     if counts.samples < MIN_SAMPLES or counts.blind > MAX_UNKNOWN_SHARE * counts.samples:
         return None

@@ -1,9 +1,10 @@
 """Run ``--gilprobe-scan`` in pytest's process: clock each test's call, start a watcher process, show one report.
 
-With pytest-xdist every worker is watched and leaves its notes in the controller's folder; the controller reads them.
-Each test costs six clock readings and, outside its window, two of the run queue and a record in memory. To keep a
-session cheap, the watcher sums up, draws and writes; it imports the modules for that while pytest collects. This
-process imports these modules only if the watcher fails or a hook takes the report.
+The watcher samples the GIL, sums up, and draws and writes the report, so that pytest stays fast. It imports the modules
+for that while pytest collects; pytest imports them only if the watcher fails or a plugin's hook takes the report. Of
+each test, pytest reads three clocks just before and after the call, and outside of them the time in the run queue, and
+writes a record to memory. With pytest-xdist, each worker has a watcher, which leaves notes in the controller's folder;
+the controller reads them.
 """
 
 from __future__ import annotations
@@ -34,21 +35,23 @@ if TYPE_CHECKING:
     from pytest_gilprobe.plugin.config import Settings
 
 MEAN_INTERVAL_S: Final = 0.001
-"""Mean pause between samples, in seconds: a call of 20 ms gets enough samples. The watcher takes a sixth of another
-CPU."""
+"""Mean pause between two samples of the GIL, in seconds, if the watcher process has a CPU that the tests do not use; it
+keeps a sixth of that CPU busy. A test's call of 20 ms gets enough samples."""
 SHARED_INTERVAL_S: Final = 0.005
-"""Mean pause in seconds if watcher and tests share CPUs: `MEAN_INTERVAL_S` would take a sixth of one of these CPUs."""
+"""Mean pause between two samples of the GIL, in seconds, if the watcher process shares all CPUs with the tests: at
+`MEAN_INTERVAL_S`, it would take a sixth of a CPU away from them."""
 PATIENCE_S: Final = 0.3
-"""Longest wait of the first test for the watcher, in seconds; the watcher is ready 0.1 s after its start. Only the
-smallest suites are collected sooner; without this wait their first tests would not be watched."""
+"""Longest time, in seconds, for which the first test waits until the watcher process is ready: usually 0.1 s after its
+start. Only the smallest suites are collected sooner; their first tests would not be sampled without this wait."""
 
 _INPUT: Final = "gilprobe_scan"
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
-    """Register the plugins that scan this session, as ``settings`` say.
+    """Register the plugins that scan this session: measure its tests, and the GIL, while they run normally.
 
-    A worker of pytest-xdist only writes its results to files for its controller; any other process shows the report.
+    ``settings`` says where report files go, and whether to find out where in the code the GIL is held. In a worker of
+    pytest-xdist, results are only written to files for its controller; any other process shows the report.
     """
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is None:
@@ -65,7 +68,7 @@ def register(config: pytest.Config, settings: Settings) -> None:
 
 
 class ScanSession:
-    """Plugin that clocks the tests of one pytest process and runs its watcher."""
+    """Plugin that clocks the tests of one pytest process, and runs the watcher process that samples its GIL."""
 
     def __init__(
         self, folder: Path, processes: int, report_folder: str | None, *, holders: bool, silent: bool = False
@@ -73,7 +76,7 @@ class ScanSession:
         """Prepare; the watcher is started by `pytest_sessionstart`.
 
         Args:
-            folder: folder for the journal and the notes.
+            folder: folder for the files by which pytest and the watcher exchange clocks, notes and the report.
             processes: how many pytest processes with a watcher share the machine.
             report_folder: folder for the report's files, which the watcher writes; ``None`` writes none.
             holders: whether the watcher finds out where in the code the GIL is held.
@@ -97,7 +100,7 @@ class ScanSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Start the watcher, which gets ready during collection; not in pytest-xdist's controller: it runs no test."""
+        """Start the watcher process, except in pytest-xdist's controller, which runs no test."""
         if session.config.pluginmanager.has_plugin("dsession"):
             return
         capture = session.config.pluginmanager.get_plugin("capturemanager")
@@ -111,7 +114,7 @@ class ScanSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Have the watcher sample the GIL from the first test to the last."""
+        """Have the watcher process sample the GIL from the first test to the last, then finish its report."""
         if self._journal is not None and self._watcher is not None:
             location = locate()
             self._unwatched = location.reason
@@ -131,7 +134,7 @@ class ScanSession:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Read the clocks just before and after a test's call, and record the call for the watcher."""
+        """Read the clocks just before and after a test's call, and record them for the watcher process."""
         journal = self._journal
         if journal is None or interpreter.getpid() != self._pid or threading.get_ident() != self._thread:
             return (yield)
@@ -149,14 +152,14 @@ class ScanSession:
             journal.end(window, item.nodeid, " ".join(used_fixtures.names(item)), self._collections.take())
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Wait until the watcher has ended, and kill it if it does not end in time."""
+        """Wait until the watcher process has ended, and kill it if it does not end in time."""
         self._finish(config)
         if self._watcher is not None:
             watcher, self._watcher = self._watcher, None
             watcher.end()
 
     def session_end(self, config: pytest.Config) -> SessionEnd:
-        """Return the facts that only this process knows, for the process that draws the report."""
+        """Return the facts that only this process knows and that a report needs, such as the terminal's width."""
         width, encoding = 80, "utf-8"
         if config.pluginmanager.has_plugin("terminalreporter"):
             writer = config.get_terminal_writer()
@@ -173,7 +176,7 @@ class ScanSession:
         )
 
     def drawn_report(self) -> DrawnReport | None:
-        """Wait for the report that the watcher draws, and return it.
+        """Wait for the report that the watcher process draws, and return it.
 
         The result is ``None`` if the watcher drew no report, did not start or died.
         """
@@ -249,15 +252,15 @@ class ScanReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Pass the folder for notes to ``node``, a worker of pytest-xdist."""
+        """Tell ``node``, a worker of pytest-xdist, in which folder it shall leave its results for this process."""
         node.workerinput[_INPUT] = str(self._folder)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Get the report that the terminal summary will show.
 
-        The watcher has drawn the report; if not, it is made here from the watchers' notes. Without notes there is no
-        report. If a file of the report could not be written, a session that passed fails as a usage error.
+        The watcher process has drawn the report; if not, it is made here from the notes of all watchers. Without notes
+        there is no report. If a file of the report could not be written, a session that passed fails as a usage error.
         """
         self._drawn = self._watched.drawn_report() or self._report(session.config)
         if self._drawn is not None and self._drawn.problems and session.exitstatus == pytest.ExitCode.OK:
@@ -287,5 +290,5 @@ class ScanReport:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Remove the folder of journals and notes."""
+        """Remove the temporary folder by which pytest and its watcher processes exchange files."""
         shutil.rmtree(self._folder, ignore_errors=True)

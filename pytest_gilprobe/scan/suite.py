@@ -21,17 +21,18 @@ from pytest_gilprobe.scan.samples import SampleCounts, ScannedCall, held_share
 from pytest_gilprobe.verdict import scan_findings
 
 LONG_NS: Final = 20_000_000
-"""Least nanoseconds of a call that is reported alone although it has no GIL sample, as without a watcher. With a
-watcher, calls from about this length on have enough samples to be reported alone."""
+"""Shortest call, in nanoseconds, that is reported on its own even if it has no sample of the GIL, as when the GIL is
+not watched. When it is watched, calls of about this length have just enough samples to be reported on their own."""
 LONGER_NS: Final = 100_000_000
-"""Least nanoseconds of a call that is reported alone although it has too few GIL samples for an estimate."""
+"""Shortest call, in nanoseconds, that is reported on its own even if it has too few samples of the GIL for an estimate.
+"""
 LEAST_GROUP: Final = 2
-"""Least number of short tests with a fixture in common that are reported together, as this fixture's group."""
+"""Smallest number of short tests that are summed up in the report under a fixture that they all use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanResult:
-    """A scan's findings: ``scan`` for the whole suite, ``results`` for the tests that are reported one by one."""
+    """A scan's findings: ``scan`` for the whole suite, ``results`` for tests long enough to be reported one by one."""
 
     scan: Scan
     results: tuple[WorkloadResult, ...]
@@ -72,7 +73,8 @@ class SuiteTotals:
     def add(self, call: ScannedCall) -> None:
         """Add ``call``, one test's call.
 
-        If a plugin reruns a test, only its last call is reported alone, but all its calls count in the whole suite.
+        If a plugin reruns a test, only the test's last call can be reported on its own, but all its calls count in the
+        sums over the whole suite.
         """
         self._whole.add(call)
         self._places.add(call.places, call.stacks, call.thinned)
@@ -91,9 +93,9 @@ class SuiteTotals:
 
         Args:
             gil_absent: whether the tests ran without a GIL.
-            unwatched: why the GIL was not watched; ``None`` if it was.
-            lost: how many calls left no record.
-            died_in: the test in which pytest died; ``None`` if pytest did not die.
+            unwatched: why the GIL was not sampled; ``None`` if it was.
+            lost: how many test calls are missing because they left no record.
+            died_in: the test that was running when pytest died; ``None`` if pytest did not die.
         """
         whole = self._whole
         results = tuple(workload_result(call, gil_absent=gil_absent) for call in self._alone.values())
@@ -119,9 +121,9 @@ class SuiteTotals:
 
 
 def workload_result(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
-    """Convert one test's call to the result of a workload of one serial call.
+    """Convert the readings of one test's call to the result of a test that was measured with one serial call.
 
-    Only the share of time for which the GIL is held has an interval; the other estimates are single readings.
+    Only the share of time for which the GIL is held has a confidence interval; the other estimates are single readings.
     ``gil_absent`` is whether the test ran without a GIL. CPU time is that of the whole process, so that a test whose
     thread waits for another thread to compute counts as computing.
     """

@@ -1,6 +1,7 @@
 """Clock the parts of a session that pytest-xdist would repeat or share out: start, collection, tests, shared fixtures.
 
-Only a session that runs all its tests in pytest's own process is clocked; its times say what ``pytest -n`` would give.
+These times serve to predict how long the suite would take with ``pytest -n``. Only a session that runs all its tests in
+pytest's own process is clocked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 MOST_NAMES: Final = 50
-"""Maximum number of tests whose node ids are kept: those that take longest."""
+"""Maximum number of tests whose node ids are kept; these are the tests that take longest."""
 _NARROW: Final = "function"
 
 
@@ -36,7 +37,10 @@ class _Reading:
 
 
 class SuiteClock:
-    """Plugin that clocks one session; `times` returns what it found, once the last test is over."""
+    """Plugin that clocks one session: its start, collection, tests and shared fixtures.
+
+    `times` returns what the clocks found, once the last test is over.
+    """
 
     def __init__(self) -> None:
         """Prepare for a session in this process and thread."""
@@ -53,7 +57,7 @@ class SuiteClock:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Read how long this process took to start."""
+        """Read the wall time and the CPU time that this process took from its start until now."""
         cpu_ns = clocks.process_time_ns() + clocks.children_time_ns()
         wall_ns = max(cpu_ns, (clocks.process_age_ns() or 0) - (self._queue.read_ns() or 0))
         self._start = _cost((wall_ns, cpu_ns))
@@ -69,7 +73,7 @@ class SuiteClock:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Clock one test, without the set-up and teardown of shared fixtures that happens meanwhile."""
+        """Clock one test, without the set-up and teardown of shared fixtures (of a wider scope than ``function``)."""
         start = self._read()
         self._shared_ns, self._used = [0, 0], ()
         try:
@@ -82,7 +86,7 @@ class SuiteClock:
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
         """Clock the set-up of a fixture of a wider scope than ``function``, which tests may share.
 
-        The set-up of other shared fixtures that happens meanwhile is not counted.
+        If this set-up requests another such fixture, the time for setting that one up is not counted twice.
         """
         if fixturedef.scope == _NARROW:
             return (yield)
@@ -99,15 +103,16 @@ class SuiteClock:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
-        """Note which shared fixtures are set up now, and begin to clock their teardowns."""
+        """Note which fixtures of a wider scope than ``function`` exist now, and begin to clock their teardowns."""
         self._used = tuple(self._live.values())
         self._mark = self._read() if self._live else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """Clock the teardown of a shared fixture.
+        """Clock the teardown, just ended, of a shared fixture (of a wider scope than ``function``).
 
-        It lasts from the end of the teardown before it, or from the beginning of the test's teardown phase.
+        The time counts from the end of the previous fixture's teardown; for the first one, from the beginning of the
+        test's teardown phase.
         """
         if self._mark is None:
             return
@@ -120,7 +125,7 @@ class SuiteClock:
         self._mark = now
 
     def times(self, collected: int) -> SuiteTimes | None:
-        """Return the times of the session; ``None`` if not all tests ran, or there were none.
+        """Return how long the parts of the session took; ``None`` if not all tests ran, or there were none.
 
         ``collected`` is the number of collected tests.
         """

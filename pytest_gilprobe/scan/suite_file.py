@@ -1,6 +1,6 @@
-"""Write and read the file by which pytest passes the times of its tests to its watcher: a line of JSON, then numbers.
+"""Write and read the file in which pytest passes its tests' times to its watcher: a line of JSON, then numbers.
 
-The numbers are binary, 20 bytes for each test, so that the file of a large suite takes pytest neither memory nor time.
+The numbers are binary, 20 bytes for each test, so that writing them for a large suite takes little memory and time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 NAME: Final = "suite.times"
-"""The file's name in a scan's folder."""
+"""Name of the file with the tests' times, in a scan's temporary folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def write(path: Path, times: SuiteTimes) -> None:
 def read(path: Path) -> SuiteTimes:
     """Return the times that `write` wrote to the file ``path``.
 
-    Raises `OSError` if the file cannot be read, and `ValueError` if it is cut off or is no such file.
+    Raises `OSError` if the file cannot be read, and `ValueError` if it is cut off or `write` did not write it.
     """
     with path.open("rb") as file:
         head = from_text(_Head, file.readline().decode("ascii"))

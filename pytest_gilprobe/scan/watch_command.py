@@ -26,24 +26,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SLICE_S: Final = 0.04
-"""Mean seconds between two readings of all threads. Each reading tells whether a thread waits, so that 25 readings a
-second find the share of time for which it waits to within 0.06 in three seconds. The pauses are random, from half to
-one and a half times the mean, so that they keep no step with the 5 ms after which threads hand over the GIL."""
+"""Mean time, in seconds, between two readings of all threads of the watched process. Each reading tells which threads
+wait for the GIL: 25 readings a second find the share of time for which a thread waits to within 0.06 in three seconds.
+The actual times are random, from half to one and a half times the mean, so that they do not fall into step with the
+switch interval of 5 ms, after which threads hand over the GIL."""
 ASKING_S: Final = 0.02
-"""Seconds between two checks whether a program has a GIL yet."""
+"""Seconds between two checks whether a program that was just started has a GIL yet."""
 MEAN_INTERVAL_S: Final = 0.001
 REFRESH_S: Final = 0.5
-"""Seconds between two drawings of the live line."""
+"""Seconds between two drawings of the line that shows, on the terminal, what a watched process does now."""
 START_S: Final = 3.0
-"""Maximum seconds from a program's start until it must be running Python with a GIL."""
+"""Longest time, in seconds, that a program may take from its start until it runs Python with a GIL. After that, the
+program's GIL is no longer searched for."""
 END_S: Final = 2.0
-"""Seconds that a program may take to end after a request to terminate; then it is killed."""
+"""Seconds that a program started by this command may take to end after a request to terminate; then it is killed."""
 
 
 def watch_program(command: Sequence[str], *, live: bool, for_s: float | None) -> int:
     """Start a program, watch it, and return its exit status, which is 128 + N if signal N has ended it.
 
-    If an error occurs here, the program is ended, too.
+    At the end, a summary is written to standard error. If an error occurs in this function, the program is ended, too.
 
     Args:
         command: the program and its arguments.
@@ -51,7 +53,8 @@ def watch_program(command: Sequence[str], *, live: bool, for_s: float | None) ->
         for_s: seconds to watch at most, above 0; ``None`` watches until the program ends.
 
     Raises:
-        CannotWatchError: the program could not be started or opened.
+        CannotWatchError: the program could not be started, or could not be watched because the system does not allow
+            it.
     """
     try:
         program = subprocess.Popen(command)  # noqa: S603 - what the user asked for
@@ -74,7 +77,8 @@ def watch_program(command: Sequence[str], *, live: bool, for_s: float | None) ->
 def watch_process(pid: int, *, live: bool, for_s: float | None) -> int:
     """Watch process ``pid`` until it ends, ``for_s`` seconds have passed or Ctrl-C is pressed; return 0.
 
-    ``live`` is whether to draw a line on standard error meanwhile. If ``for_s`` is ``None``, there is no time limit.
+    ``live`` is whether to draw a line on standard error meanwhile. If ``for_s`` is ``None``, there is no time limit. At
+    the end, a summary is written to standard error.
 
     Raises:
         CannotWatchError: the process has ended, is not CPython, may not be read, or has no GIL in use.

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.other_process import ThreadSnapshot
 
 MOST_THREADS: Final = 500
-"""Maximum number of threads with totals of their own; if there are more, those that have ended share one sum."""
+"""Maximum number of threads of a watched process with sums of their own; if there are more, all threads that have ended
+share one sum."""
 MOST_COLUMNS: Final = 60
-"""Number of points of the curve over time. The curve grows to twice as many; then each two neighbors are joined."""
+"""Number of points to which the curve of the GIL's held share over time is reduced: when it has grown to twice as many,
+each two neighbouring points are joined into one."""
 
 
 @dataclass(slots=True)
@@ -59,15 +61,15 @@ class WatchTotals:
         pid: the id of the process.
         start_ns: when the watching of this process began, by `time.perf_counter_ns`; ``end_ns`` is the moment up to
             which samples were added.
-        counts: the samples of its GIL, and what they found.
+        counts: how many samples of the process's GIL were taken, and what they found.
         holders: how many samples found the GIL held, by the system's number of the holding thread; 0 is an unknown
             thread.
-        threads: the snapshots of each thread, by the system's number of the thread; ``ended`` is the sum over ended
-            threads that were removed from ``threads``.
-        snapshots: how often the threads were read.
+        threads: the first and last snapshot of each thread, by the system's number of the thread; ``ended`` is the sum
+            over ended threads that were removed from ``threads``.
+        snapshots: how often all threads were read.
         cpu_ns: the process's CPU time at the first and at the last reading; ``None`` before the first one.
         curve: a pair for each interval of time, in order: its length in nanoseconds, and the samples in it.
-        unwatched: why the GIL is not watched; ``None`` if it is.
+        unwatched: why the GIL is not sampled; ``None`` if it is.
         places: the places in the code that held the GIL.
     """
 
@@ -85,16 +87,17 @@ class WatchTotals:
     places: HeldPlaces = field(default_factory=HeldPlaces)
 
     def restart(self, pid: int) -> None:
-        """Start to watch process ``pid``, and forget the threads, curve, CPU time and places of the process before."""
+        """Start to watch process ``pid``; forget the threads, curve, CPU time and places of the process before."""
         now_ns = time.perf_counter_ns()
         self.pid, self.start_ns, self.end_ns = pid, now_ns, now_ns
         self.threads, self.curve, self.snapshots, self.cpu_ns = {}, [], 0, None
         self.places = HeldPlaces()
 
     def add_samples(self, samples: GilSamples, until_ns: int, holders: Counter[int]) -> None:
-        """Add the ``samples`` taken up to the moment ``until_ns``.
+        """Add the ``samples`` of the GIL that were taken up to ``until_ns``, a moment of `time.perf_counter_ns`.
 
-        ``holders`` counts those that found the GIL held, by the holder's thread number; 0 is an unknown thread.
+        ``holders`` counts the samples that found the GIL held, by the system's number of the holding thread; 0 is an
+        unknown thread.
         """
         seen = count(samples)
         stacks = [samples.stacks[number] for number in samples.stack if number >= 0]
@@ -108,7 +111,7 @@ class WatchTotals:
             self.curve = [(first[0] + second[0], first[1] + second[1]) for first, second in pairs]
 
     def add_threads(self, threads: Sequence[ThreadSnapshot]) -> None:
-        """Add ``threads``, one snapshot of all the process's threads."""
+        """Add ``threads``: snapshots of all threads of the process, made at about the same moment."""
         for seen in threads:
             known = self.threads.setdefault(seen.tid, _Thread(first=seen, last=seen))
             known.last = seen
@@ -126,7 +129,7 @@ class WatchTotals:
             self.cpu_ns = (self.cpu_ns[0] if self.cpu_ns is not None else now_ns, now_ns)
 
     def summary(self) -> WatchedProcess:
-        """Return the totals as shares of the time that was watched."""
+        """Return what was found of the process and its threads, with times as shares of the time watched."""
         wall_ns = self._wall_ns
         threads = list(self._each_thread())
         seen = sum(thread.cpu for thread in threads)

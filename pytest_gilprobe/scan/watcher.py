@@ -1,8 +1,8 @@
 """Run the watcher: the process beside pytest that samples pytest's GIL and takes notes.
 
-The watcher reads pytest's memory and the journal, and writes one line of notes for each test and a last one. Unless it
-is silent, it draws the report and writes the report's files when the tests are over; if pytest dies, it shows the
-report so far on standard error. How it works:
+The watcher reads pytest's memory, and the clocks of test calls from memory that both share. It writes a line of notes
+for each test, and a last one. When the tests are over, it draws the report and writes the report's files, unless it was
+told to be silent; if pytest dies, it shows the report so far on standard error. How it works:
 
 * It starts with only the standard library and this package, so that it is ready in about 60 ms. The modules for drawing
   are imported from pytest's site packages, before the tests begin; if that fails, pytest draws the report itself.
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 SLICE_S: Final = 0.2
-"""Seconds between two readings of the journal, each with a check whether pytest is still the parent."""
+"""Seconds for which the watcher process samples the GIL without interruption. Then it reads the clocks of the tests
+that have ended, and checks whether pytest still runs."""
 _WAITING_S: Final = 0.02
 """How often to look whether tests have begun."""
 _COLLECTING: Final = 3
@@ -61,9 +62,9 @@ _WRITING: Final = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Watch until pytest's tests are over or pytest dies; return 0.
+    """Sample pytest's GIL and take notes until the tests are over or pytest dies; draw the report; return 0.
 
-    The first item of ``argv`` is `WatcherSettings`, as JSON.
+    The first item of ``argv`` has the settings from pytest (`WatcherSettings`) as JSON. They may say to draw no report.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, whose end ends the watcher
     settings = from_text(WatcherSettings, argv[0])
@@ -202,7 +203,10 @@ class _Watch:
 
 
 def stacks_of(pid: int) -> HeldStacks | None:
-    """Return a reader of the stacks of process ``pid``; ``None`` if it cannot be read or runs another Python."""
+    """Return a reader of the stacks of process ``pid``: per thread, the functions being executed.
+
+    The result is ``None`` if the process cannot be read or runs another Python than this process.
+    """
     own = frame_reference.own_layout()
     layout = frame_reference.layout_in(pid, own) if own is not None else None
     if layout is None:
