@@ -1,1 +1,1 @@
-"""Probe one workload: the way from plan to result, the schedule of batches, the workers, the survey of the machine."""
+"""Probe a test or a function: survey the machine, time batches of calls in worker processes, return a result."""

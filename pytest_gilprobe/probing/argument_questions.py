@@ -1,4 +1,4 @@
-"""Have a worker keep a call's arguments and compare them later, since calls that change them may not be comparable."""
+"""Find out in a worker process whether calls change their arguments: then later calls may not be like the first."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 def ask_of_arguments(
     test: OpenTest, group: WorkerGroup, budget: Budget, question: WatchArguments | CompareArguments
 ) -> None:
-    """Have the first worker keep a copy of the arguments of the test's call, or compare the arguments with the copy.
+    """Have the first worker process record the arguments of the test's call, or compare the arguments with that record.
 
-    ``question`` says which. The result of a comparison is stored in ``test.seen``. If it shows that calls with
-    changed arguments differ from calls with unchanged ones, all strategies except serial calls end. The time that this
-    takes does not count for ``budget``. If the worker is lost meanwhile, it is replaced, and there is no result.
+    ``question`` says which of the two. A comparison stores in ``test.seen`` whether the calls made so far have changed
+    their arguments, and how long calls with changed and with recorded arguments take. If these times show that the
+    timed calls do other work than the test's own call, all strategies except serial calls end as skipped. The time that
+    this takes does not count for ``budget``. If the worker is lost meanwhile, it is replaced, and nothing is stored.
     """
     with budget.paused():
         answer = group.ask(test.workers[0], question)

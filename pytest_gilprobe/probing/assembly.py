@@ -1,4 +1,4 @@
-"""Assemble a report from results and the environment (the Python and machine) that they were measured in."""
+"""Build a report from results and from a description of the Python and the machine that they were measured with."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def environment_of(runner: ProbeRunner | None, gil_switched_on_by: tuple[str, ...] = ()) -> Environment:
-    """Describe this Python and this machine, as far as ``runner`` has surveyed the machine.
+    """Describe this Python and this machine; what ``runner`` has found out about the machine is included.
 
-    ``runner`` is ``None`` if no worker was started. ``gil_switched_on_by`` are the modules that switched the GIL on.
+    ``runner`` is ``None`` if no worker process was started. ``gil_switched_on_by`` names the modules whose import
+    switched the GIL on.
     """
     known = runner.surveyor.any_machine() if runner is not None else None
     return interpreter.environment(
@@ -32,7 +33,7 @@ def environment_of(runner: ProbeRunner | None, gil_switched_on_by: tuple[str, ..
 
 
 def report_of(results: Iterable[WorkloadResult], environment: Environment) -> Report:
-    """Return a report of ``results`` that were measured in ``environment``, dated now."""
+    """Return a report of ``results``, which were measured in ``environment``; its date is the present moment."""
     return Report(
         tool_version=pytest_gilprobe.__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

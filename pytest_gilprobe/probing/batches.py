@@ -1,4 +1,4 @@
-"""Run batches (timed series of calls) of each strategy and of the control loop; set how often to sample the GIL."""
+"""Time batches (series of calls) of each strategy and of a fixed Python loop, and sample the GIL meanwhile."""
 
 from __future__ import annotations
 
@@ -26,37 +26,41 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer, Batch
 
 SAMPLES_PER_BATCH = 300
-"""Intended number of GIL samples in a serial batch: gives a standard error of at most 0.03."""
+"""Intended number of samples of the GIL (held or free) in a batch of serial calls. They give the share of time for
+which the GIL is held, with a standard error of at most 0.03."""
 SAMPLING_S = (0.000_15, 0.005)
-"""Shortest and longest mean time between GIL samples, in seconds: the shortest costs 20 to 30 % of another core."""
+"""Shortest and longest mean interval between samples of the GIL in a batch of serial calls, in seconds. At the shortest
+interval, sampling uses 20 to 30 % of another core."""
 SAMPLING_BESIDE_S = 0.001
-"""Mean seconds between GIL samples in a parallel batch, which may need every core: costs about 15 % of one core."""
+"""Mean seconds between samples of the GIL in a batch of parallel calls: sampling then uses about 15 % of one core."""
 SAMPLING_PASS_S = 0.0005
-"""Mean seconds between GIL samples while `Batches.loop_pass` times how long calls block an event loop: 60 samples in a
-block of 30 ms."""
+"""Mean seconds between samples of the GIL while `Batches.loop_pass` measures how long calls block their event loop:
+about 60 samples if a call blocks it for 30 ms."""
 HEARTBEAT_S = 0.2
-"""Least seconds of the batch in which a heartbeat thread measures how long the GIL is held: about 100 beats."""
+"""Shortest time, in seconds, for which the heartbeat, a thread that wakes up every 2 ms, measures for which share of
+time the GIL is held."""
 HEAD_START_NS = 3_000_000
-"""Nanoseconds from asking several workers for calls until the moment at which all of them begin. Why they are told such
-a moment: see `pytest_gilprobe.workers.child.batch`."""
+"""Nanoseconds from asking several worker processes for calls until the moment at which all of them begin, so that each
+has received the request by then."""
 PASS_CALLS = 8
-"""Least number of calls in the batch of `Batches.loop_pass`, which times how long calls block the event loop."""
+"""Fewest calls by which `Batches.loop_pass` measures how long calls block their event loop, if there is time."""
 LEAST_PASS_CALLS = 3
-"""Least number of calls in the batch of `Batches.loop_pass` if there is no time for `PASS_CALLS`: three calls can tell
-whether the event loop is blocked for long more than once."""
+"""Number of calls by which `Batches.loop_pass` measures how long calls block their event loop, if hardly any time is
+left: three calls can tell whether the loop is blocked for long more than once."""
 MOST_PASS_CALLS = 500
-"""Maximum number of calls in the batch of `Batches.loop_pass`: few other calls block the event loop for longer."""
+"""Largest number of calls by which `Batches.loop_pass` measures how long calls block their event loop: hardly any
+further call would block it for longer."""
 CONTROL_S = 0.03
-"""Least seconds of a batch of the control loop, the fixed pure-Python loop that shows what the machine can give."""
+"""Shortest batch, in seconds, of the control: a fixed pure-Python loop that shows which speed-up is possible."""
 
 
 LIMIT_SHARE = 0.8
-"""Share of a batch's time-out after which an executor's task counts as lost: so the worker process can report the loss
-before its batch times out."""
+"""Share of a batch's time-out after which a task of an executor counts as lost: it is less than 1 so that the worker
+process can report the loss before the batch times out."""
 
 
 class Batches:
-    """Run batches (timed series of calls) and other timed runs in the workers in which a test is open (set up)."""
+    """Run batches (timed series of calls) of one test, in the worker processes in which the test is set up."""
 
     def __init__(
         self, test: OpenTest, group: WorkerGroup, serial: Strategy, control_s: float, timeout_s: float
@@ -73,10 +77,10 @@ class Batches:
         self._control_calls = max(1, math.ceil(CONTROL_S / control_s))
 
     def calibrated(self, pace: Pace) -> Pace:
-        """Measure how long a call takes, by serial batches that grow until one is long enough; return the new pace.
+        """Measure the time per call by batches of serial calls that grow until one takes 10 ms; return it as a pace.
 
-        ``pace`` is the first guess of how long a call takes. Raises `NotProbed` if the test cannot be called several
-        times in a row.
+        ``pace`` has a first guess of the time per call, and the largest number of calls in a batch. Raises `NotProbed`
+        if the test cannot be called several times in a row.
         """
         calls = 1
         while (wanted := pace.next_trial(calls)) is not None:
@@ -89,10 +93,11 @@ class Batches:
         return pace
 
     def serial(self, pace: Pace, *, first: bool) -> tuple[BatchReading, Pace]:
-        """Run a batch of serial calls; return it, and the pace to use from now on.
+        """Run a batch of serial calls; return its reading, and the pace (time per call) to use from now on.
 
-        ``pace`` says how many calls the batch has. If this is the ``first`` batch and it was too short, how long a call
-        takes is measured anew, and the batch is repeated with more calls. Raises `NotProbed` if the batch fails.
+        ``pace`` says how many calls the batch has. ``first`` is whether it is the probe's first batch: if that is too
+        short, the time per call is measured anew, and a longer batch takes its place. Raises `NotProbed` if a batch
+        fails.
         """
         batch = self._serial_once(pace)
         if not first or not pace.was_short(batch):
@@ -113,10 +118,10 @@ class Batches:
         return BatchReading(workers=(answer.reading,), gil=samples)
 
     def parallel(self, strategy: Strategy, pace: Pace, budget: Budget) -> BatchReading | None:
-        """Run one batch of a parallel strategy; return ``None`` if the batch failed, which ends the strategy.
+        """Run one batch of a parallel strategy; return ``None`` if it failed, which ends the strategy.
 
-        ``pace`` says how many calls a batch has. The time that a failed batch took is given back to ``budget``. Raises
-        `NotProbed` if the failure left no worker in which the test is open.
+        ``pace`` says how many calls each lane (thread, process ...) makes. The time of a failed batch does not count
+        for ``budget``. Raises `NotProbed` if, after a failure, the test is set up in no worker any more.
         """
         started_ns = clocks.perf_counter_ns()
         if strategy.through_executor and (why := self._unstarted(strategy, budget)) is not None:
@@ -135,10 +140,7 @@ class Batches:
         return None
 
     def _unstarted(self, strategy: Strategy, budget: Budget) -> Answer | Lost | None:
-        """Start the executor of a strategy, unless it runs in the first worker; return what went wrong, or ``None``.
-
-        The time that this takes is the executor's, not the calls'.
-        """
+        """Start a strategy's executor, unless it runs in the first worker; return what went wrong, or ``None``."""
         worker = self._test.workers[0]
         if self._executors.get(strategy.name) is worker:
             return None
@@ -182,9 +184,10 @@ class Batches:
         return next((answer for answer in self._group.ask_each(asked) if not isinstance(answer, Prepared)), None)
 
     def heartbeat(self, pace: Pace, budget: Budget) -> None:
-        """Measure with a heartbeat thread for which share of time the GIL is held, if the GIL could not be sampled.
+        """Measure, by a thread that wakes up every 2 ms, for which share of time serial calls hold the GIL.
 
-        This is done once for a test, outside the timed batches, and only if it takes at most half of the time left.
+        This is done once for a test, if the GIL was on and could not be sampled, and if it takes at most half of the
+        time left in ``budget``. ``pace`` says how long a call takes. The reading is stored in ``seen`` of the test.
         """
         seen = self._test.seen
         if seen.gil_unwatched is None or not gil_was_on(seen) or seen.heartbeat is not None or not seen.rounds:
@@ -201,7 +204,7 @@ class Batches:
             self._test.mend()
 
     def loop_pass(self, pace: Pace, budget: Budget) -> None:
-        """Time how long calls block their event loop, in a batch of serial calls, and store it in the test's reading.
+        """Measure how long serial calls block their event loop, and store the times in ``seen`` of the test.
 
         Nothing is done if calls are not awaited in an event loop, or if this was done before. The time that it takes
         does not count for ``budget``. ``pace`` says how long a call takes.
@@ -226,13 +229,13 @@ class Batches:
             self._test.seen = replace(seen, loop_pass=LoopPass(blocks=()))
 
     def control(self) -> ControlRound | None:
-        """Run the control (a fixed Python loop) in one worker, then in all workers at once; ``None`` if that failed."""
+        """Time the control (a fixed Python loop) in one worker, then in all at once; ``None`` if that failed."""
         workers = self._group.ready(self._test.seen.workers)
         return None if isinstance(workers, Lost) else control_round(self._group, workers, self._control_calls)
 
 
 def control_round(group: WorkerGroup, workers: Sequence[Worker], calls: int) -> ControlRound | None:
-    """Run ``calls`` of the control loop in the first worker, then in all workers together; ``None`` if that failed."""
+    """Run the control (a fixed Python loop) ``calls`` times in one worker, then in all; ``None`` if that fails."""
     alone = group.ask(workers[0], Control(calls=calls))
     if not isinstance(alone, Done):
         return None
@@ -250,15 +253,12 @@ def _begin_together(workers: Sequence[Worker], questions: Sequence[Batch]) -> li
 
 
 def shortly() -> int:
-    """Return a moment at which workers that are asked now can begin together: `HEAD_START_NS` from now.
-
-    It is a moment of `time.perf_counter_ns`.
-    """
+    """Return a moment, on the clock `time.perf_counter_ns`, at which workers that are asked now can begin together."""
     return clocks.perf_counter_ns() + HEAD_START_NS
 
 
 def span_s(batch: BatchReading) -> float:
-    """Return a batch's wall time in seconds, from the first lane's (thread's) start to the last lane's end."""
+    """Return a batch's wall time in seconds, from the first start to the last end of a lane (thread, process ...)."""
     return (max(lane.end_ns for lane in batch.lanes) - min(lane.start_ns for lane in batch.lanes)) / 1e9
 
 
@@ -270,8 +270,8 @@ def in_a_row(calls: int) -> str:
 def not_again(test: OpenTest, how: str, answer: Answer | Lost) -> NotProbed:
     """Return the exception for a test that passed once, but failed when it was called again.
 
-    ``how`` says how it was called, such as ``3 times in a row``. ``answer`` is how it failed; if that is `Lost`, the
-    failure of serial calls is also recorded in ``test``.
+    ``how`` says how it was called, such as ``3 times in a row``. ``answer`` is the worker's answer, which tells of the
+    failure; if the worker was lost, ``test`` records that serial calls failed.
     """
     if isinstance(answer, Lost):
         test.end_serial(answer, f"called {how}")

@@ -9,7 +9,7 @@ from pytest_gilprobe.observe import clocks
 
 
 class Budget:
-    """Count the wall time of a probe against a limit; time that the calls did not cause can be left out.
+    """Count the wall time of a probe against a limit; time that the measured calls did not cause can be left out.
 
     ``total_s``, the limit in seconds, may be raised while the probe runs.
     """
@@ -20,16 +20,16 @@ class Budget:
         self._started_ns = clocks.perf_counter_ns()
 
     def restart(self) -> None:
-        """Start counting again from now; time used before does not count."""
+        """Start counting again at 0; the time that has passed until now does not count."""
         self._started_ns = clocks.perf_counter_ns()
 
     def give_back(self, since_ns: int) -> None:
-        """Leave out the time from ``since_ns``, a moment of `time.perf_counter_ns`, until now."""
+        """Do not count the time from ``since_ns``, a moment on the clock `time.perf_counter_ns`, until now."""
         self._started_ns += clocks.perf_counter_ns() - since_ns
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out the time spent in the ``with`` block."""
+        """Do not count the time that passes in the ``with`` block."""
         paused_ns = clocks.perf_counter_ns()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Probe one function without a test: for a script, a notebook and ``gilprobe run``."""
+"""Probe one function that has no test: for a script, a notebook and the command ``gilprobe run``."""
 
 from __future__ import annotations
 
@@ -42,21 +42,22 @@ UNGUARDED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prober:
-    """Settings for probing functions, used for every probe.
+    """Settings for probing functions; they hold for each call of `probe` and `fresh`.
 
     Attributes:
-        workers: number of threads, processes and so on to try, from 2 to 256; ``"auto"`` is the number of usable CPUs,
-            but from 2 to 4.
+        workers: number of threads, processes and so on that make calls at the same time, from 2 to 256; ``"auto"`` is
+            the number of usable CPUs, but at least 2 and at most 4.
         max_time: seconds that one probe may take.
         strategies: one strategy's name or several, such as ``("threads", "processes")``; serial calls are always
             measured. ``None`` means the strategies that are tried by default.
-        timeout: seconds after which a batch of calls is ended as hung.
-        start_method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; ``None`` is multiprocessing's default, or ``"fork"``
-            if only a forked worker could get the function.
+        timeout: seconds after which a batch (a timed series of calls) is ended as hung.
+        start_method: how worker processes start: ``"fork"``, ``"forkserver"`` or ``"spawn"``; ``None`` is
+            multiprocessing's default, or ``"fork"`` if only a forked worker could get the function.
         evidence: whether the raw readings are kept, for `Probed.write_evidence`.
         executors: executors to try, each as ``NAME=MODULE:FACTORY``, where the factory takes nothing and returns a
             `concurrent.futures.Executor` or a context manager of one. They are tried in addition to ``strategies``.
-        scale: whether throughput is also measured with 1, 2, 4 ... workers; or the numbers to try, as ``(1, 2, 4)``.
+        scale: numbers of workers with which throughput is also measured, as ``(1, 2, 4)`` or ``"1,2,4"``. ``True``
+            chooses the numbers 1, 2, 4 ...; ``False`` leaves this out.
 
     Raises:
         GilprobeError: a setting has a value that is not allowed.
@@ -79,14 +80,14 @@ class Prober:
             values.check("start_method", values.start_method, self.start_method, available)
 
     def probe(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Probed:
-        """Measure whether many calls of ``func(*args, **kwargs)`` would gain from threads, processes and so on.
+        """Measure whether many calls of ``func(*args, **kwargs)`` would be faster in threads, processes and so on.
 
-        The function is called once here, then repeatedly in worker processes; calls of a coroutine function are awaited
-        in an event loop. Forked workers inherit the function; other workers import it by its name. In a script, call
-        this under ``if __name__ == "__main__":``.
+        The function is called once in this process, then repeatedly in worker processes; calls of a coroutine function
+        are awaited in an event loop. Forked workers inherit the function; other workers import it by its name. In a
+        script, call this under ``if __name__ == "__main__":``.
 
         Raises:
-            GilprobeError: the call cannot be repeated, the function cannot reach a worker, or this is a worker process.
+            GilprobeError: the call cannot be repeated, no worker can get the function, or a worker process called this.
             Exception: whatever ``func`` raises.
         """
         if INSIDE_WORKER in os.environ:
@@ -96,11 +97,12 @@ class Prober:
         return self._measure(without_partials(given))
 
     def fresh(self, func: Callable[..., Any], make: Callable[[], object]) -> Probed:
-        """Measure as `probe` does, but call ``func`` with new arguments each time: those that ``make()`` returns.
+        """Measure whether calls of ``func`` would be faster in parallel; each call gets new arguments from ``make()``.
 
-        ``make`` is not timed. It returns a tuple of positional arguments; anything else counts as the only argument.
-        For a coroutine function ``func``, ``make`` may be one, too: it is awaited in the same event loop.
-        Worker processes must find ``make`` as they find ``func``. Raises what `probe` raises, and what ``make`` raises.
+        ``make`` is not timed. It returns a tuple of positional arguments; anything else counts as the only argument. If
+        ``func`` is a coroutine function, ``make`` may be one, too: it is awaited in the same event loop. Worker
+        processes must be able to import ``make``, or inherit it by a fork, as they do with ``func``. Raises
+        `GilprobeError` if the calls cannot be measured, and whatever ``func`` and ``make`` raise.
         """
         if INSIDE_WORKER in os.environ:
             raise GilprobeError(UNGUARDED)
@@ -141,8 +143,8 @@ class Prober:
     def _measure(self, given: Given) -> Probed:
         """Start the workers, make one call here while they start, then have them repeat it.
 
-        Workers that are forked before that call find its arguments, and what else it changes, as it did. One of them
-        samples this process's GIL, in case that the call is too long to be repeated.
+        Workers forked before that call find its arguments as it did. One of them samples this process's GIL, in case
+        that the call is too long to be repeated.
         """
         plan = self._plan(_kind_of(given))
         with generated_test.session_folder() as folder:
@@ -203,7 +205,7 @@ class Prober:
 
 
 def probe(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Probed:
-    """Measure whether many calls of ``func(*args, **kwargs)`` would gain: `Prober.probe` with default settings."""
+    """Measure whether many calls of ``func(*args, **kwargs)`` would be faster in parallel, with default settings."""
     return Prober().probe(func, *args, **kwargs)
 
 

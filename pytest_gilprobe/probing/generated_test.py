@@ -1,4 +1,4 @@
-"""The generated test for a function without one, and how the function gets to the workers that run the test.
+"""Generate a test for a function that has none, and bring the function to the worker processes that run the test.
 
 A worker is a pytest session, so a probed function needs a test: a file in a temporary folder, kept while the probe
 runs, that passes the function to the `gilprobe` fixture. A forked worker inherits the function. Any other worker
@@ -53,7 +53,7 @@ _inherited: dict[str, Given] = {}
 
 @contextlib.contextmanager
 def session_folder() -> Iterator[Path]:
-    """Create a temporary folder with the generated test and an ini file; yield its path, and remove it at the end."""
+    """Create a temporary folder for the generated test; yield the folder's path, and remove it at the end."""
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="gilprobe-run-")))
     try:
         (folder / TEST_FILE).write_text(_TEST, encoding="utf-8")
@@ -65,9 +65,9 @@ def session_folder() -> Iterator[Path]:
 
 
 def spec_of(folder: Path, executors: Sequence[str] = ()) -> WorkerSpec:
-    """Describe workers that collect only the generated test in ``folder``, without the user's settings and plugins.
+    """Describe workers that run only the generated test in ``folder``, without the user's settings and plugins.
 
-    ``executors`` are texts like ``NAME=MODULE:FACTORY``, the executors that the user named.
+    ``executors`` are the executors that the user named, each as a text like ``NAME=MODULE:FACTORY``.
     """
     named = (f"--gilprobe-executor={text}" for text in executors)
     test = str(folder / TEST_FILE)
@@ -84,9 +84,10 @@ def spec_of(folder: Path, executors: Sequence[str] = ()) -> WorkerSpec:
 
 
 def send(given: Given, folder: Path, *, forked: bool) -> None:
-    """Store a function and its arguments, ``given``, where workers of the session in ``folder`` find them.
+    """Store ``given``, a function with its arguments, where the workers that run the test in ``folder`` find it.
 
-    ``forked`` is whether workers are forked, and so inherit both. If not, both must be picklable.
+    ``forked`` is whether these workers are forks of this process, which inherit function and arguments. If they are
+    not, function and arguments must be picklable.
     """
     if forked:
         _inherited[str(folder)] = given
@@ -97,7 +98,7 @@ def send(given: Given, folder: Path, *, forked: bool) -> None:
 
 
 def received(test_file: str) -> Given:
-    """Return, in a worker, the function and arguments that the worker was started for.
+    """Return, in a worker process, the function and the arguments that the parent has stored for it with `send`.
 
     ``test_file`` is the path of the generated test that the worker runs.
     """
@@ -118,7 +119,10 @@ def _parts(given: Given) -> tuple[object, ...]:
 
 
 def why_unreachable(given: Given) -> str | None:
-    """Return why a function and its arguments cannot reach a process that is not forked; ``None`` if they can."""
+    """Return why ``given`` cannot be sent to a process that is no fork of this one; ``None`` if it can.
+
+    ``given`` is a function with its arguments.
+    """
     try:
         pickle.dumps(_parts(given))
     except Exception as error:  # noqa: BLE001 - whatever the user's classes raise

@@ -1,10 +1,10 @@
 """Measure a ladder: how one strategy's throughput grows with 1, 2, 4 ... workers, in little time.
 
 Each number of workers is one step of the ladder: for a short time, all lanes (threads, processes ...) make calls back
-to back. The first part of that time does not count; the rest is the window. The way up ends where two doublings
-together gain less than 10 %, where calls fail, or where time is up. Unless calls failed, the same steps are then made
-on the way down, as time allows: so each number of workers is measured twice, at different times. Only readings are made
-here; other modules judge them.
+to back. The first part of that time does not count; the rest is the window. Steps first go up to more workers, until
+two doublings together gain less than 10 %, calls fail, or time is up. Unless calls failed, the same steps are then made
+downwards, as time allows: so each number of workers is measured twice, at different times. Only readings are made here;
+other modules judge them.
 """
 
 from __future__ import annotations
@@ -43,48 +43,50 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer
 
 LADDER_S = 3.0
-"""Seconds that the ladder (throughput with 1, 2, 4 ... workers) of one strategy may take, in addition to the time of
-the probe."""
+"""Seconds for which one strategy's ladder (throughput with 1, 2, 4 ... workers) may be measured. They come on top of
+the time limit of the probe."""
 MARK_S = 0.002
-"""Seconds of calls after which a lane (thread, process ...) notes the time as a mark: seldom enough to cost nothing."""
+"""Intended seconds between two marks (moments that a lane, such as a thread, notes while it makes calls): so many that
+noting them does not slow calls."""
 SETTLE_S = 0.02
-"""Least seconds of a ladder's step before calls count; more if a lane (thread, process ...) needs long from one mark
-(noted time) to the next, see `SETTLE_LAPS`."""
+"""Shortest time, in seconds, at the start of a ladder's step (one number of workers) for which calls do not count. It
+is longer if a lane (thread, process ...) seldom notes the time, see `SETTLE_LAPS`."""
 WINDOW_S = 0.12
-"""Least seconds of a ladder's step for which calls count; more if a lane (thread, process ...) needs long from one mark
-(noted time) to the next, see `WINDOW_LAPS`."""
+"""Shortest time, in seconds, for which the calls of a ladder's step (one number of workers) count. It is longer if a
+lane (thread, process ...) seldom notes the time, see `WINDOW_LAPS`."""
 MOST_WINDOW_S = 0.4
-"""Maximum seconds of a ladder's step for which calls count, unless `WINDOW_LAPS` requires more."""
+"""Longest time, in seconds, for which calls of a ladder's step count, unless `WINDOW_LAPS` requires more."""
 CALLS = 5
-"""A window (the time for which calls count) should last for at least this many calls of one lane (thread, process ...)
-that runs alone."""
+"""Shortest window (the time for which calls of a ladder's step count), as a multiple of one serial call's time."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
-"""Least length of the time before calls count, and of the time for which they count. The unit is the time that a lane
-(thread, process ...) needs from one mark (noted time) to the next. So each lane makes two marks or more that count."""
+"""A ladder's step (one number of workers) lasts at least this long: calls do not count for the first ``SETTLE_LAPS``
+laps, and then count for ``WINDOW_LAPS`` laps. A lap is the time from one mark (a moment that a lane, such as a thread,
+notes) to the next. So each lane notes two marks or more that count."""
 LAPS_ALONE = 3.2
-"""The value in place of `WINDOW_LAPS` for a single lane (thread, process ...). Calls then count from 1.2 to 4.4 times
-the time between two marks, so that the marks at 2, 3 and 4 times count: a slope needs three."""
+"""The value in place of `WINDOW_LAPS` for a step with a single lane (thread, process ...). Calls then count from 1.2 to
+4.4 laps (times between two marks), so that the marks at 2, 3 and 4 laps count: a slope needs three."""
 GAIN = 1.10
-"""Least factor by which two doublings of the number of workers together must raise the throughput for the ladder to go
-on with more workers."""
+"""Smallest factor by which four times as many workers must raise the throughput; if they raise it by less, a ladder
+goes on with no more workers."""
 HANGS_S = 10.0
-"""Seconds that a step (one number of workers) may take, in addition to ten times its planned length, before its calls
-count as hung."""
+"""The calls of a ladder's step (one number of workers) count as hung if the step takes ten times its planned length and
+this many seconds in addition."""
 COMPUTES = 0.1
-"""Least share of a CPU that serial calls use if the ladder also measures which speed-up the machine gives to computing
-threads. Calls that use less rarely compete for CPUs: ten at a time do not keep one CPU busy."""
+"""If serial calls use at least this share of a CPU, a ladder also measures which speed-up the machine gives to
+computing threads. Calls that use less rarely compete for CPUs: ten at a time do not keep one CPU busy."""
 LEAD_S = 0.005
-"""Seconds between asking workers for a step (one number of workers) and the moment at which all begin, in addition to
-`LEAD_PER_LANE_S` for each lane (thread, process ...)."""
+"""Seconds from asking workers for a ladder's step until the moment at which all lanes (threads, processes ...) begin.
+`LEAD_PER_LANE_S` for each lane is added."""
 
 
 def measure_ladders(
     test: OpenTest, group: WorkerGroup, strategies: Strategies, plan: Plan, cpus: int
 ) -> dict[str, Ladder]:
-    """Return a ladder (throughput with growing numbers of workers) for each strategy that has not ended, by its name.
+    """Measure a ladder (throughput with growing numbers of workers) for each strategy that has not ended.
 
-    The result is empty if ``plan`` does not ask for ladders, or if no serial calls were measured before, which show how
-    long a call takes. ``cpus`` is how many CPUs are usable. If a strategy cannot be measured, its ladder says why.
+    Returns the ladders by the strategies' names; a ladder that could not be measured says why. The result is empty if
+    ``plan`` asks for no ladders, if no serial calls were measured before, or if timed calls do other work than the
+    test's own call, as they change their arguments. ``cpus`` is the number of usable CPUs.
     """
     if plan.scale is None or not test.seen.rounds or same_call.differs(test.seen):
         return {}
@@ -100,14 +102,14 @@ def measure_ladders(
 
 
 class Times(NamedTuple):
-    """The length of a step: calls do not count for ``settle_s`` seconds, and then count for ``window_s`` seconds."""
+    """The length of a ladder's step, in seconds: calls do not count for ``settle_s``, then count for ``window_s``."""
 
     settle_s: float
     window_s: float
 
 
 class Climber:
-    """Measure ladders (throughput with growing numbers of workers) in the workers in which a test is open (set up)."""
+    """Measure ladders (throughput with growing numbers of workers) in the workers in which a test is set up."""
 
     def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
         """Prepare to measure on so many CPUs; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
@@ -118,10 +120,11 @@ class Climber:
         self._timeout_s = timeout_s
 
     def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int], *, adaptive: bool) -> Ladder:
-        """Measure ``strategy`` with each number of workers in ``counts``, up and down again, while time allows.
+        """Measure the throughput of ``strategy`` with each number of workers in ``counts``, upwards and then downwards.
 
-        If ``adaptive`` is true, the way up ends where more workers gain nothing. ``pace`` says how long a serial call
-        takes. Raises `NotProbed` if a worker was lost and the test can be set up in no other one.
+        If ``adaptive`` is true, larger numbers are left out once more workers gain nothing. Numbers for which there is
+        no time are left out, too. ``pace`` says how long a serial call takes. Raises `NotProbed` if a worker process
+        was lost and the test can be set up in no other one.
         """
         if why := self._why_not(strategy):
             return Ladder(error=why)
@@ -145,9 +148,9 @@ class Climber:
     # One step
 
     def ready(self, strategy: Strategy, workers: int) -> list[Worker] | Answer | Lost:
-        """Have the test set up in the processes that a strategy needs for ``workers`` workers, and return them.
+        """Return the processes in which ``strategy`` runs ``workers`` lanes (such as threads); set the test up there.
 
-        If that fails, return the answer that says what went wrong.
+        If that fails, return the worker's answer that says what went wrong.
         """
         return ladder_workers.ready(self._test, self._group, strategy, self._serial, workers)
 
@@ -156,9 +159,9 @@ class Climber:
     ) -> Step | Answer | Lost:
         """Measure the throughput of ``strategy`` with ``workers`` lanes (threads, processes ...): one step of a ladder.
 
-        ``found`` are the processes, among which the lanes are divided. A lane notes the time after every
-        ``calls_per_mark`` calls, and ``times`` is how long the step takes. If a process fails, its answer is returned
-        in place of the step.
+        ``found`` are the worker processes, among which the lanes are divided. A lane notes the time after every
+        ``calls_per_mark`` calls. ``times`` is how long the step takes. If a process fails, its answer is returned
+        instead.
         """
         group = self._test.apart.group(strategy)
         settle_s, window_s = times

@@ -1,6 +1,6 @@
 """Choose the numbers of workers with which a strategy's throughput is measured: the user's, a gate's, or 1, 2, 4 ...
 
-A gate is the number of workers up to which the user's marker says that the test must scale.
+A gate is a number of workers: the user's marker expects that the throughput of the test grows up to it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 def counts_for(
     strategy: Strategy, plan: Plan, found: Mapping[str, Ladder], cpus: int, busy: float
 ) -> tuple[Sequence[int], bool]:
-    """Return the numbers of workers of a strategy's ladder (throughput with growing numbers of workers).
+    """Return the numbers of workers with which a strategy's throughput is measured, in ascending order.
 
-    The numbers are in ascending order and always include 1, since gains are relative to one worker. The second value is
-    whether the ladder may end early, where more workers gain nothing: not if the user names the numbers in ``plan``.
+    They always include 1, since gains are relative to one worker. The second value is true if larger numbers may be
+    left out once more workers gain nothing; it is false if the user names the numbers in ``plan``.
 
     Args:
         strategy: the strategy to measure.
-        plan: says whether the user names numbers, or expects that the test scales to a number (a gate).
-        found: the ladders measured before, by the strategy's name. If one of them shows that the test scales as
-            expected, the ladder of processes goes no further than without a gate: starting them takes long.
+        plan: says whether the user names numbers, or expects that throughput grows up to some number (a gate).
+        found: what was measured before, by the strategy's name. If it shows that the test meets the gate, the number of
+            processes grows no further than without a gate: starting processes takes long.
         cpus: the number of usable CPUs.
         busy: the share of its time for which a call computes, from 0 to 1.
     """

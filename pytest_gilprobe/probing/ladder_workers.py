@@ -1,7 +1,7 @@
-"""Have a test open (set up), and called once, in as many workers as a step of a ladder takes.
+"""Have a test open (set up), and called once, in as many worker processes as a step of a ladder takes.
 
 A ladder measures a strategy's throughput with growing numbers of workers, one number a step. If opening the test fails,
-only the ladder ends; the strategy does not.
+only the ladder ends: the strategy's other results stay valid.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def ready(
     test: OpenTest, group: WorkerGroup, strategy: Strategy, serial: Strategy, lanes: int
 ) -> list[Worker] | Answer | Lost:
-    """Have the test open in the processes in which ``strategy`` runs ``lanes`` lanes; return these processes.
+    """Have the test open (set up) in the processes in which ``strategy`` runs ``lanes`` lanes; return these processes.
 
     A lane is a thread, process or interpreter that makes calls. Most strategies use the workers of ``group``: if the
     test is open in too few of them, it is opened in more, and the strategy ``serial`` makes the first call there. A
     strategy with a worker process of its own uses that one; the test is opened in further lanes there. If anything
-    fails, return the answer that says so.
+    fails, return the worker's answer that says so.
     """
     if strategy.worker_main() is None:
         return _usual(test, group, serial, strategy.workers_needed(lanes))

@@ -1,4 +1,8 @@
-"""Measure which speed-up the machine gives to threads that compute without the GIL, between the steps of a ladder."""
+"""Measure which speed-up the machine gives to threads that compute without the GIL, between the steps of a ladder.
+
+A ladder measures the throughput of a test's calls with growing numbers of workers. The threads that are measured here
+make calls of this tool's own, of about 1 ms each.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +18,29 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.worker import Worker
 
 SETTLE_S: Final = 0.005
-"""Seconds at the start of each step for which calls do not count: the time of a few calls, of about 1 ms each."""
+"""Seconds at the start of each step (a timing of one number of threads) for which calls do not count: the time of a few
+calls, of about 1 ms each."""
 WINDOW_S: Final = 0.04
-"""Seconds of each step for which calls count: some 40 calls of each thread; longer than a scheduler's time slice."""
+"""Seconds of each step (a timing of one number of threads) for which calls count: some 40 calls of each thread, and
+longer than a scheduler's time slice."""
 LEAD_S: Final = 0.01
-"""Least seconds between asking the worker for a step and the start of its threads: the worker makes their data then."""
+"""Seconds from asking the worker process for a step (a timing of one number of threads) until the threads begin: the
+worker makes their data meanwhile. `LEAD_PER_LANE_S` for each thread is added."""
 LEAD_PER_LANE_S: Final = 0.0004
-"""Seconds in addition to `LEAD_S` for each thread, since threads need time to start."""
+"""Seconds for each lane (such as a thread) that are added to the time from asking a worker process for a timing until
+its lanes begin, since they need time to start."""
 TIMEOUT_S: Final = 10.0
-"""Seconds after which a step counts as failed; one that works takes less than a tenth of a second."""
+"""Seconds after which a step (a timing of one number of threads) counts as failed; one that works takes less than a
+tenth of a second."""
 
 
 class MachineSteps:
     """Measure which speed-up the machine gives to threads that compute without the GIL, in one worker process.
 
     One step measures one number of threads. Steps are made beside a ladder (throughput with growing, then falling
-    numbers of workers): each number of threads is measured once on the ladder's way up, and once on its way down.
-    ``steps`` has all steps. ``broken`` is whether the worker was lost in a step; then no further step is made.
+    numbers of workers): each number of threads is measured once while the ladder's numbers grow, and once while they
+    fall. ``steps`` has all steps so far. ``broken`` is whether the worker was lost in a step; then no further step is
+    made.
     """
 
     def __init__(self, group: WorkerGroup, worker: Worker, most: int, timeout_s: float) -> None:
@@ -47,14 +57,17 @@ class MachineSteps:
         self.steps: tuple[Step, ...] = ()
 
     def begin_way_down(self) -> None:
-        """Begin the ladder's way down: from now on, `measure_beside` measures each number of threads once again."""
+        """Forget which numbers of threads were measured, so that `measure_beside` measures each of them once again.
+
+        Call this when the ladder, beside which the threads are measured, begins to go down to fewer workers.
+        """
         self._seen.clear()
 
     def measure_beside(self, workers: int) -> None:
-        """Measure 1 thread, and ``workers`` threads or, if there are fewer CPUs, one for each CPU.
+        """Time computing threads: first 1, then ``workers``, or one for each CPU if there are fewer CPUs.
 
-        Numbers of threads that were measured before are left out, until `begin_way_down` is called. A step that fails
-        is not kept.
+        Numbers of threads that were timed before are left out, until `begin_way_down` is called. Each timing is
+        appended to ``steps``, unless it fails.
         """
         for number in sorted({1, min(workers, self._most)} - self._seen):
             self._seen.add(number)

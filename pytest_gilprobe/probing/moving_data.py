@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 def measure_moving(test: OpenTest, group: WorkerGroup) -> None:
-    """Measure how long moving a call's arguments and result takes, if the test passed a function with its arguments.
+    """Measure how long it takes to move a call's arguments and result to another process or interpreter and back.
 
-    The times are stored in ``test.seen``. If the data cannot be moved, or not before the worker times out, the
-    strategies that have to move data end.
+    This is done only if the test passed a function and its arguments to the `gilprobe` fixture. The times are stored in
+    ``test.seen``. If the data cannot be moved, or moving it takes longer than the time-out, the strategies that have to
+    move data end.
     """
     movers = [strategy for strategy in test.going_ones() if strategy.moves_data]
     if not test.given:

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def arguments_from(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and the keyword arguments that the function named by ``text`` returns.
+    """Call the function that ``text`` names as ``MODULE:NAME``; return the arguments that it returns.
 
-    ``text`` is the value of ``--args-from``. Raises `GilprobeError` if it does not name a function, or if the function
-    raises an exception.
+    The result has the positional arguments and the keyword arguments. ``text`` is the value of the option
+    ``--args-from``. Raises `GilprobeError` if it does not name a function, or if the function raises an exception.
     """
     return arguments_of(_called("--args-from", text, source_from("--args-from", text)))
 
 
 def source_from(flag: str, text: str) -> Callable[..., Any]:
-    """Return the function that ``text`` names, as ``MODULE:NAME``.
+    """Return the function that ``text`` names in the form ``MODULE:NAME``.
 
     ``flag`` is the option that ``text`` was given for, such as ``--fresh``; an error message quotes it. Raises
     `GilprobeError` if ``text`` is malformed, the module cannot be imported, or the object does not exist or cannot be
@@ -37,10 +37,10 @@ def source_from(flag: str, text: str) -> Callable[..., Any]:
 
 
 def fresh_from(text: str) -> tuple[Callable[[], Any], tuple[Any, ...]]:
-    """Return the function that ``text`` names, and the positional arguments that it returned when it was called once.
+    """Return the function that ``text`` names as ``MODULE:NAME``, and the arguments that one call of it returned.
 
-    ``text`` is the value of ``--fresh``. Raises `GilprobeError` if it does not name a function, or if the function
-    raises an exception.
+    They are positional arguments. ``text`` is the value of the option ``--fresh``. Raises `GilprobeError` if it does
+    not name a function, or if the function raises an exception.
     """
     make = source_from("--fresh", text)
     args: tuple[Any, ...] = _called("--fresh", text, lambda: _made_once(make))
@@ -66,8 +66,8 @@ def _called(flag: str, text: str, source: Callable[..., Any]) -> Any:
 def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Convert the return value of an ``--args-from`` function to positional and keyword arguments.
 
-    A tuple holds the positional arguments; a dict with strings as keys holds the keyword arguments. Any other value is
-    the only argument.
+    A tuple has the positional arguments; a dict with strings as keys has the keyword arguments. Any other value is the
+    only positional argument.
     """
     if isinstance(value, tuple):
         return value, {}
@@ -79,8 +79,8 @@ def arguments_of(value: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def fit(text: str, function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
     """Check that ``function`` accepts ``args`` and ``keywords``; do nothing if its signature is unknown.
 
-    ``text`` is the name of the function in the message. Raises `GilprobeError`, which says which argument is missing or
-    superfluous, and how arguments are passed.
+    Raises `GilprobeError` if it does not. The message says which argument is missing or superfluous, and how to pass
+    arguments; ``text`` is the function's name in it.
     """
     try:
         signature = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""Make one call of each strategy in turn, for a call that is too long to be repeated, beside the test's normal run."""
+"""Make one call by each strategy, if a call is too long to be repeated; the test's run in pytest is the serial call."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ if TYPE_CHECKING:
 
 
 LEAST_CALLS = 2
-"""Calls that must fit into the time of a probe, one after the other: one to warm up, one to measure."""
+"""Number of serial calls that must fit into the time of a probe, one to warm up and one to measure; if they do not fit,
+a call counts as too long to be repeated."""
 
 
 class TooLong(NotProbed):
-    """Raised if a call takes too long to be repeated in the time of its probe; ``seen`` has single calls at most."""
+    """Raised if a call takes too long to be repeated in the time of its probe; ``seen`` has a call per lane at most."""
 
 
 def is_too_long(call_s: float, plan: Plan) -> bool:
-    """Return whether a call of ``call_s`` seconds cannot be made twice in the time that its probe may take."""
+    """Return whether two calls of ``call_s`` seconds, one after the other, take longer than ``plan`` allows a probe."""
     return call_s * LEAST_CALLS > plan.max_time_s
 
 
 def measure(job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress) -> NoReturn:
-    """Make one call in each lane (thread, process ...) of every strategy for which there is time; raise `TooLong`.
+    """Make one call in each lane (thread, process ...) of every strategy for which there is time; then raise `TooLong`.
 
     The exception's text proposes a ``max_time``. The cheapest strategy comes first. The calls are stored in
-    ``test.seen`` as one round, whose serial batch is the call of the test's normal run in pytest. If ``job`` has no
-    clocks of that run, or no strategy fits into the time, no calls are made.
+    ``test.seen`` as one round, whose serial batch is the call that pytest made in its own run of the test. If ``job``
+    has no clocks of that call, or no strategy fits into the time, no calls are made. ``progress`` is called before each
+    strategy, with its name and 1.
     """
     call_s, plan = job.known_call_s, job.plan
     needed = math.ceil(call_s * (2 + 2 * plan.workers))

@@ -30,7 +30,7 @@ class NotProbed(Exception):  # noqa: N818 - not an error: a finding
 
 
 class NotAgain(NotProbed):
-    """Raised if a test that passed once failed when it was called again in a worker; ``error`` is the calls' error."""
+    """Raised if a test passed once, but failed when a worker called it again; ``error`` is the text of that failure."""
 
     def __init__(self, reason: str, error: str) -> None:
         """Keep the reason and the worker's error."""
@@ -41,10 +41,10 @@ class NotAgain(NotProbed):
 class OpenTest:
     """One test that is set up (open) in several worker processes of a session.
 
-    ``seen`` is the measurement so far; the schedule adds its rounds. ``workers`` are the workers in use, and strategies
-    that need only one worker use the first. ``given`` is whether the test passed a function with its arguments to the
-    `gilprobe` fixture. The test stays open in spare workers, which are no longer in use: tearing it down there may
-    remove what workers in use still need, such as a file of a fixed name.
+    ``seen`` has the readings so far. ``workers`` are the workers in use; strategies that need only one worker use the
+    first. ``given`` is whether the test passed a function and its arguments to the `gilprobe` fixture. The test stays
+    open in spare workers, which are no longer in use: tearing it down there may remove what workers in use still need,
+    such as a file of a fixed name.
     """
 
     def __init__(self, plan: Plan, group: WorkerGroup, strategies: Strategies, keep: int) -> None:
@@ -78,19 +78,19 @@ class OpenTest:
     # Strategies that have not ended
 
     def going(self, strategy: Strategy) -> bool:
-        """Return whether a parallel strategy goes on: the user wants it, and it has neither failed nor been skipped."""
+        """Return whether the user wants a parallel strategy, and whether it has not failed or been skipped so far."""
         return self.seen.ends[strategy.name].outcome is Outcome.OK
 
     def going_ones(self) -> list[Strategy]:
-        """List the parallel strategies that go on (see `going`), the cheapest first."""
+        """List the parallel strategies that the user wants and that have not failed or been skipped, cheapest first."""
         return [strategy for strategy in self._strategies.parallel if self.going(strategy)]
 
     def end(self, strategy: Strategy, end: End) -> None:
-        """Record ``end``, which says how a strategy ended."""
+        """Record in ``seen`` how a strategy ended, as ``end`` says."""
         self.seen = replace(self.seen, ends={**self.seen.ends, strategy.name: end})
 
     def end_with(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
-        """End a strategy for the failure in a worker's ``answer``; ``during`` is what was being done, as ``set-up``."""
+        """End a strategy because of the failure that ``answer`` reports; ``during`` says what failed, as ``set-up``."""
         if isinstance(answer, Failed) and answer.impossible:
             self.end(strategy, End(outcome=Outcome.SKIPPED, error=answer.error, impossible=True))
             return
@@ -98,13 +98,17 @@ class OpenTest:
         self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
 
     def end_serial(self, answer: Answer | Lost, during: str) -> None:
-        """End the strategies that need several workers, or serial calls if none does, because serial calls failed."""
+        """Record that serial calls failed: end the strategies that need several workers, or serial calls if none does.
+
+        ``answer`` is the worker's answer, which tells of the failure; ``during`` says what failed, as
+        ``called once more``.
+        """
         several = [one for one in self.going_ones() if self._needs_several(one)]
         for strategy in several or [self._strategies.serial]:
             self.end_with(strategy, answer, during)
 
     def end_those_in_several(self, answer: Answer | Lost, during: str) -> None:
-        """End all strategies that need several workers for the failure in a worker's ``answer``, as `end_with` does."""
+        """End all strategies that need several workers; ``answer`` tells of a failure, ``during`` says what failed."""
         for strategy in self.going_ones():
             if self._needs_several(strategy):
                 self.end_with(strategy, answer, during)
@@ -116,10 +120,7 @@ class OpenTest:
     # Set up
 
     def start(self) -> list[Worker]:
-        """Start and return as many workers as the strategies need.
-
-        Raises `NotProbed` if the workers do not start, or the test's set-up is known to hang in a worker.
-        """
+        """Start and return the workers that are needed; raise `NotProbed` if that fails or set-up is known to hang."""
         if why := self._group.hung_fixtures.alone(self._plan.nodeid):
             msg = f"it passed, but was not set up again in a worker process: {why}"
             raise NotProbed(msg)
@@ -154,7 +155,7 @@ class OpenTest:
         self._note_facts(first)
 
     def set_up_apart(self) -> None:
-        """Set the test up for each strategy that has a worker process of its own; end a strategy if that fails."""
+        """Set the test up for each strategy that has a worker process of its own; a strategy ends if that fails."""
         for strategy in self.going_ones():
             if strategy.worker_main() is None:
                 continue
@@ -164,7 +165,7 @@ class OpenTest:
             self.note_apart(strategy, **found.noted())
 
     def note_apart(self, strategy: Strategy, **changes: Any) -> None:
-        """Store ``changes``, values of fields of `ApartReading`: readings of a strategy that are not of its batches."""
+        """Store ``changes`` (fields of `ApartReading` and their values) for a strategy with a worker of its own."""
         known = replace(self.seen.apart.get(strategy.name, ApartReading()), **changes)
         self.seen = replace(self.seen, apart={**self.seen.apart, strategy.name: known})
 
@@ -175,7 +176,7 @@ class OpenTest:
                 self.end(strategy, End(outcome=Outcome.SKIPPED, error=why))
 
     def workers_of(self, strategy: Strategy) -> list[Worker]:
-        """Return the workers in which a strategy's batches run; raise `KeyError` if its own worker is not set up."""
+        """Return the workers that run a strategy's batches; raise `KeyError` if its own worker is not set up."""
         return self.workers if strategy.worker_main() is None else [self.apart.worker(strategy)]
 
     def _why_not(self, strategy: Strategy, opened: Opened) -> str | None:
@@ -205,10 +206,9 @@ class OpenTest:
     def _alone(
         self, found: list[Worker], answers: list[Answer | Lost], bad: Answer | Lost
     ) -> tuple[list[Worker], list[Answer | Lost]]:
-        """Go on in one worker, where the test is open: one that was not in the others' way.
+        """Go on in one worker, where the test is open; else try again in one alone, unless all hung.
 
-        Where there is none, another try is made in one worker alone, unless they hung: that would hang, too. If that
-        fails, the first try gives the reason: what it left in the worker may be all that the second one stumbled over.
+        If that fails, the first try gives the reason: what it left in the worker may have made the second one fail.
         """
         several = "set-up in several processes at once"
         one = f"set-up in one of {len(found)} processes at once"
@@ -233,7 +233,7 @@ class OpenTest:
     # After a strategy has ended
 
     def mend(self, *, distrusted: Worker | None = None) -> None:
-        """Replace lost workers: set the test up in as many workers as the strategies that go on need.
+        """Replace lost workers: set the test up in as many workers as the strategies that have not ended need.
 
         The worker ``distrusted`` is ended and not used again. If the test cannot be set up again, the strategies that
         need several workers end, and the others go on in a worker in which the test is still set up. Raises `NotProbed`
@@ -265,14 +265,14 @@ class OpenTest:
         return alive
 
     def keep_only(self, worker: Worker) -> None:
-        """Use only ``worker`` from now on; the test stays open in the other workers, which become spare."""
+        """Use only ``worker`` from now on; the test stays set up in the other workers, which become spare ones."""
         self.spare += [one for one in self.workers if one is not worker]
         self.workers = [worker]
 
     # The end
 
     def tear_down(self) -> None:
-        """Tear the test down in all workers; replace each worker in which that fails or the test left changes."""
+        """Tear the test down in all workers; replace a worker if that fails or if the test left changes there."""
         self._tear_down_in(self._group, [*self.workers, *self.spare])
         for group, worker in self.apart.open_ones():
             self._tear_down_in(group, [worker])
@@ -296,5 +296,5 @@ def _hung(answer: Answer | Lost) -> bool:
 
 
 def text_of(answer: Answer | Lost) -> str:
-    """Return the text of the error in a worker's answer that tells of a failure."""
+    """Return the error's text if ``answer`` tells of a failure; if it does not, say that it was not expected."""
     return answer.error if isinstance(answer, Failed | Lost) else f"unexpected answer {type(answer).__name__}"

@@ -17,21 +17,23 @@ BURST_S = 0.0015
 """Intended seconds of a burst, a batch short enough to run undisturbed beside other programs: less than a scheduler
 leaves a thread on its CPU. *Source:* ``base_slice_ns`` of Linux, 2 to 4 ms on a few CPUs."""
 CALIBRATED_S = 0.01
-"""A batch of this many seconds is long enough to tell how long one call takes."""
+"""A series of calls of this many seconds is long enough to tell how long one call takes."""
 SHORT = 0.5
-"""A first batch shorter than this share of the intended time is measured again with more calls."""
+"""If a probe's first batch (timed series of calls) takes less than this share of the intended time, it is measured
+again with more calls."""
 MOST_CALLS = 10_000_000
-"""Most calls in a batch: 10 million empty calls take about 0.2 s."""
+"""Largest number of calls in a batch (a timed series of calls): 10 million empty calls take about 0.2 s."""
 FASTER_STEPS = 20
-"""Maximum factor by which the number of calls grows from one batch to the next while the time of a call is measured."""
+"""Largest factor by which the number of calls grows from one trial to the next, while trials grow to find out how long
+one call takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How long a call takes, and how many calls fill a batch (a timed series of calls).
 
-    ``call_s`` is seconds per call, and ``busy`` the share of that time for which the call is on a CPU. A batch should
-    take about ``target_s`` seconds, and has at most ``most`` calls.
+    ``call_s`` is seconds per call, and ``busy`` the share of that time, from 0 to 1, for which the call is on a CPU. A
+    batch should take about ``target_s`` seconds, and has at most ``most`` calls.
     """
 
     call_s: float
@@ -41,7 +43,7 @@ class Pace:
 
     @classmethod
     def of_first_call(cls, lane: LaneReading, target_s: float, most: int = MOST_CALLS) -> Pace:
-        """Return a pace that takes the time per call from the first call in a worker.
+        """Return the pace after the first call in a worker process: all calls are expected to take as long as this one.
 
         ``lane`` has the clocks of that call. A batch should take ``target_s`` seconds, and has at most ``most`` calls.
         """
@@ -49,31 +51,35 @@ class Pace:
         return cls(call_s=call_s, busy=lane.cpu_ns / 1e9 / call_s, target_s=target_s, most=most)
 
     def renewed(self, batch: BatchReading) -> Pace:
-        """Return a pace with the time per call of ``batch``, a batch of serial calls.
+        """Return a pace with the time per call that ``batch``, a batch of serial calls, shows.
 
-        The time for which the calls queued for a CPU is left out.
+        The time for which the calls waited for a CPU is left out.
         """
         call_s = lane_s_per_call(batch)
         return replace(self, call_s=call_s, busy=running_s(batch)[1] / (call_s * batch.lanes[0].calls))
 
     @property
     def calls(self) -> int:
-        """Number of calls that fill a batch, 1 or more."""
+        """Number of calls that fill a batch: at least 1, and at most ``most``."""
         return max(1, min(self.most, math.ceil(self.target_s / self.call_s)))
 
     def of_burst(self) -> Pace:
-        """Return the same time per call for bursts: batches of `BURST_S` seconds, or of one call if that is longer."""
+        """Return a pace for bursts, with the same time per call.
+
+        A burst's batches take `BURST_S` seconds, or as long as one call if that is longer.
+        """
         return replace(self, target_s=BURST_S)
 
     @property
     def batch_s(self) -> float:
-        """Expected duration of a serial batch, in seconds."""
+        """Expected duration of a batch of serial calls, in seconds."""
         return self.calls * self.call_s
 
     def next_trial(self, calls: int) -> int | None:
-        """Return how many calls to make next to measure the time of a call, after a trial of ``calls`` calls.
+        """Return how many calls to time next to find out how long one takes, after a trial of ``calls`` calls.
 
-        The result is ``None`` if that trial was long enough (`CALIBRATED_S`), or had the maximum number of calls.
+        The result is ``None`` if that trial took at least `CALIBRATED_S` seconds, or had the largest number of calls
+        allowed.
         """
         if self.call_s * calls >= CALIBRATED_S or calls >= self.most:
             return None
@@ -81,5 +87,5 @@ class Pace:
         return min(self.most, max(calls + 1, wanted))
 
     def was_short(self, batch: BatchReading) -> bool:
-        """Return whether ``batch``, of serial calls, took less than the share `SHORT` of the intended time."""
+        """Return whether ``batch``, a batch of serial calls, took less than half of the intended time (see `SHORT`)."""
         return lane_s_per_call(batch) * self.calls < self.target_s * SHORT

@@ -1,4 +1,4 @@
-"""Ask a worker for rounds of calls through real executors, if what executors cost decides the verdict."""
+"""Ask a worker process for calls through real executors, if what executors cost decides the verdict."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 FEWEST_CALLS = 4
-"""Least number of calls for each worker in one series of calls through an executor: fewer would only show how an
-executor starts and ends a series."""
+"""Smallest number of calls for each worker of an executor in one series of calls through it: fewer would only show how
+an executor starts and ends a series."""
 LEAST_LIMIT_S = 5.0
-"""Seconds for which no task of an executor counts as lost, unless the time-out of batches is shorter."""
+"""Seconds that a task of an executor may take in any case before it counts as lost, unless the time-out of a batch (a
+timed series of calls) is shorter."""
 MOST_TIMES = 20
-"""An executor's task that takes longer than `LEAST_LIMIT_S` counts as lost if it also takes more than this many times
-as long as the same round's series of serial calls should."""
+"""A task (one call) of an executor counts as lost if it takes longer than this many times the expected time of a whole
+series of serial calls, but not before `LEAST_LIMIT_S` seconds."""
 
 
 def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> RunPools:
@@ -35,7 +36,8 @@ def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> R
 
     The executors are those of the strategies that have not ended. Strategies without an executor of the standard
     library, or with a worker process of their own, are left out. The message names no strategy if calls of this test
-    cannot be made in an executor. ``pace`` says how many calls a series has.
+    cannot be made in an executor. ``pace`` says how many calls a series has for each worker, and ``plan`` how many
+    workers an executor has.
     """
     strategies = tuple(one.name for one in test.going_ones() if one.trial is not None and one.worker_main() is None)
     if not _may_be_submitted(test, group):
@@ -65,11 +67,11 @@ def _may_be_submitted(test: OpenTest, group: WorkerGroup) -> bool:
 
 
 def make_round(test: OpenTest, group: WorkerGroup, question: RunPools, budget: Budget) -> None:
-    """Make a round of calls through executors, and add its reading to ``test.seen``.
+    """Make a round (a series of serial calls, and one through each executor), and add its times to ``test.seen``.
 
-    No round is made if ``question`` names no strategy, or if ``budget`` has no time left. A round may also fail, as a
-    call may not work in an executor; the worker is then replaced. In these cases, ``test.seen`` gets the reason, and
-    the verdict rests on predicted costs of executors.
+    ``question`` is the message that asks a worker process for the round. No round is made if it names no strategy, or
+    if ``budget`` has too little time left. A round may also fail, as a call may not work in an executor; the worker is
+    then replaced. In these cases, ``test.seen`` gets the reason, and the verdict rests on predicted costs of executors.
     """
     seen = test.seen
     if not question.strategies:

@@ -16,7 +16,7 @@ from pytest_gilprobe.strategies.registry import BUILT_IN
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Probed:
-    """The result of probing one function: ``repr`` is one line, ``print`` the report, a notebook shows HTML.
+    """The result of probing one function: ``repr`` gives one line, ``print`` the whole report, a notebook shows a page.
 
     ``report`` is a report with this function as its only workload. ``evidence`` has the raw readings of the probe;
     ``None`` if they were not kept.
@@ -26,7 +26,7 @@ class Probed:
     evidence: EvidenceRecord | None = None
 
     def write_evidence(self, path: str | os.PathLike[str]) -> None:
-        """Write the raw readings to the file ``path``, which ``gilprobe judge`` reads.
+        """Write the raw readings of the probe to the file ``path``; ``gilprobe judge`` can read it.
 
         Raises:
             GilprobeError: the readings were not kept, or the file cannot be written.
@@ -40,7 +40,7 @@ class Probed:
 
     @property
     def result(self) -> WorkloadResult:
-        """Everything that was measured, with the verdict."""
+        """Everything that was measured for the function, with the verdict."""
         return self.report.workloads[0]
 
     @property

@@ -1,4 +1,4 @@
-"""Probe one test, from plan to result: plan -> batches -> estimates -> verdict -> result."""
+"""Probe one test: time its calls in batches, estimate what strategies gain, judge, and return the result."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ class ProbeRunner:
         group: the worker processes.
         surveyor: measures the machine, and keeps what it has found.
         strategies: all strategies that are known.
-        progress: called with a text for the user at each step, such as ``threads 2``: a strategy and its round.
-        is_open: returns whether a result needs more rounds for a decision other than the verdict and the marker's, such
-            as whether it differs from a baseline. It is called when those two need no more rounds.
+        progress: called with a text for the user before each batch of calls, such as ``threads 2``: the strategy and
+            the number of the round.
+        is_open: called with a result when neither the verdict nor the expectations of the test's marker need more
+            rounds; returns whether something else needs them, such as a comparison with a baseline.
         keep_evidence: called with the raw readings of each probe; ``None`` if they are not kept.
-        own_watch: samples this process's GIL, by a worker, while a test runs in this process; ``None`` if that is not
+        own_watch: has a worker sample this process's GIL while this process runs a test; ``None`` if that is not
             wanted.
     """
 
@@ -59,20 +60,21 @@ class ProbeRunner:
     own_watch: OwnWatch | None = None
 
     def start(self, workers: int) -> None:
-        """Start ``workers`` workers in the background; the next probe reports if that fails."""
+        """Start ``workers`` worker processes in the background; if the system refuses them, the next probe says so."""
         with contextlib.suppress(OSError):
             self.group.start(workers)
 
     def watch(self) -> None:
-        """Begin to sample this process's GIL, just before a test's call.
+        """Have a worker begin to sample this process's GIL; call this just before a test's call is made here.
 
-        The samples are used if the call turns out to be too long to be repeated. Nothing is done without ``own_watch``.
+        The samples are used if the call turns out to be too long to be repeated. Nothing is done if ``own_watch`` is
+        ``None``.
         """
         if self.own_watch is not None:
             self.own_watch.begin()
 
     def probe(self, plan: Plan, *, keep: int, known_call_s: float, run: LaneReading | None = None) -> WorkloadResult:
-        """Measure and judge one test that has passed; report errors of the test or of this tool in the result.
+        """Measure and judge one test that has passed; errors of the test or of this tool are reported in the result.
 
         ``keep`` is how many of the test's collectors (session, package, module ...) stay set up in the workers
         afterwards. ``known_call_s`` is how many seconds the test's call took when pytest ran it, and ``run`` has the

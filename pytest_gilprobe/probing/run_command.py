@@ -1,4 +1,4 @@
-"""Run ``gilprobe run``: import what the command line names, and probe it."""
+"""Carry out ``gilprobe run``: import the function that the command line names, and probe it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def probed(arguments: argparse.Namespace) -> Probed:
-    """Probe the function that the command line names; ``arguments`` are those of ``gilprobe run``.
+    """Probe the function that the command line names; ``arguments`` are the parsed arguments of ``gilprobe run``.
 
-    Raises `GilprobeError` for a value that is not allowed.
+    Raises `GilprobeError` for a value that is not allowed, or if the function cannot be measured.
     """
     listed = arguments.strategies
     prober = Prober(

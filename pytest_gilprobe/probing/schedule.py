@@ -1,9 +1,9 @@
-"""The schedule of a probe: set the test up, warm up, measure in rounds, and stop when all questions are answered.
+"""The schedule of a probe: set a test up, warm up, and measure in rounds until the result is clear or time is up.
 
-A round is one batch of each strategy with the same number of calls per lane (thread, process ...); the order rotates.
-After each round ``settled`` returns what is still wanted; another round is made only if wanted and if it fits into the
-time left. The first call runs in all workers simultaneously to warm them up. If one call fills a batch and the first
-call was no slower than later calls, it also counts as the first batch of the strategy that uses all workers.
+A round is one batch (timed series of calls) of each strategy, with the same number of calls for each lane (thread,
+process ...); the strategies' order rotates. Another round is made only if the result needs it and it fits into the time
+left. The first call runs in all workers simultaneously to warm them up. If one call fills a batch and the first call
+was no slower than later calls, it also counts as the first batch of the strategy that uses all workers.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 60
 """Maximum number of rounds of a probe: each further round would narrow the interval by less than 1 %."""
 BATCHES_AT_LEAST = 8
-"""Least number of batches for which the time of a probe should suffice: if need be, batches are shorter than
-`BATCH_S`."""
+"""Smallest number of batches (timed series of calls) that should fit into the time of a probe: in a short probe,
+batches take less than `BATCH_S` for this."""
 COLD = 1.1
-"""A first call that took more than this many times as long as later calls was warming up."""
+"""A first call counts as slowed by warming up if it took more than this many times as long as later calls."""
 ROOM = 1.2
-"""Factor by which the ``max_time`` that is proposed to the user exceeds the predicted time."""
+"""Factor by which the ``max_time`` that is proposed to the user exceeds the predicted time of the probe."""
 
 Progress = Callable[[str, int], None]
 Settled = Callable[[Measurement], NextStep]
@@ -55,15 +55,15 @@ Settled = Callable[[Measurement], NextStep]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One test to measure, by ``plan``. Times are in seconds.
+    """One test to measure, and what is known of it beforehand. Times are in seconds.
 
     Attributes:
         plan: the test, and how to measure it.
         keep: how many of the test's collectors (session, package, module ...) stay set up in the workers afterwards.
         cpus: the number of usable CPUs.
         known_call_s: how long the test's call took when pytest ran it: an upper bound for later calls.
-        own_run: the clocks of that call, as a batch of one call, and samples of the GIL if the call is too long to be
-            repeated; ``None`` if unknown.
+        own_run: the clocks of the call that pytest made, as a batch of one call; with samples of the GIL if the call is
+            too long to be repeated; ``None`` if unknown.
         control_s: about how long a call of the control loop (a fixed pure-Python loop) takes.
     """
 
@@ -79,9 +79,9 @@ def measure(job: Job, group: WorkerGroup, strategies: Strategies, settled: Settl
     """Measure one test and return the readings.
 
     ``settled`` is called after each round with the readings so far, and returns what to measure next. ``progress`` is
-    called before batches, with the strategy's name and the number of the round, from 1.
-    Raises `NotProbed` with the reason if not even serial calls could be measured. If a call is too long to be repeated,
-    ``seen`` of the exception has one call of each strategy that fitted into the time.
+    called before batches, with the strategy's name and the number of the round, from 1. Raises `NotProbed` with the
+    reason if not even serial calls could be measured. If a call is too long to be repeated, that exception's ``seen``
+    has one call in each lane of the strategies that fitted into the time.
     """
     test = OpenTest(job.plan, group, strategies, job.keep)
     try:

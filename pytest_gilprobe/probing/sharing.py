@@ -1,4 +1,4 @@
-"""Ask a worker which objects of a call cost speed because threads share them, if threads gain less than they could."""
+"""Find out which objects of a call slow threads down because the threads share them, if threads gain too little."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 SWEEP_S = 2.5
-"""Maximum seconds of a sweep (a trial of one shared object after the other), in addition to the time of the probe, all
-of which may have been used."""
+"""Longest sweep, in seconds. A sweep tries one shared object after the other: each thread gets a copy of it. This time
+is not part of the time of the probe, all of which may have been used."""
 MOST_PART = 0.5
-"""Maximum time of a sweep (a trial of one shared object after the other), as a share of the time of the probe."""
+"""Longest sweep (a trial of one shared object after the other), as a share of the time that the probe may take."""
 LEAST_CALLS = 20
-"""Least number of calls of each lane (thread) for which a sweep must have time, if all calls of all lanes run one after
-the other; else it is not begun."""
+"""Smallest number of calls of each thread for which a sweep (a trial of one shared object after the other) must have
+time, even if no two calls ran in parallel; with less time, it is not begun."""
 PATIENCE_S = 5.0
-"""Seconds beyond the planned end after which a sweep counts as hung. It may hang because it sets fixtures up a second
-time: the second set-up may wait for something that the first one holds, such as a lock."""
+"""A sweep (a trial of one shared object after the other) counts as hung this many seconds after its planned end. It may
+hang because it sets fixtures up a second time: the second set-up may wait for something that the first one holds, such
+as a lock."""
 BATCH_S = 0.015
-"""Seconds that the calls of one lane (thread) that runs alone should take in one batch: short, since one round of a
-sweep has many batches."""
+"""Intended seconds of a batch in a sweep (a trial of one shared object after the other), if one thread makes the calls
+alone: short, since one round of a sweep has many batches."""
 
 
 def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int, control_s: float) -> None:
     """Find out which shared objects slow threads down: give each thread a copy of one object after the other.
 
-    This is done only if threads gain less than CPUs and GIL allow, and if there is time. The first worker times the
-    test's call with the copies. The reading is stored in ``test.seen`` if it says anything. ``cpus`` is the number of
-    usable CPUs. ``control_s`` is about how many seconds a call of the control loop (a fixed pure-Python loop) takes.
-    That loop is timed as well if the GIL is off, to show what threads could gain at best.
+    This is done only if threads gain less than CPUs and GIL allow, and if there is time. The first worker process times
+    the test's call with the copies. The reading is stored in ``test.seen`` if it says anything. ``cpus`` is the number
+    of usable CPUs. ``control_s`` is about how many seconds a call of the control (a fixed pure-Python loop) takes. The
+    control is timed as well if the GIL is off, to show what threads could gain at best.
 
     Do not ask the first worker to call the test afterwards: the fixtures of a marked test are torn down. If a call with
     copies fails, or the worker is lost, there is no reading, and the worker is replaced.

@@ -1,4 +1,4 @@
-"""Survey the machine: which speed-up it gives to computing workers, and what executors cost.
+"""Survey the machine: which speed-up it gives to computing worker processes, and what executors cost.
 
 This is done once a session for each number of workers.
 """
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 CONTROL_ROUNDS = 3
-"""Rounds of the control (a fixed pure-Python loop) in a survey. Few are enough, since the control runs again beside the
-rounds of each workload that gains from no strategy."""
+"""Number of times that a survey of the machine times the control (a fixed pure-Python loop). Few are enough, since the
+control runs again after the rounds of each workload that gains from no strategy."""
 TRIAL_CALLS = 5
-"""Number of calls of the control loop (a fixed pure-Python loop) by which the time of one call is measured."""
+"""Number of runs of the control (a fixed pure-Python loop) by which a survey finds out how long one run takes."""
 
 
 class Surveyor:
-    """Measure the machine in the worker processes, between tests, and remember what was found."""
+    """Measure the machine by worker processes, between tests, and remember the results for each number of workers."""
 
     def __init__(self, group: WorkerGroup) -> None:
         """Prepare to survey through the session's workers."""
@@ -45,18 +45,19 @@ class Surveyor:
         """About how many seconds one call of the control loop (a fixed pure-Python loop) takes."""
 
     def machine(self, workers: int) -> Machine:
-        """Return what a survey has found for ``workers`` workers; only the number of CPUs if there was no survey."""
+        """Return what was measured with ``workers`` workers; without that, the result has only the number of CPUs."""
         return self._known.get(workers, Machine(cpus=self.cpus))
 
     def any_machine(self) -> Machine:
-        """Return what the session's first survey found; before it, a `Machine` that has only the number of CPUs."""
+        """Return what the session's first survey measured; before it, the result has only the number of CPUs."""
         return next(iter(self._known.values()), Machine(cpus=self.cpus))
 
     def import_s(self, strategy: Strategy, module: str, workers: int) -> float | None:
-        """Return the seconds that the workers of a strategy's executor take to import ``module``; ``None`` if unknown.
+        """Return how many seconds the workers of a strategy's executor take to import ``module``; ``None`` if unknown.
 
-        ``workers`` is how many import it at once. Forked workers inherit imported modules, so they take 0. ``__main__``
-        is not imported for a measurement, since running the user's script again may have effects.
+        ``workers`` is how many import it at the same time. Forked workers take 0 s, since they inherit imported
+        modules. ``__main__`` is not imported for a measurement, since running the user's script again may have effects:
+        its time is unknown.
         """
         if self._group.start_method == "fork":
             return 0.0
@@ -130,10 +131,10 @@ class Surveyor:
 
 
 def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: int) -> DispatchCosts | None:
-    """Return the costs of an executor with ``workers`` workers; ``None`` if the measurement failed.
+    """Return the costs per task, and of the start, of an executor with ``workers`` workers; ``None`` if unknown.
 
-    ``found`` is what a worker measured, ``None`` if it failed. ``scaling`` is the machine's speed-up; ``None`` if
-    unknown.
+    ``found`` has the times that a worker process measured; ``None`` if that failed. ``scaling`` is how many times as
+    much work ``workers`` computing workers do in the same time as one; ``None`` if unknown.
     """
     if found is None:
         return None
@@ -146,11 +147,12 @@ def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: 
 
 
 def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None:
-    """Return how many seconds longer a task takes its worker in an executor than alone; ``None`` if unknown.
+    """Return how many seconds longer a task takes in an executor than in one thread alone; ``None`` if unknown.
 
-    ``found`` is what a worker measured. ``scaling`` is the machine's speed-up: workers that lose nothing do ``scaling``
-    tasks in the time that one task takes alone. Noise makes rounds longer only. So the value lies half-way between that
-    of the best round and that of the median round. The interval allows for the uncertainty of ``scaling``.
+    ``found`` has the measured times of tasks that compute. ``scaling`` is the machine's speed-up: an executor that
+    loses nothing does ``scaling`` tasks in the time that one thread alone needs for one. Noise only makes times longer,
+    so the value lies half-way between the values of the best round and of the median round. The interval allows for the
+    uncertainty of ``scaling``.
 
     If other programs used the CPUs meanwhile, they slowed the executor more than the single thread, because an executor
     has more threads to wake. The loss then lies between the CPU time of an empty task, which is lost for certain, and

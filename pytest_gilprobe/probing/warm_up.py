@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 def warm_up(
     test: OpenTest, group: WorkerGroup, strategies: Strategies, budget: Budget
 ) -> tuple[BatchReading, Mapping[str, BatchReading]]:
-    """Make the first call in all workers at once.
+    """Make the first call in all worker processes at once, so that it is not part of what is measured later.
 
-    If the test passed a function with its arguments, the first worker keeps the call's result, to measure later how
-    long moving it takes.
+    If the test passed a function and its arguments to the `gilprobe` fixture, the first worker keeps the call's result,
+    to measure later how long moving it takes.
 
-    Returns two values. The first one is the first worker's call. The second one maps names of strategies to all
-    workers' calls as a batch: those strategies whose first batch would make the same calls.
+    Returns two values. The first one is the reading of the first worker's call. The second one is for strategies whose
+    first batch would make just these calls: it maps their names to the readings of all workers, as a batch.
 
-    If a call fails, the strategies that need several workers end. The others go on in a worker in which the call
-    worked, or works without company; the second value is then empty. Raises `NotProbed` if there is no such worker.
+    If a call fails, the strategies that need several workers end. The others go on in one worker, in which the call
+    worked or works when it is made in no other worker; the second value is then empty. Raises `NotProbed` if there is
+    no such worker. The time of further calls after a failure does not count for ``budget``.
     """
     answers = _first_calls(test, group, strategies.serial)
     readings = [answer.reading for answer in answers if isinstance(answer, Done)]

@@ -26,20 +26,21 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 4
-"""Maximum number of further lanes (interpreters) that are started together when throughput is measured with growing
-numbers of lanes. Each such portion has the whole time-out, so that many lanes do not time out just for their number."""
+"""Largest number of lanes (subinterpreters of a worker process) that are started at once while the number of lanes
+grows. Each portion may take the whole time-out, so that many lanes do not time out just for their number."""
 
 
 class Opening(NamedTuple):
-    """How setting a test up in a strategy's own worker process went.
+    """How it went to set a test up in the worker process that one strategy has for itself.
 
     Attributes:
         bad: the worker's answer that tells of a failure; ``None`` if all went well.
         during: what failed, such as ``set-up``; empty if nothing did.
-        start_up_s: seconds until the worker's lanes (such as interpreters) were ready for their first test; ``None`` if
-            they never were.
-        lane_start_up_s: seconds that starting one further lane took in the running worker; ``None`` if unknown.
-        extensions: the test's extension modules of which it is known whether they load in that worker.
+        start_up_s: seconds until the worker's lanes (such as subinterpreters) were ready for their first test; ``None``
+            if they never were.
+        lane_start_up_s: seconds to start one lane in the running worker; ``None`` if unknown.
+        extensions: extension modules that the test uses, each with whether it loads in that worker; after a success,
+            only those that do not load.
     """
 
     bad: Answer | Lost | None = None
@@ -49,7 +50,7 @@ class Opening(NamedTuple):
     extensions: tuple[ExtensionImport, ...] = ()
 
     def noted(self) -> dict[str, Any]:
-        """Return the values to store as readings, by the names of fields of `ApartReading`."""
+        """Return the start-up times and the extension modules, by the names of their fields in `ApartReading`."""
         return {
             "start_up_s": self.start_up_s,
             "lane_start_up_s": self.lane_start_up_s,
@@ -70,7 +71,7 @@ class _OpenWorker:
 
 
 class WorkersApart:
-    """The worker processes of strategies that have one of their own, as far as a test is open (set up) in them.
+    """The worker processes that a single strategy uses, such as one with subinterpreters, while a test is set up there.
 
     A worker that hung, crashed or failed is discarded, and its strategy gets no other one until the next test.
     """
@@ -81,10 +82,11 @@ class WorkersApart:
         self._open: dict[str, _OpenWorker] = {}
 
     def opened(self, strategy: Strategy, question: Open, usual: Worker) -> Opening:
-        """Open the test in the strategy's own worker, make the first calls there, and return how that went.
+        """Set the test up in the strategy's own worker process, make the first calls there, and return how that went.
 
-        ``question`` is the message that opens the test. ``usual`` is a worker in which the test is open and has been
-        called: that worker knows which modules the test needs.
+        ``question`` is the message that asks the worker to set the test up. ``usual`` is another worker, in which the
+        test is set up and has been called. If an extension module does not load in the strategy's worker, ``usual`` is
+        asked which extension modules the test needs.
         """
         group, asked_ns = self.group(strategy), clocks.perf_counter_ns()
         ready = group.ready(1)
@@ -112,9 +114,10 @@ class WorkersApart:
     def widened(self, strategy: Strategy, question: Open) -> Answer | Lost | None:
         """Set the test up in further lanes (such as interpreters) of a strategy's own worker, and call it in all lanes.
 
-        ``question`` says in how many lanes the test must be set up in all; nothing is done if it is. At most `AT_ONCE`
-        lanes are started at a time. Returns the answer that tells what went wrong; ``None`` if nothing did. After a
-        failure, the test stays set up in the lanes in which it was, unless the worker is lost.
+        ``question`` says in how many lanes the test must be set up in all; nothing is done if it is set up in as many.
+        At most `AT_ONCE` lanes are started at a time. Returns the worker's answer if it tells of a failure; ``None`` if
+        all went well. After a failure, the test stays set up in the lanes in which it was before, unless the worker is
+        lost.
         """
         known = self._open[strategy.name]
         while (before := known.lanes) < question.lanes:
@@ -134,21 +137,22 @@ class WorkersApart:
         return Opening(replace(bad, error=bad.error + others_text(table, bad.error)), "set-up", extensions=table)
 
     def group(self, strategy: Strategy) -> WorkerGroup:
-        """Return the group of workers in which a strategy's batches run.
+        """Return the group of worker processes in which a strategy's batches (timed series of calls) run.
 
-        It is the strategy's own group if the strategy has a worker process of its own, else the session's usual group.
+        It is the strategy's own group if the strategy has a worker process for itself, else the group that strategies
+        share.
         """
         main = strategy.worker_main()
         return self._group if main is None else self._group.apart(strategy.name, main)
 
     def worker(self, strategy: Strategy) -> Worker:
-        """Return a strategy's own worker, in which the test is open; raise `KeyError` if there is none."""
+        """Return a strategy's own worker process, in which the test is set up; raise `KeyError` if there is none."""
         return self._open[strategy.name].worker
 
     def lane_threads(self, strategy: Strategy, lanes: int) -> tuple[int, ...]:
-        """Return the system's ids of the threads in which the first ``lanes`` lanes of a strategy's own worker run.
+        """Return the system's ids of the threads that run the first ``lanes`` lanes of a strategy's own worker process.
 
-        The result is empty if they are not known.
+        A lane is a subinterpreter that makes calls. The result is empty if the ids are not known.
         """
         known = self._open.get(strategy.name)
         return () if known is None else known.lane_threads[:lanes]
@@ -156,16 +160,17 @@ class WorkersApart:
     def own_gils(self, strategy: Strategy, mean_s: float) -> OwnGils | None:
         """Return an object that samples the GILs of a strategy's subinterpreters, on average every ``mean_s`` seconds.
 
-        The result is ``None`` unless the strategy's lanes are subinterpreters of one process, each with its own GIL.
+        The result is ``None`` unless the strategy makes its calls in subinterpreters of one process, each with its own
+        GIL.
         """
         known = self._open.get(strategy.name)
         pid = known.worker.process.pid if known is not None and known.gil_addresses else None
         return None if known is None or pid is None else OwnGils(pid, known.gil_addresses, mean_s=mean_s)
 
     def leave(self, strategy: Strategy) -> bool:
-        """Discard the worker of a strategy's own after a failure there, if there is one.
+        """Discard, after a failure, the worker process that a strategy has for itself, if there is one.
 
-        Return whether the strategy uses a worker process of its own instead of the session's usual ones.
+        Return whether the strategy makes its calls in a worker of its own, and not in those that strategies share.
         """
         known = self._open.pop(strategy.name, None)
         if known is not None and known.worker.alive:
@@ -173,7 +178,10 @@ class WorkersApart:
         return strategy.worker_main() is not None
 
     def open_ones(self) -> list[tuple[WorkerGroup, Worker]]:
-        """List the strategies' own workers in which the test is open (set up), each after its group."""
+        """List the worker processes in which the test is set up and which a single strategy has for itself.
+
+        Each is given as a pair: the group that the worker belongs to, and the worker.
+        """
         return [(known.group, known.worker) for known in self._open.values()]
 
 

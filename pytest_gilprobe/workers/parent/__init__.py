@@ -1,1 +1,1 @@
-"""Worker processes as pytest's own process, their parent, sees them: start, ask and end them."""
+"""Start, ask and end worker processes, from their parent, which is pytest's own process."""

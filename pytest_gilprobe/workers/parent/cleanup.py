@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 PREFIX = "gilprobe-"
 LOCK = "lock"
-"""Name of the file in a session's temporary folder that stays locked while the session lives."""
+"""Name of a file in each session's temporary folder; the session keeps it locked while it lives."""
 STALE_S = 600.0
-"""Age in seconds above which an unlocked folder is removed: the session of a new folder may be about to lock it."""
+"""Smallest age, in seconds, at which a session's folder that nobody has locked is removed: the session of a newer
+folder may be about to lock it."""
 
 
 def sweep(temporary: Path) -> None:
-    """Remove the folders of killed sessions in the folder ``temporary``.
+    """Remove from the folder ``temporary`` the folders of sessions that were killed.
 
-    They are the folders older than `STALE_S` that no process has locked.
+    These are session folders that are older than `STALE_S` seconds and that no process has locked.
     """
     for lock in temporary.glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError):
@@ -41,7 +42,7 @@ def sweep(temporary: Path) -> None:
 
 
 def locked(path: Path) -> int | None:
-    """Lock the file ``path``, after creating it if needed, and return its descriptor; closing that ends the lock.
+    """Lock the file ``path``, which is made if it does not exist; return its descriptor, whose closing ends the lock.
 
     Returns ``None`` if another process has locked the file, or if the system cannot open or lock it.
     """
@@ -60,10 +61,11 @@ def locked(path: Path) -> int | None:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """List the processes that the worker ``pid`` has started, also the processes that have left its process group.
+    """List the processes that the worker with the process id ``pid`` has started, and those that these have started.
 
-    While the worker lives, these processes are its descendants, because it is their subreaper. If the worker has died,
-    they are found by the variable `INSIDE_WORKER` in their environment, which holds the worker's process id.
+    Processes that have left the worker's process group are listed, too. While the worker lives, they all are its
+    descendants, because the system makes it the new parent of orphans (it is a subreaper). If the worker has died, they
+    are found by the variable `INSIDE_WORKER` in their environment, which holds the worker's process id.
     """
     import psutil  # noqa: PLC0415 - see the module
 
@@ -93,7 +95,7 @@ def _worker_of(process: psutil.Process) -> str | None:
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
-    """Kill each of these processes that still runs."""
+    """Kill each of ``processes`` that still runs."""
     import psutil  # noqa: PLC0415 - see the module
 
     for process in processes:
@@ -109,10 +111,10 @@ def exists(pid: int) -> bool:
 
 
 def kill_group(pid: int, *, certain: bool) -> None:
-    """Kill the process group that the worker ``pid`` leads, if it leads a group.
+    """Kill the process group that the worker with the process id ``pid`` leads.
 
-    If ``certain`` is false, that is checked first: a worker that is starting up may still be in the group of this
-    process.
+    ``certain`` is whether it surely leads a group. If not, that is checked first, and nothing is killed unless it does:
+    a worker that is starting up may still be in the process group of this process.
     """
     with contextlib.suppress(OSError, AttributeError):  # gone already, or a system without process groups
         if certain or os.getpgid(pid) == pid:

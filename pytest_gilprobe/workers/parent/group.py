@@ -4,8 +4,7 @@ Callers rely on this:
 
 * Every question returns: with the worker's answer, or with `Lost` if the worker hung or died. A lost worker has been
   killed with every process that it started; `WorkerGroup.ready` starts another worker in its place.
-* `WorkerGroup.close` leaves no process and no file behind. If this process dies, its workers do too: see
-  `pytest_gilprobe.workers.child.process.die_with_parent`.
+* `WorkerGroup.close` leaves no process and no file behind. If this process dies, its workers die, too.
 """
 
 from __future__ import annotations
@@ -36,12 +35,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerMain
 
 RETIRE_S = 1.0
-"""Seconds to wait for a replaced worker to end; one that takes longer tears its fixtures down while others are
-timed."""
+"""Seconds to wait until a replaced worker has ended; if it takes longer, it ends while calls are timed elsewhere."""
 
 
 class WorkerGroup:
-    """The worker processes of one session."""
+    """The worker processes of one pytest session: start, ask, replace and end them."""
 
     def __init__(
         self,
@@ -81,7 +79,7 @@ class WorkerGroup:
         self.gil_switched_on_by: dict[str, None] = {}  # the modules that did so in a worker, in order
 
     def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
-        """Return the further group ``name``, whose workers run ``main``; made on first use, closed with this one."""
+        """Return the group ``name``, whose workers run ``main``: made on first use, and closed with this group."""
         if name not in self._family:
             new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
             new._main, new._family, new.gil_switched_on_by = main, self._family, self.gil_switched_on_by
@@ -93,8 +91,7 @@ class WorkerGroup:
     def start(self, count: int) -> None:
         """Start workers until there are ``count``, without waiting for them; replace the workers that have ended.
 
-        Starts no more after `ready` has given up, because no worker ever became ready. Raises `OSError` if the system
-        refuses processes, files or memory.
+        No more are started if none ever became ready. Raises `OSError` if the system refuses processes or memory.
         """
         idle = [worker for worker in self._workers if worker.ready is not None]
         self._discard([worker for worker in [*self._retired, *idle] if not worker.running])
@@ -134,9 +131,9 @@ class WorkerGroup:
     def ready(self, count: int) -> list[Worker] | Lost:
         """Return ``count`` workers that have collected their tests, or `Lost` with the reason if a worker cannot start.
 
-        Missing workers are started. At first workers collect only the files with tests to probe. If a conftest file or
-        plugin then fails, or selects other tests than in the parent, all workers are started again, once in a session,
-        and collect every file. If no worker ever becomes ready, no more are started: each would cost its time-out.
+        Missing workers are started. At first they collect only the files with tests to probe. If a conftest file or
+        plugin then fails, or selects other tests than in the parent, all start again, once a session, and collect every
+        file. If none ever becomes ready, no more are started: each would cost its time-out.
         """
         if self._given_up is not None:
             return self._given_up
@@ -179,7 +176,7 @@ class WorkerGroup:
         return Lost(outcome=outcome, error=f"a worker process could not start: {why}" + f"\n{log}" * (log not in why))
 
     def _checked(self, answer: Answer | Lost) -> Answer | Lost:
-        """Refuse a worker whose GIL is not as asked for: ``-X gil`` on its command line overrides the environment."""
+        """Refuse a worker whose GIL is not as wanted: ``-X gil`` on its command line overrides the environment."""
         if not isinstance(answer, Ready) or self._gil in {None, answer.gil_enabled}:
             return answer
         on, wanted = ("on" if state else "off" for state in (answer.gil_enabled, self._gil))
@@ -190,19 +187,22 @@ class WorkerGroup:
     def ask(
         self, worker: Worker, question: Question, timeout_s: float | None = None, watch: Watch | None = None
     ) -> Answer | Lost:
-        """Ask one worker, while ``watch`` looks at it, and return its answer, or `Lost`; see `ask_each`."""
+        """Ask one worker, while ``watch`` looks at it; return its answer, or `Lost` if it hung or died.
+
+        It counts as hung after ``timeout_s`` seconds; ``None`` means the time-out of the session.
+        """
         worker.send(question)
         return self._receive(worker, self._deadline(timeout_s or self._timeout_s), watch)
 
     def ask_all(self, workers: Sequence[Worker], question: Question) -> list[Answer | Lost]:
-        """Send all these workers the same question; return all answers in the workers' order, as `ask_each` does."""
+        """Send these workers the same question; return their answers in the workers' order, `Lost` for lost ones."""
         return self.ask_each([(worker, question) for worker in workers])
 
     def ask_each(self, asked: Sequence[tuple[Worker, Question]], timeout_s: float | None = None) -> list[Answer | Lost]:
         """Send each worker its own question, then wait for all answers and return them in the same order.
 
-        A worker that does not answer in ``timeout_s`` seconds, or dies, is killed, and its answer is `Lost`; ``None``
-        means the time-out of the session.
+        A worker that dies, or does not answer in ``timeout_s`` seconds (``None``: the session's time-out), is killed;
+        its answer is `Lost`.
         """
         for worker, question in asked:
             worker.send(question)
@@ -215,8 +215,8 @@ class WorkerGroup:
         """Ask one worker, and sample the state of its GIL (held or free) until it answers.
 
         Returns the answer, the samples, and the reason if there are no samples; one of the last two is ``None``.
-        ``mean_s`` is the mean time between samples, in seconds. With ``watch_loop`` a sample also says what the
-        worker's main thread sleeps in, and in which code.
+        ``mean_s`` is the mean seconds between samples. With ``watch_loop``, a sample also says what the worker's main
+        thread sleeps in, and in which code.
         """
         ready = worker.ready
         if ready is None or ready.gil_address is None:
@@ -231,7 +231,7 @@ class WorkerGroup:
             return self.ask(worker, question), None, str(error)
 
     def tell(self, question: Question) -> Worker | None:
-        """Send a question that gets no answer to one worker, ready or not; return the worker, if there is one."""
+        """Send a message that gets no answer to any one worker; return that worker, or ``None`` if there is none."""
         worker = next((one for one in self._workers if one.alive), None)
         if worker is not None:
             worker.send(question)
@@ -255,7 +255,7 @@ class WorkerGroup:
     # End
 
     def retire(self, worker: Worker) -> None:
-        """Tell a worker to tear its fixtures down and end; the next `start` replaces the worker."""
+        """Tell a worker to tear its fixtures down and end; the next call of `start` starts another in its place."""
         self._workers.remove(worker)
         self._retired.append(worker)
         worker.send(Stop())
@@ -275,7 +275,7 @@ class WorkerGroup:
             self.discard(worker)
 
     def close(self) -> None:
-        """Let idle workers tear fixtures down, for `END_S` seconds at most; then kill all and remove all files."""
+        """Let idle workers tear fixtures down, for at most `END_S` seconds; then kill all and remove their files."""
         for group in [*self._family.values()][1:] if self._family[""] is self else ():
             group.close()
         idle = [worker for worker in self._workers if worker.ready is not None]
@@ -289,7 +289,7 @@ class WorkerGroup:
             self.abandon()
 
     def abandon(self) -> None:
-        """Kill every worker without a tear-down, as after Ctrl-C, and remove all files."""
+        """Kill all workers without tearing fixtures down, as after Ctrl-C, and remove their files."""
         for group in [*self._family.values()][1:] if self._family[""] is self else ():
             group.abandon()
         self._discard([*self._workers, *self._retired])

@@ -1,6 +1,7 @@
-"""Remember fixtures that hung while a worker process set a test up, so that later tests do not wait for them again.
+"""Remember fixtures that hung while a worker process set a test up, so that no later test waits for them again.
 
-The worker's stacks show which fixture hung. A hang without stacks, or outside of any fixture, is not remembered.
+The stacks of the worker's threads show which fixture hung. A hang without stacks, or outside of any fixture, is not
+remembered.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixture:
-    """A fixture that tests get under ``name``.
+    """A fixture that tests request by ``name``.
 
-    ``place`` is the node id below which tests get this fixture rather than another one of that name. ``function`` is
+    ``place`` is a node id: the tests below it get this fixture rather than another one of that name. ``function`` is
     the name of the fixture's function.
     """
 
@@ -29,7 +30,7 @@ class Fixture:
 
 
 class HungFixtures:
-    """Remembers which fixtures hung: even in a single worker, or only while several workers set the same test up."""
+    """Remember which fixtures hung: even in a single worker, or only while several workers set the same test up."""
 
     def __init__(self, fixtures: Mapping[str, frozenset[Fixture]] | None = None) -> None:
         """Keep the fixtures of each test by its node id; with ``None``, no hung fixture is ever remembered."""
@@ -38,9 +39,10 @@ class HungFixtures:
         self._together: dict[Fixture, str] = {}
 
     def note(self, nodeid: str, stacks: str, *, together: bool) -> None:
-        """Remember those fixtures of the test ``nodeid`` in whose functions a worker hung, as its ``stacks`` show.
+        """Remember those fixtures of the test ``nodeid`` in whose functions a worker process hung.
 
-        ``together`` says that the fixtures hung only while the same test was set up in another worker.
+        ``stacks`` is the text of the stacks of the worker's threads. ``together`` is whether the fixtures hung only
+        while the same test was set up in another worker, too.
         """
         functions = set(re.findall(r"^  File \".*\", line \d+ in (\w+)$", stacks, re.MULTILINE))
         known = self._together if together else self._alone
@@ -49,11 +51,11 @@ class HungFixtures:
                 known.setdefault(fixture, nodeid)
 
     def alone(self, nodeid: str) -> str | None:
-        """Describe a fixture of the test ``nodeid`` that hung even in a single worker, or return ``None``."""
+        """Describe a fixture of the test ``nodeid`` that hung even in a single worker; ``None`` if none did."""
         return self._known(nodeid, self._alone)
 
     def together(self, nodeid: str) -> str | None:
-        """Describe a fixture of the test ``nodeid`` that hung only in several workers together, or return ``None``."""
+        """Describe a fixture of the test ``nodeid`` that hung only in several workers at once; ``None`` if none did."""
         return self._known(nodeid, self._together)
 
     def _known(self, nodeid: str, known: Mapping[Fixture, str]) -> str | None:
@@ -62,7 +64,7 @@ class HungFixtures:
 
 
 def fixtures_of(items: Iterable[pytest.Item]) -> dict[str, frozenset[Fixture]]:
-    """Return the fixtures of each test, by the test's node id.
+    """Return the fixtures that each test uses, by the test's node id.
 
     Private access: only ``_fixtureinfo`` says which of several fixtures with the same name a test gets.
     """

@@ -1,4 +1,4 @@
-"""Describe what the GIL of a hung worker does: which thread holds it, in which line, and who waits for it."""
+"""Describe the GIL of a hung worker process: which thread holds it, in which line, and which threads wait for it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Ready
 
 READINGS: Final = 20
-"""Number of readings of a hung worker's GIL: a thread that holds it in all of them did not release it to others."""
+"""How often the GIL of a hung worker process is read: a thread that holds it each time did not release it to others."""
 PAUSE_S: Final = 0.01
-"""Seconds between two readings: twice as long as a thread may keep the GIL that another one waits for."""
+"""Seconds between two readings of a hung worker's GIL: twice as long as a thread may keep a GIL for which another
+waits."""
 WAITED_IN: Final = 0.5
-"""A thread waited if it was found to wait in more than this share of the readings, 10 of 20. While a thread keeps the
-GIL, a waiting one wakes up every 5 ms to ask for it and sleeps again: about one reading in 20 finds it awake. A thread
-that does not wait for the GIL is found to wait in no reading."""
+"""A thread counts as waiting for the GIL if more than this share of the readings, 10 of 20, found it waiting. While a
+thread keeps the GIL, a waiting one wakes up every 5 ms to ask for it and sleeps again: about one reading in 20 finds it
+awake. A thread that does not wait for the GIL is found waiting in no reading."""
 MOST_NAMED: Final = 3
-"""Most threads that are named among those that waited, so that the sentence fits into a line."""
+"""Largest number of waiting threads that a description of a hung worker's GIL names, so that it fits into a line."""
 _WORDS: Final = struct.Struct("@PiL")
 _STATE: Final = struct.Struct("@64P")
 """The first words of a thread's state, among them the system's number of the thread, at the same place in each."""
@@ -46,7 +47,11 @@ class _Reading:
 
 
 def describe(ready: Ready) -> str:
-    """Watch the GIL of a worker for a fifth of a second, and say what happens to it; empty if it cannot be read."""
+    """Watch the GIL of a hung worker for a fifth of a second; return a phrase that says who holds it and who waits.
+
+    ``ready`` is the message by which the worker reported where its GIL is. The result is empty if the GIL cannot be
+    read.
+    """
     if ready.gil_address is None:
         return ""
     try:
@@ -84,13 +89,13 @@ def _reading(pid: int, memory: int, address: int, reader: FrameReader | None) ->
 def thread_name(pid: int, memory: int, state: int, main_state: int | None) -> str:
     """Return what a thread is called in a sentence, such as ``the main thread`` or ``the thread loader``.
 
-    Another thread without a name of its own is ``another thread than the main one``. If the main thread is unknown, any
-    thread is ``one thread``.
+    A thread that has no name and is not the main one is ``another thread than the main one``. If it is unknown which
+    thread is the main one, each is ``one thread``.
 
     Args:
-        pid: the process; the system gives its main thread the same number.
-        memory: a descriptor of its memory.
-        state: the address of the thread's state.
+        pid: the id of the process.
+        memory: a file descriptor by which the memory of the process can be read.
+        state: the address of the state that Python keeps for the thread.
         main_state: the address of the main thread's state; ``None`` if unknown.
     """
     if main_state is None:
@@ -108,7 +113,7 @@ def thread_name(pid: int, memory: int, state: int, main_state: int | None) -> st
 
 
 def names_of(pid: int, threads: Iterable[int]) -> list[str]:
-    """Return names of ``threads`` (thread ids) of the process ``pid``, at most `MOST_NAMED`.
+    """Return the names of at most `MOST_NAMED` of the ``threads`` (thread ids) of the process ``pid``.
 
     The main thread is ``the main thread``. A thread without a name of its own is left out: only CPython 3.14 and later
     give the system the names of threads.
@@ -129,7 +134,7 @@ def names_of(pid: int, threads: Iterable[int]) -> list[str]:
 
 
 def in_words(readings: list[_Reading], thread: str, waiters: Sequence[str] = ()) -> str:
-    """Say what ``readings`` show: one thread held the GIL throughout, several took turns, or nobody held it.
+    """Say what ``readings`` of a GIL show: one thread held it throughout, several took turns, or no thread held it.
 
     ``thread`` is the name of the thread that held the GIL, and ``waiters`` are names of threads that waited for it.
     """
@@ -149,9 +154,9 @@ def in_words(readings: list[_Reading], thread: str, waiters: Sequence[str] = ())
 
 
 def waited(readings: list[_Reading]) -> frozenset[int]:
-    """Return the ids of the threads that waited for the GIL in more than the share `WAITED_IN` of ``readings``.
+    """Return the ids of the threads that waited for the GIL in more than half of ``readings`` (see `WAITED_IN`).
 
-    Readings that do not show which threads wait are left out.
+    Readings that do not show which threads wait are not counted.
     """
     shown = [one.waiting for one in readings if one.waiting is not None]
     counts = Counter(thread for waiting in shown for thread in waiting)

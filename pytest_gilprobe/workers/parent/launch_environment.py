@@ -1,4 +1,4 @@
-"""Change this process's environment and settings for the moment in which it starts a worker process."""
+"""Change this process's environment and settings for as long as it takes to start a worker process."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ def ready_to_start(gil: bool | None) -> Iterator[None]:  # noqa: FBT001 - its on
 
     * ``__main__`` is hidden: spawn and forkserver would import it again in the worker, and a script that calls
       ``pytest.main()`` without the ``__main__`` guard would run its whole suite there.
-    * ``PYTHON_GIL``, which a new interpreter reads, is set to 1 or 0; if ``gil`` is ``None``, it is left as it is.
-      *Source:* "Python support for free threading" in the Python documentation's how-tos.
+    * The environment variable ``PYTHON_GIL``, by which a new interpreter runs with the GIL or without, is set to 1 if
+      ``gil`` is true, and to 0 if it is false; with ``None``, it is left as it is. *Source:* "Python support for free
+      threading" in the Python documentation's how-tos.
     * The variables by which coverage and pytest-cov start in every new Python are hidden: coverage would slow a worker.
     * `multiprocessing` forgets that this process is daemonic (as a process of ``multiprocessing.Pool`` is), because a
       daemonic process may not have children. Private access: the public ``daemon`` cannot be set. A worker ends with
       its parent in any case.
-    * The `DeprecationWarning` of a fork beside other threads is hidden: the worker only begins its own session.
+    * The `DeprecationWarning` about a fork while other threads run is hidden: the forked worker only begins a session
+      of its own.
     """
     environment: dict[str, Any] = {} if gil is None else {"PYTHON_GIL": "1" if gil else "0"}
     if COVER_WORKERS not in os.environ:

@@ -1,4 +1,4 @@
-"""Have an idle worker sample the GIL of pytest's own process, while a marked test runs there for the first time."""
+"""Have an idle worker process sample the GIL of pytest's own process, while that runs a marked test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OwnWatch:
-    """Samples the GIL of this process, which is pytest's own, from a worker process."""
+    """Have a worker process sample the GIL of this process, which is pytest's own."""
 
     def __init__(self, group: WorkerGroup, *, holders: bool) -> None:
         """Prepare to watch; with ``holders``, where in the code the GIL is held is watched, too."""
@@ -27,7 +27,7 @@ class OwnWatch:
         self._is_known = False
 
     def begin(self) -> None:
-        """Have a worker sample this process's GIL until `samples`, or until that worker gets another question.
+        """Have a worker sample this process's GIL until `samples` is called or that worker gets another question.
 
         Does nothing if this process's GIL cannot be found, or if there is no worker.
         """
@@ -47,7 +47,7 @@ class OwnWatch:
         return WatchParent(pid=os.getpid(), gil_address=address, frames=frames)
 
     def samples(self) -> GilSamples | None:
-        """Return what was sampled since `begin`; ``None`` if nothing was sampled."""
+        """Return the samples of this process's GIL that were taken since `begin`; ``None`` if there are none."""
         found = self._group.ready(1) if self._question is not None else None
         if found is None or isinstance(found, Lost):
             return None

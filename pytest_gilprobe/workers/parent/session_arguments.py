@@ -1,4 +1,4 @@
-"""Describe this process's pytest session so that a worker process can run it again."""
+"""Describe this process's pytest session so that a worker process can run the same session."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def spec_for(
     config: pytest.Config, items: Sequence[pytest.Item], gil_switched_on_by: tuple[str, ...] = ()
 ) -> WorkerSpec:
-    """Return the description of a session in which a worker process collects only ``items``, under the same node ids.
+    """Describe the pytest session of a worker process: it collects only ``items``, under the same node ids as here.
 
-    ``config`` is that of this process's session. The spec's ``folder`` is empty, because each worker gets its own
-    folder later. ``gil_switched_on_by`` names the modules whose import has switched the GIL on in this process.
+    ``config`` is that of this process's session. ``gil_switched_on_by`` names the modules whose import has switched the
+    GIL on in this process. In the result, ``folder`` is empty, because each worker gets its own folder later.
     """
     from pytest_gilprobe.workers.worker_spec import WorkerSpec  # noqa: PLC0415 - not before the first probe
 

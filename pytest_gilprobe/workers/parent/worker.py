@@ -1,8 +1,8 @@
-"""One worker process as the parent sees it: send questions, receive answers, end the worker, describe how it hung.
+"""One worker process as its parent sees it: send questions, receive answers, end the worker, describe how it hung.
 
-Every wait is bounded, and checks at least four times a second that the worker is alive: the pipe does not close if a
-process that the workload left behind holds its other end. A workload may also write into that pipe, so an answer is
-put together from the pieces that arrive: waiting for the rest of an answer is bounded, too.
+Every wait is bounded, and checks at least four times a second that the worker is alive: the pipe between the two
+processes does not close if a process that the workload left behind holds its other end. A workload may also write into
+that pipe, so an answer is put together from the pieces that arrive: waiting for the rest of an answer is bounded, too.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 ALIVE_CHECK_S = 0.25
-"""Longest interval in seconds between two checks that a silent worker is alive."""
+"""Longest time, in seconds, between two checks that a worker process that has not answered yet is alive."""
 END_S = 5.0
-"""Seconds that an idle worker may take to tear its fixtures down at the end of the session, before it is killed."""
+"""Seconds that a worker process may take to tear its fixtures down at the end of the session; then it is killed."""
 STACKS_S = 1.0
-"""Seconds that a hung worker may take to write the stacks of its threads to its log."""
+"""Seconds that a hung worker process may take to write the stacks of its threads to its log."""
 LONGEST_LOG = 8_000
-"""Greatest number of characters of a lost worker's log that are reported, counted from the end."""
+"""Largest number of characters that are reported of a lost worker's log; they are the last ones."""
 
 _LENGTH: Final = struct.Struct("!i")
 """The length in front of a message of up to 2 GiB. *Source:* ``Connection._send_bytes`` in ``multiprocessing``."""
@@ -44,9 +44,10 @@ _LONGEST_ANSWER = 2**28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """The answer for a worker that cannot be used again: it hung, it died, or the system refused what it needed.
+    """What takes the place of an answer if a worker hung or died, or if the system refused what it needed.
 
-    ``outcome`` says which of these, as ``HUNG``, ``CRASHED`` or ``SKIPPED``. ``error`` is a text for the user.
+    ``outcome`` says which of these: ``HUNG``, ``CRASHED`` or ``SKIPPED``. ``error`` is a text for the user. The worker
+    cannot be used any more.
     """
 
     outcome: Outcome
@@ -54,14 +55,14 @@ class Lost:
 
 
 class Watch(Protocol):
-    """An object that looks at a worker process while its answer is awaited, such as a `GilSampler`."""
+    """An object that looks at a worker process while the parent waits for an answer, such as a `GilSampler`."""
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
         """Look at the worker until ``fd`` can be read or ``timeout_s`` has passed; return whether it can be read."""
 
 
 class Worker:
-    """One worker process. After `receive` has returned `Lost`, only `end` may be called.
+    """One worker process, as the parent sees it. After `receive` has returned `Lost`, only `end` may be called.
 
     Attributes:
         process: the process.
@@ -69,9 +70,10 @@ class Worker:
         lifeline: the parent's end of the pipe that closes when the parent ends, so that the worker ends, too.
         folder: the worker's folder for temporary files and its log.
         started_ns: when the process was started, on the clock `time.perf_counter_ns`.
-        ready: the worker's first answer; ``None`` until it has come.
-        start_up_s: seconds from the start to that answer; ``None`` until then.
-        events_fd: the descriptor by which the open test's event loop waits for events; ``None`` if not known.
+        ready: the worker's first message, which says that it has collected its tests; ``None`` until it has come.
+        start_up_s: seconds from the start until that message came; ``None`` until then.
+        events_fd: the descriptor by which the event loop of the test that is set up waits for events; ``None`` if
+            unknown.
     """
 
     def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:
@@ -90,14 +92,15 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the worker can be asked, which is so until `end` is called."""
+        """Whether the worker can be asked: true until `end` is called."""
         return not self.channel.closed
 
     @property
     def running(self) -> bool:
-        """Whether the process exists.
+        """Whether the worker's process exists.
 
-        The system is asked, too: user code that waits for any child may have collected the worker's exit status.
+        Python's record alone does not suffice: code of the user that waits for any child process may have collected the
+        worker's exit status. So the system is asked, too.
         """
         return bool(self.process.is_alive()) and exists(self.process.pid)
 
@@ -107,10 +110,11 @@ class Worker:
             self.channel.send(question)
 
     def receive(self, deadline_ns: int, sampler: Watch | None = None) -> Answer | Lost:
-        """Return the worker's next answer, or `Lost` if the worker dies, answers `Unable`, or does not answer in time.
+        """Return the worker's next answer, or `Lost` if it dies, is `Unable` to go on, or does not answer in time.
 
-        ``deadline_ns`` is a moment of ``clocks.perf_counter_ns``; an answer that has arrived by then counts even if it
-        is read later. While this method waits, ``sampler`` samples the worker's GIL; ``None`` samples nothing.
+        ``deadline_ns`` is a moment on the clock `time.perf_counter_ns`; an answer that has arrived by then counts even
+        if it is read later. While this method waits, ``sampler`` looks at the worker, for example at its GIL; ``None``
+        looks at nothing.
         """
         while True:
             left_s = max(0.0, (deadline_ns - clocks.perf_counter_ns()) / 1e9)
@@ -190,7 +194,10 @@ class Worker:
         return Lost(outcome=Outcome.CRASHED, error=f"the worker process ended: {how}" + (f"\n{log}" if log else ""))
 
     def log(self) -> str:
-        """Return the end of the worker's log: output of its start-up, stacks of crashes; empty if it cannot be read."""
+        """Return the end of the worker's log, which has output of its start-up and stacks of crashes.
+
+        The result is empty if the log cannot be read.
+        """
         try:
             text = (self.folder / "log.txt").read_text("utf-8", "backslashreplace").strip()
         except OSError:
