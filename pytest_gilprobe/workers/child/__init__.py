@@ -1,1 +1,1 @@
-"""The code of a worker process: a pytest session that serves batches of calls instead of running tests."""
+"""The code of a worker process: a pytest session that makes batches of timed calls instead of running its tests."""

@@ -1,4 +1,4 @@
-"""Answer the questions of pytest's own process: about an open test, the control (a fixed loop), or an executor."""
+"""Answer questions of pytest's own process, in a worker: about a test, a fixed loop (the control), or an executor."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
 
 
 def strategies_of(config: pytest.Config) -> dict[str, Strategy]:
-    """Return the strategies that the plugins and conftest files of this pytest session register, by name."""
+    """Return the strategies (ways to make calls) that this session's plugins and conftest files register, by name."""
     found: list[Sequence[Strategy] | Strategy] = config.hook.pytest_gilprobe_strategies(config=config)
     strategies = (one for some in found for one in (some if isinstance(some, Sequence) else (some,)))
     return {strategy.name: strategy for strategy in strategies}
 
 
 def answer_of(action: Callable[[], Answer]) -> Answer:
-    """Return the answer of ``action``; if it raises, return `Unable` (the system refused a thread) or `Failed`."""
+    """Return what ``action()`` returns; if it raises, return `Unable` (the system refused a thread), else `Failed`."""
     try:
         return action()
     except batch.NoThreadError as error:
@@ -77,14 +77,23 @@ def answer_of(action: Callable[[], Answer]) -> Answer:
 
 
 def run_control(question: Control | MachineStretch) -> Answer:
-    """Run the control (a fixed pure-Python loop) or, for a `MachineStretch`, threads that compute without the GIL."""
+    """Measure how fast this machine is at present, by running fixed code, not a test's; return the times.
+
+    For a `Control`, run the control (a fixed pure-Python loop) ``question.calls`` times in this thread: the answer is
+    `Done`. For a `MachineStretch`, run threads that compute without the GIL for a set time: the answer is `Stretched`.
+    If that fails, the answer is `Failed`, or `Unable` if the system refuses a thread.
+    """
     if isinstance(question, MachineStretch):
         return answer_of(lambda: Stretched(reading=stretch.run_machine(question)))
     return answer_of(lambda: Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns)))
 
 
 def measure_dispatch(strategies: Mapping[str, Strategy], question: MeasureDispatch) -> Answer:
-    """Measure the costs of a strategy's executor; return `Failed` if this worker does not know the strategy."""
+    """Measure what it costs to dispatch tasks to the executor of the strategy that ``question`` names.
+
+    ``strategies`` are those that this worker process knows, by name. If the strategy is not among them, has no
+    executor, or its executor raises, return `Failed`.
+    """
     return answer_of(lambda: dispatch.measure(_named(strategies, question.strategy), question))
 
 
@@ -107,18 +116,20 @@ Timed = Batch | MakeBursts | Stretch | SweepSharing
 
 
 class OpenTest:
-    """A test that is set up, with the strategies to call it: answers questions until the test is closed.
+    """Answers the questions of the parent (pytest's own process) about one test, from its set-up to its tear-down.
 
-    ``opened`` describes the test to the parent. ``spoilt`` is whether a batch has failed, perhaps half-way, so that the
-    worker process should be replaced.
+    ``opened`` is the message that describes the test to the parent. ``spoilt`` is whether calls have failed, perhaps
+    half-way, or have left something behind that spoils readings; then the worker process should be replaced. ``state``
+    is the state of the process before the test's calls, such as its environment variables.
     """
 
     def __init__(
         self, work: Workload, strategies: Mapping[str, Strategy], errors: list[str], *, shared: bool = False
     ) -> None:
-        """Open the test of ``work``; pytest's reports of failures are added to ``errors`` while its calls run.
+        """Prepare to make the calls of ``work``, whose test is set up, by ``strategies``.
 
-        ``shared`` is whether other interpreters share the process.
+        pytest's reports of failures are added to ``errors`` while calls run: a batch with such reports has failed.
+        ``shared`` is whether several subinterpreters share this process.
         """
         self._work = work
         self._strategies = strategies
@@ -150,7 +161,7 @@ class OpenTest:
         self._note_use()
 
     def answer(self, question: object) -> Answer:
-        """Return the answer to one question about the open test; `Failed` for any other question."""
+        """Do what the parent's ``question`` about the test asks for, and return the answer; `Failed` if that fails."""
         match question:
             case Batch() | MakeBursts() | Stretch() | SweepSharing():
                 return self._checked(question)
@@ -191,7 +202,11 @@ class OpenTest:
         return ArgumentsCompared()
 
     def close(self) -> tuple[str, ...]:
-        """Undo changes that the test's calls made to this process; return the names of those that cannot be undone."""
+        """Undo what the test's calls changed in this process; return the names of what stays changed.
+
+        A name is for the user, such as ``signal handlers``. Fixtures made for calls are torn down before, and executors
+        kept for calls are ended.
+        """
         if self._fresh is not None:
             self._fresh.tear_down()
         for held in self._work.held.values():

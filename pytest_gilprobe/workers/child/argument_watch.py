@@ -1,4 +1,4 @@
-"""Find out whether calls change their arguments, and whether they therefore take another time than the first call."""
+"""Find out whether calls change their arguments, and whether later calls therefore take another time than the first."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 LOT = 5
-"""Number of calls of each of two kinds in a lot; the calls of a lot are prepared together. One kind has copies of the
-arguments as they were before the first call; the other has copies of the arguments as earlier calls have left them."""
+"""Number of calls of each kind that are timed before it is checked whether more are needed: one lot. The two kinds are
+calls with copies of the arguments as they were before the first call, and calls with copies of the arguments as earlier
+calls have changed them."""
 LOTS = 4
-"""Most lots of calls (see `LOT`). A further lot is made only if it is not yet clear whether both kinds of calls take
-equally long."""
+"""Largest number of lots of calls. A lot is `LOT` calls with unchanged arguments, and as many with changed arguments. A
+further lot is made only if it is not yet clear whether both kinds take equally long."""
 TRIALS_S = 0.5
-"""Seconds for which the two kinds of calls (see `LOT`) are compared; after that, no further lot is begun."""
+"""Seconds that comparing calls with unchanged arguments and calls with changed arguments should take at most: no call
+is made that would probably end later."""
 ALIKE = 1.25
-"""The two kinds of calls (see `LOT`) take equally long if the fastest call of one takes less than this many times as
-long as the fastest of the other. Only the fastest are compared, because disturbances make calls longer, never
-shorter."""
+"""Factor below which calls with unchanged arguments and calls with changed arguments count as equally long: the
+shortest call of the slower kind, divided by the shortest call of the faster kind. Only the shortest calls are compared,
+because disturbances make calls longer, never shorter."""
 CLEARLY = 3.0
-"""The two kinds of calls (see `LOT`) differ if each call of one takes at least this many times as long as each call of
-the other."""
+"""Factor from which it is beyond doubt that calls with unchanged arguments and calls with changed arguments take
+different times: the shortest call of the slower kind, divided by the longest call of the faster kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """The arguments of a workload's call.
+    """The arguments of the call that is measured, and a way to make the call with other ones.
 
-    ``named`` has the arguments by name. ``call_with`` takes other arguments by the same names, and returns the call
-    with these.
+    ``named`` maps names to the arguments. ``call_with(values)`` takes a mapping of the same names to other values, and
+    returns a function without parameters that makes the call with these values.
     """
 
     named: Mapping[str, Any]
@@ -53,21 +55,28 @@ class Arguments:
 
 
 class ArgumentWatch:
-    """Compares the arguments of an open test's call with what they were before its first call."""
+    """Compares the arguments of a test's call with what they were before its first call.
+
+    Create it before the first call, and call `compare` after some calls. ``failed`` is whether a call with copies of
+    the arguments failed, perhaps half-way.
+    """
 
     def __init__(self, work: Workload) -> None:
-        """Keep the state of the arguments of ``work`` now."""
+        """Record what the arguments of the call of ``work`` are now."""
         self._call = work.call
         self._arguments = arguments_of(work)
         self._before = Snapshot.of(self._arguments.named if self._arguments is not None else {})
         self._modules = modules_imported()
         self.failed = False
-        """Whether a call with copies failed, perhaps half-way."""
+        """Whether a call with copies of the arguments failed, perhaps half-way."""
 
     def compare(self) -> ArgumentsReading:
-        """Return which arguments differ now from what they were.
+        """Return which arguments differ now from what they were when this object was created.
 
-        If any does, calls are timed with copies of the arguments as they were, and with copies of them as they are now.
+        If any differs, calls are made in turn with copies of the arguments as they were then, and with copies of them
+        as they are now. In the result, ``fresh_s`` has the seconds of the former calls, ``used_s`` those of the latter.
+        If none differs, but some are iterators, which earlier calls may have used up, one further call is made:
+        ``used_s`` has its seconds.
         """
         imported = modules_imported() > self._modules
         changed = self._before.changed()
@@ -137,7 +146,7 @@ def _timed(call: Call) -> float:
 
 
 def described(name: str, value: object) -> str:
-    """Return an argument's name with its type, such as ``argument rows (a list)``."""
+    """Return ``name`` with the type of ``value``: ``argument rows (a list)`` for a list named ``argument rows``."""
     kind = type(value).__qualname__
     article = "an" if kind[0].lower() in "aeiou" else "a"
     return f"{name} ({article} {kind})"
@@ -147,11 +156,12 @@ def described(name: str, value: object) -> str:
 
 
 def arguments_of(work: Workload) -> Arguments | None:
-    """Return the arguments of a workload's call; ``None`` if the call cannot be made with other arguments.
+    """Return the arguments of the call of ``work``; ``None`` if the call cannot be made with other arguments.
 
-    If the test passes a call to the `gilprobe` fixture, they are the arguments of that call, the object of a bound
-    method, and the variables that a nested function takes from around it. Otherwise they are the values of the test's
-    fixtures and the test's instance; of a `unittest.TestCase`, the attributes of the instance.
+    If the test passes a call to the `gilprobe` fixture, they are the arguments of that call, the object whose method is
+    called, and the variables that a nested function takes from the function around it. If the test is a method of a
+    `unittest.TestCase`, they are the attributes of the test case. For any other test, they are the values of its
+    fixtures and the instance of its class.
     """
     if work.given is not None:
         given = without_partials(work.given)

@@ -1,6 +1,7 @@
 """Run and time one batch of calls of a coroutine function in a running event loop: one after the other, or at once.
 
-The clocks are read as in `pytest_gilprobe.workers.child.batch`, and nothing is added to the loop of the calls.
+Clocks are read before the first call and after the last one, in the same order as for plain functions in
+`pytest_gilprobe.workers.child.batch`. The event loop itself is not changed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 AsyncCall = Callable[[], Awaitable[object]]
 Times = tuple[int, int, int]
-"""Start and end, on the clock of `time.perf_counter_ns`, and CPU time of this thread, all in nanoseconds."""
+"""The times of one batch of calls, in nanoseconds: its start and its end, both by `time.perf_counter_ns`, and the CPU
+time that this thread used from start to end."""
 
 _perf_counter_ns = clocks.perf_counter_ns
 _thread_time_ns = clocks.thread_time_ns
@@ -44,11 +46,12 @@ async def _loop(call: AsyncCall, calls: int) -> Times:
 
 
 async def run_serial(call: AsyncCall, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
-    """Wait until `time.perf_counter_ns` reaches ``begin_ns`` (0: do not wait), then make ``calls`` calls in this task.
+    """Make ``calls`` calls one after the other in this task, from the moment ``begin_ns`` on.
 
-    The thread waits on a CPU chosen by the number of its ``lane``, as in batches of plain calls.
-
-    Raises `WorkloadError` if a call raises anything.
+    ``begin_ns`` is a moment of `time.perf_counter_ns`; with 0, the calls begin at once. Until then the whole thread
+    sleeps. ``lane`` is its number among the threads or processes that begin together: each sleeps on another CPU, so
+    that no two begin on the same one. Return the readings of the clocks. Raises `WorkloadError` if a call raises
+    anything.
     """
     machine.reset_peak_rss()
     usage = Usage()
@@ -65,9 +68,10 @@ async def run_serial(call: AsyncCall, calls: int, begin_ns: int = 0, lane: int =
 async def run_tasks(home: HomeLoop, call: AsyncCall, calls: int, lanes: int) -> WorkerReading:
     """Make ``calls`` calls in each of ``lanes`` tasks, all at once in the event loop ``home``.
 
-    All tasks share one thread. The thread's CPU time and waits are divided equally among the readings of the lanes
-    (tasks). The time that the thread queued for a CPU holds up every task, so each reading has all of it. Raises
-    `WorkloadError` if a call raises, with the first failure and the number of tasks that failed.
+    All tasks share one thread, and the result has the readings of the clocks for each task. The CPU time and the waits
+    of the thread are divided equally among these readings. The time that the thread queued for a CPU holds up every
+    task, so each reading has all of it. Raises `WorkloadError` if a call raises, with the first failure and the number
+    of tasks that failed.
     """
     machine.reset_peak_rss()
     ends_ns: list[int] = []
@@ -105,9 +109,10 @@ async def run_tasks(home: HomeLoop, call: AsyncCall, calls: int, lanes: int) -> 
 async def run_watched(
     home: HomeLoop, watch: BlockWatch, call: AsyncCall, calls: int
 ) -> tuple[WorkerReading, tuple[LoopBlock, ...]]:
-    """Make ``calls`` calls one after the other; ``watch`` times how long each blocks the event loop ``home``.
+    """Make ``calls`` calls one after the other, and time how long each of them blocks the event loop ``home``.
 
-    Between two calls, the loop runs its other tasks. Raises `WorkloadError` if a call raises anything.
+    Return the readings of the clocks, and what ``watch`` found for each call: the longest block of the loop. Between
+    two calls, the loop runs its other tasks. Raises `WorkloadError` if a call raises anything.
     """
 
     async def watched() -> None:
@@ -122,7 +127,10 @@ async def run_watched(
 
 
 def failed(failures: Sequence[BaseException], lanes: int) -> str:
-    """Say how many of ``lanes`` tasks failed, and describe the first of ``failures`` with its traceback."""
+    """Return an error text: how many of ``lanes`` tasks failed, and the first of ``failures`` with its traceback.
+
+    ``failures`` has the exception of each task that failed, in the order in which they failed.
+    """
     others = "" if len(failures) == lanes else "; the others were cancelled"
     return f"{len(failures)} of {lanes} tasks at once failed{others}; the first failure:\n{describe(failures[0])}"
 

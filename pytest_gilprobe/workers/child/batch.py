@@ -1,16 +1,16 @@
 """Run and time one batch of calls, serially or in threads: the only code whose own speed matters.
 
-Why the readings can be trusted:
+A batch is calls that are timed together. Why the readings can be trusted:
 
-* The loop is ``for call in repeat(call, calls): call()`` in a function of its own: no counter, no attribute look-up and
-  no test inside (``benchmarks/loop_overhead.py``). New arguments are all made before the first clock is read.
-* The wall clock is read just inside the CPU clock, so CPU time never misses work that the wall time includes. The
-  run-queue clock is read outside both, because its system call releases the GIL.
-* Threads are started, and wait, before the first clock is read. Each waits for its own event and not at a barrier, so
-  a thread that ends early, whatever exception it raised, never leaves the others waiting.
-* Threads, and worker processes, begin at a moment that all of them know in advance, and sleep until then. If one
-  thread woke the others, it might lose its CPU to the first of them, and the second would start when the first is done.
-* Lanes sleep until then on a CPU each. Beside other programs they would often wake up on the same one and take turns.
+* The loop is ``for call in calls: call()`` in a function of its own: no counter, no attribute look-up and no test
+  inside (``benchmarks/loop_overhead.py``). New arguments are all made before the first clock is read.
+* The CPU clock is read first and last, the wall clock in between: CPU time never misses work that the wall time
+  includes. The run-queue clock is read outside of both, because its system call releases the GIL.
+* Threads are started, and wait, before the first clock is read. Each waits for its own event and not at a barrier, so a
+  thread that ends early, whatever exception it raised, never leaves the others waiting.
+* Threads, and worker processes, begin at a moment that all of them know in advance, and sleep until then. If one thread
+  woke the others, it might lose its CPU to the first of them, and the second would start when the first is done.
+* Each of them sleeps on another CPU. Beside other programs, they would often wake up on the same one and take turns.
 * Calls have room for their frames, so that they take the same time in a worker's main thread and in threads (`room`).
 * Whatever a call raises, `SystemExit` and `KeyboardInterrupt` included, is caught in its thread and reported.
 """
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LaneContext = AbstractContextManager[Call]
-"""Context manager that prepares the call of one lane (one thread), such as its event loop, and cleans up at the end."""
+"""Context manager for one thread that makes calls: prepares what they need, yields the call, and cleans up."""
 
 _perf_counter_ns = clocks.perf_counter_ns
 _thread_time_ns = clocks.thread_time_ns
 _Event = threading.Event
 
 HEAD_START_NS = 2_000_000
-"""Nanoseconds from telling threads to begin to their begin: enough to wake all, little beside a batch of 50 ms."""
+"""Nanoseconds between telling threads at which moment to begin and that moment: enough for all of them to wake up."""
 LONGEST_TRACEBACK = 20_000
-"""Greatest number of characters of a traceback that are sent to the parent; the middle of a longer one is left out."""
+"""Largest number of characters of an exception's text with traceback; the middle of a longer text is left out."""
 
 
 class WorkloadError(GilprobeError):
-    """Raised if the workload raised in a batch; the text contains the traceback of every thread that failed."""
+    """Raised if a call in a batch raised anything; the text has the traceback of every thread that failed."""
 
 
 class NoThreadError(GilprobeError):
@@ -72,12 +72,13 @@ def timed(
     queueing: Queueing | None = None,
     cpu: StartingCpu | None = None,
 ) -> LaneReading:
-    """Make the ``calls`` calls in ``ready`` in this thread and return its clocks; exceptions of a call propagate.
+    """Make the calls in ``ready``, ``calls`` in number, in this thread; return the readings of its clocks.
 
-    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or immediately if that moment is past. Until then this
-    thread sleeps, restricted to ``cpu`` if given. If it wakes up late, the delay counts as wall time, and as run-queue
-    time if it waited for a core. If the moment was past already, the delay counts only if ``queueing`` is given, which
-    this thread must have created before it was told to begin. ``queueing`` is closed in any case.
+    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or at once if that moment is past. Until then this thread
+    sleeps, restricted to ``cpu`` if given. If it wakes up late, the delay counts as wall time, and as run-queue time if
+    it waited for a core. If the moment was already past, the delay since then counts only if ``queueing`` is given,
+    which this thread created before it was told to begin. ``queueing`` is closed in any case. Exceptions of a call
+    propagate.
     """
     since_begin = begin_ns > 0 and queueing is not None
     queueing = queueing or Queueing()
@@ -106,7 +107,7 @@ def timed(
 
 
 def sleep_on(cpu: StartingCpu | None, seconds: float) -> None:
-    """Sleep for ``seconds``, during which this thread is restricted to ``cpu``; ``None`` restricts nothing."""
+    """Sleep for ``seconds``; meanwhile restrict this thread to ``cpu``, unless that is ``None``."""
     if cpu is None:
         clocks.sleep(seconds)
         return
@@ -127,11 +128,12 @@ class Queueing:
         self._since_ns = _perf_counter_ns()
 
     def until_ns(self, end_ns: int, *, since_ns: int | None = None) -> int | None:
-        """Return the nanoseconds in the run queue from ``since_ns`` to ``end_ns``; None if the system reports none.
+        """Return how many nanoseconds this thread waited in the run queue for a core, from ``since_ns`` to ``end_ns``.
 
-        ``since_ns`` is a moment soon after this object was created (None: its creation), and ``end_ns`` one just past.
-        The run-queue clock was read a little before ``since_ns``, and is read a little after ``end_ns``. Both gaps are
-        subtracted from the result: if a gap is long, the thread most likely waited in the run queue for all of it.
+        ``since_ns`` is a moment soon after this object was created (``None``: its creation), ``end_ns`` one just before
+        this call. The run-queue clock is read a little too early for the first, and a little too late for the second.
+        Both gaps are subtracted as run-queue time, which a long gap mostly is. Return ``None`` if the system has no
+        such clock.
         """
         asked_ns = _perf_counter_ns()
         now = self._clock.read_ns()
@@ -146,10 +148,11 @@ class Queueing:
 
 
 def run_serial(call: Call, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
-    """Wait until `time.perf_counter_ns` reaches ``begin_ns`` (0: do not wait), then run one batch in this thread.
+    """Make ``calls`` calls one after the other in this thread, from the moment ``begin_ns`` on.
 
-    A thread that waits does so on a CPU chosen by the number of its ``lane``, so that lanes begin on different CPUs.
-    Raises `WorkloadError` if a call raises anything.
+    ``begin_ns`` is a moment of `time.perf_counter_ns` (0: at once). Until then this thread sleeps, on a CPU chosen by
+    its number ``lane`` among all that begin together. Return the readings of the clocks. Raises `WorkloadError` if a
+    call raises anything.
     """
     try:
         ready = in_advance(call, calls)
@@ -162,10 +165,10 @@ def run_serial(call: Call, calls: int, begin_ns: int = 0, lane: int = 0) -> Work
 
 
 def run_threads(lanes: Sequence[LaneContext], calls: int) -> WorkerReading:
-    """Run one batch with ``calls`` calls in each lane; every lane is a new thread, and all begin together.
+    """Make ``calls`` calls in each of several new threads, which begin together; return the readings of the clocks.
 
-    Each lane's context is entered and left in the lane's thread, outside the timed part. Raises `WorkloadError` if a
-    call raises, and `NoThreadError` if the system refuses a thread: threads already started are then left waiting.
+    ``lanes`` has a context manager for each thread, which yields its call. Raises `WorkloadError` if a call raises, and
+    `NoThreadError` if the system refuses a thread: threads already started are then left waiting.
     """
     machine.reset_peak_rss()
     threads = [_BatchThread(number, lane, calls) for number, lane in enumerate(lanes)]
@@ -179,9 +182,9 @@ def run_threads(lanes: Sequence[LaneContext], calls: int) -> WorkerReading:
 
 
 class LaneThread(threading.Thread):
-    """A thread that prepares one lane, sets ``ready``, and waits until it is told to begin.
+    """A thread that prepares its calls, sets the event ``ready``, and waits until it is told to begin.
 
-    ``error`` describes what it has raised; ``None`` if nothing.
+    ``error`` is the text of the exception that it has raised, with the traceback; ``None`` if it has raised none.
     """
 
     def __init__(self) -> None:
@@ -192,7 +195,7 @@ class LaneThread(threading.Thread):
 
 
 def start_lanes(threads: Sequence[LaneThread]) -> None:
-    """Start threads and wait until all are ready to begin, or have failed.
+    """Start ``threads`` and wait until each of them is ready to begin its calls, or has failed.
 
     Raises `NoThreadError` if the system refuses a thread: threads already started are then left waiting.
     """
@@ -246,7 +249,7 @@ class _BatchThread(LaneThread):
 
 
 class Usage:
-    """What this process, its ended child processes and all CPUs have used since this object was created."""
+    """Measures the CPU time of this process, of its ended child processes and of all CPUs, from its creation on."""
 
     def __init__(self) -> None:
         """Read the clocks at the start of a batch."""
@@ -255,11 +258,11 @@ class Usage:
         self._page_faults = machine.page_faults()
 
     def reading(self, lanes: tuple[LaneReading, ...], in_this_thread_ns: int = 0) -> WorkerReading:
-        """Return the reading of a batch that has just ended; ``lanes`` are the readings of its lanes.
+        """Return the reading of a batch that has just ended; ``lanes`` are the readings of its threads or tasks.
 
-        ``in_this_thread_ns`` is the CPU time that calls took in this thread. The other CPU time of this thread went
-        into reading clocks. It is subtracted from that of the process, since it is much beside calls of a few
-        microseconds.
+        ``in_this_thread_ns`` is the CPU time that calls took in this thread. The thread's other CPU time went into
+        reading clocks, which is much beside calls of a few microseconds: it is subtracted from the CPU time of the
+        process.
         """
         beside_ns = max(0, _thread_time_ns() - self._thread_ns - in_this_thread_ns)
         page_faults = machine.page_faults()
@@ -282,7 +285,7 @@ def _used_ns() -> tuple[int, int, int, int]:
 
 
 def describe(error: BaseException) -> str:
-    """Format an exception with its traceback, without this package's leading frames, even if ``__str__`` raises."""
+    """Return an exception's text and traceback, without this package's outermost frames, even if ``__str__`` raises."""
     try:
         shown = error.__traceback__
         while shown is not None and shown.tb_frame.f_globals.get("__name__", "").startswith("pytest_gilprobe."):

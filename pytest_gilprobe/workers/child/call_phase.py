@@ -1,6 +1,7 @@
-"""Replace a test's call phase in a worker process with a loop that serves batches of calls.
+"""Replace a test's call phase in a worker process: make batches of calls, as pytest's own process asks for them.
 
-Works for a function, a method, a coroutine, a `unittest.TestCase`, and a call made through the `gilprobe` fixture.
+A batch is calls that are timed together. This works for a function, a method, a coroutine, a `unittest.TestCase`, and a
+call made through the `gilprobe` fixture.
 """
 
 from __future__ import annotations
@@ -43,13 +44,16 @@ class _Rerun:
 
 
 class Caller:
-    """Plugin that lets the call phase of a test serve batches of calls, instead of calling the test once.
+    """Plugin of a worker process: makes batches of calls of a test, instead of calling the test once.
 
-    It is registered last, so its hooks run before other plugins'.
+    It is registered last, so its hooks run before other plugins'. Two attributes are set before a test begins:
+    ``fresh`` is whether its fixtures are made anew for each call, ``awaited`` whether it awaited its call in pytest's
+    own process. ``refused`` is why the fixtures of the last test could not be made anew; ``None`` if they could, or
+    need not be.
     """
 
     def __init__(self, serve: Serve) -> None:
-        """Pass each test's workload to ``serve``, which answers questions until the test is closed."""
+        """Pass each test's workload to ``serve``, which answers the parent's questions until the test is closed."""
         self._serve = serve
         self._function: Any = None
         self._coroutine: CoroutineTest | None = None
@@ -57,18 +61,18 @@ class Caller:
         self._rerun: _Rerun | None = None
         self._left: Left | None = None
         self.fresh = False
-        """Whether the fixtures of the test are made anew for each call."""
+        """Whether the test's fixtures are made anew for each call; set before the test begins."""
         self.awaited = False
-        """Whether the test awaited its call in pytest's own process."""
+        """Whether the test awaited its call in pytest's own process; set before the test begins."""
         self.refused: str | None = None
-        """Why the fixtures of the last test could not be made anew."""
+        """Why the fixtures of the last test could not be made anew; ``None`` if they could, or need not be."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        """Serve batches instead of calling the test once; return ``True`` when the parent has closed the test.
+        """Make batches of calls of the test until the parent (pytest's own process) closes it; then return ``True``.
 
-        Meanwhile, calls of the test in a batch run this hook again. It then returns ``None``, so that pytest or another
-        plugin makes the call. Raises `FixtureError` if the test requests the `gilprobe` fixture, but does not call it.
+        A call in a batch may run this hook again. It then returns ``None`` at once, so that pytest or another plugin
+        makes the call. Raises `FixtureError` if the test requests the `gilprobe` fixture, but does not call it.
         """
         if self._serving:
             return None
@@ -115,7 +119,11 @@ class Caller:
             pytest.fail(self.refused, pytrace=False)
 
     def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
-        """Serve batches of the call passed to the `gilprobe` fixture, then raise `Served` to leave the test's body."""
+        """Make batches of ``given``, a call that a test passes to the `gilprobe` fixture; then raise `Served`.
+
+        `Served` leaves the test's body. It is raised when the parent (pytest's own process) closes the test. If the
+        body is run again only to get a call with new fixtures, it is raised at once, or after one call.
+        """
         if self._rerun is not None:
             with _noted(self._rerun, given) as inside:
                 if inside:
@@ -161,7 +169,12 @@ class Caller:
         return rerun
 
     async def serve_awaited(self, item: pytest.Function, given: Given) -> NoReturn:
-        """Serve batches of the coroutine function passed to the `gilprobe` fixture, then raise `Served`."""
+        """Make batches of ``given``, a call that a test passes to the `gilprobe` fixture and awaits; raise `Served`.
+
+        The calls are awaited in the test's event loop. `Served` leaves the test's body. It is raised when the parent
+        (pytest's own process) closes the test. If the body is run again only to get a call with new fixtures, it is
+        raised at once, or after one call.
+        """
         if self._rerun is not None:
             with _noted(self._rerun, given) as inside:
                 if inside:
@@ -193,10 +206,11 @@ class Caller:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Replace a coroutine, or a method of a `unittest.TestCase`, by a function that serves batches of calls.
+        """While a coroutine test or a `unittest.TestCase` method runs, replace it by one that makes batches of calls.
 
         A coroutine is replaced before its plugin takes it. Methods of a `unittest.TestCase` are called by ``unittest``,
-        not through `pytest_pyfunc_call`. Any other test function stays, since `pytest_pyfunc_call` serves in its place.
+        not through `pytest_pyfunc_call`. Any other test function stays: there, `pytest_pyfunc_call` makes the batches
+        in its place.
         """
         function: Any = getattr(item, "obj", None)
         self._function, self._coroutine, self._left = function, None, None

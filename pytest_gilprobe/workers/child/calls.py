@@ -1,4 +1,4 @@
-"""What a batch calls: the same call each time, or a call that has new arguments each time."""
+"""The calls that a batch (calls timed together) makes: the same call each time, or one with new arguments each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class FreshCall(ABC):
     """A call that has new arguments each time.
 
     `prepare` makes arguments in advance, outside of what is timed. If none are left when the object is called, they are
-    made within the call. Several threads may use one object.
+    made within the call. Several threads may use one object. ``alone`` is why only one set of arguments can exist at a
+    time; ``None`` if several can.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class FreshCall(ABC):
 
     @abstractmethod
     def new(self) -> Call:
-        """Return a call with new arguments. Raises whatever making them raises."""
+        """Make new arguments, and return the call with them, not yet made. Raises what making the arguments raises."""
 
     def prepare(self, calls: int) -> None:
         """Make arguments in advance until there are some for at least ``calls`` calls; exceptions propagate."""
@@ -35,7 +36,10 @@ class FreshCall(ABC):
             self._ready.append(self.new())
 
     def taken(self, calls: int) -> list[Call]:
-        """Return ``calls`` calls, those made in advance first; no other thread gets the same ones."""
+        """Return ``calls`` calls, each with its own arguments: first those made in advance, then newly made ones.
+
+        No call is returned twice, not even to different threads. Raises whatever making arguments raises.
+        """
         found: list[Call] = []
         while len(found) < calls:
             try:
@@ -45,7 +49,10 @@ class FreshCall(ABC):
         return found
 
     def tear_down(self) -> None:
-        """Release what the arguments made so far hold, such as fixtures, after a batch; exceptions propagate."""
+        """Release all arguments made so far, and what they hold, such as fixtures; exceptions propagate.
+
+        This is called after each batch (calls timed together).
+        """
         self._ready.clear()
 
     def __call__(self) -> object:
@@ -55,5 +62,5 @@ class FreshCall(ABC):
 
 
 def in_advance(call: C, calls: int) -> Iterable[C]:
-    """Return ``calls`` calls, to be made one after the other; if ``call`` is a `FreshCall`, make all arguments now."""
+    """Return ``calls`` calls to make: ``call`` itself each time; for a `FreshCall`, calls with arguments made now."""
     return cast("list[C]", call.taken(calls)) if isinstance(call, FreshCall) else repeat(call, calls)

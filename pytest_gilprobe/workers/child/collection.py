@@ -1,4 +1,4 @@
-"""Collect the parent's tests again in a worker process, but only from the files with tests to probe."""
+"""Collect tests in a worker process as pytest's own process did, but only from the files with tests to probe."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 _PYTEST_WRITERS = ("xmlpath", "pastebin")
 _PLUGIN_WRITERS = ("htmlpath", "report_log", "allure_report_dir", "json_report", "benchmark_json", "benchmark_autosave")
 WRITERS = _PYTEST_WRITERS + _PLUGIN_WRITERS
-"""Options of pytest and of plugins that name a file to write, or switch writing on: a worker clears them."""
+"""Names of options of pytest and of plugins that name a file to write, or switch writing on: a worker process clears
+them."""
 INTERACTIVE = ("usepdb", "trace", "collectonly", "setuponly", "setupplan", "version", "help")
-"""Options of pytest that wait for a person, or prevent tests from running: a worker switches them off."""
+"""Names of options of pytest that wait for a person, or prevent tests from running: a worker process switches them
+off."""
 
 
 class Collection:
-    """Plugin that collects in a worker: ``items`` has the tests by node id, ``errors`` the failures of collecting."""
+    """Plugin of a worker process that collects the tests to probe (to measure).
+
+    ``items`` maps node ids to the collected tests. ``errors`` has a text for each file or class that was not collected.
+    """
 
     def __init__(self, spec: WorkerSpec) -> None:
         """Prepare to collect the tests that ``spec`` names."""
@@ -31,7 +36,7 @@ class Collection:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Switch off the options in `INTERACTIVE` and `WRITERS`."""
+        """Switch off options that wait for a person, prevent tests from running, or have a file written."""
         for names, off in ((INTERACTIVE, False), (WRITERS, None)):
             for name in names:
                 if hasattr(config.option, name):
@@ -39,7 +44,7 @@ class Collection:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
-        """Have Hypothesis draw the same examples in every worker, without its database."""
+        """If Hypothesis is loaded, have it draw the same examples in every worker process, without its database."""
         settings = getattr(sys.modules.get("hypothesis"), "settings", None)
         if settings is not None:
             settings.register_profile("gilprobe", parent=settings(), database=None, deadline=None, derandomize=True)
@@ -47,7 +52,7 @@ class Collection:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Return True for a file or folder without a test to probe; None leaves the decision to pytest."""
+        """Return ``True``, to skip the path, if it contains no test to probe; else ``None``: pytest decides."""
         path = str(collection_path)
         if not self._spec.prune:
             return None
@@ -57,7 +62,7 @@ class Collection:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Store the tests to probe in ``items``, by their node ids in the parent."""
+        """Store the tests to probe in ``items``, by the node ids that they have in pytest's own process."""
         self.items = {}
         for item in session.items:
             for nodeid in (item.nodeid, escaped_once(item.nodeid)):
@@ -66,17 +71,17 @@ class Collection:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Add the reason to ``errors`` if a file or class failed to be collected, or was skipped."""
+        """If a file or class failed to be collected, or was skipped, add a text to ``errors`` that says why."""
         if report.failed or report.skipped:
             why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             self.errors.append(f"{report.nodeid}: {why}")
 
 
 def escaped_once(nodeid: str) -> str:
-    """Return a node id as it was before pytest escaped it a second time, or unchanged if it is not escaped.
+    """Undo one level of pytest's escapes in the bracketed part of a node id; return it unchanged if it has none.
 
     pytest stores the escaped ids of ``ids=`` in the function's mark. A worker that was forked with the module loaded
-    collects the same function again, and pytest then escapes the stored ids again.
+    collects the same function again, and pytest then escapes the stored ids a second time.
     """
     path, bracket, ids = nodeid.partition("[")
     try:
@@ -86,16 +91,16 @@ def escaped_once(nodeid: str) -> str:
 
 
 class Placeholder(pytest.Item):
-    """Keep the collectors of a test (module, class ...) set up until the next test is known.
+    """A test that does nothing, but keeps the collectors (module, class ...) of the test before it set up.
 
-    pytest must know the next test when a test starts, but a worker is told later. A placeholder is a test that does
-    nothing: passed as the next test, it keeps the fixtures of its collectors set up; run before the real next test, it
-    makes pytest tear down the fixtures that the real next test does not need.
+    pytest must know the next test when a test starts, but a worker process is told later. Passed to pytest as the next
+    test, a placeholder keeps the fixtures of its collectors set up. Run before the real next test, it makes pytest tear
+    down the fixtures that the real next test does not need.
     """
 
     def runtest(self) -> None:
         """Do nothing."""
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Return the placeholder's path and name."""
+        """Return the location that pytest reports for this test: its path, no line number, and its name."""
         return self.path, None, self.name

@@ -1,4 +1,4 @@
-"""The controls: fixed work that shows how fast this machine is now, and how far it scales."""
+"""Fixed work, independent of any test, that shows how fast this machine is now, and what it gives to threads."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ except ImportError:  # some builds lack it
     _compress = _crc32 = None  # type: ignore[assignment]
 
 LOOPS = 20_000
-"""Iterations in one call of the control: about 0.5 to 1 ms on machines of the 2020s."""
+"""Number of iterations in one call of `loop`, which takes about 0.5 to 1 ms on machines of the 2020s."""
 BLOCK_BYTES = 1 << 17
-"""Bytes that the function of `compressor` compresses in one call, in about 1 to 3 ms. They fit into a core's own cache,
-and the GIL is needed for a hundredth of that time at most, between two calls."""
+"""Number of bytes that are compressed in one call of the function that `compressor` returns, in about 1 to 3 ms. They
+fit into a core's own cache. The GIL is needed only between two calls, for a hundredth of the time at most."""
 _Random = random.Random
 _BLOCK = bytes(1 << 15)
 _FEW_BYTES = bytes(number & 0x0F for number in range(256))
 
 
 def loop() -> int:
-    """Compute with small integers in pure Python, without memory traffic and allocation, and return the result."""
+    """Compute with small integers in pure Python, without memory traffic and allocation, and return the result.
+
+    Only the time that this takes matters: it shows the present speed of the machine.
+    """
     total = 0
     for number in range(LOOPS):
         total ^= number & 0xFF

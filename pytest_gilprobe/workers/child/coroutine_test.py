@@ -1,9 +1,10 @@
-"""Put a coroutine in the place of a coroutine test, for the test's own plugin to run in its event loop.
+"""Run a coroutine that makes batches of calls in the place of a coroutine test, in the test's event loop.
 
-There are two ways to serve. Usually the loop runs on while questions are answered: the coroutine makes the calls of
-each batch in its own task. Where each call has fixtures of its own, the plugin runs the coroutine once for each batch,
-in the same loop: between batches the loop does not run, so that pytest and the plugin can make the fixtures, async ones
-in that loop, as they do before any test.
+The test's own plugin, such as pytest-asyncio, runs the coroutine. The parent (pytest's own process) asks for batches
+(calls timed together). There are two ways to make them. Usually the loop keeps running while the worker process waits
+for the parent, and the coroutine makes the calls of each batch in its own task. Where each call has fixtures of its
+own, the plugin runs the coroutine once for each batch, in the same loop: between batches the loop does not run, so that
+pytest and the plugin can make the fixtures, async ones in that loop, as they do before any test.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.naming import Given
 
 Serve = Callable[[workload.Workload], None]
-"""Function that answers the parent's questions about one workload until the parent closes the test."""
+"""Function that takes a workload (what is called), and answers the questions about it that pytest's own process asks,
+until that process closes the test."""
 
 
 class UnknownLoopError(GilprobeError):
-    """Raised if fixtures are to be made anew for a test whose plugin runs it in neither asyncio's loop nor trio's."""
+    """Raised if each call should have new fixtures, but the test's event loop is neither asyncio's nor trio's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """The call that the body of a coroutine test passed to the `gilprobe` fixture, which then left the body.
+    """The call that a coroutine test passed to the `gilprobe` fixture, when the test's body was left at that point.
 
-    ``given`` is the call, and ``awaited`` is whether the body awaits it. ``anew`` runs the body again up to the
-    fixture, and returns the call that the body passes this time. ``inside`` runs the body again, makes the call there,
-    and returns how many seconds the call took.
+    ``given`` is the call, and ``awaited`` is whether the body awaits it. ``anew()`` runs the body again up to the
+    fixture, and returns the call that the body passes this time, not yet made. ``inside()`` runs the body again, makes
+    the call there, and returns how many seconds the call took.
     """
 
     given: Given
@@ -53,9 +55,9 @@ class Left:
 
 
 class CoroutineTest:
-    """A coroutine test, and the coroutine that runs in its place and serves batches of calls.
+    """Runs a coroutine in the place of a coroutine test: it makes batches of calls, as pytest's own process asks.
 
-    ``served`` is whether that coroutine has served batches, in an event loop of asyncio or trio.
+    ``served`` is whether it has made batches so far; it only does so in an event loop of asyncio or trio.
     """
 
     def __init__(self, item: pytest.Function, function: Callable[..., Any], serve: Serve) -> None:
@@ -68,7 +70,7 @@ class CoroutineTest:
         self.served = False
 
     def replacement(self, *, is_case: bool) -> Callable[..., Any]:
-        """Return the coroutine function that the test's plugin runs in place of the test's own.
+        """Return the coroutine function that the test's plugin runs in the test's place; it makes batches of calls.
 
         ``is_case`` is whether the test is a method of a `unittest.TestCase`.
         """
@@ -117,10 +119,11 @@ class CoroutineTest:
     # A run of the loop for each batch
 
     def serve_with_new_fixtures(self, left: Left | None = None) -> None:
-        """Serve batches of calls, each with function-scoped fixtures of its own; run the event loop only in batches.
+        """Make batches of calls, each call with function-scoped fixtures of its own, until the test is closed.
 
-        The calls are those of the test; if ``left`` is not ``None``, they are the call that the test's body passed to
-        the `gilprobe` fixture. Raises `UnknownLoopError` if the test runs in a loop other than asyncio's or trio's.
+        The event loop runs only during a batch. If ``left`` is ``None``, the test itself is called. Otherwise its body
+        has been left, and the call ``left`` is made, which the body passed to the `gilprobe` fixture. Raises
+        `UnknownLoopError` if the test runs in an event loop other than asyncio's or trio's.
         """
         as_run = self._item.obj  # perhaps wrapped by the plugin
 

@@ -2,9 +2,9 @@
 
 Tasks are dispatched in rounds: a round is one call of ``executor.map`` with a fixed number of tasks.
 
-* The cost per task is the wall time of a round divided by its tasks, one task a message: what a user of
-  ``executor.map(f, items)`` pays for each call. Other programs can only add to it, so the best round counts; the median
-  round is reported, too, because the real cost of a call lies in between. *Source:* the note on ``min()`` in the
+* The cost per task is the wall time of a round divided by its tasks, each of which is sent by itself: what a user of
+  ``executor.map(f, items)`` pays for each call. Other programs can only add to it, so the fastest round counts. The
+  median round is reported, too, because the real cost of a call lies in between. *Source:* the note on ``min()`` in the
   documentation of `timeit.Timer.repeat`.
 * The start-up time includes the first tasks and the shutdown: an executor that is used once pays for all of them.
 * CPU time is the mean of all rounds, over this process and all workers; other programs do not add to it.
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import DispatchTrial, Strategy
 
 TASKS = 40
-"""Empty tasks in one round (one ``executor.map``): enough to keep all workers awake for most of them."""
+"""Number of tasks that do nothing in one call of ``executor.map``: enough to keep all workers awake for most of
+them."""
 ROUNDS = 15
-"""Rounds of empty tasks, of which the best counts: on a busy machine only a few rounds are undisturbed."""
+"""Number of calls of ``executor.map`` with tasks that do nothing. The fastest counts: on a busy machine, only a few of
+them are undisturbed."""
 TASKS_A_WORKER = 12
-"""Least number of computing tasks per worker in a round: the first one or two only fill the executor."""
+"""Fewest computing tasks for each worker in one call of ``executor.map``: the first one or two only get all workers
+busy."""
 BLOCK = bytes(1 << 14)
 """Data that a computing task hashes repeatedly: long enough for `hashlib` to release the GIL (over 2,047 bytes)."""
 
@@ -46,22 +49,22 @@ BLOCK = bytes(1 << 14)
 
 
 def compute(blocks: int) -> None:
-    """Compute with the GIL released, about 10 us for each block."""
+    """Hash ``blocks`` blocks of fixed data with the GIL released, which takes about 10 us for each block."""
     for _ in range(blocks):
         sha256(BLOCK).digest()
 
 
 def nothing(_: object) -> None:
-    """Do nothing, as an empty task."""
+    """Do nothing: a task that shows what dispatching it costs."""
 
 
 def cpu_clock(_: object) -> tuple[int, int]:
-    """Return this process's id and its CPU time so far in nanoseconds."""
+    """Return the id of the process that runs this task, and that process's CPU time so far in nanoseconds."""
     return os.getpid(), clocks.process_time_ns()
 
 
 def use_path(path: list[str]) -> None:
-    """Set ``sys.path`` of a worker to ``path``, so that the worker finds modules where this process does."""
+    """Set ``sys.path`` to ``path`` in a worker of an executor, to find modules where the executor's owner does."""
     sys.path[:] = path
 
 
@@ -74,10 +77,11 @@ def import_s(module: str) -> float:
 
 
 def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured | Failed:
-    """Measure what a strategy's executor costs for each task, and to start and end a worker.
+    """Measure, in seconds, what a strategy's executor costs for each task, and to start and end a worker.
 
-    If ``question.module`` is not ``None``, measure instead only how long the workers take to import that module.
-    Returns `Failed` if the strategy does not have an executor to measure.
+    ``question`` says how many workers the executor has. If ``question.module`` is not ``None``, measure instead only
+    how long the workers take to import that module. Return `Failed` if the strategy does not have an executor to
+    measure.
     """
     started_ns, trial = clocks.perf_counter_ns(), strategy.trial
     executor = None if trial is None else strategy.executor(question.workers, question.start_method)

@@ -1,4 +1,4 @@
-"""Measure an executor that the user named: what its tasks cost, and batches of the call through it."""
+"""Measure an executor that the user named: what its tasks cost, and batches of calls (timed together) through it."""
 
 from __future__ import annotations
 
@@ -22,40 +22,44 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 SERIES_S = 0.1
-"""Seconds that a series of tasks should last at least: twice as long as a serial batch, since its tasks do not all end
-at the same time."""
+"""Shortest time, in seconds, that a series of tasks (submitted together and timed) should last: twice that of a serial
+batch of calls, since the tasks of a series do not all end at the same time."""
 TASKS_A_WORKER = 4
-"""Tasks per worker in a series, if time allows: with one or two, some workers idle at its end."""
+"""Fewest tasks for each worker in a series of tasks (submitted together and timed), if time allows: with only one or
+two, some workers idle at the end of the series."""
 LONGEST_SERIES_S = 1.2
-"""Greatest number of seconds that a series with `TASKS_A_WORKER` tasks per worker may last; a series that would last
-longer has one task per worker. The limit is high because one task per worker shows less: Dask's scheduler takes 20 ms
-to answer, which hides what tasks of 50 ms gain."""
+"""Longest time, in seconds, that a series of tasks (submitted together and timed) may take with `TASKS_A_WORKER` tasks
+for each worker; if it would take longer, each worker gets one task. The limit is high because one task for each worker
+shows less: Dask's scheduler takes 20 ms to answer, which hides what tasks of 50 ms gain."""
 ROUND_TRIPS = 7
-"""Empty tasks that are timed one by one; the median counts."""
+"""Number of tasks that do nothing and are timed one by one, each from its submission to its result; the median
+counts."""
 EMPTY_SERIES = 3
-"""Series of empty tasks; the fastest counts, since other programs only add to it."""
+"""Number of times that a series of tasks (submitted together and timed) that do nothing, or only move data, is
+repeated; the fastest counts, since other programs can only make a series slower."""
 MOST_TASKS = 4_000
-"""Most tasks of one series."""
+"""Largest number of tasks in one series of tasks (submitted together and timed)."""
 LONGEST_TASK_S = 0.5
-"""Longest tasks, in seconds, that are tried to find the best number of calls per task: the cost of dispatch does not
-matter in longer ones."""
+"""Longest task, in seconds, that is tried when the best number of calls per task is looked for: in longer tasks, the
+cost of dispatching a task does not matter."""
 GAINS = 0.95
-"""Tasks with more calls count as faster if their time per call is below this share of the least time per call so
-far."""
+"""Making more calls in each task counts as a gain if it brings the time per call below this share of the shortest time
+per call so far."""
 EFFICIENT = 0.9
-"""Share of the greatest speed that calls must reach: of the tasks whose calls do, the smallest are used."""
+"""Share of the highest measured speed (calls per second) that is good enough: the smallest number of calls per task
+that reaches it is used."""
 
 
 @dataclass(slots=True)
 class Session:
-    """An executor that runs while a test is open, with what was measured at its start.
+    """An executor of the user's that runs for as long as a test is set up, with what was measured when it started.
 
     Attributes:
         running: the executor.
-        calls: the calls of the test, as tasks.
-        start: what was measured at the start.
+        calls: makes tasks of the test's call.
+        start: what was measured at the start, such as the cost of a task.
         lanes: how many calls the executor makes at a time.
-        fresh: the call, if it has new arguments each time, else ``None``.
+        fresh: the test's call, if it has new arguments each time, else ``None``.
     """
 
     running: RunningExecutor
@@ -66,20 +70,20 @@ class Session:
 
     @property
     def calls_per_task(self) -> int:
-        """The least number of calls per task with which calls reach the share `EFFICIENT` of the greatest speed."""
+        """The smallest number of calls per task that reaches the share `EFFICIENT` of the most calls per second."""
         best = min(point.s_per_call for point in self.start.curve)
         return next(one.calls_per_task for one in self.start.curve if one.s_per_call * EFFICIENT <= best)
 
     def close(self) -> None:
-        """End the executor."""
+        """End the executor; exceptions propagate."""
         self.running.end()
 
 
 def start(work: Workload, factory: Callable[[], Any], named: str, lanes: int, limit_s: float) -> Session:
-    """Start the executor that ``factory`` makes, and measure what its tasks cost in addition to the calls of ``work``.
+    """Start the executor that ``factory()`` returns; measure what its tasks cost in addition to calls of ``work``.
 
     ``named`` is the name of ``factory`` in messages. ``lanes`` is how many calls are made at a time if the executor
-    does not say how many workers it has. ``limit_s`` is how many seconds a task may take.
+    does not say how many workers it has. ``limit_s`` is how many seconds tasks may take to come back.
 
     Raises `ExecutorError` if the executor does not start, a task fails or takes too long, or the executor returns a
     remembered result instead of making a call again. After any exception the executor is ended.
@@ -186,11 +190,11 @@ def _tasks_for(at_once: int, task_s: float) -> int:
 
 
 def run(session: Session, calls: int, lanes: int) -> WorkerReading:
-    """Run a batch in an executor: tasks of one call each, then tasks of several calls each if those are faster.
+    """Make a batch of calls in the executor of ``session``, and return the readings of the clocks.
 
-    ``calls`` and ``lanes`` are the size of a batch of any other strategy: ``calls`` calls in each of ``lanes`` lanes.
-    Each of the two series has no more calls than that in total, but at least one task for each worker. Raises
-    `ExecutorError` if a task fails.
+    First each task makes one call; then, if that is faster, each task makes several calls. Each of these two series of
+    tasks makes ``calls`` times ``lanes`` calls at most, as many as other strategies make in ``lanes`` threads, but has
+    at least one task for each worker. Raises `ExecutorError` if a task fails.
     """
     most = max(calls * lanes, session.lanes)
     curve = {one.calls_per_task: one.s_per_call for one in session.start.curve}

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_COPIED = 64 * 2**20
-"""Most bytes of arguments that one task of several calls may have."""
+"""Largest size in bytes, when pickled, of all arguments of one task that makes several calls."""
 MOST_CALLS = 1 << 24
-"""Most calls of one series of tasks."""
+"""Largest number of calls in one series of tasks (submitted together and timed), if all calls have the same
+arguments."""
 MOST_FRESH = 1_000
-"""Most calls of one series of tasks if each call has new arguments."""
+"""Largest number of calls in one series of tasks (submitted together and timed), if each call has new arguments."""
 _UNPICKLED = ("pickle", "can't get attribute", "cannot get attribute")
 """What messages of exceptions say if a function, an argument or a result cannot be moved."""
 _UNSHARED = "NotShareableError"
@@ -43,7 +44,10 @@ _WORKER_LOST = ("KilledWorker", "CommClosedError", "TerminatedWorkerError", "Can
 
 
 class ExecutorError(GilprobeError):
-    """Raised if an executor does not start or its tasks fail; ``outcome`` says how it ended."""
+    """Raised if an executor does not start or its tasks fail.
+
+    ``outcome`` says how: the executor failed, it hung, or it lost a worker.
+    """
 
     def __init__(self, text: str, outcome: Outcome = Outcome.FAILED) -> None:
         """Keep the text for the user, and how the executor ended."""
@@ -52,14 +56,15 @@ class ExecutorError(GilprobeError):
 
 
 Task = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
-"""What one task calls: a function with its positional and keyword arguments."""
+"""What one task calls: a function, the tuple of its positional arguments, and the dictionary of its keyword
+arguments."""
 
 
 class RunningExecutor:
     """An executor that has been started; `end` ends it.
 
-    ``executor`` is the object itself. ``workers`` finds its threads and processes on this machine. ``limit_s`` is how
-    many seconds tasks may take to come back.
+    ``executor`` is the executor object that the user's factory made. ``workers`` finds its threads and processes on
+    this machine. ``limit_s`` is how many seconds tasks may take to come back.
     """
 
     def __init__(self, factory: Callable[[], Any], named: str, limit_s: float) -> None:
@@ -93,7 +98,7 @@ class RunningExecutor:
         return f"{kind.__module__}.{kind.__qualname__}"
 
     def end(self) -> None:
-        """End the executor as its context manager, or its ``shutdown``, does; exceptions propagate."""
+        """Shut the executor down, wait for its end, and leave its context manager, if any; exceptions propagate."""
         with self._stack:
             shutdown = getattr(self.executor, "shutdown", None)
             if callable(shutdown):
@@ -102,8 +107,9 @@ class RunningExecutor:
     def timed(self, tasks: Sequence[Task], calls_per_task: int = 1) -> TaskSeries:
         """Submit all ``tasks``, wait for their results, and return how long that took.
 
-        ``calls_per_task`` is noted in the result. Raises `ExecutorError` if a task fails, or if not all results come
-        within ``limit_s`` seconds.
+        ``calls_per_task`` is how many calls each task makes; it is only noted in the result. Raises `ExecutorError` if
+        a task fails, or if not all results come within the executor's time limit (the attribute ``limit_s``, in
+        seconds).
         """
         submit, started_ns = self.executor.submit, clocks.perf_counter_ns()
         futures: list[Any] = []
@@ -119,7 +125,11 @@ class RunningExecutor:
         )
 
     def result(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run ``function`` with ``args`` in one task, and return its result; raise `ExecutorError` as `timed` does."""
+        """Call ``function(*args)`` in one task of the executor, and return its result.
+
+        Raises `ExecutorError` if the task fails, or if its result does not come within ``limit_s`` seconds (an
+        attribute).
+        """
         future = None
         try:
             future = self.executor.submit(function, *args)
@@ -155,7 +165,7 @@ class RunningExecutor:
     # What it is
 
     def size(self) -> int | None:
-        """Return how many workers, or threads of workers, the executor says it has; ``None`` if it does not say.
+        """Return how many workers (or threads in all workers) the executor says it has; ``None`` if it does not say.
 
         Private access: ``_max_workers`` of the executors of the standard library and of loky, ``_client`` of Dask's; no
         public name tells it.
@@ -170,7 +180,7 @@ class RunningExecutor:
         return None
 
     def refuse_remembered(self) -> None:
-        """Raise `ExecutorError` if the executor remembers the result of a call, and returns it for an equal call."""
+        """Raise `ExecutorError` if the executor returns the remembered result of an equal call, and makes no call."""
         if self.result(uuid.uuid4) == self.result(uuid.uuid4):
             msg = (
                 f"{self._named}: its executor makes the same call only once, and gives its result again; have it make "
@@ -179,7 +189,7 @@ class RunningExecutor:
             raise ExecutorError(msg)
 
     def shares_memory(self) -> bool:
-        """Return whether tasks run in this process, on the objects that were submitted."""
+        """Return whether tasks run in this process and get the submitted objects themselves, not copies."""
         sent: list[object] = []
         return bool(self.result(os.getpid) == os.getpid() and self.result(id, sent) == id(sent))
 
@@ -188,20 +198,20 @@ class RunningExecutor:
 
 
 def task_of(call: Call) -> Task:
-    """Return the task of one call: the function, and its arguments, as they are submitted."""
+    """Return the task that makes ``call``: its function, its positional arguments and its keyword arguments."""
     if isinstance(call, partial):
         return call.func, call.args, call.keywords
     return call, (), {}
 
 
 class Calls:
-    """The calls of a workload, as tasks with any number of calls."""
+    """Makes tasks for an executor, each of which makes one or several calls of a workload."""
 
     def __init__(self, call: Call, *, copied: bool) -> None:
-        """Make tasks of ``call``.
+        """Make tasks of ``call``; ``copied`` is whether each call in a task gets its own copy of the arguments.
 
-        If ``copied`` is true, each call of one task has arguments of its own: pickling an object a second time, in the
-        same message, costs nothing, and the calls of a user have different arguments.
+        Copies are for executors in other processes: pickling one object a second time, in the same message, would cost
+        nothing, but the user's calls will have different arguments.
         """
         self._call = call
         self._pickled: bytes | None = None
@@ -213,23 +223,26 @@ class Calls:
 
     @property
     def most(self) -> int:
-        """Most calls of one series of tasks: fewer if each call has new arguments, which must be made first."""
+        """The largest number of calls in one series of tasks (submitted together and timed).
+
+        It is smaller if each call has new arguments, which must be made first.
+        """
         return MOST_FRESH if isinstance(self._call, FreshCall) else MOST_CALLS
 
     @property
     def most_per_task(self) -> int:
-        """Most calls that one task may have, by the size of their arguments."""
+        """The largest number of calls that one task may make, given the size of their arguments."""
         return self.most if self._pickled is None else max(1, MOST_COPIED // max(1, len(self._pickled)))
 
     def single(self, tasks: int) -> list[Task]:
-        """Return ``tasks`` tasks, each of one call."""
+        """Return a list of ``tasks`` tasks, each of which makes one call."""
         return [task_of(call) for call in self._some(tasks)]
 
     def chunked(self, tasks: int, calls_per_task: int) -> list[Task]:
-        """Return ``tasks`` tasks, each of ``calls_per_task`` calls.
+        """Return a list of ``tasks`` tasks, each of which makes ``calls_per_task`` calls.
 
-        Positional arguments are moved in lists, one list for each parameter, as with ``executor.map`` and its
-        ``chunksize``. To move an object for each call would cost as much as a call of some microseconds.
+        If a call has only positional arguments, a task has one list for each parameter, as with ``executor.map`` and
+        its ``chunksize``. To move one object for each call would cost as much as a call of some microseconds.
         """
         if isinstance(self._call, FreshCall):
             return [_chunk(self._some(calls_per_task)) for _ in range(tasks)]

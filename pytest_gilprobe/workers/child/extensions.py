@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TRIAL_S = 20.0
-"""Seconds that all modules together may take to be tried."""
+"""Seconds within which the trial of all modules in a subinterpreter must end; else its result is unknown."""
 _OUR_OWN = "psutil"
 """A package that this one imports in pytest's own process, so that a fork has it, whatever the workload imports."""
 _TRIAL = """
@@ -47,10 +47,10 @@ os._exit(0)
 
 
 def listed(*, forked: bool) -> dict[str, str]:
-    """Return the files of the extension modules that are loaded and are not of the standard library, by their names.
+    """Return the files of all loaded extension modules that are not of the standard library, by the modules' names.
 
-    ``forked`` is whether this process is a fork of pytest's own process: then the modules of psutil, which this package
-    imports there, are left out, too.
+    ``forked`` is whether this process is a fork of pytest's own process. If it is, the modules of psutil, which this
+    package imports in that process, are left out.
     """
     own = tuple(os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
     found: dict[str, str] = {}
@@ -67,10 +67,10 @@ def listed(*, forked: bool) -> dict[str, str]:
 
 
 def tried(files: Mapping[str, str]) -> dict[str, bool]:
-    """Return whether each module in ``files`` loads in a subinterpreter with a GIL of its own, by the module's name.
+    """Return, by name, whether each module in ``files`` loads in a subinterpreter with a GIL of its own.
 
-    ``files`` has the modules' files by name. A module is left out if that cannot be found out. Only the modules'
-    creation is tried, which is when CPython refuses them: none of their Python code runs.
+    ``files`` has the modules' files by the modules' names. A module is left out of the result if the trial does not
+    tell. Only the modules' creation is tried, which is when CPython refuses them: none of their Python code runs.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this Python, with a script of ours

@@ -1,8 +1,8 @@
-"""Fixtures of a test that pytest makes anew for each call.
+"""Make the fixtures of a test anew for each of its calls.
 
 A set of fixtures is what one call of a test uses: all of its function-scoped fixtures, and for a test in a class its
-instance. Several sets exist at the same time, so that a batch finds its arguments made; each is torn down after the
-batch, as pytest would after the test.
+instance. Several sets exist at the same time, because those for all calls of a batch (calls timed together) are made
+before it. Each set is torn down after the batch, as pytest would do after the test.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ ONE_AT_A_TIME = frozenset(
         "testdir",
     }
 )
-"""Fixtures that change or read state of the whole process, so that only one value of them can be in use."""
+"""Names of fixtures that change or read state of the whole process, so that only one value of each can be in use at a
+time."""
 EVENT_LOOP = "event_loop"
-"""Fixture that was an event loop in pytest-asyncio before 1.0; any other fixture may have this name, too."""
+"""Name of the fixture that was an event loop in pytest-asyncio before 1.0. A fixture with this name may be anything
+else."""
 OF_THE_LOOP = frozenset({"_asyncio_loop_factory", "_function_scoped_runner", "anyio_backend", EVENT_LOOP})
-"""Fixtures that stand for a coroutine test's event loop: all calls, and all fixtures made for them, share one loop."""
+"""Names of fixtures that stand for the event loop of a coroutine test. They are not made anew for each call: all calls,
+and all fixtures made for them, share one loop."""
 INSTEAD = "await gilprobe.fresh(func, make) gives each call new arguments"
-"""What to write where the fixtures of a coroutine test cannot be made anew."""
+"""End of an error message: what the user should write if the fixtures of a coroutine test cannot be made anew."""
 
 
 @dataclass(slots=True)
@@ -55,10 +58,11 @@ class _FixtureState:
 
 
 class FixtureSets(FreshCall):
-    """Calls a test, or what the test gives to the `gilprobe` fixture, with function-scoped fixtures made anew.
+    """Calls a test, or the call that it passes to the `gilprobe` fixture, with new function-scoped fixtures each time.
 
-    Private access, as pytest has no public way to have more than one value of a fixture: of a `FixtureDef` its value
-    and finalizers, of the item its request, values, instance and stash, of the session the finalizers of `SetupState`.
+    Private access, since pytest has no public way to have several values of one fixture: to the value and finalizers of
+    each `FixtureDef`; to the request, values, instance and stash of the item; to the finalizers in the session's
+    `SetupState`.
     """
 
     def __init__(self, item: pytest.Function, bound: Callable[[], Call]) -> None:
@@ -83,13 +87,16 @@ class FixtureSets(FreshCall):
         self.tear_down()
 
     def new(self) -> Call:
-        """Set the fixtures up once more and return the call with them. Raises what a fixture raises."""
+        """Set the test's function-scoped fixtures up once more, and return the call with them, not yet made.
+
+        Raises what a fixture raises.
+        """
         return self.with_new(self._bound)
 
     def with_new(self, use: Callable[[], R]) -> R:
-        """Set the fixtures up once more, run ``use()`` while the test has their values, and return its result.
+        """Set the test's function-scoped fixtures up once more, run ``use()`` with them, and return its result.
 
-        Raises what a fixture or ``use`` raises.
+        They stay set up until `tear_down`. Raises what a fixture or ``use`` raises.
         """
         marker = len(self._finalizers)
         wider = [(one, len(one._finalizers)) for one in self._wider]  # noqa: SLF001 - see above
@@ -109,7 +116,10 @@ class FixtureSets(FreshCall):
             self._restore(self._original)
 
     def tear_down(self) -> None:
-        """Tear down every set that was made, the latest first; raise the first exception at the end."""
+        """Tear down all fixtures that were made for calls, the latest first.
+
+        An exception does not stop that; the first one is raised at the end.
+        """
         errors: list[BaseException] = []
         self._ready.clear()
         stash = self._item.stash._storage  # noqa: SLF001 - see above
@@ -181,9 +191,9 @@ def has_fixtures(item: pytest.Function) -> bool:
 
 
 def may_be_fresh(item: pytest.Item) -> tuple[bool, str | None]:
-    """Return whether each call of a marked test could have fixtures of its own, and the reason if not.
+    """Return whether each call of a test could have function-scoped fixtures of its own, and the reason if not.
 
-    The reason is ``None`` if the test has no function-scoped fixtures.
+    If the test has no such fixtures, the result is ``False`` and ``None``.
     """
     if not (isinstance(item, pytest.Function) and has_fixtures(item)):
         return False, None
@@ -192,7 +202,7 @@ def may_be_fresh(item: pytest.Item) -> tuple[bool, str | None]:
 
 
 def why_not_fresh(item: pytest.Function, *, in_own_loop: bool = False) -> str | None:
-    """Return why the fixtures of a test cannot be made anew for each call; ``None`` if they can.
+    """Return why the function-scoped fixtures of a test cannot be made anew for each call; ``None`` if they can.
 
     ``in_own_loop`` is whether a plain test function awaits the call in an event loop that it runs itself.
     """
@@ -214,5 +224,5 @@ def _made_in_a_run(item: pytest.Function) -> list[str]:
 
 
 def one_at_a_time(item: pytest.Function) -> list[str]:
-    """Return the names of a test's fixtures of which only one value can be in use at a time, in alphabetical order."""
+    """Return the sorted names of the test's fixtures that can have only one value at a time, such as ``capsys``."""
     return sorted(ONE_AT_A_TIME.intersection(item.fixturenames))

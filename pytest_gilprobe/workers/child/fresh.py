@@ -1,4 +1,4 @@
-"""Calls that have new arguments each time, made by a user's function; and how many may be made in advance."""
+"""Calls that get new arguments each time from a user's function; and how many calls may get them in advance."""
 
 from __future__ import annotations
 
@@ -16,40 +16,44 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.home_loop import HomeLoop
 
 MOST_BYTES = 256 * 2**20
-"""Bytes that the arguments made in advance for one batch may take in one process."""
+"""Largest number of bytes that the arguments made in advance for one batch (calls timed together) may take in one
+process."""
 MOST_S = 0.1
-"""Seconds that making the arguments for one batch may take in one process."""
+"""Longest time, in seconds, that making the arguments for one batch (calls timed together) may take in one process."""
 MOST_CALLS = 20_000
-"""Most calls whose arguments are made in advance."""
+"""Largest number of calls whose arguments are made in advance."""
 
 
 class MadeByUser(FreshCall):
-    """Calls a function with arguments that a user's function makes."""
+    """Calls a function of the user's each time with new arguments, which another function of the user's returns."""
 
     def __init__(self, given: Given) -> None:
-        """Call the function of ``given`` with what its ``make`` returns."""
+        """Call the function ``given.func`` with the arguments that ``given.make()`` returns."""
         super().__init__()
         self._func = given.func
         self._make = given.make or (lambda: given.args)
 
     def new(self) -> Call:
-        """Return a call with new arguments. Raises whatever ``make`` raises."""
+        """Have the user's function ``make`` make arguments, and return the call with them. Raises what it raises."""
         return partial(self._func, *arguments_made(self._make))
 
 
 class MadeInLoop(MadeByUser):
-    """Calls a coroutine function with arguments that a user's function makes in the event loop of the test.
+    """Calls a coroutine function each time with new arguments, which a function of the user's returns.
 
-    The user's function may be a coroutine function, too.
+    That function, which may be a coroutine function, too, runs in the event loop of the test.
     """
 
     def __init__(self, given: Given, home: HomeLoop) -> None:
-        """Call the function of ``given`` with what its ``make`` returns in the loop ``home``."""
+        """Call the function ``given.func`` with what ``given.make()`` returns in the event loop ``home``."""
         super().__init__(given)
         self._home = home
 
     def new(self) -> Call:
-        """Return a call with new arguments; if ``make`` is a coroutine function, the call itself awaits it first."""
+        """Return a call with new arguments, made by the user's function ``make``. Raises what it raises.
+
+        If ``make`` is a coroutine function, it runs only when the call is made, as the call's first part.
+        """
         if not is_awaited(self._make):
             return super().new()
 
@@ -59,9 +63,9 @@ class MadeInLoop(MadeByUser):
         return call
 
     def prepare(self, calls: int) -> None:
-        """Make the arguments of at least ``calls`` calls in the test's event loop; exceptions propagate.
+        """Make arguments in the test's event loop until ``calls`` calls or more have some; exceptions propagate.
 
-        This method is called in the thread that answers questions.
+        Call this method outside of the event loop: it waits for the loop to make the arguments.
         """
 
         async def made() -> None:
@@ -74,10 +78,10 @@ class MadeInLoop(MadeByUser):
 def most_calls(call: FreshCall, home: HomeLoop | None = None) -> int:
     """Return for how many calls the arguments of ``call`` may be made in advance; 1 or more.
 
-    The arguments are made once or twice to find that out. If they cannot be made a second time while the first ones
-    exist, the result is 1, and ``call.alone`` is set to the reason. The result is 1, too, if they leave tasks behind in
-    the event loop ``home`` (``None``: there is none), such as a server. Such tasks run beside the timed calls, so only
-    those of the calls in progress may exist.
+    The arguments are made once or twice to measure how much memory and time they take, which limit the result. If they
+    cannot be made a second time while the first ones exist, the result is 1, and ``call.alone`` is set to the reason.
+    The result is 1, too, if making them leaves tasks, such as a server, in the event loop ``home`` (``None``: there is
+    none). Such tasks run beside the timed calls, so only those of the calls in progress may exist.
     """
     tasks = _living_tasks(home)
     size = _size(lambda: call.prepare(1))

@@ -1,7 +1,8 @@
 """Measure the cost of handing a call's data to a subinterpreter, as `InterpreterPoolExecutor` does.
 
 The executor calls the function by `concurrent.interpreters.Interpreter.call`, with the arguments in a tuple: CPython
-pickles what it cannot share. The same call is timed here, in one thread, beside one without data.
+pickles what it cannot share. Here this is timed in one thread, with the data and without any; the difference is the
+cost.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUNDS = 9
-"""Rounds of one measurement, of which the median counts; long rounds are fewer (see `ENOUGH_S`)."""
+"""Number of times that handing over the same data is timed; the median counts. It is timed fewer times if that takes
+long (see `ENOUGH_S`)."""
 ENOUGH_S = 0.1
-"""Seconds after which a measurement begins no further round."""
+"""Seconds of timing in all after which handing over the same data is not timed again."""
 CANNOT = "cannot be handed to a subinterpreter"
 
 _kept: list[Any] = []
 
 
 def take(*_: object) -> None:
-    """Do nothing with what is handed over to a subinterpreter."""
+    """Accept any arguments and do nothing with them: in a subinterpreter, this shows the cost of handing them over."""
 
 
 def keep(thing: object) -> None:
-    """Store ``thing`` in place of what was stored before; `give` returns it, each time that it is called."""
+    """Store ``thing``, in place of what was stored before, so that `give` returns it each time that it is called."""
     _kept[:] = [thing]
 
 
@@ -45,9 +47,10 @@ def give() -> object:
 
 
 def apply(function: Callable[..., object], arguments: tuple[object, ...], named: dict[str, object]) -> object:
-    """Call ``function(*arguments, **named)``.
+    """Return ``function(*arguments, **named)``.
 
-    As the executor does, the measurement hands over a function, a tuple and a dictionary.
+    In a subinterpreter, this receives what `InterpreterPoolExecutor` hands over for a call: a function, a tuple and a
+    dictionary.
     """
     return function(*arguments, **named)
 
@@ -55,7 +58,8 @@ def apply(function: Callable[..., object], arguments: tuple[object, ...], named:
 def measure(given: Given, result: object) -> TransferMeasured:
     """Measure the cost of handing the arguments of ``given`` to a subinterpreter, and ``result`` back.
 
-    If that is impossible, ``refused`` of the returned record says why.
+    ``given`` is a call that returned ``result``. If one of them cannot be handed over, ``refused`` of the returned
+    record says why.
     """
     from concurrent import interpreters  # type: ignore[attr-defined, unused-ignore] # noqa: PLC0415 - CPython 3.14
 

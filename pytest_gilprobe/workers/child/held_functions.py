@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def functions(held: Sequence[HeldStack]) -> Iterator[tuple[Any, Any]]:
-    """Yield the user's functions that appear in the stacks ``held``, each with its class or ``None``.
+    """Yield the user's own functions that appear in the stacks ``held``, each with its class or ``None``.
 
-    Those that held the GIL for longest come first. In place of a nested function comes the outermost function around
-    it, whose source contains both.
+    ``held`` are call stacks of threads that held the GIL, each with its share of the time. Functions with the largest
+    share come first. In place of a nested function comes the outermost function around it, whose source contains both.
     """
     shares: Counter[tuple[str, str]] = Counter()
     for stack in held:
@@ -36,9 +36,10 @@ def functions(held: Sequence[HeldStack]) -> Iterator[tuple[Any, Any]]:
 
 
 def share_in(held: Sequence[HeldStack], file: str, lines: range) -> float | None:
-    """Return the share (0 to 1) of the time for which the GIL was held that these lines, or what they call, held it.
+    """Return the share (0 to 1) of the GIL's held time in which ``lines`` of ``file``, or what they call, held it.
 
-    Returns ``None`` if ``held`` has no stacks.
+    ``held`` are call stacks of threads that held the GIL, each with its share of that time. Return ``None`` if there
+    are none.
     """
     if not held:
         return None

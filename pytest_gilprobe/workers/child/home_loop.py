@@ -1,8 +1,8 @@
-"""Serve a coroutine test from inside its event loop: the loop, its task and its context stay those of the test.
+"""Make the calls of a coroutine test inside its event loop: the loop, the task and the context are those of the test.
 
 A plugin such as pytest-asyncio runs a coroutine in the place of the test's function. This coroutine starts a thread
-that answers the parent's questions, and makes the calls of each batch itself, in its own task. So fixtures, context
-variables and background tasks of the test are what they are for the user's own calls, whatever the plugin.
+that answers the questions of pytest's own process, and makes the calls of each batch itself, in its own task. So
+fixtures, context variables and background tasks of the test are what they are for the user's own calls.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ class LoopGoneError(GilprobeError):
 
 
 class HomeLoop(ABC):
-    """The event loop that runs a test, and the test's task in it. Make one in that task; see `of_this_task`.
+    """The event loop that runs a test, and the test's task in it; create it in that task, by `of_this_task`.
 
-    Either it runs on while questions are answered (`serve`), or it is started anew for each job (`run_by`).
+    Work is done in the loop as jobs (coroutine functions without parameters) that are passed to `run`. Either the loop
+    keeps running between jobs (`serve`), or it is started anew for each job (`run_by`).
     """
 
     library: ClassVar[str]
-    """Whose loop it is: ``asyncio`` or ``trio``."""
+    """The library whose loop it is: ``asyncio`` or ``trio``."""
 
     def __init__(self) -> None:
         """Remember the running loop."""
@@ -50,9 +51,9 @@ class HomeLoop(ABC):
         self._hidden: str | None = None
 
     async def serve(self, answer_questions: Callable[[], None]) -> None:
-        """Run ``answer_questions`` in a new thread until it returns; meanwhile run the jobs that it passes to `run`.
+        """Run ``answer_questions`` in a new thread until it returns; meanwhile await the jobs that it passes to `run`.
 
-        The jobs run in this task of the event loop. Raises what ``answer_questions`` raises.
+        A job is a coroutine function. The calling task awaits it. Raises what ``answer_questions`` raises.
         """
         errors: list[BaseException] = []
 
@@ -78,10 +79,9 @@ class HomeLoop(ABC):
             raise errors[0]
 
     def run_by(self, start: Callable[[Job], None]) -> None:
-        """Have `run` pass each job to ``start`` from now on; ``start`` runs the loop until the job is done.
+        """From now on, have `run` pass each job (a coroutine function) to ``start``, which runs the loop to await it.
 
-        Call this outside of the loop. Between jobs the loop does not run, so other code, such as pytest's, may run it,
-        too.
+        Call this outside of the loop. Between jobs the loop does not run, so other code, such as pytest's, may run it.
         """
         self._start = start
 
@@ -95,7 +95,7 @@ class HomeLoop(ABC):
         self._answered.set()
 
     def run(self, job: Callable[[], Awaitable[R]]) -> R:
-        """Await ``job()`` in the test's loop and return its result; called in the thread that answers questions.
+        """Have the test's event loop await ``job()``, and return its result; call this outside of the loop.
 
         Raises what the job raises, and `LoopGoneError` if the test's task has ended.
         """
@@ -147,21 +147,21 @@ class HomeLoop(ABC):
         """Return an object that times how long calls block this loop; ``None`` if the loop cannot be watched."""
 
     def hidden(self) -> str | None:
-        """Return why the main thread's sleeps do not show when the loop waits for events; ``None`` if they show it."""
+        """Return why other processes cannot see when this loop waits for events; ``None`` if they can."""
         return self._hidden if self._in_main_thread else "the event loop runs in another thread than the main one"
 
     def events_fd(self) -> int | None:
-        """Return the descriptor by which the loop waits for events; ``None`` if that is not known."""
+        """Return the file descriptor by which the loop waits for events; ``None`` if that is not known."""
         return None
 
     @property
     @abstractmethod
     def cancelled(self) -> type[BaseException]:
-        """The exception that cancels a task of this loop."""
+        """The class of the exception that is raised in a task of this loop to cancel it."""
 
 
 class AsyncioLoop(HomeLoop):
-    """The running loop of asyncio."""
+    """The event loop of asyncio that runs a test, and the test's task in it."""
 
     library = "asyncio"
 
@@ -180,7 +180,7 @@ class AsyncioLoop(HomeLoop):
         self._event.clear()
 
     async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
-        """Await all coroutine functions in ``lanes`` at once in a task group."""
+        """Await all coroutine functions in ``lanes`` at once, in a task group, which cancels all if one raises."""
         async with asyncio.TaskGroup() as group:
             for lane in lanes:
                 group.create_task(lane())
@@ -190,18 +190,18 @@ class AsyncioLoop(HomeLoop):
         await asyncio.sleep(0)
 
     def living_tasks(self) -> int:
-        """Return how many tasks have not ended."""
+        """Return how many tasks of this loop have not ended, the calling task included."""
         return len(asyncio.all_tasks(self.loop))
 
     def block_watch(self) -> BlockWatch | None:
-        """Return an object that times blocks of the loop by its selector; ``None`` if it has none, as in uvloop."""
+        """Return an object that times how long calls block this loop; ``None`` without a selector, as in uvloop."""
         try:
             return SelectorWatch(self.loop)
         except TypeError:
             return None
 
     def events_fd(self) -> int | None:
-        """Return the descriptor of the loop's epoll; ``None`` if the loop waits in something else, or that is unknown.
+        """Return the file descriptor of the epoll in which the loop waits for events; ``None`` if that is unknown.
 
         Private access: ``_selector``, as there is no public name for a loop's selector.
         """
@@ -210,12 +210,12 @@ class AsyncioLoop(HomeLoop):
 
     @property
     def cancelled(self) -> type[BaseException]:
-        """The exception that cancels a task."""
+        """The class of the exception that is raised in a task of this loop to cancel it."""
         return asyncio.CancelledError
 
 
 class TrioLoop(HomeLoop):
-    """The running loop of trio."""
+    """The event loop of trio that runs a test, and the test's task in it."""
 
     library = "trio"
 
@@ -240,7 +240,7 @@ class TrioLoop(HomeLoop):
         self._event = self._trio.Event()
 
     async def together(self, lanes: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
-        """Await all coroutine functions in ``lanes`` at once in a nursery."""
+        """Await all coroutine functions in ``lanes`` at once, in a nursery, which cancels all if one raises."""
         async with self._trio.open_nursery() as nursery:
             for lane in lanes:
                 nursery.start_soon(lane)
@@ -250,16 +250,16 @@ class TrioLoop(HomeLoop):
         await self._trio.lowlevel.checkpoint()
 
     def living_tasks(self) -> int:
-        """Return how many tasks have not ended, those of trio itself among them."""
+        """Return how many tasks of this loop have not ended, the calling task and trio's own tasks included."""
         return int(self._trio.lowlevel.current_statistics().tasks_living)
 
     def block_watch(self) -> BlockWatch | None:
-        """Return an instrument of trio that times each block of the loop."""
+        """Return an instrument of trio that times how long calls block this loop."""
         return TrioWatch()
 
     @property
     def cancelled(self) -> type[BaseException]:
-        """The exception that cancels a task."""
+        """The class of the exception that is raised in a task of this loop to cancel it."""
         return self._trio.Cancelled
 
 

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class HostGrowth:
-    """How much this process has grown since its start, and since before the calls of the open test.
+    """How much this process, a host of subinterpreters, has grown since its start, and by calls of the present test.
 
-    The start of an interpreter does not count as growth, and the set-up of a test not as growth by its calls.
+    Growth is in threads, child processes, file descriptors and memory. What the start of a subinterpreter adds does not
+    count as growth. What the set-up of a test adds does not count as growth by the test's calls.
 
     Attributes:
-        spoilt: whether calls of the open test have kept so much memory that no more are made.
+        spoilt: whether calls of the present test have kept so much memory that no more should be made.
     """
 
     def __init__(self) -> None:
@@ -30,17 +31,17 @@ class HostGrowth:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Exclude what the ``with`` block adds, in which interpreters start, from the growth since the start."""
+        """Do not count as growth what the ``with`` block adds, in which subinterpreters are started."""
         before = ResourceUse.now()
         yield
         self._at_start = self._at_start.plus(before, ResourceUse.now())
 
     @contextlib.contextmanager
     def setting_up(self, *, widens: bool) -> Iterator[None]:
-        """Exclude what the ``with`` block adds, in which a test is set up, from what the test's calls have kept.
+        """Do not count what the ``with`` block adds, in which a test is set up, as growth by the test's calls.
 
-        ``widens`` is whether the same test was already set up, and called, in some interpreters. If not, the count of
-        what its calls keep begins after the block.
+        ``widens`` is whether the same test is already set up in other subinterpreters. Then growth by its earlier calls
+        still counts; otherwise all growth by calls is counted from the end of the block on.
         """
         before = ResourceUse.now()
         yield
@@ -49,14 +50,15 @@ class HostGrowth:
         self.spoilt = self.spoilt and widens
 
     def disturbance(self) -> str | None:
-        """Say that the open test's calls have kept too much memory, and set ``spoilt``; else return ``None``."""
+        """If calls of the present test have kept too much memory, set ``spoilt`` and say so; else return ``None``."""
         why = self._at_open.memory_kept()
         self.spoilt = self.spoilt or why is not None
         return why
 
     def outgrown(self, interpreters: int) -> bool:
-        """Return whether this process has grown by more than ``interpreters`` interpreters may, and must be replaced.
+        """Return whether this process has grown so much since its start that it must be replaced.
 
-        Each interpreter may grow by as much as a worker process of its own.
+        ``interpreters`` is how many subinterpreters it hosts. For each of them, it may grow by as much as a worker
+        process that hosts none.
         """
         return self._at_start.outgrown_by(ResourceUse.now(), interpreters)

@@ -6,7 +6,7 @@ from pytest_gilprobe.observe import machine
 
 
 class HostMemory:
-    """The memory of this process: before it hosted any interpreter, before a batch, and at its peak."""
+    """The memory of this process: before it hosted any subinterpreter, before calls are made, and at its peak."""
 
     def __init__(self) -> None:
         """Note the memory that this process takes now, without interpreters."""
@@ -14,16 +14,16 @@ class HostMemory:
         self._idle_bytes = self._alone_bytes
 
     def begin(self) -> None:
-        """Note the memory of this process before a batch or a stretch, and measure its peak from now on."""
+        """Note the memory of this process now, before calls are made, and measure its peak from now on."""
         self._idle_bytes = _present_bytes()
 
     def peak_bytes(self, lanes: int, interpreters: int) -> int | None:
-        """Return the peak memory since `begin`, in bytes, as if this process hosted only ``lanes`` interpreters.
+        """Return the peak memory since `begin`, in bytes, as if this process hosted only ``lanes`` subinterpreters.
 
-        The result is the sum of three parts. The first is the memory of the process before it hosted any interpreter.
-        The second is what it had beyond that at `begin`, times ``lanes`` / ``interpreters`` (the number of those that
-        take memory), since it is not known which of them took how much. The third is what calls have added since.
-        ``None`` if the system does not report memory.
+        ``lanes`` is how many subinterpreters make calls, ``interpreters`` how many take memory. The result is the sum
+        of three parts. The first is the memory of the process before it hosted any. The second is ``lanes`` /
+        ``interpreters`` of what it had beyond that at `begin`, since it is not known which of them took how much. The
+        third is what calls have added since `begin`. Return ``None`` if the system does not report memory.
         """
         peak, idle, alone = machine.peak_rss_bytes(), self._idle_bytes, self._alone_bytes
         if peak is None or idle is None or alone is None:

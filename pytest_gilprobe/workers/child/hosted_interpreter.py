@@ -1,4 +1,4 @@
-"""One subinterpreter, with the thread in which its pytest session runs, and the pipe to it, as its host sees it."""
+"""One subinterpreter, as the process that hosts it sees it: with a thread that runs its pytest session, and a pipe."""
 
 from __future__ import annotations
 
@@ -21,25 +21,29 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 NO_FAULTHANDLER = ("-p", "no:faulthandler")
-"""Arguments that switch off the plugin of pytest whose module does not load in subinterpreters."""
+"""Command-line arguments that switch off pytest's plugin faulthandler, whose module does not load in
+subinterpreters."""
 
 
 class RefusedError(GilprobeError):
-    """Raised if the system refuses a thread, a file or memory for an interpreter; the workload is not to blame."""
+    """Raised if the system refuses a thread, a file or memory for a subinterpreter; the workload is not to blame."""
 
 
 class HostedInterpreter:
-    """One subinterpreter with the thread in which its session runs, and the pipe to it.
+    """One subinterpreter with the thread in which its pytest session runs, and the pipe to that session.
 
     Attributes:
-        number: its number among the host's interpreters, counted from 1; error messages have it.
+        number: its number among the subinterpreters of this process, counted from 1; error messages have it.
+        imports: the extension modules that it has imported so far.
+        gil_address: the address of the ``locked`` field of its GIL; ``None`` if unknown.
+        start_up_s: seconds from its creation until its session was ready for tests; ``None`` before.
     """
 
     def __init__(self, number: int, spec: WorkerSpec, log: int) -> None:
         """Create the interpreter and start its session.
 
-        ``spec`` describes the host's session, and ``log`` is the file descriptor of the host's log. Raises
-        `RefusedError` if the system refuses a thread, a file or memory; nothing is left then.
+        ``spec`` describes the session of the process that hosts it, and ``log`` is the file descriptor of that
+        process's log. Raises `RefusedError` if the system refuses a thread, a file or memory; nothing is left then.
         """
         self.number = number
         self.imports: tuple[ExtensionImport, ...] = ()
@@ -84,13 +88,13 @@ class HostedInterpreter:
         self._its_end.send((Failed(error=said), ()))
 
     def send(self, question: Question) -> None:
-        """Send a question to the interpreter's session; do not wait for the answer."""
+        """Send a question to the pytest session of this subinterpreter; do not wait for the answer."""
         self.channel.send(question)
 
     def receive(self) -> Answer:
-        """Wait for the next answer and return it; store the imports of extension modules so far in ``imports``.
+        """Wait for the session's next answer and return it; update ``imports``, the extension modules imported so far.
 
-        Returns `Closed` if the session has ended.
+        Return `Closed` if the session has ended.
         """
         message = self.channel.recv()
         if message is None:

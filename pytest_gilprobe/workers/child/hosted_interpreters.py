@@ -1,4 +1,4 @@
-"""The subinterpreters of a host process: each is started when it is first needed, and lives as long as the host."""
+"""The subinterpreters that a worker process hosts: each starts when first needed, and lives as long as the process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 
 class HostedInterpreters:
-    """The interpreters of one host.
+    """The subinterpreters that this worker process hosts.
 
     Attributes:
-        started: those that live or are starting, the oldest first.
-        living: those whose sessions have started, whether or not a test is open in them.
+        started: the subinterpreters that have started or are starting, the oldest first.
+        living: the subinterpreters whose pytest sessions are ready, whether or not a test is set up in them.
     """
 
     def __init__(self, spec: WorkerSpec, log: int) -> None:
-        """Prepare to start interpreters with sessions as in ``spec``; ``log`` is the host's log, a file descriptor."""
+        """Prepare to start subinterpreters whose pytest sessions ``spec`` describes.
+
+        ``log`` is the file descriptor of this process's log.
+        """
         self._spec = spec
         self._log = log
         self._no_more: Failed | None = None
@@ -34,7 +37,7 @@ class HostedInterpreters:
 
     @property
     def taking_memory(self) -> int:
-        """The number of interpreters that take memory: the living, and those that failed to start but have not ended.
+        """The number of subinterpreters that take memory: those in use, and those that failed to start but still exist.
 
         The thread of a pytest session that fails lives on until the process ends, with all that the session has
         imported.
@@ -42,10 +45,10 @@ class HostedInterpreters:
         return len(self.living) + sum(thread.is_alive() for thread in self._left)
 
     def at_least(self, count: int) -> list[HostedInterpreter] | Failed | Unable:
-        """Return the first ``count`` interpreters; start those that are missing, all at the same time.
+        """Return the first ``count`` subinterpreters; start those that are missing, all at the same time.
 
-        Returns `Failed` if one does not start. The others stay, but no more are started from then on, since each try
-        would leave a part of a session behind. Returns `Unable` if the system refuses a thread, a file or memory.
+        Return `Failed` if one does not start. The others stay, but no more are started from then on, since each try
+        would leave a part of a session behind. Return `Unable` if the system refuses a thread, a file or memory.
         """
         missing = range(len(self.living) + 1, count + 1)
         if missing and self._no_more is not None:

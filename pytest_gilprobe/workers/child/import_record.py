@@ -23,7 +23,7 @@ _NOT_THE_USERS = ("_pytest", "pytest_gilprobe")
 
 
 class ImportRecord:
-    """Keeps the imports of extension modules from its creation on, in the order in which they ended."""
+    """Records which extension modules (of native code) this interpreter imports, from the record's creation on."""
 
     def __init__(self) -> None:
         """Watch the loaders of this interpreter, for as long as it exists."""
@@ -34,7 +34,7 @@ class ImportRecord:
         built_in.create_module = staticmethod(self._watched(built_in.create_module))
 
     def all(self) -> tuple[ExtensionImport, ...]:
-        """Return the imports so far, in the order in which they ended; of several imports of one module, the last."""
+        """Return the imports recorded so far, in the order in which they ended: for each module only the last one."""
         return tuple(self._found.values())
 
     def _watched(self, create: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
@@ -63,8 +63,8 @@ class ImportRecord:
 def asking(name: str, frame: FrameType | None) -> FrameType | None:
     """Return the frame of the code that imports the module ``name``; ``None`` if there is none.
 
-    That is the first frame, from ``frame`` outwards, outside of the module's own top-level package and of the import
-    system.
+    The search goes from ``frame`` outwards. The result is the first frame that belongs neither to the module's own
+    top-level package nor to Python's import system.
     """
     package = name.partition(".")[0]
     while frame is not None:

@@ -1,8 +1,8 @@
 """A worker process that hosts subinterpreters: each runs a pytest session of its own, in a thread of its own.
 
-The process itself opens no test: it passes the parent's questions on to the interpreters and puts their answers
-together. It never forks, since a fork beside a subinterpreter crashes the child. An interpreter that hangs cannot be
-ended by itself: the parent kills the whole process, as it does with every worker.
+The process itself sets up no test: it passes the questions of the parent (pytest's own process) on to the
+subinterpreters, and puts their answers together. It never forks, since a fork beside a subinterpreter crashes the
+child. A subinterpreter that hangs cannot be ended by itself: the parent kills the whole process, as with any worker.
 """
 
 from __future__ import annotations
@@ -48,19 +48,22 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 HEAD_START_NS = 3_000_000
-"""Nanoseconds from asking the interpreters for a batch until all of them begin it together."""
+"""Nanoseconds between asking subinterpreters for calls and the moment at which all of them begin to call together."""
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
-"""Signal to a thread: the stacks of all threads of its interpreter are written to the log. ``None`` if unsupported."""
+"""Signal that is sent to the thread of a subinterpreter, to have the stacks of all threads of that subinterpreter
+written to the log; ``None`` if the system does not support it."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
-"""Why the GIL of the host's main interpreter is not sampled; those of its subinterpreters are."""
+"""Why a report has no GIL samples of the main interpreter of a process that hosts subinterpreters."""
 
 
 def serve(
     strategy: Strategy, channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec
 ) -> None:
-    """Host interpreters for ``strategy`` until the parent tells this process to stop or ends.
+    """Host subinterpreters for ``strategy`` until the parent (pytest's process) tells this process to stop, or ends.
 
-    The other arguments are those of `pytest_gilprobe.workers.child.server.serve`.
+    ``channel`` carries questions and answers. ``lifeline`` is a pipe that closes when the parent ends. ``parents_ends``
+    are the parent's own ends of pipes, which a forked process inherits and must close. ``spec`` describes the pytest
+    session that each subinterpreter runs.
     """
     with process.worker_process(lifeline, parents_ends, spec) as log:
         process.log_only_faults(log)
@@ -68,10 +71,10 @@ def serve(
 
 
 class Host:
-    """Answers the parent's questions: passes them on to the interpreters, and puts their answers together."""
+    """Passes the questions of pytest's own process on to subinterpreters, and puts their answers together."""
 
     def __init__(self, strategy: Strategy, channel: Connection, spec: WorkerSpec, log: int) -> None:
-        """Prepare to answer on ``channel``; no interpreter is started yet."""
+        """Prepare to answer questions that come on ``channel``; no subinterpreter is started yet."""
         self._strategy = strategy
         self._channel = channel
         self._spec = spec
@@ -83,7 +86,7 @@ class Host:
         self._growth = HostGrowth()
 
     def serve(self) -> None:
-        """Answer questions until told to stop."""
+        """Answer the questions of pytest's own process until it says to stop; then end this process."""
         _write_all_stacks_on_signal(self._interpreters.started, self._log)
         ready = Ready(
             pid=os.getpid(),

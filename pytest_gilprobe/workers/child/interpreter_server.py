@@ -1,8 +1,7 @@
 """The server of one subinterpreter: a pytest session of its own, in a thread of the process that hosts it.
 
-It answers the questions that the host passes on (`pytest_gilprobe.workers.child.interpreter_host`), as the server of a
-worker process answers those of its parent. It leaves the log and the standard streams, which all interpreters of the
-process share, to the host.
+It answers the questions that the hosting process passes on, as the server of a worker process answers those of pytest's
+own process. All subinterpreters of the process share the log and the standard streams, so it leaves them alone.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
 
 
 def serve(descriptor: int, log: int, pickled_spec: bytes) -> None:
-    """Serve one subinterpreter on the pipe with the file descriptor ``descriptor``.
+    """Run the pytest session of this subinterpreter, which answers the questions of the process that hosts it.
 
-    ``log`` is the file descriptor of the host's log. ``pickled_spec`` is the pickled `WorkerSpec` of the session.
+    ``descriptor`` is the file descriptor of the pipe for questions and answers, ``log`` that of the hosting process's
+    log. ``pickled_spec`` is the pickled `WorkerSpec` of the session.
     """
     record = ImportRecord()
     spec: WorkerSpec = pickle.loads(pickled_spec)  # noqa: S301 - pickled by the host
@@ -35,7 +35,10 @@ def serve(descriptor: int, log: int, pickled_spec: bytes) -> None:
 
 
 class InterpreterServer(Server):
-    """Sends pairs: an answer, and the extension modules imported so far, with whether each of them loaded."""
+    """Answers questions in a subinterpreter; they come from the process that hosts it.
+
+    Each message to that process is a pair: the answer, and the extension modules imported so far.
+    """
 
     shared = True
 
@@ -46,12 +49,15 @@ class InterpreterServer(Server):
 
     @staticmethod
     def pytest_addoption(parser: pytest.Parser) -> None:
-        """Declare the ini keys of pytest's plugin faulthandler, whose module does not load here."""
+        """Declare the ini keys of pytest's plugin faulthandler, so that an ini file may have them.
+
+        The plugin itself is switched off, because its module does not load in subinterpreters.
+        """
         for name in ("faulthandler_timeout", "faulthandler_exit_on_timeout"):
             parser.addini(name, "declared by pytest-gilprobe in subinterpreters; without effect", default=None)
 
     def say(self, answer: Answer) -> None:
-        """Send an answer to the host; end the whole process if the pipe is closed."""
+        """Send an answer to the process that hosts this subinterpreter; end that process if the pipe is closed."""
         try:
             self._channel.send((answer, self._record.all()))
         except (OSError, ValueError):

@@ -1,7 +1,8 @@
 """Compare calls made inside a test's body with the same calls made after the body was left.
 
-With ``fresh=True``, the body is left before each timed call. What a ``with`` or a ``finally`` of the body closes is
-closed by then: the call may find nothing to do, and be too quick.
+The call is that which the body passes to the `gilprobe` fixture. With ``fresh=True``, the body is left before each
+timed call. What a ``with`` or a ``finally`` of the body closes is closed by then, so the call may find nothing to do,
+and be too quick.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 PAIRS = 10
-"""Most calls of each kind (in the body, and after it). If one call in two is disturbed, the others are still enough to
-recognize a factor of three."""
+"""Largest number of pairs of calls: one inside the test's body, one after the body was left. Even if every other call
+is disturbed, this is enough to see whether one kind takes three times as long as the other."""
 TRIALS_S = 0.5
-"""Seconds, with the set-up of fixtures, after which no further pair of calls is made."""
+"""Seconds after which no further pair of calls (one inside the test's body, one after it was left) is begun. The set-up
+of fixtures for the calls counts."""
 
 
 class LeftBody:
-    """Compares calls in a test's body with calls after it, once the test's first call has loaded what it needs."""
+    """Compares how long calls take inside a test's body, and after the body was left.
+
+    Call `compare` after the test's first call, which loads what calls need. ``failed`` is whether a call has failed,
+    perhaps half-way.
+    """
 
     def __init__(self, work: Workload, fresh: FreshCall, inside: Callable[[], float]) -> None:
-        """Compare calls of ``work``, that of ``fresh``, with those that ``inside`` makes and times."""
+        """Compare calls of ``work``, with arguments made by ``fresh``, with those that ``inside`` makes and times."""
         self._work = work
         self._fresh = fresh
         self._inside = inside
@@ -36,9 +42,10 @@ class LeftBody:
         """Whether a call of either kind failed, perhaps half-way."""
 
     def compare(self) -> ArgumentsReading:
-        """Return the seconds of calls in the body (``fresh_s``) and after it (``used_s``), made in turn.
+        """Make calls inside the test's body and after it was left, in turn, and return their seconds.
 
-        If a call fails, the reading is empty.
+        In the result, ``fresh_s`` are the calls inside the body, and ``used_s`` those after it. If a call fails, the
+        result is empty.
         """
         inside_s: list[float] = []
         after_s: list[float] = []

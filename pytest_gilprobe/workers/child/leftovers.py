@@ -1,7 +1,7 @@
 """Find what a test's calls leave behind in a worker process: changed process state, running threads and processes.
 
-pytest tears fixtures down, but changes by the test's own code stay. A worker must time the next test as if it were the
-first, so the worker is replaced if a change is left that could make a difference.
+pytest tears fixtures down, but changes by the test's own code stay. A worker process must time the next test as if it
+were the first, so it is replaced if a change is left that could make a difference.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 WATCHED_S = 0.03
-"""Seconds for which leftover threads and processes are watched at once: three ticks of a slow kernel clock (100 Hz)."""
+"""Seconds of one watch, which shows whether threads and processes that calls left behind compute: three ticks of a slow
+kernel clock (100 Hz)."""
 BUSY = 0.5
-"""Share of `WATCHED_S` by which a leftover thread or process is judged. It has rested if it computes, or queues for a
-core, for less than this share of one watch. It disturbs timing if it has never rested, and has computed for at least
-this share of `WATCHED_S` in all."""
+"""Share of one watch (of `WATCHED_S` seconds) by which a thread or process that calls left behind is judged. It is
+harmless if, in any one watch, it computes or queues for a core for less than this share. It disturbs timing if that
+never happens, and it computes for at least this share of one watch in all."""
 MOST_WATCHES = 20
-"""Most times that a leftover is watched as long as it only queues for a core, and so has neither rested nor computed
-enough to be judged. On a busy machine, a pool's thread that is done may need a core only to go to sleep."""
+"""Largest number of watches of a thread or process that calls left behind. It is watched once more as long as it mostly
+queues for a core, so that it is not clear whether it would compute or sleep. On a busy machine, a pool's thread that is
+done may need a core only to go to sleep."""
 MOST_THREADS = 32
 MOST_CHILDREN = 16
 MOST_DESCRIPTORS = 128
 MOST_MEMORY = 512 * 2**20
-"""Greatest growth of a worker's memory since its start, in bytes. A worker that exceeds this limit, or one of those
-above (for additional threads, child processes and file descriptors), is replaced."""
+"""Largest growth of a worker process's memory since its start, in bytes. A worker is replaced if it has grown by more,
+or by more than `MOST_THREADS` threads, `MOST_CHILDREN` child processes or `MOST_DESCRIPTORS` file descriptors."""
 
 _open = open
 
@@ -97,7 +99,10 @@ _PARTS: dict[str, Callable[[], Any]] = {
 
 
 def state() -> dict[str, Any]:
-    """Return the state of this process that tests may change, by name; a part that cannot be read is None."""
+    """Return what tests may change in this process, such as environment variables: the present values, by name.
+
+    A value that cannot be read is ``None``.
+    """
     return {name: _quietly(read) for name, read in _PARTS.items()}
 
 
@@ -109,16 +114,19 @@ def _quietly(read: Callable[[], Any]) -> Any:
 
 
 def restore(before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Restore the parts of the state that differ from ``before``; return the names of parts that stay changed."""
+    """Restore what differs from ``before``, an earlier result of `state`; return the names of what stays changed.
+
+    Only the current folder, environment variables and ``sys.path`` can be restored.
+    """
     now = state()
     changed = [name for name, value in before.items() if now[name] != value]
     return tuple(name for name in changed if not _restored(name, before[name]))
 
 
 def still_changed(names: tuple[str, ...], *before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return those of ``names`` (parts of the state) whose value differs now from that in every state in ``before``.
+    """Return those of ``names`` whose present value differs from that in each of the mappings ``before``.
 
-    The states are of earlier moments, as `state` returned them.
+    The mappings are earlier results of `state`: parts of the process's state, such as ``sys.path``, by name.
     """
     if not names:
         return ()
@@ -164,10 +172,11 @@ def children() -> frozenset[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceUse:
-    """The threads, child processes, number of file descriptors and bytes of memory of this process at one moment.
+    """What this process uses at one moment.
 
-    ``shared`` is whether other interpreters share the process. Then only the threads are of this interpreter alone, and
-    the others' calls may have taken the rest.
+    ``threads`` are the native ids of its Python threads, ``children`` the ids of its child processes. ``descriptors``
+    is the number of its open file descriptors, and ``memory`` its resident memory in bytes. ``shared`` is whether
+    several subinterpreters share the process: then only the threads belong to this one for certain.
     """
 
     threads: frozenset[int]
@@ -178,7 +187,7 @@ class ResourceUse:
 
     @classmethod
     def now(cls, *, shared: bool = False) -> ResourceUse:
-        """Return the present resource use of this process, which may be ``shared`` with other interpreters."""
+        """Return what this process uses now; ``shared`` is whether several subinterpreters share it."""
         return cls(
             threads=frozenset(threads()),
             children=children(),
@@ -188,7 +197,10 @@ class ResourceUse:
         )
 
     def plus(self, before: ResourceUse, after: ResourceUse) -> ResourceUse:
-        """Return this use plus what the process gained, or minus what it gave back, from ``before`` to ``after``."""
+        """Return this use, changed by as much as the use of the process has changed from ``before`` to ``after``.
+
+        New threads and child processes are added; ended ones are not removed.
+        """
         return replace(
             self,
             threads=self.threads | (after.threads - before.threads),
@@ -198,9 +210,11 @@ class ResourceUse:
         )
 
     def outgrown_by(self, later: ResourceUse, interpreters: int = 1) -> bool:
-        """Return whether ``later`` exceeds this use by more than the limits, so that the worker must be replaced.
+        """Return whether ``later`` exceeds this use by so much that the worker process must be replaced.
 
-        The limits are those of a worker, times the ``interpreters`` that it hosts.
+        That is by more than `MOST_THREADS`, `MOST_CHILDREN`, `MOST_DESCRIPTORS` or `MOST_MEMORY`, each multiplied by
+        ``interpreters``, the number of subinterpreters in the process. If ``shared`` is true, only threads are
+        compared.
         """
         if len(later.threads) - len(self.threads) > MOST_THREADS * interpreters:
             return True
@@ -211,14 +225,20 @@ class ResourceUse:
         )
 
     def disturbance(self) -> str | None:
-        """Describe what calls left since this moment that disturbs timing or exhausts memory; ``None`` if nothing."""
+        """Describe what calls have left behind since this use was read, if it spoils timings; else return ``None``.
+
+        That is a new thread or child process that still computes, or more memory kept than is left on the machine.
+        """
         busy = self._left_computing()
         if busy is not None:
             return f"it left {busy} computing after its calls had returned, which disturbs all that is timed"
         return self.memory_kept()
 
     def memory_kept(self) -> str | None:
-        """Say that calls have kept more memory since this moment than is left; ``None`` if not, or if ``shared``."""
+        """Say so if calls have kept more memory, since this use was read, than is left; else return ``None``.
+
+        Return ``None``, too, if they have kept at most `MOST_MEMORY` bytes, or if ``shared`` is true.
+        """
         if self.shared:
             return None
         kept, left = _memory() - self.memory, machine.memory_left_bytes()

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 def lane(item: pytest.Function, start: Start, library: str | None) -> LaneContext:
-    """Return a context manager that gives a thread its own event loop and yields a call that runs ``start()`` there.
+    """Return a context manager that gives a thread its own event loop, and yields a call that awaits ``start()`` there.
 
-    An anyio test gets a new loop of its back end for every call, as in anyio itself. If ``library`` is ``trio``, every
-    call gets a new loop of trio. Any other test keeps one `asyncio.Runner` for all calls of a batch, as in
-    pytest-asyncio and `unittest.IsolatedAsyncioTestCase`.
+    ``start()`` returns a coroutine. ``library`` is the library of the test's own event loop; ``None`` if unknown. A
+    test that uses anyio's fixture ``anyio_backend`` gets a new loop of its back end for every call, as in anyio itself.
+    If ``library`` is ``trio``, every call gets a new loop of trio. Any other test keeps one `asyncio.Runner` for all
+    calls of a batch (calls timed together), as in pytest-asyncio and `unittest.IsolatedAsyncioTestCase`.
     """
     if "anyio_backend" in item.fixturenames:
         return nullcontext(_anyio_call(item.funcargs["anyio_backend"], start))
@@ -54,7 +55,11 @@ def _trio_call(start: Start) -> Call:
 
 
 def bound_to_one_loop(item: pytest.Function, *, is_coroutine: bool) -> str | None:
-    """Return why a test cannot use a separate event loop in each thread; None if it can, or is not a coroutine."""
+    """Return why a coroutine test cannot run in several threads with an event loop each; ``None`` if it can.
+
+    ``is_coroutine`` is whether the test is a coroutine; if not, the result is ``None``, unless Hypothesis calls a
+    coroutine in it.
+    """
     if is_drawn_coroutine(item):
         return "it is a coroutine that Hypothesis calls: all threads would share one event loop"
     if not is_coroutine:
@@ -75,7 +80,7 @@ def bound_to_one_loop(item: pytest.Function, *, is_coroutine: bool) -> str | Non
 
 
 def is_drawn_coroutine(item: pytest.Function) -> bool:
-    """Return whether Hypothesis calls this test as a coroutine function, perhaps wrapped by a plugin in a plain one."""
+    """Return whether the function that Hypothesis calls for this test is a coroutine function, perhaps wrapped."""
     inner: Any = getattr(getattr(item.obj, "hypothesis", None), "inner_test", None)
     original = getattr(inner, "_anyio_original_func", inner)  # set by anyio on its wrapper
     return original is not None and inspect.iscoroutinefunction(inspect.unwrap(original))

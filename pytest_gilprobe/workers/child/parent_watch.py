@@ -15,24 +15,29 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Answer, Question
 
 HEAD_S = 0.1
-"""Seconds until sampling begins. A call that ends sooner is not sampled: it is short enough to be repeated and
-timed."""
+"""Seconds from the request to sample the GIL of pytest's own process until sampling begins. If the test's call ends
+sooner, it is not sampled: it is short enough to be repeated and timed."""
 MEAN_S = 0.005
-"""Mean seconds between samples: 200 a second cost about 1 % of another core."""
+"""Mean seconds between two samples of the GIL of pytest's own process. To take 200 samples a second costs about 1 % of
+a core other than the test's."""
 LONGEST_S = 24 * 3600.0
 
 
 class ParentWatch:
-    """Watches pytest's process when it is asked to, until the next question."""
+    """Samples the GIL of pytest's own process when that process asks for it, until its next question arrives."""
 
     def __init__(self, channel: Connection, say: Callable[[Answer], None]) -> None:
-        """Watch until ``channel`` has another question; ``say`` sends an answer."""
+        """Sample until ``channel`` has another question; ``say`` sends an answer."""
         self._channel = channel
         self._say = say
         self._seen: GilSamples | None = None
 
     def takes(self, question: Question) -> bool:
-        """Do what `WatchParent` or `EndWatch` asks for and return true; return false for any other question."""
+        """Do what a `WatchParent` or `EndWatch` asks for and return ``True``; return ``False`` for any other question.
+
+        For `WatchParent`, sample the GIL of pytest's own process until the next question arrives. For `EndWatch`, send
+        these samples as the answer, or ``None`` if there are none.
+        """
         if isinstance(question, WatchParent):
             self._seen = self._samples(question)
         elif isinstance(question, EndWatch):

@@ -1,8 +1,8 @@
-"""Make the calls of an open test through real executors of the standard library, in turn with serial calls.
+"""Make a test's calls through real executors of the standard library, in turn with serial calls.
 
-That is what a user would do. This trial is made if the costs of dispatch and of moving data decide the verdict. Those
-costs are predicted from other tasks, and the real ones differ: they depend on what a call leaves in caches, and on how
-a call wakes the next.
+That is what a user would do. It is tried if the verdict depends on what it costs to dispatch calls and to move data.
+Those costs are predicted from other tasks, and the real ones differ: they depend on what a call leaves in caches, and
+on how a call wakes the next.
 """
 
 from __future__ import annotations
@@ -28,20 +28,26 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.pool_messages import RunPools
 
 HELD_AS = "pools"
-"""The key of the trial in ``Workload.held``, for as long as the test is open."""
+"""Key under which ``Workload.held`` has the `PoolTrial` (the running executors), for as long as the test is set up."""
 
 _inherited: Call | None = None
 """The call, where forked workers of an executor find it: a test cannot be pickled."""
 
 
 def inherited() -> object:
-    """Make the call that a forked worker of an executor has inherited from the process that forked it."""
+    """Make the test's call in a process that an executor has forked, and return the call's result.
+
+    Forking is how the process got the call, because a test cannot be pickled.
+    """
     assert _inherited is not None  # noqa: S101 - set before the executor forks
     return _inherited()
 
 
 class PoolTrial:
-    """The executors of some strategies, which run while a test is open."""
+    """Times a test's calls in real executors, one for each of some strategies, beside serial calls.
+
+    The executors run from the creation of this object until `close`.
+    """
 
     def __init__(self, work: Workload, strategies: Sequence[Strategy], question: RunPools) -> None:
         """Start the executors, and have each of their workers make a first call.
@@ -67,12 +73,16 @@ class PoolTrial:
             raise
 
     def close(self) -> None:
-        """End the executors."""
+        """Shut the executors down."""
         for running in self._running.values():
             running.end()
 
     def round(self, question: RunPools) -> PoolRound:
-        """Make one round of calls, serially and in each executor; raise `ExecutorError` if a task fails."""
+        """Make one round of calls, serially and through each executor; return the times.
+
+        ``question.calls`` is how many calls are made serially, and how many an executor makes for each of its workers.
+        The order changes from round to round. Raises `ExecutorError` if a task fails.
+        """
         cpus, own = machine.cpus_time_ns(), self._cpu_ns()
         order: list[str | None] = [None, *self._running]
         turn = question.number % len(order)
@@ -128,10 +138,11 @@ def _calls(work: Workload, strategy: Strategy, start_method: str) -> Calls | Non
 
 
 def run(work: Workload, strategies: Mapping[str, Strategy], question: RunPools) -> PoolRound:
-    """Make the round of calls that ``question`` asks for; the first question also starts the executors.
+    """Make a round of calls of ``work``, serially and in the executor of each strategy; return the times.
 
-    The executors are kept in ``work.held`` until the test is closed. Raises `ExecutorError` if an executor cannot be
-    given the call, or if a task fails.
+    ``question`` names the strategies, which ``strategies`` has by name. The first round also starts the executors,
+    which are kept in ``work.held`` until the test is closed. Raises `ExecutorError` if an executor cannot be given the
+    call, or if a task fails.
     """
     trial = work.held.get(HELD_AS)
     if trial is None:

@@ -1,4 +1,4 @@
-"""Set a worker process up: without the user's terminal and tracers, and so that it ends when its parent ends."""
+"""Set a worker process up: without the user's terminal and tracers, and so that it ends when pytest's process ends."""
 
 from __future__ import annotations
 
@@ -23,26 +23,28 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 STACK_SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else None
-"""Signal by which the parent has every thread's stack written to the log, even while native code holds the GIL.
+"""Signal by which pytest's own process has every thread's stack written to the worker's log, even while native code
+holds the GIL.
 
-None if the system does not have real-time signals.
+``None`` if the system does not have real-time signals.
 """
 OOM_SCORE = "1000"
-"""Greatest ``oom_score_adj``: the kernel kills workers first. *Source:* the kernel's ``filesystems/proc.rst``, 3.1."""
+"""The highest ``oom_score_adj``, for worker processes: if memory runs out, the kernel kills them first. *Source:* the
+kernel's ``filesystems/proc.rst``, 3.1."""
 COVER_WORKERS = "GILPROBE_COVER_WORKERS"
 """Environment variable that this project's own tests set so that coverage measures in worker processes, too."""
 CHANNEL_LOST = 76
-"""Exit status of a worker process that cannot send answers any more, because its workload closed the pipe."""
+"""Exit status of a worker process that cannot send answers any more, because the workload has closed the pipe."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def end(status: int) -> NoReturn:
-    """End this process immediately with ``status``, without any clean-up.
+    """End this process immediately with the exit status ``status``, without any clean-up.
 
-    If ``os._exit`` was replaced, the original is called: coverage's ``patch = _exit`` would write its data first. If
-    `COVER_WORKERS` is set, the replacement is called.
+    If something has replaced ``os._exit``, the original is called: the replacement by coverage (``patch = _exit``)
+    would first write data. Only if the environment variable `COVER_WORKERS` is set, the replacement is called.
     """
     posix = sys.modules.get("posix") if COVER_WORKERS not in os.environ else None
     true_exit = getattr(posix, "_exit", os._exit)
@@ -54,8 +56,9 @@ def end(status: int) -> NoReturn:
 def worker_process(lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> Iterator[int]:
     """Make this new process a worker for a ``with`` block; the value is the file descriptor of the worker's log.
 
-    ``lifeline`` is a pipe that only the parent can write to, and never does: the pipe closes when the parent ends.
-    ``parents_ends`` are the parent's own ends of pipes, inherited by a fork, which this process must not keep open.
+    ``lifeline`` is a pipe that only the parent (pytest's own process) can write to, and never does: the pipe closes
+    when the parent ends. ``parents_ends`` are the parent's own ends of pipes, inherited by a fork, which this process
+    must not keep open. ``spec`` has the folder of the log and the working directory.
     """
     os.environ[INSIDE_WORKER] = str(os.getpid())  # before anything else: a worker must never start workers
     for connection in parents_ends:
@@ -67,7 +70,11 @@ def worker_process(lifeline: Connection, parents_ends: tuple[Any, ...], spec: Wo
 
 
 def set_up(lifeline: Connection, log: int) -> None:
-    """Make this process a worker; ``log`` is the file descriptor of its log, ``lifeline`` is for `die_with_parent`."""
+    """Detach this new process from the terminal and from tracers, and have it end when pytest's process ends.
+
+    ``lifeline`` is a pipe that closes when pytest's process ends. ``log`` is the file descriptor of the log, which gets
+    the output, and the stacks of threads when a signal asks for them.
+    """
     die_with_parent(lifeline)
     _detach_from_terminal(log)
     _stop_tracers()
@@ -84,8 +91,8 @@ def die_with_parent(lifeline: Connection) -> None:
 
     Two signals are used, because each has a gap. The death signal reports the end of the parent *process*, which under
     ``forkserver`` is the fork server. ``SIGIO``, whose default action ends the process, is sent when nobody can write
-    to ``lifeline`` (a pipe from pytest's process) any more, so not while another process keeps the writing end open. On
-    other systems this function does nothing, and a worker ends when it next reads its channel.
+    to ``lifeline`` (a pipe from pytest's process) any more: it is missing as long as another process keeps the writing
+    end open. On other systems this function does nothing, and a worker ends when it next reads its channel.
 
     *Source:* ``prctl(2)``; F_SETOWN and O_ASYNC in ``fcntl(2)``.
     """
@@ -105,7 +112,7 @@ def die_with_parent(lifeline: Connection) -> None:
 
 
 def executor_process() -> None:
-    """Set up a process of an executor that a worker starts: the process ends with the worker and ignores Ctrl-C.
+    """Set up a process that an executor in a worker has started: it ends with the worker and ignores Ctrl-C.
 
     `concurrent.futures` calls this as the initializer of the process, in its main thread. On Linux, if the worker is
     the parent process, the kernel sends a death signal when the worker ends. Otherwise a thread waits for the worker's
@@ -136,9 +143,9 @@ def _prctl(option: int, value: int) -> None:
 
 
 def log_only_faults(log: int) -> None:
-    """From now on, log only the stacks of crashes to the file descriptor ``log``: a workload may print without end.
+    """From now on, drop all output of this process but the stacks of a crash, which go to the file descriptor ``log``.
 
-    What the log has so far is erased.
+    Output is dropped because a workload may print without end. What the log has so far is erased.
     """
     import faulthandler  # noqa: PLC0415 - does not load in subinterpreters
 
@@ -192,10 +199,10 @@ def _stop_tracers() -> None:
 def freeze() -> None:
     """Exclude all objects that exist now from garbage collections.
 
-    They are pytest's own objects, many times the workload's, and each full collection that a call starts would scan
-    them. On a free-threaded build, a thread is started first. CPython 3.13 makes classes, functions and modules
-    immortal when the first thread starts, but not those that are frozen by then; threads would take turns at counting
-    references to them.
+    They are pytest's own objects, many more than the workload's; each full collection during a call would scan them. On
+    a free-threaded build, a thread is started first. CPython 3.13 makes classes, functions and modules immortal when
+    the first thread starts, but not those that are frozen by then; threads would take turns at counting references to
+    them.
     """
     gc.collect()
     if interpreter.free_threaded_build():

@@ -16,16 +16,17 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SLOTS = (1 << 16) + 1024
-"""Slots of 8 bytes that a frame asks for, so that it gets a chunk of its own. The chunk's size is the next power of
-two, 1 MiB, so that nearly half of it is left for the functions that are called; their frames have some 10 to 30
-slots."""
+"""Number of slots (8 bytes each) that `with_room` has a function's frame ask for. CPython keeps the frames of Python
+functions in chunks of memory; for so large a frame it maps a chunk of its own, of 1 MiB (the next power of two). Nearly
+half of that chunk is left for the frames of functions that are called, which have some 10 to 30 slots each."""
 
 
 def with_room(function: Function) -> Function:
-    """Return a Python function that does the same as ``function``, with room for the frames of what it calls.
+    """Return a function that does the same as ``function``, with room in memory for the frames of what it calls.
 
-    The frames lie in a chunk of memory of their own. To map that chunk takes some 10 µs for each call of the returned
-    function; its pages are touched only when used.
+    So the time of those calls does not depend on how full the memory for frames was. The frames lie in a chunk of
+    memory of their own. To map that chunk takes some 10 µs for each call of the returned function; its pages are
+    touched only when used.
     """
     plain: Any = function
     code = plain.__code__.replace(co_stacksize=SLOTS)

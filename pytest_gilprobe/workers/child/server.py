@@ -1,9 +1,9 @@
-"""A worker process: its own pytest session, which serves batches of calls instead of running tests.
+"""A worker process: its own pytest session, which makes batches of timed calls instead of running tests.
 
-`serve` is the entry point of a worker process. It runs the parent's command line again, so the same plugins, conftest
-files and ini file are in force and the same node ids exist, but it collects only the files with tests to probe. Then it
-waits for questions. pytest's own protocol sets a test up and tears it down; in between, the test's call phase answers
-questions about batches until the parent closes the test.
+`serve` is the entry point of a worker process. It runs the command line of the parent (pytest's own process) again, so
+the same plugins, conftest files and ini file are in force and the same node ids exist, but it collects only the files
+with tests to probe. Then it waits for the parent's questions. pytest's own protocol sets a test up and tears it down;
+in between, the test's call phase answers questions about batches until the parent closes the test.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ FORKED = (
     "(A forked worker begins with all that the session and its plugins have changed in pytest's own process; with "
     "--gilprobe-start-method=spawn it begins afresh.)"
 )
-"""Advice if a test cannot be set up again in a forked worker, for example because of pytest-django's database guard."""
+"""Advice for the user if a test cannot be set up again in a forked worker, for example because of pytest-django's
+database guard."""
 
 
 @with_room  # a coroutine calls functions from the loop's depth in the stack
 def serve(channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec) -> None:
-    """Run a worker until its parent (pytest's process) tells it to stop, or ends.
+    """Run the pytest session of a worker process, until its parent (pytest's own process) tells it to stop, or ends.
 
     ``channel`` carries questions and answers. ``lifeline`` is a pipe that closes when the parent ends. ``parents_ends``
     are the parent's own ends of pipes, which a forked worker inherits and must close. ``spec`` describes the session.
@@ -69,14 +70,14 @@ class Loop:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Call ``serve_tests``, which never returns."""
+        """Call the given function, which never returns, in place of pytest's loop over all tests."""
         self._serve_tests(session)
 
 
 class Server:
-    """Plugin of a worker, beside `Collection`: answers the parent's questions and keeps the current test's errors.
+    """Plugin of a worker process's pytest session: answers questions of pytest's own process, and runs no tests.
 
-    ``shared`` is whether other interpreters share the process.
+    ``shared`` is whether several subinterpreters share the process.
     """
 
     shared = False
@@ -97,7 +98,7 @@ class Server:
         self._switched_on_by = SwitchedOnBy(spec.gil_switched_on_by if interpreter.gil_enabled() else ())
 
     def run(self) -> None:
-        """Run pytest's session, which serves until the parent tells it to stop."""
+        """Run pytest's session, which answers questions until pytest's own process says to stop; never return."""
         given, spec = [*self._spec.arguments, *self._spec.overrides], self._spec
         try:
             code = pytest.main(given, plugins=[*spec.plugins, self.collection, self])
@@ -121,7 +122,7 @@ class Server:
         return locate()
 
     def say(self, answer: Answer) -> None:
-        """Send an answer to the parent; end this process if the pipe is closed, or if the workload forked it."""
+        """Send an answer to pytest's own process; end this one if the pipe is closed, or the workload forked it."""
         if interpreter.getpid() != self._pid:
             end(0)
         try:
@@ -130,7 +131,7 @@ class Server:
             self._end(CHANNEL_LOST)
 
     def give_up(self, code: int) -> NoReturn:
-        """End this worker, whose pytest session ended with the exit status ``code``; tell the parent or the log why."""
+        """End this worker, whose pytest session ended with exit status ``code``; say why, to the parent or the log."""
         why = "\n".join(self._errors)
         for stream in (sys.stdout, sys.stderr):  # they have what pytest wrote, and the parent reads the log
             with contextlib.suppress(Exception):
@@ -153,32 +154,32 @@ class Server:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep the error that ends pytest's session; once tests are served, without its traceback."""
+        """Keep the text of the error that ends pytest's session; after tests are collected, without its traceback."""
         self._errors.append(f"{excinfo.typename}: {excinfo.value}" if self._serving else str(excrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep the exception that ends pytest's session: from `pytest.exit`, or a `KeyboardInterrupt` of the test."""
+        """Keep the text of what ends pytest's session: `pytest.exit`, or a `KeyboardInterrupt` of the test."""
         self._errors.append(batch.describe(excinfo.value.with_traceback(users_part(excinfo.tb))))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, None, None]:
-        """End the worker before pytest and other plugins write files or print a summary."""
+        """End this worker process before pytest and other plugins write files or print a summary."""
         self.give_up(int(exitstatus))
         yield
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Register `Loop` now, so that its hook runs before that of any plugin with its own loop over the tests."""
+        """Register the plugin `Loop` now, after all other plugins, so that its hook runs before theirs."""
         session.config.pluginmanager.register(Loop(self.serve_tests), "gilprobe-loop")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Note the module that switched the GIL on, if the warning names one."""
+        """Note the module whose import switched the GIL on, if the warning is Python's and names one."""
         self._switched_on_by.note(warning_message.message)
 
     def serve_tests(self, session: pytest.Session) -> NoReturn:
-        """Answer the parent's questions instead of running the tests; never returns."""
+        """Answer the questions of pytest's own process instead of running the tests; never return."""
         self._strategies = answers.strategies_of(session.config)
         self._caller = Caller(self.serve_batches)
         session.config.pluginmanager.register(self._caller, CALLER)
@@ -268,17 +269,17 @@ class Server:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the error of a set-up, call or tear-down that did not pass."""
+        """Keep the error text of a test's set-up, call or tear-down that failed or was skipped."""
         if report.failed or report.skipped:
             self._errors.append(f"{report.outcome} in {report.when}: {report.longreprtext}")
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_timeout_set_timer(self) -> bool:
-        """Return True, so that pytest-timeout does not limit the test's time: the parent limits each batch."""
+        """Return ``True``, so that pytest-timeout sets no timer: pytest's own process limits the time of calls."""
         return True
 
     def serve_batches(self, work: Workload) -> None:
-        """Answer questions about the open test ``work`` until it is closed; pause timers of its set-up until then."""
+        """Answer questions about the test of ``work`` until it is closed; pause the timers of its set-up until then."""
         with paused_timers():
             test = answers.OpenTest(work, self._strategies, self._errors, shared=self.shared)
             self._closed = Closed()

@@ -14,15 +14,21 @@ from typing import Any
 from pytest_gilprobe.observe import clocks
 
 LEAST_SHARE = 0.9
-"""Least share of arrays in the pickled bytes for shared memory to be tried: the rest must still be pickled."""
+"""Smallest share that NumPy arrays must have in the pickled bytes of a call, for shared memory to be tried: the rest
+must still be pickled."""
 LEAST_BYTES = 64 * 1024
-"""Least bytes of arrays for shared memory to be tried: a pipe holds 64 KiB (``pipe(7)``, capacity), enough for less."""
+"""Smallest size in bytes that NumPy arrays of a call must have in all, for shared memory to be tried. For less, a pipe
+is enough: it holds 64 KiB (``pipe(7)``, capacity)."""
 PAGE = 4096
 _WITHIN = 3
 
 
 def arrays(thing: Any, depth: int = _WITHIN) -> tuple[Any, ...]:
-    """Return NumPy arrays in nested tuples, lists and dicts, to ``depth`` levels; empty if NumPy is not loaded."""
+    """Return the NumPy arrays in ``thing``: itself, or those in nested tuples, lists and dicts.
+
+    The search goes to ``depth`` levels, of which ``thing`` is the first. Arrays of Python objects are left out. The
+    result is empty if NumPy is not loaded.
+    """
     numpy = sys.modules.get("numpy")
     if numpy is None or depth == 0:
         return ()
@@ -33,17 +39,20 @@ def arrays(thing: Any, depth: int = _WITHIN) -> tuple[Any, ...]:
 
 
 def dominate(found: tuple[Any, ...], pickled_bytes: int) -> bool:
-    """Return whether the arrays ``found`` are large, and nearly all of the ``pickled_bytes`` that a call moves."""
+    """Return whether moving the arrays ``found`` in shared memory may be worth it.
+
+    They must have at least `LEAST_BYTES` bytes, and make up nearly all of the ``pickled_bytes`` that a call moves.
+    """
     size: int = sum(array.nbytes for array in found)
     return size >= LEAST_BYTES and size >= pickled_bytes * LEAST_SHARE
 
 
 def measure(there: tuple[Any, ...], back: tuple[Any, ...]) -> tuple[float, float] | None:
-    """Return the seconds per call that sharing costs the parent, and those that it costs a worker.
+    """Return the seconds per call that moving arrays in shared memory costs the parent, and what it costs a worker.
 
-    ``there`` are the arrays in the arguments, which the parent makes, and ``back`` the arrays in the result, which the
-    worker makes. The side that makes an array fills the memory; the other side maps the memory and touches each page.
-    Returns ``None`` on a system without ``memfd_create``.
+    ``there`` are the arrays in the arguments, which the parent (pytest's own process) makes, and ``back`` the arrays in
+    the result, which the worker makes. The side that makes an array fills the memory; the other side maps the memory
+    and touches each page. Return ``None`` on a system without ``memfd_create``.
     """
     if not hasattr(os, "memfd_create"):
         return None

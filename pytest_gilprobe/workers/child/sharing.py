@@ -1,8 +1,9 @@
-"""Time a call in threads that share its objects, and in threads each of which has one object, or all, of its own.
+"""Time a call in threads that share its objects, and in threads that have one object, or all objects, of their own.
 
-The objects of a call are put together for each thread, even if all of them are shared: two timings differ only in whose
-objects a thread uses. A marked test's function-scoped fixtures, and the instance of its class, are made anew for each
-thread. All other objects are copied. Every timing uses copies, so that the originals stay as they are.
+The objects of a call are its arguments, or a test's fixtures and instance. They are put together for each thread, even
+if all of them are shared: two timings differ only in whose objects a thread uses. A test's function-scoped fixtures and
+its instance are made anew for each thread. All other objects are copied. Every timing uses copies, so that the
+originals stay as they are.
 
 The control, plain Python that shares nothing, is timed in between, in one thread and in all threads: it shows what
 threads gain at best in this build of Python, on this machine, at that time.
@@ -36,24 +37,27 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.sharing_messages import SweepSharing
 
 MOST_OBJECTS = 6
-"""Most objects that are tried one by one: each costs a batch in each round."""
+"""Largest number of objects that are tried one by one, each in a timing in which every thread has a copy of this object
+only: such a timing costs a batch of calls in each round."""
 MOST_ROUNDS = 25
-"""Most rounds of a sweep: more rounds hardly narrow the intervals."""
+"""Largest number of rounds (a round makes every timing once): more rounds hardly narrow the confidence intervals."""
 PARTS = 8
-"""Number of rounds that should fit into a sweep's time; if they would not, each round has fewer calls than asked
-for."""
+"""Number of rounds (a round makes every timing once) that should fit into the time allowed for them; if they would not,
+each round makes fewer calls than asked for."""
 FOLDER = "fixture tmp_path"
-"""Name of the argument ``tmp_path``: each lane (thread) has one of its own even in timings where all else is shared."""
+"""Name of the fixture ``tmp_path`` among the objects of a call. Each thread has a folder of its own, even in timings in
+which threads share everything else."""
 MOST_SET_UP = 0.25
-"""Greatest share of a sweep's time for making the fixtures of all lanes (threads) anew. If it would take longer, all
-lanes share one set of fixtures."""
+"""Largest share of the time for all timings that making a test's fixtures for every thread may take. If it would take
+longer, all threads share one set of fixtures."""
 
 
 def sweep(work: Workload, question: SweepSharing) -> SharingReading:
-    """Make rounds of timings, with shared objects and with objects of each thread's own, until the time is up.
+    """Time the call of ``work`` in threads that share its objects, and in threads with objects of their own.
 
-    ``question`` says for how long, in how many threads, and whether the control is timed, too. No round is made if no
-    object can be copied or made anew and the control is not asked for.
+    Rounds of timings are made until the time is up. ``question`` says how long that is, in how many threads, and
+    whether the control (plain Python that shares nothing) is timed, too. If no object can be copied or made anew,
+    rounds are made only to time the control.
 
     Raises `WorkloadError` if a call with objects of its own raises, and whatever the user's classes and fixtures raise
     while the objects are made. The function-scoped fixtures of a marked test are torn down afterwards.

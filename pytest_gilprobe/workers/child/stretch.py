@@ -1,8 +1,8 @@
-"""Run one stretch: lanes that call back to back for a set time, and note the moments at which calls were completed.
+"""Run one stretch: call back to back for a set time, and note the moments at which calls were completed.
 
-A lane is a thread or a task. All lanes are started, and wait, before the stretch begins; a lane ends with the first
-mark (a moment that it notes) beyond the end, so that no call is cut off. Between marks a lane makes a fixed number of
-calls in a loop of `itertools.repeat`, as a batch does.
+The calls are made in lanes (threads or tasks). All lanes are started, and wait, before the stretch begins. A lane notes
+the time after every few calls, as a mark; the first mark beyond the set time is its last, so that no call is cut off.
+Between marks a lane makes its calls in a loop of `itertools.repeat`, as a batch does.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def _marks(call: Call, question: Stretch) -> list[int]:
 
 
 def run_serial(call: Call, question: Stretch) -> StretchReading:
-    """Run a stretch of one lane in this thread. Raises `WorkloadError` if a call raises anything."""
+    """Call back to back in this thread for the time that ``question`` sets.
+
+    The result has the moments at which calls were completed. Raises `WorkloadError` if a call raises anything.
+    """
     machine.reset_peak_rss()
     _sleep_until(question.begin_ns)
     usage, queueing = Usage(), Queueing()
@@ -75,10 +78,11 @@ def run_serial(call: Call, question: Stretch) -> StretchReading:
 
 
 def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReading:
-    """Run a stretch with a new thread for each lane.
+    """Call back to back in several new threads for the time that ``question`` sets.
 
-    Raises `WorkloadError` if a call raises, and `NoThreadError` if the system refuses a thread: threads already started
-    are then left waiting.
+    ``lanes`` has a context manager for each thread, which yields its call. The result has the moments at which calls
+    were completed. Raises `WorkloadError` if a call raises, and `NoThreadError` if the system refuses a thread: threads
+    already started are then left waiting.
     """
     machine.reset_peak_rss()
     threads = [_StretchThread(lane, question) for lane in lanes]
@@ -91,9 +95,10 @@ def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReadi
 
 
 def run_machine(question: MachineStretch) -> StretchReading:
-    """Run a stretch of threads that compress data without the GIL.
+    """Compress data in several threads, without the GIL, for the time that ``question`` sets.
 
-    Raises `ImportError` if Python was built without zlib, and what `run_threads` raises.
+    The result has the moments at which each block of data was compressed. Raises `ImportError` if Python was built
+    without zlib, and `NoThreadError` if the system refuses a thread.
     """
     call = control.compressor()
     asked = Stretch(
@@ -103,9 +108,10 @@ def run_machine(question: MachineStretch) -> StretchReading:
 
 
 async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], question: Stretch) -> StretchReading:
-    """Run a stretch with a task of the event loop ``home`` for each lane.
+    """Call back to back in ``question.lanes`` tasks of the event loop ``home`` for the time that ``question`` sets.
 
-    Raises `WorkloadError` if a call raises; if there are several lanes, its text has the number of tasks that failed.
+    The result has the moments at which calls were completed. Raises `WorkloadError` if a call raises; if there are
+    several tasks, its text has the number of those that failed.
     """
     machine.reset_peak_rss()
     marks: list[list[int]] = []
@@ -151,11 +157,11 @@ def _sleep_until(moment_ns: int) -> None:
 def reading_of(
     marks: Sequence[Sequence[int]], queued: Sequence[int | None], usage: Usage, in_this_thread_ns: int = 0
 ) -> StretchReading:
-    """Return the reading of a stretch that has just ended.
+    """Return the reading of a stretch (calls back to back for a set time) that has just ended.
 
-    ``marks`` are the moments that each lane noted, and ``queued`` the nanoseconds that each lane was in the run queue,
-    ``None`` if unknown. ``usage`` was created when the stretch began. ``in_this_thread_ns`` is the CPU time of calls
-    made in this thread.
+    ``marks`` are the moments that each lane (thread or task) noted after every few calls, and ``queued`` the
+    nanoseconds that each thread waited in the run queue for a core, ``None`` if unknown. ``usage`` was created when the
+    stretch began. ``in_this_thread_ns`` is the CPU time of calls made in this thread.
     """
     whole = usage.reading((), in_this_thread_ns)
     known = [one for one in queued if one is not None]

@@ -22,9 +22,9 @@ class PlainSubtests:
 
 @contextmanager
 def plain_subtests(item: pytest.Function) -> Iterator[None]:
-    """Have a ``subTest`` of a `unittest.TestCase` let exceptions propagate instead of reporting them.
+    """For a ``with`` block, have ``subTest`` of a `unittest.TestCase` let exceptions pass instead of reporting them.
 
-    Private access, as a public name does not exist: ``_outcome``.
+    ``item`` is a test of that class. Private access, as a public name does not exist: ``_outcome``.
     """
     case: Any = item.instance
     outcome, case._outcome = case._outcome, None  # noqa: SLF001 - see above

@@ -1,8 +1,8 @@
-"""Find objects of modules and classes that a call locks or writes to: all threads share them, so they are suspects.
+"""Find objects of modules and classes that a call locks or writes to: all threads share them, which may slow them down.
 
 Source is read, not run: that of the called function, of the user's own functions that it calls, and of those that were
-seen to hold the GIL. The calls that are found are calls by name, and calls of methods of a module's object, of the
-function's own object and of its arguments. What is written through another name, or by native code, is not found.
+seen to hold the GIL. Functions are found if they are called by name, or as methods of a module's object, of the
+function's own object or of its arguments. What is written through another name, or by native code, is not found.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.holders import HeldStack
 
 MOST_SUSPECTS = 3
-"""Most objects that are named: a longer list is no hint."""
+"""Largest number of objects that are reported: a longer list is no hint."""
 MOST_FUNCTIONS = 50
-"""Most functions whose source is read: that takes about a millisecond each."""
+"""Largest number of functions whose source is read, which takes about a millisecond each."""
 _WRITES = frozenset(
     [
         "acquire",
@@ -74,8 +74,8 @@ def suspects(
     Args:
         called: The function that is called.
         given: Its arguments, by the names of its parameters.
-        held: Stacks that held the GIL while it was called: suspects in lines that hold it for longest come first.
-
+        held: Call stacks of threads that held the GIL during such calls. Objects that are used in lines that held it
+            for longest come first.
     """
     waiting = deque([_Function.of(called, None, given)])
     in_stacks = islice(held_functions.functions(held), MOST_FUNCTIONS)

@@ -25,18 +25,20 @@ from pytest_gilprobe.workers.protocol import TransferMeasured
 
 ROUNDS = 5
 ENOUGH_S = 0.1
-"""Seconds of one measurement after which it is not repeated again: large data is measured once or twice."""
+"""Seconds of timing in all after which moving the same data is not timed again: large data is moved only once or
+twice."""
 DEEPEST = 20
-"""Greatest number of nested levels through which an object that cannot be pickled is searched for."""
+"""Largest number of nested objects through which the search for one that cannot be pickled goes."""
 CANNOT = "cannot be passed to a process"
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None))
 
 
 def measure(given: Given, result: object) -> TransferMeasured:
-    """Measure the cost of moving one call's arguments and result; ``refused`` names a part that cannot be moved.
+    """Measure the cost of moving the arguments of ``given`` to another process, and ``result`` back.
 
-    The arguments include all objects that an executor must move: also the arguments inside a `functools.partial`, the
-    object of a bound method, and a callable object.
+    If a part cannot be moved, ``refused`` of the returned record names it. The arguments include all objects that an
+    executor must move: also the arguments inside a `functools.partial`, the object of a bound method, and a callable
+    object.
     """
     given = without_partials(given)
     owner = given_first(given.func)
@@ -90,16 +92,16 @@ class PipeTimes:
 
     @property
     def whole_s(self) -> float:
-        """Seconds of all three steps together."""
+        """Seconds to pickle, send, receive and unpickle the object, together."""
         return self.dump_s + self.move_s + self.load_s
 
 
 def through_pipe(thing: Any) -> PipeTimes:
     """Return the typical seconds to move an object through a `multiprocessing.Pipe`, as an executor does.
 
-    Each repetition takes the steps of an executor in the same order: pickle, send, receive, unpickle, drop. A single
-    step repeated by itself would find its memory still mapped, unlike in a process that receives. Exceptions of
-    pickling and unpickling propagate.
+    Each repetition takes the steps of an executor in the same order: pickle, send, receive, unpickle, and free the
+    memory. Repeated by itself, a step would find its memory still mapped, unlike in a process that receives data.
+    Exceptions of pickling and unpickling propagate.
     """
     receiving, sending = multiprocessing.Pipe(duplex=False)
     go, moments = threading.Semaphore(0), [0, 0]
@@ -172,7 +174,7 @@ def _pickled_bytes(thing: Any, named: dict[str, Any], whose: str) -> int | str:
 
 
 def unpicklable_part(named: dict[str, Any]) -> tuple[str, object]:
-    """Return the path to the innermost object that cannot be pickled (``session.pool[0].lock``), and the object.
+    """Return the innermost object that cannot be pickled, after the path to it, such as ``session.pool[0].lock``.
 
     ``named`` has the objects to search, by the names with which paths begin.
     """
@@ -223,7 +225,7 @@ def _a(thing: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the type of an exception and the first line of its text, even if the text cannot be had."""
+    """Return the type of an exception and the first line of its text; only the type if no text can be had."""
     try:
         text = str(error).splitlines()
     except Exception:  # noqa: BLE001 - whatever pickling raises

@@ -1,10 +1,4 @@
-"""Make the call that a batch repeats from a test that is set up: for the main thread, threads, or tasks of a loop.
-
-Threads share what the user's own threads would share: fixture values, the test's instance, module and class state.
-Three things differ: each thread has its own ``tmp_path``, each thread runs coroutines on its own event loop, and a test
-that asks for a fixture known to be unsafe in threads is not run in threads. Calls that have new arguments each time are
-in `pytest_gilprobe.workers.child.fresh`.
-"""
+"""Turn a test that is set up into calls that can be repeated: in the main thread, in threads, or in tasks of a loop."""
 
 from __future__ import annotations
 
@@ -70,12 +64,12 @@ class Workload:
 
     @property
     def fresh(self) -> FreshCall | None:
-        """The call as a `FreshCall`, if each call has arguments of its own; else ``None``."""
+        """The call as a `FreshCall`, if it has new arguments each time; else ``None``."""
         return next((one for one in (self.call, self.awaited) if isinstance(one, FreshCall)), None)
 
     @property
     def is_coroutine(self) -> bool:
-        """Whether the call is that of a coroutine function."""
+        """Whether the function that is called is a coroutine function."""
         return self.coroutine is not None or loops.is_drawn_coroutine(self.item)
 
     @property
@@ -84,9 +78,11 @@ class Workload:
         return None if self.home is None else self.home.library
 
     def serial(self, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
-        """Make the calls one after the other, awaited calls in the test's own loop; return the readings of clocks.
+        """Make the calls one after the other, awaited calls in the test's own loop; return the readings of the clocks.
 
-        ``begin_ns`` and ``lane`` are as in `batch.run_serial`. Raises `WorkloadError` if a call raises anything.
+        The calls begin when `time.perf_counter_ns` reaches ``begin_ns`` (0: at once); until then the thread sleeps, on
+        a CPU chosen by its number ``lane`` among all that begin together. Raises `WorkloadError` if a call raises
+        anything.
         """
         if self.home is None or self.awaited is None:
             return self.made(lambda: batch.run_serial(self.call, calls, begin_ns, lane))
@@ -94,7 +90,7 @@ class Workload:
         return self.home.run(lambda: async_batch.run_serial(awaited, calls, begin_ns, lane))
 
     def made(self, plain: Callable[[], R]) -> R:
-        """Call ``plain()`` where plain calls are made: in the loop ``within``, if any. Return or raise what it does."""
+        """Return or raise what ``plain()`` does; call it in the event loop ``within``, if the workload has one."""
         if self.within is None:
             return plain()
 
@@ -115,14 +111,14 @@ class Workload:
         return home.run(lambda: async_batch.run_tasks(home, awaited, calls, lanes))
 
     def stretch_of_tasks(self, question: Stretch) -> StretchReading | None:
-        """Run a stretch (calls for a set time): each lane is a task of the test's own loop; ``None`` without one."""
+        """Call for the time that ``question`` sets in tasks of the test's event loop; ``None`` without such a loop."""
         home, awaited = self.home, self.awaited
         if home is None or awaited is None:
             return None
         return home.run(lambda: stretch.run_tasks(home, awaited, question))
 
     def stretch_of_one(self, question: Stretch) -> StretchReading:
-        """Run a stretch (calls for a set time) with one lane, as `serial`. Raises `WorkloadError` if a call raises."""
+        """Call for the time that ``question`` sets, one call at a time. Raises `WorkloadError` if a call raises."""
         if self.home is None or self.awaited is None:
             return stretch.run_serial(self.call, question)
         home, awaited = self.home, self.awaited
@@ -140,7 +136,7 @@ class Workload:
         return home.run(lambda: async_batch.run_watched(home, watch, awaited, calls))
 
     def keeping(self, results: list[Any]) -> Workload:
-        """Return the same workload, whose calls append their results to ``results``."""
+        """Return a copy of this workload whose calls append their results to ``results``."""
         call, awaited = self.call, self.awaited
 
         async def kept() -> None:
@@ -150,7 +146,7 @@ class Workload:
         return replace(self, call=lambda: results.append(call()), awaited=None if awaited is None else kept)
 
     def lane(self, number: int) -> LaneContext:
-        """Return the context manager that prepares the call for thread ``number``, counted from 0."""
+        """Return a context manager that yields the call for the thread ``number`` of several, counted from 0."""
         if self.given is not None and self.coroutine is not None:
             return loops.lane(self.item, self.coroutine, self.library)
         if self.given is not None or isinstance(self.call, FreshCall):
@@ -191,13 +187,13 @@ def of_fixture(item: pytest.Function, given: Given) -> Workload:
 
 
 def call_of(given: Given) -> Call:
-    """Return the call of a given function with its given arguments."""
+    """Return a function without parameters that calls the function in ``given`` with its arguments."""
     bare = not given.args and not given.kwargs
     return given.func if bare else partial(given.func, *given.args, **given.kwargs)
 
 
 def awaited_by_fixture(item: pytest.Function, given: Given, home: HomeLoop) -> Workload:
-    """Return the workload of a test that awaits the function in ``given``, passed to the `gilprobe` fixture."""
+    """Return the workload of a test that awaits, in the loop ``home``, the call ``given`` of the `gilprobe` fixture."""
     awaited: Any = partial(given.func, *given.args, **given.kwargs)
     if given.make is not None:
         awaited = MadeInLoop(given, home)
@@ -209,9 +205,9 @@ def awaited_by_fixture(item: pytest.Function, given: Given, home: HomeLoop) -> W
 def in_home_loop(
     item: pytest.Function, function: Callable[..., Any], passed: dict[str, Any], home: HomeLoop
 ) -> Workload:
-    """Return the workload of a coroutine test in the event loop in which its plugin runs it.
+    """Return the workload of a coroutine test in ``home``, the event loop in which its plugin runs it.
 
-    ``passed`` are the keyword arguments with which the plugin calls the test's function.
+    ``passed`` are the keyword arguments with which the plugin calls ``function``, the test's coroutine function.
     """
     if "subtests" in passed:
         passed = passed | {"subtests": PlainSubtests()}
@@ -222,7 +218,10 @@ def in_home_loop(
 def with_new_fixtures(
     item: pytest.Function, function: Callable[..., Any], sets: FixtureSets, home: HomeLoop
 ) -> Workload:
-    """Return the workload of a coroutine test whose calls have fixtures of their own, which ``sets`` makes."""
+    """Return the workload of a coroutine test each of whose calls gets new fixtures, made by ``sets``.
+
+    ``function`` is the test's coroutine function, and ``home`` the event loop in which the calls are awaited.
+    """
     awaited = cast("AsyncCall", sets)
     return Workload(item=item, call=lambda: home.run(awaited), coroutine=function, awaited=awaited, home=home)
 
@@ -230,7 +229,7 @@ def with_new_fixtures(
 def callee(workload: Workload) -> Callee | None:
     """Describe the function that a workload calls: the one passed to the `gilprobe` fixture, else the test itself.
 
-    Return ``None`` if a test has no name as a function.
+    Return ``None`` if the test is a callable object without a ``__qualname__``.
     """
     if workload.given is not None:
         given = naming.callee(workload.given)
@@ -255,10 +254,11 @@ def plain(item: pytest.Function) -> Workload:
 
 
 def coroutine(item: pytest.Function, function: Callable[..., Any], through_hooks: Call) -> Workload:
-    """Return the workload of a coroutine function that a plugin runs.
+    """Return the workload of a coroutine test whose calls are left to the plugin that runs it.
 
-    The plugin has either replaced the coroutine function by a plain function (pytest-asyncio), or runs it in its own
-    ``pytest_pyfunc_call`` (anyio): then ``through_hooks`` makes each call.
+    ``function`` is the test's coroutine function. If the plugin has replaced it by a plain function (pytest-asyncio),
+    that one is called. Otherwise the plugin runs it in its own ``pytest_pyfunc_call`` (anyio): ``through_hooks`` does
+    so.
     """
     replaced = not inspect.iscoroutinefunction(item.obj)
     call = _bind(item.obj, arguments(item)) if replaced else through_hooks
@@ -270,7 +270,7 @@ def _bind(function: Callable[..., Any], passed: dict[str, Any]) -> Call:
 
 
 def for_lane(passed: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return ``passed`` with a new ``tmp_path`` for the lane (thread) ``number``; unchanged without ``tmp_path``."""
+    """Return a test's arguments ``passed``, with a new folder for thread ``number`` in place of a ``tmp_path``."""
     folder = passed.get("tmp_path")
     if not isinstance(folder, Path):
         return passed
