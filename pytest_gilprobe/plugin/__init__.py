@@ -119,10 +119,12 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if xdist.is_one_of_several(config):
         xdist.send_count(config, len(keywords))
         return
+    from pytest_gilprobe.plugin.fixtures_beside import FixturesBeside  # noqa: PLC0415 - see above
     from pytest_gilprobe.plugin.session import ProbeSession  # noqa: PLC0415 - see above
 
     probing = ProbeSession(session, settings, keywords)
     config.pluginmanager.register(probing, "gilprobe-session")
+    config.pluginmanager.register(FixturesBeside(probing.groups), "gilprobe-fixtures")
     if not xdist.is_distributed(config):
         config.pluginmanager.register(probing.reporting, "gilprobe-reporting")
 

@@ -96,10 +96,7 @@ class ProbeSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Measure a marked test's own call in this process, in case it is too long to be repeated.
-
-        Also remember that the call is running: reports that pytest makes meanwhile are those of subtests.
-        """
+        """Measure a marked test's own call in this process; reports that pytest makes meanwhile are of subtests."""
         self._calling = item
         watched = None
         if item in self._plans:
@@ -241,10 +238,7 @@ class ProbeSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """End the worker processes, then report the results.
-
-        In a pytest-xdist worker, send a description of the machine and the Python instead: the controller reports.
-        """
+        """End the worker processes, then report the results, or have pytest-xdist's controller report them."""
         self._end_workers()
         self.reporting.environments = found = self._environments()
         if xdist.is_distributed(self._config):
@@ -256,6 +250,10 @@ class ProbeSession:
     def pytest_unconfigure(self) -> None:
         """End the worker processes of a session that ended before `pytest_sessionfinish`."""
         self._end_workers()
+
+    def groups(self) -> list[WorkerGroup]:
+        """Return the groups of worker processes that this session has so far."""
+        return [runner.group for runner in self._runners]
 
     def _end_workers(self) -> None:
         for runner in self._runners:

@@ -10,14 +10,15 @@ import contextlib
 import os
 import shutil
 import signal
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe import INSIDE_WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import psutil
 
@@ -27,6 +28,16 @@ LOCK = "lock"
 STALE_S = 600.0
 """Smallest age, in seconds, at which a session's folder that nobody has locked is removed: the session of a newer
 folder may be about to lock it."""
+
+
+def new_folder() -> tuple[Path, int | None]:
+    """Make a session's temporary folder, and lock it for as long as this process lives; remove those left behind.
+
+    Return the folder, and the descriptor of the lock, or ``None`` if the system has no such locks.
+    """
+    sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    return folder, locked(folder / LOCK)
 
 
 def sweep(temporary: Path) -> None:

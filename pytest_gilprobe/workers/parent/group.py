@@ -13,16 +13,16 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilprobe.model.readings import GilSamples
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe import clocks
+from pytest_gilprobe.observe.descriptors import OpenFile, open_files
 from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
 from pytest_gilprobe.workers.child import server
-from pytest_gilprobe.workers.parent.cleanup import LOCK, PREFIX, locked, sweep
+from pytest_gilprobe.workers.parent.cleanup import new_folder
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.launch_environment import ready_to_start
 from pytest_gilprobe.workers.parent.worker import END_S, Lost, Watch, Worker
@@ -56,13 +56,12 @@ class WorkerGroup:
             spec: the pytest session that each worker runs.
             start_method: start method of `multiprocessing`; ``None`` means the default of this process.
             timeout_s: seconds without an answer after which a worker is killed as hung, in start-up and per question.
-            gil: whether workers run with the GIL on or off, on a free-threaded build with ``spawn``; ``None`` leaves
-                that to Python.
+            gil: whether workers run with the GIL, on a free-threaded build with ``spawn``; ``None``: as Python has it.
             hung_fixtures: record of the fixtures that hung; with ``None``, no hung fixture is remembered.
         """
-        # `get_context(None)` would fix the default for good, and the user's own `set_start_method` would fail.
-        default = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-        self.start_method = start_method or default
+        # `get_context(None)` would fix the default for good
+        default = multiprocessing.get_start_method(allow_none=True)
+        self.start_method = start_method or default or multiprocessing.get_all_start_methods()[0]
         self._context: Any = multiprocessing.get_context(self.start_method)
         self.hung_fixtures = hung_fixtures or HungFixtures()
         self._spec = spec
@@ -76,6 +75,7 @@ class WorkerGroup:
         self._given_up: Lost | None = None
         self._main: WorkerMain = server.serve
         self._family: dict[str, WorkerGroup] = {"": self}
+        self._ours: set[OpenFile] = set()  # what this process has open for its workers
         self.gil_switched_on_by: dict[str, None] = {}  # the modules that did so in a worker, in order
 
     def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
@@ -83,6 +83,7 @@ class WorkerGroup:
         if name not in self._family:
             new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
             new._main, new._family, new.gil_switched_on_by = main, self._family, self.gil_switched_on_by
+            new._ours = self._ours
             self._family[name] = new
         return self._family[name]
 
@@ -100,6 +101,7 @@ class WorkerGroup:
 
     def _start_one(self) -> Worker:
         self._started += 1
+        before = open_files()
         folder = self._own_folder() / f"worker-{self._started}"
         folder.mkdir()
         channel, channel_end = self._context.Pipe(duplex=True)
@@ -110,30 +112,28 @@ class WorkerGroup:
             forked=self.start_method == "fork",
             overrides=tuple(flag.replace("{folder}", str(folder)) for flag in self._spec.overrides),
         )
-        alive = [worker for group in self._family.values() for worker in group._workers]  # noqa: SLF001
-        ends = [end for worker in alive for end in (worker.channel, worker.lifeline)]
-        given = (channel_end, lifeline_end, (channel, lifeline, *ends) if spec.forked else (), spec)
+        ends = (channel, lifeline, *(end for _, one in self.everyone for end in (one.channel, one.lifeline)))
+        given = (channel_end, lifeline_end, ends if spec.forked else (), spec)
         process = self._context.Process(target=self._main, args=given, name=f"gilprobe-worker-{self._started}")
         with ready_to_start(self._gil):
             process.start()
         channel_end.close()
         lifeline_end.close()
-        return Worker(process, channel, lifeline, folder)
+        inherited = before - self._ours if spec.forked else frozenset()
+        self._ours |= open_files() - before
+        return Worker(process, channel, lifeline, folder, inherited)
 
     def _own_folder(self) -> Path:
         """Make this session's temporary folder, and lock it for as long as this process lives."""
         if self._folder is None:
-            sweep(Path(tempfile.gettempdir()))
-            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-            self._lock = locked(self._folder / LOCK)
+            self._folder, self._lock = new_folder()
         return self._folder
 
     def ready(self, count: int) -> list[Worker] | Lost:
-        """Return ``count`` workers that have collected their tests, or `Lost` with the reason if a worker cannot start.
+        """Return ``count`` workers that have collected their tests, started as needed; `Lost` if one cannot start.
 
-        Missing workers are started. At first they collect only the files with tests to probe. If a conftest file or
-        plugin then fails, or selects other tests than in the parent, all start again, once a session, and collect every
-        file. If none ever becomes ready, no more are started: each would cost its time-out.
+        At first they collect only the files with tests to probe. If a conftest file or plugin then fails, or selects
+        other tests than in the parent, all start again, once a session, and collect every file.
         """
         if self._given_up is not None:
             return self._given_up
@@ -182,15 +182,17 @@ class WorkerGroup:
         on, wanted = ("on" if state else "off" for state in (answer.gil_enabled, self._gil))
         return Failed(error=f"its GIL is {on} although it was started to have it {wanted}")
 
+    @property
+    def everyone(self) -> list[tuple[WorkerGroup, Worker]]:
+        """All workers that have not been ended, also those of other groups of the session, each with its group."""
+        return [(own, one) for own in self._family.values() for one in own._workers + own._retired]  # noqa: SLF001
+
     # Ask
 
     def ask(
         self, worker: Worker, question: Question, timeout_s: float | None = None, watch: Watch | None = None
     ) -> Answer | Lost:
-        """Ask one worker, while ``watch`` looks at it; return its answer, or `Lost` if it hung or died.
-
-        It counts as hung after ``timeout_s`` seconds; ``None`` means the time-out of the session.
-        """
+        """Ask one worker while ``watch`` looks at it; return its answer, or `Lost` if it died or took ``timeout_s``."""
         worker.send(question)
         return self._receive(worker, self._deadline(timeout_s or self._timeout_s), watch)
 
@@ -201,8 +203,7 @@ class WorkerGroup:
     def ask_each(self, asked: Sequence[tuple[Worker, Question]], timeout_s: float | None = None) -> list[Answer | Lost]:
         """Send each worker its own question, then wait for all answers and return them in the same order.
 
-        A worker that dies, or does not answer in ``timeout_s`` seconds (``None``: the session's time-out), is killed;
-        its answer is `Lost`.
+        The answer is `Lost` of a worker that dies, or is killed after ``timeout_s`` (``None``: the session's time-out).
         """
         for worker, question in asked:
             worker.send(question)
@@ -214,9 +215,8 @@ class WorkerGroup:
     ) -> tuple[Answer | Lost, GilSamples | None, str | None]:
         """Ask one worker, and sample the state of its GIL (held or free) until it answers.
 
-        Returns the answer, the samples, and the reason if there are no samples; one of the last two is ``None``.
-        ``mean_s`` is the mean seconds between samples. With ``watch_loop``, a sample also says what the worker's main
-        thread sleeps in, and in which code.
+        Returns the answer, and the samples or why there are none. ``mean_s`` is the mean seconds between samples. With
+        ``watch_loop``, a sample also says what the worker's main thread sleeps in, and in which code.
         """
         ready = worker.ready
         if ready is None or ready.gil_address is None:

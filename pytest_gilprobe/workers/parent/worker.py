@@ -27,6 +27,8 @@ from pytest_gilprobe.workers.protocol import Answer, Question, Ready, Unable
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from pytest_gilprobe.observe.descriptors import OpenFile
+
 ALIVE_CHECK_S = 0.25
 """Longest time, in seconds, between two checks that a worker process that has not answered yet is alive."""
 END_S = 5.0
@@ -69,6 +71,7 @@ class Worker:
         channel: the parent's end of the pipe for questions and answers.
         lifeline: the parent's end of the pipe that closes when the parent ends, so that the worker ends, too.
         folder: the worker's folder for temporary files and its log.
+        inherited: what a forked worker holds open because pytest's own process had it open; empty for other workers.
         started_ns: when the process was started, on the clock `time.perf_counter_ns`.
         ready: the worker's first message, which says that it has collected its tests; ``None`` until it has come.
         start_up_s: seconds from the start until that message came; ``None`` until then.
@@ -76,8 +79,16 @@ class Worker:
             unknown.
     """
 
-    def __init__(self, process: Any, channel: Connection, lifeline: Connection, folder: Path) -> None:
+    def __init__(
+        self,
+        process: Any,
+        channel: Connection,
+        lifeline: Connection,
+        folder: Path,
+        inherited: frozenset[OpenFile] = frozenset(),
+    ) -> None:
         """Wrap a process that was just started; ``channel`` and ``lifeline`` are the parent's ends of its two pipes."""
+        self.inherited = inherited
         self.process = process
         self.channel = channel
         self.lifeline = lifeline
