@@ -172,3 +172,11 @@ def test_a_call_without_a_loop_has_none() -> None:
     assert event_loop.of_call(SampledWindow(samples(*rows), 0, SPAN_NS)) is None
     assert event_loop.of_call(SampledWindow(samples((ASLEEP, 5)), 0, SPAN_NS)) is None
     assert event_loop.of_call(SampledWindow(samples((FREE, 50)), 0, SPAN_NS)) is not None
+
+
+def test_a_sample_whose_loop_was_not_seen_does_not_count_as_blocked_in_a_call() -> None:
+    """Of a loop that ran for a part of a call only, a sample without the loop's stack does not tell where it was."""
+    unseen: Row = (Sleep.GIL, True, THREAD, None)
+    seen: Row = (Sleep.GIL, True, THREAD, COUNT)
+    window = SampledWindow(samples((seen, 20), (unseen, 30), (COMPUTING, 10)), 0, SPAN_NS)
+    assert blockers.in_loops(window).samples == 30

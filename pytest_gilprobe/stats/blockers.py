@@ -152,8 +152,10 @@ class InLoops(NamedTuple):
 def in_loops(window: SampledWindow) -> InLoops:
     """Count the samples of one call that found an event loop blocked, and estimate which places in the code blocked it.
 
-    ``window`` has the samples and spans the call, but a loop may have run for a part of the call only. So a sample
-    counts only if its stack has the frame in which asyncio or trio runs a callback or a task that is ready.
+    ``window`` begins and ends with the call, and has its samples; the loop may have run for a part of the call only. A
+    sample found the loop blocked if the loop's thread was not waiting for events, and its stack has the frame in which
+    asyncio or trio runs a callback or a task that is ready. Samples in which the thread certainly queued for a CPU are
+    left out.
     """
     whole = WholeStacks(window.samples.stacks)
     in_loop = tuple(any(map(_dispatches, stack)) for stack in window.samples.stacks)
@@ -257,7 +259,7 @@ def _found(window: SampledWindow, whole: WholeStacks, in_loop: Sequence[bool] | 
         number = samples.stack[at] if found is Kind.GIL_WAIT else samples.loop_stack[at]
         if found is Kind.EVENTS or number < 0 or at in queued or not inner[number]:
             continue
-        if in_loop is not None and not in_loop[samples.loop_stack[at]]:
+        if in_loop is not None and (samples.loop_stack[at] < 0 or not in_loop[samples.loop_stack[at]]):
             continue
         holds = samples.held[at] and samples.stack[at] == number and found is not Kind.GIL_WAIT
         yield _Found(found, inner[number], holds)
