@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -196,9 +197,9 @@ def test_what_the_machine_scales_to_is_not_known_exactly() -> None:
     assert (found.low, found.value, found.high) == pytest.approx((1.4e-4, 2e-4, 2.6e-4))
 
 
-@pytest.mark.parametrize(("pooled_s", "most"), [(5e-3, 24e-5), (25e-5, 1e-4)])
+@pytest.mark.parametrize(("pooled_s", "most"), [(5e-3, 9.6e-3), (25e-5, 1e-4)])
 @pytest.mark.parametrize(("queued", "others"), [(0.4, 0.0), (0.0, 0.3)])
-def test_on_a_busy_machine_what_is_lost_is_told_by_cpu_time(
+def test_on_a_busy_machine_what_is_lost_lies_between_cpu_time_and_what_was_measured(
     pooled_s: float, most: float, queued: float, others: float
 ) -> None:
     """A group has more to wake than one thread alone, so other programs make it lose more; less than seen it cannot.
@@ -207,7 +208,7 @@ def test_on_a_busy_machine_what_is_lost_is_told_by_cpu_time(
     """
     found = lost_s(handed_out(4e-4, pooled_s, queued=queued, others=others), estimate(2.0))
     assert found is not None
-    assert (found.low, found.value, found.high) == pytest.approx((6e-5, min(12e-5, most), most))
+    assert (found.low, found.value, found.high) == pytest.approx((6e-5, math.sqrt(6e-5 * most), most))
 
 
 def test_what_was_not_measured_is_not_made_up() -> None:
