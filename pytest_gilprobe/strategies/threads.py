@@ -12,7 +12,8 @@ from pytest_gilprobe.model.thresholds import HARDLY_HELD
 from pytest_gilprobe.model.words import Bound, CallKind, Gil
 from pytest_gilprobe.report import async_snippets, pool_snippets
 from pytest_gilprobe.stats import dispatch
-from pytest_gilprobe.strategies.contract import COMPUTES, MOST_LANES, DispatchTrial, Strategy
+from pytest_gilprobe.strategies.contract import COMPUTES, MOST_LANES, Strategy
+from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
 from pytest_gilprobe.workers.child import batch, bursts, stretch, workload
 from pytest_gilprobe.workers.protocol import Batch
 
@@ -79,7 +80,12 @@ class Threads(Strategy):
         return batch.run_threads([work.lane(number) for number in range(question.lanes)], question.calls)
 
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
-        """Make several very short batches in the same new threads, each after one in a single thread."""
+        """Make several very short batches in the same new threads, each after one in a single thread.
+
+        A strategy that inherits from this class and has a `run` of its own makes them by that.
+        """
+        if type(self).run is not Threads.run:
+            return super().bursts(work, question)
         lanes = [work.lane(number) for number in range(question.lanes)]
         return bursts.run_threads(lanes, question.calls, question.number)
 
@@ -94,8 +100,10 @@ class Threads(Strategy):
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
         """Make calls without a pause for a set time in new threads; return the moments at which calls were completed.
 
-        The threads start together.
+        The threads start together. Returns ``None`` if the class inherits from this one and has a `run` of its own.
         """
+        if type(self).run is not Threads.run:
+            return None
         return stretch.run_threads([work.lane(number) for number in range(question.lanes)], question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:
@@ -113,7 +121,7 @@ class Threads(Strategy):
     def ceiling(self, gil: GilResult, loop: EventLoop | None) -> Estimate | None:
         """Return 1 / f, which the speed-up of threads cannot exceed: a call holds the GIL for a share f of its time.
 
-        The share is taken from ``gil``. ``None`` if it is unknown or next to 0.
+        The share is taken from ``gil``; ``loop`` is ignored. ``None`` if the share is unknown or next to 0.
         """
         held = gil.held_fraction
         if held is None or held.low < HARDLY_HELD:
