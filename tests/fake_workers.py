@@ -13,6 +13,7 @@ from pytest_gilprobe.model.results import Callee
 from pytest_gilprobe.model.settings import Expectation, Plan
 from pytest_gilprobe.model.sharing import SharingReading
 from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.workers.burst_messages import BurstPair, BurstsMade, MakeBursts
 from pytest_gilprobe.workers.executor_messages import DispatchMeasured
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.worker import Lost
@@ -221,6 +222,8 @@ class FakeGroup:
                 found = SharingSwept(reading=SharingReading(lanes=lanes))
             case RunPools():
                 found = self._pools(question)
+            case MakeBursts():
+                found = self._bursts(question)
             case MachineStretch(lanes=lanes):
                 found = self._spaced(question, 1, lanes, lanes / 0.000_5)
             case _:
@@ -241,6 +244,16 @@ class FakeGroup:
         worker.calls += question.calls
         wall_s = question.calls * how.call_s * slower + extra_s
         return Done(reading=self._reading(wall_s, question.calls, question.lanes, min(1.0, how.busy / slower)))
+
+    def _bursts(self, question: MakeBursts) -> BurstsMade:
+        how, pairs = self.behaviour, []
+        slower = question.lanes / how.gains.get(question.strategy, question.lanes)
+        alone_s = question.calls * how.call_s
+        for _ in range(question.number):
+            alone = self._reading(alone_s, question.calls, 1, how.busy)
+            together = self._reading(alone_s * slower, question.calls, question.lanes, how.busy / slower)
+            pairs.append(BurstPair(alone=alone, together=together))
+        return BurstsMade(pairs=tuple(pairs))
 
     def _stretch(self, question: Stretch, width: int) -> Stretched:
         """Space the marks of each lane evenly, and begin the lanes one after the other."""

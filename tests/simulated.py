@@ -27,6 +27,7 @@ from pytest_gilprobe.probing.prober import ProbeRunner
 from pytest_gilprobe.probing.survey import Surveyor
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict.rule import rule
+from pytest_gilprobe.workers.burst_messages import BurstPair, BurstsMade, MakeBursts
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
 from pytest_gilprobe.workers.protocol import Batch, Control, Done
 
@@ -141,6 +142,15 @@ class SimulatedGroup(FakeGroup):
             worker.calls += question.calls
             return Done(reading=self._reading_of(self.call, question.calls, question.lanes, together, extra_s))
         return super()._answer(worker, question, together)
+
+    def _bursts(self, question: MakeBursts) -> BurstsMade:
+        """Draw bursts: short batches, of one lane and of all."""
+        pairs = []
+        for _ in range(question.number):
+            alone = self._reading_of(self.call, question.calls, 1, 1)
+            together = self._reading_of(self.call, question.calls, question.lanes, 1)
+            pairs.append(BurstPair(alone=alone, together=together))
+        return BurstsMade(pairs=tuple(pairs))
 
     def _pools(self, question: RunPools) -> PoolsRan:
         """Draw a round in executors: bare calls, or what dispatching them takes if that is longer."""

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_gilprobe.strategies.serial import Serial
 from pytest_gilprobe.strategies.threads import Threads
-from pytest_gilprobe.workers.child import answers, fixture_sets, workload
+from pytest_gilprobe.workers.child import answers, fixture_sets, machine_answers, workload
 from pytest_gilprobe.workers.child.batch import NoThreadError
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.protocol import (
@@ -89,7 +89,7 @@ def opened(calls: list[int], errors: list[str]) -> answers.OpenTest:
 def test_strategies_come_from_the_hook() -> None:
     """Each plugin may return a sequence of strategies, or a single one."""
     hook = SimpleNamespace(pytest_gilprobe_strategies=lambda config: [[Threads(), Serial()], Refusing()])  # noqa: ARG005
-    found = answers.strategies_of(cast("Any", SimpleNamespace(hook=hook)))
+    found = machine_answers.strategies_of(cast("Any", SimpleNamespace(hook=hook)))
     assert list(found) == ["threads", "serial", "refusing"]
 
 
@@ -165,4 +165,4 @@ def test_questions_that_cannot_be_answered(opened: answers.OpenTest) -> None:
 def test_nothing_to_dispatch_with(name: str) -> None:
     """A strategy without an executor, or without a trial of it, has no dispatch to measure."""
     asked = MeasureDispatch(strategy=name, workers=2, start_method="spawn")
-    assert answers.measure_dispatch(STRATEGIES, asked) == Failed(error=f"{name} has no executor to try")
+    assert machine_answers.measure_dispatch(STRATEGIES, asked) == Failed(error=f"{name} has no executor to try")

@@ -47,7 +47,7 @@ def most_faults(function: Callable[[], object]) -> int:
 
 def test_calls_of_a_batch_map_no_memory_for_their_frames() -> None:
     """At no depth does each call of a batch map memory: that would be at least as many pages as calls."""
-    assert most_faults(lambda: batch._loop(repeat(LARGE, CALLS))) < CALLS / 2
+    assert most_faults(lambda: batch.run_calls(repeat(LARGE, CALLS))) < CALLS / 2
 
 
 def test_calls_of_a_stretch_map_no_memory_for_their_frames() -> None:

@@ -27,11 +27,12 @@ from pytest_gilprobe.model.call_readings import ArgumentsReading
 from pytest_gilprobe.model.readings import BatchReading, GilSamples, Measurement, WorkerReading
 from pytest_gilprobe.model.words import GilMethod, NextStep, Outcome
 from pytest_gilprobe.observe import clocks, machine
-from pytest_gilprobe.probing import schedule
+from pytest_gilprobe.probing import bursts, schedule
 from pytest_gilprobe.probing.open_test import NotProbed
 from pytest_gilprobe.probing.pace import BATCH_S, MOST_CALLS
-from pytest_gilprobe.probing.schedule import MOST_BURSTS, MOST_ROUNDS, Job
+from pytest_gilprobe.probing.schedule import MOST_ROUNDS, Job
 from pytest_gilprobe.strategies.registry import BUILT_IN
+from pytest_gilprobe.workers.burst_messages import MakeBursts
 from pytest_gilprobe.workers.parent.hung_fixtures import Fixture, HungFixtures
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.protocol import (
@@ -63,7 +64,7 @@ def run(
 ) -> Measurement:
     """Measure the pretended workload; ``seen`` collects the progress."""
     known = {"known_call_s": changes.pop("known_call_s", 0.0), "own_run": changes.pop("own_run", None)}
-    job = Job(plan=plan(**changes), keep=0, cpus=2, **known)
+    job = Job(keep=0, cpus=changes.pop("cpus", 2), plan=plan(**changes), **known)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocks, "perf_counter_ns", group.clock.read_ns)
         patch.setattr(machine, "throttled_s", lambda: None)
@@ -95,26 +96,64 @@ def test_settled_probe_stops_after_one_round() -> None:
     assert len(batches["threads"].lanes) == 2
 
 
-@pytest.mark.parametrize(("queued", "call_s", "number"), [(0.5, 0.001, 48), (0.0, 0.001, 0), (0.5, 0.02, 0)])
-def test_bursts_follow_each_round_in_which_threads_queued(queued: float, call_s: float, number: int) -> None:
-    """Short batches are made beside other programs only, and of short calls only; they are no rounds."""
-    found = run(FakeGroup(Behaviour(call_s=call_s, queued=queued)), rounds_until(3))
+@pytest.mark.parametrize(
+    ("queued", "call_s", "cpus", "made"),
+    [(0.5, 0.001, 2, True), (0.0, 0.001, 2, False), (0.5, 0.2, 2, False), (0.5, 0.001, 1, False)],
+)
+def test_bursts_follow_each_round_in_which_threads_queued(
+    queued: float, call_s: float, cpus: int, *, made: bool
+) -> None:
+    """Short batches are made beside other programs only, of short calls, and where each thread may have a CPU."""
+    found = run(FakeGroup(Behaviour(call_s=call_s, queued=queued)), rounds_until(3), cpus=cpus)
     assert len(found.rounds) == 3
-    assert len(found.bursts) == number
+    assert bool(found.bursts) is made
     assert all(set(one.batches) == {"serial", "threads"} for one in found.bursts)
-    assert all(lane.calls == 4 for one in found.bursts for lane in one.serial.lanes)
+    assert all(lane.calls == 2 for one in found.bursts for lane in one.serial.lanes)
+
+
+@pytest.mark.parametrize(("call_s", "calls", "least"), [(0.000_01, 150, 16), (0.02, 1, 3)])
+def test_bursts_have_so_many_calls_as_run_undisturbed(call_s: float, calls: int, least: int) -> None:
+    """A burst takes 1.5 ms, or one call; of long calls a few bursts are made, and none is made for much longer."""
+    group = FakeGroup(Behaviour(call_s=call_s, queued=0.5))
+    found = run(group, rounds_until(1))
+    assert {one.calls for burst in found.bursts for one in burst.serial.lanes} == {calls}
+    assert len(found.bursts) >= least
+    assert len(found.bursts) * 2 * calls * call_s < 2 * bursts.SPENT_S
+
+
+def test_no_more_bursts_are_made_than_are_needed() -> None:
+    """Once enough were undisturbed, a round has none."""
+
+    def calm(_: FakeWorker, question: object, __: int) -> object:
+        undisturbed = FakeGroup(Behaviour(call_s=0.001), group.clock)
+        return undisturbed._bursts(question) if isinstance(question, MakeBursts) else None
+
+    group = FakeGroup(Behaviour(call_s=0.001, queued=0.5), script=calm)
+    assert len(run(group, rounds_until(8)).bursts) == 16
 
 
 def test_bursts_are_limited_and_keep_to_the_time() -> None:
     """A workload that stays disturbed gets so many bursts and no more; they end with the time of the probe."""
-    assert (
-        len(run(FakeGroup(Behaviour(call_s=0.001, queued=0.5)), rounds_until(60), max_time_s=100.0).bursts)
-        == MOST_BURSTS
-    )
+    group = FakeGroup(Behaviour(call_s=0.001, queued=0.5))
+    assert len(run(group, rounds_until(60), max_time_s=100.0).bursts) == bursts.MOST_BURSTS
     short = FakeGroup(Behaviour(call_s=0.001, queued=0.5))
     since_ns = short.clock.now_ns
-    assert 0 < len(run(short, rounds_until(60), max_time_s=1.0).bursts) < MOST_BURSTS
+    assert 0 < len(run(short, rounds_until(60), max_time_s=1.0).bursts) < bursts.MOST_BURSTS
     assert short.clock.now_ns - since_ns < 1.1e9
+
+
+@pytest.mark.parametrize("answer", [Failed(error="ValueError: no"), lost()])
+def test_threads_that_fail_in_bursts_end(answer: Failed | Lost) -> None:
+    """What fails in a short batch fails in threads; the other strategies go on."""
+    group = FakeGroup(
+        Behaviour(call_s=0.001, queued=0.5),
+        script=lambda _, question, __: answer if isinstance(question, MakeBursts) else None,
+    )
+    found = run(group, rounds_until(3))
+    assert found.ends["threads"].outcome is (Outcome.HUNG if isinstance(answer, Lost) else Outcome.FAILED)
+    assert "16 batches of 2 calls" in (found.ends["threads"].error or "")
+    assert found.ends["processes"].outcome is Outcome.OK
+    assert len(found.rounds) == 3
 
 
 def test_order_rotates() -> None:

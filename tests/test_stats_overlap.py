@@ -42,7 +42,7 @@ def test_the_bound_is_below_the_truth(first_s: float, both_s: float, gain: float
     """Whatever share of the time the lanes ran side by side, their certain speed-up is not above the true one, or 1."""
     chance = random.Random(seed)
     pairs = [beside(first_s, both_s, gain, chance.lognormvariate(0, 0.01)) for _ in range(rounds)]
-    found = overlap.certain(pairs, pairs, Noise(0.03))
+    found = overlap.certain([pairs], pairs, Noise(0.03))
     assert found.low <= max(1.0, gain) * 1.01
 
 
@@ -50,7 +50,7 @@ def test_the_bound_is_below_the_truth(first_s: float, both_s: float, gain: float
 def test_lanes_that_ran_side_by_side_for_half_of_the_time_are_accounted_for(gain: float, least: float) -> None:
     """Long calls meet their neighbour in every batch: what they did beyond a lone lane they did side by side."""
     pairs = [beside(0.025, 0.05, gain) for _ in range(8)]
-    found = overlap.certain(pairs, pairs, Noise(0.02))
+    found = overlap.certain([pairs], pairs, Noise(0.02))
     assert found.value == pytest.approx(gain, rel=0.01)
     assert found.low > least
 
@@ -66,7 +66,7 @@ def test_lanes_that_stay_on_a_cpu_each_run_side_by_side_by_chance(
     lanes = [replace(lane(0.2, cpu_s=0.1, queue_s=0.1, calls=100, waits=waits), cpus=where) for where in cpus]
     base = BatchReading(workers=(worker(lane(0.1, cpu_s=0.1, calls=100, waits=0)),))
     pairs = [(base, BatchReading(workers=(worker(*lanes),), apart=False))] * 8
-    found = overlap.certain(pairs, pairs, Noise(0.02))
+    found = overlap.certain([pairs], pairs, Noise(0.02))
     assert (found.low > 1.75) is known
 
 
@@ -77,7 +77,7 @@ def test_undisturbed_bursts_are_selected() -> None:
     disturbed = Round(batches={"serial": turns[0], "threads": turns[1]})
     chosen = overlap.selected([turns] * 3, [disturbed] * 12 + [calm] * 4, "threads")
     assert len(chosen) == 4
-    found = overlap.certain([turns] * 3, chosen, Noise(0.03))
+    found = overlap.certain([[turns] * 3], chosen, Noise(0.03))
     assert found.value == pytest.approx(2.0, rel=0.01)
     assert found.low > 1.8
 

@@ -1,8 +1,7 @@
 """The records of raw measurements, before any statistics, and of the evidence for one verdict.
 
-From small to large: a `LaneReading` holds one thread's clocks, a `WorkerReading` all lanes of one worker process, a
-`BatchReading` one batch (a timed series of calls) of one strategy, a `Round` one batch of each strategy, and a
-`Measurement` all rounds of one probe.
+From small to large: `LaneReading` holds one thread's clocks, `WorkerReading` all lanes of a process, `BatchReading` one
+batch (calls timed together) of a strategy, `Round` one batch of each, and `Measurement` all rounds of a probe.
 """
 
 from __future__ import annotations
@@ -258,7 +257,10 @@ class LoopPass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlRound:
-    """One round of a fixed pure-Python loop: ``alone`` in one worker, ``together`` in all workers at the same time."""
+    """One round of the control, a fixed pure-Python loop that shows which speed-up the machine can give.
+
+    ``alone`` has one worker's clocks, in nanoseconds, as it ran alone; ``together`` those of all workers at once.
+    """
 
     alone: BatchReading
     together: BatchReading
@@ -272,9 +274,8 @@ class ControlRound:
 class Evidence:
     """All that one verdict is based on.
 
-    ``strategies`` are the parallel strategies that exist for this workload, the cheapest first; ``results`` has the
-    result of each and of ``serial``, by name. ``event_loop`` is how calls block the event loop that awaits them;
-    ``None`` if none does.
+    ``strategies`` are the parallel strategies for this workload, the cheapest first; ``results`` has the result of each
+    and of ``serial``, by name. ``event_loop`` is how calls block the event loop that awaits them; ``None`` if none.
     """
 
     measurement: Measurement

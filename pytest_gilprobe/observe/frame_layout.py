@@ -1,13 +1,10 @@
 """Find where this Python keeps frames, code objects and texts in memory, for a process that reads them from outside.
 
 No offset is built in: each is recognized in this process's own memory by the value that must lie there. So builds of
-one CPython version that differ (free-threaded or not) need no table. CPython 3.11 to 3.15 have these parts:
+one CPython version that differ (free-threaded or not) need no table. An offset is accepted only if it is the only
+candidate in two calls at different depths.
 
-* a thread state points to the innermost frame, directly (3.13 on) or through one more pointer (3.11, 3.12);
-* a frame has its code object, its caller's frame and the address of the instruction that it executes;
-* a code object has its qualified name, file, first line and line table, and ends with its bytecode.
-
-An offset is accepted only if it is the only candidate in two calls at different depths.
+A thread state of CPython 3.13 to 3.15 points to its innermost frame; one of 3.11 or 3.12, to a record that does so.
 """
 
 from __future__ import annotations
@@ -44,24 +41,35 @@ _Candidates = dict[str, set[int]]
 class FrameLayout:
     """Where one process and its forks keep frames, code objects, texts (`str` objects) and bytes in memory.
 
-    ``code_type``, ``text_type``, ``bytes_type`` and ``none`` are addresses: of the types of code objects, texts and
-    bytes, and of ``None``. ``text_kind_shift`` and ``text_ascii_mask`` are about bits. All other fields are offsets in
-    bytes from the start of an object or record to what is named here.
+    Unless its entry says that it is no offset, a field is an offset in bytes, from the start of an object or record to
+    where it has the value named. If that value is an object, its address lies there.
 
     Attributes:
         type_of: in any object, its type.
-        thread_frame: in a thread state, the address of the innermost frame; or, if ``thread_hop`` is not ``None``, that
-            of a record which has the frame's address at the offset ``thread_hop``.
-        frame_code: in a frame, its code object. ``frame_previous`` is for its caller's frame, and ``frame_instruction``
-            for the address of the instruction that it executes.
-        code_name: in a code object, its qualified name; likewise ``code_file``, ``code_lines`` (the line table),
-            ``code_first_line``, ``code_flags`` and ``code_bytecode``.
-        code_version: in a code object, a number that no other code object has; ``None`` if it was not found.
-        text_length: in a text, its length. ``text_ascii`` is for the characters of an ASCII text, ``text_wide`` for
-            those of another text.
-        text_state: in a text, a 32-bit word. Shifted right by ``text_kind_shift`` bits, its last three bits are the
-            bytes per character; the bit in the mask ``text_ascii_mask`` is set in an ASCII text.
-        bytes_length: in a `bytes` object, its length; ``bytes_start`` is for its first byte.
+        code_type: no offset, but the address of the type of code objects.
+        text_type: no offset, but the address of the type `str`.
+        bytes_type: no offset, but the address of the type `bytes`.
+        none: no offset, but the address of ``None``.
+        thread_frame: in a thread state, the address of its innermost frame or, in some versions, of a linking record.
+        thread_hop: in a linking record, the address of the innermost frame; ``None`` if there are no such records.
+        frame_code: in a frame, its code object.
+        frame_previous: in a frame, the address of its caller's frame.
+        frame_instruction: in a frame, the address of the instruction that it executes.
+        code_name: in a code object, its qualified name.
+        code_file: in a code object, the name of its file.
+        code_lines: in a code object, its line table.
+        code_first_line: in a code object, the number of its first line.
+        code_flags: in a code object, its flags.
+        code_version: in a code object, a number that no other one has; ``None`` if the offset was not found.
+        code_bytecode: in a code object, its first instruction.
+        text_length: in a text, the number of its characters.
+        text_state: in a text, a word of 32 bits that says how its characters are stored.
+        text_kind_shift: no offset; shifted right by so many bits, that word ends in 3 bits: the bytes per character.
+        text_ascii_mask: no offset, but the mask of the bit of that word that is set in an ASCII text.
+        text_ascii: in an ASCII text, its first character.
+        text_wide: in any other text, its first character.
+        bytes_length: in a `bytes` object, its length.
+        bytes_start: in a `bytes` object, its first byte.
     """
 
     type_of: int

@@ -42,7 +42,8 @@ def make(test: OpenTest, group: WorkerGroup, pace: Pace, budget: Budget) -> None
     """
     short, lanes = pace.of_burst(), test.seen.workers
     pair_s = short.batch_s * (lanes + 1) + PAUSES_S
-    number = min(IN_A_ROW, max(FEWEST, math.floor(SPENT_S / pair_s)), short.most // short.calls - 1)
+    affordable = short.most * lanes // (short.calls * (lanes + 1)) - 1  # if each has arguments of its own
+    number = min(IN_A_ROW, max(FEWEST, math.floor(SPENT_S / pair_s)), affordable)
     for strategy in [one for one in test.going_ones() if one.one_process and not one.one_thread and number > 0]:
         question = MakeBursts(strategy=strategy.name, calls=short.calls, lanes=lanes, number=number)
         until_ns = clocks.perf_counter_ns() + SPENT_S * 1e9

@@ -50,7 +50,12 @@ class Opening(NamedTuple):
     extensions: tuple[ExtensionImport, ...] = ()
 
     def noted(self) -> dict[str, Any]:
-        """Return the start-up times and the extension modules, by the names of their fields in `ApartReading`."""
+        """Return the start-up times of the strategy's worker and the test's extension modules, for an `ApartReading`.
+
+        The keys are ``start_up_s``, the seconds until the worker's lanes (such as subinterpreters) were ready for their
+        first test; ``lane_start_up_s``, the seconds to start one lane; and ``extensions``, modules that the test uses,
+        each with whether it loads in that worker. Times are ``None`` if unknown.
+        """
         return {
             "start_up_s": self.start_up_s,
             "lane_start_up_s": self.lane_start_up_s,

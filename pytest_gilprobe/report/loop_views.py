@@ -12,9 +12,11 @@ from pytest_gilprobe.report.holder_views import HolderView
 class BlockerView(HolderView):
     """A place in the code that blocks the event loop, as texts.
 
-    ``share`` is the place's share of the time for which the loop is blocked, in percent. ``does`` says what happens
-    there for most of the place's time: ``computing``, ``asleep`` or ``holding the GIL in another thread``. The other
-    fields are the interval of ``share``, and the place's code, file and line, function, and calls of libraries.
+    ``share`` is the place's share of the time for which the loop is blocked, in percent; ``interval`` is the 95 %
+    confidence interval of that share. ``code`` is the place's source text, or else the function's name; ``where`` is
+    its file and line, and ``function`` the function that contains it. ``calls`` names the library function and the
+    native function that the code calls there. ``does`` says what happens there for most of the place's time:
+    ``computing``, ``asleep`` or ``holding the GIL in another thread``.
     """
 
     does: str

@@ -28,7 +28,10 @@ SHARED_MEMORY_HELPS = "shared-memory-helps"
 
 
 class AdviceError(GilprobeError):
-    """Raised if code is asked for a workload that the report does not have; the message names some that it has."""
+    """Raised if the user requests the code to paste for a workload, but the report has no such workload.
+
+    The message names up to five workloads that the report has.
+    """
 
 
 class Advice(NamedTuple):

@@ -32,14 +32,14 @@ _CALL: Final = 12
 
 
 class CollectionClock:
-    """Record when Python itself starts full garbage collections in the thread that runs the tests.
+    """Record the full garbage collections that Python itself starts in the thread that runs the tests.
 
     A collection that a test starts, as by `gc.collect`, belongs to that test and is not recorded.
 
-    A collection visits objects that existed before the tests and objects that are newer. Only the time for the older
-    objects is recorded: the collection's duration times their share of all objects. The newer objects are not counted;
-    the largest possible number of them is used: the number of young collections since the last `take`, times the number
-    of new objects that triggers a young collection.
+    Each collection is recorded with its begin and with a part of its duration: the part for objects that are older than
+    the tests. This is the duration times the share of these objects among all that the collection visits. The number of
+    newer objects is not known. Its upper bound is used: the number of young collections since the last `take`, times
+    the number of new objects at which Python begins a young collection.
     """
 
     def __init__(self) -> None:

@@ -23,8 +23,8 @@ base is mostly the batch of serial calls."""
 
 WAITS = 0.1
 """Threads count as waiting for locks that other threads hold if they spend at least this share of their time in waits
-that serial calls do not have. *Source:* threads that share a lock for 30 % of a call wait for 0.11 or more over some
-rounds, beside busy loops."""
+that serial calls do not have. *Source:* threads whose calls hold a common lock for 30 % of a call's time, and which
+compete with busy loops for the CPUs, spend 0.11 of their time or more in such waits, on average over several rounds."""
 NOISE_OF_WAITING = 0.08
 """Standard deviation, from round to round, that is assumed before measuring for the share of a thread's time in waits
 that serial calls do not have: 0.04 to 0.1 was seen."""

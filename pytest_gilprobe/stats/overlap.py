@@ -39,7 +39,8 @@ larger share queued for at most `rounds.QUIET_BESIDE` of their time, all of thes
 LEAST_SELECTED = 3
 """Least number of batches that are selected: two may seem undisturbed by chance."""
 ENOUGH_CALM = 16
-"""Number of undisturbed bursts (very short batches) that are enough: one more narrows an interval by 3 % of itself."""
+"""Once a strategy has this many undisturbed bursts (very short batches of calls), no more bursts of it are made: one
+more would narrow the interval of its speed-up by only 3 %."""
 SIDE_BY_SIDE = 0.1
 """The lower bound of a speed-up that follows from counting calls is used if, for at least this share of the batches'
 time, no lane (thread) queued for a CPU. With a smaller share, the errors of the clocks are multiplied by more than
@@ -63,8 +64,8 @@ certain."""
 def wanted(measurement: Measurement) -> bool:
     """Return whether rounds of short batches are needed, because other programs disturbed the ordinary ones.
 
-    They are needed if some strategy whose lanes (threads) share a process queued for a CPU in each of its batches, for
-    more than `rounds.QUIET_BESIDE` of the time.
+    They are needed if there is a strategy whose lanes (threads) all run in one process, and these lanes queued for a
+    CPU for more than `rounds.QUIET_BESIDE` of their time in each of the strategy's batches.
     """
     shared: dict[str, list[float]] = {}
     for one in measurement.rounds:

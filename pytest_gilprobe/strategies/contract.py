@@ -8,7 +8,6 @@ instance from the hook ``pytest_gilprobe_strategies`` in a conftest file or a pl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_gilprobe.model import numbers
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import Callee, GilResult, Verdict
     from pytest_gilprobe.model.words import Bound, Gil
     from pytest_gilprobe.stats.dispatch import PoolInputs
+    from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
     from pytest_gilprobe.workers.burst_messages import MakeBursts
     from pytest_gilprobe.workers.child.workload import Workload
     from pytest_gilprobe.workers.executor_messages import StartExecutor
@@ -48,20 +48,6 @@ at most `MOST_LANES`."""
 COMPUTES = 0.95
 """CPU utilization from which calls count as computing, not waiting. A curve (throughput by number of threads) for such
 calls ends at twice the number of CPUs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatchTrial:
-    """The tasks by which an executor is timed, to learn how long dispatching a task (handing it to a worker) takes.
-
-    Each of ``rounds`` rounds has at least ``tasks`` tasks, and each task computes for about ``work_s`` seconds or
-    longer. Dispatching takes longer for longer tasks, so ``work_s`` should be about the length of the shortest calls
-    for which the executor pays off.
-    """
-
-    work_s: float
-    tasks: int
-    rounds: int
 
 
 class Strategy(ABC):
@@ -223,10 +209,11 @@ class Strategy(ABC):
     # What it costs beside the calls
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
-        """Return a new executor such as users would take for this strategy (a thread pool ...); ``None`` without one.
+        """Return a new executor such as users would take for this strategy, for example a thread pool.
 
-        It has ``workers`` workers. If these are processes, they are started by ``start_method``, such as ``fork``. This
-        method is called in a worker process of a probe.
+        It has ``workers`` workers. If these are processes, they are started by ``start_method``, such as ``fork``. The
+        result is ``None``, the default, if there is no executor for the strategy. This method is called in a worker
+        process of a probe.
         """
         return None
 

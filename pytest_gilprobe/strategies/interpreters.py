@@ -15,7 +15,7 @@ from pytest_gilprobe.model import numbers
 from pytest_gilprobe.model.results import Caution
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.report import async_snippets, pool_snippets
-from pytest_gilprobe.strategies.contract import DispatchTrial
+from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
 from pytest_gilprobe.strategies.processes import Processes
 from pytest_gilprobe.workers.child import dispatch, handing_over, interpreter_host
 from pytest_gilprobe.workers.protocol import Batch, TransferMeasured

@@ -14,7 +14,8 @@ from pytest_gilprobe.model.results import Caution
 from pytest_gilprobe.model.words import INCONCLUSIVE, NOT_ASKED, Gil, Outcome
 from pytest_gilprobe.report import async_snippets, pool_snippets, shared_snippets
 from pytest_gilprobe.stats import dispatch
-from pytest_gilprobe.strategies.contract import DispatchTrial, Strategy
+from pytest_gilprobe.strategies.contract import Strategy
+from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
 from pytest_gilprobe.verdict import judge, pool_costs
 from pytest_gilprobe.verdict.lane_cautions import longer_wait
 from pytest_gilprobe.workers.child.process import executor_process

@@ -153,11 +153,12 @@ def possible_gil(result: WorkloadResult) -> frozenset[Gil]:
 
 
 def possible_bounds(result: WorkloadResult) -> frozenset[Bound]:
-    """Return every word (io, mixed, cpu) that may be right for what limits calls, by the wide interval that gates use.
+    """Return every word (io, mixed, cpu) that a gate must take as possible for what limits calls.
 
-    This is the interval of the calls' CPU utilization; if that is unknown, all three words are possible. If the system
-    does not report how long threads queued for a CPU, the interval reaches up to 1, since queueing then looks like
-    waiting.
+    A gate is a check that fails a test. It must seldom be wrong, so it uses an interval of the calls' CPU utilization
+    that is wider than the reported one. The words that fit some value in this interval are returned; all three if the
+    utilization is unknown. If the system does not report how long threads queued for a CPU, the interval reaches up to
+    1, since queueing then looks like waiting.
     """
     if result.serial is None:
         return frozenset(Bound) - {Bound.INCONCLUSIVE}

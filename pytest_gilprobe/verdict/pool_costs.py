@@ -35,9 +35,9 @@ def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
 def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
     """Return the seconds that moving a call's data takes in a strategy's executor; 0 if no data is moved, or unknown.
 
-    ``part`` is the strategy's result. ``transfer`` has the measured times to move a call's data through a pipe. If the
-    time in ``part`` is that of the whole round trip through the pipe, only the part that the data adds is returned,
-    without the cost of an empty message.
+    ``part`` is the strategy's result: its ``transfer_s_per_call`` is returned. But if that is the time of the whole
+    round trip through a pipe, the cost of an empty message is left out: the result is then the sum of ``parent_s`` and
+    ``worker_s`` of ``transfer``, which has the measured times to move a call's data.
     """
     if part.transfer_s_per_call is None or transfer is None or part.transfer_s_per_call != transfer.pipe_s:
         return part.transfer_s_per_call or 0.0

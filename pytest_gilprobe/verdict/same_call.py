@@ -44,15 +44,17 @@ FAR_APART = 3.0
 """Factor by which calls with copied arguments and calls with changed arguments must differ in time if few were timed:
 noise seldom makes one call three times as long as another."""
 ONE_DISTURBED_FROM = 5
-"""With this many calls of the faster kind (with copied or with changed arguments), the longest of them does not count:
-a busy machine may stop any single call."""
+"""Calls with copied arguments are compared with calls with changed arguments; either kind may be the faster one. If
+this many calls or more of the faster kind were timed, the longest of these does not count: a busy machine may stop any
+single call."""
 HALF_DISTURBED_FROM = 15
 """With this many calls of the faster kind (with copied or with changed arguments), the longer half of them does not
 count. If both kinds are alike, chance puts the faster 8 of 15 calls below all of 15 others once in 909 times, the
 faster 10 of 20 below 20 once in 4,588."""
 LEAST_S = 2e-6
-"""Smallest difference in seconds between calls with copied arguments and calls with changed arguments that counts: a
-call may take 1 to 2 µs longer if it runs right after something else."""
+"""A first call that changed its arguments counts as having left other work to later calls only if calls with the
+changed arguments take at least this many seconds more or less than calls with copies of the original ones. Any call may
+take 1 to 2 µs longer if it runs right after something else."""
 BODY_S = 10e-6
 """Smallest difference in seconds between calls in a test's body and calls after it that counts: the first call after an
 event loop was started takes some microseconds longer. The times must also differ by the factor `FAR_APART`."""

@@ -34,8 +34,8 @@ SLOWED_AGAIN = 2.0
 slowed by a factor of 1.1, or by more if the workers really did less. So the answer must also hold if serial calls were
 slowed by that factor, and by that factor to this power."""
 FALLS_SHORT = 0.75
-"""If lanes (threads ...) of one process gain less than this share of what the GIL allows, more rounds are needed to
-believe it."""
+"""If the speed-up of lanes (threads ...) of one process is less than this share of the largest one that the GIL and the
+number of workers allow, more rounds are needed to believe it."""
 
 
 def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:

@@ -52,8 +52,7 @@ class Batch:
     ``strategy`` names the strategy that makes the calls. With ``heartbeat`` or ``time_blocks`` the calls are serial,
     and their times do not count: ``heartbeat`` finds by the delays of a sleeping thread how often the GIL is held, and
     ``time_blocks`` how long each call blocks its event loop. ``keep_result`` keeps the result of a single call for a
-    `MeasureTransfer` right after it. All workers begin at ``begin_ns``, a moment of `time.perf_counter_ns`; 0 means at
-    once.
+    `MeasureTransfer` right after it. All workers begin at ``begin_ns`` (`time.perf_counter_ns`; 0: at once).
     """
 
     strategy: str

@@ -1,30 +1,26 @@
-"""Answer questions of pytest's own process, in a worker: about a test, a fixed loop (the control), or an executor."""
+"""Answer questions of pytest's own process, in a worker process, about a test from its set-up to its tear-down."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.observe import interpreter
 from pytest_gilprobe.observe.heartbeat import Heartbeat
 from pytest_gilprobe.workers.burst_messages import BurstsMade, MakeBursts
 from pytest_gilprobe.workers.child import (
     batch,
-    control,
-    dispatch,
     extensions,
     fixture_sets,
     fresh,
     leftovers,
     pool_trial,
     sharing,
-    stretch,
     workload,
 )
 from pytest_gilprobe.workers.child.argument_watch import ArgumentWatch
-from pytest_gilprobe.workers.child.executor_tasks import ExecutorError
 from pytest_gilprobe.workers.child.left_body import LeftBody
+from pytest_gilprobe.workers.child.machine_answers import answer_of, named, run_control
 from pytest_gilprobe.workers.executor_messages import ExecutorStarted, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionsListed, ListExtensions
 from pytest_gilprobe.workers.naming import Given
@@ -41,67 +37,14 @@ from pytest_gilprobe.workers.protocol import (
     Opened,
     Prepare,
     Prepared,
-    Unable,
     WatchArguments,
 )
 from pytest_gilprobe.workers.sharing_messages import SharingSwept, SweepSharing
 from pytest_gilprobe.workers.stretch_messages import MachineStretch, Stretch, Stretched
 
 if TYPE_CHECKING:
-    import pytest
-
     from pytest_gilprobe.strategies.contract import Strategy
     from pytest_gilprobe.workers.child.workload import Workload
-    from pytest_gilprobe.workers.protocol import MeasureDispatch
-
-
-def strategies_of(config: pytest.Config) -> dict[str, Strategy]:
-    """Return the strategies (ways to make calls) that this session's plugins and conftest files register, by name."""
-    found: list[Sequence[Strategy] | Strategy] = config.hook.pytest_gilprobe_strategies(config=config)
-    strategies = (one for some in found for one in (some if isinstance(some, Sequence) else (some,)))
-    return {strategy.name: strategy for strategy in strategies}
-
-
-def answer_of(action: Callable[[], Answer]) -> Answer:
-    """Return what ``action()`` returns; if it raises, return `Unable` (the system refused a thread), else `Failed`."""
-    try:
-        return action()
-    except batch.NoThreadError as error:
-        return Unable(error=str(error))
-    except ExecutorError as error:
-        return Failed(error=str(error), outcome=error.outcome)
-    except GilprobeError as error:
-        return Failed(error=str(error))
-    except BaseException as error:  # noqa: BLE001 - the parent must know; pytest.fail and pytest.skip are no Exception
-        return Failed(error=batch.describe(error))
-
-
-def run_control(question: Control | MachineStretch) -> Answer:
-    """Measure how fast this machine is at present, by running fixed code, not a test's; return the times.
-
-    For a `Control`, run the control (a fixed pure-Python loop) ``question.calls`` times in this thread: the answer is
-    `Done`. For a `MachineStretch`, run threads that compute without the GIL for a set time: the answer is `Stretched`.
-    If that fails, the answer is `Failed`, or `Unable` if the system refuses a thread.
-    """
-    if isinstance(question, MachineStretch):
-        return answer_of(lambda: Stretched(reading=stretch.run_machine(question)))
-    return answer_of(lambda: Done(reading=batch.run_serial(control.loop, question.calls, question.begin_ns)))
-
-
-def measure_dispatch(strategies: Mapping[str, Strategy], question: MeasureDispatch) -> Answer:
-    """Measure what it costs to dispatch tasks to the executor of the strategy that ``question`` names.
-
-    ``strategies`` are those that this worker process knows, by name. If the strategy is not among them, has no
-    executor, or its executor raises, return `Failed`.
-    """
-    return answer_of(lambda: dispatch.measure(_named(strategies, question.strategy), question))
-
-
-def _named(strategies: Mapping[str, Strategy], name: str) -> Strategy:
-    if name not in strategies:
-        msg = f"a worker process found the strategies {', '.join(strategies) or 'none'}, asked for {name!r}"
-        raise GilprobeError(msg)
-    return strategies[name]
 
 
 def _refusal(strategy: Strategy, work: Workload) -> str | None:
@@ -226,8 +169,8 @@ class OpenTest:
     def _of_given(self, question: MeasureTransfer | StartExecutor) -> Answer:
         """Answer what can be asked of a function with its arguments only."""
         if isinstance(question, MeasureTransfer):
-            return self._transfer(_named(self._strategies, question.strategy))
-        _named(self._strategies, question.strategy).start(self._work, question)
+            return self._transfer(named(self._strategies, question.strategy))
+        named(self._strategies, question.strategy).start(self._work, question)
         self._note_use()
         return ExecutorStarted()
 
@@ -248,7 +191,7 @@ class OpenTest:
                 return self._with_arguments(question.calls * question.lanes, lambda: self._timed(question))
             case MakeBursts():
                 calls = question.calls * (question.lanes + 1) * (question.number + 1)
-                strategy = _named(self._strategies, question.strategy)
+                strategy = named(self._strategies, question.strategy)
                 return self._with_arguments(calls, lambda: BurstsMade(pairs=strategy.bursts(self._work, question)))
             case Stretch():
                 return self._stretched(question)
@@ -256,7 +199,7 @@ class OpenTest:
                 return SharingSwept(reading=sharing.sweep(self._work, question))
 
     def _stretched(self, question: Stretch) -> Answer:
-        strategy = _named(self._strategies, question.strategy)
+        strategy = named(self._strategies, question.strategy)
         reading = strategy.stretch(self._work, question) if self._fresh is None else None
         if reading is None:
             return Failed(error=f"{question.strategy} cannot run for a set time")
@@ -304,4 +247,4 @@ class OpenTest:
             return Done(reading=reading, blocks=blocks)
         if question.keep_result:
             work = work.keeping(self._kept)
-        return Done(reading=_named(self._strategies, question.strategy).run(work, question))
+        return Done(reading=named(self._strategies, question.strategy).run(work, question))

@@ -28,7 +28,7 @@ from pytest_gilprobe.model.readings import LaneReading, WorkerReading
 from pytest_gilprobe.observe import clocks, interpreter
 from pytest_gilprobe.observe.affinity import StartingCpu
 from pytest_gilprobe.workers.burst_messages import BurstPair
-from pytest_gilprobe.workers.child.batch import LaneThread, describe, end_lanes, run_calls, start_lanes
+from pytest_gilprobe.workers.child.batch import LaneThread, NoThreadError, describe, end_lanes, run_calls, start_lanes
 from pytest_gilprobe.workers.child.calls import Call, in_advance
 from pytest_gilprobe.workers.child.control import without_gil
 
@@ -49,11 +49,15 @@ def run_threads(lanes: Sequence[LaneContext], calls: int, number: int) -> tuple[
     """Make ``number`` bursts of ``calls`` calls in each lane, which is a new thread, and as many in one lane alone.
 
     A pair is left out if the lanes did not all have a CPU in time. Raises `WorkloadError` if a call raises, and
-    `NoThreadError` if the system refuses a thread: threads already started then make their calls alone.
+    `NoThreadError` if the system refuses a thread: threads already started then end.
     """
     pairs = [(_Meeting(1), _Meeting(len(lanes))) for _ in range(number + 1)]
     threads = [_BurstsThread(at, len(lanes), lane, calls, pairs) for at, lane in enumerate(lanes)]
-    start_lanes(threads)
+    try:
+        start_lanes(threads)
+    except NoThreadError:
+        _give_up(pairs)
+        raise
     end_lanes(threads)
     return _complete([thread.made for thread in threads if thread.made is not None])
 
@@ -100,6 +104,11 @@ _Pairs = Sequence[tuple[_Meeting, _Meeting]]
 """For each pair of bursts, the meeting of the lane that makes one alone, and the meeting of all lanes."""
 
 
+def _give_up(pairs: _Pairs) -> None:
+    for meeting in chain.from_iterable(pairs):
+        meeting.give_up()
+
+
 class _Lane:
     """One lane's (thread's) part of all bursts: a reading for each burst, or ``None`` if it has no part in it."""
 
@@ -127,8 +136,6 @@ class _Lane:
         finally:
             self._cpu.release()
             queue.close()
-            for meeting in chain.from_iterable(self._pairs):
-                meeting.give_up()  # nobody need wait for a lane that failed
 
     def _burst(self, meeting: _Meeting, queue: clocks.RunQueueClock) -> LaneReading | None:
         ready = in_advance(self._call, self._calls)
@@ -193,6 +200,7 @@ class _BurstsThread(LaneThread):
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a finding
             self.error = describe(error)
         finally:
+            _give_up(self._pairs)  # nobody need wait for a lane that failed
             self.ready.set()
 
 

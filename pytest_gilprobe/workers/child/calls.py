@@ -28,7 +28,10 @@ class FreshCall(ABC):
 
     @abstractmethod
     def new(self) -> Call:
-        """Make new arguments, and return the call with them, not yet made. Raises what making the arguments raises."""
+        """Create new arguments, and return a function without parameters that makes the call with them.
+
+        Raises what creating the arguments raises.
+        """
 
     def prepare(self, calls: int) -> None:
         """Make arguments in advance until there are some for at least ``calls`` calls; exceptions propagate."""

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from pytest_gilprobe.strategies.contract import DispatchTrial, Strategy
+    from pytest_gilprobe.strategies.contract import Strategy
+    from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
 
 TASKS = 40
 """Number of tasks that do nothing in one call of ``executor.map``: enough to keep all workers awake for most of

@@ -34,7 +34,10 @@ class MadeByUser(FreshCall):
         self._make = given.make or (lambda: given.args)
 
     def new(self) -> Call:
-        """Have the user's function ``make`` make arguments, and return the call with them. Raises what it raises."""
+        """Have the user's function ``make`` return new arguments; return a function that makes the call with them.
+
+        The returned function has no parameters. Raises what ``make`` raises.
+        """
         return partial(self._func, *arguments_made(self._make))
 
 
@@ -50,9 +53,10 @@ class MadeInLoop(MadeByUser):
         self._home = home
 
     def new(self) -> Call:
-        """Return a call with new arguments, made by the user's function ``make``. Raises what it raises.
+        """Return a function without parameters that makes the call with new arguments, as ``make`` returns them.
 
-        If ``make`` is a coroutine function, it runs only when the call is made, as the call's first part.
+        ``make`` is a function of the user's. It runs before this method returns, and what it raises propagates. But if
+        it is a coroutine function, it runs as the first part of the call instead.
         """
         if not is_awaited(self._make):
             return super().new()

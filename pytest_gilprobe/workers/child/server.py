@@ -20,7 +20,7 @@ from pytest_gilprobe.observe import interpreter
 from pytest_gilprobe.observe.frame_search import FrameLocation, locate_frames
 from pytest_gilprobe.observe.gil_address import Location, locate
 from pytest_gilprobe.observe.gil_switch import SwitchedOnBy
-from pytest_gilprobe.workers.child import answers, batch, leftovers, parent_watch, process
+from pytest_gilprobe.workers.child import answers, batch, leftovers, machine_answers, parent_watch, process
 from pytest_gilprobe.workers.child.call_phase import Caller
 from pytest_gilprobe.workers.child.collection import Collection, Placeholder
 from pytest_gilprobe.workers.child.process import CHANNEL_LOST, end
@@ -180,7 +180,7 @@ class Server:
 
     def serve_tests(self, session: pytest.Session) -> NoReturn:
         """Answer the questions of pytest's own process instead of running the tests; never return."""
-        self._strategies = answers.strategies_of(session.config)
+        self._strategies = machine_answers.strategies_of(session.config)
         self._caller = Caller(self.serve_batches)
         session.config.pluginmanager.register(self._caller, CALLER)
         self._settle()
@@ -196,9 +196,9 @@ class Server:
                 case Open() as question:
                     self._open(question)
                 case Control() as question:
-                    self.say(answers.run_control(question))
+                    self.say(machine_answers.run_control(question))
                 case MeasureDispatch() as question:
-                    self.say(answers.measure_dispatch(self._strategies, question))
+                    self.say(machine_answers.measure_dispatch(self._strategies, question))
                 case Stop():
                     self._tear_down_for(None)
                     self._end(0)

@@ -41,8 +41,8 @@ class HungFixtures:
     def note(self, nodeid: str, stacks: str, *, together: bool) -> None:
         """Remember those fixtures of the test ``nodeid`` in whose functions a worker process hung.
 
-        ``stacks`` is the text of the stacks of the worker's threads. ``together`` is whether the fixtures hung only
-        while the same test was set up in another worker, too.
+        ``stacks`` is the text of the stacks of the worker's threads. ``together`` is true if the fixtures hung only
+        while several workers set the test up at the same time, and false if they hang even in a single worker.
         """
         functions = set(re.findall(r"^  File \".*\", line \d+ in (\w+)$", stacks, re.MULTILINE))
         known = self._together if together else self._alone

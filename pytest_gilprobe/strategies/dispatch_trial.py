@@ -1,0 +1,19 @@
+"""The tasks by which the executor of a strategy is timed, to learn what dispatching a task costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchTrial:
+    """The tasks by which an executor is timed, to learn how long dispatching a task (handing it to a worker) takes.
+
+    Each of ``rounds`` rounds has at least ``tasks`` tasks, and each task computes for about ``work_s`` seconds or
+    longer. Dispatching takes longer for longer tasks, so ``work_s`` should be about the length of the shortest calls
+    for which the executor pays off.
+    """
+
+    work_s: float
+    tasks: int
+    rounds: int
