@@ -21,8 +21,9 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, stdev
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 SECONDS: Final = "GILPROBE_TRUTH_SECONDS"
 LANES: Final = 2
 LEG_S: Final = 0.004
+LIMIT_S: Final = 30.0
+"""Seconds after which a pool's task counts as hung."""
 FEWEST: Final = ((0.03, 4), (0.1, 3), (math.inf, 2))
 """Least number of calls in a lane's leg, for calls up to so many seconds: in one call alone a lock is not met as often
 as in many."""
@@ -136,7 +139,7 @@ def leg(pool: Executor | None, lanes: int, calls: int, run: RunLane = lane) -> L
     if pool is None:
         times = [run(calls, start_ns)]
     else:
-        times = [future.result() for future in [pool.submit(run, calls, start_ns) for _ in range(lanes)]]
+        times = [future.result(LIMIT_S) for future in [pool.submit(run, calls, start_ns) for _ in range(lanes)]]
     if len({one.thread for one in times}) < lanes:
         return None
     span = max(one.ended_ns for one in times) - min(one.started_ns for one in times)
@@ -160,8 +163,22 @@ def tasks(pool: Executor, number: int, *, moved: bool) -> float:
     """Return the seconds a call of so many tasks of one call each."""
     assert _given is not None
     started = time.perf_counter()
-    list(pool.map(moving_task, [_given.args] * number) if moved else pool.map(task, range(number)))
+    if moved:
+        list(pool.map(moving_task, [_given.args] * number, timeout=LIMIT_S))
+    else:
+        list(pool.map(task, range(number), timeout=LIMIT_S))
     return (time.perf_counter() - started) / number
+
+
+@contextmanager
+def killed(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Kill a pool's workers if one hangs: it would never end, since a fork beside other threads may be stuck."""
+    try:
+        yield
+    except TimeoutError:
+        for process in list(pool._processes.values()):  # noqa: SLF001 - there is no other way before CPython 3.14
+            process.kill()
+        raise
 
 
 def measure(given: Given, seconds: float) -> dict[str, Any]:
@@ -177,7 +194,7 @@ def measure(given: Given, seconds: float) -> dict[str, Any]:
     number = min(MOST_TASKS, max(4 * LANES if call_s < FEWEST[0][0] else 2 * LANES, math.ceil(TASKS_S / call_s)))
     legs: defaultdict[str, list[Leg]] = defaultdict(list)
     pooled: defaultdict[str, list[float]] = defaultdict(list)
-    with ProcessPoolExecutor(LANES, mp_context=multiprocessing.get_context("fork")) as processes:
+    with ProcessPoolExecutor(LANES, mp_context=multiprocessing.get_context("fork")) as processes, killed(processes):
         list(processes.map(task, range(4 * LANES)))  # all workers are forked before there are threads
         with ThreadPoolExecutor(LANES) as threads:
             list(threads.map(task, range(4 * LANES)))
@@ -284,7 +301,10 @@ class Measured:
         pyfuncitem.obj(**values)
         given = passed[0] if passed else Given(lambda: pyfuncitem.obj(**values))
         given = given._replace(moved=bool(passed) and can_be_moved(given))
-        self.found[pyfuncitem.nodeid] = measure(given, self.seconds)
+        try:
+            self.found[pyfuncitem.nodeid] = measure(given, self.seconds)
+        except TimeoutError:
+            print(f"{pyfuncitem.nodeid}: a pool hung; its truth is not known", file=sys.stderr)
         return True
 
 

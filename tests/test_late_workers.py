@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -79,30 +80,63 @@ def test_a_system_that_lists_no_files_has_none(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Node:
-    """A test, a module or a session, or a request of a fixture of one."""
+    """A test, a module or a session."""
 
-    def __init__(self, *chain: Node, node: Node | None = None) -> None:
-        self.node = node
+    def __init__(self, *chain: Node, **indices: int) -> None:
         self.listchain = lambda: [*chain, self]
+        self.callspec = SimpleNamespace(indices=indices)
+
+
+class Told:
+    """The plugin, with what it has told of files that were open before."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.before: list[frozenset[descriptors.OpenFile]] = []
+        self.opened: list[descriptors.OpenFile] = []
+        module = "pytest_gilprobe.plugin.fixtures_beside"
+        monkeypatch.setattr(f"{module}.end_forked_since", lambda *seen: self.before.append(seen[2]))
+        monkeypatch.setattr(f"{module}.open_files", lambda: frozenset(self.opened))
+        self.plugin = FixturesBeside(lambda: cast("Any", ["group"]))
+
+    def set_up(self, node: Node, file: descriptors.OpenFile, scope: str = "module", **parameter: int) -> None:
+        """Have a fixture of a node open a file."""
+        request, definition = SimpleNamespace(node=node), SimpleNamespace(scope=scope, argname=None)
+        for definition.argname, request.param_index in parameter.items():
+            request.param = "given"
+        self.plugin.pytest_fixture_setup(cast("Any", definition), cast("Any", request))
+        self.opened.append(file)
+
+    def left(self, item: Node, following: Node | None) -> list[frozenset[descriptors.OpenFile]]:
+        """Tear a test down, and return what was told."""
+        self.before.clear()
+        self.plugin.pytest_runtest_teardown(cast("Any", item), cast("Any", following))
+        return self.before
 
 
 def test_what_a_node_keeps_is_told_when_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module's fixtures are torn down when the next test is in another module, those of a session at its end."""
-    told: list[frozenset[descriptors.OpenFile]] = []
-    monkeypatch.setattr("pytest_gilprobe.plugin.fixtures_beside.end_forked_since", lambda *seen: told.append(seen[2]))
-    opened: list[descriptors.OpenFile] = []
-    monkeypatch.setattr("pytest_gilprobe.plugin.fixtures_beside.open_files", lambda: frozenset(opened))
     session = Node()
     module = Node(session)
-    one, two = Node(session, module), Node(session)
-    plugin = FixturesBeside(lambda: cast("Any", ["group"]))
+    one, two, three = Node(session, module), Node(session, module), Node(session)
+    told = Told(monkeypatch)
     for node, file in ((session, PIPE), (module, PORT), (module, PORT)):
-        plugin.pytest_fixture_setup(cast("Any", Node(node=node)))
-        opened.append(file)
-    plugin.pytest_runtest_teardown(cast("Any", one), cast("Any", two))
-    assert told == [frozenset({PIPE})]
-    plugin.pytest_runtest_teardown(cast("Any", two), None)
-    assert told == [frozenset({PIPE}), frozenset()]
+        told.set_up(node, file)
+    assert told.left(one, two) == []
+    assert told.left(two, three) == [frozenset({PIPE})]
+    assert told.left(three, None) == [frozenset()]
+
+
+def test_a_fixture_that_gets_another_parameter_is_torn_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest tears it down in the set-up of the next test that wants it with another one, which may come later."""
+    session = Node()
+    module = Node(session)
+    told = Told(monkeypatch)
+    told.set_up(module, PIPE, address=0)
+    told.set_up(module, PIPE, scope="function", number=0)
+    first, plain = Node(session, module, address=0, number=0), Node(session, module)
+    assert told.left(first, plain) == []
+    assert told.left(plain, Node(session, module, address=0, number=1)) == []
+    assert told.left(plain, Node(session, module, address=1)) == [frozenset()]
 
 
 SUITE = """

@@ -12,7 +12,7 @@ from pytest_gilprobe.observe.descriptors import open_files
 from pytest_gilprobe.workers.parent.late_workers import end_forked_since
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from _pytest.nodes import Node
 
@@ -29,18 +29,29 @@ class FixturesBeside:
         self._before: dict[Node, tuple[int, frozenset[OpenFile]]] = {}
         """For each node (test, class, module ... session) with fixtures: when the first one was set up, and what was
         open before."""
+        self._parameters: dict[str, int] = {}
+        """Which of its parameters each fixture of a class, module, package or session was last set up with."""
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_fixture_setup(self, request: pytest.FixtureRequest) -> None:
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
         """Note what is open before the first fixture of a test, class, module, package or session is set up."""
         if request.node not in self._before:
             self._before[request.node] = clocks.perf_counter_ns(), open_files()
+        if fixturedef.scope != "function" and hasattr(request, "param"):
+            self._parameters[fixturedef.argname] = request.param_index  # type: ignore[attr-defined]  # of any with one
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """End workers that were forked since fixtures were set up which are torn down now."""
+        """End workers that were forked since fixtures were set up which are torn down now, or by the next set-up."""
         stays = set(nextitem.listchain()) if nextitem is not None else set()
         ending = [node for node in item.listchain() if node in self._before and node not in stays]
         moments = [self._before.pop(node) for node in ending]
+        if nextitem is not None and self._replaces(nextitem):
+            moments += [self._before[node] for node in nextitem.listchain() if node in self._before]
         for (since_ns, before), group in product(moments, self._groups()):
             end_forked_since(group, since_ns, before)
+
+    def _replaces(self, item: pytest.Item) -> bool:
+        """Tell whether a test's set-up tears a fixture down to set it up again with another parameter."""
+        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+        return any(self._parameters.get(name, index) != index for name, index in indices.items())
