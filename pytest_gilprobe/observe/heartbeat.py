@@ -80,7 +80,8 @@ class Heartbeat:
     def samples(self) -> GilSamples:
         """Return one sample for each waking of the heartbeat so far.
 
-        A sample has the time of the waking, how late the waking was, and whether the heartbeat waited for the GIL.
+        A sample has the moment of the waking, in nanoseconds by `time.perf_counter_ns`, how many nanoseconds late the
+        waking was, and whether the heartbeat waited for the GIL.
         """
         at_ns, late_ns, held = zip(*self._beats, strict=True) if self._beats else ((), (), ())
         return GilSamples(method=GilMethod.HEARTBEAT, at_ns=at_ns, late_ns=late_ns, held=held)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.other_process import ThreadSnapshot
 
 MOST_THREADS: Final = 500
-"""Maximum number of threads of a watched process with sums of their own; if there are more, all threads that have ended
-share one sum."""
+"""Largest number of threads of a watched process of which each has an entry of its own. If there are more, the entries
+of all threads that have ended are merged into one, which adds up their CPU time, time in the run queue, samples that
+found them holding the GIL, and snapshots that found them waiting for it."""
 MOST_COLUMNS: Final = 60
 """Number of points to which the curve of the GIL's held share over time is reduced: when it has grown to twice as many,
 each two neighbouring points are joined into one."""
@@ -111,7 +112,11 @@ class WatchTotals:
             self.curve = [(first[0] + second[0], first[1] + second[1]) for first, second in pairs]
 
     def add_threads(self, threads: Sequence[ThreadSnapshot]) -> None:
-        """Add ``threads``: snapshots of all threads of the process, made at about the same moment."""
+        """Record ``threads``: snapshots of all threads of the process, made at about the same moment.
+
+        Each becomes the last snapshot of its thread; the thread's numbers of snapshots, and of snapshots in which it
+        waited for the GIL, are increased. Above `MOST_THREADS` threads, those missing in ``threads`` move to ``ended``.
+        """
         for seen in threads:
             known = self.threads.setdefault(seen.tid, _Thread(first=seen, last=seen))
             known.last = seen

@@ -136,7 +136,7 @@ def _hodges_lehmann(values: Sequence[float]) -> float:
 def positive_centre(values: Sequence[float], noise: Noise | float) -> Estimate:
     """Estimate the centre of positive values (times, ratios), with a 95 % interval, on the scale of their logarithms.
 
-    The centre and the interval of the logarithms are those of `centre`: robust from 5 values on. ``noise`` is the
+    `centre` estimates both from the logarithms, robust against outliers from 5 values on. ``noise`` is the
     scatter that is assumed for the logarithms before measuring: 0.03 is 3 %. Raises `ValueError` if there are no values
     or a value is not above 0.
     """

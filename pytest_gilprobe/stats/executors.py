@@ -50,11 +50,14 @@ def reading_of(batch: BatchReading) -> ExecutorReading | None:
 
 
 def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResult | None:
-    """Estimate what tasks cost in the executor that the user named for a strategy, and from which size on they pay off.
+    """Estimate the seconds that tasks cost in the executor that the user named, and how many calls make a task pay off.
+
+    Tasks pay off if the speed-up with them is 1.3 or more.
 
     Args:
         pairs: For each round, the batch of serial calls and the strategy's batch.
-        speedup: The speed-up with tasks of several calls, or with tasks of one call if several calls gain nothing.
+        speedup: The strategy's measured speed-up. If the last batch was made with tasks of several calls too, it is
+            the speed-up with these, otherwise the speed-up with tasks of one call.
         serial: The result of the serial calls.
 
     Returns:
@@ -133,10 +136,11 @@ def with_queueing(batch: BatchReading) -> BatchReading:
 
 
 def single_speedup(speedup: Estimate, readings: Sequence[ExecutorReading]) -> Estimate:
-    """Return the speed-up with tasks of one call, from ``speedup``, that with tasks of several calls.
+    """Return the speed-up with tasks of one call, computed from ``speedup``, the speed-up with tasks of several calls.
 
-    ``speedup`` is multiplied by the time per call in tasks of several calls, divided by that in tasks of one call, both
-    from ``readings``. It is returned as it is if tasks of several calls were not used or gained nothing.
+    ``speedup`` is multiplied by the time per call in tasks of several calls, and divided by the time per call in tasks
+    of one call, both from ``readings``. ``speedup`` is returned as it is if tasks of several calls were not used or
+    gained nothing.
     """
     shares = [
         one.chunked.s_per_call / one.single.s_per_call if one.chunked is not None else 1.0

@@ -41,8 +41,8 @@ MIN_SAMPLES: Final = 16
 0.72."""
 
 MAX_UNKNOWN_SHARE: Final = 0.5
-"""No share is estimated if it is unknown for more than this part of the time whether the GIL was held, because samples
-came too late to show it."""
+"""A window of samples is left out if, for more than this share of its duration, the samples came too late to show
+whether the GIL was held."""
 
 LATE_NS: Final = 20_000
 """A sample is late if it was delayed by this many nanoseconds more than a sample that nothing disturbed. Timer slack
@@ -94,19 +94,20 @@ class _Share(NamedTuple):
 def held_fraction(windows: Sequence[SampledWindow]) -> Estimate | None:
     """Estimate the share of the windows' time for which the GIL was held.
 
-    A window is the time of one batch. It counts by its duration; it is left out if it is unknown for more than half of
-    it whether the GIL was held. The interval covers the random errors of sampling. If windows differ by more than these
-    errors, the interval is wider: the number of samples is divided by Pearson's over-dispersion factor. If the
-    differences are significant at the 1 % level, Student's t distribution for that number of windows replaces the
-    normal one. So the interval holds for the workload, not only for these windows, and more windows make it more
-    reliable.
+    A window is the time of one batch. Longer windows count more. A window is left out if, for more than half of its
+    duration, the samples do not show whether the GIL was held. The interval covers the random errors of sampling. If
+    windows differ by more than these errors, the interval is wider: the number of samples is divided by Pearson's
+    over-dispersion factor. If the differences are significant at the 1 % level, Student's t distribution for that
+    number of windows replaces the normal one. So the interval holds for the workload, not only for these windows, and
+    more windows make it more reliable.
 
     Args:
         windows: Samples of one process's GIL, one window for each batch. They were taken by another process, or by a
             heartbeat: a thread in the process that wakes up at random moments and asks for the GIL.
 
     Returns:
-        A share from 0 to 1 with a 95 % interval; ``None`` if the precision is that of fewer than `MIN_SAMPLES` samples.
+        A share from 0 to 1 with a 95 % interval; ``None`` if all samples together are worth fewer than `MIN_SAMPLES`
+        independent samples of equal weight, counted before the division by the over-dispersion factor.
     """
     shares = [share for window in windows if (share := _share(window)) is not None]
     total_ns = sum(share.duration_ns for share in shares)

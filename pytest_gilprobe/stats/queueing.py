@@ -26,6 +26,8 @@ Span = tuple[int, int]
 class QueueSplit(NamedTuple):
     """The sampled time of one thread, split into the time in which it certainly queued for a CPU and the rest.
 
+    All times are in nanoseconds.
+
     Attributes:
         rest: The samples outside the time in which the thread certainly queued. That time is cut out of the clock:
             later moments, and the end, are earlier by its length. Some queueing remains, as it is not known at which
@@ -53,8 +55,8 @@ class QueueSplit(NamedTuple):
 def split_batch(batch: BatchReading) -> QueueSplit | None:
     """Split the sampled time of a batch of one thread into the time in which it queued for a CPU and the rest.
 
-    The result is ``None`` if the batch has several threads, or if its samples or clocks do not show when the thread
-    queued.
+    All times in the result are in nanoseconds, moments by `time.perf_counter_ns`. The result is ``None`` if the batch
+    has several threads, or if its samples or clocks do not show when the thread queued.
     """
     if batch.gil is None or len(batch.lanes) != 1:
         return None
@@ -67,11 +69,11 @@ def split_batch(batch: BatchReading) -> QueueSplit | None:
 def split(window: SampledWindow, queued_ns: int) -> QueueSplit | None:
     """Split the sampled time of one thread into the time in which it queued for a CPU and the rest.
 
-    ``window`` has the samples and the time to split; ``queued_ns`` is how long the thread queued in that time, by its
-    own clock. The samples may begin earlier, so that queueing which ended early in the window is seen. A thread that
-    queues can neither take the GIL nor release it. So the samples in one stay in the run queue show whether the GIL was
-    held for all of it. If they differ, because other threads took the GIL in turn, their mean counts. For a stay
-    without a sample, it is unknown whether the GIL was held.
+    ``window`` has the samples and the time to split; ``queued_ns`` is how many nanoseconds the thread queued in that
+    time, as the system counts them. The samples may begin earlier, so that queueing which ended early in the window is
+    seen. A thread that queues can neither take the GIL nor release it. So the samples in one stay in the run queue show
+    whether the GIL was held for all of it. If they differ, because other threads took the GIL in turn, their mean
+    counts. For a stay without a sample, it is unknown whether the GIL was held.
 
     Returns:
         ``None`` if the samples do not record how long the thread had queued.

@@ -54,7 +54,7 @@ class Reduced:
 def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Strategy]) -> Reduced:
     """Estimate everything that a report shows of one workload from the batches of all rounds.
 
-    ``strategies`` are the workload's parallel strategies, cheapest first. Raises `ValueError` if no round is complete.
+    ``strategies``: the parallel ones, by `rank` (cost beside the calls). Raises `ValueError` if no round is complete.
     """
     context = _Context.of(measurement, machine, strategies)
     results = {SERIAL: context.serial}

@@ -36,11 +36,12 @@ _Law = Callable[[Sequence[float], float], float]
 class Fit:
     """A law of scaling, fitted to the throughputs that were measured with several numbers of workers.
 
-    ``law`` is its name. The throughput of N workers is per_worker * N for ``linear``, the smaller of per_worker * N and
-    ceiling for ``capped``, and per_worker * N / (1 + contention * (N - 1) + coherency * N * (N - 1)) for ``usl``.
-    ``parameters`` has the values of these parameters by name, ``errors`` their standard errors. ``residual`` is the
-    root mean square of the logarithmic residuals. *Source:* N. J. Gunther, "A General Theory of Computational
-    Scalability Based on Rational Functions", 2008.
+    ``law`` is its name. The throughput of N workers, in calls per second, is per_worker * N for ``linear``, the smaller
+    of per_worker * N and ceiling for ``capped``, and per_worker * N / (1 + contention * (N - 1) + coherency * N *
+    (N - 1)) for ``usl``, the Universal Scalability Law. ``parameters`` has the values of these parameters by name,
+    ``errors`` their standard errors: per_worker and ceiling in calls per second, the others without a unit.
+    ``residual`` is the root mean square of the residuals of the throughput's natural logarithm: 0.05 is about 5 %.
+    *Source:* N. J. Gunther, "A General Theory of Computational Scalability Based on Rational Functions", 2008.
     """
 
     law: str
@@ -59,9 +60,9 @@ class Fit:
 
 
 def usl(parameters: Sequence[float], workers: float) -> float:
-    """Return the throughput of a number of ``workers`` by the Universal Scalability Law.
+    """Return the throughput of a number of ``workers`` by the Universal Scalability Law, in calls per second.
 
-    ``parameters`` are the throughput of one worker, the contention and the coherency.
+    ``parameters`` are the throughput of one worker in calls per second, the contention and the coherency.
     """
     per_worker, contention, coherency = parameters
     return per_worker * workers / (1 + contention * (workers - 1) + coherency * workers * (workers - 1))
@@ -70,13 +71,16 @@ def usl(parameters: Sequence[float], workers: float) -> float:
 def capped(parameters: Sequence[float], workers: float) -> float:
     """Return the throughput of ``workers`` workers that do not hinder each other, up to a hard limit.
 
-    ``parameters`` are the throughput of one worker, and the limit of the throughput.
+    ``parameters`` are the throughput of one worker, and the limit. All throughputs are in calls per second.
     """
     return min(parameters[0] * workers, parameters[1])
 
 
 def linear(parameters: Sequence[float], workers: float) -> float:
-    """Return the throughput of ``workers`` that do not hinder each other; ``parameters`` has that of one worker."""
+    """Return the throughput of ``workers`` workers that do not hinder each other.
+
+    ``parameters`` has one number, the throughput of one worker. Both throughputs are in calls per second.
+    """
     return parameters[0] * workers
 
 

@@ -17,15 +17,15 @@ from pytest_gilprobe.model.suite_times import SuiteTimes
 from pytest_gilprobe.stats.xdist_schedule import LoadSchedule
 
 GATEWAY_LOOPS: Final = 80
-"""CPU time to start one worker of pytest-xdist, spent by the controller and once more by the worker, in calls of the
-control (a fixed pure-Python loop): 60 ms where such a call takes 0.7 ms. *Source:* ``benchmarks/suite_workers.py``,
-suites of one test with ``-n 1`` to ``-n 4``."""
+"""CPU time to start one worker of pytest-xdist, spent by the controller and once more by the worker. The unit is the
+time of one call of the control (a fixed pure-Python loop): 60 ms where such a call takes 0.7 ms. *Source:*
+``benchmarks/suite_workers.py``, suites of one test with ``-n 1`` to ``-n 4``."""
 WORKER_LOOPS: Final = 0.5
-"""CPU time that a worker of pytest-xdist takes for each test's messages, in calls of the control (a fixed pure-Python
-loop). *Source:* ``benchmarks/suite_workers.py``, suites of empty tests."""
+"""CPU time that a worker of pytest-xdist takes for each test's messages. The unit is the time of one call of the
+control (a fixed pure-Python loop). *Source:* ``benchmarks/suite_workers.py``, suites of empty tests."""
 CONTROLLER_LOOPS: Final = 0.9
-"""CPU time that pytest-xdist's controller takes for each test's messages, in calls of the control (a fixed pure-Python
-loop). *Source:* ``benchmarks/suite_workers.py``, suites of empty tests."""
+"""CPU time that pytest-xdist's controller takes for each test's messages. The unit is the time of one call of the
+control (a fixed pure-Python loop). *Source:* ``benchmarks/suite_workers.py``, suites of empty tests."""
 MOST_UNITS: Final = 2_000
 """In a suite of more tests than this, neighbouring short tests are simulated as one, so that a prediction takes under a
 second."""
@@ -48,8 +48,9 @@ CROWDED: Final = 0.25
 """The same computing takes longer by this share where all CPUs are busy: they share caches, memory and often cores.
 *Source:* ``benchmarks/suite_workers.py``, CPU time of whole runs with ``-n 2`` and ``-n 4`` on two CPUs."""
 SHUTDOWN_LOOPS: Final = 240
-"""Time to end the workers and the controller of pytest-xdist after the last test, in calls of the control (a fixed
-pure-Python loop): 170 ms where one takes 0.7 ms. *Source:* ``benchmarks/suite_workers.py``."""
+"""Time to end the workers and the controller of pytest-xdist after the last test. The unit is the time of one call of
+the control (a fixed pure-Python loop): 170 ms where such a call takes 0.7 ms. *Source:*
+``benchmarks/suite_workers.py``."""
 _ROUNDS: Final = 12
 """Most steps of the search for how far computing is stretched; a few are enough."""
 _TINY_S: Final = 1e-9

@@ -65,8 +65,9 @@ def _further_blocked(blocked: float, on_cpu: float, serial: TimeShares) -> float
 def other_wait(lanes: TimeShares | None, serial: TimeShares | None) -> float | None:
     """Return the share of a thread's time in waits that are neither for the GIL nor found in serial calls.
 
-    ``lanes`` has the shares of a thread's time beside others, ``serial`` those of serial calls. Such waits are for a
-    lock, or for what answers the calls, such as a server. The result is ``None`` if unknown.
+    ``lanes`` has the shares of a thread's time while other threads make calls too, ``serial`` the shares of the time of
+    serial calls. Such waits are for a lock, or for what answers the calls, such as a server. The result is ``None`` if
+    unknown.
     """
     if lanes is None or serial is None or lanes.gil_wait is None:
         return None

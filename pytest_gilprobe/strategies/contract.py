@@ -60,8 +60,8 @@ class Strategy(ABC):
 
     Attributes:
         name: The name in reports and in ``strategies=``, such as ``threads``: small letters, digits, ``-`` and ``_``.
-        rank: The place in the order by cost, the cheapest lowest. Of strategies that gain about the same, the one with
-            the lowest rank is advised.
+        rank: The place in the order by what a strategy costs beside the calls; the lowest costs least. Of strategies
+            that gain about the same, the one with the lowest rank is advised.
         by_default: Whether the strategy is tried if ``strategies=`` is not given.
         one_process: Whether all lanes live in one process, so that they share its GIL, its locks and its memory.
         one_thread: Whether all lanes live in one thread, so that they never compete for the GIL.

@@ -30,8 +30,9 @@ class StrategyError(GilprobeError):
 class Strategies:
     """A collection of strategies (ways to run calls) by name: first ``serial``, then the others, the cheapest first.
 
-    ``kind`` is plain or awaited: for which calls `default_names` are meant. ``all_names`` are the names that a user may
-    write in ``strategies=``: they include strategies that cannot make calls of this ``kind``.
+    The cheapest is the one that costs least beside the calls, by `Strategy.rank`. ``kind`` is plain or awaited: for
+    which calls `default_names` are meant. ``all_names`` are the names that a user may write in ``strategies=``: they
+    include strategies that cannot make calls of this ``kind``.
     """
 
     def __init__(

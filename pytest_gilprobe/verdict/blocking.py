@@ -107,11 +107,11 @@ def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> s
     """Say in one clause which code would leave the event loop free; ``None`` if there is no such advice.
 
     ``loop`` tells which code blocks the event loop. ``workers``, 1 or more, is the limit of the speed-up. ``library``
-    is that of the loop, ``asyncio`` or ``trio``; ``None`` counts as asyncio. The clause has the code for one call: of
-    those that may run in a thread, or else of all, the call that blocks the loop longest. If no such call is known, it
-    says where all calls that sleep in the loop should run: in a thread, or in a process if they hold the GIL meanwhile.
-    There is no advice if calls sleep in the loop for less than `WORTH_TELLING` (a tenth) of the time and no call may
-    run in a thread.
+    is the loop's library, ``asyncio`` or ``trio``; ``None`` counts as asyncio. The clause has the code for one call:
+    the one that blocks the loop longest of the calls that may run in a thread, or of all calls if none may. If no call
+    is known that blocks the loop, the clause says where all calls that sleep in the loop should run: in a thread, or in
+    a process if they hold the GIL meanwhile. There is no advice if calls sleep in the loop for less than
+    `WORTH_TELLING` (a tenth) of the time and no call may run in a thread.
     """
     found = moves(loop, workers, library)
     first = best(found) if found else None

@@ -25,12 +25,12 @@ LEAST = 0.01
 
 
 def intervals(evidence: Evidence, *, slowed: float = 1.0) -> dict[str, Interval]:
-    """Return the interval of each strategy's speed-up in an executor, by the strategy's name, the cheapest first.
+    """Return the interval of each strategy's speed-up in an executor, by the strategy's name, in order of `rank`.
 
-    N calls at a time cannot do more than N times the work of one call, so no interval reaches above N. A strategy that
-    there was no time to try gets the interval from 0 to N. A strategy that was not asked for, cannot be tried or did
-    not work is left out. ``slowed`` is the factor by which the serial calls are assumed to have been slowed down; all
-    speed-ups are divided by it.
+    The lowest `rank` costs least beside the calls. A strategy that makes N calls at a time cannot be more than N times
+    as fast as serial calls, so its interval does not reach above N. A strategy that there was no time to try gets the
+    interval from 0 to N. A strategy that was not asked for, cannot be tried or did not work is left out. ``slowed`` is
+    the factor by which the serial calls are assumed to have been slowed down; all speed-ups are divided by it.
     """
     found = {}
     for strategy in evidence.strategies:

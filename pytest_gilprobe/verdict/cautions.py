@@ -38,8 +38,8 @@ UNEVEN_ROUNDS = 6
 """Fewest rounds from which a trend is told from noise: the first two are compared with the last two, and two lie
 between."""
 DRIFT = 1.25
-"""Calls are said to become slower if those of the last third of the rounds take more than this many times as long as
-those of the first third, and the rise is steady (`STEADY`). They may keep something that grows."""
+"""Calls are said to become slower if the calls in the last third of the rounds take more than this many times as long
+as the calls in the first third, and the rise is steady (`STEADY`). The calls may keep something that grows."""
 STEADY = 0.8
 """Smallest Kendall's tau (a rank correlation) between the number of a round and its time per call for which a rise of
 that time counts as a trend. Six rounds in random order reach this value with a probability of 0.8 %, 10 rounds with

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def evidence_of(measurement: Measurement, machine: Machine, strategies: tuple[Strategy, ...]) -> Evidence:
     """Reduce a measurement to the evidence for a verdict: estimates with their intervals.
 
-    ``machine`` is what is known of the machine; ``strategies`` are the parallel ones, the cheapest first.
+    ``machine`` is what is known of the machine; ``strategies`` are the parallel ones, by `rank` (cost beside the
+    calls).
     """
     reduced = reduce(measurement, machine, strategies)
     found = Evidence(

@@ -14,7 +14,8 @@ Interval = tuple[float, float]
 def rule(gains: Mapping[str, float]) -> str:
     """Return the cheapest strategy within 15 % of the best, or serial if the best gives less than 1.3x.
 
-    ``gains`` maps each strategy to its known speed-up in an executor, the cheapest first; 0 if it cannot be used.
+    ``gains`` maps each strategy to its known speed-up in an executor, 0 if it cannot be used. The first strategy costs
+    least beside the calls, by `rank`.
     """
     best = max(gains.values(), default=0.0)
     if best < WORTH_IT:

@@ -23,9 +23,9 @@ MOST_NAMED = 2
 """Largest number of objects that the verdict's advice names; the report has all."""
 NEAR = 0.85
 """Lanes (threads) gain as much as the control (plain Python that shares nothing) if they reach at least this share of
-its speed-up. The control is relied on if it is known well: the low end of its interval is at least this share of its
-value, and its value at least this share of the lanes' speed-up. It is also relied on if the lanes certainly reach less
-than this share of it."""
+the control's speed-up. The control is relied on in two cases: if the low end of its speed-up's interval is at least
+this share of the speed-up, which is at least this share of the lanes' speed-up; or if the lanes certainly reach less
+than this share of the control's speed-up."""
 COMPUTES = 0.8
 """Calls are compared with the control (plain Python that shares nothing) only if serial calls certainly use at least
 this share of a CPU. Calls that wait for longer may gain more than the control, since their waits overlap."""

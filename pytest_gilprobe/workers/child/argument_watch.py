@@ -73,8 +73,9 @@ class ArgumentWatch:
     def compare(self) -> ArgumentsReading:
         """Return which arguments differ now from what they were when this object was created.
 
-        If any differs, calls are made in turn with copies of the arguments as they were then, and with copies of them
-        as they are now. In the result, ``fresh_s`` has the seconds of the former calls, ``used_s`` those of the latter.
+        If any differs, calls are timed in turn with copies of the arguments as they were then, and with copies of the
+        arguments as they are now. In the result, ``fresh_s`` has the seconds of each call with the old arguments, and
+        ``used_s`` the seconds of each call with the present ones.
         If none differs, but some are iterators, which earlier calls may have used up, one further call is made:
         ``used_s`` has its seconds.
         """

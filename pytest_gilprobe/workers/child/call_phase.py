@@ -47,9 +47,9 @@ class Caller:
     """Plugin of a worker process: makes batches of calls of a test, instead of calling the test once.
 
     It is registered last, so its hooks run before other plugins'. Two attributes are set before a test begins:
-    ``fresh`` is whether its fixtures are made anew for each call, ``awaited`` whether it awaited its call in pytest's
-    own process. ``refused`` is why the fixtures of the last test could not be made anew; ``None`` if they could, or
-    need not be.
+    ``fresh`` is whether its fixtures are made anew for each call, ``awaited`` is whether the test, when pytest ran it,
+    awaited the call that it passes to the `gilprobe` fixture. ``refused`` is why the fixtures of the last test could
+    not be made anew; ``None`` if they could, or need not be.
     """
 
     def __init__(self, serve: Serve) -> None:
@@ -63,7 +63,7 @@ class Caller:
         self.fresh = False
         """Whether the test's fixtures are made anew for each call; set before the test begins."""
         self.awaited = False
-        """Whether the test awaited its call in pytest's own process; set before the test begins."""
+        """Whether the test, when pytest ran it, awaited the call that it passes to the `gilprobe` fixture."""
         self.refused: str | None = None
         """Why the fixtures of the last test could not be made anew; ``None`` if they could, or need not be."""
 
