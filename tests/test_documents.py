@@ -179,3 +179,9 @@ def test_documents_name_no_machine(path: Path) -> None:
     """No document carries a path of the machine that it was written on."""
     found = re.findall(r"(?<![\w.`/])/(?:tmp|root|work|home)/\S*", path.read_text("utf-8"))
     assert found == []
+
+
+def test_no_module_is_longer_than_a_reader_takes_in() -> None:
+    """CONTRIBUTING.md promises modules of at most 300 lines."""
+    lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in catalogues.PACKAGE.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
