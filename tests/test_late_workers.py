@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -96,7 +97,7 @@ class Told:
         module = "pytest_gilprobe.plugin.fixtures_beside"
         monkeypatch.setattr(f"{module}.end_forked_since", lambda *seen: self.before.append(seen[2]))
         monkeypatch.setattr(f"{module}.open_files", lambda: frozenset(self.opened))
-        self.plugin = FixturesBeside(lambda: cast("Any", ["group"]))
+        self.plugin = FixturesBeside(lambda: cast("Any", ["group"]), nullcontext)
 
     def set_up(self, node: Node, file: descriptors.OpenFile, scope: str = "module", **parameter: int) -> None:
         """Have a fixture of a node open a file."""
@@ -133,10 +134,26 @@ def test_a_fixture_that_gets_another_parameter_is_torn_down(monkeypatch: pytest.
     told = Told(monkeypatch)
     told.set_up(module, PIPE, address=0)
     told.set_up(module, PIPE, scope="function", number=0)
-    first, plain = Node(session, module, address=0, number=0), Node(session, module)
-    assert told.left(first, plain) == []
-    assert told.left(plain, Node(session, module, address=0, number=1)) == []
-    assert told.left(plain, Node(session, module, address=1)) == [frozenset()]
+    following = (Node(session, module), Node(session, module, address=0, number=1), Node(session, module, address=1))
+    seen = []
+    for one in following:
+        told.plugin.pytest_runtest_setup(cast("Any", one))
+        seen.append(len(told.before))
+    assert seen == [0, 0, 1]
+
+
+def test_an_error_does_not_keep_fixtures_from_being_torn_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest would not tear the test down if a hook before its own raised."""
+    told = Told(monkeypatch)
+    module = Node()
+    told.set_up(module, PIPE)
+
+    def broken(*_: object) -> None:
+        msg = "no"
+        raise OSError(msg)
+
+    monkeypatch.setattr("pytest_gilprobe.plugin.fixtures_beside.end_forked_since", broken)
+    assert told.left(Node(module), None) == []
 
 
 SUITE = """
@@ -146,11 +163,14 @@ import subprocess
 import sys
 import pytest
 
-@pytest.fixture(scope="{scope}", autouse=True)
+@pytest.fixture(scope="{scope}", autouse=True, params=[1, 2])
 def program():
     code = "import sys; sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as program:
         yield program
+
+def test_plain():
+    pass
 
 @pytest.mark.gilprobe
 def test_dies_in_a_worker():
@@ -164,7 +184,7 @@ def test_goes_on():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks workers")
-@pytest.mark.parametrize("scope", ["function", "session"])
+@pytest.mark.parametrize("scope", ["function", "module", "session"])
 def test_a_program_that_ends_with_its_input_ends(tmp_path: Path, scope: str) -> None:
     """A worker that replaces one that died has the pipe to a fixture's program open; it does not keep it running."""
     (tmp_path / "test_suite.py").write_text(SUITE.replace("{scope}", scope))
@@ -175,4 +195,4 @@ def test_a_program_that_ends_with_its_input_ends(tmp_path: Path, scope: str) -> 
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "6 passed" in done.stdout

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import NamedTuple
 
 FOLDER = "/dev/fd"
 """Folder with an entry for each open file descriptor of the process that reads it, on Linux and macOS."""
+STANDARD = 2
+"""Largest number of the standard streams' descriptors, which pytest exchanges whenever it captures output."""
+
+_fstat, _listdir = os.fstat, os.listdir  # bound before a test can replace them
 
 
 class OpenFile(NamedTuple):
@@ -19,11 +22,23 @@ class OpenFile(NamedTuple):
 
 
 def open_files() -> frozenset[OpenFile]:
-    """Return this process's open files, pipes and sockets; empty if the system does not list them."""
-    found = []
-    with contextlib.suppress(OSError):
-        for name in os.listdir(FOLDER):  # noqa: PTH208 - numbers, not paths
-            with contextlib.suppress(OSError, ValueError):  # the descriptor of the listing is closed by now
-                status = os.fstat(int(name))
-                found.append(OpenFile(int(name), status.st_dev, status.st_ino))
-    return frozenset(found)
+    """Return this process's open files, pipes and sockets, without its standard streams.
+
+    The result is empty if the system does not list them.
+    """
+    try:
+        names = _listdir(FOLDER)
+    except OSError:
+        return frozenset()
+    return frozenset(one for name in names if (one := _described(name)) is not None)
+
+
+def _described(name: str) -> OpenFile | None:
+    """Describe the descriptor of this number; ``None`` of a standard stream, or if it is closed by now."""
+    if not name.isdecimal() or int(name) <= STANDARD:
+        return None
+    try:
+        status = _fstat(int(name))
+    except OSError:
+        return None
+    return OpenFile(int(name), status.st_dev, status.st_ino)

@@ -121,10 +121,13 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         return
     from pytest_gilprobe.plugin.fixtures_beside import FixturesBeside  # noqa: PLC0415 - see above
     from pytest_gilprobe.plugin.session import ProbeSession  # noqa: PLC0415 - see above
+    from pytest_gilprobe.workers.parent.launch_environment import start_method_of  # noqa: PLC0415 - see above
 
     probing = ProbeSession(session, settings, keywords)
     config.pluginmanager.register(probing, "gilprobe-session")
-    config.pluginmanager.register(FixturesBeside(probing.groups), "gilprobe-fixtures")
+    if start_method_of(settings.start_method) == "fork":
+        beside = FixturesBeside(probing.groups, probing.patches.undone)
+        config.pluginmanager.register(beside, "gilprobe-fixtures")
     if not xdist.is_distributed(config):
         config.pluginmanager.register(probing.reporting, "gilprobe-reporting")
 

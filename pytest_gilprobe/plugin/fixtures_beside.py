@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from pytest_gilprobe.observe.descriptors import open_files
 from pytest_gilprobe.workers.parent.late_workers import end_forked_since
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from _pytest.nodes import Node
 
@@ -23,14 +25,24 @@ if TYPE_CHECKING:
 class FixturesBeside:
     """Plugin that ends workers before a fixture is torn down beside which they were forked."""
 
-    def __init__(self, groups: Callable[[], Iterable[WorkerGroup]]) -> None:
-        """Prepare to end workers of the groups that ``groups()`` returns."""
+    def __init__(
+        self, groups: Callable[[], Iterable[WorkerGroup]], undone: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        """Prepare to end workers of the groups that ``groups()`` returns, while ``undone()`` undoes tests' patches."""
         self._groups = groups
+        self._undone = undone
         self._before: dict[Node, tuple[int, frozenset[OpenFile]]] = {}
         """For each node (test, class, module ... session) with fixtures: when the first one was set up, and what was
         open before."""
         self._parameters: dict[str, int] = {}
         """Which of its parameters each fixture of a class, module, package or session was last set up with."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """End workers if this test's set-up tears a fixture down, to set it up again with another parameter."""
+        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+        if any(self._parameters.get(name, index) != index for name, index in indices.items()):
+            self._end([self._before[node] for node in item.listchain() if node in self._before])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
@@ -42,16 +54,14 @@ class FixturesBeside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """End workers that were forked since fixtures were set up which are torn down now, or by the next set-up."""
+        """End workers that were forked since fixtures were set up which are torn down now."""
         stays = set(nextitem.listchain()) if nextitem is not None else set()
         ending = [node for node in item.listchain() if node in self._before and node not in stays]
-        moments = [self._before.pop(node) for node in ending]
-        if nextitem is not None and self._replaces(nextitem):
-            moments += [self._before[node] for node in nextitem.listchain() if node in self._before]
-        for (since_ns, before), group in product(moments, self._groups()):
-            end_forked_since(group, since_ns, before)
+        self._end([self._before.pop(node) for node in ending])
 
-    def _replaces(self, item: pytest.Item) -> bool:
-        """Tell whether a test's set-up tears a fixture down to set it up again with another parameter."""
-        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
-        return any(self._parameters.get(name, index) != index for name, index in indices.items())
+    def _end(self, moments: Sequence[tuple[int, frozenset[OpenFile]]]) -> None:
+        if not moments:
+            return
+        with self._undone(), suppress(Exception):  # else pytest's own set-up or tear-down would not be run
+            for (since_ns, before), group in product(moments, self._groups()):
+                end_forked_since(group, since_ns, before)

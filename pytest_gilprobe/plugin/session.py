@@ -69,7 +69,7 @@ class ProbeSession:
         self._keep = kept_collectors(session.items, keywords)
         self.reporting = Reporting(session.config, settings)
         self._evidence = _evidence(settings)
-        self._patches = TestPatches()
+        self.patches = TestPatches()
         self._runners: tuple[ProbeRunner, ...] = ()
         """One, or under ``--gilprobe-ab-gil`` two: without the GIL, and with it."""
         self._switched_on_by = SwitchedOnBy()
@@ -86,7 +86,7 @@ class ProbeSession:
         """Start worker processes before a marked test is set up, so that they can repeat it; not after an interrupt."""
         plan = self._plans.get(item)
         if plan is not None and not self._interrupted:
-            with self._patches.undone():  # what earlier tests left replaced for good
+            with self.patches.undone():  # what earlier tests left replaced for good
                 for runner in self._ready_runners():
                     runner.start(plan.workers)
         done = yield
@@ -100,7 +100,7 @@ class ProbeSession:
         self._calling = item
         watched = None
         if item in self._plans:
-            with self._patches.undone():  # what the test's fixtures have replaced
+            with self.patches.undone():  # what the test's fixtures have replaced
                 for runner in self._runners[:1]:
                     runner.watch()
             watched = NormalRun()
@@ -178,7 +178,7 @@ class ProbeSession:
         duration_s = given.call_s if given is not None and given.call_s is not None else duration_s
         run = given.run if given is not None else self._normal_run
         try:
-            with self._patches.undone():
+            with self.patches.undone():
                 results = [
                     runner.probe(plan, keep=self._keep[item], known_call_s=duration_s, run=run)
                     for runner in self._ready_runners()
@@ -244,7 +244,7 @@ class ProbeSession:
         if xdist.is_distributed(self._config):
             xdist.send_environment(self._config, found[0])
         else:
-            with self._patches.undone():
+            with self.patches.undone():
                 self.reporting.finish(session)
 
     def pytest_unconfigure(self) -> None:
@@ -257,7 +257,7 @@ class ProbeSession:
 
     def _end_workers(self) -> None:
         for runner in self._runners:
-            with self._patches.undone():
+            with self.patches.undone():
                 try:
                     (runner.group.abandon if self._interrupted else runner.group.close)()
                 except KeyboardInterrupt:  # while it waited for tear-downs; what was measured is still reported

@@ -24,7 +24,7 @@ from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
 from pytest_gilprobe.workers.child import server
 from pytest_gilprobe.workers.parent.cleanup import new_folder
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
-from pytest_gilprobe.workers.parent.launch_environment import ready_to_start
+from pytest_gilprobe.workers.parent.launch_environment import ready_to_start, start_method_of
 from pytest_gilprobe.workers.parent.worker import END_S, Lost, Watch, Worker
 from pytest_gilprobe.workers.protocol import Answer, Closed, Failed, Opened, Question, Ready, Stop
 from pytest_gilprobe.workers.worker_spec import WorkerSpec
@@ -59,9 +59,7 @@ class WorkerGroup:
             gil: whether workers run with the GIL, on a free-threaded build with ``spawn``; ``None``: as Python has it.
             hung_fixtures: record of the fixtures that hung; with ``None``, no hung fixture is remembered.
         """
-        # `get_context(None)` would fix the default for good
-        default = multiprocessing.get_start_method(allow_none=True)
-        self.start_method = start_method or default or multiprocessing.get_all_start_methods()[0]
+        self.start_method = start_method_of(start_method)
         self._context: Any = multiprocessing.get_context(self.start_method)
         self.hung_fixtures = hung_fixtures or HungFixtures()
         self._spec = spec

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def start_method_of(asked: str | None) -> str:
+    """Return the start method of `multiprocessing` for workers: the one that is ``asked`` for, or the default.
+
+    The default is not fixed by that, as `multiprocessing.get_context` would: the user's own `set_start_method` works.
+    """
+    default = multiprocessing.get_start_method(allow_none=True)
+    return asked or default or multiprocessing.get_all_start_methods()[0]
+
+
 @contextlib.contextmanager
 def ready_to_start(gil: bool | None) -> Iterator[None]:  # noqa: FBT001 - its only argument
     """Change the settings that a new worker process would inherit from this process; on exit, restore them.
