@@ -171,7 +171,8 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
     value = (best + middle) / 2
     low, high = min(least, value), max(most, value)
     if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and found.task_cpu_s is not None:
-        low, high = min(value, found.task_cpu_s), value
+        low = found.task_cpu_s
+        high = max(most, low)
         value = math.sqrt(low * high)
     return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
 
