@@ -60,4 +60,5 @@ def test_what_has_a_run_of_its_own_makes_bursts_by_it_and_no_curve() -> None:
     pairs = OwnRun().bursts(cast("Any", work(made)), BURSTS)
     assert [len(one.together.lanes) for one in pairs] == [2, 2]
     assert len(made) == BURSTS.calls * BURSTS.number  # the serial calls
-    assert OwnRun().stretch(cast("Any", work(made)), STRETCH) is None
+    assert Named.scales
+    assert not OwnRun.scales

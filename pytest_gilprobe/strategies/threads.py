@@ -50,6 +50,12 @@ class Threads(Strategy):
     color = "green"
     icon = "M1.5 4h13M1.5 8h13M1.5 12h13"
 
+    def __init_subclass__(cls) -> None:
+        """Have no curve of a strategy with a `run` of its own, unless it has its own `stretch`, too."""
+        super().__init_subclass__()
+        if "run" in cls.__dict__ and "stretch" not in cls.__dict__:
+            cls.scales = False
+
     def default_for(self, kind: CallKind) -> bool:
         """Return whether threads are tried if ``strategies=`` is not given: only if ``kind`` is that of plain calls.
 
@@ -100,10 +106,8 @@ class Threads(Strategy):
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
         """Make calls without a pause for a set time in new threads; return the moments at which calls were completed.
 
-        The threads start together. Returns ``None`` if the class inherits from this one and has a `run` of its own.
+        The threads start together.
         """
-        if type(self).run is not Threads.run:
-            return None
         return stretch.run_threads([work.lane(number) for number in range(question.lanes)], question)
 
     def most_lanes(self, cpus: int, busy: float) -> int:
