@@ -82,6 +82,40 @@ def test_undisturbed_bursts_are_selected() -> None:
     assert found.low > 1.8
 
 
+def test_calm_batches_are_preferred_to_bursts() -> None:
+    """Where the machine has become quiet, batches of 50 ms show more: lanes begin each burst in step."""
+    calm = (serial(0.1, cpu_s=0.1), threads(0.1, cpu_s=0.1))
+    turns = (serial(0.1, cpu_s=0.1), threads(0.2, cpu_s=0.1, queue_s=0.1))
+    burst = Round(batches={"serial": serial(0.1, cpu_s=0.1), "threads": threads(0.15, cpu_s=0.1)})
+    assert len(overlap.selected([calm] * 3 + [turns] * 9, [burst] * 16, "threads")) == 3
+    assert not overlap.by_bursts([calm] * 3, [burst] * 16, "threads")
+    assert overlap.by_bursts([turns] * 3, [burst] * 16, "threads")
+    assert not overlap.by_bursts([turns] * 3, [burst] * 2, "threads")
+
+
+@pytest.mark.parametrize(
+    ("held", "times", "most"),
+    [(0.3, (1.0, 1.3), 2.0), (0.5, (1.0, 1.5), 2.0), (0.8, (1.0, 1.8), 1.25), (1.0, (1.0, 2.0), 1.0)],
+)
+def test_lanes_that_begin_in_step_wait_more_than_they_will(
+    held: float, times: tuple[float, float], most: float
+) -> None:
+    """A call that holds a lock for a part of it waits for the other lane's once; later, they take turns."""
+    base = BatchReading(workers=(worker(lane(1.0, cpu_s=1.0, calls=1)),))
+    lanes = [lane(time, cpu_s=1.0, calls=1) for time in times]
+    assert overlap.out_of_step([(base, BatchReading(workers=(worker(*lanes),), apart=False))] * 3) == pytest.approx(
+        most
+    )
+    assert most == pytest.approx(min(2.0, 1 / held))
+
+
+def test_lanes_that_compute_longer_do_not_gain_by_taking_turns() -> None:
+    """What slows lanes side by side without making them wait (memory, caches) does so later, too."""
+    base = BatchReading(workers=(worker(lane(1.0, cpu_s=1.0, calls=1)),))
+    slow = BatchReading(workers=(worker(*[lane(1.6, cpu_s=1.6, calls=1)] * 2),), apart=False)
+    assert overlap.out_of_step([(base, slow)] * 3) == pytest.approx(1.25)
+
+
 def test_calm_batches_need_no_bursts() -> None:
     """Bursts are wanted only where all batches of the threads of one process queued."""
     calm, queued = threads(0.1, cpu_s=0.1), threads(0.2, cpu_s=0.1, queue_s=0.1)
@@ -105,3 +139,18 @@ def test_bursts_settle_what_batches_leave_open() -> None:
     assert together.speedup is not None
     assert together.speedup.low > 1.8
     assert apart.over["threads"].ratio.high < 1.15
+
+
+def test_gains_of_bursts_are_not_compared_by_disturbed_rounds() -> None:
+    """A lock that lets one thread through looks like 2x where lanes never overlapped; bursts say better."""
+    turns = round_(
+        serial(0.1, cpu_s=0.1),
+        threads=threads(0.2, cpu_s=0.1, queue_s=0.1),
+        processes=processes(0.1, cpu_s=0.1),
+    )
+    lanes = [lane(0.1, cpu_s=0.1), lane(0.2, cpu_s=0.1)]
+    short = round_(serial(0.1, cpu_s=0.1), threads=BatchReading(workers=(worker(*lanes),), apart=False))
+    found = reduce(measurement(*[turns] * 3, bursts=(short,) * 8), machine(), PLAIN).results
+    assert found["threads"].speedup is not None
+    assert found["threads"].speedup.high < 1.3
+    assert found["processes"].over["threads"].ratio.low > 1.5

@@ -12,13 +12,15 @@ On Linux, affinity belongs to one thread: no other thread of the process moves.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Final
 
 STAT_BYTES: Final = 512
 """Number of bytes of ``/proc/PID/task/TID/stat`` to read: enough for the thread's name, state and CPU."""
 
-_open = open  # a test may replace the built-in function
+_open, _listdir = open, os.listdir  # a test may replace them
 
 _STATE_FIELD: Final = 0
 _CPU_FIELD: Final = 36
@@ -124,3 +126,21 @@ def _set_affinity(cpus: frozenset[int]) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def own_masks() -> Iterator[None]:
+    """Give threads that are left behind by this block all CPUs of this thread: they inherited what was held then."""
+    before, cpus = set(_threads()), _affinity()
+    yield
+    for thread in set(_threads()) - before if len(cpus) > 1 else ():
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(thread, cpus)
+
+
+def _threads() -> list[int]:
+    """Return the system's numbers of this process's threads; none where the system does not list them."""
+    try:
+        return [int(name) for name in _listdir("/proc/self/task")]
+    except OSError:
+        return []

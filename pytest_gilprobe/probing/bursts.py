@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
-LONGEST_CALL_S = 0.06
-"""Longest call, in seconds, for which bursts are made: longer ones fill a batch of their own."""
+LONGEST_CALL_S = 0.025
+"""Longest call, in seconds, for which bursts are made: of longer ones, a round has time for one burst only."""
 IN_A_ROW = 16
 """Number of bursts that a worker is asked to make at a time: about 50 ms of short calls."""
 SPENT_S = 0.25
 """Seconds after which no more bursts are asked for in a round: as long as a round of batches takes."""
-FEWEST = 3
-"""Fewest bursts that a worker is asked to make at a time, after one that warms it up."""
 MOST_BURSTS = 320
 """Largest number of bursts of a probe: in five rounds, unless some of these had enough undisturbed ones."""
 PAUSES_S = 0.004
@@ -43,8 +41,9 @@ def make(test: OpenTest, group: WorkerGroup, pace: Pace, budget: Budget) -> None
     short, lanes = pace.of_burst(), test.seen.workers
     pair_s = short.batch_s * (lanes + 1) + PAUSES_S
     affordable = short.most * lanes // (short.calls * (lanes + 1)) - 1  # if each has arguments of its own
-    number = min(IN_A_ROW, max(FEWEST, math.floor(SPENT_S / pair_s)), affordable)
-    for strategy in [one for one in test.going_ones() if one.one_process and not one.one_thread and number > 0]:
+    number = min(IN_A_ROW, math.floor(SPENT_S / pair_s) - 1, affordable)
+    threads = [one for one in test.going_ones() if one.one_process and not one.one_thread and one.worker_main() is None]
+    for strategy in threads if number > 0 else ():
         question = MakeBursts(strategy=strategy.name, calls=short.calls, lanes=lanes, number=number)
         until_ns = clocks.perf_counter_ns() + SPENT_S * 1e9
         while clocks.perf_counter_ns() < until_ns:
@@ -58,7 +57,7 @@ def make(test: OpenTest, group: WorkerGroup, pace: Pace, budget: Budget) -> None
 def _made(test: OpenTest, group: WorkerGroup, strategy: Strategy, question: MakeBursts, budget: Budget) -> bool:
     """Have a strategy make bursts; return whether any were made. If it fails, the strategy ends."""
     started_ns = clocks.perf_counter_ns()
-    answer = group.ask(test.workers[0], question)
+    answer = group.ask(test.workers_of(strategy)[0], question)
     if not isinstance(answer, BurstsMade):
         test.end_with(
             strategy, answer, f"{question.number} batches of {numbers.count(question.calls, 'call', 'calls')}"

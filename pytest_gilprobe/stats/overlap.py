@@ -13,14 +13,15 @@ batches are selected, and bounds are estimated:
   the time T(k) in which k of N lanes did not queue, they made at most k times the calls X(1) per second of a lone lane.
   All other calls were made while all N lanes ran: calls <= X(1) * sum(k * T(k), k < N) + X(N) * T(N). So X(N) / X(1) >=
   N - (U - calls / X(1)) / T(N), where U is the time of all lanes without queueing. T(N) is at least the time that the
-  lanes have in common, less the queueing of each. Lanes that stayed on a CPU each, and never waited for each other,
-  queue independently: then T(N) is on average the common time multiplied by each lane's share of time without queueing.
+  lanes have in common, less the queueing of each. Lanes that stayed on a CPU each, never waited for each other, and
+  queued for more than one program explains, queue independently: then T(N) is on average the common time multiplied by
+  each lane's share of time without queueing.
 """
 
 from __future__ import annotations
 
 import math
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.estimate import Estimate
@@ -45,6 +46,9 @@ SIDE_BY_SIDE = 0.1
 """The lower bound of a speed-up that follows from counting calls is used if, for at least this share of the batches'
 time, no lane (thread) queued for a CPU. With a smaller share, the errors of the clocks are multiplied by more than
 10."""
+ONE_PROGRAM = 0.6
+"""Share of the lanes' common time up to which one other program explains all their queueing: it takes half of one CPU,
+wherever it runs, so that lanes (threads) never queue at the same time. If they queue more, there are several."""
 WAITS_PER_CALL = 0.2
 """Extra waits per call (voluntary context switches beyond those in one thread alone) above which lanes (threads) may
 wait for each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at
@@ -84,10 +88,44 @@ def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
     """Return the batches of the strategy ``name`` that other programs disturbed least, each paired with a serial batch.
 
     ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of short batches. The result comes from
-    ``bursts`` if at least `LEAST_SELECTED` rounds of the strategy were calm there, and otherwise from ``pairs``.
+    ``bursts`` if `by_bursts` says so, and else from all batches.
     """
-    calm = _calm(bursts, name)
+    if by_bursts(pairs, bursts, name):
+        return _calm(bursts, name)
+    calm = [(base, batch) for base, batch in pairs if _is_calm(batch)]
     return calm if len(calm) >= LEAST_SELECTED else _least_queued([*pairs, *pairs_of(bursts, name)])
+
+
+def by_bursts(pairs: Pairs, bursts: Sequence[Round], name: str) -> bool:
+    """Return whether only ``bursts`` show the strategy ``name`` undisturbed, `LEAST_SELECTED` times or more.
+
+    ``pairs`` has its ordinary batches. They are preferred, since lanes (threads) begin each burst in step.
+    """
+    calm = sum(_is_calm(batch) for _, batch in pairs)
+    return calm < LEAST_SELECTED <= len(_calm(bursts, name))
+
+
+def out_of_step(pairs: Pairs) -> float:
+    """Return the most that lanes (threads) may gain in a long series of calls, where they do not begin in step.
+
+    ``pairs`` has short batches, each with that of one lane alone. Lanes that hold a lock or the GIL for a part f of a
+    call wait for each other at their first calls; later they take turns without waiting, if f is small. So all waiting
+    may vanish, but lanes never do more than 1 / f calls in the time of one, and the longest wait is at least f.
+    """
+    return median(_out_of_step(base, batch) for base, batch in pairs)
+
+
+def _out_of_step(base: BatchReading, batch: BatchReading) -> float:
+    calls, number = batch.lanes[0].calls, len(batch.lanes)
+    call_s = rounds.lane_s_per_call(base)
+    alone_s = call_s - rounds.totals_s(base)[1] / rounds.calls_in(base)  # the waiting of a call that nobody hinders
+    times_s = [one / calls for one in rounds.lanes_s(batch)]
+    waits_s = [
+        max(0.0, time_s - lane.cpu_ns / 1e9 / calls - alone_s)
+        for time_s, lane in zip(times_s, batch.lanes, strict=True)
+    ]
+    without_waiting = number * call_s / max(fmean(times_s) - fmean(waits_s), 1e-12)
+    return max(1.0, min(float(number), without_waiting, call_s / max(*waits_s, 1e-12)))
 
 
 def certain(kinds: Sequence[Pairs], chosen: Pairs, noise: Noise) -> Estimate:
@@ -172,7 +210,7 @@ def _side_by_side_s(base: BatchReading, batch: BatchReading) -> float:
     """Return for how long no lane of the batch queued, in seconds: at least, or on average where that is known."""
     common_ns = min(lane.end_ns for lane in batch.lanes) - max(lane.start_ns for lane in batch.lanes)
     least_ns = common_ns - sum(lane.run_queue_ns or 0 for lane in batch.lanes)
-    if not _apart(base, batch):
+    if not _apart(base, batch) or common_ns - least_ns <= ONE_PROGRAM * common_ns:
         return least_ns / 1e9
     shares = (max(0.0, 1 - (lane.run_queue_ns or 0) / max(lane.end_ns - lane.start_ns, 1)) for lane in batch.lanes)
     return max(least_ns, common_ns * math.prod(shares)) / 1e9

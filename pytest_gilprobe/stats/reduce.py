@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.apart_readings import ApartReading
 from pytest_gilprobe.model.estimate import Estimate
@@ -22,6 +22,7 @@ from pytest_gilprobe.stats import (
     gil_result,
     gil_share,
     masking,
+    one_process,
     overlap,
     own_gils,
     pools,
@@ -29,6 +30,7 @@ from pytest_gilprobe.stats import (
     speedups,
     time_shares,
 )
+from pytest_gilprobe.stats.one_process import Gain
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.machine import Machine
@@ -172,43 +174,19 @@ def _end(name: str, measurement: Measurement, *, tried: bool) -> End:
     return end
 
 
-class _Gain(NamedTuple):
-    """A strategy's speed-up, and its bounds if what a busy machine hides counts against it or for it."""
-
-    speedup: Estimate
-    at_worst: Estimate | None = None
-    at_best: Estimate | None = None
-
-
-def _gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gain:
+def _gain(strategy: Strategy, pairs: Pairs, context: _Context) -> Gain:
     if strategy.through_executor:
         return _executors_gain(strategy, pairs, context)
     if not strategy.one_process or strategy.one_thread or not context.less_queue:
         lanes = speedups.lanes_of(pairs, less_queue=context.less_queue)
-        return _Gain(_limited(strategy, speedups.estimated(pairs, context.noise, lanes), context))
-    chosen = overlap.selected(pairs, context.measurement.bursts, strategy.name)
+        return Gain(_limited(strategy, speedups.estimated(pairs, context.noise, lanes), context))
     holding = masking.holding(context.gil, context.measurement, [batch for _, batch in pairs])
-    lanes = speedups.lanes_of(chosen, less_queue=True)
-    speedup, worst, best = (
-        _limited(strategy, one, context)
-        for one in (
-            speedups.estimated(chosen, context.noise, lanes),
-            overlap.certain(
-                [pairs, overlap.pairs_of(context.measurement.bursts, strategy.name)], chosen, context.noise
-            ),
-            speedups.estimated(chosen, context.noise, lanes, masking.hidden(chosen, holding)),
-        )
+    return one_process.gain(
+        strategy.name, context.measurement, context.noise, holding, lambda found: _limited(strategy, found, context)
     )
-    queued = rounds.queue_share([batch for _, batch in chosen]) or 0.0
-    if queued > overlap.MOST_QUEUED:
-        best = _limited(strategy, replace(best, high=max(best.high, float(context.measurement.workers))), context)
-    high = max(speedup.high, best.high, worst.low)
-    speedup = replace(speedup, low=worst.low, value=max(speedup.value, worst.low), high=high)
-    disturbed = queued > rounds.QUIET
-    return _Gain(speedup, worst, best) if disturbed else _Gain(speedup)
 
 
-def _executors_gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gain:
+def _executors_gain(strategy: Strategy, pairs: Pairs, context: _Context) -> Gain:
     """Return the speed-up in a named executor; at worst, none of its workers' queueing was other programs' doing."""
     lanes = speedups.Lanes.COUPLED if context.less_queue else speedups.Lanes.QUEUEING
     found, raw = (
@@ -217,7 +195,7 @@ def _executors_gain(strategy: Strategy, pairs: Pairs, context: _Context) -> _Gai
     )
     found = replace(found, low=min(found.low, raw.low))
     disturbed = (rounds.queue_share([batch for _, batch in pairs]) or 0.0) > rounds.QUIET_BESIDE
-    return _Gain(found, raw, found) if disturbed else _Gain(found)
+    return Gain(found, raw, found) if disturbed else Gain(found)
 
 
 def _limited(strategy: Strategy, found: Estimate, context: _Context) -> Estimate:
@@ -260,11 +238,11 @@ def _contrast(cheaper: Strategy, dearer: Strategy, context: _Context) -> Contras
         _gain(cheaper, context.pairs(cheaper.name), context),
         _gain(dearer, context.pairs(dearer.name), context),
     )
+    ratio = estimates.quotient(other.speedup, one.speedup)
     if (one.at_worst, other.at_worst) == (None, None):
-        return Contrast(ratio=direct)
+        return Contrast(ratio=ratio if one.by_bursts or other.by_bursts else direct)
     at_worst = estimates.quotient(other.at_worst or other.speedup, one.at_best or one.speedup)
     at_best = estimates.quotient(other.at_best or other.speedup, one.at_worst or one.speedup)
-    ratio = estimates.quotient(other.speedup, one.speedup)
     ratio = replace(ratio, low=min(ratio.low, at_worst.low), high=max(ratio.high, at_best.high))
     return Contrast(ratio=ratio, at_worst=at_worst, at_best=at_best)
 

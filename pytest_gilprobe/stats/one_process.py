@@ -1,0 +1,57 @@
+"""Estimate what threads of one process gain, and how much of that other programs may hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.stats import masking, overlap, rounds, speedups
+
+if TYPE_CHECKING:
+    from pytest_gilprobe.model.readings import Measurement
+    from pytest_gilprobe.stats.estimates import Noise
+    from pytest_gilprobe.stats.masking import Holding
+
+Limited = Callable[[Estimate], Estimate]
+"""Returns a speed-up within what the GIL, the CPUs and the number of workers allow."""
+
+
+class Gain(NamedTuple):
+    """A strategy's speed-up, and its bounds if what a busy machine hides counts against it or for it.
+
+    ``by_bursts`` is whether only bursts (very short batches) were undisturbed, so that the speed-up is theirs.
+    """
+
+    speedup: Estimate
+    at_worst: Estimate | None = None
+    at_best: Estimate | None = None
+    by_bursts: bool = False
+
+
+def gain(name: str, measurement: Measurement, noise: Noise, gil: Holding, limited: Limited) -> Gain:
+    """Return the speed-up of the strategy ``name``, whose lanes are threads of one process.
+
+    ``noise`` is that of the time of one batch, ``gil`` says how calls hold the GIL. The low end is what was seen side
+    by side. The high end allows for waiting for a thread that queued, and for bursts, whose threads begin in step.
+    """
+    pairs, bursts = (overlap.pairs_of(seen, name) for seen in (measurement.rounds, measurement.bursts))
+    chosen = overlap.selected(pairs, measurement.bursts, name)
+    lanes = speedups.lanes_of(chosen, less_queue=True)
+    speedup, worst, best = (
+        limited(one)
+        for one in (
+            speedups.estimated(chosen, noise, lanes),
+            overlap.certain([pairs, bursts], chosen, noise),
+            speedups.estimated(chosen, noise, lanes, masking.hidden(chosen, gil)),
+        )
+    )
+    queued = rounds.queue_share([batch for _, batch in chosen]) or 0.0
+    short = [pair for pair in chosen if any(pair is one or pair[1] is one[1] for one in bursts)]
+    most = float(measurement.workers) if queued > overlap.MOST_QUEUED else overlap.out_of_step(short) if short else 0.0
+    best = limited(replace(best, high=max(best.high, most)))
+    high = max(speedup.high, best.high, worst.high if worst.low > speedup.value else 0.0)
+    speedup = replace(speedup, low=min(worst.low, speedup.value), high=high)
+    found = Gain(speedup, by_bursts=overlap.by_bursts(pairs, measurement.bursts, name))
+    return found._replace(at_worst=worst, at_best=best) if queued > rounds.QUIET else found
