@@ -83,9 +83,10 @@ def test_a_system_that_lists_no_files_has_none(monkeypatch: pytest.MonkeyPatch) 
 class Node:
     """A test, a module or a session."""
 
-    def __init__(self, *chain: Node, **indices: int) -> None:
+    def __init__(self, *chain: Node, fixtures: str = "", **params: object) -> None:
         self.listchain = lambda: [*chain, self]
-        self.callspec = SimpleNamespace(indices=indices)
+        self.callspec = SimpleNamespace(params=params)
+        self.fixturenames = [*params, *fixtures.split()]
 
 
 class Told:
@@ -97,13 +98,13 @@ class Told:
         module = "pytest_gilprobe.plugin.fixtures_beside"
         monkeypatch.setattr(f"{module}.end_forked_since", lambda *seen: self.before.append(seen[2]))
         monkeypatch.setattr(f"{module}.open_files", lambda: frozenset(self.opened))
-        self.plugin = FixturesBeside(lambda: cast("Any", ["group"]), nullcontext)
+        self.plugin = FixturesBeside(lambda: cast("Any", [Group(Recorded(0))]), nullcontext)
 
-    def set_up(self, node: Node, file: descriptors.OpenFile, scope: str = "module", **parameter: int) -> None:
+    def set_up(self, node: Node, file: descriptors.OpenFile, scope: str = "module", **parameter: object) -> None:
         """Have a fixture of a node open a file."""
-        request, definition = SimpleNamespace(node=node), SimpleNamespace(scope=scope, argname=None)
-        for definition.argname, request.param_index in parameter.items():
-            request.param = "given"
+        request, definition = SimpleNamespace(node=node), SimpleNamespace(scope=scope, argname="unnamed")
+        for definition.argname, request.param in parameter.items():
+            pass
         self.plugin.pytest_fixture_setup(cast("Any", definition), cast("Any", request))
         self.opened.append(file)
 
@@ -132,14 +133,51 @@ def test_a_fixture_that_gets_another_parameter_is_torn_down(monkeypatch: pytest.
     session = Node()
     module = Node(session)
     told = Told(monkeypatch)
-    told.set_up(module, PIPE, address=0)
+    told.set_up(module, PIPE, address="a")
     told.set_up(module, PIPE, scope="function", number=0)
-    following = (Node(session, module), Node(session, module, address=0, number=1), Node(session, module, address=1))
+    following = (
+        Node(session, module),
+        Node(session, module, address="a", number=1),
+        Node(session, module, address="b"),
+        Node(session, module, fixtures="address"),
+    )
     seen = []
     for one in following:
+        told.before.clear()
         told.plugin.pytest_runtest_setup(cast("Any", one))
         seen.append(len(told.before))
-    assert seen == [0, 0, 1]
+    assert seen == [0, 0, 1, 1]
+    told.plugin.pytest_fixture_post_finalizer(cast("Any", SimpleNamespace(argname="address")))
+    told.before.clear()
+    told.plugin.pytest_runtest_setup(cast("Any", following[2]))
+    assert told.before == []
+
+
+class Odd:
+    """What cannot be compared, as an array cannot."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError
+
+    __hash__ = object.__hash__
+
+
+def test_parameters_that_cannot_be_compared_are_the_same_if_they_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pytest has it."""
+    told, module, odd = Told(monkeypatch), Node(), Odd()
+    told.set_up(module, PIPE, array=odd)
+    told.plugin.pytest_runtest_setup(cast("Any", Node(module, array=odd)))
+    assert told.before == []
+    told.plugin.pytest_runtest_setup(cast("Any", Node(module, array=Odd())))
+    assert len(told.before) == 1
+
+
+def test_without_workers_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tests have replaced is not undone for nothing."""
+    told, module = Told(monkeypatch), Node()
+    told.plugin = FixturesBeside(lambda: cast("Any", [Group()]), lambda: pytest.fail("undone"))
+    told.set_up(module, PIPE)
+    assert told.left(Node(module), None) == []
 
 
 def test_an_error_does_not_keep_fixtures_from_being_torn_down(monkeypatch: pytest.MonkeyPatch) -> None:

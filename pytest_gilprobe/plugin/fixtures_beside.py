@@ -34,14 +34,15 @@ class FixturesBeside:
         self._before: dict[Node, tuple[int, frozenset[OpenFile]]] = {}
         """For each node (test, class, module ... session) with fixtures: when the first one was set up, and what was
         open before."""
-        self._parameters: dict[str, int] = {}
-        """Which of its parameters each fixture of a class, module, package or session was last set up with."""
+        self._parameters: dict[str, object] = {}
+        """The parameter of each fixture of a class, module, package or session that is set up; ``None`` without one."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """End workers if this test's set-up tears a fixture down, to set it up again with another parameter."""
-        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
-        if any(self._parameters.get(name, index) != index for name, index in indices.items()):
+        given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        names = self._parameters.keys() & getattr(item, "fixturenames", ())
+        if any(not _same(self._parameters[name], given.get(name)) for name in names):
             self._end([self._before[node] for node in item.listchain() if node in self._before])
 
     @pytest.hookimpl(tryfirst=True)
@@ -49,8 +50,12 @@ class FixturesBeside:
         """Note what is open before the first fixture of a test, class, module, package or session is set up."""
         if request.node not in self._before:
             self._before[request.node] = clocks.perf_counter_ns(), open_files()
-        if fixturedef.scope != "function" and hasattr(request, "param"):
-            self._parameters[fixturedef.argname] = request.param_index  # type: ignore[attr-defined]  # of any with one
+        if fixturedef.scope != "function":
+            self._parameters[fixturedef.argname] = getattr(request, "param", None)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[object]) -> None:
+        """Forget the parameter of a fixture that was torn down."""
+        self._parameters.pop(fixturedef.argname, None)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -60,8 +65,17 @@ class FixturesBeside:
         self._end([self._before.pop(node) for node in ending])
 
     def _end(self, moments: Sequence[tuple[int, frozenset[OpenFile]]]) -> None:
-        if not moments:
+        groups = [group for group in self._groups() if group.everyone]
+        if not (moments and groups):
             return
         with self._undone(), suppress(Exception):  # else pytest's own set-up or tear-down would not be run
-            for (since_ns, before), group in product(moments, self._groups()):
+            for (since_ns, before), group in product(moments, groups):
                 end_forked_since(group, since_ns, before)
+
+
+def _same(one: object, other: object) -> bool:
+    """Tell whether pytest takes two parameters of a fixture for the same."""
+    try:
+        return bool(one == other)
+    except (ValueError, RuntimeError):  # arrays and the like
+        return one is other

@@ -102,6 +102,7 @@ class ProbeSession:
         if item in self._plans:
             with self.patches.undone():  # what the test's fixtures have replaced
                 for runner in self._runners[:1]:
+                    runner.start(self._plans[item].workers)  # those that ended before this test's set-up
                     runner.watch()
             watched = NormalRun()
         try:
