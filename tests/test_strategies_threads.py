@@ -35,6 +35,28 @@ class OwnRun(Threads):
         return batch.run_threads([nullcontext(lambda: None) for _ in range(question.lanes)], question.calls)
 
 
+class Heir(OwnRun):
+    """A strategy that inherits a `run` of its own."""
+
+    name = "heir"
+
+
+class Mixed(OwnRun):
+    """A strategy that inherits a `run` of its own, and has its own `stretch`."""
+
+    name = "mixed"
+
+    def stretch(self, work: Any, question: Stretch) -> None:
+        del work, question
+
+
+class Insisting(OwnRun):
+    """A strategy that says that it has curves."""
+
+    name = "insisting"
+    scales = True
+
+
 def work(made: list[int]) -> Any:
     """Make an open test whose call is counted."""
 
@@ -62,3 +84,6 @@ def test_what_has_a_run_of_its_own_makes_bursts_by_it_and_no_curve() -> None:
     assert len(made) == BURSTS.calls * BURSTS.number  # the serial calls
     assert Named.scales
     assert not OwnRun.scales
+    assert not Heir.scales
+    assert Mixed.scales
+    assert Insisting.scales

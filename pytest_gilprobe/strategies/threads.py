@@ -51,10 +51,12 @@ class Threads(Strategy):
     icon = "M1.5 4h13M1.5 8h13M1.5 12h13"
 
     def __init_subclass__(cls) -> None:
-        """Have no curve of a strategy with a `run` of its own, unless it has its own `stretch`, too."""
+        """Have no curve of a strategy with a `run` of its own, unless it says otherwise or has its own `stretch`."""
         super().__init_subclass__()
-        if "run" in cls.__dict__ and "stretch" not in cls.__dict__:
-            cls.scales = False
+        if "scales" not in cls.__dict__ and cls.stretch is Threads.stretch:
+            cls.scales = cls.scales and cls.run is Threads.run
+        elif "scales" not in cls.__dict__:
+            cls.scales = True
 
     def default_for(self, kind: CallKind) -> bool:
         """Return whether threads are tried if ``strategies=`` is not given: only if ``kind`` is that of plain calls.
