@@ -109,6 +109,14 @@ def test_lanes_that_begin_in_step_wait_more_than_they_will(
     assert most == pytest.approx(min(2.0, 1 / held))
 
 
+def test_the_longest_of_several_lanes_waits_for_all_others() -> None:
+    """Of four lanes, the last one waits for three; later, each waits for none."""
+    base = BatchReading(workers=(worker(lane(1.0, cpu_s=1.0, calls=1)),))
+    lanes = [lane(1.0 + 0.3 * number, cpu_s=1.0, calls=1) for number in range(4)]
+    batch = BatchReading(workers=(worker(*lanes),), apart=False)
+    assert overlap.out_of_step([(base, batch)]) == pytest.approx(1 / 0.3)
+
+
 def test_lanes_that_compute_longer_do_not_gain_by_taking_turns() -> None:
     """What slows lanes side by side without making them wait (memory, caches) does so later, too."""
     base = BatchReading(workers=(worker(lane(1.0, cpu_s=1.0, calls=1)),))

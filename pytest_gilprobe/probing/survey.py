@@ -172,7 +172,7 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
     low, high = min(least, value), max(most, value)
     if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and found.task_cpu_s is not None:
         low = found.task_cpu_s
-        high = max(most, low)
+        high = max(most, low, found.task_s)
         value = math.sqrt(low * high)
     return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
 

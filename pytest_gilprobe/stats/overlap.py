@@ -110,7 +110,7 @@ def out_of_step(pairs: Pairs) -> float:
 
     ``pairs`` has short batches, each with that of one lane alone. Lanes that hold a lock or the GIL for a part f of a
     call wait for each other at their first calls; later they take turns without waiting, if f is small. So all waiting
-    may vanish, but lanes never do more than 1 / f calls in the time of one, and the longest wait is at least f.
+    may vanish, but N lanes never do more than 1 / f calls in the time of one; the longest wait is at most (N - 1) f.
     """
     return median(_out_of_step(base, batch) for base, batch in pairs)
 
@@ -125,7 +125,7 @@ def _out_of_step(base: BatchReading, batch: BatchReading) -> float:
         for time_s, lane in zip(times_s, batch.lanes, strict=True)
     ]
     without_waiting = number * call_s / max(fmean(times_s) - fmean(waits_s), 1e-12)
-    return max(1.0, min(float(number), without_waiting, call_s / max(*waits_s, 1e-12)))
+    return max(1.0, min(float(number), without_waiting, (number - 1) * call_s / max(*waits_s, 1e-12)))
 
 
 def certain(kinds: Sequence[Pairs], chosen: Pairs, noise: Noise) -> Estimate:
