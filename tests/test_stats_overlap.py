@@ -128,10 +128,11 @@ def test_calm_batches_need_no_bursts() -> None:
     """Bursts are wanted only where all batches of the threads of one process queued."""
     calm, queued = threads(0.1, cpu_s=0.1), threads(0.2, cpu_s=0.1, queue_s=0.1)
     base, apart = serial(0.1, cpu_s=0.1), processes(0.2, cpu_s=0.1, queue_s=0.1)
-    assert not overlap.wanted(measurement(round_(base, threads=calm, processes=apart)))
-    assert not overlap.wanted(measurement(*(round_(base, threads=one) for one in (queued, calm))))
-    assert overlap.wanted(measurement(round_(base, threads=queued)))
-    assert not overlap.wanted(measurement(round_(base, processes=apart)))
+    assert not overlap.wanted(measurement(round_(base, threads=calm, processes=apart)), 2)
+    assert not overlap.wanted(measurement(*(round_(base, threads=one) for one in (queued, calm))), 2)
+    assert overlap.wanted(measurement(round_(base, threads=queued)), 2)
+    assert not overlap.wanted(measurement(round_(base, processes=apart)), 2)
+    assert not overlap.wanted(measurement(round_(base, threads=queued)), 1)
 
 
 def test_bursts_settle_what_batches_leave_open() -> None:

@@ -132,6 +132,25 @@ def test_lanes_keep_a_cpu_each_and_the_process_keeps_all() -> None:
     assert os.sched_getaffinity(0) == before
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinity of threads")
+def test_threads_that_calls_leave_behind_may_use_all_cpus() -> None:
+    """A pool that a call starts lazily lives on, and would else stay on the CPU of the lane that started it."""
+    before, over = os.sched_getaffinity(0), threading.Event()
+    left: list[threading.Thread] = []
+
+    def starts_one() -> None:
+        if not left:
+            left.append(threading.Thread(target=over.wait))
+            left[0].start()
+
+    try:
+        run_threads([nullcontext(starts_one)], 1, 2)
+        assert os.sched_getaffinity(left[0].native_id or 0) == before
+    finally:
+        over.set()
+        left[0].join()
+
+
 @pytest.mark.parametrize(("is_last", "queued_ns"), [(True, 300), (False, 5_300)])
 def test_queueing_after_its_end_counts_while_others_go_on(
     monkeypatch: pytest.MonkeyPatch, queued_ns: int, *, is_last: bool

@@ -129,13 +129,15 @@ def _set_affinity(cpus: frozenset[int]) -> bool:
 
 
 @contextlib.contextmanager
-def own_masks() -> Iterator[None]:
-    """Give threads that are left behind by this block all CPUs of this thread: they inherited what was held then."""
+def new_threads_unpinned() -> Iterator[None]:
+    """Let threads that this block leaves behind use all CPUs of this thread, whichever thread has started them."""
     before, cpus = set(_threads()), _affinity()
-    yield
-    for thread in set(_threads()) - before if len(cpus) > 1 else ():
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(thread, cpus)
+    try:
+        yield
+    finally:
+        for thread in set(_threads()) - before if len(cpus) > 1 else ():
+            with contextlib.suppress(OSError):  # it has ended
+                os.sched_setaffinity(thread, cpus)
 
 
 def _threads() -> list[int]:

@@ -57,12 +57,12 @@ def make(test: OpenTest, group: WorkerGroup, pace: Pace, budget: Budget) -> None
 def _made(test: OpenTest, group: WorkerGroup, strategy: Strategy, question: MakeBursts, budget: Budget) -> bool:
     """Have a strategy make bursts; return whether any were made. If it fails, the strategy ends."""
     started_ns = clocks.perf_counter_ns()
-    answer = group.ask(test.workers_of(strategy)[0], question)
+    worker = test.workers_of(strategy)[0]
+    answer = group.ask(worker, question)
     if not isinstance(answer, BurstsMade):
-        test.end_with(
-            strategy, answer, f"{question.number} batches of {numbers.count(question.calls, 'call', 'calls')}"
-        )
-        test.mend(distrusted=test.workers[0])
+        calls = numbers.count(question.calls, "call", "calls")
+        test.end_with(strategy, answer, f"{question.number} batches of {calls}")
+        test.mend(distrusted=worker)
         budget.give_back(started_ns)  # what a strategy that hangs costs is not taken from the others' time
         return False
     more = tuple(_round(strategy, one) for one in answer.pairs)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.numbers import seconds
 from pytest_gilprobe.model.readings import BatchReading, Measurement, Round
-from pytest_gilprobe.model.thresholds import EXTRA_CORES
 from pytest_gilprobe.model.words import NextStep, Outcome
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.probing import bursts, one_call, pools
@@ -192,10 +191,7 @@ class _Schedule:
 
     def _bursts(self, pace: Pace) -> None:
         """Make bursts where other programs keep lanes of one process from running side by side."""
-        seen = self._test.seen
-        wide = rounds.width(seen.rounds) > 1 + EXTRA_CORES or rounds.children_width(seen.rounds) > EXTRA_CORES
-        fits = seen.workers <= self._cpus and pace.call_s <= bursts.LONGEST_CALL_S and not wide
-        if fits and wanted(seen):
+        if pace.call_s <= bursts.LONGEST_CALL_S and wanted(self._test.seen, self._cpus):
             bursts.make(self._test, self._group, pace, self._budget)
 
     def _control(self) -> bool:

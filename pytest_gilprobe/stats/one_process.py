@@ -48,9 +48,14 @@ def gain(name: str, measurement: Measurement, noise: Noise, gil: Holding, limite
         )
     )
     queued = rounds.queue_share([batch for _, batch in chosen]) or 0.0
-    short = [pair for pair in chosen if any(pair is one or pair[1] is one[1] for one in bursts)]
-    most = float(measurement.workers) if queued > overlap.MOST_QUEUED else overlap.out_of_step(short) if short else 0.0
-    best = limited(replace(best, high=max(best.high, most, worst.high if worst.low > speedup.value else 0.0)))
+    highs = [best.high]
+    if queued > overlap.MOST_QUEUED:
+        highs.append(float(measurement.workers))
+    elif short := [pair for pair in chosen if id(pair[1]) in {id(batch) for _, batch in bursts}]:
+        highs.append(overlap.out_of_step(short))
+    if worst.low > speedup.value:  # the bounds contradict the estimate
+        highs.append(worst.high)
+    best = limited(replace(best, high=max(highs)))
     worst = replace(worst, low=min(worst.low, speedup.value), value=min(worst.value, speedup.value))
     speedup = replace(speedup, low=worst.low, high=max(speedup.high, best.high))
     found = Gain(speedup, by_bursts=overlap.by_bursts(pairs, measurement.bursts, name))

@@ -25,6 +25,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.thresholds import EXTRA_CORES
 from pytest_gilprobe.stats import estimates, rounds
 from pytest_gilprobe.stats.estimates import Noise
 
@@ -65,12 +66,16 @@ LEAST_GAIN = 0.01
 certain."""
 
 
-def wanted(measurement: Measurement) -> bool:
+def wanted(measurement: Measurement, cpus: int) -> bool:
     """Return whether rounds of short batches are needed, because other programs disturbed the ordinary ones.
 
     They are needed if there is a strategy whose lanes (threads) all run in one process, and these lanes queued for a
-    CPU for more than `rounds.QUIET_BESIDE` of their time in each of the strategy's batches.
+    CPU for more than `rounds.QUIET_BESIDE` of their time in each of the strategy's batches. They would show nothing if
+    there are more lanes than usable ``cpus``, or if calls use further cores themselves: those queue behind each other.
     """
+    width = max(rounds.width(measurement.rounds), rounds.children_width(measurement.rounds) + 1)
+    if measurement.workers > cpus or width > 1 + EXTRA_CORES:
+        return False
     shared: dict[str, list[float]] = {}
     for one in measurement.rounds:
         for name, batch in one.parallel.items():
@@ -88,7 +93,8 @@ def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
     """Return the batches of the strategy ``name`` that other programs disturbed least, each paired with a serial batch.
 
     ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of short batches. The result comes from
-    ``bursts`` if `by_bursts` says so, and else from all batches.
+    ``bursts`` if `by_bursts` says so; else from the calm ordinary batches, or if those are fewer than
+    `LEAST_SELECTED`, from the batches of both kinds that queued least.
     """
     if by_bursts(pairs, bursts, name):
         return _calm(bursts, name)

@@ -53,10 +53,8 @@ class Threads(Strategy):
     def __init_subclass__(cls) -> None:
         """Have no curve of a strategy with a `run` of its own, unless it says otherwise or has its own `stretch`."""
         super().__init_subclass__()
-        if "scales" not in cls.__dict__ and cls.stretch is Threads.stretch:
-            cls.scales = cls.scales and cls.run is Threads.run
-        elif "scales" not in cls.__dict__:
-            cls.scales = True
+        if "scales" not in cls.__dict__:
+            cls.scales = cls.stretch is not Threads.stretch or (cls.scales and cls.run is Threads.run)
 
     def default_for(self, kind: CallKind) -> bool:
         """Return whether threads are tried if ``strategies=`` is not given: only if ``kind`` is that of plain calls.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.readings import LaneReading, WorkerReading
 from pytest_gilprobe.observe import clocks, interpreter
-from pytest_gilprobe.observe.affinity import StartingCpu, own_masks
+from pytest_gilprobe.observe.affinity import StartingCpu, new_threads_unpinned
 from pytest_gilprobe.workers.burst_messages import BurstPair
 from pytest_gilprobe.workers.child.batch import LaneThread, NoThreadError, describe, end_lanes, run_calls, start_lanes
 from pytest_gilprobe.workers.child.calls import Call, in_advance
@@ -53,7 +53,7 @@ def run_threads(lanes: Sequence[LaneContext], calls: int, number: int) -> tuple[
     """
     pairs = [(_Meeting(1), _Meeting(len(lanes))) for _ in range(number + 1)]
     threads = [_BurstsThread(at, len(lanes), lane, calls, pairs) for at, lane in enumerate(lanes)]
-    with own_masks():  # threads that a call starts may outlive it
+    with new_threads_unpinned():  # threads that a call starts may outlive it
         try:
             start_lanes(threads)
         except NoThreadError:

@@ -25,7 +25,7 @@ from pytest_gilprobe.workers.child import server
 from pytest_gilprobe.workers.parent.cleanup import new_folder
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.launch_environment import ready_to_start, start_method_of
-from pytest_gilprobe.workers.parent.worker import END_S, Lost, Watch, Worker
+from pytest_gilprobe.workers.parent.worker import Lost, Watch, Worker, wait_for_end
 from pytest_gilprobe.workers.protocol import Answer, Closed, Failed, Opened, Question, Ready, Stop
 from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
@@ -280,9 +280,7 @@ class WorkerGroup:
         try:
             for worker in idle:
                 worker.send(Stop())
-            deadline = self._deadline(END_S)
-            for worker in [*idle, *self._retired]:
-                worker.process.join(max(0.0, (deadline - clocks.perf_counter_ns()) / 1e9))
+            wait_for_end([*idle, *self._retired])
         finally:
             self.abandon()
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_gilprobe.observe import clocks
-from pytest_gilprobe.workers.parent.worker import END_S
+from pytest_gilprobe.workers.parent.worker import wait_for_end
 from pytest_gilprobe.workers.protocol import Stop
 
 if TYPE_CHECKING:
@@ -22,14 +21,12 @@ def end_forked_since(group: WorkerGroup, moment_ns: int, before: frozenset[OpenF
     """End the workers that were forked at ``moment_ns`` or later, and hold open what was not open ``before``.
 
     ``moment_ns`` is a time of `time.perf_counter_ns`. The workers may tear their own fixtures down, which takes at most
-    `END_S` seconds; then they are killed.
+    `pytest_gilprobe.workers.parent.worker.END_S` seconds; then they are killed.
     """
     late = [(owner, one) for owner, one in group.everyone if one.started_ns >= moment_ns and one.inherited - before]
-    for _, worker in late:
-        if worker.ready is not None and worker.running:
-            worker.send(Stop())
-    deadline_ns = clocks.perf_counter_ns() + END_S * 1e9
+    idle = [worker for _, worker in late if worker.ready is not None and worker.running]
+    for worker in idle:
+        worker.send(Stop())
+    wait_for_end(idle)
     for owner, worker in late:
-        if worker.ready is not None:
-            worker.process.join(max(0.0, (deadline_ns - clocks.perf_counter_ns()) / 1e9))
         owner.discard(worker)

@@ -25,6 +25,7 @@ from pytest_gilprobe.workers.parent.cleanup import descendants, exists, kill, ki
 from pytest_gilprobe.workers.protocol import Answer, Question, Ready, Unable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from multiprocessing.connection import Connection
 
     from pytest_gilprobe.observe.descriptors import OpenFile
@@ -242,3 +243,10 @@ class Worker:
         self.channel.close()
         self.lifeline.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def wait_for_end(workers: Iterable[Worker]) -> None:
+    """Wait until the processes of workers that were told to stop have ended, for at most `END_S` seconds in all."""
+    deadline_ns = clocks.perf_counter_ns() + END_S * 1e9
+    for worker in workers:
+        worker.process.join(max(0.0, (deadline_ns - clocks.perf_counter_ns()) / 1e9))
