@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
 import pickle
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+import socket
+import sys
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -293,6 +297,41 @@ def test_it_knows_how_many_workers_there_are() -> None:
         session.close()
     assert len(reading.lanes) <= 3
     assert reading.peak_rss_bytes is None or reading.peak_rss_bytes > 0
+
+
+class Elsewhere(Inline):
+    """An executor whose tasks run on a machine, or in a process, that this process did not start."""
+
+    def __init__(self, host: str, pid: int) -> None:
+        super().__init__(moves=True)
+        self.where = {socket.gethostname: host, os.getpid: pid}
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(partial(self.where.get, fn) if fn in self.where else fn, *args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "here"),
+    [
+        (socket.gethostname(), os.getpid(), True),
+        ("elsewhere", os.getpid(), False),
+        (socket.gethostname(), os.getppid(), False),
+    ],
+)
+def test_workers_elsewhere_are_known_by_their_machine_and_process(host: str, pid: int, *, here: bool) -> None:
+    """Only clocks of this process and of its descendants can be read, whatever the client's own threads use."""
+    session = executor_batch.start(work(partial(sum, (1, 2))), lambda: Elsewhere(host, pid), "m:f", 2, 30.0)
+    assert session.start.on_this_machine is here
+
+
+def test_processes_of_a_pool_are_here() -> None:
+    """The processes that a pool starts are descendants of this process."""
+    factory = partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn"))
+    session = executor_batch.start(work(partial(sum, (1, 2))), factory, "m:f", 2, 30.0)
+    try:
+        assert session.start.on_this_machine is sys.platform.startswith("linux")
+    finally:
+        session.close()
 
 
 def test_fresh_calls_are_no_more_than_a_batch_has() -> None:

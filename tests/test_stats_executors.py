@@ -40,25 +40,23 @@ def curve(dispatch_s: float, best_s: float, most: int = 256) -> tuple[TaskSeries
     return tuple(series(size, dispatch_s / size + best_s) for size in sizes)
 
 
-def made(
-    start: ExecutorStart, *, chunk: int = 32, cpu_s: float = 1e-3, processes: int = 2
-) -> tuple[BatchReading, BatchReading]:
+def made(start: ExecutorStart, *, chunk: int = 32, processes: int = 2) -> tuple[BatchReading, BatchReading]:
     """Make a batch through an executor with such a curve, and the serial batch of its round."""
     known = {one.calls_per_task: one.s_per_call for one in start.curve}
     single = series(1, known[1])
     chunked = series(chunk, known[chunk]) if chunk > 1 else None
     timed = chunked or single
-    lanes = [lane(timed.wall_ns / 1e9, cpu_s=cpu_s * timed.calls / 2, calls=timed.calls // 2) for _ in range(2)]
+    lanes = [lane(timed.wall_ns / 1e9, cpu_s=CALL_S * timed.calls / 2, calls=timed.calls // 2) for _ in range(2)]
     read = ExecutorReading(start=start, single=single, chunked=chunked, processes=processes, rss_bytes=2**20)
     through = replace(worker(*lanes), executor=read)
     base = BatchReading(workers=(worker(lane(0.1, cpu_s=0.1, calls=100)),))
     return base, BatchReading(workers=(through,), apart=False)
 
 
-def found(start: ExecutorStart, speedup: float, *, chunk: int = 32, cpu_s: float = 1e-3) -> ExecutorResult:
+def found(start: ExecutorStart, speedup: float, *, chunk: int = 32) -> ExecutorResult:
     """Reduce two rounds of an executor beside serial calls of a millisecond that compute."""
     serial = replace(SERIAL, wall_s_per_call=estimate(CALL_S), cpu_s_per_call=estimate(CALL_S))
-    pairs = [made(start, chunk=chunk, cpu_s=cpu_s)] * 2
+    pairs = [made(start, chunk=chunk)] * 2
     result = executors.of(pairs, estimate(speedup), serial)
     assert result is not None
     return result
@@ -108,15 +106,10 @@ def test_dispatch_limits_any_number_of_workers() -> None:
     assert result.most_chunked == pytest.approx(32 / (4 + 3.2))
 
 
-@pytest.mark.parametrize(("cpu_s", "here"), [(1e-3, True), (1e-5, False)])
-def test_workers_elsewhere_are_told_by_the_clocks(cpu_s: float, here: bool) -> None:  # noqa: FBT001 - a table
-    """Of calls that compute, the executor's threads and processes here have used the CPU time, or have not."""
-    assert found(replace(START, curve=curve(4e-3, 5e-4)), 1.6, cpu_s=cpu_s).on_this_machine is here
-
-
 def test_workers_elsewhere_have_no_clocks_and_no_memory() -> None:
     """Nothing is said of the CPU time and memory of workers that are not on this machine; times per call are known."""
-    result = found(replace(START, curve=curve(4e-3, 5e-4)), 1.6, cpu_s=1e-5)
+    result = found(replace(START, curve=curve(4e-3, 5e-4), on_this_machine=False), 1.6)
+    assert not result.on_this_machine
     part = executors.through(result, replace(SERIAL, rss_bytes_per_worker=1))
     assert (part.cpu_s_per_call, part.cpu_utilization, part.shares, part.rss_bytes_per_worker) == (None,) * 4
     assert part.wall_s_per_call == SERIAL.wall_s_per_call

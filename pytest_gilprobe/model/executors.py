@@ -44,6 +44,8 @@ class ExecutorStart:
         data_s: further seconds of a task if it moves the arguments and the result of one call; 0 if ``shares_memory``
             is true; ``None`` if unknown.
         shares_memory: whether tasks run in the process that submits them, on the same objects.
+        on_this_machine: whether tasks run in that process or its descendants, so that their clocks and memory can be
+            read.
         curve: timed series of tasks that make the workload's calls: one series for each number of calls per task, the
             fewest first.
     """
@@ -56,6 +58,7 @@ class ExecutorStart:
     task_s: float
     data_s: float | None = None
     shares_memory: bool = False
+    on_this_machine: bool = True
     curve: tuple[TaskSeries, ...] = ()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +41,22 @@ class ExecutorWorkers:
         self._threads = frozenset(_threads(os.getpid()))
         self._processes = frozenset(_descendants(os.getpid()))
 
+    def include(self, host: str, pid: int) -> bool:
+        """Tell whether a worker is found here: its tasks run in process ``pid`` of the machine named ``host``.
+
+        Both are as that worker sees them, by `os.getpid` and `socket.gethostname`. A worker is found if it is this
+        process or a descendant; another program's process is not, even on this machine.
+        """
+        own = os.getpid()
+        return host == socket.gethostname() and pid in {own, *self._started(own)}
+
     def use(self) -> WorkersUse | None:
         """Return what the executor's workers have used so far; ``None`` if the system does not report it."""
         own = os.getpid()
         found = _threads(own)
         if not found:
             return None
-        processes = [pid for pid in _descendants(own) if pid not in self._processes]
+        processes = self._started(own)
         paths = [f"/proc/{own}/task/{tid}/schedstat" for tid in found if tid not in self._threads]
         paths += [f"/proc/{pid}/task/{tid}/schedstat" for pid in processes for tid in _threads(pid)]
         clocks = [_running_and_waiting_ns(path) for path in paths]
@@ -56,6 +66,9 @@ class ExecutorWorkers:
             processes=len(processes),
             rss_bytes=max((peak for pid in processes if (peak := _peak_rss_bytes(pid)) is not None), default=None),
         )
+
+    def _started(self, own: int) -> list[int]:
+        return [pid for pid in _descendants(own) if pid not in self._processes]
 
 
 def _threads(pid: int) -> list[int]:

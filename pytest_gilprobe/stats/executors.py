@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.executors import ExecutorResult
 from pytest_gilprobe.model.thresholds import WORTH_IT
-from pytest_gilprobe.stats import estimates, rounds
+from pytest_gilprobe.stats import estimates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 EFFICIENT = 0.9
 """Tasks have enough calls for the cost of dispatch to be negligible if they give this share of the highest
 throughput."""
-SEEN_HERE = 0.5
-"""Calls in an executor count as made on this machine if its threads and processes here used at least this share of the
-CPU time of as many serial calls."""
-NEGLIGIBLE_S = 1e-4
-"""Seconds of CPU time that a serial call must take for CPU times to tell whether an executor's calls ran on this
-machine."""
 
 
 def reading_of(batch: BatchReading) -> ExecutorReading | None:
@@ -88,7 +82,7 @@ def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResul
         efficient_calls=_size_for(curve, min(time for _, time in curve) / EFFICIENT) if curve else None,
         most_single=_most(call_s, 1, start.task_s, moved_s),
         most_chunked=_most(call_s, per_task, start.task_s, moved_s) if per_task > 1 else None,
-        on_this_machine=_on_this_machine(batches, serial),
+        on_this_machine=start.on_this_machine,
     )
 
 
@@ -209,14 +203,3 @@ def _pays_from_s(curve: Sequence[tuple[int, float]], call_s: float, task_s: floa
 
 def _most(call_s: float, calls_per_task: int, task_s: float, moved_s: float) -> float:
     return calls_per_task * call_s / max(task_s + calls_per_task * moved_s, 1e-12)
-
-
-def _on_this_machine(batches: Sequence[BatchReading], serial: StrategyResult) -> bool:
-    """Tell whether the executor's workers are on this machine: their clocks count what the calls compute."""
-    expected = serial.call_cpu_s.value
-    if expected < NEGLIGIBLE_S:
-        return any(one.processes for batch in batches for one in batch.executors) or any(
-            one.start.shares_memory for batch in batches for one in batch.executors
-        )
-    cpu = sum(rounds.totals_s(batch)[1] for batch in batches)
-    return cpu >= SEEN_HERE * expected * sum(map(rounds.calls_in, batches))

@@ -10,6 +10,7 @@ import builtins
 import operator
 import os
 import pickle
+import socket
 import uuid
 from concurrent.futures import BrokenExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -192,6 +193,10 @@ class RunningExecutor:
         """Return whether tasks run in this process and get the submitted objects themselves, not copies."""
         sent: list[object] = []
         return bool(self.result(os.getpid) == os.getpid() and self.result(id, sent) == id(sent))
+
+    def runs_here(self) -> bool:
+        """Return whether tasks run in this process or its descendants, whose clocks and memory can be read."""
+        return self.workers.include(self.result(socket.gethostname), self.result(os.getpid))
 
 
 # Tasks
