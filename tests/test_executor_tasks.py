@@ -317,6 +317,7 @@ class Elsewhere(Inline):
         ("elsewhere", os.getpid(), False),
         (socket.gethostname(), os.getppid(), False),
     ],
+    ids=["this process", "another machine", "another program"],
 )
 def test_workers_elsewhere_are_known_by_their_machine_and_process(host: str, pid: int, *, here: bool) -> None:
     """Only clocks of this process and of its descendants can be read, whatever the client's own threads use."""
