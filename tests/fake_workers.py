@@ -14,7 +14,7 @@ from pytest_gilprobe.model.settings import Expectation, Plan
 from pytest_gilprobe.model.sharing import SharingReading
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.workers.burst_messages import BurstPair, BurstsMade, MakeBursts
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch
 from pytest_gilprobe.workers.parent.hung_fixtures import HungFixtures
 from pytest_gilprobe.workers.parent.worker import Lost
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
@@ -27,7 +27,6 @@ from pytest_gilprobe.workers.protocol import (
     Control,
     Done,
     Failed,
-    MeasureDispatch,
     Open,
     Opened,
     Ready,

@@ -11,12 +11,12 @@ from pytest_gilprobe.strategies.serial import Serial
 from pytest_gilprobe.strategies.threads import Threads
 from pytest_gilprobe.workers.child import answers, fixture_sets, machine_answers, workload
 from pytest_gilprobe.workers.child.batch import NoThreadError
+from pytest_gilprobe.workers.executor_messages import MeasureDispatch
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.protocol import (
     Batch,
     Done,
     Failed,
-    MeasureDispatch,
     MeasureTransfer,
     Open,
     TransferMeasured,

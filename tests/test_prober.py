@@ -16,8 +16,8 @@ from pytest_gilprobe.probing.prober import ProbeRunner
 from pytest_gilprobe.probing.survey import Surveyor
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.verdict.results import unmeasured
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured
-from pytest_gilprobe.workers.protocol import MeasureDispatch, Open, Opened
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch
+from pytest_gilprobe.workers.protocol import Open, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable

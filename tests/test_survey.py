@@ -11,11 +11,11 @@ from evidence import estimate
 from fake_workers import FakeGroup, FakeWorker, lost
 
 from pytest_gilprobe.observe import machine
-from pytest_gilprobe.probing.survey import CONTROL_ROUNDS, Surveyor, costs_of, lost_s
+from pytest_gilprobe.probing.survey import BRIEF_CONTROL_ROUNDS, CONTROL_ROUNDS, Surveyor, costs_of, lost_s
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.workers.child import dispatch
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured, TrialTimes
-from pytest_gilprobe.workers.protocol import Control, Failed, MeasureDispatch
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch, TrialTimes
+from pytest_gilprobe.workers.protocol import Control, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_unsurveyed_machine_is_its_cpus_alone(survey: Callable[[FakeGroup], Surv
 def test_survey_measures_scaling_and_hand_out(survey: Callable[[FakeGroup], Surveyor]) -> None:
     """Two workers that do twice the work in the same time scale to 2.0; the pools' costs are kept."""
     surveyor = survey(FakeGroup())
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     found = surveyor.machine(2)
     assert found.scaling is not None
     assert found.scaling.value == pytest.approx(2.0)
@@ -68,33 +68,49 @@ def test_survey_is_made_once(survey: Callable[[FakeGroup], Surveyor]) -> None:
     """A second survey for as many workers asks nothing; one for more workers does, and the first stays the report's."""
     group = FakeGroup()
     surveyor = survey(group)
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     asked = len(group.asked)
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     assert len(group.asked) == asked
-    surveyor.survey(3, USUAL)
+    surveyor.survey(3, USUAL, 10)
     assert len(group.asked) > asked
     assert surveyor.any_machine() is surveyor.machine(2)
+
+
+def test_probes_with_little_time_get_a_brief_survey(survey: Callable[[FakeGroup], Surveyor]) -> None:
+    """The first probe that has more time gets a usual one, which holds for all that follow."""
+    group = FakeGroup()
+    surveyor = survey(group)
+    lengths = []
+    for budget_s in (0.5, 1.0, 10, 0.5, 10):
+        already = len(group.asked)
+        surveyor.survey(2, USUAL, budget_s)
+        lengths.append(len(group.asked) - already)
+    tried = sum(one.trial is not None for one in USUAL)
+    brief, usual = (1 + 2 * rounds + tried for rounds in (BRIEF_CONTROL_ROUNDS, CONTROL_ROUNDS))
+    assert lengths == [brief, 0, usual, 0, 0]
+    asked = [question.brief for question, _ in group.asked if isinstance(question, MeasureDispatch)]
+    assert asked == [True] * tried + [False] * tried
 
 
 def test_control_runs_alone_and_together_in_turn(survey: Callable[[FakeGroup], Surveyor]) -> None:
     """After one try for its length, the control loop alternates between one worker and all."""
     group = FakeGroup()
-    survey(group).survey(2, USUAL)
+    survey(group).survey(2, USUAL, 10)
     assert [count for asked, count in group.asked if isinstance(asked, Control)] == [1, *[1, 2] * CONTROL_ROUNDS]
 
 
 def test_survey_without_workers_is_silent(survey: Callable[[FakeGroup], Surveyor]) -> None:
     """Workers that cannot start are the probe's to report; the survey leaves the machine unknown."""
     surveyor = survey(FakeGroup(refuses=lost()))
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     assert surveyor.machine(2).scaling is None
 
 
 def test_control_that_fails_leaves_scaling_unknown(survey: Callable[[FakeGroup], Surveyor]) -> None:
     """Without control there is no scaling, but the pools' costs are still known."""
     surveyor = survey(FakeGroup(script=refusing(Control)))
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     assert surveyor.machine(2).scaling is None
     assert surveyor.machine(2).scaling_workers is None
     assert task_s(surveyor.machine(2))["threads"] == 1e-5
@@ -107,21 +123,21 @@ def test_control_that_fails_together_leaves_scaling_unknown(survey: Callable[[Fa
         return Failed(error="no") if isinstance(question, Control) and together > 1 else None
 
     surveyor = survey(FakeGroup(script=script))
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     assert surveyor.machine(2).scaling is None
 
 
 def test_pool_that_cannot_be_timed_costs_nothing_known(survey: Callable[[FakeGroup], Surveyor]) -> None:
     """A hand-out that failed is unknown, not zero."""
     surveyor = survey(FakeGroup(script=refusing(MeasureDispatch)))
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     assert task_s(surveyor.machine(2)) == {"threads": None, "processes": None}
 
 
 def test_both_pools_are_timed_with_the_sessions_start_method(survey: Callable[[FakeGroup], Surveyor]) -> None:
     """A thread group and a process group of as many workers are timed, started as this session starts processes."""
     group = FakeGroup(start_method="forkserver")
-    survey(group).survey(2, USUAL)
+    survey(group).survey(2, USUAL, 10)
     asked = [question for question, _ in group.asked if isinstance(question, MeasureDispatch)]
     assert [(one.strategy, one.workers, one.start_method) for one in asked] == [
         ("threads", 2, "forkserver"),
@@ -224,7 +240,7 @@ def test_only_what_is_asked_for_is_tried(survey: Callable[[FakeGroup], Surveyor]
     group = FakeGroup()
     surveyor = survey(group)
     for strategies, tried in ((USUAL[:2], ["threads"]), (USUAL, ["threads", "processes"])):
-        surveyor.survey(2, strategies)
+        surveyor.survey(2, strategies, 10)
         assert [one.strategy for one, _ in group.asked if isinstance(one, MeasureDispatch)] == tried
 
 
@@ -244,5 +260,5 @@ def test_a_worker_that_is_lost_ends_the_control(survey: Callable[[FakeGroup], Su
     """A worker that is gone is not asked again, and the machine's scaling stays unknown."""
     group = FakeGroup(script=lambda _, question, __: lost() if getattr(question, "calls", 0) > 5 else None)
     surveyor = survey(group)
-    surveyor.survey(2, USUAL)
+    surveyor.survey(2, USUAL, 10)
     assert surveyor.machine(2).scaling is None

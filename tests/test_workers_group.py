@@ -19,7 +19,7 @@ import pytest
 
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.workers import exit_report
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch
 from pytest_gilprobe.workers.exit_report import users_frames, users_part
 from pytest_gilprobe.workers.parent.group import WorkerGroup
 from pytest_gilprobe.workers.parent.worker import Lost
@@ -30,7 +30,6 @@ from pytest_gilprobe.workers.protocol import (
     Control,
     Done,
     Failed,
-    MeasureDispatch,
     Open,
     Opened,
 )

@@ -113,7 +113,8 @@ class ProbeRunner:
         """
         self.progress("start")
         strategies = self.strategies.existing_for(plan.kind)
-        self.surveyor.survey(plan.workers, [one for one in strategies.parallel if one.name in plan.strategies])
+        tried = [one for one in strategies.parallel if one.name in plan.strategies]
+        self.surveyor.survey(plan.workers, tried, plan.max_time_s)
         known_call_s, own_run = normal
         job = Job(
             plan=plan,

@@ -1,6 +1,7 @@
 """Survey the machine: which speed-up it gives to computing worker processes, and what executors cost.
 
-This is done once a session for each number of workers.
+This is done once a session for each number of workers: briefly for probes that have little time, and once more for the
+first probe that has more.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pytest_gilprobe.model.machine import DispatchCosts, Machine
 from pytest_gilprobe.observe import machine
 from pytest_gilprobe.probing.batches import CONTROL_S, control_round
 from pytest_gilprobe.stats import estimates, rounds
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch
 from pytest_gilprobe.workers.parent.worker import Lost
-from pytest_gilprobe.workers.protocol import Control, Done, MeasureDispatch
+from pytest_gilprobe.workers.protocol import Control, Done
 
 if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import ControlRound
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 CONTROL_ROUNDS = 3
 """Number of times that a survey of the machine times the control (a fixed pure-Python loop). Few are enough, since the
 control runs again after the rounds of each workload that gains from no strategy."""
+BRIEF_S = 2.0
+"""Probes that may take fewer seconds than this get a brief survey of the machine. A usual one takes about a second,
+which would be most of their time."""
+BRIEF_CONTROL_ROUNDS = 2
+"""`CONTROL_ROUNDS` of a brief survey: with fewer, how far they differ would be unknown."""
 TRIAL_CALLS = 5
 """Number of runs of the control (a fixed pure-Python loop) by which a survey finds out how long one run takes."""
 
@@ -39,6 +45,7 @@ class Surveyor:
         """Prepare to survey through the session's workers."""
         self._group = group
         self._known: dict[int, Machine] = {}
+        self._brief: set[int] = set()
         self._imports: dict[tuple[str, str, int], float | None] = {}
         self.cpus = machine.usable_cpus()
         self.control_s = 0.001
@@ -69,27 +76,30 @@ class Surveyor:
             self._imports[key] = found.import_s if found is not None else None
         return self._imports[key]
 
-    def survey(self, workers: int, strategies: Sequence[Strategy]) -> None:
+    def survey(self, workers: int, strategies: Sequence[Strategy], budget_s: float) -> None:
         """Measure the machine's speed-up with ``workers`` workers, and what the executors of ``strategies`` cost.
 
-        The speed-up is that of the control (a fixed Python loop). What is already known for this number of workers is
-        not measured again. If the workers do not start, nothing is measured.
+        The speed-up is that of the control (a fixed Python loop). ``budget_s`` is how many seconds the probe may take
+        for which this is done; below `BRIEF_S`, fewer rounds are measured. What is already known for this number of
+        workers is not measured again, unless briefly so far. If the workers do not start, nothing is measured.
         """
-        known = self._known.get(workers)
+        brief = budget_s < BRIEF_S
+        known = self._known.get(workers) if brief or workers not in self._brief else None
         tried = known.costs if known is not None else {}
         untried = [strategy for strategy in strategies if strategy.trial is not None and strategy.name not in tried]
         if (known is not None and not untried) or isinstance(self._group.ready(workers), Lost):
             return
-        known = known or self._control(workers)
+        (self._brief.add if brief else self._brief.discard)(workers)
+        known = known or self._control(workers, BRIEF_CONTROL_ROUNDS if brief else CONTROL_ROUNDS)
         for strategy in untried:
-            costs = costs_of(self._dispatch(strategy, workers), known.scaling, workers)
+            costs = costs_of(self._dispatch(strategy, workers, brief=brief), known.scaling, workers)
             known = replace(known, costs={**known.costs, strategy.name: costs})
         self._known[workers] = known
 
-    def _control(self, workers: int) -> Machine:
+    def _control(self, workers: int, times: int) -> Machine:
         """Run the control loop alone and in all workers at once, in turn."""
         found = Machine(cpus=self.cpus, start_method=self._group.start_method, page_fault_s=machine.page_fault_s())
-        controls = self._control_rounds(workers)
+        controls = self._control_rounds(workers, times)
         if not controls:
             return found
         less_queue = workers <= self.cpus
@@ -100,7 +110,7 @@ class Surveyor:
         scaling = estimates.positive_centre(gains, noise)
         return replace(found, scaling=scaling, scaling_workers=workers, noise=noise)
 
-    def _control_rounds(self, workers: int) -> list[ControlRound]:
+    def _control_rounds(self, workers: int, times: int) -> list[ControlRound]:
         found = self._group.ready(workers)
         if isinstance(found, Lost):
             return []
@@ -110,21 +120,27 @@ class Surveyor:
         self.control_s = max(first.reading.lanes[0].cpu_ns, 1) / TRIAL_CALLS / 1e9
         calls = max(1, math.ceil(CONTROL_S / self.control_s))
         done: list[ControlRound] = []
-        while len(done) < CONTROL_ROUNDS:
+        while len(done) < times:
             one = control_round(self._group, found, calls)
             if one is None:
                 return []
             done.append(one)
         return done
 
-    def _dispatch(self, strategy: Strategy, workers: int, module: str | None = None) -> DispatchMeasured | None:
+    def _dispatch(
+        self, strategy: Strategy, workers: int, module: str | None = None, *, brief: bool = False
+    ) -> DispatchMeasured | None:
         main = strategy.worker_main()
         group = self._group if main is None else self._group.apart(strategy.name, main)
         found = group.ready(1)
         if isinstance(found, Lost):
             return None
         question = MeasureDispatch(
-            strategy=strategy.name, workers=workers, start_method=self._group.start_method, module=module
+            strategy=strategy.name,
+            workers=workers,
+            start_method=self._group.start_method,
+            module=module,
+            brief=brief,
         )
         answer = group.ask(found[0], question)
         return answer if isinstance(answer, DispatchMeasured) else None

@@ -6,6 +6,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureDispatch:
+    """Asks a worker process without a test what a task costs in the executor of ``strategy`` with ``workers`` workers.
+
+    If ``module`` is not ``None``, it asks instead how long the executor's workers take to import that module.
+    ``brief`` asks for a third of the rounds (calls of ``executor.map``), since little time is to be spent.
+    """
+
+    strategy: str
+    workers: int
+    start_method: str
+    module: str | None = None
+    brief: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialTimes:
     """How long tasks that compute take, in one thread alone and in the workers of an executor.
 

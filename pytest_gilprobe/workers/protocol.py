@@ -17,7 +17,7 @@ from pytest_gilprobe.model.results import Callee, Transfer
 from pytest_gilprobe.model.words import Outcome
 from pytest_gilprobe.observe.frame_layout import FrameLayout
 from pytest_gilprobe.workers.burst_messages import BurstsMade, MakeBursts
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured, ExecutorStarted, StartExecutor
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, ExecutorStarted, MeasureDispatch, StartExecutor
 from pytest_gilprobe.workers.extension_messages import ExtensionAnswer, ExtensionQuestion
 from pytest_gilprobe.workers.parent_watch_messages import EndWatch, ParentWatched, WatchParent
 from pytest_gilprobe.workers.pool_messages import PoolsRan, RunPools
@@ -83,19 +83,6 @@ class Control:
 
     calls: int
     begin_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureDispatch:
-    """Asks a worker process without a test what a task costs in the executor of ``strategy`` with ``workers`` workers.
-
-    If ``module`` is not ``None``, it asks instead how long the executor's workers take to import that module.
-    """
-
-    strategy: str
-    workers: int
-    start_method: str
-    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,14 +17,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.observe import clocks, machine
 from pytest_gilprobe.workers.child.batch import Queueing
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured, TrialTimes
-from pytest_gilprobe.workers.protocol import Failed, MeasureDispatch
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch, TrialTimes
+from pytest_gilprobe.workers.protocol import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ them."""
 ROUNDS = 15
 """Number of calls of ``executor.map`` with tasks that do nothing. The fastest counts: on a busy machine, only a few of
 them are undisturbed."""
+BRIEF = 3
+"""A brief measurement has this many times fewer rounds (calls of ``executor.map``) than a usual one."""
 TASKS_A_WORKER = 12
 """Fewest computing tasks for each worker in one call of ``executor.map``: the first one or two only get all workers
 busy."""
@@ -84,6 +87,7 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
     how long the workers take to import that module. Return `Failed` if the strategy does not have an executor to
     measure.
     """
+    fewer = BRIEF if question.brief else 1
     started_ns, trial = clocks.perf_counter_ns(), strategy.trial
     executor = None if trial is None else strategy.executor(question.workers, question.start_method)
     if trial is None or executor is None:
@@ -94,15 +98,15 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
         list(executor.map(nothing, range(question.workers)))
         ready_ns = clocks.perf_counter_ns()
         before = _cpu_clocks(executor)
-        costs = [_seconds(lambda: list(executor.map(nothing, range(TASKS)))) / TASKS for _ in range(ROUNDS)]
-        task_cpu_s = _between_ns(before, _cpu_clocks(executor)) / 1e9 / (TASKS * (ROUNDS + 1))  # the clocks' tasks too
-        work = _computing(executor, trial, question.workers, min(costs))
+        costs = [_seconds(lambda: list(executor.map(nothing, range(TASKS)))) / TASKS for _ in range(ROUNDS // fewer)]
+        used_ns = _between_ns(before, _cpu_clocks(executor))
+        work = _computing(executor, replace(trial, rounds=trial.rounds // fewer), question.workers, min(costs))
         ending_ns = clocks.perf_counter_ns()
     start_up_s = (ready_ns - started_ns + clocks.perf_counter_ns() - ending_ns) / 1e9
     return DispatchMeasured(
         task_s=min(costs),
         task_high_s=median(costs),
-        task_cpu_s=task_cpu_s,
+        task_cpu_s=used_ns / 1e9 / (TASKS * (len(costs) + 1)),  # those that read the clocks are tasks, too
         work=work,
         start_up_s=start_up_s / question.workers if strategy.moves_data else 0.0,
     )

@@ -19,6 +19,7 @@ from pytest_gilprobe.workers.child.host_growth import HostGrowth
 from pytest_gilprobe.workers.child.host_memory import HostMemory
 from pytest_gilprobe.workers.child.hosted_interpreters import HostedInterpreters
 from pytest_gilprobe.workers.child.process import STACK_SIGNAL
+from pytest_gilprobe.workers.executor_messages import MeasureDispatch
 from pytest_gilprobe.workers.extension_messages import ExtensionsTried, TryExtensions
 from pytest_gilprobe.workers.protocol import (
     Answer,
@@ -27,7 +28,6 @@ from pytest_gilprobe.workers.protocol import (
     Closed,
     Done,
     Failed,
-    MeasureDispatch,
     Open,
     Opened,
     Prepare,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_gilprobe.strategies.contract import Strategy
-    from pytest_gilprobe.workers.protocol import MeasureDispatch
+    from pytest_gilprobe.workers.executor_messages import MeasureDispatch
 
 
 def strategies_of(config: pytest.Config) -> dict[str, Strategy]:

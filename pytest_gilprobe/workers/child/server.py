@@ -25,9 +25,10 @@ from pytest_gilprobe.workers.child.call_phase import Caller
 from pytest_gilprobe.workers.child.collection import Collection, Placeholder
 from pytest_gilprobe.workers.child.process import CHANNEL_LOST, end
 from pytest_gilprobe.workers.child.room import with_room
+from pytest_gilprobe.workers.executor_messages import MeasureDispatch
 from pytest_gilprobe.workers.exit_report import users_part
 from pytest_gilprobe.workers.fixture import CALLER
-from pytest_gilprobe.workers.protocol import Close, Closed, Control, Failed, MeasureDispatch, Open, Ready, Stop
+from pytest_gilprobe.workers.protocol import Close, Closed, Control, Failed, Open, Ready, Stop
 from pytest_gilprobe.workers.test_patches import paused_timers
 
 if TYPE_CHECKING:
