@@ -1,6 +1,6 @@
-"""Export the names that users may import, to find out whether threads or processes help, and whether the GIL is why.
+"""Measure whether threads, processes, tasks or subinterpreters make a function faster, and how long the GIL is held.
 
-The names in ``__all__`` are public; everything else may change in any release.
+The names in ``__all__`` are for users to import; everything else may change in any release.
 
 The mark PYTEST_DONT_REWRITE tells pytest not to rewrite the asserts of this module. Without it, pytest would warn in
 each worker process that is not forked, since such a process imports this package before it starts pytest. Where

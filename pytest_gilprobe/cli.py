@@ -1,4 +1,4 @@
-"""Run the command line, ``gilprobe``: compare | merge | render | judge | run | watch."""
+"""Run the command ``gilprobe`` with one of its subcommands: compare, merge, render, judge, run or watch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw what a subcommand of ``gilprobe`` has found, in the format and to the place that its arguments ask for."""
+"""Write the result of a ``gilprobe`` subcommand as text: in the format, and to the file, that the arguments name."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ def _color(arguments: argparse.Namespace) -> bool:
 
 
 def deliver(text: str, arguments: argparse.Namespace) -> int:
-    """Write ``text`` to the file that ``arguments.output`` names, or to standard output if that is empty; return 0.
+    """Write ``text`` to the file named ``arguments.output``, or to standard output if that name is empty or ``None``.
 
-    A character that standard output cannot encode is written as an XML character reference, such as ``&#8211;``. Raises
-    `ReportError` if the file cannot be written.
+    If standard output cannot encode ``text``, every character that is not ASCII is written as an XML character
+    reference, such as ``&#8211;``. Returns 0, the exit status. Raises `ReportError` if the file cannot be written.
     """
     text = f"{text.rstrip()}\n"
     if arguments.output:

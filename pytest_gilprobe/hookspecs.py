@@ -26,10 +26,11 @@ def pytest_gilprobe_strategies(config: pytest.Config) -> Sequence[Strategy] | No
 
 @pytest.hookspec
 def pytest_gilprobe_result(item: pytest.Item, result: WorkloadResult) -> None:
-    """Receive a marked test's result, after its gates (what the user expects of it) were applied.
+    """Receive the result of one test that this plugin has probed, or was to probe.
 
-    The hook is called when the test's probe is over, or when it turns out that the test is not probed; ``result`` then
-    says why. Under pytest-xdist the hook is called in the worker that ran the test.
+    The hook is called once the probe is over, or once it is known that the test is not probed; ``result`` then says
+    why. Whether the test fails because its result is not what the user expects has been decided by then. Under
+    pytest-xdist the hook is called in the worker that ran the test.
     """
 
 

@@ -1,1 +1,1 @@
-"""The project's vocabulary: records, thresholds, text, JSON. It imports no other subpackage."""
+"""Define data classes for settings, measurements and reports, with their JSON form; import no other subpackage."""

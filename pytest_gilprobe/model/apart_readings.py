@@ -1,4 +1,4 @@
-"""The record of readings, other than timed calls, of a strategy that has worker processes of its own."""
+"""The record of what is measured, besides timed calls, of a strategy that has worker processes of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_gilprobe.model.results import Transfer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApartReading:
-    """Readings, other than timed calls, of a strategy whose calls run in worker processes that no other strategy uses.
+    """What was measured, besides timed calls, of a strategy that has worker processes of its own.
 
     A lane is a thread that makes calls in such a process, such as the thread of a subinterpreter.
 

@@ -36,19 +36,21 @@ class ArgumentsReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopBlock:
-    """The longest block of one call: the longest time for which the event loop did not look for events.
+    """The longest block of one call: a time in which the event loop did not look for events.
 
-    A field is ``None`` if the system does not report its value.
+    It is the longest one if waits for a core are not counted. Times are in nanoseconds, moments are by
+    `time.perf_counter_ns`. ``None`` means that the system does not report the value.
 
     Attributes:
-        start_ns: when the block began, by `time.perf_counter_ns`.
-        wall_ns: how long the block lasted.
-        cpu_ns: how long the loop's thread computed in the block.
-        queue_ns: how long the thread waited for a core in the block. In the time that is left beside ``cpu_ns`` and
-            ``queue_ns``, it slept in a call or waited for the GIL; it did neither if ``waits`` is 0.
-        waits: how often the thread gave its core up by itself in the block.
-        call_start_ns: when the call began; 0 if unknown.
-        call_end_ns: when the call ended; 0 if unknown.
+        start_ns: the moment at which the block began.
+        wall_ns: how long the block lasted, with waits for a core.
+        cpu_ns: how long the loop's thread computed in the block. In the rest of ``wall_ns``, the thread waited for a
+            core, slept in a call or waited for the GIL.
+        queue_ns: how long the thread waited for a core in the block.
+        waits: how often the thread gave up its core by itself in the block: if 0, it neither slept nor waited for the
+            GIL.
+        call_start_ns: the moment at which the call began; 0 if unknown.
+        call_end_ns: the moment at which the call ended; 0 if unknown.
     """
 
     start_ns: int

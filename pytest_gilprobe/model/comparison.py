@@ -23,7 +23,7 @@ class ChangeKind(StrEnum):
         OUTCOME: a strategy ended in another way, such as ``failed`` instead of ``ok``.
         EXECUTOR: a strategy's speed-up in an executor, with its costs of dispatch and moving data, differs.
         SPEEDUP: a strategy's measured speed-up of the calls alone, without an executor, differs.
-        CURVE: a strategy's curve (throughput by number of workers) shows another gain, or calls that fail.
+        CURVE: a strategy's throughput grows otherwise with the number of workers, or calls now fail with some number.
         BOUND: calls that mostly waited now mostly compute, or the reverse.
         GIL: calls that released the GIL now hold it, or the reverse.
         SERIAL: the wall time of a serial call differs.
@@ -45,15 +45,16 @@ class Change:
 
     Attributes:
         kind: what changed.
-        strategy: the strategy whose outcome, speed-up, curve or time changed; ``None`` for the other kinds of change.
+        strategy: the strategy whose outcome, speed-up, curve (throughput by number of workers) or time changed;
+            ``None`` for the other kinds of change.
         before: the older result's value in short, such as a strategy, an outcome or ``1.94x``.
         after: the newer result's value, in the same form.
         message: a clause that describes the difference, with the confidence intervals of values that have them.
-        ratio: the newer value divided by the older one, for a speed-up, a curve's gain or the wall time of a serial
-            call; ``None`` for the other kinds of change.
-        real: whether the confidence intervals support the change. Only a change of the advice (``MOVED``) is also
-            listed if they do not; it is then false.
-        worse: whether the change is a certain regression, which a gate on regressions reports.
+        ratio: the newer value divided by the older one, if it is a speed-up (also one over a single worker) or
+            the wall time of a serial call; else ``None``.
+        real: whether the confidence intervals support the change. It can be false only if another strategy is advised
+            (``MOVED``); other changes without that support are left out.
+        worse: whether the newer result is certainly worse, so that a session that forbids regressions fails.
     """
 
     kind: ChangeKind

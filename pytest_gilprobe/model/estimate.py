@@ -32,6 +32,6 @@ class Estimate:
             raise ValueError(msg)
 
     def at_most(self, most: float) -> Estimate:
-        """Return the estimate with its value, ``low`` and ``high`` each replaced by ``most`` if it is greater."""
+        """Return a copy in which ``value``, ``low`` and ``high`` are lowered to ``most`` where they are greater."""
         value, low, high = (min(one, most) for one in (self.value, self.low, self.high))
         return replace(self, value=value, low=low, high=high)

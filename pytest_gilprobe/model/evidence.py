@@ -19,8 +19,8 @@ EVIDENCE_FILE = "gilprobe-evidence.jsonl.gz"
 """Name of the file with the raw readings of a session's probes, in the folder of the session's report."""
 
 MOST_WORKERS = 4096
-"""The largest number of workers (threads, processes ...) that a record in an evidence file may state; a record with
-more is refused. A session allows 256, and this many do no harm."""
+"""The largest number of workers (threads, processes ...) that a record in an evidence file may state. A record with
+more is refused as damaged: the settings of a session allow at most 256."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,8 @@ class EvidenceRecord:
         probe_time_s: how many seconds the probe took.
         strategy: the name of the strategy that the report advises, or ``inconclusive``. A verdict computed again later
             can be compared with it.
-        strategies: the names of the parallel strategies that existed for this workload, the cheapest first.
+        strategies: the names of the parallel strategies that existed for this workload, in the order of their costs
+            beside the calls (starting workers, moving data ...), the lowest first.
         plan: the settings of the probe.
         measurement: all raw readings; ``None`` if nothing was measured.
         machine: the machine's speed-up and executor costs, measured at the session's start; ``None`` if nothing was
@@ -93,11 +94,11 @@ class EvidenceRecord:
 
     @property
     def can_be_judged(self) -> bool:
-        """Whether a verdict can be computed: at least one round of calls was timed, and the machine was measured."""
+        """Whether a verdict can be computed: calls were timed at least once, and the machine was measured."""
         return self.measurement is not None and bool(self.measurement.rounds) and self.machine is not None
 
     def impossible(self) -> str | None:
-        """Return why this record cannot be right, such as a batch without calls; ``None`` if nothing is wrong.
+        """Return why this record cannot be right, such as a strategy's invalid name; ``None`` if nothing is wrong.
 
         A record that was read from a file can be wrong if the file was edited or damaged.
         """

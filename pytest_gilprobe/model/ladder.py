@@ -48,7 +48,7 @@ class Step:
         readings: what each worker process did, one reading for each process.
         sleeps: how many samples found a lane in each kind of sleep; empty if no samples were taken.
         throttled_s: seconds for which CPU quotas stopped the workers, summed over the CPUs. ``None`` if not reported,
-            or with more workers than usable CPUs, whose number then limits the workers anyway.
+            or if there were more workers than usable CPUs: the CPUs then limit the workers anyway.
     """
 
     workers: int

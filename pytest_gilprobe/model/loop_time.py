@@ -72,8 +72,8 @@ class Blocker(Holder):
             the thread that holds the GIL.
         gil_held: for which share of the time in ``computing`` and ``blocking`` the loop's own thread held the GIL, from
             0 to 1; ``None`` if there is no such time.
-        call: the plain call in the user's innermost coroutine that leads to this place; ``None`` if there is no such
-            call.
+        call: the call, one that is not awaited, in the user's innermost coroutine that leads to this place; ``None`` if
+            there is no such call.
     """
 
     computing: float
@@ -85,18 +85,18 @@ class Blocker(Holder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLoop:
-    """How serial calls blocked the event loop in which they ran; a field is ``None`` if it is unknown.
+    """How long serial calls blocked their event loop, so that no other task could run; a field is ``None`` if unknown.
 
     Attributes:
         blocked_fraction: the share, from 0 to 1, of the calls' time for which no other task of the loop could run.
             Waits for a core are left out.
-        longest_block_s: the longest uninterrupted block of the loop, in seconds.
+        longest_block_s: the longest time, in seconds, for which the loop was blocked without a break.
         tasks_ceiling: 1 / ``blocked_fraction``, the highest speed-up that concurrent tasks can reach; also ``None`` if
             ``blocked_fraction`` may be close to 0.
         blockers: the places in the code that block the loop, the largest share first.
         shares: how the loop's thread spent its time.
-        repeated_block: the longest block whose length was reached in at least three calls, or in all calls if there
-            were fewer. An accident seldom lengthens so many.
+        repeated_block: of all calls' longest times without a break, the third longest, or the shortest if there were
+            fewer calls: disturbances seldom lengthen so many.
         why_unknown: why a field is unknown, in words for the user; ``None`` if there is no reason to tell.
     """
 

@@ -1,7 +1,6 @@
 """The records of raw measurements, before any statistics, and of the evidence for one verdict.
 
-From small to large: `LaneReading` holds one thread's clocks, `WorkerReading` all lanes of a process, `BatchReading` one
-batch (calls timed together) of a strategy, `Round` one batch of each, and `Measurement` all rounds of a probe.
+A lane is a thread or process that makes calls. A batch is calls timed together, a round one batch of each strategy.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ class LaneReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReading:
-    """One worker process's measurements of one batch; ``lanes`` has a reading for each of its lanes (threads).
+    """One worker process's measurements of one batch (calls timed together); ``lanes`` has one for each of its threads.
 
-    ``process_cpu_ns`` is the process's CPU time, ``children_cpu_ns`` that of child processes that ended in the batch
-    and were waited for; 0 if unknown. ``peak_rss_bytes`` is its peak memory, ``page_faults`` counts its minor faults;
-    ``None`` if unknown. ``gil_enabled`` is whether its GIL is on. ``cpus_ns`` is the time of all usable CPUs during the
-    batch, busy or idle, in whole system ticks; ``cpus_idle_ns`` is the idle part. ``executor`` has the timed tasks if
-    calls went through an executor that the user named (``lanes`` then divides these into equal parts), else ``None``.
+    ``process_cpu_ns`` is the process's CPU time; ``children_cpu_ns`` is that of child processes that ended and were
+    waited for, 0 if unknown. ``peak_rss_bytes`` is the peak memory, ``page_faults`` the number of minor faults;
+    ``None`` if unknown. ``gil_enabled`` is whether the GIL is on. ``cpus_ns`` is the time of all usable CPUs in the
+    batch, in whole system ticks; ``cpus_idle_ns`` is the idle part. ``executor`` has the timed tasks of an executor
+    that the user named, if one made the calls (``lanes`` are then equal parts of the tasks' total); else ``None``.
     """
 
     lanes: tuple[LaneReading, ...]
@@ -75,8 +74,8 @@ class GilSamples:
 
     Attributes:
         at_ns: `time.perf_counter_ns` just after each sample, in order; ``held`` is whether the GIL was held then.
-        late_ns: how much later than intended each sample ended. A heartbeat thread's wait for a core is left out.
-        holder: a number for the thread that held the GIL, or held it last. From here on, unknown columns are empty.
+        late_ns: how late each sample ended, in ns; waits for a core are left out if a thread in the worker takes it.
+        holder: number of the thread that held the GIL, or held it last; empty if unknown, as all up to ``loop_stack``.
         switches: how often the GIL had passed from one thread to another.
         runnable: whether the worker's main thread was on a core or waiting for one.
         same_core: whether the sampler may have shared the main thread's core.
@@ -181,13 +180,14 @@ class Measurement:
     """Everything that one probe measured of a workload.
 
     Attributes:
-        workers: number of threads, processes ... that shared the calls of a parallel batch; ``rounds`` has the batches.
+        workers: number of threads, processes ... that shared the calls of a parallel batch (calls timed together).
+        rounds: the timed batches; a round has one batch of each strategy that was still tried.
         ends: how each parallel strategy ended, by name; ``serial`` is included only if its calls failed.
         first_call_s: seconds of the first call, ``start_up_s`` of a worker's start; ``None`` if unknown.
         apart: readings, other than timed calls, of the strategies that have workers of their own, by name.
         gil_on_at_start: whether the GIL was on before any call; ``gil_switched_on_by``: modules that switched it on.
-        gil_unwatched: why the GIL was not sampled in serial batches; ``holders_unread`` is why the stacks of the
-            threads that held it were not read; both ``None`` if that was done.
+        gil_unwatched: why the GIL was not sampled in serial batches, ``None`` if it was; ``holders_unread`` is why the
+            stacks of the threads that held it were not read, ``None`` if they were.
         throttled_share: share of the rounds' time for which a CPU quota held threads back; ``None`` if unknown.
         tracers: the tools that slow down Python code in the workers, such as a debugger.
         left_changed: what calls changed in their worker process and left so; such a worker was then replaced.
@@ -198,14 +198,13 @@ class Measurement:
         heartbeat: a serial batch whose GIL a thread in the worker sampled, if no other process could; else ``None``.
         callee: the function called, ``transfer`` the cost of moving its data; ``None`` if the function is not known.
         normal_call_s: seconds of the call when pytest ran the test, without known waits for a CPU; ``None`` if unknown.
-        arguments: what calls did to their arguments; ``None`` if that was not looked at.
+        arguments: what calls did to their arguments; ``None`` if that was not examined.
         fresh: whether each call had new arguments; ``fresh_because`` is the error of calls that reused arguments.
         not_fresh: why fixtures cannot be made anew for each call; ``None`` if they can or need not be.
-        after_body: whether calls were made after the test's body had returned. Then the ``fresh_s`` of ``arguments``
-            are times of calls within the body, and the ``used_s`` times of calls after it.
+        after_body: whether calls were made after the test's body had returned.
         awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why
             another process cannot see when that loop waits for events, ``None`` if it can.
-        loop_pass: further serial calls, of which only the blocks of the event loop were timed; ``None`` if none.
+        loop_pass: further serial calls, timed only for how long they blocked the event loop; ``None`` if none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
         sharing: timings of threads that each have copies of shared objects; ``None`` unless threads gained too little.
         pool_rounds: rounds in real executors, if their costs decide; ``pools_ended`` is why no more were made.
@@ -249,7 +248,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPass:
-    """Serial calls whose event loop was watched: each call's longest block, and ``samples`` of the GIL if taken."""
+    """Serial calls in a watched event loop: how long each blocked other tasks at most, and GIL ``samples``, if any."""
 
     blocks: tuple[LoopBlock, ...]
     samples: GilSamples | None = None

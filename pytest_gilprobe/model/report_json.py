@@ -1,4 +1,4 @@
-"""Write reports as JSON, read and validate them: schema version, files, errors with the wrong key's path.
+"""Write reports as JSON files; read such files and check their values, with errors that name the wrong key.
 
 The conversion follows the fields of the records of `pytest_gilprobe.model`, see `pytest_gilprobe.model.codec`. Within
 a schema version, unknown keys are ignored, and a missing key takes the default of its field if the field has one.

@@ -45,9 +45,9 @@ def upgraded(top: JsonObject) -> JsonObject:
 
 
 def place(path: str) -> str:
-    """Return where a file of version 1 has a value: ``gil.threads_ceiling`` gives ``threads.ceiling``.
+    """Convert a value's path in version 2 of ``gilprobe.json`` to the value's path in version 1.
 
-    ``path`` is where version 2 has the value.
+    For instance, ``gil.threads_ceiling`` gives ``threads.ceiling``.
     """
     head, sep, at = path.partition("].") if path.startswith("workloads[") else ("", "", path)
     for old, new in (_SCAN_MOVE, *reversed(_MOVES)):

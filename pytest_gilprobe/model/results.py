@@ -69,10 +69,11 @@ class TimeShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """How much faster a strategy is than a cheaper one: ``ratio``, from the rounds that timed both.
+    """How many times as fast one strategy is as another one: ``ratio``.
 
-    Other programs may have slowed down either strategy. ``at_worst`` and ``at_best`` are the lowest and the highest
-    ratio that are possible because of that; both are ``None`` if other programs cannot have changed the ratio.
+    The other one costs less beside the calls (to start workers, move data ...). Other programs may have slowed down
+    either: ``at_worst`` and ``at_best`` are the lowest and the highest ratio that are possible because of that. Both
+    are ``None`` if other programs cannot have changed the ratio.
     """
 
     ratio: Estimate
@@ -94,7 +95,7 @@ class StrategyResult:
             if ``pool_rounds`` is above 0, else predicted.
         pool_speedup_at_worst: the lowest ``pool_speedup`` possible, since load by other programs may have changed it;
             ``pool_speedup_at_best`` is the highest. Both are ``None`` if such load cannot have changed it.
-        over: how much faster this strategy is than each cheaper strategy that was tried, by the cheaper one's name.
+        over: how much faster this strategy is than each one that costs less beside the calls, by the other's name.
         cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 if it only computes.
         run_queue_share: share of a lane's time for which it was runnable, but not running; ``shares`` has all shares.
         page_faults_per_call: minor page faults of the whole process, per call.
@@ -171,9 +172,10 @@ class GilResult:
 
     ``held_fraction`` is the share of the time of serial calls for which the GIL was held, sampled by ``method``.
     ``threads_ceiling`` is 1 / held_fraction: the speed-up that no number of threads can exceed. ``longest_hold_s`` is
-    the longest time in seconds for which one of several threads held the GIL without a break; ``longest_holder`` is the
-    place in the code where that happened most. ``holders`` are the places in the code that held the GIL in serial
-    calls, the largest share first; ``stacks`` are the whole stacks. ``holders_reason`` is why these two are unknown.
+    the longest time in seconds for which one of several threads held the GIL without a break (the median of several
+    batches of calls); ``longest_holder`` is the place in the code with most of that time. ``holders`` are the places
+    that held the GIL in serial calls, the largest share first, ``stacks`` the whole stacks; ``holders_reason`` is why
+    these two are unknown.
     """
 
     held_fraction: Estimate | None = None
@@ -208,12 +210,12 @@ class Callee:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """The time to move one call's arguments to another process and its result back, in seconds per call.
+    """The seconds that it takes to move one call's arguments to another process or subinterpreter, and its result back.
 
-    ``argument_bytes`` and ``result_bytes`` are the pickled sizes. ``pipe_s`` is the whole round trip through a pipe,
-    with pickling and unpickling. Of that, ``parent_s`` keeps busy the process that dispatches calls, ``worker_s`` the
-    process that makes them, both without the cost of an empty message. ``shared_parent_s`` and ``shared_worker_s`` are
-    the same if NumPy arrays go through shared memory; ``None`` if arrays are less than 90 % of the bytes.
+    ``argument_bytes`` and ``result_bytes`` are the pickled sizes. ``pipe_s`` is the whole round trip, with pickling and
+    unpickling. ``parent_s`` is the part for which the side that dispatches calls is busy, ``worker_s`` the part for
+    which the side that makes them is busy; both leave out the cost of an empty message. ``shared_parent_s`` and
+    ``shared_worker_s`` are the same through shared memory; ``None`` if NumPy arrays are less than 90 % of the bytes.
     """
 
     argument_bytes: int

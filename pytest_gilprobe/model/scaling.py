@@ -13,9 +13,8 @@ from pytest_gilprobe.model.words import Outcome
 class ScalingPoint:
     """Throughput of one strategy, in calls per second, with ``workers`` workers.
 
-    ``rss_bytes`` is the peak resident memory of all worker processes together; ``None`` if unknown. If a process has
-    further workers, which make no calls at this point of the curve, only the calling workers' part of its memory
-    counts.
+    ``rss_bytes`` is the peak resident memory of all worker processes together; ``None`` if unknown. If only some
+    workers of a process made calls, only their part of its memory counts.
 
     ``machine_gain`` is the speed-up that the machine itself allowed at about the same time: the throughput of N threads
     that compute without a GIL, divided by that of one such thread. N is ``workers``, or the number of CPUs if that is
@@ -34,7 +33,8 @@ class Scaling:
 
     Attributes:
         points: one for each number of workers that was measured, the fewest first; empty if ``error`` says why.
-        model: the model that fits the points (``linear``, ``usl`` or ``capped``); ``None`` if none does.
+        model: the model that fits the points: ``linear``, ``capped`` (linear up to a limit) or ``usl`` (the Universal
+            Scalability Law); ``None`` if none does.
         parameters: the model's parameters, each followed by its standard error under its name with ``_se``.
         best_workers: the fewest workers whose throughput does not differ significantly from the highest throughput;
             ``None`` if unknown.

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pytest_gilprobe.model.estimate import Estimate
 
 ALONE = "alone"
-"""Name under which the seconds per call of a single thread are stored. No shared object has such a name."""
+"""Key in `SharingReading.rounds` of the seconds per call of a single thread. No shared object has such a name."""
 SHARED = "shared"
-"""Name under which the seconds per call are stored for several threads that share every object."""
+"""Key in `SharingReading.rounds` of the seconds per call of several threads that share every object."""
 ALL = "all of them"
-"""Name under which the seconds per call are stored for several threads that each have their own copies of all objects
-of the call. Only objects that cannot be copied stay shared."""
+"""Key in `SharingReading.rounds` of the seconds per call of several threads that each have their own copies of all
+objects of the call. Only objects that cannot be copied stay shared."""
 CONTROL = "control"
-"""Name under which the seconds per call are stored for several threads that run the control at the same time. The
+"""Key in `SharingReading.rounds` of the seconds per call of several threads that run the control at the same time. The
 control is plain Python code that shares nothing: it shows what threads can gain at best."""
 CONTROL_ALONE = "control alone"
-"""Name under which the seconds per call are stored for a single thread that runs the control: plain Python code that
-shares nothing, to show what threads can gain at best."""
+"""Key in `SharingReading.rounds` of the seconds per call of a single thread that runs the control: plain Python code
+that shares nothing, to show what threads can gain at best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,8 @@ class Sharing:
 
     Attributes:
         lanes: how many lanes (threads) made calls at the same time.
-        rounds: the number of interleaved rounds from which speed-ups are estimated; 0 if there was nothing to copy, or
-            no time.
+        rounds: the number of rounds (a round makes every timing once) from which speed-ups are estimated; 0 if there
+            was nothing to copy, or no time.
         speedup: the speed-up of lanes that share every object, over one lane alone; ``None`` without rounds.
         copies: what lanes gain with copies of their own, the greatest gain first; empty without rounds.
         best: the speed-up of the control (plain Python that shares nothing) in as many lanes, over one lane: the most

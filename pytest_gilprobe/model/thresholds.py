@@ -17,22 +17,27 @@ HELD_ABOVE: Final = 0.80
 RELEASED_BELOW: Final = 0.20
 """GIL-held share of CPU time below which the GIL counts as ``released``: threads can reach a speed-up of 5x."""
 HARDLY_HELD: Final = 1e-6
-"""Share of the time with the GIL held below which the GIL's limit on the speed-up (1 / share) is too high to matter."""
+"""If the GIL is held, or an event loop blocked, for a smaller share of the time (from 0 to 1) than this, the limit that
+follows for the speed-up (1 / share) is too high to matter."""
 WORTH_IT: Final = 1.3
 """Smallest predicted speed-up that makes an executor worth its complexity: a convention, well above noise."""
 CLOSE: Final = 1.15
-"""If the faster of two strategies is at most this many times as fast as the cheaper one, the cheaper one is advised."""
+"""If one strategy is at most this many times as fast as another one that costs less beside the calls (to start workers,
+move data ...), the latter is advised."""
 EXTRA_CORES: Final = 0.2
 """A call counts as parallel inside (it has threads of its own) if it keeps more than this many cores busy beyond the
 first: more than the error of any clock."""
 THROTTLED: Final = 0.02
-"""If a CPU quota holds threads back for at least this share of the time of a probe's rounds, that counts as a
-disturbance. One strategy's batches take about a fifth of that time: if all throttling fell into them, the strategy
+"""If a CPU quota holds threads back for at least this share (from 0 to 1) of the time for which a probe times calls,
+that counts as a disturbance. One strategy takes about a fifth of that time: if all throttling hit this strategy, it
 would seem 10 % too slow."""
 
 
 def bound_at(utilization: float) -> Bound:
-    """Return what a call with this CPU utilization is bound by: ``io``, ``mixed`` or ``cpu``."""
+    """Return what limits a call: ``io`` (it waits), ``cpu`` (it computes) or ``mixed``.
+
+    ``utilization`` is its CPU time / wall time, without waits for a CPU: 1 if it only computes.
+    """
     if utilization < IO_BELOW:
         return Bound.IO
     return Bound.CPU if utilization > CPU_ABOVE else Bound.MIXED
@@ -51,12 +56,11 @@ def gil_at(held: Estimate | None, utilization: float) -> Gil:
 
 
 def gil_words(held: Estimate, used_low: float, used_high: float) -> tuple[Gil, ...]:
-    """List which of ``released``, ``partial`` and ``held`` a share of time with the GIL held may mean, in this order.
+    """Return those of ``released``, ``partial`` and ``held`` that uncertain measurements allow, in this order.
 
-    ``held`` is the share of all time for which the GIL is held, as an estimate with an interval. The calls' CPU
-    utilization lies between ``used_low`` and ``used_high``. Below a utilization of `IO_BELOW`, what decides is the
-    share of all time; otherwise the held time as a share of CPU time. If the utilization may lie on both sides of
-    `IO_BELOW`, both rules count.
+    ``held`` estimates the share of all time for which the GIL is held. The calls' CPU utilization (CPU time / wall
+    time) lies between ``used_low`` and ``used_high``. If the utilization is below `IO_BELOW`, the word depends on
+    ``held`` alone; otherwise on ``held`` / utilization. The result has the words for all values that are possible.
     """
     bases = {_base(used_low), _base(used_high)}
     if used_low < IO_BELOW <= used_high:

@@ -1,4 +1,4 @@
-"""The fixed words, as enums: what calls are bound by, the GIL's part, how strategies ended, a probe's next step."""
+"""Define the fixed words of settings, probes and reports as enums, such as the words for how calls spend their time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STRATEGY_NAME = re.compile(r"[a-z][a-z0-9_-]*|executor:[a-z][a-z0-9_-]*")
 INCONCLUSIVE = "inconclusive"
 """The text in place of an advised strategy's name if the evidence does not decide."""
 NOT_ASKED = "not among the strategies asked for"
-"""Why a strategy was skipped that the setting ``strategies`` leaves out: the text shown to the user."""
+"""The text that tells the user why a strategy was skipped, if the setting ``strategies`` does not name it."""
 
 
 class CallKind(StrEnum):
@@ -81,7 +81,7 @@ class Status(StrEnum):
 
 
 class GilMethod(StrEnum):
-    """How it was measured for which share of the time a GIL is held.
+    """The method that measured for which share of the time the GIL is held.
 
     ``memory``: another process read the worker's memory. ``heartbeat``: a thread in the worker, which sleeps for about
     2 ms at a time, recorded whether it had to wait for the GIL when it woke.
@@ -115,7 +115,7 @@ class FailOn(StrEnum):
     """Findings that fail a test or the session only if the user asks for it.
 
     Attributes:
-        UNSAFE: calls fail, hang or crash in a strategy whose lanes share one process, such as threads.
+        UNSAFE: calls fail, hang or crash if several are made in one process at the same time, for instance by threads.
         HUNG: calls hang in any strategy.
         INCONCLUSIVE: the verdict does not decide.
         REGRESSION: something is worse than in the baseline, an earlier report.
@@ -134,10 +134,11 @@ class NextStep(Enum):
 
     Attributes:
         STOP: nothing; no question is open, or more measurements would not settle it.
-        ROUND: another round of timed calls.
-        PROOF: another round, with more time allowed: something that was expected is contradicted or open.
+        ROUND: time another round of calls (some calls in every strategy, one strategy after the other).
+        PROOF: the same with more time allowed: more calls may decide whether an expectation of the user is met, or
+            whether the result is worse than an earlier one.
         CONTROL: time a fixed pure-Python loop, to see whether the machine could have done better just now.
-        POOL: a round in real executors, since what dispatching or moving data costs decides.
+        POOL: time calls in real executors, since the answer depends on the costs of dispatching calls and moving data.
     """
 
     STOP = "nothing is open, or nothing would settle it"

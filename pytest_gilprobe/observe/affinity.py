@@ -87,7 +87,7 @@ class StartingCpu:
             _set_affinity(frozenset({self._cpu}))
 
     def held(self) -> tuple[int, ...]:
-        """Return the number of the chosen CPU twice, for begin and end, if the thread stayed there; else nothing."""
+        """Return the first and last CPU of a thread under `hold`: the chosen one, twice; empty if none was chosen."""
         return () if self._cpu is None else (self._cpu, self._cpu)
 
     def until_now(self) -> tuple[int, ...]:
@@ -130,7 +130,7 @@ def _set_affinity(cpus: frozenset[int]) -> bool:
 
 @contextlib.contextmanager
 def new_threads_unpinned() -> Iterator[None]:
-    """Let threads that this block leaves behind use all CPUs of this thread, whichever thread has started them."""
+    """Let all threads that begin in the ``with`` block, and outlive it, use the same CPUs as the calling thread."""
     before, cpus = set(_threads()), _affinity()
     try:
         yield

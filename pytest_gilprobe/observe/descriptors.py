@@ -14,7 +14,7 @@ _fstat, _listdir = os.fstat, os.listdir  # bound before a test can replace them
 
 
 class OpenFile(NamedTuple):
-    """A file descriptor and what it refers to; a descriptor that is closed and opened again is another one."""
+    """A file descriptor's ``number``, with the ``device`` and the ``inode`` of the file to which it refers."""
 
     number: int
     device: int

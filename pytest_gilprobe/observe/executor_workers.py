@@ -42,10 +42,10 @@ class ExecutorWorkers:
         self._processes = frozenset(_descendants(os.getpid()))
 
     def include(self, host: str, pid: int) -> bool:
-        """Tell whether a worker is found here: its tasks run in process ``pid`` of the machine named ``host``.
+        """Return whether a worker's process, ``pid`` on the machine ``host``, can be measured here.
 
-        Both are as that worker sees them, by `os.getpid` and `socket.gethostname`. A worker is found if it is this
-        process or a descendant; another program's process is not, even on this machine.
+        It can if it is this process, or a descendant that began after this object was made. ``host`` and ``pid`` are
+        what `socket.gethostname` and `os.getpid` return in the worker.
         """
         own = os.getpid()
         return host == socket.gethostname() and pid in {own, *self._started(own)}

@@ -46,7 +46,7 @@ Reading stacks then takes some 10 % of a CPU. If samples are more frequent, only
 
 LEAST_PAUSE: Final = 0.5
 """Shortest pause after a sample of the GIL, as a multiple of the time that the sample took. Reading a deep stack may
-take longer than the mean pause, and the sampler must not occupy all the time a CPU that the sampled code needs."""
+take longer than the mean pause; without this limit, the sampler would then keep a CPU busy without a break."""
 
 
 class _Sample(NamedTuple):

@@ -26,7 +26,7 @@ class HeldStacks:
     """
 
     def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
-        """Start without a stack; ``reader`` reads the process's memory, and ``place`` is where its files lie."""
+        """Start empty; ``reader`` reads the other process's memory, ``place`` says where its source files lie."""
         self._reader = reader
         self._describer = Describer(reader, place)
         self._numbers: dict[tuple[RemoteFrame, ...], int] = {}
