@@ -10,8 +10,8 @@ from typing import NamedTuple
 class RemoteCode:
     """A code object of another process: the qualified name of its ``function``, its ``file`` and its ``first_line``.
 
-    ``lines`` is the line table as ``co_linetable`` returns it. ``is_end`` is true if this code ends a stack that is
-    read: the frames of its callers are then left out.
+    ``lines`` is the line table as ``co_linetable`` returns it. If ``is_end`` is true, a frame of this code is the last
+    one that is read of a stack: its callers are left out.
     """
 
     function: str
@@ -36,12 +36,12 @@ class KnownCode(NamedTuple):
     """What was found in another process's memory at the address of a code object.
 
     Attributes:
-        identity: the bytes by which the same code object is recognized.
+        identity: the bytes that were found there. If they have changed, another code object lies there now.
         number: the number by which `FrameReader.code` returns the code object; ``None`` if it belongs to no Python
             function.
         is_generator: whether the code object belongs to a generator, a coroutine or an asynchronous generator.
-        proofs: further pieces of memory, as pairs of address and content. If one has changed, the code object is
-            another.
+        proofs: further pieces of memory, as pairs of an address and the bytes found there. If one has changed, the code
+            object is no longer the same, even if ``identity`` is.
     """
 
     identity: bytes

@@ -41,7 +41,7 @@ _INSTALLED: Final = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packa
 def is_plugins(file: str) -> bool:
     """Return whether the path ``file`` belongs to this package, ``pytest_gilprobe``.
 
-    Its frames call the measured code, so a stack is read no further than such a frame.
+    Stacks are read up to a frame of this package, which calls the measured code; further callers are left out.
     """
     return file.startswith(_PACKAGE)
 
@@ -68,10 +68,9 @@ def package_of(file: str) -> str | None:
 
 
 def is_tests_caller(file: str) -> bool:
-    """Return whether the code in ``file`` calls tests directly; a stack is read no further than a frame of such code.
+    """Return whether the code in ``file`` calls tests directly; the callers of such code are left out of stacks.
 
-    Such code is in all files of ``pytest_gilprobe``, and in a few files of pytest and pluggy whose frames lie just
-    outside of a test's own.
+    Such code is in all files of ``pytest_gilprobe``, and in a few files of pytest and pluggy.
     """
     return is_plugins(file) or file.endswith(_CALLERS)
 
@@ -79,8 +78,8 @@ def is_tests_caller(file: str) -> bool:
 def is_harness(file: str) -> bool:
     """Return whether ``file`` belongs to code around a test: this package, pytest, pluggy or pytest-asyncio.
 
-    The generated tests of this package belong to it, too. Frames of such code are left out of the stacks that users
-    see.
+    The result is also true for a test that this package generates. Frames of all these files are left out of the stacks
+    that users see.
     """
     return is_plugins(file) or _GENERATED in file or any(part in file for part in _HARNESS)
 
@@ -112,7 +111,7 @@ class Place:
     """Where the files of a watched process lie, seen from this process.
 
     ``root`` is the path of the watched process's root folder, and ``folder`` is its working directory. Both are empty
-    for the file system and the working directory of this process.
+    if this process has the same ones.
     """
 
     root: str = ""
@@ -205,9 +204,9 @@ class Describer:
 def source_text(lines: Sequence[str], at: Position) -> str | None:
     """Return the source text at the position ``at``, joined into one line; ``None`` if it is unknown.
 
-    ``lines`` are the lines of the source file, and ``at`` has the first and last line and column. The text is unknown
-    if one of these is, if they do not fit the file, as when the code was made from another text, or if the source text
-    would be empty or too long.
+    ``lines`` are the lines of the source file. The text is unknown if ``at`` lacks its first or last line or column, or
+    if these do not fit the file, as when the code was compiled from another version of the file. It also counts as
+    unknown if it is empty, or longer than 9 lines or 200 characters.
     """
     if at.line is None or at.end_line is None or at.column is None or at.end_column is None:
         return None

@@ -38,12 +38,12 @@ class ProbeEvidence:
         self._records.append(record)
 
     def packed(self, plan: Plan, result: WorkloadResult, halves: int) -> tuple[bytes, ...]:
-        """Return the kept records of raw readings as compressed lines, one for each report of the session; forget them.
+        """Return the kept raw readings as compressed lines, one for each report of the session; then forget them.
 
         ``plan`` is how the test was probed, and ``result`` what the session reports about it. ``halves`` is how many
-        reports the session makes: 2 under ``--gilprobe-ab-gil`` (without and with the GIL), else 1. If there are not as
-        many records, because a probe did not come to its end, the lines are made of records without readings. The
-        second line has no expectation: only the results without the GIL must meet what the marker expects.
+        reports the session makes: 2 under ``--gilprobe-ab-gil`` (without and with the GIL), else 1. If a probe broke
+        off, so that readings are missing, all lines have ``plan`` and ``result`` but no readings. Only the first line
+        has the marker's expectations: results with the GIL need not meet them.
         """
         noted, self._records = self._records, []
         own, *others = noted if len(noted) == halves else [EvidenceRecord.of(plan, result)] * halves
@@ -97,9 +97,9 @@ class SessionEvidence:
             self._problem = f"--gilprobe-evidence: could not keep what was measured: {error}"
 
     def write(self, reports: Sequence[Report]) -> tuple[str, ...]:
-        """Write a file of raw readings for each of ``reports``; return an error message, or nothing if all went well.
+        """Write a file of raw readings for each of ``reports``; return a tuple with an error message if that failed.
 
-        The message may also be about an earlier failure to keep what was measured.
+        The message may also be of an earlier failure of `keep`. The tuple is empty if all went well.
         """
         paths = (self.path, self._folder / EVIDENCE_WITH_GIL)
         try:

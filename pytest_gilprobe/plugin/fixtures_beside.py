@@ -1,4 +1,4 @@
-"""Note which fixtures are set up in pytest's own process, so that no worker forked beside one outlives it."""
+"""End forked worker processes that inherited a fixture's open files, before pytest tears that fixture down."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class FixturesBeside:
-    """Plugin that ends workers before a fixture is torn down beside which they were forked."""
+    """Plugin that ends forked workers that inherited a fixture's open files, before pytest tears that fixture down."""
 
     def __init__(
         self, groups: Callable[[], Iterable[WorkerGroup]], undone: Callable[[], AbstractContextManager[object]]
     ) -> None:
-        """Prepare to end workers of the groups that ``groups()`` returns, while ``undone()`` undoes tests' patches."""
+        """Prepare to end workers of ``groups()``; this is done in ``with undone():``, which undoes patches by tests."""
         self._groups = groups
         self._undone = undone
         self._before: dict[Node, tuple[int, frozenset[OpenFile]]] = {}
@@ -39,7 +39,7 @@ class FixturesBeside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """End workers if this test's set-up tears a fixture down, to set it up again with another parameter."""
+        """End workers that inherited fixtures' open files if ``item`` needs a fixture set up with another parameter."""
         given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
         names = self._parameters.keys() & getattr(item, "fixturenames", ())
         if any(not _same(self._parameters[name], given.get(name)) for name in names):
@@ -47,7 +47,7 @@ class FixturesBeside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
-        """Note what is open before the first fixture of a test, class, module, package or session is set up."""
+        """Note the fixture's parameter; before the first fixture of a test, class ..., note which files are open."""
         if request.node not in self._before:
             self._before[request.node] = clocks.perf_counter_ns(), open_files()
         if fixturedef.scope != "function":
@@ -59,7 +59,7 @@ class FixturesBeside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """End workers that were forked since fixtures were set up which are torn down now."""
+        """End workers that inherited open files of the fixtures that pytest is about to tear down."""
         stays = set(nextitem.listchain()) if nextitem is not None else set()
         ending = [node for node in item.listchain() if node in self._before and node not in stays]
         self._end([self._before.pop(node) for node in ending])

@@ -1,4 +1,4 @@
-"""Report a failed gate as pytest reports a failed test: as an exception of the test's call, with a section.
+"""Report a failed gate as pytest reports a failed test: as an exception of the test's call, with an explanation.
 
 A gate is something that a test's result must meet: an expectation of the marker, such as ``min_speedup=``, or the
 absence of a finding that ``--gilprobe-fail-on`` names.
@@ -85,9 +85,8 @@ def _raised(result: WorkloadResult, failures: Sequence[Failure]) -> pytest.Excep
 def fail_session(session: pytest.Session, what: str, number: int) -> None:
     """Make a session that passed fail, and show why in pytest's last line, as in ``1 passed, 2 regressions``.
 
-    ``what`` is the word in that line, such as ``regressions``, and ``number`` is the count before it. pytest counts
-    entries in its statistics, so ``number`` objects are put there. Other plugins look for attributes of every entry, so
-    the entries are objects without attributes, not numbers or texts.
+    ``what`` is the word in that line, such as ``regressions``, and ``number`` is the count before it. pytest counts the
+    entries of its statistics, so ``number`` empty objects are put there. A session in which no test ran fails, too.
     """
     if session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

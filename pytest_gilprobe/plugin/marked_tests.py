@@ -78,9 +78,9 @@ def kept_collectors(items: Sequence[pytest.Item], marked: Collection[pytest.Item
     """Return, for each test in ``marked``, how many of its collectors a worker may keep set up after the test.
 
     A worker is a process that repeats the marked tests. A test's collectors are counted from the outermost one:
-    session, package, module ... A worker may keep the collectors that the test shares with all tests after it in
-    ``items``, up to and including the next marked one: pytest keeps these, too. The number is 0 for the last marked
-    test.
+    session, package, module ... The number is that of the collectors that pytest itself keeps set up from a marked test
+    to the next one: those shared by the two tests and by all tests between them in ``items``. It is 0 for the last
+    marked test.
     """
     kept = {}
     upcoming: pytest.Item | None = None

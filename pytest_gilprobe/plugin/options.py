@@ -167,8 +167,8 @@ def declare(parser: pytest.Parser) -> None:
 def separate_paths(args: list[str]) -> None:
     """Change the command line ``args`` so that a path after a flag with an optional value is not taken for the value.
 
-    Such a flag (see `ALONE`) gets its value for a flag alone: ``--gilprobe-scale tests`` becomes
-    ``--gilprobe-scale=auto tests``.
+    The value that the flag has without a value (see `ALONE`) is written into ``args``: ``--gilprobe-scale tests``
+    becomes ``--gilprobe-scale=auto tests``.
     """
     flags = {option.flag: ALONE[option.name] for option in OPTIONS if option.name in ALONE}
     for at, (argument, following) in enumerate(pairwise(args)):

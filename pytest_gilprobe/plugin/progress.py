@@ -1,4 +1,4 @@
-"""Show a probe's progress (the strategy and round) after pytest's line, on a terminal only; erase it afterwards."""
+"""Show a probe's progress, such as ``threads 2``, at the end of pytest's current line on a terminal; erase it later."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Reporting:
         self.environments: list[Environment] = []
 
     def is_open(self, result: WorkloadResult) -> bool:
-        """Return whether more rounds of calls are needed to decide if a test is worse than in the baseline.
+        """Return whether more measurements are needed to decide if a test is worse than in the baseline.
 
         ``result`` is what the test's probe has found so far. Without a baseline (an earlier report), return ``False``.
         """

@@ -96,7 +96,7 @@ class ProbeSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Measure a marked test's own call in this process; reports that pytest makes meanwhile are of subtests."""
+        """Time a marked test's own call in this process; a report made during the call counts as one of a subtest."""
         self._calling = item
         watched = None
         if item in self._plans:

@@ -38,7 +38,7 @@ def is_one_of_several(config: pytest.Config) -> bool:
 
 
 def send_count(config: pytest.Config, marked: int) -> None:
-    """Send pytest-xdist's controller ``marked``: how many marked tests are not probed as there are other workers."""
+    """Send pytest-xdist's controller ``marked``: how many tests are not probed because there are other workers."""
     config.workeroutput[_NOT_PROBED] = marked  # type: ignore[attr-defined]  # set by pytest-xdist
 
 
@@ -71,7 +71,7 @@ class Controller:
     """Plugin, in pytest-xdist's controller, that gathers the workers' results for the plugin that reports them."""
 
     def __init__(self, config: pytest.Config, settings: Callable[[], Settings]) -> None:
-        """Prepare; ``settings`` reads the session's settings, which only a session that reports something needs."""
+        """Prepare to gather results; ``settings()`` returns the session's settings, and is called only when needed."""
         self._config = config
         self._settings = settings
         self._not_probed = 0

@@ -1,1 +1,1 @@
-"""Probe a test or a function: survey the machine, time batches of calls in worker processes, return a result."""
+"""Probe a test or a function: measure the machine, time series of calls in worker processes, return a result."""

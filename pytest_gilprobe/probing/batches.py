@@ -37,8 +37,8 @@ SAMPLING_PASS_S = 0.0005
 """Mean seconds between samples of the GIL while `Batches.loop_pass` measures how long calls block their event loop:
 about 60 samples if a call blocks it for 30 ms."""
 HEARTBEAT_S = 0.2
-"""Shortest time, in seconds, for which the heartbeat, a thread that wakes up every 2 ms, measures for which share of
-time the GIL is held."""
+"""Shortest measurement by the heartbeat, in seconds. The heartbeat is a thread that wakes up every 2 ms, and counts
+how often it must then wait for the GIL."""
 HEAD_START_NS = 3_000_000
 """Nanoseconds from asking several worker processes for calls until the moment at which all of them begin, so that each
 has received the request by then."""
@@ -65,9 +65,10 @@ class Batches:
     def __init__(
         self, test: OpenTest, group: WorkerGroup, serial: Strategy, control_s: float, timeout_s: float
     ) -> None:
-        """Prepare batches of ``test``; a call of the control (a fixed loop) takes about ``control_s`` seconds.
+        """Prepare batches of ``test`` in the worker processes of ``group``; ``serial`` is the strategy of serial calls.
 
-        ``timeout_s`` is after how many seconds a batch counts as hung.
+        A call of the control (a fixed Python loop) takes about ``control_s`` seconds. A batch counts as hung after
+        ``timeout_s`` seconds.
         """
         self._timeout_s = timeout_s
         self._executors: dict[str, Worker] = {}

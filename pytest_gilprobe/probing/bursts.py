@@ -21,22 +21,23 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 LONGEST_CALL_S = 0.025
-"""Longest call, in seconds, for which bursts are made: of longer ones, a round has time for one burst only."""
+"""Longest call, in seconds, that is repeated in bursts (very short series of calls): longer ones take too much time."""
 IN_A_ROW = 16
 """Number of bursts that a worker is asked to make at a time: about 50 ms of short calls."""
 SPENT_S = 0.25
-"""Seconds after which no more bursts are asked for in a round: as long as a round of batches takes."""
+"""Seconds after which one call of `make` asks for no more bursts (very short series of calls) of a strategy."""
 MOST_BURSTS = 320
-"""Largest number of bursts of a probe: in five rounds, unless some of these had enough undisturbed ones."""
+"""Number of bursts (very short series of calls in threads), of all strategies, after which a probe makes no more."""
 PAUSES_S = 0.004
-"""Seconds that two bursts take beside their calls: lanes sleep, and wait for each other."""
+"""Seconds that two bursts (one in a single thread, then one in several) take in addition to their calls: before each,
+threads sleep, then wait for each other."""
 
 
 def make(test: OpenTest, group: WorkerGroup, pace: Pace, budget: Budget) -> None:
-    """Add bursts of each strategy whose threads share a process, and of serial calls, to the test's readings.
+    """Make bursts of each strategy whose threads share a process, and of serial calls; store the times in ``test``.
 
-    They are made until enough were undisturbed, in one round for about `SPENT_S`. ``pace`` says how long a call takes.
-    A strategy that fails ends.
+    A burst is a very short series of calls. Those of a strategy are made for about `SPENT_S` seconds, or until enough
+    of them were hardly disturbed by other programs. ``pace`` says how long a call takes. If a strategy fails, it ends.
     """
     short, lanes = pace.of_burst(), test.seen.workers
     pair_s = short.batch_s * (lanes + 1) + PAUSES_S

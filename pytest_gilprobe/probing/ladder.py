@@ -46,8 +46,8 @@ LADDER_S = 3.0
 """Seconds for which one strategy's ladder (throughput with 1, 2, 4 ... workers) may be measured. They come on top of
 the time limit of the probe."""
 MARK_S = 0.002
-"""Intended seconds between two marks (moments that a lane, such as a thread, notes while it makes calls): so many that
-noting them does not slow calls."""
+"""Intended seconds between two marks (moments that a lane, such as a thread, notes while it makes calls). With so few
+marks, noting them does not slow calls."""
 SETTLE_S = 0.02
 """Shortest time, in seconds, at the start of a ladder's step (one number of workers) for which calls do not count. It
 is longer if a lane (thread, process ...) seldom notes the time, see `SETTLE_LAPS`."""
@@ -63,8 +63,8 @@ SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
 laps, and then count for ``WINDOW_LAPS`` laps. A lap is the time from one mark (a moment that a lane, such as a thread,
 notes) to the next. So each lane notes two marks or more that count."""
 LAPS_ALONE = 3.2
-"""The value in place of `WINDOW_LAPS` for a step with a single lane (thread, process ...). Calls then count from 1.2 to
-4.4 laps (times between two marks), so that the marks at 2, 3 and 4 laps count: a slope needs three."""
+"""The value in place of `WINDOW_LAPS` if a single lane (thread, process ...) makes all calls. It notes the time after
+each lap (one or more calls). The throughput is the slope of a line through the times after 2, 3 and 4 laps."""
 GAIN = 1.10
 """Smallest factor by which four times as many workers must raise the throughput; if they raise it by less, a ladder
 goes on with no more workers."""
@@ -73,7 +73,7 @@ HANGS_S = 10.0
 this many seconds in addition."""
 COMPUTES = 0.1
 """If serial calls use at least this share of a CPU, a ladder also measures which speed-up the machine gives to
-computing threads. Calls that use less rarely compete for CPUs: ten at a time do not keep one CPU busy."""
+computing threads. Below this share, calls rarely compete for CPUs: ten at a time do not keep one CPU busy."""
 LEAD_S = 0.005
 """Seconds from asking workers for a ladder's step until the moment at which all lanes (threads, processes ...) begin.
 `LEAD_PER_LANE_S` for each lane is added."""
@@ -112,7 +112,7 @@ class Climber:
     """Measure ladders (throughput with growing numbers of workers) in the workers in which a test is set up."""
 
     def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
-        """Prepare to measure on so many CPUs; a stretch is ended as hung after ``timeout_s`` seconds, or sooner."""
+        """Prepare for ``cpus`` CPUs; a step (number of workers) counts as hung after ``timeout_s`` seconds at most."""
         self._cpus = cpus
         self._test = test
         self._group = group
@@ -122,9 +122,9 @@ class Climber:
     def climb(self, strategy: Strategy, pace: Pace, counts: Sequence[int], *, adaptive: bool) -> Ladder:
         """Measure the throughput of ``strategy`` with each number of workers in ``counts``, upwards and then downwards.
 
-        If ``adaptive`` is true, larger numbers are left out once more workers gain nothing. Numbers for which there is
-        no time are left out, too. ``pace`` says how long a serial call takes. Raises `NotProbed` if a worker process
-        was lost and the test can be set up in no other one.
+        If ``adaptive`` is true, larger numbers are left out as soon as they hardly raise the throughput. Numbers for
+        which there is no time are left out, too. ``pace`` says how long a serial call takes. Raises `NotProbed` if a
+        worker process was lost and the test can be set up in no other one.
         """
         if why := self._why_not(strategy):
             return Ladder(error=why)

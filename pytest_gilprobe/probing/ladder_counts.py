@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 def counts_for(
     strategy: Strategy, plan: Plan, found: Mapping[str, Ladder], cpus: int, busy: float
 ) -> tuple[Sequence[int], bool]:
-    """Return the numbers of workers with which a strategy's throughput is measured, in ascending order.
+    """Return the numbers of workers with which a strategy's throughput is measured, and whether some may be left out.
 
-    They always include 1, since gains are relative to one worker. The second value is true if larger numbers may be
-    left out once more workers gain nothing; it is false if the user names the numbers in ``plan``.
+    The numbers are in ascending order. They always include 1, since gains are relative to one worker. The second value
+    is true if measuring may stop at a number that gains hardly anything; it is false if the user chose the numbers.
 
     Args:
         strategy: the strategy to measure.
-        plan: says whether the user names numbers, or expects that throughput grows up to some number (a gate).
-        found: what was measured before, by the strategy's name. If it shows that the test meets the gate, the number of
-            processes grows no further than without a gate: starting processes takes long.
+        plan: says which numbers the user chose, and up to which number the user expects throughput to grow (a gate).
+        found: the throughputs that were measured before, by the strategy's name. If they show already that the gate is
+            met, ``strategy`` gets no more processes than without a gate, since starting processes takes long.
         cpus: the number of usable CPUs.
         busy: the share of its time for which a call computes, from 0 to 1.
     """

@@ -44,9 +44,9 @@ class MachineSteps:
     """
 
     def __init__(self, group: WorkerGroup, worker: Worker, most: int, timeout_s: float) -> None:
-        """Prepare steps of at most ``most`` threads in ``worker``, one for each CPU.
+        """Prepare to time up to ``most`` threads (as many as there are CPUs) in ``worker``, a process of ``group``.
 
-        A step is ended after ``timeout_s`` seconds, or after `TIMEOUT_S` if that is less.
+        Each timing is ended after ``timeout_s`` seconds, or after `TIMEOUT_S` if that is less.
         """
         self._group = group
         self._worker = worker

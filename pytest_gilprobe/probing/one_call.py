@@ -28,7 +28,7 @@ a call counts as too long to be repeated."""
 
 
 class TooLong(NotProbed):
-    """Raised if a call takes too long to be repeated in the time of its probe; ``seen`` has a call per lane at most."""
+    """Raised if a call is too long to be repeated; ``seen`` has the readings, at most one call a thread or process."""
 
 
 def is_too_long(call_s: float, plan: Plan) -> bool:
@@ -39,10 +39,10 @@ def is_too_long(call_s: float, plan: Plan) -> bool:
 def measure(job: Job, test: OpenTest, group: WorkerGroup, strategies: Strategies, progress: Progress) -> NoReturn:
     """Make one call in each lane (thread, process ...) of every strategy for which there is time; then raise `TooLong`.
 
-    The exception's text proposes a ``max_time``. The cheapest strategy comes first. The calls are stored in
-    ``test.seen`` as one round, whose serial batch is the call that pytest made in its own run of the test. If ``job``
-    has no clocks of that call, or no strategy fits into the time, no calls are made. ``progress`` is called before each
-    strategy, with its name and 1.
+    The exception's text proposes a ``max_time``. Executors that the user named, and strategies with a worker process of
+    their own, are left out. The times are stored in ``test.seen``, beside those of the serial call, which pytest made
+    in its own run of the test. No calls are made if ``job`` has no times of that call, or if no strategy fits into the
+    time. ``progress`` is called before each strategy, with its name and 1.
     """
     call_s, plan = job.known_call_s, job.plan
     needed = math.ceil(call_s * (2 + 2 * plan.workers))

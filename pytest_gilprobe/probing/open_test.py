@@ -78,7 +78,7 @@ class OpenTest:
     # Strategies that have not ended
 
     def going(self, strategy: Strategy) -> bool:
-        """Return whether the user wants a parallel strategy, and whether it has not failed or been skipped so far."""
+        """Return ``True`` if the user wants a parallel strategy, and it has neither failed nor been skipped so far."""
         return self.seen.ends[strategy.name].outcome is Outcome.OK
 
     def going_ones(self) -> list[Strategy]:
@@ -98,10 +98,10 @@ class OpenTest:
         self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
 
     def end_serial(self, answer: Answer | Lost, during: str) -> None:
-        """Record that serial calls failed: end the strategies that need several workers, or serial calls if none does.
+        """Record that serial calls failed: end all strategies that need several workers.
 
-        ``answer`` is the worker's answer, which tells of the failure; ``during`` says what failed, as
-        ``called once more``.
+        If no such strategy is left, end serial calls. ``answer`` is the worker's answer, which tells of the failure;
+        ``during`` says what failed, as ``called once more``.
         """
         several = [one for one in self.going_ones() if self._needs_several(one)]
         for strategy in several or [self._strategies.serial]:
@@ -296,5 +296,5 @@ def _hung(answer: Answer | Lost) -> bool:
 
 
 def text_of(answer: Answer | Lost) -> str:
-    """Return the error's text if ``answer`` tells of a failure; if it does not, say that it was not expected."""
+    """Return the error's text if ``answer`` tells of a failure, else the text that such an answer was not expected."""
     return answer.error if isinstance(answer, Failed | Lost) else f"unexpected answer {type(answer).__name__}"

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading, LaneReading
 
 BATCH_S = 0.05
-"""Intended seconds of a batch: the resolution of the run-queue clock is too coarse for shorter batches."""
+"""Intended seconds of a batch (a timed series of calls): in shorter ones, waits for a CPU are measured too coarsely."""
 BURST_S = 0.0015
-"""Intended seconds of a burst, a batch short enough to run undisturbed beside other programs: less than a scheduler
-leaves a thread on its CPU. *Source:* ``base_slice_ns`` of Linux, 2 to 4 ms on a few CPUs."""
+"""Intended seconds of a burst, a batch so short that it may run undisturbed beside other programs: a scheduler lets a
+thread run for longer before another gets the CPU. *Source:* ``base_slice_ns`` of Linux, 2 to 4 ms on a few CPUs."""
 CALIBRATED_S = 0.01
 """A series of calls of this many seconds is long enough to tell how long one call takes."""
 SHORT = 0.5
@@ -45,7 +45,7 @@ class Pace:
     def of_first_call(cls, lane: LaneReading, target_s: float, most: int = MOST_CALLS) -> Pace:
         """Return the pace after the first call in a worker process: all calls are expected to take as long as this one.
 
-        ``lane`` has the clocks of that call. A batch should take ``target_s`` seconds, and has at most ``most`` calls.
+        ``lane`` has the times of that call. A batch should take ``target_s`` seconds, and has at most ``most`` calls.
         """
         call_s = max((lane.end_ns - lane.start_ns) / 1e9, 1e-9)
         return cls(call_s=call_s, busy=lane.cpu_ns / 1e9 / call_s, target_s=target_s, most=most)
@@ -64,9 +64,9 @@ class Pace:
         return max(1, min(self.most, math.ceil(self.target_s / self.call_s)))
 
     def of_burst(self) -> Pace:
-        """Return a pace for bursts, with the same time per call.
+        """Return a pace for bursts (very short batches), with the same time per call.
 
-        A burst's batches take `BURST_S` seconds, or as long as one call if that is longer.
+        A burst should take `BURST_S` seconds, but has at least one call.
         """
         return replace(self, target_s=BURST_S)
 

@@ -1,4 +1,4 @@
-"""Ask a worker process for calls through real executors, if what executors cost decides the verdict."""
+"""Time calls through real executors in a worker process, if the overhead of executors decides what is advised."""
 
 from __future__ import annotations
 

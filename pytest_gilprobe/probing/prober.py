@@ -36,16 +36,16 @@ def _settled(_: WorkloadResult) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRunner:
-    """Probe tests one after another, with the workers, strategies and survey that all probes of a session share.
+    """Probe tests one after another, with what all probes of a session share: workers, strategies, data on the machine.
 
     Attributes:
         group: the worker processes.
         surveyor: measures the machine, and keeps what it has found.
         strategies: all strategies that are known.
-        progress: called with a text for the user before each batch of calls, such as ``threads 2``: the strategy and
-            the number of the round.
-        is_open: called with a result when neither the verdict nor the expectations of the test's marker need more
-            rounds; returns whether something else needs them, such as a comparison with a baseline.
+        progress: called with a text for the user: ``start``, then before each batch (timed series of calls) the
+            strategy's name and the batch's number, from 1, such as ``threads 2``.
+        is_open: called with a result that is good enough for the verdict and for the expectations of the test's marker;
+            returns whether more measurements are needed for something else, such as a comparison with a baseline.
         keep_evidence: called with the raw readings of each probe; ``None`` if they are not kept.
         own_watch: has a worker sample this process's GIL while this process runs a test; ``None`` if that is not
             wanted.
@@ -77,8 +77,8 @@ class ProbeRunner:
         """Measure and judge one test that has passed; errors of the test or of this tool are reported in the result.
 
         ``keep`` is how many of the test's collectors (session, package, module ...) stay set up in the workers
-        afterwards. ``known_call_s`` is how many seconds the test's call took when pytest ran it, and ``run`` has the
-        clocks of that call; ``None`` if they were not read.
+        afterwards. ``known_call_s`` is how many seconds the test's call took when pytest ran it. ``run`` has further
+        times of that call, such as its CPU time; ``None`` if they were not read.
         """
         started_ns, seen = clocks.perf_counter_ns(), _Seen()
         own_run = self._own_run(run, is_too_long(known_call_s, plan))

@@ -2,8 +2,8 @@
 
 A round is one batch (timed series of calls) of each strategy, with the same number of calls for each lane (thread,
 process ...); the strategies' order rotates. Another round is made only if the result needs it and it fits into the time
-left. The first call runs in all workers simultaneously to warm them up. If one call fills a batch and the first call
-was no slower than later calls, it also counts as the first batch of the strategy that uses all workers.
+left. To warm up, all workers make a first call simultaneously. If one call fills a batch, and these first calls took at
+most 10 % longer than the first serial batch, they also count as the first batch of strategies like ``processes``.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 MOST_ROUNDS = 60
-"""Maximum number of rounds of a probe: each further round would narrow the interval by less than 1 %."""
+"""Maximum number of rounds (one batch of each strategy a round): one more narrows confidence intervals by under 1 %."""
 BATCHES_AT_LEAST = 8
-"""Smallest number of batches (timed series of calls) that should fit into the time of a probe: in a short probe,
-batches take less than `BATCH_S` for this."""
+"""Smallest number of batches (timed series of calls) that should fit into the time of a probe: if that is less than
+0.4 s, batches are made shorter than usual (50 ms)."""
 COLD = 1.1
 """A first call counts as slowed by warming up if it took more than this many times as long as later calls."""
 ROOM = 1.2
@@ -62,8 +62,8 @@ class Job:
         keep: how many of the test's collectors (session, package, module ...) stay set up in the workers afterwards.
         cpus: the number of usable CPUs.
         known_call_s: how long the test's call took when pytest ran it: an upper bound for later calls.
-        own_run: the clocks of the call that pytest made, as a batch of one call; with samples of the GIL if the call is
-            too long to be repeated; ``None`` if unknown.
+        own_run: the times of the call that pytest made, as a batch of one call; ``None`` if unknown. It has samples of
+            the GIL only if the call is too long to be repeated.
         control_s: about how long a call of the control loop (a fixed pure-Python loop) takes.
     """
 
@@ -76,12 +76,12 @@ class Job:
 
 
 def measure(job: Job, group: WorkerGroup, strategies: Strategies, settled: Settled, progress: Progress) -> Measurement:
-    """Measure one test and return the readings.
+    """Measure one test in rounds (one batch of calls of each strategy a round), and return the readings.
 
     ``settled`` is called after each round with the readings so far, and returns what to measure next. ``progress`` is
     called before batches, with the strategy's name and the number of the round, from 1. Raises `NotProbed` with the
     reason if not even serial calls could be measured. If a call is too long to be repeated, that exception's ``seen``
-    has one call in each lane of the strategies that fitted into the time.
+    has one call in each lane (thread, process ...) of the strategies that fitted into the time.
     """
     test = OpenTest(job.plan, group, strategies, job.keep)
     try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTROL_ROUNDS = 3
 """Number of times that a survey of the machine times the control (a fixed pure-Python loop). Few are enough, since the
-control runs again after the rounds of each workload that gains from no strategy."""
+control is timed again for each workload (probed call) that seems to gain from no strategy."""
 BRIEF_S = 2.0
 """Probes that may take fewer seconds than this get a brief survey of the machine. A usual one takes about a second,
 which would be most of their time."""
@@ -52,11 +52,11 @@ class Surveyor:
         """About how many seconds one call of the control loop (a fixed pure-Python loop) takes."""
 
     def machine(self, workers: int) -> Machine:
-        """Return what was measured with ``workers`` workers; without that, the result has only the number of CPUs."""
+        """Return the number of CPUs and, if measured, the speed-up and executor costs with ``workers`` workers."""
         return self._known.get(workers, Machine(cpus=self.cpus))
 
     def any_machine(self) -> Machine:
-        """Return what the session's first survey measured; before it, the result has only the number of CPUs."""
+        """Return the number of CPUs and, if measured, the speed-up and executor costs that were measured first."""
         return next(iter(self._known.values()), Machine(cpus=self.cpus))
 
     def import_s(self, strategy: Strategy, module: str, workers: int) -> float | None:
@@ -147,7 +147,7 @@ class Surveyor:
 
 
 def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: int) -> DispatchCosts | None:
-    """Return the costs per task, and of the start, of an executor with ``workers`` workers; ``None`` if unknown.
+    """Return the seconds that an executor with ``workers`` workers costs, per task and to start; ``None`` if unknown.
 
     ``found`` has the times that a worker process measured; ``None`` if that failed. ``scaling`` is how many times as
     much work ``workers`` computing workers do in the same time as one; ``None`` if unknown.
@@ -165,15 +165,14 @@ def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: 
 def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None:
     """Return how many seconds longer a task takes in an executor than in one thread alone; ``None`` if unknown.
 
-    ``found`` has the measured times of tasks that compute. ``scaling`` is the machine's speed-up: an executor that
-    loses nothing does ``scaling`` tasks in the time that one thread alone needs for one. Noise only makes times longer,
-    so the value lies half-way between the values of the best round and of the median round. The interval allows for the
-    uncertainty of ``scaling``.
+    ``found`` has the times of tasks that compute: the shortest and the median of several timings. ``scaling`` is the
+    machine's speed-up: an executor that loses nothing does ``scaling`` tasks in the time that one thread alone needs
+    for one. Noise only makes times longer, so the value is the mean of the loss by the shortest times and of that by
+    the median times. The interval allows for the uncertainty of ``scaling``.
 
     If other programs used the CPUs meanwhile, they slowed the executor more than the single thread, because an executor
-    has more threads to wake. The loss then lies between the CPU time of an empty task, which is lost for certain, and
-    what was measured, to which other programs can only add. Nothing is known of where, so the value is the geometric
-    mean of these ends.
+    has more threads to wake. The true loss is then at least the CPU time of an empty task, and at most the measured
+    loss, to which other programs can only add. The value is the geometric mean of these two.
     """
     if found.work is None or scaling is None:
         return None

@@ -33,9 +33,9 @@ def warm_up(
     Returns two values. The first one is the reading of the first worker's call. The second one is for strategies whose
     first batch would make just these calls: it maps their names to the readings of all workers, as a batch.
 
-    If a call fails, the strategies that need several workers end. The others go on in one worker, in which the call
-    worked or works when it is made in no other worker; the second value is then empty. Raises `NotProbed` if there is
-    no such worker. The time of further calls after a failure does not count for ``budget``.
+    If a call fails, the strategies that need several workers end, and the second value is empty. The others go on in
+    one worker, in which the call worked. If it worked in none, it is made again in a single worker; if that fails, too,
+    or if the call hung in all workers, `NotProbed` is raised. The time after a failure does not count for ``budget``.
     """
     answers = _first_calls(test, group, strategies.serial)
     readings = [answer.reading for answer in answers if isinstance(answer, Done)]

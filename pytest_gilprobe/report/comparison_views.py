@@ -30,7 +30,7 @@ class ColumnView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedupView:
-    """The speed-up of one strategy over serial calls, in a pool of its workers, as texts.
+    """The speed-up of one strategy over serial calls, as texts; it includes what a pool (executor) costs, if known.
 
     ``value`` is the speed-up, such as ``1.94x``, and ``interval`` its confidence interval. ``outcome`` is how the
     strategy ended, such as ``ok`` or ``hung``. If there is no speed-up, ``interval`` is empty, and ``value`` is the

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 NO_EFFECT = 0.01
-"""The report shows ``none`` for a parameter of the law that fits a curve if its effect is below this share: if, at the
-largest number of workers that was measured, the parameter makes calls less than 1 % longer."""
+"""The report shows ``none`` for a parameter of the Universal Scalability Law (a formula fitted to curves) if the
+parameter makes calls longer by less than this share, 1 %, at the largest number of workers that was measured."""
 COMPUTES = 0.5
 """If calls use at least this share of a CPU, their curve also shows the machine's own limit: the speed-up of threads
 that do nothing but compute."""

@@ -1,4 +1,4 @@
-"""Draw curves (throughput by number of workers) for a terminal: for each a sentence, a table and the law that fits."""
+"""Draw curves (throughput by number of workers) for a terminal: for each a sentence, a table and the fitted formula."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MACHINE = "machine: what as many threads that compute without a GIL gain"
 
 
 def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
-    """Draw each curve: how many workers are enough in a sentence, a table of its points, and the law that fits.
+    """Draw each curve (throughput by number of workers): which number is enough, a table of points, the fitted formula.
 
     A table that is wider than ``page``, the terminal, is split into several tables.
     """
