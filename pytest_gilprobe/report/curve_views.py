@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """One point of a curve: the throughput with one number of workers, as texts and as numbers.
+    """One point of a curve of throughput by number of workers (threads or processes), as texts and as numbers.
 
     Attributes:
         workers: the number of workers.
         rate: the throughput in calls per second, as text.
-        gain: the throughput as a multiple of one worker's, such as ``1.9x``; empty if one worker was not measured.
+        gain: the throughput divided by that of one worker, at most ``workers``, such as ``1.9x``; empty if unknown.
         margin: the larger distance from the throughput to an end of its confidence interval, in percent of the
             throughput, such as ``3 %``.
-        machine: the machine's own limit: the speed-up, such as ``1.9x``, of ``workers`` threads (at most one for each
-            CPU) that only compute, without a GIL. It is empty if the calls hardly compute, or if it is unknown.
+        machine: the speed-up that the machine allows, such as ``1.9x``: that of ``workers`` threads (at most one for
+            each CPU) that only compute and need no GIL. Empty if it is unknown, or if the calls hardly compute.
         value: the throughput in calls per second.
-        low: the lower end of the throughput's confidence interval.
-        high: the upper end of the throughput's confidence interval.
+        low: the lower end of the throughput's confidence interval, in calls per second.
+        high: the upper end of this interval, in calls per second.
         is_enough: whether this is the smallest number of workers that gives 90 % of the highest throughput.
     """
 
@@ -36,7 +36,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveView:
-    """One strategy's curve for one workload: throughput by number of workers.
+    """A curve to draw: the throughput of one strategy (such as threads) for one workload, by number of workers.
 
     Attributes:
         name: the name of the strategy; in a picture that compares several reports, the name of the report.

@@ -1,4 +1,4 @@
-"""Put the curves of one workload from several reports side by side, such as those of Python 3.13 and 3.13t."""
+"""Put curves of throughput by number of workers from several reports side by side, as of Python 3.13 and 3.13t."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-"""Environment variable in which GitHub Actions gives the path of a file: it shows that file as the summary of the job.
+"""Name of the environment variable with the path of a file that GitHub Actions shows as the summary of the job.
 *Source:* GitHub Docs, "Workflow commands"."""
 PAIR = {False: "gilprobe-gil0.json", True: "gilprobe-gil1.json"}
 """File names of the two reports of ``--gilprobe-ab-gil``, which runs the tests once without the GIL (the key ``False``)
@@ -29,8 +29,8 @@ def write(report: Report, folder: Path, strategies: Strategies) -> tuple[str, ..
     """Write a report as ``gilprobe.json``, ``gilprobe.md`` and ``gilprobe.html`` into ``folder``.
 
     Each file is written whole or not at all. If the environment variable ``GITHUB_STEP_SUMMARY`` names a file, as in
-    GitHub Actions, the Markdown is appended to that file too. Returns an error message for ``folder`` if writing there
-    failed, and another for the summary; empty if all went well.
+    GitHub Actions, the Markdown is appended to it. ``strategies`` are the registered strategies, which provide colors
+    and code to paste. Returns up to two error messages, one on ``folder`` and one on that file; none if all went well.
     """
     view = layout.report_view(report, strategies)
     summary = markdown.draw_view(view)
@@ -49,8 +49,8 @@ def write_pair(
 
     ``halves`` has the report of the run with the GIL under ``True``, that of the run without it under ``False``. No
     comparison is written if ``comparison`` is ``None``. If the environment variable ``GITHUB_STEP_SUMMARY`` names a
-    file, as in GitHub Actions, the comparison is appended to that file too. Returns an error message for ``folder`` if
-    writing there failed, and another for the summary; empty if all went well.
+    file, as in GitHub Actions, the comparison is appended to it. ``strategies`` are the registered strategies, which
+    provide colors. Returns up to two error messages, one on ``folder`` and one on that file; none if all went well.
     """
     files: dict[str, Callable[[], str]] = {
         PAIR[gil]: partial(report_json.to_json, report) for gil, report in halves.items()

@@ -11,8 +11,8 @@ from pytest_gilprobe.report.views import Note, ReportView, WorkloadView
 LEAST = 3
 """A caution (a warning on a workload) moves to the top of the report if at least this many workloads have it."""
 MOST_NAMES = 5
-"""Largest number of workloads that a caution at the top of the report names; it only counts the others. It names none
-if all workloads have the caution, or if more than half of them and more than this number have it."""
+"""Largest number of workloads that a caution (warning) at the top of the report names; it only counts any others. No
+workload is named if all have the caution, or if more than this number, and more than half of all, have it."""
 _OF_THE_SYSTEM = frozenset({"gil-unwatched", "queueing-unseen"})
 """Slugs of cautions on what this system does not tell: one workload is enough to gather them, and if all workloads have
 one, it names none of them."""
@@ -33,10 +33,10 @@ message for the first workload is shown as an example."""
 
 
 def gathered(view: ReportView) -> tuple[tuple[Note, ...], ReportView]:
-    """Move cautions (warnings) that several workloads have to the top of a report.
+    """Replace the cautions (warnings) that several workloads of a report share by notes for the top of the report.
 
-    Return the notes for the top, and the report without the cautions that these notes replace. A caution is moved if at
-    least `LEAST` (3) workloads have it. A caution on what the operating system does not show is always moved.
+    Return these notes, and the report without the cautions that they replace. A caution is replaced if at least `LEAST`
+    (3) workloads have it. A caution on data that the operating system does not provide is always replaced.
     """
     concerned: dict[str, list[WorkloadView]] = defaultdict(list)
     messages: dict[str, Note] = {}

@@ -43,7 +43,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The axis on which one workload's speed-ups are drawn: from 0 to the speed-up ``top``, with ``marks`` on it."""
+    """The axis of one workload's speed-ups, from 0 to ``top``; ``marks`` are lines at speed-ups to compare with."""
 
     top: float
     marks: tuple[Mark, ...]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def draw(report: Report, strategies: Strategies) -> str:
-    """Draw a whole report as an HTML page: the answers, then for each workload the measurements as a picture.
+    """Draw a report as an HTML page: which strategy suits each workload, then each one's measurements as a picture.
 
     ``strategies`` are the registered strategies, which provide colors, icons and code to paste. All text is escaped.
     The page's Content-Security-Policy also forbids all requests, and all scripts except the page's own.
@@ -34,7 +34,7 @@ def draw(report: Report, strategies: Strategies) -> str:
 
 
 def draw_view(view: ReportView) -> str:
-    """Draw an HTML page from ``view``, a report whose texts have been chosen already."""
+    """Draw a report as an HTML page; ``view`` is the report as texts, made by `pytest_gilprobe.report.layout`."""
     of_several, view = gathered(view)
     return _render("report.html.j2", view, of_several)
 

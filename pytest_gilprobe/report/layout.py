@@ -149,7 +149,7 @@ def answer_view(result: WorkloadResult, strategies: Strategies) -> AnswerView:
 
 
 def no_speedup(outcome: Outcome) -> str:
-    """Return the text in place of a speed-up that was not measured: the outcome, but ``n/a`` if that is ``ok``."""
+    """Return the text for a speed-up that was not measured: how the strategy failed, or ``n/a`` if it ended ``ok``."""
     return numbers.NOT_AVAILABLE if outcome is Outcome.OK else str(outcome)
 
 

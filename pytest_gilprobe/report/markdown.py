@@ -30,7 +30,7 @@ _ACTIVE = re.compile(r"[\\`*_\[\]<>|&~$#]")
 
 
 def draw(report: Report, strategies: Strategies, *, limit: int | None = COMMENT_LIMIT) -> str:
-    """Draw a whole report: a summary, a table, and folded sections with the reasons and the workloads not measured.
+    """Draw a report as Markdown: a summary, a table, and folded sections with reasons and workloads not measured.
 
     Args:
         report: the report to draw.
@@ -42,7 +42,7 @@ def draw(report: Report, strategies: Strategies, *, limit: int | None = COMMENT_
 
 
 def draw_view(view: ReportView, *, limit: int | None = COMMENT_LIMIT) -> str:
-    """Draw ``view``, a report whose texts have been chosen already, as Markdown.
+    """Draw a report as Markdown; ``view`` is the report as texts, made by `pytest_gilprobe.report.layout`.
 
     ``limit`` is the largest length in characters, ``None`` for any length. The last workloads are left out if
     necessary, and a closing line tells how many.
@@ -156,7 +156,7 @@ def _across(view: ComparisonView) -> list[str]:
 
 
 def draw_comparison(comparison: Comparison, strategies: Strategies, *, limit: int | None = COMMENT_LIMIT) -> str:
-    """Draw a comparison of reports: the changes in words, cautions (warnings), and a table with a row per workload.
+    """Draw a comparison of reports as Markdown: changes in words, cautions (warnings), and a row for each workload.
 
     ``strategies`` are the registered strategies. ``limit`` is the largest length in characters, ``None`` for any
     length. The last workloads are left out if necessary, and a closing line tells how many.
@@ -178,7 +178,7 @@ def draw_comparison(comparison: Comparison, strategies: Strategies, *, limit: in
 
 
 def table(headers: Sequence[str], rows: Iterable[str]) -> list[str]:
-    """Return the lines of a Markdown table: the headers, which are escaped here, a rule, and ``rows`` as they are."""
+    """Return the lines of a Markdown table; ``headers`` get escaped, ``rows`` are finished rows as from `row`."""
     return [row(map(escape, headers)), row("---" for _ in headers), *rows]
 
 

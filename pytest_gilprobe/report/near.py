@@ -22,10 +22,9 @@ many parallel strategies possible."""
 def rule(results: Iterable[WorkloadResult]) -> str:
     """Return the rule that chooses between strategies of similar speed, as a sentence without a full stop.
 
-    The rule: of the strategies that are nearly as fast as the fastest, the cheapest is the answer. The result is empty
-    if no inconclusive verdict in ``results`` leaves two or more parallel strategies possible. The sentence is simpler
-    if none leaves more than two. If one of these verdicts also leaves ``serial`` possible, the sentence says when
-    ``serial`` is the answer.
+    The rule: of the strategies that are nearly as fast as the fastest, the cheapest is advised. It matters for results
+    that are inconclusive because two or more parallel strategies may be the best; the text is empty without such
+    results. If serial calls may be the best in one of them, too, the sentence also says when these are advised.
     """
     found = [left for left in map(_left, results) if len(left - {SERIAL}) >= FEWEST]
     if not found:

@@ -56,10 +56,10 @@ def draw(report: Report, strategies: Strategies, *, width: int = 80, encoding: s
 
 
 def draw_view(view: ReportView, *, width: int = 80, encoding: str = "utf-8") -> list[Segment]:
-    """Draw ``view``, a report whose texts have been chosen already, for a terminal, as segments (texts with markup).
+    """Draw a report for a terminal, as segments (texts with markup).
 
-    ``width`` is the terminal's in columns; less than 20 counts as 20. Characters that ``encoding`` lacks are replaced,
-    mostly by visible escapes.
+    ``view`` is the report as texts, made by `pytest_gilprobe.report.layout`. ``width`` is the terminal's in columns;
+    less than 20 counts as 20. Characters that ``encoding`` lacks are replaced, mostly by visible escapes.
     """
     page = Page(width=max(width, _LEAST_WIDTH), encoding=encoding)
     of_several, view = gathered(view)

@@ -73,13 +73,13 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A remark on a workload, comparison or scan: a ``label`` as its title, and at least one of ``lines``.
+    """A remark on a workload, comparison or scan: ``label`` is its title, ``lines`` is its text of one or more lines.
 
     ``slug`` identifies the message, or is empty. ``kind`` says what the remark is about: ``reason`` (of the answer),
     ``caution``, ``pool`` (cost of an executor), ``moving`` (cost of moving data), ``holder`` (where in the code the GIL
     is held), ``sharing`` (what threads share), ``loop`` (how long the event loop is blocked), ``blocker`` (where in the
-    code it is blocked), ``extensions`` (extension modules in subinterpreters), or the outcome of a strategy that is not
-    ``ok``. A comparison also has the kinds ``change`` and ``warning``, a scan ``finding``, ``workers`` and ``group``.
+    code it is blocked), ``extensions`` (extension modules in subinterpreters), or, for a strategy that failed, its
+    outcome. A comparison also has the kinds ``change`` and ``warning``, a scan ``finding``, ``workers`` and ``group``.
     """
 
     kind: str

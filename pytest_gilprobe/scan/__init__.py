@@ -1,1 +1,1 @@
-"""Measure the GIL of a test suite during its normal run, or of any Python program, from a second process."""
+"""Measure from a second process how long a test suite in its normal run, or any Python program, holds the GIL."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LEAST_NS: Final = 1_000_000
-"""Shortest garbage collection that is recorded, in nanoseconds. Fewer than two samples of the GIL fall into a shorter
-one."""
+"""Shortest garbage collection that is recorded, in nanoseconds, without the time that is due to the current test's own
+objects. Fewer than two samples of the GIL fall into a shorter one."""
 MOST_NOTED: Final = 1_000
 """Maximum number of garbage collections that are recorded during one test. A test with more of them is itself their
 cause."""
@@ -36,14 +36,14 @@ class CollectionClock:
 
     A collection that a test starts, as by `gc.collect`, belongs to that test and is not recorded.
 
-    Each collection is recorded with its begin and with a part of its duration: the part for objects that are older than
-    the tests. This is the duration times the share of these objects among all that the collection visits. The number of
-    newer objects is not known. Its upper bound is used: the number of young collections since the last `take`, times
-    the number of new objects at which Python begins a young collection.
+    Only a part of a collection's duration is recorded: the time for visiting objects older than the tests. The rest is
+    due to objects that the current test made. The part is (objects at `start`) / (objects at `start` + new objects).
+    The number of new objects is estimated from above: the number of young collections since the last `take`, times the
+    number of new objects at which Python begins one. It is 0 in a free-threaded build, which has no young collections.
     """
 
     def __init__(self) -> None:
-        """Prepare for the calling thread, which runs the tests; nothing is recorded before `start`."""
+        """Prepare to record collections in the thread that calls this; it must be the one that runs the tests."""
         self._thread = threading.get_ident()
         self._began_ns = 0
         self._young = 0
@@ -67,8 +67,8 @@ class CollectionClock:
     def take(self) -> Sequence[tuple[int, int]]:
         """Return the garbage collections recorded since the last call of this method, and forget them.
 
-        Each one is a pair of begin and end, in nanoseconds of `time.perf_counter_ns`. The end is earlier than the real
-        one, since the part of the collection that objects newer than the tests' start account for is left out.
+        Each one is a pair of begin and end, in nanoseconds of `time.perf_counter_ns`. The end is not the real one, but
+        earlier: the estimated time for visiting objects that the current test made is subtracted.
         """
         self._young = 0
         if not self._noted:

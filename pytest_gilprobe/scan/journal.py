@@ -1,6 +1,6 @@
-"""Share memory between pytest and its watcher process: pytest writes each test call's clocks, the watcher reads them.
+"""Share memory between pytest, which writes each test call's clocks, and a process that reads them: the watcher.
 
-The memory is a ring buffer in a mapped file. Its guarantees:
+The watcher samples pytest's GIL. The memory is a ring buffer in a mapped file. Its guarantees:
 
 * Writing makes no system call, waits for nothing and keeps the GIL. So it cannot slow a test down, whatever the watcher
   does, and works even in a test that closes all file descriptors. A record that does not fit is counted as lost.
@@ -67,7 +67,7 @@ class Window:
 
 
 class Journal:
-    """A ring buffer in shared memory: pytest writes the clocks of test calls, its watcher process reads them."""
+    """A ring buffer in shared memory: pytest writes test calls' clocks, the process that samples its GIL reads them."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -179,7 +179,7 @@ class Journal:
     def take(self) -> Iterator[Window]:
         """Yield the clocks of each test's call that was not yet read, the oldest first.
 
-        The room of a record in the ring buffer becomes free when the next record is asked for.
+        A record's space in the ring buffer can be reused as soon as the iterator is asked for the next record.
         """
         written, at = self._get(_WRITTEN), self._get(_READ)
         while at < written:

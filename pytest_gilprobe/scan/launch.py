@@ -54,7 +54,7 @@ class WatcherProcess:
     """Start and end the watcher, a child process of pytest that samples the GIL of pytest's process."""
 
     def __init__(self, settings: WatcherSettings, journal: Journal) -> None:
-        """Start the watcher; ``journal`` is shared with it. Raises `OSError` if the process cannot be started."""
+        """Start the watcher, which gets ``settings`` and shares ``journal``; raises `OSError` if it cannot start."""
         self._journal = journal
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command("watcher", to_text(settings)),

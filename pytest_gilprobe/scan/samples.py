@@ -1,7 +1,7 @@
 """Count the GIL samples that fell into each test's call, in memory that does not grow with the suite.
 
 A sample says whether the GIL was held at a random moment. It is kept until the test in whose call it fell has ended,
-then counted and dropped. Counts of tests too short to report alone can be added: their moments are random, too.
+then counted and dropped. Counts of short tests, each of which has too few samples for an estimate, are added up.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class ScannedCall:
         alone: whether only one thread was ever seen to hold the GIL. CPU time of other threads is then that of native
             threads, which never take the GIL.
         holders: the places in the code that held the GIL longest; ``None`` if there are too few samples.
-        places: all places that held the GIL, counted in ``stacks`` samples, the most frequent one first.
+        places: the places in the code that held the GIL, the most frequent one first; ``stacks`` is the number of
+            samples in which they were counted.
         thinned: by which factor the pauses between samples were longer than usual, because the call was long; else 1.
         loop: how the call blocked event loops; ``None`` if no event loop was seen.
         collections: number of full garbage collections, which took ``collected_ns``; other fields leave them out.
@@ -186,8 +187,8 @@ class PendingSamples:
 def count(samples: GilSamples) -> SampleCounts:
     """Count samples of the GIL by what they found: held, free, or nothing because they came too late ("blind").
 
-    A sample is blind if it was late while the test's thread, which was on the same CPU, did not run or wait to run.
-    Unlike `pytest_gilprobe.stats.gil_samples`, this gives samples no weights: a call with few samples needs none.
+    A late sample is blind if the test's thread last ran on the CPU of the process that samples, and has paused. That
+    thread kept the CPU until then, so the state of the GIL at the intended moment is not known.
     """
     if not samples.at_ns:
         return SampleCounts()
@@ -210,8 +211,8 @@ def count(samples: GilSamples) -> SampleCounts:
 def held_share(counts: SampleCounts) -> Estimate | None:
     """Estimate the share of time for which the GIL was held, from 0 to 1; ``None`` if too few samples show it.
 
-    Blind samples came too late to show the GIL. Of these, the same share counts as held as of the samples that found
-    the test's thread running (half if none did). The interval reaches from all blind samples free to all of them held.
+    Blind samples came too late to show the GIL. For them, the GIL is assumed to be held as often as in samples that
+    found the test's thread running (half if there are none). The interval allows for any other share of them.
     """
     if counts.samples < MIN_SAMPLES or counts.blind > MAX_UNKNOWN_SHARE * counts.samples:
         return None

@@ -1,10 +1,10 @@
 """Run ``--gilprobe-scan`` in pytest's process: clock each test's call, start a watcher process, show one report.
 
 The watcher samples the GIL, sums up, and draws and writes the report, so that pytest stays fast. It imports the modules
-for that while pytest collects; pytest imports them only if the watcher fails or a plugin's hook takes the report. Of
-each test, pytest reads three clocks just before and after the call, and outside of them the time in the run queue, and
-writes a record to memory. With pytest-xdist, each worker has a watcher, which leaves notes in the controller's folder;
-the controller reads them.
+for that while pytest collects; pytest imports them only if the watcher fails or a plugin's hook takes the report. Just
+before and after each test's call, pytest reads the wall clock, the CPU clocks and how long the thread has queued for a
+CPU, and writes a record to memory. With pytest-xdist, each worker has a watcher, which leaves notes (a line for each
+test) in the controller's folder; the controller reads them.
 """
 
 from __future__ import annotations
@@ -244,7 +244,11 @@ class ScanReport:
     """Plugin that shows a scan's one report, in the pytest process that the user started."""
 
     def __init__(self, watched: ScanSession, folder: Path, report_folder: str | None) -> None:
-        """Prepare; ``folder`` is removed at the end; a ``report_folder`` of ``None`` writes no files of the report."""
+        """Prepare to show the report of ``watched``, the plugin that clocks this process's tests.
+
+        ``folder`` has the scan's temporary files and is removed at the end. The report's files are written into
+        ``report_folder``; ``None`` writes none.
+        """
         self._watched = watched
         self._folder = folder
         self._report_folder = report_folder

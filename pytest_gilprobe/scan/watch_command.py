@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SLICE_S: Final = 0.04
-"""Mean time, in seconds, between two readings of all threads of the watched process. Each reading tells which threads
-wait for the GIL: 25 readings a second find the share of time for which a thread waits to within 0.06 in three seconds.
-The actual times are random, from half to one and a half times the mean, so that they do not fall into step with the
-switch interval of 5 ms, after which threads hand over the GIL."""
+"""Mean time, in seconds, between two readings of all threads of the watched process. A reading tells which threads wait
+for the GIL. After three seconds, the share of time for which a thread waits is known to within 0.06. The time between
+readings varies at random from half to one and a half times the mean, so that readings do not fall into step with
+threads that hand over the GIL every 5 ms (the switch interval)."""
 ASKING_S: Final = 0.02
 """Seconds between two checks whether a program that was just started has a GIL yet."""
 MEAN_INTERVAL_S: Final = 0.001

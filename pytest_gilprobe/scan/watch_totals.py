@@ -22,8 +22,8 @@ MOST_THREADS: Final = 500
 of all threads that have ended are merged into one, which adds up their CPU time, time in the run queue, samples that
 found them holding the GIL, and snapshots that found them waiting for it."""
 MOST_COLUMNS: Final = 60
-"""Number of points to which the curve of the GIL's held share over time is reduced: when it has grown to twice as many,
-each two neighbouring points are joined into one."""
+"""Number of points to which the curve over time of the share for which the GIL is held is reduced: when the curve has
+twice as many points, each two neighbouring points are joined into one."""
 
 
 @dataclass(slots=True)
@@ -114,8 +114,8 @@ class WatchTotals:
     def add_threads(self, threads: Sequence[ThreadSnapshot]) -> None:
         """Record ``threads``: snapshots of all threads of the process, made at about the same moment.
 
-        Each becomes the last snapshot of its thread; the thread's numbers of snapshots, and of snapshots in which it
-        waited for the GIL, are increased. Above `MOST_THREADS` threads, those missing in ``threads`` move to ``ended``.
+        Each becomes its thread's last snapshot, and is counted; snapshots that found the thread waiting for the GIL are
+        also counted on their own. Above `MOST_THREADS` threads, those missing in ``threads`` move to ``ended``.
         """
         for seen in threads:
             known = self.threads.setdefault(seen.tid, _Thread(first=seen, last=seen))

@@ -1,10 +1,9 @@
 """Estimate where in the code an event loop is blocked, from samples of the stack of the thread that runs the loop.
 
-The loop is blocked while its thread does anything but wait for events. The thread's clocks tell exactly how long it
-computed, and samples of what it sleeps in tell how long it slept in a call or waited for the GIL (see
-`pytest_gilprobe.stats.event_loop`). Each of these times is divided equally among the samples that found the thread
-computing, in a call or waiting for the GIL. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques", 1977,
-5A.9.
+The loop is blocked while its thread computes, sleeps in a call or waits for the GIL, and free while its thread waits
+for events. The thread's clocks tell exactly how long it computed and how long it slept. Samples tell which shares of
+its sleep were in a call and in waiting for the GIL. Each of these three times is divided equally among the samples that
+found the thread doing so. *Source:* post-stratification, W. G. Cochran, "Sampling Techniques", 1977, 5A.9.
 
 A wait for the GIL is not due to the code that waits, so it counts for the code of the thread that held the GIL.
 """
@@ -32,11 +31,10 @@ MOST_BLOCKERS: Final = 20
 """Largest number of places in the code that are reported as having blocked the event loop."""
 MOST_BATCHES: Final = 12
 """Only this many batches (calls timed together), the last ones, are searched for the code that blocked the event loop.
-They have about 3,600 samples, which show shares to within 0.02. Every further batch would take a millisecond more
-after each round."""
+They have about 3,600 samples, which show shares to within 0.02. The search takes about a millisecond for each batch."""
 FEWEST_IN_A_BLOCK: Final = 5
-"""Fewest samples from which the place in the code that caused a block is reported. In a block, the event loop cannot
-look for events; the samples may come from several blocks."""
+"""Fewest samples, taken while the event loop could not look for events, from which the place in the code that blocked
+it is reported. The samples may come from several such times."""
 _DISPATCH: Final = {
     "asyncio/events.py": "Handle._run",
     "asyncio/base_events.py": "BaseEventLoop._run_once",

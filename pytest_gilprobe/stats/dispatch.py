@@ -5,8 +5,8 @@
 * One thread dispatches the tasks and pickles the data to be moved: an executor cannot be faster than that thread.
 * Moving data takes CPU time in the parent and in the worker, so the calls and the moving take turns on the CPUs.
 
-The time that a worker loses with a task is measured with tasks that compute (`pytest_gilprobe.workers.child.dispatch`):
-empty tasks show a third of it (``docs/prediction.md``).
+The time that a worker loses with a task is measured with tasks that compute (`pytest_gilprobe.workers.child.dispatch`).
+Empty tasks would show only a third of it in processes, and less in threads (``docs/prediction.md``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PoolInputs:
         serial: the result of the serial calls, such as the time of a call.
         gil: how long calls hold the GIL.
         gil_on: whether the workers run with the GIL enabled.
-        machine: this machine's CPUs, its speed-up in processes, and its costs.
+        machine: this machine's number of CPUs, its speed-up in processes, and what its executors cost.
         costs: the time that the strategy's executor takes to dispatch a task; ``None`` if not measured.
         transfer: what moving a call's data costs; ``None`` if not measured, or for a strategy that moves no data.
         executor: what was measured of an executor that the user named; ``None`` for any other executor.
@@ -68,10 +68,10 @@ class PoolInputs:
 def dispatched(speedup: Estimate, inputs: PoolInputs) -> Estimate:
     """Predict the speed-up in an executor from ``speedup``, the speed-up of calls made without an executor.
 
-    The prediction is the serial time of a call divided by the executor's time per call, which is the longer of two
-    times. The workers' time is (call + transfer in the worker) / ``speedup`` + what the workers lose to dispatching.
-    The dispatching thread's time is one empty task + transfer in the parent. A ``speedup`` above the number of workers
-    is first reduced to that number.
+    The prediction is the serial time of a call divided by the executor's time per call. That is the longer of two
+    times. The workers' time is (call + moving its data, in the worker) / ``speedup`` + what workers lose to
+    dispatching. The dispatching thread's time is that of one empty task + moving a call's data, in the parent process.
+    A ``speedup`` above the number of workers is first reduced to that number.
     """
     speedup = capped(speedup, float(inputs.workers))
     call_s, lost_s, transfer = inputs.serial.call_s, _lost(inputs), inputs.transfer

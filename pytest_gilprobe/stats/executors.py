@@ -1,7 +1,7 @@
-"""Estimate what tasks cost in an executor that the user named, and from which number of calls per task on they pay off.
+"""Estimate what tasks cost in an executor that the user named, and how many calls a task must have to pay off.
 
-Speed-ups are measured, not predicted: in each round, tasks of one call and tasks of several calls are timed beside
-serial calls. The number of calls per task from which on tasks pay off is read from a curve of the time per call,
+Speed-ups are measured, not predicted: tasks of one call, tasks of several calls and serial calls are timed in turn,
+several times. The number of calls that a task must have to pay off is read from a curve of the time per call, which is
 measured at the executor's start for several numbers of calls per task. Between the curve's points, the time per call is
 interpolated along a straight line in logarithms.
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 EFFICIENT = 0.9
-"""Tasks have enough calls for the cost of dispatch to be negligible if they give this share of the highest
-throughput."""
+"""Tasks have enough calls if they reach this share of the highest throughput that was measured with any number of calls
+per task: their dispatch then costs little."""
 
 
 def reading_of(batch: BatchReading) -> ExecutorReading | None:
-    """Return what was measured of the tasks in which an executor made a batch's calls.
+    """Return what was measured of an executor's tasks that made the calls of ``batch`` (calls timed together).
 
     The result is ``None`` if the calls were not made through an executor that the user named.
     """
@@ -49,9 +49,9 @@ def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResul
     Tasks pay off if the speed-up with them is 1.3 or more.
 
     Args:
-        pairs: For each round, the batch of serial calls and the strategy's batch.
-        speedup: The strategy's measured speed-up. If the last batch was made with tasks of several calls too, it is
-            the speed-up with these, otherwise the speed-up with tasks of one call.
+        pairs: Pairs of batches (calls timed together): one of serial calls, and one of the strategy timed beside it.
+        speedup: The strategy's measured speed-up: that with tasks of several calls if the strategy's last batch has
+            such tasks, too, otherwise that with tasks of one call.
         serial: The result of the serial calls.
 
     Returns:
@@ -111,17 +111,17 @@ def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
 def at_once(pairs: Pairs, workers: int) -> float:
     """Return how many calls a strategy made at a time.
 
-    That is ``workers``, except for an executor that the user named, which has workers of its own. ``pairs`` has, for
-    each round, the batch of serial calls and the strategy's batch.
+    That is ``workers``, except for an executor that the user named, which has workers of its own. ``pairs`` has pairs
+    of batches (calls timed together): one of serial calls, and one of the strategy timed beside it.
     """
     named = [len(batch.lanes) for _, batch in pairs if batch.executors]
     return float(max(named, default=workers))
 
 
 def with_queueing(batch: BatchReading) -> BatchReading:
-    """Return a copy of ``batch`` with the run-queue time of all its threads and processes set to 0.
+    """Return a copy of ``batch`` (calls timed together) in which the recorded time of queueing for a CPU is 0.
 
-    A time per call that is computed from the copy includes queueing for a CPU, instead of having it subtracted.
+    Recorded queueing is subtracted from a time per call, so a time that is computed from the copy includes queueing.
     """
     workers = (
         replace(worker, lanes=tuple(replace(lane, run_queue_ns=0) for lane in worker.lanes)) for worker in batch.workers

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 LONGEST_CALL = 20.0
-"""A time for which one thread seemed to hold the GIL without a break is cut to this many times the mean time of a call
-in its batch: a single call does not explain a longer one."""
+"""If a thread seemed to hold the GIL without a break for longer than this many times the mean time of a call, the time
+is cut to that: a single call does not explain more. The mean is that of the slowest of the threads timed together."""
 
 
 class Hold(NamedTuple):
@@ -67,9 +67,9 @@ def longest_hold(window: SampledWindow) -> Hold | None:
 def longest_hold_s(batches: Sequence[BatchReading]) -> float | None:
     """Return the longest time for which one thread held the GIL without a break, in seconds.
 
-    It is the median of the longest times of the single batches. A batch counts only if another process sampled its GIL,
-    by reading the worker's memory, and if its threads hardly queued for a CPU: a thread that queues with the GIL holds
-    it for longer than its code does. ``None`` if no batch counts.
+    It is the median over ``batches`` (calls timed together) of the longest time in each. A batch counts only if another
+    process sampled its GIL, and if its threads queued for a CPU for at most 5 % of the time: a thread that queues with
+    the GIL holds it for longer than its code does. Such queueing is subtracted. ``None`` if no batch counts.
     """
     holds = [hold.duration_s for _, hold in _longest_holds(batches)]
     return median(holds) if holds else None
@@ -78,8 +78,9 @@ def longest_hold_s(batches: Sequence[BatchReading]) -> float | None:
 def longest_holder(batches: Sequence[BatchReading]) -> Holder | None:
     """Return the place in the code in which one thread held the GIL for longest without a break; ``None`` if unknown.
 
-    It is the place in which the largest number of samples was taken during the longest hold of each batch; its share is
-    its part of all these samples. Batches in which threads queued for a CPU do not count.
+    For each batch (calls timed together), the samples during its longest hold count; the result is the place in which
+    most of all these samples were taken, and its share of them. Only batches count whose GIL another process sampled,
+    and whose threads queued for a CPU for at most 5 % of the time.
     """
     found = []
     for batch, hold in _longest_holds(batches):

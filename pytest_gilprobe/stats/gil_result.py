@@ -1,4 +1,4 @@
-"""Estimate from one probe's samples how long and where calls hold the GIL."""
+"""Estimate from samples of one workload's GIL how long, and where in the code, its calls hold the GIL."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def of(measurement: Measurement, strategies: Sequence[Strategy]) -> GilResult:
     """Estimate how long and where serial calls held the GIL, and the longest time for which one thread held it.
 
-    The longest time, and its place in the code, come from the batches of those ``strategies`` whose calls run in
-    several threads of one process; all else comes from the serial batches. ``measurement`` has the batches of both.
+    The longest time, and its place in the code, come from calls made by those ``strategies`` that use several threads
+    of one process; all else comes from serial calls. ``measurement`` has the readings of both.
     """
     serial = [one.serial for one in measurement.rounds]
     heard = [*serial, *([measurement.heartbeat] if measurement.heartbeat is not None else [])]
