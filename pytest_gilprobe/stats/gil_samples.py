@@ -94,20 +94,19 @@ class _Share(NamedTuple):
 def held_fraction(windows: Sequence[SampledWindow]) -> Estimate | None:
     """Estimate the share of the windows' time for which the GIL was held.
 
-    A window is the time of one batch. Longer windows count more. A window is left out if, for more than half of its
-    duration, the samples do not show whether the GIL was held. The interval covers the random errors of sampling. If
-    windows differ by more than these errors, the interval is wider: the number of samples is divided by Pearson's
-    over-dispersion factor. If the differences are significant at the 1 % level, Student's t distribution for that
-    number of windows replaces the normal one. So the interval holds for the workload, not only for these windows, and
-    more windows make it more reliable.
+    A window is the time of one batch (calls timed together). Longer windows count more. A window is left out if, for
+    more than half of its duration, the samples do not show whether the GIL was held. The interval is widened if windows
+    differ by more than the random errors of sampling explain: by Pearson's over-dispersion factor and, if the
+    differences are significant at the 1 % level, by Student's t distribution. So the interval holds for the workload,
+    not only for these windows.
 
     Args:
-        windows: Samples of one process's GIL, one window for each batch. They were taken by another process, or by a
-            heartbeat: a thread in the process that wakes up at random moments and asks for the GIL.
+        windows: Samples of one process's GIL, one window for each batch. Another process took them, or a heartbeat: a
+            thread in the process that wakes up at random moments and asks for the GIL.
 
     Returns:
-        A share from 0 to 1 with a 95 % interval; ``None`` if all samples together are worth fewer than `MIN_SAMPLES`
-        independent samples of equal weight, counted before the division by the over-dispersion factor.
+        A share from 0 to 1 with a 95 % interval; ``None`` if all samples together are worth fewer than 16
+        (`MIN_SAMPLES`) independent samples of equal weight.
     """
     shares = [share for window in windows if (share := _share(window)) is not None]
     total_ns = sum(share.duration_ns for share in shares)
@@ -247,8 +246,8 @@ def _of_heartbeat(window: SampledWindow) -> _Share | None:
 def effective_number(weights: Sequence[float], numbers: Sequence[float]) -> float:
     """Return how many equally weighted samples would give a mean as precise as a given weighted mean.
 
-    The weighted mean has parts, each with its weight in ``weights`` and its number of samples in ``numbers``. The
-    result is 0 without parts. *Source:* L. Kish, "Survey Sampling", 1965, section 11.7.
+    The weighted mean is over groups of samples: ``weights`` has the weight of each group, ``numbers`` its number of
+    samples. The result is 0 without groups. *Source:* L. Kish, "Survey Sampling", 1965, section 11.7.
     """
     spread = math.fsum(weight * weight / number for weight, number in zip(weights, numbers, strict=True))
     return math.fsum(weights) ** 2 / spread if spread else 0.0

@@ -1,4 +1,4 @@
-"""Estimate for which share of the time the GIL was held in a probe's batches, with or without queueing for a CPU."""
+"""Estimate the share of time for which batches (calls timed together) hold the GIL, with or without waits for a CPU."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.queueing import QueueSplit
 
 PREEMPTED_HOLDING = 0.5
-"""The probability that a thread which was pushed off its CPU holds the GIL is assumed to be at least this many times
-that of a running thread. It would be the same if threads were pushed off at random moments, as by the clock's tick."""
+"""A thread that was pushed off its CPU is assumed to hold the GIL with at least this many times the probability of a
+running thread. The factor would be 1 if threads were pushed off at random moments, as by the clock's tick."""
 
 
 def held_fraction(batches: Sequence[BatchReading]) -> Estimate | None:
-    """Estimate the share of the batches' time for which the GIL was held, the time of queueing for a CPU included.
+    """Estimate the share of the time of ``batches`` (calls timed together) for which the GIL was held.
+
+    Time for which calls queued for a CPU counts like any other time.
 
     Returns:
-        A share from 0 to 1 with a 95 % interval; ``None`` if there are too few samples, or too many came late.
+        A share from 0 to 1 with a 95 % interval; ``None`` if too few samples show whether the GIL was held.
     """
     return gil_samples.held_fraction(
         [
@@ -42,8 +44,8 @@ def held_fraction(batches: Sequence[BatchReading]) -> Estimate | None:
 def while_running(fraction: Estimate | None, batches: Sequence[BatchReading]) -> Estimate | None:
     """Return the share of the time for which the GIL was held, without the time in which calls queued for a CPU.
 
-    ``fraction`` is the share of all the time of the same ``batches``, the queueing included. It is returned as it is if
-    the calls hardly queued, or if it is ``None``.
+    ``fraction`` is the share of all the time of the same ``batches`` (calls timed together), the queueing included. It
+    is returned unchanged if it is ``None``, or if the queueing is unknown or at most 5 % (`rounds.QUIET`) of the time.
     """
     queued = rounds.queue_share(batches) or 0.0
     if fraction is None or queued <= rounds.QUIET:
@@ -54,19 +56,17 @@ def while_running(fraction: Estimate | None, batches: Sequence[BatchReading]) ->
 def without_queueing(fraction: Estimate, queued: float, splits: Sequence[QueueSplit], woken: float = 1.0) -> Estimate:
     """Return the share of the time for which the GIL was held, without the time in which calls queued for a CPU.
 
-    A thread that is preempted while it holds the GIL keeps it; on an idle machine it would not be preempted. If samples
-    show when the thread queued and whether the GIL was held then, that time is taken out. Otherwise, two bounds form
-    the interval; so they do if they lie closer together than the ends of the interval from samples. The low bound
-    assumes that the GIL was held in all queueing: a thread is often preempted as it returns from the kernel, and calls
-    that wait there with the GIL held queue with it. The high bound assumes that the GIL was free in queueing that began
-    when a thread woke up. In other queueing, it assumes that the GIL was held `PREEMPTED_HOLDING` times as often as in
-    running.
+    If samples show when calls queued and whether the GIL was held then, the result is estimated from these samples.
+    Otherwise, two bounds form its interval. The bounds are also used if they are closer together than the ends of the
+    interval from samples. The low bound assumes that the GIL was held in all queueing: a thread that is preempted while
+    it holds the GIL keeps it. The high bound assumes that the GIL was free in queueing that began when a thread woke
+    up. In other queueing, it assumes that the GIL was held half (`PREEMPTED_HOLDING`) as often as while threads ran.
 
     Args:
         fraction: The share of all the time for which the GIL was held, the queueing included.
         queued: The share of the time for which the calls queued, from 0 to 1.
-        splits: For each batch, its time in the queue and its other time; empty if samples do not show when calls
-            queued.
+        splits: For each batch (calls timed together), its time in the queue and its other time; empty if samples do not
+            show when calls queued.
         woken: The largest share of the queueing that may have begun when a thread woke up, from 0 to 1.
     """
     queued = min(queued, 0.99)
@@ -102,10 +102,10 @@ def _from_splits(splits: Sequence[QueueSplit]) -> Estimate | None:
 
 
 def in_queue(batches: Sequence[BatchReading]) -> float:
-    """Return, of the time for which calls held the GIL, the share in which they queued for a CPU, from 0 to 1.
+    """Return for which share of the GIL's held time the calls that held it queued for a CPU, from 0 to 1.
 
-    It is estimated from the samples if they show whether the GIL was held in most of the queueing. Otherwise, it is the
-    largest possible share: as if the GIL was held in all queueing.
+    ``batches`` are series of calls timed together. The share is estimated from samples if these show, for most of the
+    queueing, whether the GIL was held. Otherwise, it is the largest possible share, with the GIL held in all queueing.
     """
     queued = rounds.queue_share(batches) or 0.0
     splits = _splits(batches)
@@ -125,5 +125,5 @@ def _splits(batches: Sequence[BatchReading]) -> list[QueueSplit]:
 
 
 def method(batches: Sequence[BatchReading]) -> GilMethod | None:
-    """Return the method by which the GIL was sampled in these batches; ``None`` if no batch was sampled."""
+    """Return how the GIL was sampled in these batches (calls timed together); ``None`` if it was not sampled."""
     return next((batch.gil.method for batch in batches if batch.gil is not None), None)

@@ -43,10 +43,10 @@ MOST_HOLDERS: Final = 30
 MOST_STACKS: Final = 60
 """Largest number of stacks that are reported as holding the GIL: the report's icicle chart has no room for more."""
 MAX_UNREAD_SHARE: Final = 0.5
-"""If more than this share of the stacks changed while being read or was too deep, no holder of the GIL is named."""
+"""No holder of the GIL is named if more than this share of the stacks changed while being read, or were too deep."""
 _EXPRESSIONS: Final = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
 MOSTLY: Final = 0.5
-"""A place in the code is reported with a native or library function if more than this share of its samples found it."""
+"""A place in the code is reported with the native or library function that more than this share of its samples show."""
 
 
 class Held(NamedTuple):
@@ -57,7 +57,7 @@ class Held(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A place in the code of a function; ``code`` is its expression or whole source line, ``None`` if unknown."""
+    """A function, its file and line; ``code`` is the expression or source line there. ``None`` means unknown."""
 
     function: str
     file: str
@@ -66,9 +66,9 @@ class Place(NamedTuple):
 
 
 def held_samples(batches: Sequence[BatchReading]) -> list[list[Held]]:
-    """Return, for each batch, the samples that found the GIL held and read the stack of the thread that held it.
+    """Return, for each batch (calls timed together), the samples that found the GIL held and read its holder's stack.
 
-    In a batch of one thread, samples at which it may have waited for a CPU are left out; so is a batch without samples.
+    In a batch of one thread, samples at which it may have waited for a CPU are left out. Empty batches have no list.
     """
     whole = WholeStacks(stack for batch in batches if batch.gil is not None for stack in batch.gil.stacks)
     return [found for batch in batches if (found := _held(batch, whole))]
@@ -97,9 +97,9 @@ def _held(batch: BatchReading, whole: WholeStacks) -> list[Held]:
 def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...] | None:
     """Return the places in the code that held the GIL, each with its share of the held time, the largest first.
 
-    ``batches`` are of serial calls: in parallel ones, a thread that holds the GIL and waits for a CPU would count too
-    much. ``call_s`` is the wall time of one call in seconds. ``None`` if calls are too short or too few stacks were
-    read.
+    ``batches`` (series of calls timed together) are of serial calls: in parallel ones, a thread that holds the GIL and
+    waits for a CPU would count too much. ``call_s`` is the wall seconds of a call. The result is ``None`` for calls
+    shorter than 20 us, for fewer than 16 samples, or if most stacks could not be read.
     """
     shown = held_samples(batches)
     return None if _why_none(batches, shown, call_s) else _largest(by_place(shown))
@@ -126,9 +126,9 @@ def _why_none(batches: Sequence[BatchReading], shown: Sequence[Sequence[Held]], 
 
 
 def of_stacks(stacks: Sequence[Stack]) -> tuple[Holder, ...] | None:
-    """Return the places in the code of stacks that were read at random moments, those with the largest share first.
+    """Return the places in the code that ``stacks`` show, each with its share of all stacks, the largest first.
 
-    Shares are of all ``stacks``. The result is ``None`` for fewer than `MIN_SAMPLES` of them.
+    The stacks were read at random moments. The result is ``None`` for fewer than 16 stacks (`MIN_SAMPLES`).
     """
     if len(stacks) < MIN_SAMPLES:
         return None

@@ -1,9 +1,9 @@
-"""Find the longest block of an event loop that occurs in several calls, whose blocks were timed one by one.
+"""Find the longest time for which each of several calls blocks the event loop at least once.
 
-A block is the time from one wait for events to the next: no other task of the loop can run in it. It is timed by the
-clocks of the loop's thread. When a wait for events is over, the thread may first have to wait for the GIL, which no
-clock of its own shows: samples do. Successive samples that find the thread waiting for the GIL count as one wait, from
-the first to the last, if the GIL did not pass to another thread in between.
+A block is the time from one wait for events to the next: no other task of the loop can run in it. The clocks of the
+loop's thread time the blocks of each call. After a wait for events, the thread may first have to wait for the GIL. No
+clock of its own shows this, but samples do. Successive samples that find the thread waiting for the GIL count as one
+wait, from the first to the last, if the GIL did not pass to another thread in between.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ REPEATED: Final = 3
 """A block of the event loop counts as repeated if this many calls have a block that is at least as long. An accident,
 such as a garbage collection, lengthens a block in one call of several only."""
 FEWEST_LOOKS: Final = 10
-"""If at least this many samples were taken in a block of the event loop, its thread slept for at most the block's
-length times the share of these samples that found the thread asleep in a call or waiting for the GIL."""
+"""With at least this many samples in a block of the event loop, they bound for how long its thread slept: at most the
+block's length times the share of the samples that found the thread asleep in a call or waiting for the GIL."""
 FEWEST: Final = 2
 """If blocks of the event loop were timed in fewer calls than this, none counts as repeated."""
 FEWEST_IN_A_WAIT: Final = 4
-"""Fewest successive samples that found a thread waiting for the GIL and count as one wait: fewer do not show its
-length."""
+"""A thread's wait for the GIL is timed only if at least this many successive samples found the thread waiting: fewer do
+not show how long the wait was."""
 
 
 class _Found(NamedTuple):
@@ -55,11 +55,11 @@ def longest_s(seen: LoopPass) -> float | None:
 
 
 def repeated(seen: LoopPass) -> Block | None:
-    """Return the longest block of an event loop whose length was reached in several calls.
+    """Return the longest block of an event loop whose length several calls reached or exceeded.
 
-    A block is a time in which no other task of the loop can run; ``seen`` has the longest block of each call. The
-    length is one that at least `REPEATED` calls reached, or all calls if there are fewer. The result is ``None`` if
-    blocks were timed in fewer than `FEWEST` calls.
+    A block is a time in which no other task of the loop can run; ``seen`` has the longest block of each call. Several
+    are 3 calls (`REPEATED`), or all calls if there are fewer. The result is ``None`` if blocks were timed in fewer than
+    2 calls (`FEWEST`).
     """
     if len(seen.blocks) < FEWEST:
         return None

@@ -26,8 +26,8 @@ WAITS = 0.1
 that serial calls do not have. *Source:* threads whose calls hold a common lock for 30 % of a call's time, and which
 compete with busy loops for the CPUs, spend 0.11 of their time or more in such waits, on average over several rounds."""
 NOISE_OF_WAITING = 0.08
-"""Standard deviation, from round to round, that is assumed before measuring for the share of a thread's time in waits
-that serial calls do not have: 0.04 to 0.1 was seen."""
+"""The share of a thread's time in waits that serial calls do not have differs from round to round (a round is one batch
+of each strategy). This is the standard deviation assumed before measuring: 0.04 to 0.1 was seen."""
 
 
 class Holding(NamedTuple):
@@ -42,11 +42,12 @@ class Holding(NamedTuple):
 
 
 def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchReading]) -> Holding:
-    """Estimate for which share of the time calls hold the GIL in threads, and how much of it they queue for a CPU.
+    """Estimate for which share of the time calls hold the GIL in threads, and queue for a CPU while they hold it.
 
-    ``gil`` has the GIL's result for serial calls; ``batches`` are those of the strategy whose calls run in threads.
-    Without samples of the GIL, calls are assumed to hold it all the time. If the GIL was off, both shares in the result
-    are 0.
+    ``gil`` has the GIL's result for serial calls; ``batches`` are those of the strategy whose calls run in threads. The
+    queueing with the GIL is estimated from serial calls. If the GIL was not sampled in threads, the threads together
+    are assumed to hold it for their number times the share of serial calls, or for all the time if that is unknown. If
+    the GIL was off, both shares in the result are 0.
     """
     if not rounds.gil_was_on(measurement):
         return Holding(in_queue=0.0, together=0.0)
@@ -59,22 +60,22 @@ def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchRea
 
 
 def hidden(pairs: Pairs, gil: Holding) -> tuple[float, ...]:
-    """Return, for each round, by which factor threads may be faster without other programs than the round shows.
+    """Return, for each round, the factor by which threads may be faster on an idle machine than in that round.
 
-    ``pairs`` has, for each round, the batch of serial calls and the batch of threads; ``gil`` says how calls hold the
-    GIL. A factor is at least 1. The wait for a lock or the GIL is longer if its holder queues for a CPU. For a lock,
-    this lengthens the wait by the share of the time for which the holder wants to run and queues. For the GIL,
-    ``gil.in_queue`` counts instead if it is larger, since calls that return from the kernel with the GIL are often
-    preempted there.
+    ``pairs`` has, for each round (one batch of each strategy), the batch of serial calls and the batch of threads;
+    ``gil`` says how calls hold the GIL. A factor is at least 1. A thread waits longer for a lock or the GIL if the
+    holder queues for a CPU. For a lock, this explains a part of the wait: the threads' time in the queue, as a share of
+    the time for which they want to run. For the GIL, it is ``gil.in_queue`` if that is larger, since calls that return
+    from the kernel with the GIL are often preempted there.
     """
     return tuple(_of_round(base, lanes, gil) for base, lanes in pairs)
 
 
 def wait_little(pairs: Pairs) -> bool:
-    """Return whether parallel lanes certainly waited for each other for less than the share `WAITS` of their time.
+    """Return whether parallel lanes certainly waited for each other for less than a tenth (`WAITS`) of their time.
 
-    A lane is a thread or process that makes calls. ``pairs`` has, for each round, the batch of serial calls and the
-    batch of the lanes. Only waits that serial calls do not have count.
+    A lane is a thread or process that makes calls. ``pairs`` has, for each round (one batch of each strategy), the
+    batch of serial calls and the batch of the lanes. Only waits that serial calls do not have count.
     """
     waited = [_waited(base, together) for base, together in pairs]
     return estimates.centre(waited, NOISE_OF_WAITING).high < WAITS

@@ -19,9 +19,10 @@ Limited = Callable[[Estimate], Estimate]
 
 
 class Gain(NamedTuple):
-    """A strategy's speed-up, and its bounds if what a busy machine hides counts against it or for it.
+    """A strategy's speed-up, with a lower and an upper bound of it if a busy machine disturbed the measurement.
 
-    ``by_bursts`` is whether only bursts (very short batches) were undisturbed, so that the speed-up is theirs.
+    The bounds ``at_worst`` and ``at_best`` are ``None`` if other programs hardly disturbed the calls. ``by_bursts`` is
+    whether only bursts (very short batches) were undisturbed, so that the speed-up is measured by them.
     """
 
     speedup: Estimate
@@ -33,8 +34,10 @@ class Gain(NamedTuple):
 def gain(name: str, measurement: Measurement, noise: Noise, gil: Holding, limited: Limited) -> Gain:
     """Return the speed-up of the strategy ``name``, whose lanes are threads of one process.
 
-    ``noise`` is that of the time of one batch, ``gil`` says how calls hold the GIL. The low end is what was seen side
-    by side. The high end allows for waiting for a thread that queued, and for bursts, whose threads begin in step.
+    ``noise`` is that of the time of one batch (calls timed together). ``gil`` says how calls hold the GIL. ``limited``
+    reduces a speed-up to what the GIL, the CPUs and the number of workers allow. The low end of the result is a bound
+    that holds whatever other programs hide. The high end allows for waits for a thread that queued for a CPU, and in
+    bursts (very short batches) for waits because all threads begin at the same moment.
     """
     pairs, bursts = (overlap.pairs_of(seen, name) for seen in (measurement.rounds, measurement.bursts))
     chosen = overlap.selected(pairs, measurement.bursts, name)

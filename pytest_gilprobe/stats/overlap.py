@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Pairs
 
 SELECTED = 0.2
-"""Share of a strategy's batches that are selected as least disturbed: those whose threads queued least for a CPU. If a
-larger share queued for at most `rounds.QUIET_BESIDE` of their time, all of these are selected."""
+"""Share of a strategy's batches that are selected as least disturbed: those whose threads queued least for a CPU. All
+that queued for at most 15 % of their time (`rounds.QUIET_BESIDE`) are selected in any case."""
 LEAST_SELECTED = 3
 """Least number of batches that are selected: two may seem undisturbed by chance."""
 ENOUGH_CALM = 16
@@ -48,8 +48,8 @@ SIDE_BY_SIDE = 0.1
 time, no lane (thread) queued for a CPU. With a smaller share, the errors of the clocks are multiplied by more than
 10."""
 ONE_PROGRAM = 0.6
-"""Share of the lanes' common time up to which one other program explains all their queueing: it takes half of one CPU,
-wherever it runs, so that lanes (threads) never queue at the same time. If they queue more, there are several."""
+"""If the queueing times of all lanes (threads) add up to at most this share of the lanes' common time, one other
+program explains them: it takes half of one CPU, so lanes never queue at the same time. With more, there are several."""
 WAITS_PER_CALL = 0.2
 """Extra waits per call (voluntary context switches beyond those in one thread alone) above which lanes (threads) may
 wait for each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at
@@ -69,9 +69,9 @@ certain."""
 def wanted(measurement: Measurement, cpus: int) -> bool:
     """Return whether rounds of short batches are needed, because other programs disturbed the ordinary ones.
 
-    They are needed if there is a strategy whose lanes (threads) all run in one process, and these lanes queued for a
-    CPU for more than `rounds.QUIET_BESIDE` of their time in each of the strategy's batches. They would show nothing if
-    there are more lanes than usable ``cpus``, or if calls use further cores themselves: those queue behind each other.
+    They are needed if there is a strategy whose lanes (threads) run in one process and queued for a CPU for more than
+    15 % of their time (`rounds.QUIET_BESIDE`) in each of the strategy's batches. The result is false if there are more
+    lanes than ``cpus``, the usable CPUs, or if a call uses several cores: then the calls themselves cause queueing.
     """
     width = max(rounds.width(measurement.rounds), rounds.children_width(measurement.rounds) + 1)
     if measurement.workers > cpus or width > 1 + EXTRA_CORES:
@@ -85,16 +85,17 @@ def wanted(measurement: Measurement, cpus: int) -> bool:
 
 
 def enough(measurement: Measurement, name: str) -> bool:
-    """Return whether the strategy ``name`` has so many undisturbed bursts that more would tell little more."""
+    """Return whether strategy ``name`` has 16 undisturbed bursts (very short batches): more would tell little."""
     return len(_calm(measurement.bursts, name)) >= ENOUGH_CALM
 
 
 def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
     """Return the batches of the strategy ``name`` that other programs disturbed least, each paired with a serial batch.
 
-    ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of short batches. The result comes from
-    ``bursts`` if `by_bursts` says so; else from the calm ordinary batches, or if those are fewer than
-    `LEAST_SELECTED`, from the batches of both kinds that queued least.
+    ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of very short ones. A batch is undisturbed if
+    its threads queued for a CPU for at most 15 % of their time. The result has the undisturbed ordinary batches if
+    there are at least 3 (`LEAST_SELECTED`), else the undisturbed bursts if there are as many, else the batches of both
+    kinds that queued least.
     """
     if by_bursts(pairs, bursts, name):
         return _calm(bursts, name)
@@ -103,20 +104,23 @@ def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
 
 
 def by_bursts(pairs: Pairs, bursts: Sequence[Round], name: str) -> bool:
-    """Return whether only ``bursts`` show the strategy ``name`` undisturbed, `LEAST_SELECTED` times or more.
+    """Return whether other programs left enough bursts (very short batches) undisturbed, but too few ordinary ones.
 
-    ``pairs`` has its ordinary batches. They are preferred, since lanes (threads) begin each burst in step.
+    ``pairs`` has the ordinary batches (calls timed together) of the strategy ``name``, ``bursts`` has rounds of bursts.
+    Enough are 3 (`LEAST_SELECTED`). Ordinary batches are preferred: in a burst, lanes (threads) begin at the same
+    moment, unlike in a long series of calls.
     """
     calm = sum(_is_calm(batch) for _, batch in pairs)
     return calm < LEAST_SELECTED <= len(_calm(bursts, name))
 
 
 def out_of_step(pairs: Pairs) -> float:
-    """Return the most that lanes (threads) may gain in a long series of calls, where they do not begin in step.
+    """Return the largest speed-up that lanes (threads) may have in a long series of calls, without beginning together.
 
     ``pairs`` has short batches, each with that of one lane alone. Lanes that hold a lock or the GIL for a part f of a
-    call wait for each other at their first calls; later they take turns without waiting, if f is small. So all waiting
-    may vanish, but N lanes never do more than 1 / f calls in the time of one; the longest wait is at most (N - 1) f.
+    call's time wait for each other at their first calls; later they take turns without waiting, if f is small. So all
+    waiting may vanish. But N lanes never make more than 1 / f calls in the time of one. The longest wait is at most
+    (N-1)*f of a call's time, so it shows how small f can be.
     """
     return median(_out_of_step(base, batch) for base, batch in pairs)
 
@@ -135,18 +139,18 @@ def _out_of_step(base: BatchReading, batch: BatchReading) -> float:
 
 
 def certain(kinds: Sequence[Pairs], chosen: Pairs, noise: Noise) -> Estimate:
-    """Return the speed-up that lanes of one process certainly reach: of several lower bounds, the largest one.
+    """Return the speed-up that lanes (threads) of one process certainly reach: the largest of several lower bounds.
 
-    ``kinds`` has all batches, each with its serial batch: those of the rounds, and the bursts, if there are any.
-    ``chosen`` has the `selected` ones. ``noise`` is the noise of one batch. If lanes are slower side by side than one
-    lane alone, the true speed-up may be below the bound, which is then at most 1.
+    ``kinds`` has all batches, each with its serial batch: those of the rounds, and the bursts (very short batches), if
+    there are any. ``chosen`` has the `selected` ones. ``noise`` is that of the time of one batch. If lanes are slower
+    side by side than one lane alone, the true speed-up may be below the bound, which is then at most 1.
     """
     bounds = [_as_seen(chosen, noise), *(_accounted(pairs, noise) for pairs in kinds)]
     return max((one for one in bounds if one is not None), key=lambda one: one.low)
 
 
 def pairs_of(seen: Sequence[Round], name: str) -> Pairs:
-    """Return the batches of the strategy ``name``, each paired with the serial batch of the same round."""
+    """Return the serial batch and strategy ``name``'s of each round (one batch of each strategy) that has both."""
     return [(one.serial, one.batches[name]) for one in seen if name in one.batches]
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading
 
 FEWEST_LOOKS = 30
-"""Fewest samples from which it is reported how long the GILs of subinterpreters were held: so many must have been taken
-while each of them made calls, and while all did. The standard error of a share is then 0.09 at most."""
+"""Fewest samples from which it is reported how long the GILs of subinterpreters were held. So many must be taken while
+each subinterpreter made calls, and while all did. The standard error of a share is then 0.09 at most."""
 
 
 def held(batches: Sequence[BatchReading]) -> GilsHeld | None:

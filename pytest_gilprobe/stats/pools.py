@@ -1,9 +1,9 @@
 """Estimate speed-ups from calls that were made through real executors of the standard library.
 
 Such a speed-up needs no prediction: it is what a user's executor gives, with the costs of dispatch and of moving data.
-It is the ratio of two series of calls in the same round, so a machine that gets slower or faster cancels out. Other
-programs do not cancel out: they take CPUs from an executor's workers more than from serial calls. So on a busy machine
-these rounds do not count.
+It is the ratio of two series of calls made close in time (a round), so a machine that gets slower or faster cancels
+out. Other programs do not cancel out: they take CPUs from an executor's workers more than from serial calls. So on a
+busy machine these rounds do not count.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.gil_samples import SampledWindow
 
 LEAST_CHANCE: Final = 0.1
-"""A sample counts as possibly taken while its thread waited for a CPU only from this probability on. Otherwise, the
-wait of some microseconds with which every sleep of a thread ends would make each sample before it doubtful."""
+"""A sample counts as possibly taken while its thread waited for a CPU if that has at least this probability. Without
+the limit, each sample before the end of a sleep would be doubtful: every sleep ends with a wait of some
+microseconds."""
 
 
 def certain(window: SampledWindow) -> frozenset[int]:
@@ -35,13 +36,13 @@ def possible(window: SampledWindow, run_queue_ns: int | None = None) -> frozense
     """Return the indices of the samples in ``window`` at which the thread may have waited for a CPU.
 
     On a busy machine the sampler must wait for a CPU as well. Its next sample then comes so late that few samples
-    certainly lie in the thread's wait. Those that possibly lie in it matter: a thread is often preempted at the end of
-    a system call, so all samples of the wait would count for that call.
+    certainly lie in the thread's wait. The samples that possibly lie in the wait matter too: a thread is often
+    preempted at the end of a system call, so that all samples of the wait would count for that call.
 
     Args:
         window: The samples, of which those from its start to its end count.
-        run_queue_ns: Nanoseconds for which the thread waited from the window's start to its end. What the samples do
-            not show of it is taken as one wait at the end. ``None`` if unknown.
+        run_queue_ns: Nanoseconds for which the thread waited for a CPU from the window's start to its end. Waiting that
+            no sample shows counts as one wait at the end. ``None`` if unknown.
     """
     found = {
         at

@@ -54,9 +54,9 @@ class Reduced:
 
 
 def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Strategy]) -> Reduced:
-    """Estimate everything that a report shows of one workload from the batches of all rounds.
+    """Estimate what a report shows of one workload from its rounds (a round is one batch of each strategy).
 
-    ``strategies``: the parallel ones, by `rank` (cost beside the calls). Raises `ValueError` if no round is complete.
+    ``strategies`` are the parallel ones, in order of `rank` (cost beside the calls). Raises `ValueError` for no round.
     """
     context = _Context.of(measurement, machine, strategies)
     results = {SERIAL: context.serial}
@@ -68,7 +68,10 @@ def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Stra
 def pool_inputs(
     strategy: Strategy, measurement: Measurement, machine: Machine, serial: StrategyResult, gil: GilResult
 ) -> dispatch.PoolInputs:
-    """Gather what is known for predicting the speed-up in a strategy's executor, beside the speed-up without one."""
+    """Return what is known for predicting the speed-up in a strategy's executor, beside the speed-up without one.
+
+    ``measurement`` is what one probe measured. ``serial`` and ``gil`` are the results for serial calls and the GIL.
+    """
     return dispatch.PoolInputs(
         workers=measurement.workers,
         serial=serial,

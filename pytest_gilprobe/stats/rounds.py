@@ -1,4 +1,4 @@
-"""Compute the figures of single batches (calls timed together) and rounds, such as times per call and shares."""
+"""Compute figures of single batches (calls timed together) and of rounds (a round is one batch of each strategy)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AGREEMENT = 0.12
 """Times that should be equal count as alike if they differ by at most this share: four times the least noise of a
 time."""
 OTHERS = 0.05
-"""Other threads of the process than the caller's count only if they compute for more than this share of a call's time:
+"""Threads of the process that do not make calls count only if they compute for more than this share of a call's time:
 the clocks do not resolve less."""
 CROWDED = 0.1
 """CPUs are crowded if less than this share of their time is idle, and other programs use more than this share: the
@@ -93,8 +93,8 @@ def cpu_utilization(batch: BatchReading) -> float:
     """Return CPU time / (wall time - run-queue time) of a batch's average thread or process, from 0 to 1.
 
     It is 0 for calls that only wait and 1 for calls that only compute. If other threads computed for the caller, the
-    CPU time is that of the process: a call that hands its work to a thread and waits for the result computes. They
-    count only if their CPU time exceeds the share `OTHERS` of the time; the clocks do not resolve less.
+    CPU time is that of the process: a call that hands its work to a thread and waits for the result computes. Such
+    threads count only if their CPU time exceeds 5 % (`OTHERS`) of the time; the clocks do not resolve less.
     """
     unqueued, cpu = running_s(batch)
     running, whole = max(unqueued, cpu), _process_cpu_s(batch)
@@ -122,10 +122,10 @@ def may_queue_unseen(batches: Sequence[BatchReading]) -> bool:
 
 
 def queue_share(batches: Sequence[BatchReading]) -> float | None:
-    """Return the share of their time for which the batches' threads and processes queued; ``None`` if unknown.
+    """Return for which share of their time the batches' threads and processes queued for a CPU; ``None`` if unknown.
 
-    They queue while they are runnable, but not running, and it is unknown if the system does not report it for one of
-    them.
+    A thread queues while it could run, but has no CPU. The result is unknown if the system does not report this time
+    for one of the threads or processes.
     """
     wall = queue = 0.0
     for batch in batches:
@@ -210,19 +210,22 @@ def gil_was_on(measurement: Measurement) -> bool:
 
 
 def is_unqueued(one: Round) -> bool:
-    """Return whether the serial batch of a round hardly queued for a CPU; true if its queueing is unknown."""
+    """Return whether a round's serial batch queued for a CPU for at most 5 % (`QUIET`) of its time; true if unknown.
+
+    A round is one batch (calls timed together) of each strategy.
+    """
     share = queue_share([one.serial])
     return share is None or share <= QUIET
 
 
 def is_quiet(one: Round) -> bool:
-    """Return whether no disturbance of a round is seen.
+    """Return whether no disturbance of a round (one batch of each strategy) is seen.
 
-    Three conditions must hold. No batch queued for a CPU for more than a share of its time: `QUIET` if serial,
-    `QUIET_BESIDE` if parallel. Each process that makes calls by itself, and so shares nothing, took as long as the
-    serial batch. No call was faster beside others than alone. Times may differ by the share `AGREEMENT`. The conditions
-    may also fail if the workload's own calls hinder each other. So a round that fails is not discarded; more rounds are
-    made instead.
+    Three conditions must hold. No batch queued for a CPU for more than 5 % of its time (`QUIET`) if serial, or 15 %
+    (`QUIET_BESIDE`) if parallel. Each process that makes calls by itself, and so shares nothing, took as long as the
+    serial batch. No call was faster beside others than alone. Times may differ by 12 % (`AGREEMENT`). Batches through
+    an executor that the user named do not count. The workload's own calls may also hinder each other. So a round that
+    fails is kept, and more rounds are made.
     """
     if not is_unqueued(one):
         return False
@@ -249,5 +252,5 @@ def like_serial_s(one: Round) -> list[float]:
 
 
 def alike(values: Sequence[float]) -> bool:
-    """Return whether the largest of the ``values`` exceeds the smallest by at most the share `AGREEMENT`."""
+    """Return whether the largest of the ``values`` exceeds the smallest by at most 12 % (`AGREEMENT`)."""
     return max(values) <= min(values) * (1 + AGREEMENT)

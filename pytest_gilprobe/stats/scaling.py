@@ -21,8 +21,9 @@ CPUs."""
 ENOUGH = 0.90
 """The fewest workers that give this share of the highest throughput are enough."""
 SUPERLINEAR = 1.25
-"""N workers may have up to this many times N times the throughput of one worker by caches and noise alone. Also, one
-worker counts as held up by other programs if serial calls are more than this many times as fast as its calls."""
+"""By caches and noise alone, the throughput of N workers may reach N times that of one worker, multiplied by this.
+Also, one worker counts as held up by other programs if serial calls are more than this many times as fast as its
+calls."""
 MOST_DISTURBED = 0.25
 """A curve of throughput over workers decides nothing if other programs or a quota held up more than this share of its
 steps, each of which is a set time of calls with one number of workers."""
@@ -61,11 +62,11 @@ def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[
 
 
 def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: int) -> tuple[ScalingPoint, ...]:
-    """Return the points with ``machine_gain`` set: the speed-up that the machine itself allowed to as many workers.
+    """Return the points with ``machine_gain`` set: the speed-up that the machine itself gives with that many workers.
 
     ``machine`` has steps (each a set time with one number of threads) in which threads computed without the GIL.
-    ``cpus`` is the number of CPUs: a point with more workers gets the speed-up of ``cpus`` threads. A speed-up of N
-    threads counts as N if it is larger, since the excess is noise. It is ``None`` if it was not measured.
+    ``cpus`` is the number of CPUs: a point with more workers gets the speed-up of ``cpus`` threads. The speed-up of N
+    threads counts as N at most, since more is noise. ``machine_gain`` is ``None`` where no speed-up was measured.
     """
     seen = points_of([step for step in machine if not throughput.disturbed(step)])
     gains = {one.workers: min(gain, one.workers) for one in seen if (gain := speedup(seen, one.workers)) is not None}
@@ -103,12 +104,12 @@ def enough_workers(points: Sequence[ScalingPoint]) -> int | None:
 
 
 def beyond_its_workers(points: Sequence[ScalingPoint], serial_s: Estimate | None) -> ScalingPoint | None:
-    """Return the first point at which N workers have clearly more than N times the throughput of one; ``None`` if none.
+    """Return the first point at which N workers have over 1.25 N times the throughput of one; ``None`` if none has.
 
-    Such a point shows that the measurement with one worker was held up. That must also show in ``serial_s``, the
-    seconds of a serial call: serial calls must be clearly faster than the one worker's calls. If they are not, or
-    ``serial_s`` is ``None``, the result is ``None``: calls may then help each other, as those that are answered
-    together.
+    Such a point counts only if other programs held up the measurement with one worker. They did if serial calls, of
+    ``serial_s`` seconds each, were certainly more than 1.25 times as fast as the one worker's calls. If they were not,
+    or ``serial_s`` is ``None``, the result is ``None``: calls in parallel may really be faster, as if a server answers
+    several at once. The factor is `SUPERLINEAR`.
     """
     one = next((point.throughput.value for point in points if point.workers == 1), None)
     if one is None or serial_s is None or one * serial_s.high * SUPERLINEAR >= 1:

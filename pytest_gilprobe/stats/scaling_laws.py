@@ -88,8 +88,8 @@ def best_fit(points: Sequence[ScalingPoint]) -> Fit | None:
     """Return the law that fits best, more parameters counting against it; ``None`` if none fits, or for too few points.
 
     ``points`` are throughputs with different numbers of workers. *Source:* the corrected information criterion of C. M.
-    Hurvich and C.-L. Tsai, Biometrika 76, 1989, with the noise bounded below by that of one percent, so that no law
-    wins by fitting noise.
+    Hurvich and C.-L. Tsai, Biometrika 76, 1989. A noise of one percent is added to the residuals, so that no law wins
+    by fitting noise.
     """
     if len(points) < FEWEST_POINTS:
         return None

@@ -21,8 +21,8 @@ SHORT = 0.75
 """Threads fall short if they reach less than this share of the speed-up that CPUs and GIL allow. Their calls are then
 timed again with a copy of an object for each thread, to find the objects whose sharing costs speed."""
 WORTH_ASKING = 1.3
-"""Threads count as falling short of the speed-up that CPUs and GIL allow only if that is at least this: a smaller one
-would not make threads worth it in any case."""
+"""Threads count as falling short only if CPUs and GIL allow a speed-up of at least this. A smaller speed-up would not
+make threads worth it in any case."""
 COSTS = 1.2
 """The sharing of an object counts as costly only if threads with a copy each are at least this many times as fast."""
 COSTS_SURELY = 1.1
@@ -36,11 +36,13 @@ NOISE = 0.05
 
 
 def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_on: bool) -> bool:
-    """Return whether the threads of the strategy ``name`` gain clearly less than CPUs and GIL allow.
+    """Return whether threads reach less than 75 % (`SHORT`) of the speed-up that CPUs and GIL allow.
 
-    ``seen`` has the rounds, ``lanes`` is the number of threads that made calls. Waits for a CPU are taken out. With the
-    GIL on, calls can hold it for no more than their CPU time, so one core's worth of computing is certainly allowed;
-    with the GIL off, ``cpus`` cores' worth.
+    ``seen`` has the rounds (a round is one batch of each strategy), ``name`` is the strategy, ``lanes`` is its number
+    of threads. Waits for a CPU are taken out. The allowed speed-up is the number of cores that may compute at a time,
+    divided by a call's CPU utilization, at most ``lanes``. With the GIL on, that number is 1, since calls may hold the
+    GIL for all of their CPU time; with the GIL off, it is ``cpus``. The result is false if less than 1.3
+    (`WORTH_ASKING`) is allowed.
     """
     both = [(one.serial, one.batches[name]) for one in seen if name in one.batches]
     if not both:
@@ -57,10 +59,11 @@ def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_
 def estimated(reading: SharingReading) -> Sharing:
     """Estimate how much faster threads are with copies of the objects that they share, and which sharing costs speed.
 
-    ``reading`` has rounds of timings: threads that share all objects, and threads with copies. With fewer than
-    `FEWEST_ROUNDS` rounds, nothing is estimated. The sharing of an object counts as costly if copies of it make threads
-    faster by the factor `COSTS`, and by `COSTS_SURELY` at the low end of the interval. All objects together are named
-    as costly, by the name `ALL`, only if no single object is.
+    ``reading`` has rounds of timings: threads that share all objects, and threads with copies. Fewer than 4 rounds
+    (`FEWEST_ROUNDS`) give no estimate. The sharing of an object counts as costly if copies of it make threads 1.2 times
+    (`COSTS`) as fast, and 1.1 times (`COSTS_SURELY`) at the low end of the interval. If only all objects together pass,
+    they are named (`ALL`); or one object instead whose copies alone give 1.2, if all others were tried and give less
+    than 1.1.
     """
     known = Sharing(
         lanes=reading.lanes,

@@ -27,9 +27,9 @@ NOISE_OF_QUEUEING = 0.1
 If they queued for a share of the time, it is multiplied by that share: the more queueing is subtracted, the less
 certain is the result."""
 NOISE_AT_EXTREMES = 0.5
-"""A speed-up may be multiplied by factors for what a busy machine hides. The noise that is then added, a standard
-deviation of the speed-up's logarithm, is this share of the factors' logarithms. *Source:* threads that wait for one
-lock beside busy loops, ``benchmarks/gate_rates.py``."""
+"""A speed-up may be multiplied by a factor for what a busy machine hides. This adds noise: the standard deviation of
+the speed-up's logarithm is this many times the factor's logarithm. *Source:* threads that wait for one lock beside busy
+loops, ``benchmarks/gate_rates.py``."""
 BEYOND_CEILING = 1.25
 """A measured speed-up contradicts its ceiling, the largest speed-up that the strategy can have, if the low end of its
 interval is more than this many times the ceiling."""
@@ -53,13 +53,13 @@ def correctable(measurement: Measurement, machine: Machine) -> bool:
 
 
 def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool) -> Noise:
-    """Return how much batches of the same calls differ: the noise of the logarithm of the time that a batch takes.
+    """Return how much the times of batches of the same calls differ: the noise of the logarithm of a batch's time.
 
     The noise assumed before measuring is that of a computing loop at the session's start, multiplied by the calls' CPU
-    utilization. It is lower if the batches of each round agree so well that the machine is calm now. The batches' own
-    scatter counts, too. In a round whose batches should be alike and are, that is the scatter of all of them. In other
-    rounds, it is the scatter of the serial batches. With ``less_queue`` (true if queueing for a CPU is due to other
-    programs), it is also the scatter of the processes of a strategy that share nothing.
+    utilization. Less is assumed if the batches of each round (one batch of each strategy) agree well. The result
+    combines this with the scatter of the measured batches. In a round whose batches should be alike and are, all of
+    them count. In other rounds, the serial batches count, and with ``less_queue`` also processes that share nothing.
+    ``less_queue`` is true if queueing for a CPU is due to other programs.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
     should_be = [(one, rounds.like_serial_s(one)) for one in measurement.rounds]
@@ -105,12 +105,12 @@ def lanes_of(pairs: Pairs, *, less_queue: bool) -> Lanes:
 
 
 def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float] | None = None) -> Estimate:
-    """Estimate a strategy's speed-up from the ratios of single rounds, so that slow drift affects both sides alike.
+    """Estimate a strategy's speed-up: the time of serial calls divided by the time of its own calls, in each round.
 
-    A batch lasts as long as its slowest lane (thread or process), which is late by chance alone if lanes vary
-    independently; an executor gives the next call to a free lane and has no such loss. Whether lanes vary independently
-    is not known, so only the high end is raised as if they did. `Lanes.INDEPENDENT` are measured one by one and need no
-    such allowance.
+    The two times are measured close together, so a slow change of the machine affects both alike. A batch lasts as long
+    as its slowest lane (thread or process). If lanes vary independently, one is slow by chance; an executor, which
+    gives the next call to a free lane, has no such loss. Whether they vary independently is not known, so only the high
+    end is raised by this loss. `Lanes.INDEPENDENT` are timed one by one, so nothing is raised.
 
     Args:
         pairs: For each round, the batch of serial calls and the strategy's batch.
@@ -176,7 +176,7 @@ def beyond(estimate: Estimate, workers: float) -> bool:
 
 
 def throttled(measurement: Measurement) -> bool:
-    """Return whether a CPU quota held calls back for at least the share `THROTTLED` of the rounds' time."""
+    """Return whether a CPU quota held calls back for at least 2 % (`THROTTLED`) of the measured time."""
     return (measurement.throttled_share or 0.0) >= THROTTLED
 
 

@@ -39,9 +39,8 @@ GAIN: Final = 1.1
 ENOUGH: Final = 0.9
 """The fewest workers that run the suite at this share of the highest predicted speed are enough."""
 TAIL: Final = 0.1
-"""Least share of a run's time for a test to be named as one that prolongs the run. A test is named if it still runs
-when the first worker has no more tests, and if both the time from then to the end and the test itself take this
-share or more."""
+"""A test is named as prolonging the suite's run if it still runs when the first worker has no more tests. Both the test
+and the time from then to the end of the tests must take at least this share of the run's time."""
 MOST_NAMED: Final = 5
 """The largest number of tests that are named as prolonging the suite's run."""
 CROWDED: Final = 0.25

@@ -26,8 +26,8 @@ def calls_per_s(step: Step) -> float | None:
     A step is a set time of calls with one number of workers. The throughput is the least-squares slope of the number of
     completed calls over time. The time ends at `Step.until_ns`. It begins at `Step.settled_ns`, when warming up is
     over, or later, when each lane (thread, process ...) has completed its first calls; a lane that has completed none
-    after the share `LATEST_START` of the time is not waited for. Lanes often complete calls at the same moments. So a
-    count of calls is off by up to all calls of one such moment, a slope is not.
+    after half of the time (`LATEST_START`) is not waited for. Lanes often complete calls at the same moments. A count
+    of calls would depend on whether the last such moment is still inside the time; a slope hardly does.
     """
     lanes = [lane for reading in step.readings for lane in reading.marks_ns]
     firsts = [lane[0] for lane in lanes if lane]

@@ -24,8 +24,9 @@ def of(
 ) -> TimeShares | None:
     """Split the time of one lane (thread, process ...) into shares by what it was spent on; ``None`` without any time.
 
-    A lane is blocked by itself for as long as a serial call is. Any further blocked time is attributed to the GIL, up
-    to the time for which the GIL was held. Without ``serial`` or ``held``, the wait for the GIL is unknown.
+    Serial calls show for how long a call itself waits, for each second of CPU time. Any further blocked time of a lane
+    is attributed to the GIL, up to the time for which the GIL was held. Without ``serial`` or ``held``, the wait for
+    the GIL is unknown.
 
     Args:
         batches: The batches (calls timed together) in which the lanes made calls.

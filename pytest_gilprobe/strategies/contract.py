@@ -168,10 +168,10 @@ class Strategy(ABC):
         """
 
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
-        """Make several very short batches in a worker, each after one of serial calls; return the pairs of readings.
+        """Make several very short batches in a worker, each after a batch of serial calls; return pairs of readings.
 
-        Only a strategy whose lanes are threads of one process is asked to; see `pytest_gilprobe.workers.child.bursts`.
-        The default calls `run`. Raises what `run` raises.
+        ``question`` says how many pairs of batches to make. This method is called only for a strategy whose lanes are
+        threads of one process. The default calls `run`. Raises what `run` raises.
         """
         one = Batch(strategy=self.name, calls=question.calls, lanes=question.lanes)
         pairs = ((work.serial(one.calls), self.run(work, one)) for _ in range(question.number))
@@ -192,8 +192,8 @@ class Strategy(ABC):
         """Make calls without a pause for a set time in this process; return the moments at which calls were completed.
 
         ``work`` is the test that is set up. ``question`` has the time to begin, the time to end and the number of lanes
-        (threads ...) that make calls. The result is ``None`` if the strategy cannot do that; it must not be if `scales`
-        is true. Raises `WorkloadError` with the text for the user if a call raises.
+        (threads ...) that make calls. The result is ``None`` if the strategy cannot do that. A strategy whose `scales`
+        is true must be able to. Raises `WorkloadError` with the text for the user if a call raises.
         """
         return None
 

@@ -73,7 +73,7 @@ class Processes(Strategy):
         return (Batch(strategy=self.name, calls=calls),) * lanes
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make this process's calls of a batch in its main thread, and return the readings of its clocks."""
+        """Make this process's calls of a batch (calls timed together) in the main thread; return clock readings."""
         return work.serial(question.calls, question.begin_ns, question.first_lane)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:

@@ -30,9 +30,9 @@ class StrategyError(GilprobeError):
 class Strategies:
     """A collection of strategies (ways to run calls) by name: first ``serial``, then the others, the cheapest first.
 
-    The cheapest is the one that costs least beside the calls, by `Strategy.rank`. ``kind`` is plain or awaited: for
-    which calls `default_names` are meant. ``all_names`` are the names that a user may write in ``strategies=``: they
-    include strategies that cannot make calls of this ``kind``.
+    The cheapest is the one that costs least beside the calls, by `Strategy.rank`. ``kind`` says which calls
+    `default_names` are for: plain or awaited ones. ``all_names`` are the names that a user may write in
+    ``strategies=``: they include strategies that cannot make calls of this ``kind``.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class Strategies:
         return self._members[name]
 
     def get(self, name: str) -> Strategy | None:
-        """Return the strategy called ``name``; ``None`` if there is none, as for one of a plugin that is missing here.
+        """Return the strategy called ``name``; ``None`` if there is none, such as one of a missing plugin.
 
-        For an unknown ``executor:NAME``, as in a report, the result is a strategy that cannot start the executor.
+        For an ``executor:NAME`` that only a report names, the result is a strategy that cannot start the executor.
         """
         found = self._members.get(name)
         if found is None and name.startswith(EXECUTOR) and STRATEGY_NAME.fullmatch(name) is not None:

@@ -86,9 +86,9 @@ class Threads(Strategy):
         return batch.run_threads([work.lane(number) for number in range(question.lanes)], question.calls)
 
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
-        """Make several very short batches in the same new threads, each after one in a single thread.
+        """Make several very short batches in new threads, each after such a batch in one of the threads alone.
 
-        A strategy that inherits from this class and has a `run` of its own makes them by that.
+        The same threads make all batches. A subclass with a `run` of its own makes the batches with that.
         """
         if type(self).run is not Threads.run:
             return super().bursts(work, question)

@@ -1,1 +1,1 @@
-"""Turn estimates into verdicts, reasons and cautions, check gates, and compare reports. All functions are pure."""
+"""Turn estimates into verdicts and cautions (warnings), check gates (checks that fail a test), and compare reports."""

@@ -47,11 +47,11 @@ def left(evidence: Evidence, strategy: str) -> Mapping[str, float]:
     """Return the strategies that may still be the answer, each with its probability; these add up to 1.
 
     If the verdict's ``strategy`` is not *inconclusive*, it is the only answer. Otherwise all speed-ups are drawn at
-    random `DRAWS` times, and `rule` chooses a strategy for each draw; a strategy that is chosen too seldom (`LEAST`) is
-    left out. Speed-ups are drawn independently. One that was measured is log-normal, with a spread of its own above and
-    below its value; one that was not is uniform in its interval. The result is empty if no speed-up is known. It is
-    also empty if only one strategy is left: the verdict is inconclusive all the same, so these measurements are not
-    believed.
+    random 1000 times (`DRAWS`), independently of each other, and `rule` chooses the advice for each draw. A strategy
+    that is chosen in less than 1 % of the draws (`LEAST`) is left out. A measured speed-up is drawn log-normally, with
+    its interval's width above and below its value; any other one uniformly from its interval. The result is empty if no
+    speed-up is known. It is also empty if only one strategy is left: the verdict is inconclusive although the speed-ups
+    leave no doubt, so these are not believed.
     """
     if strategy != INCONCLUSIVE:
         return {strategy: 1.0}
