@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     """Yield at most one change for each strategy with a curve in both results of one workload, ``new`` and ``old``.
 
-    A curve is the throughput by number of workers. If calls fail in ``new`` with a number of workers up to the largest
-    that ``old`` measured, that is the change. Otherwise it is the largest certain change of the gain over one worker; a
-    change that counts as worse goes first. A change counts as worse only for the strategy that ``old`` advises, and
-    only with as many workers as were enough in ``old`` (for 90 % of the highest throughput), or fewer.
+    A curve is the throughput by number of workers. If calls fail in ``new`` with at most as many workers as ``old``
+    measured, that is the change. Otherwise it is a certain change of the gain over one worker: the largest loss of 10 %
+    or more with few workers or, if there is none, the largest change. Few workers are at most as many as were enough in
+    ``old`` (for 90 % of the highest throughput). Such a loss, or a failure with few workers, counts as worse (as a
+    regression) if ``old`` advises the strategy.
     """
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():

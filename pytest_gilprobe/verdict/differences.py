@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = False) -> tuple[Change, ...]:
     """List the changes from the result ``old`` to the result ``new`` of one workload, the most important kind first.
 
-    The result is empty unless both were probed. Speed-ups are compared only if both had the same number of workers;
-    otherwise no change counts as worse. Times in seconds are compared only if ``same_machine``. Without it, no change
-    of a curve (throughput by number of workers) counts as worse either: on a machine with fewer CPUs, a curve stops
-    growing earlier.
+    The result is empty unless both were probed (measured). A change counts as worse if it is a regression. If the
+    numbers of workers differ, speed-ups are not compared, and nothing counts as worse. ``same_machine`` is whether both
+    machines look the same. If it is false, times in seconds are not compared, and no change of a curve (throughput by
+    number of workers) counts as worse: with fewer CPUs, a curve stops growing earlier.
     """
     if not Status.PROBED is new.status is old.status:
         return ()
@@ -58,13 +58,12 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
 
 
 def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
-    """Return whether more rounds are wanted to decide whether ``new`` is a regression from the earlier result ``old``.
+    """Return whether more rounds (one batch of calls of every strategy) should decide if ``new`` is a regression.
 
-    If a regression is seen, they are wanted until the number of rounds is one of `expectations.ROUNDS_TO_FAIL` (6 or
-    24), after which a regression counts. If another strategy is advised, they are wanted until the difference is
-    certain. If only the speed-up of the strategy that ``old`` advises fell, and that is not certain, they are wanted
-    until there are `expectations.NEAR_ROUNDS`. The result is ``False`` unless both were probed with the same number of
-    workers.
+    ``old`` is the earlier result. If a regression is seen, more rounds are needed, unless there are exactly 6 or 24
+    (`expectations.ROUNDS_TO_FAIL`). Otherwise, if another strategy is advised, more are needed until that is certain.
+    Otherwise, if the strategy that ``old`` advises lost 10 % of its speed-up or more, more are needed until there are 5
+    (`expectations.NEAR_ROUNDS`). The result is ``False`` unless both were probed with the same number of workers.
     """
     rounds = new.serial.rounds if new.serial else None
     if rounds is None or new.workers != old.workers or not Status.PROBED is new.status is old.status:

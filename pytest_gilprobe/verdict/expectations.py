@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 NEAR = 1.5
-"""A speed-up is near the marker's ``min_speedup`` if it is lower by at most this factor. It is then measured in
-`NEAR_ROUNDS` rounds; one that is lower still is measured for as long as there is time."""
+"""If a speed-up is lower than the marker's ``min_speedup`` by more than this factor, rounds (one batch of calls of
+every strategy) are made while there is time. If it is nearer, at most `NEAR_ROUNDS` (5) are made for its sake."""
 NEAR_ROUNDS = 5
-"""Number of rounds in which a speed-up just below the marker's ``min_speedup`` is measured. More rounds would not help:
-if the true speed-up equals ``min_speedup``, no number of rounds decides whether it is reached."""
+"""Number of rounds (one batch of calls of every strategy) that suffice for a speed-up just below the one that is
+demanded. If the true speed-up equals the demanded one, no number of rounds decides whether it is reached."""
 ROUNDS_TO_FAIL = (6, 24)
-"""Numbers of rounds after which a gate (a check that fails a test) may fail; after other numbers, the probe continues
-while there is time.
+"""Numbers of rounds (one batch of calls of every strategy) after which a gate (a check that fails a test) may fail;
+after other numbers, the probe continues while there is time.
 
-An interval that is checked after every round sooner or later excludes the true value. If it is checked only at these
-two numbers, and once more when time is up, it seldom does. *Source:* ``tests/test_gate.py`` simulates it.
+An interval that is checked after every round sooner or later excludes the true value. Checked only at these two
+numbers, and once more when time is up, it seldom excludes it. *Source:* ``tests/test_gate.py`` simulates it.
 """
 
 
@@ -42,14 +42,14 @@ def check(
     fail_on: frozenset[FailOn] = frozenset(),
     one_process: frozenset[str] = frozenset(),
 ) -> Gating:
-    """Compare a workload's result with what its marker expects and with what the session's ``fail_on`` forbids.
+    """Check a workload's result against what its marker expects and what the session's ``fail_on`` forbids.
 
-    Call this only for a test that has passed. ``one_process`` names the strategies whose workers share a process, such
-    as threads: if ``fail_on`` contains ``unsafe``, calls must not fail, hang or crash in these.
+    The returned `Gating` has the failures or, if there are none, cautions on what could not be decided. Call this only
+    for a test that has passed. ``one_process`` names the strategies whose workers share a process, such as threads: if
+    ``fail_on`` contains ``unsafe``, calls must not fail, hang or crash in these.
 
-    A workload that could not be measured fails in two cases. In the first, a strategy ended in a way that ``fail_on``
-    forbids. In the second, ``fail_on`` contains ``inconclusive``, and the probe began or the marker expects something.
-    Otherwise it passes, with a caution if the marker expects something.
+    A workload that could not be measured fails if a strategy ended in a way that ``fail_on`` forbids. It also fails if
+    ``fail_on`` contains ``inconclusive``, and the probe began or the marker expects something.
     """
     if result.serial is None:
         return _unmeasured(expectation, result, tuple(_ended_badly(result, fail_on, one_process)), fail_on)

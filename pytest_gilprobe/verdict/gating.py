@@ -12,10 +12,10 @@ UNCHECKED = "expectation-unchecked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One reason why a gate (a check that fails a test) fails.
+    """One reason why a gate (a check that fails a test) fails, in words.
 
-    ``expected`` and ``found`` are what was expected and what was found, ``evidence`` is what shows it, and ``remedy``
-    is what to do.
+    ``expected`` is what was expected, ``found`` what was found instead, ``evidence`` the measurement or error that
+    shows this, and ``remedy`` what the user can do.
     """
 
     expected: str
@@ -43,7 +43,7 @@ class Gating:
     failures: tuple[Failure, ...] = ()
     cautions: tuple[Caution, ...] = ()
     wants_rounds: bool = False
-    """Whether more rounds are wanted: to confirm a failure, or to decide an expectation that is still open."""
+    """Whether more rounds (one batch of calls of every strategy) should confirm a failure, or decide what is open."""
 
 
 def unchecked(message: str) -> Caution:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 WANTED: Final = 0.1
-"""The longest hold of the GIL counts only if threads wait for the GIL for at least this share of their time. Otherwise
-its true length is unknown: Python code releases the GIL only if another thread asks for it, and a release that no
-thread waits for leaves no trace."""
+"""Least share of their time (0 to 1) for which threads must wait for the GIL before a gate (a check that fails a test)
+uses the longest hold of the GIL. Otherwise the hold's true length is unknown: Python code releases the GIL only if
+another thread asks for it, and a release that no thread waits for leaves no trace."""
 SWITCHED_ON: Final = "gil-switched-on"
 """Slug of the caution that an import switched the GIL on, in a build of Python that runs without it."""
 
@@ -86,11 +86,11 @@ def limits(expectation: Expectation) -> list[str]:
 
 
 def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
-    """Return whether more rounds may decide a limit that the marker sets on the GIL.
+    """Return whether more rounds (one batch of calls of every strategy) may decide a marker's limit on the GIL.
 
-    There are two such limits. More rounds may decide the one on the share of time for which the GIL is held, if the
-    share is above it. They may decide the one on the longest hold, if that hold is unknown although threads waited for
-    the GIL: then other programs disturbed all rounds so far.
+    They may decide the limit on the share of time for which the GIL is held, if the measured share is above it. They
+    may decide the limit on the longest hold, if that hold is unknown although threads waited for the GIL for the share
+    `WANTED` of their time or more.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     waited = result.gil.method is GilMethod.MEMORY and _waits(result) >= WANTED

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict on a workload, and what the probe should do next to settle what is still open."""
+    """The ``verdict`` on a workload, and the ``next_step`` that the probe should take to settle what is still open."""
 
     verdict: Verdict
     next_step: NextStep
@@ -129,12 +129,13 @@ def advised_if(evidence: Evidence, gains: Mapping[str, float]) -> str:
 
 
 def choose(evidence: Evidence, bound: Bound) -> Choice:
-    """Choose the cheapest strategy within 15 % of the best, or serial if none reaches 1.3x.
+    """Choose the least costly strategy (threads before processes) whose speed-up is within 15 % of the highest.
 
-    This rule is evaluated at every corner of the speed-ups' intervals (each combination of their low and high ends). It
-    is monotone in each speed-up, so if all corners give the same answer, so do all points between them. If the corners
-    differ, strategies are compared directly with each other. The choice is *inconclusive* if that does not decide
-    either, or if the measurements cannot be believed yet. ``bound`` says whether the calls wait or compute.
+    Serial calls are chosen if no speed-up reaches 1.3. This rule is evaluated at every corner of the speed-ups'
+    intervals (each combination of their low and high ends). It is monotone in each speed-up, so if all corners give the
+    same answer, so do all points between them. If the corners differ, strategies are compared directly with each other.
+    The choice is *inconclusive* if that does not decide either, or if the measurements cannot be believed yet.
+    ``bound`` says whether the calls wait or compute.
     """
     intervals = candidates.intervals(evidence)
     if not intervals:

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import StrategyResult
 
 BARE = 0.95
-"""If executors keep at least this share of the speed-up of bare calls, dispatch does not limit them: then comparing
-bare calls shows how executors compare."""
+"""A comparison of two strategies by bare calls (calls without an executor) also holds for their executors, if these
+keep at least this share of the speed-up that bare calls have."""
 DISPATCH_FACTOR = 2.0
 """Factor by which an executor's dispatch of calls may cost more or less than measured. The cost is measured once a
 session, and its interval does not contain what a busy machine adds later."""
@@ -31,13 +31,14 @@ def at_cost(part: StrategyResult, times: float) -> float:
 def kept_in_pools(cheaper: StrategyResult, dearer: StrategyResult) -> tuple[float, float] | None:
     """Return the least and greatest factor by which executors change the ratio of two strategies' speed-ups.
 
-    The ratio is the speed-up of the ``dearer`` strategy over that of the ``cheaper`` one, measured with bare calls
-    (calls without an executor). The result is ``None`` if a speed-up is unknown.
+    The ratio is that of bare calls (calls without an executor): the speed-up of ``dearer`` over that of ``cheaper``.
+    ``dearer`` is the result of the strategy that costs more beside the calls, as processes cost more than threads. The
+    result is ``None`` if a speed-up is unknown.
 
-    If both executors keep at least the share `BARE` of the bare-call speed-up, the factor is known, and both ends are
-    equal. Otherwise, if the dearer strategy's executor keeps no larger share than the cheaper one's, the factor is from
-    0 to 1. Otherwise each end assumes that one executor costs `DISPATCH_FACTOR` times what is predicted, and the other
-    that many times less; the low end is at most 1.
+    Both ends are equal if both executors keep at least the share `BARE` (95 %) of the bare calls' speed-up. If not, and
+    ``dearer`` keeps no larger share than ``cheaper``, the ends are 0 and 1. Otherwise the low end assumes that the
+    executor of ``dearer`` costs twice what is predicted (`DISPATCH_FACTOR`), and that of ``cheaper`` half; the high end
+    assumes the opposite. The low end is at most 1.
     """
     kept = [
         part.pool_speedup.value / part.speedup.value

@@ -1,4 +1,4 @@
-"""Cautions (warnings) on threads, or other lanes of one process, that gain less than the GIL and machine allow."""
+"""Cautions (warnings) if calls that run side by side in one process gain less than the GIL and the machine allow."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class LoopCode(NamedTuple):
         to_thread: the name of the function that makes a call in a thread, such as ``asyncio.to_thread``.
         by_pool: how to compute in a process pool, as the end of a sentence: ``by loop.run_in_executor``.
         give_way: the code that lets the loop run other tasks, such as ``await asyncio.sleep(0)``.
-        in_thread: the code that makes a call in a thread, if the call cannot be written out: it has ``...`` instead.
-        in_process: the code that makes a call in a process, if the call cannot be written out: it has ``...`` instead.
+        in_thread: the code that makes a call in a thread, with ``...`` in place of a call that cannot be written out.
+        in_process: the code that makes a call in a process, with ``...`` in place of a call that cannot be written out.
     """
 
     to_thread: str

@@ -1,8 +1,9 @@
-"""The gate on how long calls block their event loop: it fails a test only for time that its code certainly takes.
+"""The gate (a check that fails a test) on how long a call may block its event loop, so that no other task runs.
 
-Only a block that came again, in several calls, counts. Time for which the loop's thread waited for a core is left out.
-On a busy machine, computing counts without what other programs may add to it, and waits for the GIL do not count, since
-the thread that holds it may have waited for a core meanwhile.
+Only blocks of the loop that came again, in several calls, count, and of those only the time that the code certainly
+takes. Time for which the loop's thread waited for a core is left out. On a busy machine, the computing time is divided
+by `SLACK_WHEN_BUSY`, since other programs may lengthen it. Waits for the GIL are then left out, too: the thread that
+holds it may itself have waited for a core.
 """
 
 from __future__ import annotations

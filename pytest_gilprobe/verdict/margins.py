@@ -1,6 +1,6 @@
-"""What measurements do not exclude, by intervals that are wider than the reported ones.
+"""Widen measured intervals for gates (checks that fail a test), and list which answers are then still possible.
 
-Gates (checks that fail a test) use these intervals, since they must seldom be wrong.
+A gate must seldom be wrong, so it fails only what the wider intervals exclude.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ value is missed on one side with a probability of 0.5 % or less. *Source:* table
 ``benchmarks/gate_rates.py`` counts.
 """
 WIDENING_AT_EXTREMES = 1.44
-"""Factor by which a gate (a check that fails a test) moves the ends of the intervals of two special estimates of a
-speed-up. One is its worst case: everything that other programs' load may hide counts against the strategy. The other is
-its best case, where that counts in the strategy's favour. Their noise is known better than that of other estimates, for
-which the factor is `WIDENING`.
+"""Factor by which a gate (a check that fails a test) moves each end of an interval away from the value, for two
+estimates of a strategy's speed-up. Other programs' load makes a speed-up uncertain: in the worst-case estimate, all of
+that counts against the strategy, in the best-case estimate for it. The noise of these two is known better than that of
+other estimates, for which the factor is `WIDENING`.
 
 The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with 9 degrees of freedom (`stats.speedups`): as
 many as there are after 6 rounds, the first at which a gate may fail (`expectations.ROUNDS_TO_FAIL`). *Source:*
@@ -45,11 +45,10 @@ _WIDEST = 1e100
 def widened(estimate: Estimate, at_worst: Estimate | None = None, at_best: Estimate | None = None) -> Interval:
     """Return the interval of a speed-up that gates (checks that fail a test) use, wider than the reported one.
 
-    Each end of the reported interval is moved to `WIDENING` times its distance from the value, on a log scale.
-    ``at_worst`` and ``at_best`` are the speed-up if all that other programs' load may hide counts against the strategy,
-    or in its favour; ``None`` if nothing can be hidden. If ``at_worst`` is given, the low end of the result is the low
-    end of ``at_worst`` instead, moved to `WIDENING_AT_EXTREMES` times its distance from the value of ``at_worst``. The
-    high end comes from ``at_best`` in the same way.
+    Each end of the interval of ``estimate`` is moved to `WIDENING` times its distance from the value, on a log scale.
+    Other programs' load can make a speed-up uncertain. ``at_worst`` is the speed-up if all of that counts against the
+    strategy, ``at_best`` if it counts for it; ``None`` if the load hides nothing. If given, ``at_worst`` replaces
+    ``estimate`` for the low end, ``at_best`` for the high end, and the factor is `WIDENING_AT_EXTREMES`.
     """
     low = _widened_by(WIDENING, estimate) if at_worst is None else _widened_by(WIDENING_AT_EXTREMES, at_worst)
     high = _widened_by(WIDENING, estimate) if at_best is None else _widened_by(WIDENING_AT_EXTREMES, at_best)
@@ -75,10 +74,11 @@ def widened_share(estimate: Estimate) -> Interval:
 
 
 def in_pool(part: StrategyResult) -> Interval | None:
-    """Return the interval of a strategy's speed-up in an executor that gates use, wider than the reported one.
+    """Return the interval of a strategy's speed-up in an executor, wider than the reported one, for gates.
 
-    If the speed-up is predicted, the interval also allows for executors that cost `DISPATCH_FACTOR` (2) times more or
-    less than predicted. The result is ``None`` if the speed-up is unknown.
+    A gate is a check that fails a test. If the speed-up is predicted, the interval also allows for an executor that
+    costs `DISPATCH_FACTOR` (2) times what is predicted, or half of it. The result is ``None`` if the speed-up is
+    unknown.
     """
     pool = part.pool_speedup
     if pool is None:

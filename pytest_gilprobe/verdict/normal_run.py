@@ -34,8 +34,8 @@ def told(
     where, and the serial strategy's wall and CPU time. If ``run`` is ``None`` or shorter than `LEAST_S`, ``result`` is
     returned as it is. ``seen`` has the readings of one call in each worker of some parallel strategies, whose results
     get the wall time of these calls; ``None`` if no strategy was tried. All strategies stay *skipped*. ``only_run`` is
-    true if the call was too long to be repeated: then the new reason begins with what the run showed, and the old
-    reason is the advice.
+    true if the call was too long to be repeated: then the reason of ``result`` comes last in the new reason, and is the
+    verdict's advice.
     """
     lane = None if run is None else run.lanes[0]
     wall_s = 0.0 if lane is None else (lane.end_ns - lane.start_ns) / 1e9

@@ -35,9 +35,9 @@ def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
 def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
     """Return the seconds that moving a call's data takes in a strategy's executor; 0 if no data is moved, or unknown.
 
-    ``part`` is the strategy's result: its ``transfer_s_per_call`` is returned. But if that is the time of the whole
-    round trip through a pipe, the cost of an empty message is left out: the result is then the sum of ``parent_s`` and
-    ``worker_s`` of ``transfer``, which has the measured times to move a call's data.
+    ``part`` is the strategy's result, ``transfer`` the measured times to move the data. The result is
+    ``part.transfer_s_per_call``, unless that is the time of a round trip through a pipe (``transfer.pipe_s``). Then it
+    is ``transfer.parent_s + transfer.worker_s``, which leaves out the cost of an empty message.
     """
     if part.transfer_s_per_call is None or transfer is None or part.transfer_s_per_call != transfer.pipe_s:
         return part.transfer_s_per_call or 0.0
@@ -57,7 +57,7 @@ def in_larger_tasks(part: StrategyResult, call_s: float, transfer: Transfer | No
 
 
 def gaining_in_larger_tasks(evidence: Evidence) -> list[Strategy]:
-    """List the strategies that may be worth it (1.3x or more) in tasks of many calls, although they move data."""
+    """List the strategies that may be worth it (1.3x or more) in tasks so large that dispatch costs nothing."""
     call_s, transfer = evidence.serial.call_s.value, evidence.measurement.transfer
     results = evidence.results
     return [one for one in evidence.strategies if in_larger_tasks(results[one.name], call_s, transfer) >= WORTH_IT]
@@ -98,8 +98,8 @@ def left_open(evidence: Evidence) -> set[str]:
     """Return the strategies that may be the answer only because it is not known exactly what executors cost.
 
     They would all stay possible if the times of the calls were known exactly. The set is empty if only one strategy
-    would stay possible. More rounds of the calls do not help: what dispatch costs is measured once a session, and what
-    real executors give is measured in rounds of their own.
+    would stay possible. Timing more calls does not help: what dispatch costs is measured once a session, and what real
+    executors give is measured separately.
     """
     serial, held = evidence.serial, evidence.gil.held_fraction
     exact = replace(
@@ -143,15 +143,15 @@ def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
 
 
 def tried(evidence: Evidence) -> bool:
-    """Return whether the speed-up of at least one strategy was measured in rounds with real executors."""
+    """Return whether calls were timed in real executors, other than in an executor that the user named."""
     return any(part.pool_rounds for part in evidence.results.values())
 
 
 def matter(evidence: Evidence) -> bool:
-    """Return whether rounds with real executors are worth making: they were not made yet, and may change the answer.
+    """Return whether calls should be timed in real executors: this was not done yet, and may change the answer.
 
-    They may change it if an executor is predicted to lose more than `TAKES_MUCH` of the speed-up that bare calls (calls
-    without an executor) have.
+    It may change the answer if an executor is predicted to lose more than `TAKES_MUCH` of the speed-up that bare calls
+    (calls without an executor) have.
     """
     if tried(evidence):
         return False

@@ -97,7 +97,7 @@ def may_give(name: str, part: StrategyResult, result: WorkloadResult) -> str:
 
 
 def parts(names: Iterable[str], result: WorkloadResult) -> dict[str, StrategyResult]:
-    """Return the results of the strategies ``names``, the cheapest first.
+    """Return the results of the strategies ``names``, the least costly first (threads before processes).
 
     A strategy that does not exist for this workload gets a result that says that it cannot be tried.
     """

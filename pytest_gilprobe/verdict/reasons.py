@@ -25,7 +25,7 @@ WORTH_A_WORD = 1.03
 reader would ask."""
 WHOLE_CORE = 0.995
 """If the threads that a call itself starts keep less than this share of a second core busy, the reason tells the share
-in percent. From this share on, which would read 100 %, the reason tells the number of busy cores."""
+in percent. Otherwise, it tells the number of busy cores: the share would read 100 % or more."""
 WORTH_DISPATCHING = 10
 """A task should last this many times as long as its dispatch: dispatching then costs a tenth of the work."""
 _BOUNDS = {
@@ -248,7 +248,7 @@ def dispatch_unknown(evidence: Evidence) -> Because:
 
 
 def held_back_by_quota(evidence: Evidence) -> Because:
-    """Say that a CPU quota hid a speed-up; ``evidence`` adds only the share of time for which it stopped the probe."""
+    """Say that a CPU quota hid a speed-up, and for which share of the time (from ``evidence``) it stopped the probe."""
     share = numbers.percent(evidence.measurement.throttled_share)
     why = f"a CPU quota stopped the probe for {share} of its time, so computing in parallel looks slower than it is"
     return Because(why=why, advice="raise the quota")

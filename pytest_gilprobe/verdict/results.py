@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def evidence_of(measurement: Measurement, machine: Machine, strategies: tuple[Strategy, ...]) -> Evidence:
     """Reduce a measurement to the evidence for a verdict: estimates with their intervals.
 
-    ``machine`` is what is known of the machine; ``strategies`` are the parallel ones, by `rank` (cost beside the
-    calls).
+    ``machine`` is what is known of the machine; ``strategies`` are the parallel ones, the least costly first (threads
+    before processes).
     """
     reduced = reduce(measurement, machine, strategies)
     found = Evidence(
@@ -65,7 +65,7 @@ def result_of(plan: Plan, evidence: Evidence) -> WorkloadResult:
 
 
 def unmeasured(plan: Plan, names: Iterable[str], status: Status, reason: str) -> WorkloadResult:
-    """Return the result of a workload that was not measured; ``reason`` says why, and ``status`` is its status.
+    """Return the result of a workload that was not measured, with ``status`` (such as not probed) and ``reason`` (why).
 
     ``names`` are the names of all strategies; all of them are reported as skipped.
     """

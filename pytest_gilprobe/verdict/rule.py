@@ -12,10 +12,10 @@ Interval = tuple[float, float]
 
 
 def rule(gains: Mapping[str, float]) -> str:
-    """Return the cheapest strategy within 15 % of the best, or serial if the best gives less than 1.3x.
+    """Return the least costly strategy whose speed-up is within 15 % of the highest; serial if none reaches 1.3.
 
-    ``gains`` maps each strategy to its known speed-up in an executor, 0 if it cannot be used. The first strategy costs
-    least beside the calls, by `rank`.
+    ``gains`` maps each strategy's name to its known speed-up in an executor, 0 if it cannot be used. The least costly
+    strategy comes first (threads before processes).
     """
     best = max(gains.values(), default=0.0)
     if best < WORTH_IT:
@@ -27,6 +27,6 @@ def at_corners(intervals: Mapping[str, Interval]) -> set[str]:
     """Return all strategies that `rule` chooses if each speed-up is at the low or the high end of its interval.
 
     All combinations of these ends are tried. ``intervals`` has the interval of each strategy's speed-up in an executor,
-    by the strategy's name, the cheapest first.
+    by the strategy's name, the least costly strategy first (threads before processes).
     """
     return {rule(dict(zip(intervals, corner, strict=True))) for corner in product(*intervals.values())}

@@ -28,7 +28,7 @@ CHANGES = "changes-arguments"
 FRESH = "fresh-fixtures"
 """Slug of the caution that each call got fixtures of its own, since calls with the same ones fail."""
 LEFT_BODY = "left-body"
-"""Slug of the caution that calls made after the test's body had ended take another time than calls inside it."""
+"""Slug of the caution that calls take clearly more or less time after the end of the test's body than inside it."""
 KEEPS_PACE = "shared-arguments"
 """Slug of the caution that calls change their arguments, but take as long as calls with unchanged copies."""
 MAY_USE_UP = "may-use-up"
@@ -52,9 +52,8 @@ HALF_DISTURBED_FROM = 15
 count. If both kinds are alike, chance puts the faster 8 of 15 calls below all of 15 others once in 909 times, the
 faster 10 of 20 below 20 once in 4,588."""
 LEAST_S = 2e-6
-"""A first call that changed its arguments counts as having left other work to later calls only if calls with the
-changed arguments take at least this many seconds more or less than calls with copies of the original ones. Any call may
-take 1 to 2 µs longer if it runs right after something else."""
+"""Calls with changed arguments count as other work than calls with copies of the original arguments only if they take
+at least this many seconds more or less. Any call may take 1 to 2 µs longer if it runs right after something else."""
 BODY_S = 10e-6
 """Smallest difference in seconds between calls in a test's body and calls after it that counts: the first call after an
 event loop was started takes some microseconds longer. The times must also differ by the factor `FAR_APART`."""
@@ -187,8 +186,9 @@ def why_not_again(seen: Measurement, *, lost: bool = False) -> str:
 def cautions(evidence: Evidence) -> tuple[Caution, ...]:
     """Return the caution on what calls do to their arguments; empty if there is nothing to say.
 
-    It says one of these: calls changed their arguments and then took another time, or the same time nevertheless; the
-    first call may have used something up; or each call got fixtures of its own, since calls with the same ones fail.
+    It says one of these: timed calls take clearly more or less time than the test's own call; calls change their
+    arguments, but keep their pace; the first call may have used something up; fixtures were made anew for each call,
+    since calls with the same ones fail.
     """
     found = evidence.measurement.arguments
     if (because := evidence.measurement.fresh_because) is not None:

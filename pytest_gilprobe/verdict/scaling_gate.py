@@ -1,4 +1,4 @@
-"""The gate on how far throughput grows with the number of workers: it fails a test only if curves exclude growth."""
+"""Fail a test if throughput certainly stops growing below the number of workers in the marker's ``scales_to``."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ GROWS = 1.10
 """A curve (throughput by number of workers) is still growing at its end if each doubling of the workers up to there
 raised the throughput by at least this factor."""
 APART = 1.4
-"""To see whether a curve (throughput by number of workers) still grows, its last point is compared with points that
-have fewer workers by at least this factor; with all other points, if there are none. Between nearer points, growth is
-not told from noise of 5 %."""
+"""To see whether a curve (throughput by number of workers) still grows, its last point is compared with earlier points.
+Only points with fewer workers by at least this factor count, since noise of 5 % hides growth between nearer ones; if
+there are none, all earlier points count."""
 BUSY = 0.8
 """If calls keep at least this share of the usable CPUs busy, the CPUs are the limit; a CPU quota counts as fewer
 CPUs."""
@@ -38,17 +38,18 @@ throughput. This share is the gain over one worker times the share of a call's t
 is known to some 10 %."""
 MAYBE_IN_USE = 0.4
 """If the GIL, or the event loop, is certainly in use for less than this share of the time at the highest throughput, it
-is not the limit. With a larger share it cannot be excluded: a lock that is held for so long makes others wait, and what
-a call needs of it was measured with one call at a time."""
+is not the limit. With a larger share it may be: then calls often wait for each other, and the share is computed from
+calls that were made one at a time."""
 WASTED = 0.6
 """Shared data or memory is the limit if the CPU time of a call that runs alone is less than this share of its CPU time
 beside other calls. Two hardware threads of one core do not explain that: each keeps at least this share of its
 speed."""
 LOOKS = 20
-"""Fewest samples of what lanes (threads) sleep in that suffice to tell a lock in the process from something outside."""
+"""Fewest samples that suffice to tell whether lanes (threads) sleep in a lock of the process or in something outside. A
+sample shows what one lane sleeps in at one moment."""
 MOSTLY = 0.5
-"""Calls in parallel take longer than a call alone. What lanes (threads) sleep in for at least this share of that
-additional time is named as the limit."""
+"""Calls in parallel take longer than a call alone. If lanes (threads) sleep in one thing, such as a lock, for at least
+this share of the additional time, it is named as the limit."""
 HARDLY = 0.15
 """Calls in parallel take longer than a call alone. If lanes (threads) wait for the GIL for less than this share of that
 additional time, the GIL is not the limit; of some 60 samples, a few are misleading."""

@@ -16,15 +16,15 @@ from pytest_gilprobe.model.thresholds import CPU_ABOVE, EXTRA_CORES, IO_BELOW, R
 from pytest_gilprobe.model.words import Bound, Gil
 
 HEAVY_SHARE: Final = 0.7
-"""Tests are listed as the heaviest, those that hold the GIL longest first, until together they make up this share of
-the suite's GIL-held time."""
+"""Tests are listed as the heaviest until together they make up this share of the suite's GIL-held time. The test that
+holds the GIL longest comes first."""
 MOST_HEAVY: Final = 20
 """Largest number of tests that are listed as the heaviest: a longer list would not be a shortlist."""
 LEAST_HELD_S: Final = 0.1
 """If a suite holds the GIL for fewer seconds than this in total, none of its tests is listed as one of the heaviest."""
 BLOCKS_BY: Final = 0.3
-"""A call is said to hold the GIL while it sleeps if two shares of its time differ by more than this: the share in which
-it holds the GIL exceeds the share in which it runs on a CPU or queues for one."""
+"""A call is said to hold the GIL while it sleeps if the share of its time for which it holds the GIL is larger, by more
+than this, than the share for which it runs on a CPU or queues for one."""
 PROBED_NEXT: Final = frozenset({"scan-heavy", "scan-blocks", "scan-waits", "scan-releases"})
 """Slugs (short names) of the findings whose tests are proposed for a probe, since threads or processes may make these
 tests faster."""
@@ -52,7 +52,7 @@ def find(results: Sequence[WorkloadResult], groups: Sequence[ScanGroup]) -> tupl
 def worth_probing(findings: Iterable[ScanFinding]) -> tuple[str, ...]:
     """Return the node ids of the tests to probe next, at most `MOST_TO_PROBE` (10), in the order of ``findings``.
 
-    Only findings count whose tests a probe may show to become faster (`PROBED_NEXT`).
+    Only tests count that threads or processes may make faster: those of the findings in `PROBED_NEXT`.
     """
     named = (name for finding in findings if finding.slug in PROBED_NEXT for name in finding.names)
     return tuple(dict.fromkeys(named))[:MOST_TO_PROBE]

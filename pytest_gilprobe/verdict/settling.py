@@ -21,10 +21,10 @@ a fifth, the smallest factor, takes 25 times as many rounds."""
 MOST_S = 120.0
 """Longest probe, in seconds, that is proposed to settle an open (inconclusive) verdict."""
 BESIDE_ROUNDS = 1.5
-"""A probe takes about this many times as long as its rounds: it also starts workers, warms up and tests the machine."""
+"""A probe takes about this many times as long as the calls it times: it also starts workers, warms up and more."""
 ROUNDS = 5
-"""A proposed ``max_time`` suffices for at least this many rounds, as many as a verdict can need to be believed
-(`trust.ROUNDS_WHEN_SURPRISING`)."""
+"""Fewest rounds (one batch of calls of every strategy) for which a proposed ``max_time`` (seconds of a probe) suffices:
+a verdict may need so many to be believed (`trust.ROUNDS_WHEN_SURPRISING`)."""
 BUSY = 0.1
 """A quieter machine is proposed if calls queued for a CPU for at least this share of their time."""
 
@@ -50,11 +50,12 @@ def remedy(evidence: Evidence) -> str:
 
 
 def more_time(evidence: Evidence) -> str:
-    """Return, as a clause, what would settle a verdict that rests on too few rounds or on disturbed ones.
+    """Return, as a clause, what would settle a verdict that rests on too few or on disturbed measurements.
 
-    The clause names a quieter machine and, if that is at most `MOST_S`, a ``max_time`` for `ROUNDS` rounds or more.
-    This time is rather too long: it is computed as if all of a probe grew with the rounds, although the start of
-    workers, for example, does not.
+    The clause names a quieter machine and, if at most `MOST_S`, a ``max_time`` (seconds of a probe) for `ROUNDS` rounds
+    (one batch of calls of every strategy) or more. This time is rather too long: it is computed as if starting workers,
+    for example, took longer with more rounds. If a strategy was not tried for lack of time, the clause says that
+    instead.
     """
     seen = evidence.measurement
     if seen.no_time_for and seen.out_of_time is not None:
@@ -87,8 +88,8 @@ def workers_needed(evidence: Evidence) -> int | None:
 def seconds_needed(evidence: Evidence) -> int | None:
     """Return about how many seconds a probe takes until its intervals are narrow enough to decide.
 
-    The speed-ups are assumed to stay as they are, while their intervals shrink with more rounds. The result is ``None``
-    if it would be more than `MOST_S`, or if no round was made.
+    The speed-ups are assumed to stay as they are, while their intervals shrink as more calls are timed. The result is
+    ``None`` if it would be more than `MOST_S` (120), or if no calls were timed.
     """
     needed_s = _settled_after_s(evidence)
     return int(needed_s) if needed_s <= MOST_S and evidence.measurement.rounds else None

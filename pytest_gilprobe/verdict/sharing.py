@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 MOST_NAMED = 2
 """Largest number of objects that the verdict's advice names; the report has all."""
 NEAR = 0.85
-"""Lanes (threads) gain as much as the control (plain Python that shares nothing) if they reach at least this share of
-the control's speed-up. The control is relied on in two cases: if the low end of its speed-up's interval is at least
-this share of the speed-up, which is at least this share of the lanes' speed-up; or if the lanes certainly reach less
-than this share of the control's speed-up."""
+"""Lanes (threads) with copies of their objects gain as much as the control (plain Python that shares nothing) if they
+certainly reach at least this share of its speed-up. The control is relied on if they certainly reach less. It is also
+relied on if two shares are at least this large: the low end of the control's interval as a share of its speed-up, and
+its speed-up as a share of that of the lanes."""
 COMPUTES = 0.8
 """Calls are compared with the control (plain Python that shares nothing) only if serial calls certainly use at least
 this share of a CPU. Calls that wait for longer may gain more than the control, since their waits overlap."""

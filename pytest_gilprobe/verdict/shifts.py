@@ -50,8 +50,8 @@ def widened(estimate: Estimate | None) -> Measured | None:
 def apart(now: Measured | None, was: Measured | None) -> Estimate | None:
     """Return ``now`` / ``was`` if the values certainly differ; else, or if one is ``None``, return ``None``.
 
-    They differ if the intervals that come with them do not overlap, and the larger value is at least 1 +
-    `LEAST_DIFFERENCE` times the smaller one.
+    They differ if the intervals that come with them do not overlap, and the larger value is at least 5 % (the share
+    `LEAST_DIFFERENCE`) above the smaller one.
     """
     if now is None or was is None:
         return None
@@ -74,8 +74,8 @@ def ratio(after: Estimate | None, before: Estimate | None) -> Estimate | None:
     """Return ``after / before`` for independent estimates; its interval holds all ratios of values in both intervals.
 
     Two 95 % intervals thus give an interval that is wider than 95 % needs. ``None`` if an estimate is missing, its
-    interval reaches zero, or the ratio is out of range. *Source*: interval arithmetic; Cumming and Finch, "Inference by
-    eye", 2005.
+    interval reaches zero, or the ratio does not fit a float. *Source*: interval arithmetic; Cumming and Finch,
+    "Inference by eye", 2005.
     """
     if after is None or before is None or after.low <= 0 or before.low <= 0:
         return None

@@ -22,29 +22,31 @@ EXPLAINS = 0.5
 """If lanes (threads ...) of one process take longer than serial calls, a GIL that is held for at least this share of
 the time explains it."""
 ROUNDS_WHEN_DISTURBED = 3
-"""Number of rounds that are needed to believe a result if none of them was quiet: two rounds can be disturbed alike."""
+"""Number of rounds (one batch of calls of every strategy) that are needed to believe a result if other programs
+disturbed every round: two rounds can be disturbed alike."""
 ROUNDS_TO_BELIEVE = 2
-"""Number of quiet rounds, each with a quiet run of the control (a fixed pure-Python loop), that are needed to believe
-that no strategy helps: a single round may have met a bad moment."""
+"""Number of undisturbed runs of the control (a fixed pure-Python loop), each beside a round (one batch of calls of
+every strategy), that are needed to believe that no strategy helps: a single one may have met a bad moment."""
 ROUNDS_WHEN_SURPRISING = 5
-"""Number of rounds that are needed to believe what nothing else explains, such as threads that gain far less than the
-GIL allows: one outlier must not decide."""
+"""Number of rounds (one batch of calls of every strategy) that are needed to believe what nothing else explains, such
+as threads that gain far less than the GIL allows: one outlier must not decide."""
 SLOWED_AGAIN = 2.0
-"""N workers cannot do more than N times the work of one. If they seem to do 1.1 N times the work, serial calls were
-slowed by a factor of 1.1, or by more if the workers really did less. So the answer must also hold if serial calls were
-slowed by that factor, and by that factor to this power."""
+"""If N workers seem to do more than N times the work of one, by a factor such as 1.1, serial calls were slowed by at
+least that factor, perhaps more. So the answer must also hold if all speed-ups are divided by the factor, and if they
+are divided by the factor to this power."""
 FALLS_SHORT = 0.75
 """If the speed-up of lanes (threads ...) of one process is less than this share of the largest one that the GIL and the
-number of workers allow, more rounds are needed to believe it."""
+number of workers allow, calls are timed more often before it is believed."""
 
 
 def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
     """Return why the rounds so far do not suffice to believe that ``strategy`` is the answer; ``None`` if they do.
 
-    One round is enough if nothing disturbed it; otherwise `ROUNDS_WHEN_DISTURBED` rounds are needed. In two cases
-    `ROUNDS_WHEN_SURPRISING` rounds are needed. In the first, lanes (threads ...) of one process gain far less than the
-    GIL allows. In the second, N workers seem to do more than N times the work of one, so serial calls must have been
-    slowed down. Then ``strategy`` must also stay the answer if all speed-ups are lower (`SLOWED_AGAIN`).
+    A round is one batch of calls of every strategy. One is enough if nothing disturbed it, and lanes (threads ...) of
+    one process took no longer than serial calls, or the GIL explains why. Otherwise 3 are needed
+    (`ROUNDS_WHEN_DISTURBED`). 5 are needed (`ROUNDS_WHEN_SURPRISING`) if lanes of one process gain far less than the
+    GIL allows, or if N workers seem to do more than N times the work of one. In the last case, serial calls were slowed
+    down, so ``strategy`` must also stay the answer if all speed-ups are lower (`SLOWED_AGAIN`).
     """
     results = evidence.results.items()
     seen = evidence.measurement.rounds
@@ -127,9 +129,9 @@ def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
 
 
 def controls_wanted(measurement: Measurement) -> int:
-    """Return how many rounds of the control (a fixed pure-Python loop) are needed to believe that no strategy helps.
+    """Return how many runs of the control (a fixed pure-Python loop) are needed to believe that no strategy helps.
 
-    These are `ROUNDS_TO_BELIEVE` if no round of calls or of the control was disturbed, else `ROUNDS_WHEN_DISTURBED`.
+    These are 2 (`ROUNDS_TO_BELIEVE`) if no control was disturbed and serial calls hardly queued for a CPU, else 3.
     """
     calm = all(map(is_unqueued, measurement.rounds)) and all(map(_is_calm, measurement.controls))
     return ROUNDS_TO_BELIEVE if calm else ROUNDS_WHEN_DISTURBED

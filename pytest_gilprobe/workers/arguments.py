@@ -222,7 +222,7 @@ class _Position:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The state of a call's arguments at one moment, to compare them with later or to copy.
+    """The state of a call's arguments at one moment, to compare later states with it, or to copy it.
 
     ``unknown`` maps the name of each argument whose state cannot be kept to the reason why.
     """
@@ -253,19 +253,19 @@ class Snapshot:
 
     @property
     def iterators(self) -> tuple[str, ...]:
-        """Names of arguments that calls may use up: iterators, and containers too large to keep that have shrunk."""
+        """Names of arguments without a kept state that calls may use up: iterators, and containers that have shrunk."""
         return tuple(
             name for name, length in self._lengths.items() if length is None or len(self._values[name]) < length
         )
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The names of the arguments of which `copied` makes a new object: neither constants nor open files."""
+        """Names of the arguments of which `copied` makes a new object: those that can be changed and pickled."""
         return tuple(name for name, kept in self._kept.items() if isinstance(kept, _Pickled))
 
     @property
     def not_copied(self) -> dict[str, str]:
-        """The names of the arguments that `copied` returns uncopied, mapped to the reasons; constants are left out."""
+        """Names of arguments that calls may change but that `copied` returns uncopied, mapped to the reasons."""
         files = {name: "an open file" for name, kept in self._kept.items() if kept.single}
         return files | self.unknown
 

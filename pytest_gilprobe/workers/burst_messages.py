@@ -1,4 +1,4 @@
-"""Messages that have a worker process make bursts, very short batches; see `workers.protocol`."""
+"""Messages that have a worker process make bursts: very short batches (calls timed together)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pytest_gilprobe.model.readings import WorkerReading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeBursts:
-    """Make ``number`` bursts, one after the other: very short batches of ``calls`` calls in each of ``lanes`` lanes.
+    """Make ``number`` bursts one after the other: in each, ``lanes`` threads make ``calls`` calls each, side by side.
 
-    A lane is a thread that makes calls. Before each burst of all lanes, one of them makes a burst alone. ``strategy``
-    is the name of the strategy that makes the calls.
+    A burst is a very short batch (calls timed together). Before each burst of all threads, one of them makes a burst
+    alone. ``strategy`` is the name of the strategy that makes the calls.
     """
 
     strategy: str
@@ -23,7 +23,7 @@ class MakeBursts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstPair:
-    """The clocks of a burst that one lane (thread) made ``alone``, and of the next one, made by all ``together``."""
+    """The clocks of two very short batches of calls: one by one lane (thread) ``alone``, one by all ``together``."""
 
     alone: WorkerReading
     together: WorkerReading
@@ -31,6 +31,6 @@ class BurstPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstsMade:
-    """The answer to `MakeBursts`: the ``pairs`` of bursts in which all lanes (threads) began side by side."""
+    """The answer to `MakeBursts`: ``pairs`` of bursts (very short batches) whose threads began side by side."""
 
     pairs: tuple[BurstPair, ...]

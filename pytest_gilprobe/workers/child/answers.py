@@ -55,7 +55,7 @@ def _refusal(strategy: Strategy, work: Workload) -> str | None:
 
 
 Timed = Batch | MakeBursts | Stretch | SweepSharing
-"""The questions that have a worker make calls whose times count."""
+"""The messages in which pytest's own process asks a worker process to make calls and report how long they took."""
 
 
 class OpenTest:
@@ -71,8 +71,8 @@ class OpenTest:
     ) -> None:
         """Prepare to make the calls of ``work``, whose test is set up, by ``strategies``.
 
-        pytest's reports of failures are added to ``errors`` while calls run: a batch with such reports has failed.
-        ``shared`` is whether several subinterpreters share this process.
+        pytest's reports of failures are added to ``errors`` while calls run: a batch (calls timed together) with such
+        reports has failed. ``shared`` is whether several subinterpreters share this process.
         """
         self._work = work
         self._strategies = strategies

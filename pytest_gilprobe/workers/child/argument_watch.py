@@ -1,4 +1,4 @@
-"""Find out whether calls change their arguments, and whether later calls therefore take another time than the first."""
+"""Find out whether calls change their arguments, and whether that makes later calls faster or slower than the first."""
 
 from __future__ import annotations
 

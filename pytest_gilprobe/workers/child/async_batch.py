@@ -49,9 +49,9 @@ async def run_serial(call: AsyncCall, calls: int, begin_ns: int = 0, lane: int =
     """Make ``calls`` calls one after the other in this task, from the moment ``begin_ns`` on.
 
     ``begin_ns`` is a moment of `time.perf_counter_ns`; with 0, the calls begin at once. Until then the whole thread
-    sleeps. ``lane`` is its number among the threads or processes that begin together: each sleeps on another CPU, so
-    that no two begin on the same one. Return the readings of the clocks. Raises `WorkloadError` if a call raises
-    anything.
+    sleeps. ``lane`` is the number, from 0, of this thread among the threads or processes that begin together: it
+    chooses the CPU on which the thread sleeps, so that no two begin on the same one. Return the readings of the clocks.
+    Raises `WorkloadError` if a call raises anything.
     """
     machine.reset_peak_rss()
     usage = Usage()

@@ -11,7 +11,7 @@ A batch is calls that are timed together. Why the readings can be trusted:
 * Threads, and worker processes, begin at a moment that all of them know in advance, and sleep until then. If one thread
   woke the others, it might lose its CPU to the first of them, and the second would start when the first is done.
 * Each of them sleeps on another CPU. Beside other programs, they would often wake up on the same one and take turns.
-* Calls have room for their frames, so that they take the same time in a worker's main thread and in threads (`room`).
+* Memory for the frames of calls is reserved (by `room`), so that they take as long in the main thread as in others.
 * Whatever a call raises, `SystemExit` and `KeyboardInterrupt` included, is caught in its thread and reported.
 """
 
@@ -75,10 +75,10 @@ def timed(
     """Make the calls in ``ready``, ``calls`` in number, in this thread; return the readings of its clocks.
 
     The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or at once if that moment is past. Until then this thread
-    sleeps, restricted to ``cpu`` if given. If it wakes up late, the delay counts as wall time, and as run-queue time if
-    it waited for a core. If the moment was already past, the delay since then counts only if ``queueing`` is given,
-    which this thread created before it was told to begin. ``queueing`` is closed in any case. Exceptions of a call
-    propagate.
+    sleeps, restricted to ``cpu`` if given. If it wakes up late, the delay counts as wall time, and as run-queue time
+    while the thread waited for a core. If the moment is past, the delay counts in the same way, but only if
+    ``queueing`` is given: an object that this thread created before it was told to begin. It is closed in any case.
+    Exceptions of a call propagate.
     """
     since_begin = begin_ns > 0 and queueing is not None
     queueing = queueing or Queueing()
@@ -131,9 +131,9 @@ class Queueing:
         """Return how many nanoseconds this thread waited in the run queue for a core, from ``since_ns`` to ``end_ns``.
 
         ``since_ns`` is a moment soon after this object was created (``None``: its creation), ``end_ns`` one just before
-        this call. The run-queue clock is read a little too early for the first, and a little too late for the second.
-        Both gaps are subtracted as run-queue time, which a long gap mostly is. Return ``None`` if the system has no
-        such clock.
+        this call. The clock is read at the creation and in this call. The times from the creation to ``since_ns`` and
+        from ``end_ns`` to this call are subtracted, as if all of them were run-queue time, which long ones mostly are.
+        Return ``None`` if the system has no such clock.
         """
         asked_ns = _perf_counter_ns()
         now = self._clock.read_ns()
@@ -150,9 +150,9 @@ class Queueing:
 def run_serial(call: Call, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
     """Make ``calls`` calls one after the other in this thread, from the moment ``begin_ns`` on.
 
-    ``begin_ns`` is a moment of `time.perf_counter_ns` (0: at once). Until then this thread sleeps, on a CPU chosen by
-    its number ``lane`` among all that begin together. Return the readings of the clocks. Raises `WorkloadError` if a
-    call raises anything.
+    ``begin_ns`` is a moment of `time.perf_counter_ns` (0: at once). Until then this thread sleeps on a CPU that
+    ``lane`` chooses: its number, from 0, among the threads or processes that begin together. Return the readings of the
+    clocks. Raises `WorkloadError` if a call raises anything.
     """
     try:
         ready = in_advance(call, calls)

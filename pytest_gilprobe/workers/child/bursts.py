@@ -1,4 +1,4 @@
-"""Make bursts: very short batches, one after the other, whose lanes (threads) certainly begin side by side.
+"""Make bursts: very short batches (calls timed together) whose lanes (threads) certainly begin side by side.
 
 Beside other programs, two threads of one process hardly ever have a CPU each for all of a batch of 50 ms. For a
 millisecond or two they often do. So:
@@ -39,17 +39,18 @@ _Lock = threading.Lock
 _perf_counter_ns = clocks.perf_counter_ns
 
 PAUSE_S = 0.001
-"""Seconds for which a lane (thread) sleeps before each burst. *Source:* of 0.5 to 6 ms, 1 ms gave the most undisturbed
-bursts a second beside one busy loop."""
+"""Seconds for which a lane (thread) sleeps before each burst (a very short batch of calls). *Source:* of 0.5 to 6 ms, 1
+ms gave the most undisturbed bursts a second beside one busy loop."""
 PATIENCE_NS = 6_000_000
-"""Nanoseconds for which lanes (threads) wait for the last one: a busy program keeps a CPU for 3 to 4 ms at a time."""
+"""Nanoseconds for which lanes (threads) wait until all have a CPU: a busy program keeps one for 3 to 4 ms at a time."""
 
 
 def run_threads(lanes: Sequence[LaneContext], calls: int, number: int) -> tuple[BurstPair, ...]:
-    """Make ``number`` bursts of ``calls`` calls in each lane, which is a new thread, and as many in one lane alone.
+    """Make ``number`` bursts of ``calls`` calls in each of several new threads, and as many in one thread alone.
 
-    A pair is left out if the lanes did not all have a CPU in time. Raises `WorkloadError` if a call raises, and
-    `NoThreadError` if the system refuses a thread: threads already started then end.
+    A burst is a very short batch (calls timed together). ``lanes`` has a context manager for each thread, which yields
+    its call. A pair is left out if the threads did not all have a CPU in time. Raises `WorkloadError` if a call raises,
+    and `NoThreadError` if the system refuses a thread: threads already started then end.
     """
     pairs = [(_Meeting(1), _Meeting(len(lanes))) for _ in range(number + 1)]
     threads = [_BurstsThread(at, len(lanes), lane, calls, pairs) for at, lane in enumerate(lanes)]

@@ -44,7 +44,7 @@ class _Rerun:
 
 
 class Caller:
-    """Plugin of a worker process: makes batches of calls of a test, instead of calling the test once.
+    """Plugin of a worker process: makes batches of calls (timed together) of a test, instead of calling the test once.
 
     It is registered last, so its hooks run before other plugins'. Two attributes are set before a test begins:
     ``fresh`` is whether its fixtures are made anew for each call, ``awaited`` is whether the test, when pytest ran it,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
 
 TASKS = 40
-"""Number of tasks that do nothing in one call of ``executor.map``: enough to keep all workers awake for most of
+"""Number of tasks that do nothing in one call of ``executor.map``: so many that all workers are awake during most of
 them."""
 ROUNDS = 15
 """Number of calls of ``executor.map`` with tasks that do nothing. The fastest counts: on a busy machine, only a few of

@@ -70,7 +70,7 @@ class Session:
 
     @property
     def calls_per_task(self) -> int:
-        """The smallest number of calls per task that reaches the share `EFFICIENT` of the most calls per second."""
+        """The smallest number of calls per task that gives 90 % (`EFFICIENT`) of the most calls per second."""
         best = min(point.s_per_call for point in self.start.curve)
         return next(one.calls_per_task for one in self.start.curve if one.s_per_call * EFFICIENT <= best)
 
@@ -193,11 +193,11 @@ def _tasks_for(at_once: int, task_s: float) -> int:
 def run(session: Session, calls: int, lanes: int) -> WorkerReading:
     """Make a batch of calls in the executor of ``session``, and return the readings of the clocks.
 
-    First, a series of tasks that make one call each is timed. Then, if the curve measured at the executor's start shows
-    that larger tasks save more than 10 % of the time per call, a series of larger tasks is timed. If each call gets
-    new arguments, the tasks are kept so small that every worker has one. Each series makes ``calls`` times ``lanes``
-    calls at most, as many as other strategies make in ``lanes`` threads, but has at least one task for each worker.
-    Raises `ExecutorError` if a task fails.
+    First, a series of tasks that make one call each is timed. If ``session.start`` (measured when the executor started)
+    shows that larger tasks save more than 10 % of the time per call, a series of larger tasks is timed, too. If each
+    call gets new arguments, the tasks are kept so small that every worker has one. Each series makes ``calls`` times
+    ``lanes`` calls at most, as many as other strategies make in ``lanes`` threads, but has at least one task for each
+    worker. Raises `ExecutorError` if a task fails.
     """
     most = max(calls * lanes, session.lanes)
     curve = {one.calls_per_task: one.s_per_call for one in session.start.curve}

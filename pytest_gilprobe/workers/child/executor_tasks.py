@@ -69,10 +69,10 @@ class RunningExecutor:
     """
 
     def __init__(self, factory: Callable[[], Any], named: str, limit_s: float) -> None:
-        """Call ``factory``, which is ``named`` like this in messages, and enter what it returns.
+        """Start the executor that ``factory()`` returns; ``named`` is the name of ``factory`` in error messages.
 
-        No task may take longer than ``limit_s`` seconds to come back. Raises `ExecutorError` if the factory raises, or
-        returns something that is no executor.
+        An executor or context manager that is returned is entered. No task may take longer than ``limit_s`` seconds to
+        come back. Raises `ExecutorError` if the factory raises, or returns something that is no executor.
         """
         self.workers = ExecutorWorkers()
         self.limit_s = limit_s
