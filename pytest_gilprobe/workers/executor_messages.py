@@ -48,9 +48,9 @@ class DispatchMeasured:
 class StartExecutor:
     """Asks a worker process to start the user's executor and to measure what its tasks cost.
 
-    ``strategy`` is the name of the strategy that makes a test's calls through the executor, which ends with that test.
-    ``lanes`` is how many calls are made at a time if the executor does not say how many workers it has. A task that
-    takes longer than ``limit_s`` seconds counts as failed.
+    ``strategy`` is the name of the strategy (a way to make calls) that uses the executor. The executor is ended when
+    the test is closed. ``lanes`` is how many calls are made at a time if the executor does not say how many workers it
+    has. A task that takes longer than ``limit_s`` seconds counts as failed.
     """
 
     strategy: str
