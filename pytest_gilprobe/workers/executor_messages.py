@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureDispatch:
-    """Asks a worker process without a test what a task costs in the executor of ``strategy`` with ``workers`` workers.
+    """Asks a worker process in which no test is set up what a task costs in an executor with ``workers`` workers.
 
-    If ``module`` is not ``None``, it asks instead how long the executor's workers take to import that module.
-    ``brief`` asks for a third of the rounds (calls of ``executor.map``), since little time is to be spent.
+    ``strategy`` names the way to make calls that uses it. If ``module`` is set, it asks instead how long importing that
+    module takes. ``brief`` asks for a third of the rounds (calls of ``executor.map``), since there is little time.
     """
 
     strategy: str
@@ -63,9 +63,9 @@ class DispatchMeasured:
 class StartExecutor:
     """Asks a worker process to start the user's executor and to measure what its tasks cost.
 
-    ``strategy`` is the name of the strategy that makes a test's calls through the executor, which ends with that test.
-    ``lanes`` is how many calls are made at a time if the executor does not say how many workers it has. A task that
-    takes longer than ``limit_s`` seconds counts as failed.
+    ``strategy`` is the name of the strategy (a way to make calls) that uses the executor. The executor is ended when
+    the test is closed. ``lanes`` is how many calls are made at a time if the executor does not say how many workers it
+    has. A task that takes longer than ``limit_s`` seconds counts as failed.
     """
 
     strategy: str

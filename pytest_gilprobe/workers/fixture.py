@@ -59,11 +59,11 @@ class Gilprobe:
         *,
         was_awaited: bool = False,
     ) -> None:
-        """Make the value for one test.
+        """Make the value of the fixture for the test ``nodeid``.
 
-        In a worker process ``serve`` measures a call, ``serve_awaited`` one of a coroutine function; elsewhere both are
-        ``None``. ``was_awaited`` is there whether the test awaited the call in pytest's own process: that is how a
-        plain function that returns a coroutine is known before it is called.
+        In a worker process, ``serve`` measures a plain call, and ``serve_awaited`` one that is awaited; elsewhere both
+        are ``None``. ``was_awaited`` tells a worker process that the test awaited its call in pytest's own process: so
+        the call is awaited even if a plain function returns the coroutine.
         """
         self._nodeid = nodeid
         self._serve = serve
@@ -80,9 +80,9 @@ class Gilprobe:
         """Why the call cannot be repeated; ``None`` if it can be repeated."""
 
     def __call__(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``func(*args, **kwargs)`` and return its result; await the result of a coroutine function.
+        """Call ``func(*args, **kwargs)`` and return its result; if ``func`` is a coroutine function, await the result.
 
-        So await that of an object with ``async def __call__``, and of a plain function that returns a coroutine.
+        Await it, too, if ``func`` has an ``async def __call__``, or is a plain function that returns a coroutine.
 
         Raises `FixtureError` on a second use in one test, if ``func`` is not callable, and if ``func`` is a coroutine
         function but no event loop of asyncio or trio runs here.

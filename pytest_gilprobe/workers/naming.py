@@ -71,9 +71,9 @@ def unfit_maker(func: Callable[..., Any], make: object) -> str | None:
 
 
 async def with_arguments(given: Given) -> Given:
-    """Return ``given`` with new arguments, which its function ``make`` returns; return it unchanged if it has none.
+    """Return ``given`` with arguments newly made by ``given.make()``; without a ``make``, return ``given`` unchanged.
 
-    ``make`` is awaited if it is a coroutine function.
+    ``given.make`` is awaited if it is a coroutine function.
     """
     return given if given.make is None else replace(given, args=await arguments_awaited(given.make))
 

@@ -49,10 +49,10 @@ class Batch:
     """Asks a worker process for its part of a batch (calls timed together): ``calls`` calls in each of ``lanes`` lanes.
 
     A lane is a thread or the like; ``first_lane`` is the number of this worker's first lane among those of all workers.
-    ``strategy`` names the strategy that makes the calls. With ``heartbeat`` or ``time_blocks`` the calls are serial,
-    and their times do not count: ``heartbeat`` finds by the delays of a sleeping thread how often the GIL is held, and
-    ``time_blocks`` how long each call blocks its event loop. ``keep_result`` keeps the result of a single call for a
-    `MeasureTransfer` right after it. All workers begin at ``begin_ns`` (`time.perf_counter_ns`; 0: at once).
+    ``strategy`` names the way to make calls, such as ``threads``. All workers begin at ``begin_ns``, a moment of
+    `time.perf_counter_ns` (0: at once). ``keep_result`` keeps the calls' results for a `MeasureTransfer` right after.
+    With ``heartbeat`` or ``time_blocks``, the calls are serial, and only these are measured: how often a thread that
+    wakes up finds the GIL held (``heartbeat``), or how long each call blocks its event loop (``time_blocks``).
     """
 
     strategy: str
@@ -67,7 +67,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """Asks a worker process to make the arguments of ``calls`` calls, if each call has its own, before a `Batch`."""
+    """Asks a worker process, before a `Batch`, to make the arguments of ``calls`` calls, if each call has its own."""
 
     calls: int
 
@@ -87,9 +87,9 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureTransfer:
-    """Asks what it costs to move the arguments and the result of a test's call as ``strategy`` moves them.
+    """Asks what it costs to move a call's arguments and result, as the way to make calls named ``strategy`` does.
 
-    The result is that of the `Batch` before, if that had ``keep_result``; else one more call is made.
+    If the `Batch` before kept no result, or each call gets new fixtures, one more call is made to get a result.
     """
 
     strategy: str
@@ -102,7 +102,7 @@ class WatchArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareArguments:
-    """Asks whether calls changed their arguments since `WatchArguments`; if so, calls with old and new are timed."""
+    """Asks if calls have changed their arguments since `WatchArguments`; if so, times calls with old and new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +166,11 @@ class Opened:
     trace the worker's code. ``callee`` describes the function that is called; ``None`` if it has no name to call it by.
     ``given`` is whether the test passed the function and its arguments to the `gilprobe` fixture. ``most_calls`` is for
     how many calls this worker may make arguments in advance; ``None`` if all calls have the same arguments.
-    ``may_be_fresh`` is whether the test's fixtures could be made anew for each call, but are not; ``not_fresh`` is why
-    they could not, else ``None``. ``after_body`` is whether the body of the test has been left when a call is made that
-    it passed to the fixture. ``awaited`` is whether the event loop that runs the test awaits the calls. ``loop_hidden``
-    is why another process cannot see when that loop waits for events; ``None`` if it can. ``events_fd`` is the file
-    descriptor by which the loop waits; ``None`` if unknown.
+    ``may_be_fresh`` is whether all calls share function-scoped fixtures that could be made anew for each; ``not_fresh``
+    is why they could not, else ``None``. ``after_body`` is whether calls that the test's body passes to the fixture are
+    made after the body was left. ``awaited`` is whether the event loop that runs the test awaits the calls.
+    ``loop_hidden`` is why another process cannot see when that loop waits for events; ``None`` if it can. ``events_fd``
+    is the file descriptor by which the loop waits; ``None`` if unknown.
 
     The other fields are for a worker that hosts subinterpreters, one for each lane; else they are empty or ``None``.
     ``imports`` are the extension modules that the first subinterpreter imported; ``lane_start_up_s`` is how many
@@ -197,7 +197,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The answer to `Batch` or `Control`: all calls were made; ``reading`` has the clocks.
+    """The answer to `Batch` or `Control`: all calls were made; ``reading`` has their wall and CPU times.
 
     ``heartbeat`` has samples of the GIL, and ``blocks`` the longest time for which each call blocked its event loop.
     Each is ``None`` unless the `Batch` asked for it; ``blocks`` is also ``None`` if the loop cannot be watched.
@@ -226,7 +226,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferMeasured:
-    """The answer to `MeasureTransfer`: ``transfer`` is the cost of moving the data, or ``refused`` why it cannot be."""
+    """The answer to `MeasureTransfer`: ``transfer`` is the cost of moving the data, ``refused`` why it cannot move."""
 
     transfer: Transfer | None = None
     refused: str | None = None

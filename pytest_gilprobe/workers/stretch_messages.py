@@ -12,8 +12,8 @@ class Stretch:
     """Asks a worker process for calls without a pause for a set time, in each of ``lanes`` lanes (threads or tasks).
 
     A lane begins at ``begin_ns``. After every ``calls_per_mark`` calls it notes the time, as a mark, and it ends with
-    its first mark after ``until_ns``. Both are moments of `time.perf_counter_ns`. ``strategy`` is the name of the
-    strategy that makes the calls.
+    its first mark after ``until_ns``. Both are moments of `time.perf_counter_ns`. ``strategy`` names the way to make
+    calls, such as ``threads``.
     """
 
     strategy: str
@@ -25,7 +25,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineStretch:
-    """Asks a worker process to compute without the GIL in ``lanes`` threads: what does the machine give to threads?
+    """Asks a worker process to compute without the GIL in ``lanes`` threads, to see what threads can gain at most.
 
     The threads begin at ``begin_ns`` and end soon after ``until_ns``, two moments of `time.perf_counter_ns`.
     """
@@ -40,9 +40,9 @@ StretchQuestion = Stretch | MachineStretch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretched:
-    """The answer to `Stretch` and `MachineStretch`: the moments at which each lane had completed calls, and clocks.
+    """The answer to `Stretch` and `MachineStretch`: ``reading`` has the moments at which calls were completed.
 
-    A lane is a thread or a task. Clocks are those of the CPUs and of the worker process.
+    It also has the CPU time that the worker process used, and the busy and idle time of all CPUs.
     """
 
     reading: StretchReading

@@ -202,9 +202,10 @@ def may_be_fresh(item: pytest.Item) -> tuple[bool, str | None]:
 
 
 def why_not_fresh(item: pytest.Function, *, in_own_loop: bool = False) -> str | None:
-    """Return why the function-scoped fixtures of a test cannot be made anew for each call; ``None`` if they can.
+    """Return why function-scoped fixtures of a test cannot be made anew for each timed call; ``None`` if they can.
 
-    ``in_own_loop`` is whether a plain test function awaits the call in an event loop that it runs itself.
+    ``in_own_loop`` is true for a plain test function that runs an event loop itself, and awaits in it the call that it
+    passes to the `gilprobe` fixture.
     """
     if isinstance(item.instance, unittest.TestCase):
         return "fresh=True: not for a unittest.TestCase, whose setUp pytest does not run"

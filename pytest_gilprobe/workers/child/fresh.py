@@ -1,4 +1,4 @@
-"""Calls that get new arguments each time from a user's function; and how many calls may get them in advance."""
+"""Call a user's function with new arguments each time; find for how many calls they may be made in advance."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ process."""
 MOST_S = 0.1
 """Longest time, in seconds, that making the arguments for one batch (calls timed together) may take in one process."""
 MOST_CALLS = 20_000
-"""Largest number of calls whose arguments are made in advance."""
+"""Largest number of calls of one batch (calls timed together) whose arguments are made in advance in one process."""
 
 
 class MadeByUser(FreshCall):
     """Calls a function of the user's each time with new arguments, which another function of the user's returns."""
 
     def __init__(self, given: Given) -> None:
-        """Call the function ``given.func`` with the arguments that ``given.make()`` returns."""
+        """Remember ``given.func``, the function to call, and ``given.make``, which returns arguments for each call."""
         super().__init__()
         self._func = given.func
         self._make = given.make or (lambda: given.args)
@@ -42,13 +42,13 @@ class MadeByUser(FreshCall):
 
 
 class MadeInLoop(MadeByUser):
-    """Calls a coroutine function each time with new arguments, which a function of the user's returns.
+    """Calls a coroutine function in the event loop of the test, each time with new arguments.
 
-    That function, which may be a coroutine function, too, runs in the event loop of the test.
+    Another function of the user's returns the arguments. It runs in the same loop, and may be a coroutine function.
     """
 
     def __init__(self, given: Given, home: HomeLoop) -> None:
-        """Call the function ``given.func`` with what ``given.make()`` returns in the event loop ``home``."""
+        """Remember ``given.func`` to call and ``given.make`` for its arguments; both run in the event loop ``home``."""
         super().__init__(given)
         self._home = home
 
@@ -67,9 +67,9 @@ class MadeInLoop(MadeByUser):
         return call
 
     def prepare(self, calls: int) -> None:
-        """Make arguments in the test's event loop until ``calls`` calls or more have some; exceptions propagate.
+        """In the test's event loop, make arguments in advance until there are some for at least ``calls`` calls.
 
-        Call this method outside of the event loop: it waits for the loop to make the arguments.
+        Call this method outside of the loop: it waits for the loop to make them. Exceptions propagate.
         """
 
         async def made() -> None:
@@ -85,7 +85,7 @@ def most_calls(call: FreshCall, home: HomeLoop | None = None) -> int:
     The arguments are made once or twice to measure how much memory and time they take, which limit the result. If they
     cannot be made a second time while the first ones exist, the result is 1, and ``call.alone`` is set to the reason.
     The result is 1, too, if making them leaves tasks, such as a server, in the event loop ``home`` (``None``: there is
-    none). Such tasks run beside the timed calls, so only those of the calls in progress may exist.
+    none): the tasks of later calls would disturb the call that is timed.
     """
     tasks = _living_tasks(home)
     size = _size(lambda: call.prepare(1))

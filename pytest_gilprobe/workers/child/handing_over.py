@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUNDS = 9
-"""Number of times that handing over the same data is timed; the median counts. It is timed fewer times if that takes
-long (see `ENOUGH_S`)."""
+"""Largest number of times that handing over the same data is timed; the median counts. It is not timed again once the
+timings have taken `ENOUGH_S` seconds in all."""
 ENOUGH_S = 0.1
 """Seconds of timing in all after which handing over the same data is not timed again."""
 CANNOT = "cannot be handed to a subinterpreter"

@@ -36,10 +36,10 @@ def functions(held: Sequence[HeldStack]) -> Iterator[tuple[Any, Any]]:
 
 
 def share_in(held: Sequence[HeldStack], file: str, lines: range) -> float | None:
-    """Return the share (0 to 1) of the GIL's held time in which ``lines`` of ``file``, or what they call, held it.
+    """Of the time that the GIL was held, return the share (0 to 1) in which code in ``lines`` of ``file`` held it.
 
-    ``held`` are call stacks of threads that held the GIL, each with its share of that time. Return ``None`` if there
-    are none.
+    Code that these lines call counts, too. ``held`` are call stacks of threads that held the GIL, each with its share
+    of that time. Return ``None`` if ``held`` is empty.
     """
     if not held:
         return None

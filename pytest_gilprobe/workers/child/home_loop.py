@@ -1,8 +1,8 @@
-"""Make the calls of a coroutine test inside its event loop: the loop, the task and the context are those of the test.
+"""Make the calls of a coroutine test in the event loop, the task and the context in which its plugin runs the test.
 
-A plugin such as pytest-asyncio runs a coroutine in the place of the test's function. This coroutine starts a thread
-that answers the questions of pytest's own process, and makes the calls of each batch itself, in its own task. So
-fixtures, context variables and background tasks of the test are what they are for the user's own calls.
+A plugin such as pytest-asyncio runs a coroutine in the place of the test's function. This coroutine makes the timed
+calls in its own task. It starts a thread that receives requests for calls from pytest's own process. So the calls have
+the same fixtures, context variables and background tasks as the test's own call.
 """
 
 from __future__ import annotations

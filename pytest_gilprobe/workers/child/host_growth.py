@@ -25,20 +25,20 @@ class HostGrowth:
     """
 
     def __init__(self) -> None:
-        """Note what this process uses now, without interpreters."""
+        """Note what this process uses now, before it hosts any subinterpreter."""
         self._at_start = self._at_open = ResourceUse.now()
         self.spoilt = False
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Do not count as growth what the ``with`` block adds, in which subinterpreters are started."""
+        """For a ``with`` block that starts subinterpreters, do not count as growth what it adds."""
         before = ResourceUse.now()
         yield
         self._at_start = self._at_start.plus(before, ResourceUse.now())
 
     @contextlib.contextmanager
     def setting_up(self, *, widens: bool) -> Iterator[None]:
-        """Do not count what the ``with`` block adds, in which a test is set up, as growth by the test's calls.
+        """For a ``with`` block that sets a test up, do not count what it adds as growth by the test's calls.
 
         ``widens`` is whether the same test is already set up in other subinterpreters. Then growth by its earlier calls
         still counts; otherwise all growth by calls is counted from the end of the block on.

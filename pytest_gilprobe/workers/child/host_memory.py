@@ -9,7 +9,7 @@ class HostMemory:
     """The memory of this process: before it hosted any subinterpreter, before calls are made, and at its peak."""
 
     def __init__(self) -> None:
-        """Note the memory that this process takes now, without interpreters."""
+        """Note the memory that this process takes now, before it hosts any subinterpreter."""
         self._alone_bytes = _present_bytes()
         self._idle_bytes = self._alone_bytes
 

@@ -26,7 +26,7 @@ class ImportRecord:
     """Records which extension modules (of native code) this interpreter imports, from the record's creation on."""
 
     def __init__(self) -> None:
-        """Watch the loaders of this interpreter, for as long as it exists."""
+        """From now on, watch Python's two loaders of native code, for as long as this interpreter exists."""
         self._found: dict[str, ExtensionImport] = {}
         extensions: Any = importlib.machinery.ExtensionFileLoader
         built_in: Any = importlib.machinery.BuiltinImporter

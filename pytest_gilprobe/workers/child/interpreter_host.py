@@ -59,11 +59,11 @@ NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts s
 def serve(
     strategy: Strategy, channel: Connection, lifeline: Connection, parents_ends: tuple[Any, ...], spec: WorkerSpec
 ) -> None:
-    """Host subinterpreters for ``strategy`` until the parent (pytest's process) tells this process to stop, or ends.
+    """Host subinterpreters until the parent (pytest's own process) tells this process to stop, or ends.
 
-    ``channel`` carries questions and answers. ``lifeline`` is a pipe that closes when the parent ends. ``parents_ends``
-    are the parent's own ends of pipes, which a forked process inherits and must close. ``spec`` describes the pytest
-    session that each subinterpreter runs.
+    ``strategy`` is the way to make calls that needs them. ``channel`` carries questions and answers. ``lifeline`` is a
+    pipe that closes when the parent ends. ``parents_ends`` are the parent's own ends of pipes, which a forked process
+    inherits and must close. ``spec`` describes the pytest session that each subinterpreter runs.
     """
     with process.worker_process(lifeline, parents_ends, spec) as log:
         process.log_only_faults(log)
@@ -74,7 +74,11 @@ class Host:
     """Passes the questions of pytest's own process on to subinterpreters, and puts their answers together."""
 
     def __init__(self, strategy: Strategy, channel: Connection, spec: WorkerSpec, log: int) -> None:
-        """Prepare to answer questions that come on ``channel``; no subinterpreter is started yet."""
+        """Prepare to answer questions that come on ``channel``; no subinterpreter is started yet.
+
+        ``strategy`` is the way to make calls that needs subinterpreters. ``spec`` describes the pytest session of each,
+        and ``log`` is the file descriptor of this process's log.
+        """
         self._strategy = strategy
         self._channel = channel
         self._spec = spec

@@ -43,7 +43,10 @@ class InterpreterServer(Server):
     shared = True
 
     def __init__(self, channel: Connection, spec: WorkerSpec, log: int, record: ImportRecord) -> None:
-        """Prepare to serve on ``channel``; ``record`` watches the imports of this interpreter."""
+        """Prepare to run the pytest session that ``spec`` describes, and to answer the questions on ``channel``.
+
+        ``log`` is the file descriptor of the hosting process's log. ``record`` records this interpreter's imports.
+        """
         super().__init__(channel, spec, log)
         self._record = record
 

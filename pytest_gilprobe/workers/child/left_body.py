@@ -1,8 +1,8 @@
 """Compare calls made inside a test's body with the same calls made after the body was left.
 
-The call is that which the body passes to the `gilprobe` fixture. With ``fresh=True``, the body is left before each
-timed call. What a ``with`` or a ``finally`` of the body closes is closed by then, so the call may find nothing to do,
-and be too quick.
+The call is the one that the body passes to the `gilprobe` fixture. With ``@pytest.mark.gilprobe(fresh=True)``, the body
+is left before each timed call. What a ``with`` or a ``finally`` of the body closes is closed by then, so the call may
+find nothing to do, and be too quick.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class LeftBody:
     """
 
     def __init__(self, work: Workload, fresh: FreshCall, inside: Callable[[], float]) -> None:
-        """Compare calls of ``work``, with arguments made by ``fresh``, with those that ``inside`` makes and times."""
+        """Prepare to compare: ``inside`` makes one call inside the test's body, and returns its seconds.
+
+        ``work`` makes the calls after the body was left. ``fresh`` makes and tears down the fixtures of each call.
+        """
         self._work = work
         self._fresh = fresh
         self._inside = inside

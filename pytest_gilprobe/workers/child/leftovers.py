@@ -29,13 +29,13 @@ WATCHED_S = 0.03
 """Seconds of one watch, which shows whether threads and processes that calls left behind compute: three ticks of a slow
 kernel clock (100 Hz)."""
 BUSY = 0.5
-"""Share of one watch (of `WATCHED_S` seconds) by which a thread or process that calls left behind is judged. It is
-harmless if, in any one watch, it computes or queues for a core for less than this share. It disturbs timing if that
-never happens, and it computes for at least this share of one watch in all."""
+"""Share of one watch (of `WATCHED_S` seconds) that decides whether a thread or process left behind by calls disturbs
+timing. If it computes or waits for a core for less than this share of a watch, it is harmless. Otherwise it disturbs
+as soon as the time for which it computed, in all watches so far, makes up this share of one watch."""
 MOST_WATCHES = 20
-"""Largest number of watches of a thread or process that calls left behind. It is watched once more as long as it mostly
-queues for a core, so that it is not clear whether it would compute or sleep. On a busy machine, a pool's thread that is
-done may need a core only to go to sleep."""
+"""Largest number of watches (`WATCHED_S` seconds each) of a thread or process that calls left behind. It is watched
+again as long as it mostly waits for a core, since it is not clear whether it would compute or sleep: on a busy machine,
+a pool's thread that is done may need a core only to go to sleep."""
 MOST_THREADS = 32
 MOST_CHILDREN = 16
 MOST_DESCRIPTORS = 128
@@ -235,9 +235,9 @@ class ResourceUse:
         return self.memory_kept()
 
     def memory_kept(self) -> str | None:
-        """Say so if calls have kept more memory, since this use was read, than is left; else return ``None``.
+        """Describe how much memory calls have kept since this use was read, if it is too much; else return ``None``.
 
-        Return ``None``, too, if they have kept at most `MOST_MEMORY` bytes, or if ``shared`` is true.
+        Too much is more than `MOST_MEMORY` bytes, and more than is known to be left. With ``shared``, nothing is.
         """
         if self.shared:
             return None

@@ -1,4 +1,4 @@
-"""Answer questions in a worker process for which no test need be open: about a fixed loop, or about an executor."""
+"""In a worker process, answer questions that need no test: how long fixed code takes, and what an executor costs."""
 
 from __future__ import annotations
 

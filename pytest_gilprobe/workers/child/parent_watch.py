@@ -1,4 +1,4 @@
-"""Sample the GIL of pytest's own process from an idle worker, while a marked test runs there for the first time."""
+"""In an idle worker process, sample the GIL of pytest's own process while the latter makes the call to be probed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ParentWatch:
     """Samples the GIL of pytest's own process when that process asks for it, until its next question arrives."""
 
     def __init__(self, channel: Connection, say: Callable[[Answer], None]) -> None:
-        """Sample until ``channel`` has another question; ``say`` sends an answer."""
+        """Prepare to sample: pytest's own process sends questions on ``channel``, and ``say`` sends it an answer."""
         self._channel = channel
         self._say = say
         self._seen: GilSamples | None = None

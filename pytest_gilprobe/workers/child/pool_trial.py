@@ -1,8 +1,8 @@
 """Make a test's calls through real executors of the standard library, in turn with serial calls.
 
-That is what a user would do. It is tried if the verdict depends on what it costs to dispatch calls and to move data.
-Those costs are predicted from other tasks, and the real ones differ: they depend on what a call leaves in caches, and
-on how a call wakes the next.
+This is done if the advice (serial calls, threads, processes ...) depends on what an executor costs: dispatching calls
+and moving data. Measured with other tasks, these costs only predict the real ones, which depend on what a call leaves
+in caches, and on how a call wakes the next.
 """
 
 from __future__ import annotations
@@ -44,15 +44,16 @@ def inherited() -> object:
 
 
 class PoolTrial:
-    """Times a test's calls in real executors, one for each of some strategies, beside serial calls.
+    """Times a test's calls serially and through real executors of the standard library, one for each strategy.
 
-    The executors run from the creation of this object until `close`.
+    A strategy is a way to make calls. The executors run from the creation of this object until `close`.
     """
 
     def __init__(self, work: Workload, strategies: Sequence[Strategy], question: RunPools) -> None:
-        """Start the executors, and have each of their workers make a first call.
+        """Start an executor for each of ``strategies`` (ways to make calls), and make the first calls through it.
 
-        Raises `ExecutorError` if an executor cannot have the call, or the call fails there.
+        ``work`` has the test's call. ``question`` says how many workers an executor has, how they are started, and how
+        long a task may take. Raises `ExecutorError` if an executor cannot be given the call, or the call fails there.
         """
         self._work = work
         self._workers = ExecutorWorkers()
@@ -138,11 +139,11 @@ def _calls(work: Workload, strategy: Strategy, start_method: str) -> Calls | Non
 
 
 def run(work: Workload, strategies: Mapping[str, Strategy], question: RunPools) -> PoolRound:
-    """Make a round of calls of ``work``, serially and in the executor of each strategy; return the times.
+    """Make a round of calls of ``work``: serial ones, and some through each of several executors; return the times.
 
-    ``question`` names the strategies, which ``strategies`` has by name. The first round also starts the executors,
-    which are kept in ``work.held`` until the test is closed. Raises `ExecutorError` if an executor cannot be given the
-    call, or if a task fails.
+    ``question`` names the strategies (ways to make calls) whose executors are used; ``strategies`` has them by name.
+    The first round also starts the executors, which are kept in ``work.held`` until the test is closed. Raises
+    `ExecutorError` if an executor cannot be given the call, or if a task fails.
     """
     trial = work.held.get(HELD_AS)
     if trial is None:

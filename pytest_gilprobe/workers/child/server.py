@@ -66,7 +66,7 @@ class Loop:
     """
 
     def __init__(self, serve_tests: Callable[[pytest.Session], NoReturn]) -> None:
-        """Call ``serve_tests`` instead of the loop over all tests."""
+        """Remember ``serve_tests``, the function to call in place of the loop over all tests."""
         self._serve_tests = serve_tests
 
     @pytest.hookimpl(tryfirst=True)
@@ -84,7 +84,7 @@ class Server:
     shared = False
 
     def __init__(self, channel: Connection, spec: WorkerSpec, log: int) -> None:
-        """Prepare to serve on ``channel``; ``log`` is the file descriptor of the worker's log."""
+        """Prepare to run the session ``spec`` and answer on ``channel``; ``log`` is the log's file descriptor."""
         self._channel = channel
         self._spec = spec
         self._log = log
@@ -123,7 +123,7 @@ class Server:
         return locate()
 
     def say(self, answer: Answer) -> None:
-        """Send an answer to pytest's own process; end this one if the pipe is closed, or the workload forked it."""
+        """Send an answer to pytest's own process; end this process if the pipe is closed or a test's call forked it."""
         if interpreter.getpid() != self._pid:
             end(0)
         try:
@@ -155,7 +155,7 @@ class Server:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep the text of the error that ends pytest's session; after tests are collected, without its traceback."""
+        """Keep the text of the error that ends pytest's session; add its traceback if tests are not collected yet."""
         self._errors.append(f"{excinfo.typename}: {excinfo.value}" if self._serving else str(excrepr))
 
     @pytest.hookimpl(tryfirst=True)
@@ -280,7 +280,7 @@ class Server:
         return True
 
     def serve_batches(self, work: Workload) -> None:
-        """Answer questions about the test of ``work`` until it is closed; pause the timers of its set-up until then."""
+        """Answer questions about the test of ``work`` until it is closed; stop this process's timers meanwhile."""
         with paused_timers():
             test = answers.OpenTest(work, self._strategies, self._errors, shared=self.shared)
             self._closed = Closed()

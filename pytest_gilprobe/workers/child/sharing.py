@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 MOST_OBJECTS = 6
 """Largest number of objects that are tried one by one, each in a timing in which every thread has a copy of this object
-only: such a timing costs a batch of calls in each round."""
+only: each such timing prolongs every round (a round makes every timing once)."""
 MOST_ROUNDS = 25
 """Largest number of rounds (a round makes every timing once): more rounds hardly narrow the confidence intervals."""
 PARTS = 8

@@ -58,7 +58,7 @@ def _marks(call: Call, question: Stretch) -> list[int]:
 
 
 def run_serial(call: Call, question: Stretch) -> StretchReading:
-    """Call back to back in this thread for the time that ``question`` sets.
+    """Make calls in this thread, without a pause between them, for the time that ``question`` sets.
 
     The result has the moments at which calls were completed. Raises `WorkloadError` if a call raises anything.
     """
@@ -78,7 +78,7 @@ def run_serial(call: Call, question: Stretch) -> StretchReading:
 
 
 def run_threads(lanes: Sequence[LaneContext], question: Stretch) -> StretchReading:
-    """Call back to back in several new threads for the time that ``question`` sets.
+    """Make calls in several new threads, without a pause between them, for the time that ``question`` sets.
 
     ``lanes`` has a context manager for each thread, which yields its call. The result has the moments at which calls
     were completed. Raises `WorkloadError` if a call raises, and `NoThreadError` if the system refuses a thread: threads
@@ -108,7 +108,7 @@ def run_machine(question: MachineStretch) -> StretchReading:
 
 
 async def run_tasks(home: HomeLoop, call: Callable[[], Awaitable[object]], question: Stretch) -> StretchReading:
-    """Call back to back in ``question.lanes`` tasks of the event loop ``home`` for the time that ``question`` sets.
+    """Make calls without a pause in ``question.lanes`` tasks of the loop ``home``, for the time that ``question`` sets.
 
     The result has the moments at which calls were completed. Raises `WorkloadError` if a call raises; if there are
     several tasks, its text has the number of those that failed.

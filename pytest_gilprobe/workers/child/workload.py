@@ -46,10 +46,10 @@ class Workload:
     with the arguments that the test passed to the `gilprobe` fixture, ``None`` if it does not use the fixture. With
     ``given``, ``call`` calls that function, and threads share the arguments. ``home`` is the event loop that runs the
     test, and ``awaited`` makes one call in it; both are ``None`` unless a known loop awaits the call. ``within`` is the
-    loop that must be started for a plain call that a coroutine test passed to the fixture; ``None`` if the loop runs
-    already or is not needed. ``inside`` makes one call in the test's body, with new fixtures, and returns its seconds;
-    ``None`` unless the body is left before each call. ``held`` is what strategies keep open until the test is closed,
-    such as an executor, by name.
+    event loop that must be started to make ``call`` in it, if a coroutine test passed a plain function to the fixture;
+    ``None`` if the loop runs already or is not needed. ``inside`` makes one call in the test's body, with new fixtures,
+    and returns its seconds; ``None`` unless the body is left before each call. ``held`` has, by name, what strategies
+    (ways to make calls) keep open until the test is closed, such as an executor.
     """
 
     item: pytest.Function
@@ -90,7 +90,7 @@ class Workload:
         return self.home.run(lambda: async_batch.run_serial(awaited, calls, begin_ns, lane))
 
     def made(self, plain: Callable[[], R]) -> R:
-        """Return or raise what ``plain()`` does; call it in the event loop ``within``, if the workload has one."""
+        """Return what ``plain()`` returns; call it in the event loop ``within``, if the workload has one."""
         if self.within is None:
             return plain()
 
@@ -100,9 +100,9 @@ class Workload:
         return self.within.run(job)
 
     def tasks(self, calls: int, lanes: int) -> WorkerReading:
-        """Make ``calls`` calls in each of ``lanes`` tasks, all at once in the test's own loop.
+        """Make ``calls`` calls in each of ``lanes`` tasks at once, in the test's event loop; return their times.
 
-        Raises `ValueError` if there is no such loop, and `WorkloadError` if a call raises.
+        Raises `ValueError` if no known loop awaits the call, and `WorkloadError` if a call raises.
         """
         home, awaited = self.home, self.awaited
         if home is None or awaited is None:
@@ -111,14 +111,17 @@ class Workload:
         return home.run(lambda: async_batch.run_tasks(home, awaited, calls, lanes))
 
     def stretch_of_tasks(self, question: Stretch) -> StretchReading | None:
-        """Call for the time that ``question`` sets in tasks of the test's event loop; ``None`` without such a loop."""
+        """Make calls without a pause in several tasks of the test's event loop, for the time that ``question`` sets.
+
+        Return when calls were completed; ``None`` if no known loop awaits them. Raises `WorkloadError` if one raises.
+        """
         home, awaited = self.home, self.awaited
         if home is None or awaited is None:
             return None
         return home.run(lambda: stretch.run_tasks(home, awaited, question))
 
     def stretch_of_one(self, question: Stretch) -> StretchReading:
-        """Call for the time that ``question`` sets, one call at a time. Raises `WorkloadError` if a call raises."""
+        """Make one call after the other for the time that ``question`` sets; return when they were completed."""
         if self.home is None or self.awaited is None:
             return stretch.run_serial(self.call, question)
         home, awaited = self.home, self.awaited
@@ -193,7 +196,7 @@ def call_of(given: Given) -> Call:
 
 
 def awaited_by_fixture(item: pytest.Function, given: Given, home: HomeLoop) -> Workload:
-    """Return the workload of a test that awaits, in the loop ``home``, the call ``given`` of the `gilprobe` fixture."""
+    """Return the workload of a test that passes the call ``given`` to the `gilprobe` fixture, awaited in ``home``."""
     awaited: Any = partial(given.func, *given.args, **given.kwargs)
     if given.make is not None:
         awaited = MadeInLoop(given, home)

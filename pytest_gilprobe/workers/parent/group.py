@@ -56,7 +56,7 @@ class WorkerGroup:
             spec: the pytest session that each worker runs.
             start_method: start method of `multiprocessing`; ``None`` means the default of this process.
             timeout_s: seconds without an answer after which a worker is killed as hung, in start-up and per question.
-            gil: whether workers run with the GIL, on a free-threaded build with ``spawn``; ``None``: as Python has it.
+            gil: whether workers run with the GIL (free-threaded build and ``spawn`` only); ``None``: as Python decides.
             hung_fixtures: record of the fixtures that hung; with ``None``, no hung fixture is remembered.
         """
         self.start_method = start_method_of(start_method)
@@ -190,7 +190,10 @@ class WorkerGroup:
     def ask(
         self, worker: Worker, question: Question, timeout_s: float | None = None, watch: Watch | None = None
     ) -> Answer | Lost:
-        """Ask one worker while ``watch`` looks at it; return its answer, or `Lost` if it died or took ``timeout_s``."""
+        """Ask one worker while ``watch`` looks at it; return its answer, or `Lost` if it died or took too long.
+
+        ``timeout_s`` is the longest time for the answer, in seconds; ``None`` means the session's limit.
+        """
         worker.send(question)
         return self._receive(worker, self._deadline(timeout_s or self._timeout_s), watch)
 
@@ -201,7 +204,7 @@ class WorkerGroup:
     def ask_each(self, asked: Sequence[tuple[Worker, Question]], timeout_s: float | None = None) -> list[Answer | Lost]:
         """Send each worker its own question, then wait for all answers and return them in the same order.
 
-        The answer is `Lost` of a worker that dies, or is killed after ``timeout_s`` (``None``: the session's time-out).
+        The answer is `Lost` if a worker dies or is killed after ``timeout_s`` seconds (``None``: the session's limit).
         """
         for worker, question in asked:
             worker.send(question)
@@ -229,7 +232,7 @@ class WorkerGroup:
             return self.ask(worker, question), None, str(error)
 
     def tell(self, question: Question) -> Worker | None:
-        """Send a message that gets no answer to any one worker; return that worker, or ``None`` if there is none."""
+        """Send any one worker a message that needs no answer; return that worker, or ``None`` if there is none."""
         worker = next((one for one in self._workers if one.alive), None)
         if worker is not None:
             worker.send(question)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def start_method_of(asked: str | None) -> str:
     """Return the start method of `multiprocessing` for workers: the one that is ``asked`` for, or the default.
 
-    The default is not fixed by that, as `multiprocessing.get_context` would: the user's own `set_start_method` works.
+    This does not fix the default, unlike `get_context`: the user can still call `set_start_method` afterwards.
     """
     default = multiprocessing.get_start_method(allow_none=True)
     return asked or default or multiprocessing.get_all_start_methods()[0]

@@ -1,4 +1,4 @@
-"""Have an idle worker process sample the GIL of pytest's own process, while that runs a marked test."""
+"""Have an idle worker process sample the GIL of pytest's own process, which makes the call to be probed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OwnWatch:
     """Have a worker process sample the GIL of this process, which is pytest's own."""
 
     def __init__(self, group: WorkerGroup, *, holders: bool) -> None:
-        """Prepare to watch; with ``holders``, where in the code the GIL is held is watched, too."""
+        """Prepare to have a worker of ``group`` sample; with ``holders``, it also finds the code that holds the GIL."""
         self._group = group
         self._holders = holders
         self._question: WatchParent | None = None
