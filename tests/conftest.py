@@ -45,6 +45,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.numprocesses, option.dist = 2, "loadfile"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave thorough tests out wherever slow ones are."""
+    if item.get_closest_marker("thorough") is not None:
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Give the session a temporary folder and a mark of its own; fail it if workers or their files outlive it."""

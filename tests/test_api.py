@@ -275,7 +275,7 @@ class TestNames:
 class TestScripts:
     """Real probes in a process of their own."""
 
-    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.thorough)])
     def test_script(self, method: str, tmp_path: Path) -> None:
         """A function of the script itself is probed, however workers start."""
         (tmp_path / "script.py").write_text(SCRIPT.format(guard='if __name__ == "__main__":'))
@@ -288,7 +288,7 @@ class TestScripts:
         assert "__main__:wait" in line
         assert "__main__:wait" in "\n".join(report)
 
-    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.thorough)])
     def test_new_arguments(self, method: str, tmp_path: Path) -> None:
         """A function that uses its arguments up is probed with new ones, and takes its whole time in each call."""
         (tmp_path / "script.py").write_text(FRESH)
@@ -320,6 +320,7 @@ class TestScripts:
         assert words.split() == [Status.PROBED, Outcome.SKIPPED], done.stderr
         assert page.startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;')
 
+    @pytest.mark.thorough
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     @pytest.mark.skipif(not interpreter.gil_enabled(), reason="without a GIL, threads are advised")
     def test_prompt_where_pools_spawn(self, tmp_path: Path) -> None:
@@ -382,6 +383,7 @@ class TestRun:
             module="awaits", name="wait", parameters=("s",), awaited=True, awaited_by="asyncio"
         )
 
+    @pytest.mark.thorough
     def test_fresh_arguments_that_are_awaited(self, tmp_path: Path) -> None:
         """A coroutine function that makes the arguments of another is awaited, in the same event loop as the call."""
         source = "import asyncio\n\nasync def wait(loops):\n    assert loops.pop() is asyncio.get_running_loop()\n"

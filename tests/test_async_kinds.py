@@ -211,6 +211,7 @@ def test_library_of_the_loop_is_known(seen: sessions.Session) -> None:
     assert probed(seen, "::test_nursery")["callee"]["awaited_by"] == "trio"
 
 
+@pytest.mark.thorough
 def test_trio_gets_advice_for_trio(tmp_path: Path) -> None:
     """What the report says of calls that trio awaited, and the code to paste, names trio's functions."""
     pytest.importorskip("trio")
@@ -312,6 +313,7 @@ def test_pytest_trio(tmp_path: Path) -> None:
     assert {probed(done, name)["callee"]["awaited_by"] for name in ("::test_trio", "::test_given")} == {"trio"}
 
 
+@pytest.mark.thorough
 def test_anyio_on_trio(tmp_path: Path) -> None:
     """A test of anyio's plugin runs in tasks of its trio, in a class, with parameters and an async fixture."""
     pytest.importorskip("anyio")

@@ -202,6 +202,7 @@ COROUTINES = """
 """
 
 
+@pytest.mark.thorough
 def test_coroutine_tests_are_compared(tmp_path: Path) -> None:
     """A coroutine test that changes a fixture's value gets no verdict; one that does not has no such caution."""
     pytest.importorskip("anyio")

@@ -39,6 +39,7 @@ def test_still_machine_measures_the_truth(call: Call) -> None:
     assert result.verdict.strategy in {call.right, "inconclusive"}
 
 
+@pytest.mark.thorough
 def test_answers_are_not_wrong(found: list[Found]) -> None:
     """Of calls more than 10 % away from every threshold, no more than 1 % get a wrong answer, in any weather."""
     far = [one for one in found if len(one.call.tolerable) == 1]

@@ -32,16 +32,16 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = {
-    "api.md": True,
-    "async.md": True,
-    "basics.md": True,
-    "deciding.md": False,
-    "executors.md": False,
-    "strategies.md": False,
-    "textbook.md": False,
-    "tutorial.md": True,
+    "api.md": [pytest.mark.slow],
+    "async.md": [pytest.mark.slow],
+    "basics.md": [pytest.mark.slow],
+    "deciding.md": [],
+    "executors.md": [pytest.mark.thorough],
+    "strategies.md": [pytest.mark.thorough],
+    "textbook.md": [],
+    "tutorial.md": [pytest.mark.slow],
 }
-"""The pages with code, and whether it takes longer than ten seconds."""
+"""The pages with code, and the marks of those tests that run it for long."""
 
 sys.path.append(str(ROOT / "benchmarks"))
 import join  # noqa: E402 - a script's folder, found just above
@@ -116,9 +116,7 @@ def run(command: str, folder: Path, env: dict[str, str]) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(name, marks=[pytest.mark.slow] if slow else []) for name, slow in RUN.items()]
-)
+@pytest.mark.parametrize("page", [pytest.param(name, marks=marks) for name, marks in RUN.items()])
 def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     """A reader who saves each file of a page and types each command sees what it shows, timing apart."""
     if shutil.which("bash") is None:

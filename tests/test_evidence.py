@@ -447,7 +447,10 @@ def test_skipped(): pass
 """
 
 
-@pytest.mark.parametrize("flags", [(), ("-p", "xdist", "-n1")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "flags",
+    [pytest.param((), id="alone"), pytest.param(("-p", "xdist", "-n1"), id="xdist", marks=pytest.mark.thorough)],
+)
 def test_session_and_judge_agree(
     flags: tuple[str, ...], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,6 +483,7 @@ def pool():
 """
 
 
+@pytest.mark.thorough
 def test_executors_and_interpreters_are_judged_again(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ A process of MPI that ends takes all others with it, so that this is not tried.
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "kind", "ends"), KINDS)
 def test_a_real_executor(
     name: str,

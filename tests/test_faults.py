@@ -379,6 +379,7 @@ def test_killed_worker(stage: str, tmp_path: Path, table: list[str]) -> None:
     table.append(seen.row())
 
 
+@pytest.mark.thorough
 def test_hang_in_collection(tmp_path: Path, table: list[str]) -> None:
     """Workers that hang while they collect cost the session one time-out, and the report shows where they hung."""
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
@@ -422,6 +423,7 @@ def test_next(only_one):
 """
 
 
+@pytest.mark.thorough
 def test_fixture_that_hangs_in_the_second_process(tmp_path: Path, table: list[str]) -> None:
     """A session's fixture that one process only can have costs one time-out, and both tests are measured in one."""
     seen = run(

@@ -228,6 +228,7 @@ class TestSessions:
         assert processes.outcome is Outcome.SKIPPED
         assert "its argument clients['main'].lock is a _thread.lock, which cannot be pickled" in (processes.error or "")
 
+    @pytest.mark.thorough
     def test_result_of_a_long_call_is_moved_too(self, pytester: pytest.Pytester) -> None:
         """A result that cannot be pickled makes processes impossible, however few calls there is time for."""
         pytester.makepyfile(
@@ -324,6 +325,7 @@ class TestSessions:
         strict, _ = probe(pytester, "--gilprobe-fail-on=inconclusive")
         strict.assert_outcomes(passed=2, failed=2)
 
+    @pytest.mark.thorough
     @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's clear_refs")
     @pytest.mark.skipif(
         interpreter.free_threaded_build(), reason="the allocator of free-threaded builds keeps what is freed"

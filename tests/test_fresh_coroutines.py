@@ -476,6 +476,7 @@ def test_what_new_fixtures_do_not_mend_keeps_its_reason(seen: Session) -> None:
     assert "when called" in found["reason"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_anyio(tmp_path: Path, backend: str) -> None:
     """The fixtures of anyio's plugin are made in its loop, which stays the same from one batch to the next."""
@@ -491,6 +492,7 @@ def test_anyio(tmp_path: Path, backend: str) -> None:
     assert "fresh-fixtures" in slugs(done, "::test_by_itself")
 
 
+@pytest.mark.thorough
 def test_pytest_trio(tmp_path: Path) -> None:
     """Sync fixtures are made anew; async ones, which exist in one run of trio only, are refused with that reason."""
     pytest.importorskip("pytest_trio")

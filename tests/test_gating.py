@@ -43,6 +43,7 @@ def test_expectations_that_hold(pytester: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.OK
 
 
+@pytest.mark.thorough
 def test_failure_has_a_section_of_its_own(pytester: pytest.Pytester) -> None:
     """A failed expectation fails the test; its section has expectation, finding, evidence and remedy.
 
@@ -104,6 +105,7 @@ def test_debugger_is_entered(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*gilprobe expectation*", "*entering PDB*", "ENTERED not_probed ['inconclusive']"])
 
 
+@pytest.mark.thorough
 def test_first_failure_stops_and_is_run_again(pytester: pytest.Pytester) -> None:
     """``-x`` and ``--lf`` take a failed expectation for a failure like any other."""
     pytester.makepyfile(f"{UNUSED}\n\ndef test_second():\n    pass\n")
@@ -121,6 +123,7 @@ def test_xdist_worker(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*gilprobe expectation*", "FAILED *::test_unused - gilprobe: expected *"])
 
 
+@pytest.mark.thorough
 def test_unsafe_in_threads(pytester: pytest.Pytester) -> None:
     """A test that fails in threads passes, unless ``unsafe`` is to fail."""
     pytester.makepyfile(

@@ -51,6 +51,7 @@ def test_names_the_users_lines_in_report_and_failure(tmp_path: Path) -> None:
         assert "test_it.py:" in done.output.partition("evidence:")[2]
 
 
+@pytest.mark.thorough
 @needs_gil
 def test_can_be_left_out(tmp_path: Path) -> None:
     """With the switch off no stack is read, and all else is reported."""

@@ -292,6 +292,7 @@ async def test_forgotten(gilprobe):
 """
 
 
+@pytest.mark.thorough
 def test_tasks_share_what_the_users_own_would(tmp_path: Path) -> None:
     """Tasks run in the test's loop, beside its server, in its context; what cannot be a task says why."""
     pytest.importorskip("pytest_asyncio")
@@ -311,6 +312,7 @@ def test_tasks_share_what_the_users_own_would(tmp_path: Path) -> None:
     assert "await" in seen.one("::test_forgotten")["reason"]
 
 
+@pytest.mark.thorough
 def test_hypothesis(tmp_path: Path) -> None:
     """A Hypothesis test is probed: one call runs all its examples, the same in every worker."""
     source = """

@@ -222,7 +222,10 @@ def test_goes_on():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks workers")
-@pytest.mark.parametrize("scope", ["function", "module", "session"])
+@pytest.mark.parametrize(
+    "scope",
+    ["module", *(pytest.param(scope, marks=pytest.mark.thorough) for scope in ("function", "session"))],
+)
 def test_a_program_that_ends_with_its_input_ends(tmp_path: Path, scope: str) -> None:
     """A worker that replaces one that died has the pipe to a fixture's program open; it does not keep it running."""
     (tmp_path / "test_suite.py").write_text(SUITE.replace("{scope}", scope))

@@ -108,6 +108,7 @@ OTHERS_SOURCE = """
 """
 
 
+@pytest.mark.thorough
 def test_waits_that_look_like_others(tmp_path: Path) -> None:
     """A client with an epoll of its own does not wait for the loop's events, nor a lock of a thread's for the GIL."""
     sessions.write(tmp_path, OTHERS_SOURCE)

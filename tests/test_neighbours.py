@@ -56,6 +56,7 @@ def pytest_gilprobe_report(config, report):
 class TestXdist:
     """pytest-xdist."""
 
+    @pytest.mark.thorough
     def test_one_worker(self, tmp_path: Path) -> None:
         """With one worker marked tests are probed, and the controller's single report has the results.
 
@@ -205,6 +206,7 @@ def _covered(folder: Path, start_method: str) -> sessions.Session:
     )
 
 
+@pytest.mark.thorough
 def test_timeout(tmp_path: Path) -> None:
     """pytest-timeout limits the test, not its probe, in the parent and in workers."""
     pytest.importorskip("pytest_timeout")
@@ -214,6 +216,7 @@ def test_timeout(tmp_path: Path) -> None:
     assert seen.outcomes("::test_slow") == ("probed", "ok", "ok"), seen.output
 
 
+@pytest.mark.thorough
 def test_faulthandler_timeout(tmp_path: Path) -> None:
     """Pytest's own limit, which prints stacks or ends the session, is no limit on a probe either."""
     sessions.write(
@@ -295,6 +298,7 @@ def test_plugin_that_runs_test_cases_itself(tmp_path: Path) -> None:
     assert seen.one("::test_one")["strategies"]["serial"]["wall_s_per_call"]["value"] > 0.004
 
 
+@pytest.mark.thorough
 def test_forked_worker_that_cannot_set_up(tmp_path: Path) -> None:
     """What a session has changed for good may keep a forked worker from setting up; the reason says what helps."""
     conftest = """

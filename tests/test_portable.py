@@ -53,6 +53,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
         return run(folder, budget_s=2.0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["test_waits", "test_computes", "test_given"])
 def test_workloads_are_probed(session: Session, name: str) -> None:
     """Spawned workers measure what they can: times, CPU time, speed-ups; the gates do not fail for what is unknown."""

@@ -112,6 +112,7 @@ FIXTURES = """
 """
 
 
+@pytest.mark.thorough
 def test_fixtures_of_a_marked_test(tmp_path: Path) -> None:
     """A function-scoped fixture is made anew for each thread, though it cannot be copied; a global is a suspect."""
     sessions.write(tmp_path, FIXTURES)

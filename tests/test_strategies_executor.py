@@ -260,6 +260,7 @@ def test_executors_are_drawn(seen: sessions.Session) -> None:
     assert "tasks in executor:pp: 2 workers, start-up " in " ".join(seen.output.split())
 
 
+@pytest.mark.thorough
 def test_a_function_without_a_test_is_probed_in_executors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

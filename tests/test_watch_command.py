@@ -257,6 +257,7 @@ def test_a_program_that_executes_another_is_found_anew(capfd: pytest.CaptureFixt
     assert "runs sleep, which is no Python interpreter" in said
 
 
+@pytest.mark.thorough
 @LINUX
 def test_why_a_gil_was_not_watched_outlives_the_program(capfd: pytest.CaptureFixture[str]) -> None:
     """The reason is what the process was, not that it is gone now; its time is reported all the same."""

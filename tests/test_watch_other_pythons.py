@@ -52,6 +52,7 @@ def busy_program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sub
             program.kill()
 
 
+@pytest.mark.thorough
 def test_a_program_of_another_python_is_watched(
     busy_program: subprocess.Popen[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

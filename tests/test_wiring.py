@@ -451,7 +451,13 @@ def test_script_without_a_guard_is_not_run_again(pytester: pytest.Pytester) -> N
     result.stdout.fnmatch_lines(["*gilprobe: 1 workload*"])
 
 
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=[] if method == "spawn" else pytest.mark.thorough)
+        for method in multiprocessing.get_all_start_methods()
+    ],
+)
 def test_every_start_method_works(pytester: pytest.Pytester, method: str) -> None:
     """Workers start by fork, forkserver or spawn, and the report says which.
 
@@ -476,6 +482,7 @@ def test_every_start_method_works(pytester: pytest.Pytester, method: str) -> Non
     assert (found.workloads[0].strategies["processes"].start_up_s or 0) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", [name for name in multiprocessing.get_all_start_methods() if name != "fork"])
 def test_worker_survives_warnings_as_errors(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, method: str
