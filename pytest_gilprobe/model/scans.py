@@ -90,7 +90,7 @@ class SuiteRun:
 class LongTest:
     """A test that still runs near the end of a parallel run of the suite, when another worker has no test left.
 
-    ``wall_s`` is the time in seconds of its set-up, call and teardown.
+    ``wall_s`` is the time in seconds of its set-up, call and teardown, without fixtures that tests share.
     """
 
     nodeid: str
@@ -99,7 +99,7 @@ class LongTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteWorkers:
-    """What ``pytest -n N`` of pytest-xdist would give for the scanned suite on this machine: a prediction.
+    """Predicted times of the scanned suite on this machine under pytest-xdist (``pytest -n N``).
 
     Attributes:
         wall_s: seconds of the serial run, from the start of pytest to the end of the last test, without waits for a
@@ -113,8 +113,8 @@ class SuiteWorkers:
         runs: the predicted runs, for increasing numbers of workers.
         enough_workers: the smallest number of workers that gives 90 % of the best speed; 1 stands for a run without
             pytest-xdist.
-        long_tests: the tests that still run with ``enough_workers`` workers (at least 2) when another worker has no
-            test left, the longest first.
+        long_tests: up to five long tests that still run when another worker has no test left, the longest first. They
+            are those of the run with ``enough_workers`` workers, or with 2 if that is 1.
     """
 
     wall_s: float
@@ -149,8 +149,9 @@ class Scan:
             died.
         findings: remarks about the suite.
         groups: the sums of the tests that were too short to be reported one by one.
-        suite_workers: what pytest-xdist would give; ``None`` if the session already ran with it, or was stopped early.
-        functions: the functions that hold the GIL for longest; ``None`` if too few stacks were read, or none.
+        suite_workers: predicted times under pytest-xdist; ``None`` if the session already ran with it, did not run all
+            collected tests, or had fewer than two tests.
+        functions: the functions that hold the GIL for longest; ``None`` if too few stacks of GIL holders were read.
         collections: number of the full garbage collections that took 1 ms or more.
         collected_s: the time in seconds of the full garbage collections that took 1 ms or more.
     """

@@ -46,8 +46,8 @@ class Plan:
         workers: how many threads, processes ... make calls at the same time.
         max_time_s: how many seconds the probe may usually take.
         timeout_s: the seconds after which a batch (calls timed together) counts as hung and is ended.
-        proof_time_s: how many seconds the probe may take while it is undecided whether an expectation is met or a
-            result is worse than the baseline's; ``max_time_s`` holds if it is greater.
+        proof_time_s: how many seconds the probe may take, but never less than ``max_time_s``, while it is undecided
+            whether an expectation is met or a result is worse than the baseline's.
         strategies: the names of the strategies to try, ``serial`` among them. Those that do not exist for calls of this
             ``kind`` are not tried.
         expectation: what the marker expects of the verdict.

@@ -1,4 +1,4 @@
-"""The records of what threads share: timings with objects of their own for each thread, and what follows from them."""
+"""The records of what it costs threads to share objects: timings with shared and with copied objects, and results."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ class SharingReading:
 
     Attributes:
         lanes: how many lanes made calls at the same time.
-        rounds: for each round, a mapping from the name of a timing to the wall seconds per call of one lane. The names
-            are `ALONE` (one lane alone), `SHARED` (lanes share every object), `ALL` (each lane has a copy of every
-            object that can be copied), and the names of objects (each lane has a copy of this one object). If there is
-            no GIL, `CONTROL` and `CONTROL_ALONE` are plain Python code that shares nothing, in all lanes and in one.
+        rounds: for each round (every timing made once), a mapping from the name of a timing to the wall seconds per
+            call of one lane. The names are `ALONE` (one lane alone), `SHARED` (lanes share every object), `ALL` (each
+            lane has a copy of every object that can be copied), and the names of objects (each lane has a copy of the
+            named one). Without a GIL, `CONTROL` and `CONTROL_ALONE` are plain Python code that shares nothing, in all
+            lanes and in one.
         not_copied: the objects that cannot be copied, each with the reason.
         not_tried: the objects that can be copied, but were not tried one by one, since there are too many.
         suspects: module-level and class-level objects that the call locks or writes to, as its source code shows; first

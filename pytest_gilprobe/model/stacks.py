@@ -1,4 +1,4 @@
-"""The records of stacks of Python frames that were sampled while a thread held the GIL."""
+"""The records of sampled stacks of Python frames: of threads that hold the GIL, or that run an event loop."""
 
 from __future__ import annotations
 

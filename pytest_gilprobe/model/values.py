@@ -31,7 +31,7 @@ class RefusedError(ValueError):
 
 
 def seconds(value: object) -> float:
-    """Return a time in seconds as a float; raise `RefusedError` unless the value is a finite number above 0."""
+    """Return a time in seconds, a number or text, as a float; raise `RefusedError` unless it is finite and above 0."""
     msg = "a number of seconds above 0"
     if isinstance(value, bool):
         raise RefusedError(msg)
@@ -146,7 +146,7 @@ def fail_on(text: str) -> frozenset[FailOn]:
 
 
 def listed_strategies(text: str) -> tuple[str, ...]:
-    """Split a comma-separated text into strategy names, whatever these are; raise `RefusedError` if it has none."""
+    """Split a comma-separated text into strategy names, which are not checked; raise `RefusedError` if it has none."""
     found = _listed(text)
     if not found:
         msg = "names of strategies, with commas between"
@@ -233,8 +233,8 @@ def check(name: str, reads: Callable[..., Any], value: object, *allowed: Any) ->
     """Return ``reads(value, *allowed)``: validate a setting that Python code supplied.
 
     ``reads`` is a function of this module that returns a valid value or raises `RefusedError`, and ``allowed`` are its
-    further arguments. If it raises that, raise `GilprobeError` with the setting's ``name``, its value and the values
-    allowed.
+    further arguments. In place of `RefusedError`, a `GilprobeError` is raised, with the setting's ``name``, its value
+    and the values allowed.
     """
     try:
         return reads(value, *allowed)

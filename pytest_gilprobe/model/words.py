@@ -37,9 +37,10 @@ class Bound(StrEnum):
 
 
 class Gil(StrEnum):
-    """Whether a workload's calls hold the GIL for most of their time, release it, or do each in part.
+    """Whether a workload's calls hold the GIL.
 
-    ``absent`` means that the GIL is disabled, ``unknown`` that the measurements do not decide.
+    ``held``: for most of their CPU time, or of all their time if they mostly wait. ``released``: for little of it.
+    ``partial``: in between. ``absent``: the GIL is disabled. ``unknown``: the measurements do not decide.
     """
 
     HELD = "held"

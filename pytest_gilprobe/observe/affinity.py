@@ -87,7 +87,7 @@ class StartingCpu:
             _set_affinity(frozenset({self._cpu}))
 
     def held(self) -> tuple[int, ...]:
-        """Return the first and last CPU of a thread under `hold`: the chosen one, twice; empty if none was chosen."""
+        """Return the CPUs on which this thread begins and ends under `hold`: twice the chosen one; empty if none."""
         return () if self._cpu is None else (self._cpu, self._cpu)
 
     def until_now(self) -> tuple[int, ...]:

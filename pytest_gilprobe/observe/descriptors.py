@@ -8,7 +8,7 @@ from typing import NamedTuple
 FOLDER = "/dev/fd"
 """Folder with an entry for each open file descriptor of the process that reads it, on Linux and macOS."""
 STANDARD = 2
-"""Largest number of the standard streams' descriptors, which pytest exchanges whenever it captures output."""
+"""Highest descriptor of a standard stream (0, 1 or 2). pytest exchanges these streams whenever it captures output."""
 
 _fstat, _listdir = os.fstat, os.listdir  # bound before a test can replace them
 

@@ -23,8 +23,7 @@ class WorkersUse:
         cpu_ns: CPU time of all worker threads, and of all threads of the worker processes, added up, in nanoseconds.
         run_queue_ns: time for which the same threads were runnable without running, added up, in nanoseconds.
         processes: number of the worker processes; 0 if all workers are threads of this process.
-        rss_bytes: the largest of the worker processes' peaks of resident memory; ``None`` if there are no such
-            processes.
+        rss_bytes: the largest peak of resident memory of a worker process; ``None`` if no such peak can be read.
     """
 
     cpu_ns: int

@@ -41,8 +41,8 @@ _Candidates = dict[str, set[int]]
 class FrameLayout:
     """Where one process and its forks keep frames, code objects, texts (`str` objects) and bytes in memory.
 
-    Unless its entry says that it is no offset, a field is an offset in bytes, from the start of an object or record to
-    where it has the value named. If that value is an object, its address lies there.
+    Unless its entry says that it is no offset, a field is an offset in bytes from the start of an object or record. The
+    value that the entry names lies there or, if the value is an object, the address of that object.
 
     Attributes:
         type_of: in any object, its type.
@@ -64,7 +64,7 @@ class FrameLayout:
         code_bytecode: in a code object, its first instruction.
         text_length: in a text, the number of its characters.
         text_state: in a text, a word of 32 bits that says how its characters are stored.
-        text_kind_shift: no offset; shifted right by so many bits, that word ends in 3 bits: the bytes per character.
+        text_kind_shift: no offset; shifted right by this number, that word ends in 3 bits: the bytes per character.
         text_ascii_mask: no offset, but the mask of the bit of that word that is set in an ASCII text.
         text_ascii: in an ASCII text, its first character.
         text_wide: in any other text, its first character.

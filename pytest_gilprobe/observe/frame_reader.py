@@ -21,8 +21,8 @@ DEEPEST: Final = 1000
 because the user's function may lie beyond the frames read, and another function would be reported in its place."""
 
 ATTEMPTS: Final = 12
-"""Maximum number of attempts to read one stack. An attempt fails if frames change meanwhile: every second one does if
-the code does little but call functions."""
+"""Maximum number of attempts to read one stack. An attempt fails if frames change meanwhile: in code that
+does little but call functions, half of the attempts fail."""
 
 _BLOCK_BYTES: Final = 3072
 """How much of the stack is read with the innermost frame: the frames of callers lie before it."""

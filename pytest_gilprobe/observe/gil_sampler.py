@@ -8,7 +8,8 @@ Nothing runs in the sampled process, which cannot notice the sampling. The sampl
 * A sample is one `os.pread` of aligned words, which the kernel copies whole.
 * A pause must not depend on the sampled thread. It does if the sampler shares that thread's CPU: the sampler then wakes
   when the thread sleeps. So the sampler avoids the CPU on which the sampled process's main thread last ran. If no other
-  CPU is left, statistics can correct for it by each sample's ``same_core``, ``late_ns`` and ``runnable``.
+  CPU is left, statistics can correct for it by what each sample has recorded: how late it was, whether the CPU was
+  shared, and whether the sampled thread was running or runnable.
 * A thread that waits for a CPU may hold the GIL during that wait, which would not happen on an idle machine. The kernel
   adds each wait in the run queue to the thread's ``run_delay`` when the wait ends. So that number, recorded with each
   sample, shows afterwards which samples fell into such a wait.
@@ -90,7 +91,7 @@ class GilSampler:
         """Store which process to sample, and how; nothing is opened yet.
 
         Args:
-            pid: The process to sample: a descendant of this process, unless the system lets this one trace others.
+            pid: The process to sample: a descendant of this process, or any other that the system lets it trace.
             address: The address that `pytest_gilprobe.observe.gil_address.locate` returned in that process.
             mean_interval_s: Mean pause between samples, in seconds, above 0. Pauses are exponentially distributed.
             max_samples: Maximum number of samples to keep, 2 or more. When it is reached, every second sample is

@@ -10,7 +10,7 @@ separate batch (calls timed together). The heartbeat's samples are valid for the
 * Time in the run queue is caused by other programs and is subtracted from the lateness.
 * The heartbeat avoids the measured thread's CPU, and its pauses are exponentially distributed, for the reasons given in
   `pytest_gilprobe.observe.gil_sampler`.
-* It reads files by a call that keeps the GIL: an ordinary read would release the GIL and wait for it again.
+* It reads files of ``/proc`` by a call that keeps the GIL: an ordinary read would release it and wait for it again.
 * It ends before the ``with`` block does, so that it is not left running when the interpreter exits.
 """
 

@@ -22,7 +22,7 @@ class HeldStacks:
     """Read stacks of another process's threads, and keep each different stack once, under a number.
 
     A stack has the functions being executed at one moment, each called by the next one. ``torn`` counts the stacks that
-    `read` could not keep: the thread had no frames, or the GIL changed hands during the reading.
+    `read` could not keep: no frames could be read, or the GIL changed hands during the reading.
     """
 
     def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
@@ -46,9 +46,9 @@ class HeldStacks:
     def read_beside(self, thread_state: int, is_same: Callable[[], bool]) -> int:
         """Read the stack of a thread that need not hold the GIL; return the stack's number, or -1 if it cannot be read.
 
-        ``thread_state`` is the address of the thread's ``PyThreadState``. ``is_same`` returns whether the GIL has not
-        changed hands during the reading. If so, a thread without the GIL has run no Python code meanwhile, and its
-        stack is whole. If not, the result is -1. Unlike in `read`, such a failure is not counted in ``torn``.
+        ``thread_state`` is the address of the thread's ``PyThreadState``. ``is_same`` returns true if the GIL has not
+        changed hands during the reading: a thread without the GIL has then run no Python code meanwhile, and its stack
+        is whole. Otherwise the result is -1. Unlike in `read`, ``torn`` does not count such a failure.
         """
         frames = self._reader.stack(thread_state, is_same)
         return self._numbers.setdefault(frames, len(self._numbers)) if frames else -1

@@ -61,8 +61,8 @@ def environment(
 
     Args:
         start_method: how worker processes are started, such as ``spawn``.
-        scaling_ceiling: the speed-up of a fixed Python loop in ``ceiling_workers`` processes; both ``None`` if not
-            measured.
+        scaling_ceiling: the speed-up of a fixed Python loop in ``ceiling_workers`` processes over one process; both
+            ``None`` if not measured.
         ceiling_workers: the number of these processes.
         gil_switched_on_by: the modules whose import switched the GIL on.
     """

@@ -19,8 +19,8 @@ MEAN_S = 0.005
 """Mean time, in seconds, between two samples of what lanes (threads that make calls) sleep in: some 30 samples in 0.15
 s."""
 LANES_PER_LOOK = 6
-"""Maximum number of lanes (threads that make calls) of which one sample reads what they sleep in. If there are more,
-that many are chosen at random for each sample."""
+"""Maximum number of lanes (threads that make calls) that one sample looks at. If there are more lanes, each sample
+chooses this number of them at random."""
 
 
 class LaneSleeps:

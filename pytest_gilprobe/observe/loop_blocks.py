@@ -33,7 +33,7 @@ class BlockWatch(ABC):
     """Record the longest block of each call: the longest time for which the event loop does not look for events.
 
     This is a context manager, to be entered in the loop's thread. Use `begin_call` before each call and `end_call`
-    after it; ``blocks`` then has one entry for each call, in order.
+    after it; ``blocks`` then has one `LoopBlock` for each call, in order, with times in nanoseconds.
     """
 
     def __init__(self) -> None:

@@ -123,7 +123,7 @@ def cpus_time_ns() -> tuple[int, int]:
     """Return the total time and the idle time counted so far by all CPUs that this process may use.
 
     Both are in nanoseconds, in steps of a system tick (usually 10 ms); both are 0 if the system does not report them.
-    On a system without ``/proc/stat``, psutil reports most of the time, for all CPUs of the machine.
+    On a system without ``/proc/stat``, both come from psutil: less complete, and for all CPUs of the machine.
 
     *Source:* ``/proc/stat`` in the kernel's ``filesystems/proc.rst``: user, nice, system, idle, iowait, irq, softirq,
     steal.

@@ -68,9 +68,9 @@ def package_of(file: str) -> str | None:
 
 
 def is_tests_caller(file: str) -> bool:
-    """Return whether the code in ``file`` calls tests directly; the callers of such code are left out of stacks.
+    """Return whether stacks are read only up to the code in ``file``, since it calls tests or measured functions.
 
-    Such code is in all files of ``pytest_gilprobe``, and in a few files of pytest and pluggy.
+    This is so for all files of ``pytest_gilprobe``, and for the few files of pytest and pluggy that call tests.
     """
     return is_plugins(file) or file.endswith(_CALLERS)
 

@@ -59,7 +59,7 @@ KEYWORDS = (
     "scale",
     "scales_to",
 )
-"""The keywords of the marker ``gilprobe``. `read_marks` has a function that checks each of them, in this order."""
+"""The keywords of the marker ``gilprobe``, in the same order as the functions by which `read_marks` checks them."""
 STRATEGIES = pytest.StashKey["Strategies"]()
 """Key under which ``config.stash`` keeps the session's strategies (ways to run calls), from their first use on."""
 
@@ -69,14 +69,14 @@ class Settings:
     """Values of all options of this plugin in one session, from flags, ini file and defaults.
 
     Nearly every field has the name of its option; ``probe_all`` is ``all``, and ``_s`` stands for seconds. Paths are
-    absolute. ``None`` means: an automatic number of ``workers``, multiprocessing's default ``start_method``, the
-    default ``strategies``, no ``baseline``, no curve of throughput (``scale``). An empty ``scale`` means a curve with
-    1, 2, 4 ... workers. The names in ``strategies`` are not checked yet, because other plugins may still define
-    strategies.
+    absolute. ``None`` in ``workers`` means an automatic number, in ``start_method`` multiprocessing's default, in
+    ``strategies`` the default ones, in ``baseline`` no baseline, in ``scale`` no curve of throughput. An empty
+    ``scale`` means a curve with 1, 2, 4 ... workers. The names in ``strategies`` are not checked yet, because other
+    plugins may still define strategies.
 
     A probe may take ``max_time_s``, or ``proof_time_s`` while it is undecided whether the test meets its marker's
-    expectations; both are the same if the user set ``max-time``. ``changed`` lists the options that differ from their
-    defaults: ``name=value``, or ``name`` alone if the flag takes no value.
+    expectations or is worse than in the baseline; both are the same if the user set ``max-time``. ``changed`` lists the
+    options that differ from their defaults: ``name=value``, or ``name`` alone if the flag takes no value.
     """
 
     report: bool

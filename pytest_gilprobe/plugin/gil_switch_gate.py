@@ -53,7 +53,7 @@ class GilSwitchGate:
     """Plugin that makes a session fail if an import switched the GIL on in any of the session's processes."""
 
     def __init__(self) -> None:
-        """Start with no module recorded; pytest then passes this plugin all warnings that it has recorded so far."""
+        """Start with no module recorded; on registration, pytest passes this plugin all warnings recorded before."""
         self._by = SwitchedOnBy()
         self._modules: dict[str, None] = {}
         self._switched_on = False

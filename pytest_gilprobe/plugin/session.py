@@ -96,7 +96,7 @@ class ProbeSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Time a marked test's own call in this process; a report made during the call counts as one of a subtest."""
+        """Time a marked test's call in this process; note that it runs: reports made meanwhile are of its subtests."""
         self._calling = item
         watched = None
         if item in self._plans:
@@ -239,7 +239,7 @@ class ProbeSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """End the worker processes, then report the results, or have pytest-xdist's controller report them."""
+        """End the worker processes, then report the results, or leave the report to pytest-xdist's controller."""
         self._end_workers()
         self.reporting.environments = found = self._environments()
         if xdist.is_distributed(self._config):

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 def ask_of_arguments(
     test: OpenTest, group: WorkerGroup, budget: Budget, question: WatchArguments | CompareArguments
 ) -> None:
-    """Have the first worker process record the arguments of the test's call, or compare the arguments with that record.
+    """Ask the first worker process to record the arguments of the test's call, or compare them with an earlier record.
 
     ``question`` says which of the two. A comparison stores in ``test.seen`` whether the calls made so far have changed
     their arguments, and how long calls with changed and with recorded arguments take. If these times show that the
-    timed calls do other work than the test's own call, all strategies except serial calls end as skipped. The time that
-    this takes does not count for ``budget``. If the worker is lost meanwhile, it is replaced, and nothing is stored.
+    timed calls do other work than the test's own call, every strategy that has not failed, except serial calls, gets
+    the outcome ``skipped``. The time that the worker takes does not count for ``budget``. If the worker is lost
+    meanwhile, it is replaced, and nothing is stored.
     """
     with budget.paused():
         answer = group.ask(test.workers[0], question)

@@ -119,7 +119,7 @@ class Batches:
         return BatchReading(workers=(answer.reading,), gil=samples)
 
     def parallel(self, strategy: Strategy, pace: Pace, budget: Budget) -> BatchReading | None:
-        """Run one batch of a parallel strategy; return ``None`` if it failed, which ends the strategy.
+        """Run one batch of a parallel strategy; return ``None`` if it failed: the strategy is then not tried again.
 
         ``pace`` says how many calls each lane (thread, process ...) makes. The time of a failed batch does not count
         for ``budget``. Raises `NotProbed` if, after a failure, the test is set up in no worker any more.

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 LONGEST_CALL_S = 0.025
 """Longest call, in seconds, that is repeated in bursts (very short series of calls): longer ones take too much time."""
 IN_A_ROW = 16
-"""Number of bursts that a worker is asked to make at a time: about 50 ms of short calls."""
+"""Number of pairs of bursts (very short series of calls: one in a single thread, then one in several) that a worker is
+asked to make at a time: about 50 ms of short calls."""
 SPENT_S = 0.25
 """Seconds after which one call of `make` asks for no more bursts (very short series of calls) of a strategy."""
 MOST_BURSTS = 320
-"""Number of bursts (very short series of calls in threads), of all strategies, after which a probe makes no more."""
+"""Number of pairs of bursts (very short series of calls: one in a single thread, then one in several), of all
+strategies, after which a probe makes no more."""
 PAUSES_S = 0.004
 """Seconds that two bursts (one in a single thread, then one in several) take in addition to their calls: before each,
 threads sleep, then wait for each other."""
@@ -37,7 +39,8 @@ def make(test: OpenTest, group: WorkerGroup, pace: Pace, budget: Budget) -> None
     """Make bursts of each strategy whose threads share a process, and of serial calls; store the times in ``test``.
 
     A burst is a very short series of calls. Those of a strategy are made for about `SPENT_S` seconds, or until enough
-    of them were hardly disturbed by other programs. ``pace`` says how long a call takes. If a strategy fails, it ends.
+    of them were hardly disturbed by other programs. ``pace`` says how long a call takes. A strategy that fails
+    is not tried again.
     """
     short, lanes = pace.of_burst(), test.seen.workers
     pair_s = short.batch_s * (lanes + 1) + PAUSES_S

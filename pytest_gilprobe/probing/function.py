@@ -42,7 +42,7 @@ UNGUARDED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prober:
-    """Settings for probing functions; they hold for each call of `probe` and `fresh`.
+    """Settings for each call of the methods `probe` and `fresh`; raises `GilprobeError` for an invalid value.
 
     Attributes:
         workers: number of threads, processes and so on that make calls at the same time, from 2 to 256; ``"auto"`` is
@@ -58,9 +58,6 @@ class Prober:
             `concurrent.futures.Executor` or a context manager of one. They are tried in addition to ``strategies``.
         scale: numbers of workers with which throughput is also measured, as ``(1, 2, 4)`` or ``"1,2,4"``. ``True``
             chooses the numbers 1, 2, 4 ...; ``False`` leaves this out.
-
-    Raises:
-        GilprobeError: a setting has a value that is not allowed.
     """
 
     workers: int | str = "auto"
@@ -205,7 +202,10 @@ class Prober:
 
 
 def probe(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Probed:
-    """Measure whether many calls of ``func(*args, **kwargs)`` would be faster in parallel, with default settings."""
+    """Measure whether many calls of ``func(*args, **kwargs)`` would be faster in parallel, with default settings.
+
+    Raises `GilprobeError` if the calls cannot be measured, and whatever ``func`` raises.
+    """
     return Prober().probe(func, *args, **kwargs)
 
 

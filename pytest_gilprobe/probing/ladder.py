@@ -46,8 +46,8 @@ LADDER_S = 3.0
 """Seconds for which one strategy's ladder (throughput with 1, 2, 4 ... workers) may be measured. They come on top of
 the time limit of the probe."""
 MARK_S = 0.002
-"""Intended seconds between two marks (moments that a lane, such as a thread, notes while it makes calls). With so few
-marks, noting them does not slow calls."""
+"""Intended seconds between two marks (moments that a lane, such as a thread, notes while it makes calls). Marks so far
+apart do not slow calls."""
 SETTLE_S = 0.02
 """Shortest time, in seconds, at the start of a ladder's step (one number of workers) for which calls do not count. It
 is longer if a lane (thread, process ...) seldom notes the time, see `SETTLE_LAPS`."""
@@ -55,7 +55,8 @@ WINDOW_S = 0.12
 """Shortest time, in seconds, for which the calls of a ladder's step (one number of workers) count. It is longer if a
 lane (thread, process ...) seldom notes the time, see `WINDOW_LAPS`."""
 MOST_WINDOW_S = 0.4
-"""Longest time, in seconds, for which calls of a ladder's step count, unless `WINDOW_LAPS` requires more."""
+"""Longest time, in seconds, for which the calls of a ladder's step (one number of workers) count. They count for
+longer only if a lane (thread, process ...) seldom notes the time, see `WINDOW_LAPS` and `LAPS_ALONE`."""
 CALLS = 5
 """Shortest window (the time for which calls of a ladder's step count), as a multiple of one serial call's time."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
