@@ -60,34 +60,32 @@ longer only if a lane (thread, process ...) seldom notes the time, see `WINDOW_L
 CALLS = 5
 """Shortest window (the time for which calls of a ladder's step count), as a multiple of one serial call's time."""
 SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
-"""A ladder's step (one number of workers) lasts at least this long: calls do not count for the first ``SETTLE_LAPS``
-laps, and then count for ``WINDOW_LAPS`` laps. A lap is the time from one mark (a moment that a lane, such as a thread,
-notes) to the next. So each lane notes two marks or more that count."""
+"""A step (a timing of one number of workers) lasts at least this many laps: first ``SETTLE_LAPS`` that do not count,
+then ``WINDOW_LAPS`` that count. In a lap, a lane (thread, process ...) makes one or more calls and then notes the time.
+So each lane notes at least two times that count."""
 LAPS_ALONE = 3.2
-"""The value in place of `WINDOW_LAPS` if a single lane (thread, process ...) makes all calls. It notes the time after
-each lap (one or more calls). The throughput is the slope of a line through the times after 2, 3 and 4 laps."""
+"""Fewest laps (one or more calls, after which a worker notes the time) that count if one worker makes all calls. The
+throughput is the slope of a line through the times after 2, 3 and 4 laps."""
 GAIN = 1.10
-"""Smallest factor by which four times as many workers must raise the throughput; if they raise it by less, a ladder
-goes on with no more workers."""
+"""If the throughput is less than this many times the highest one with at most a quarter as many workers, it is not
+measured with more workers."""
 HANGS_S = 10.0
-"""The calls of a ladder's step (one number of workers) count as hung if the step takes ten times its planned length and
-this many seconds in addition."""
+"""Seconds that are added to ten times the planned length of a step (a timing of one number of workers). Calls that take
+longer than the sum, or than the user's time-out, count as hung."""
 COMPUTES = 0.1
-"""If serial calls use at least this share of a CPU, a ladder also measures which speed-up the machine gives to
-computing threads. Below this share, calls rarely compete for CPUs: ten at a time do not keep one CPU busy."""
+"""The speed-up that the machine gives to computing threads is measured, too, if serial calls use at least this share of
+a CPU. Below this share, calls rarely compete for CPUs: ten at a time do not keep one CPU busy."""
 LEAD_S = 0.005
-"""Seconds from asking workers for a ladder's step until the moment at which all lanes (threads, processes ...) begin.
-`LEAD_PER_LANE_S` for each lane is added."""
+"""Seconds from asking workers for a timing until all lanes (threads ...) begin; each lane adds `LEAD_PER_LANE_S`."""
 
 
 def measure_ladders(
     test: OpenTest, group: WorkerGroup, strategies: Strategies, plan: Plan, cpus: int
 ) -> dict[str, Ladder]:
-    """Measure a ladder (throughput with growing numbers of workers) for each strategy that has not ended.
+    """Measure a ladder (throughput with growing numbers of workers) for each strategy that works so far.
 
-    Returns the ladders by the strategies' names; a ladder that could not be measured says why. The result is empty if
-    ``plan`` asks for no ladders, if no serial calls were measured before, or if timed calls do other work than the
-    test's own call, as they change their arguments. ``cpus`` is the number of usable CPUs.
+    Returns the ladders by strategy name. The result is empty if ``plan`` asks for none, if no serial calls were timed,
+    or if timed calls do other work than the test's first call. ``cpus`` is the number of usable CPUs.
     """
     if plan.scale is None or not test.seen.rounds or same_call.differs(test.seen):
         return {}
@@ -103,7 +101,7 @@ def measure_ladders(
 
 
 class Times(NamedTuple):
-    """The length of a ladder's step, in seconds: calls do not count for ``settle_s``, then count for ``window_s``."""
+    """Seconds to time one number of workers: calls do not count for ``settle_s``, then count for ``window_s``."""
 
     settle_s: float
     window_s: float
@@ -113,7 +111,10 @@ class Climber:
     """Measure ladders (throughput with growing numbers of workers) in the workers in which a test is set up."""
 
     def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
-        """Prepare for ``cpus`` CPUs; a step (number of workers) counts as hung after ``timeout_s`` seconds at most."""
+        """Prepare to time ``test`` in workers of ``group``, where the strategy ``serial`` makes the first call.
+
+        Calls count as hung after ``timeout_s`` seconds or earlier. ``cpus`` is the number of usable CPUs.
+        """
         self._cpus = cpus
         self._test = test
         self._group = group

@@ -1,7 +1,7 @@
-"""Have a test open (set up), and called once, in as many worker processes as a step of a ladder takes.
+"""Set a test up, and call it once, in as many worker processes as a step of a ladder needs.
 
-A ladder measures a strategy's throughput with growing numbers of workers, one number a step. If opening the test fails,
-only the ladder ends: the strategy's other results stay valid.
+A ladder measures a strategy's throughput with growing numbers of workers, one number a step. If set-up fails, only the
+ladder lacks results: the strategy's other results stay valid.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def ready(
     test: OpenTest, group: WorkerGroup, strategy: Strategy, serial: Strategy, lanes: int
 ) -> list[Worker] | Answer | Lost:
-    """Have the test open (set up) in the processes in which ``strategy`` runs ``lanes`` lanes; return these processes.
+    """Set the test up in the processes in which ``strategy`` runs ``lanes`` lanes, and return these processes.
 
     A lane is a thread, process or interpreter that makes calls. Most strategies use the workers of ``group``: if the
-    test is open in too few of them, it is opened in more, and the strategy ``serial`` makes the first call there. A
-    strategy with a worker process of its own uses that one; the test is opened in further lanes there. If anything
-    fails, return the worker's answer that says so.
+    test is set up in too few of them, it is set up in more, and the strategy ``serial`` calls it once there. If
+    ``strategy`` has a worker process of its own, the test is set up and called in further lanes of that process. If
+    anything fails, return the worker's answer that says so.
     """
     if strategy.worker_main() is None:
         return _usual(test, group, serial, strategy.workers_needed(lanes))

@@ -23,8 +23,8 @@ def measure_moving(test: OpenTest, group: WorkerGroup) -> None:
     """Measure how long it takes to move a call's arguments and result to another process or interpreter and back.
 
     This is done only if the test passed a function and its arguments to the `gilprobe` fixture. The times are stored in
-    ``test.seen``. If the data cannot be moved, or moving it takes longer than the time-out, the strategies that have to
-    move data end.
+    ``test.seen``. A strategy is not measured further if its data cannot be moved, or if the worker process crashes or
+    exceeds the time-out while it moves the data.
     """
     movers = [strategy for strategy in test.going_ones() if strategy.moves_data]
     if not test.given:

@@ -1,4 +1,4 @@
-"""The workers in which a test is open: set the test up, reopen it if a worker is lost, tear it down at the end."""
+"""Set a test up in worker processes, set it up again if a worker is lost, and tear it down at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NotAgain(NotProbed):
     """Raised if a test passed once, but failed when a worker called it again; ``error`` is the text of that failure."""
 
     def __init__(self, reason: str, error: str) -> None:
-        """Keep the reason and the worker's error."""
+        """Keep why the test cannot be measured (``reason``), and the text of the failure in the worker (``error``)."""
         super().__init__(reason)
         self.error = error
 
@@ -48,7 +48,7 @@ class OpenTest:
     """
 
     def __init__(self, plan: Plan, group: WorkerGroup, strategies: Strategies, keep: int) -> None:
-        """Prepare for a test; ``keep`` is how many of its collectors stay set up after the test."""
+        """Prepare for the test of ``plan``; ``keep`` of its collectors (session, module ...) stay set up at the end."""
         self._plan = plan
         self._group = group
         self._strategies = strategies
@@ -90,7 +90,7 @@ class OpenTest:
         self.seen = replace(self.seen, ends={**self.seen.ends, strategy.name: end})
 
     def end_with(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
-        """End a strategy because of the failure that ``answer`` reports; ``during`` says what failed, as ``set-up``."""
+        """Record the failure that ``answer`` reports as a strategy's result; ``during`` says what failed."""
         if isinstance(answer, Failed) and answer.impossible:
             self.end(strategy, End(outcome=Outcome.SKIPPED, error=answer.error, impossible=True))
             return
@@ -98,17 +98,16 @@ class OpenTest:
         self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
 
     def end_serial(self, answer: Answer | Lost, during: str) -> None:
-        """Record that serial calls failed: end all strategies that need several workers.
+        """Record a failure of serial calls for each strategy that needs several workers; if none is left, for serial.
 
-        If no such strategy is left, end serial calls. ``answer`` is the worker's answer, which tells of the failure;
-        ``during`` says what failed, as ``called once more``.
+        ``answer`` is the worker's answer, which tells of the failure; ``during`` says what failed, such as ``set-up``.
         """
         several = [one for one in self.going_ones() if self._needs_several(one)]
         for strategy in several or [self._strategies.serial]:
             self.end_with(strategy, answer, during)
 
     def end_those_in_several(self, answer: Answer | Lost, during: str) -> None:
-        """End all strategies that need several workers; ``answer`` tells of a failure, ``during`` says what failed."""
+        """Record a failure of all strategies that need several workers: ``during`` says at what, ``answer`` why."""
         for strategy in self.going_ones():
             if self._needs_several(strategy):
                 self.end_with(strategy, answer, during)
@@ -155,7 +154,7 @@ class OpenTest:
         self._note_facts(first)
 
     def set_up_apart(self) -> None:
-        """Set the test up for each strategy that has a worker process of its own; a strategy ends if that fails."""
+        """Set the test up for each strategy that has a worker process of its own; record for which that failed."""
         for strategy in self.going_ones():
             if strategy.worker_main() is None:
                 continue
@@ -170,13 +169,13 @@ class OpenTest:
         self.seen = replace(self.seen, apart={**self.seen.apart, strategy.name: known})
 
     def end_those_apart(self, why: str) -> None:
-        """End each strategy that has a worker process of its own, as skipped for the reason ``why``."""
+        """Record that each strategy that has a worker process of its own was skipped; ``why`` is the reason."""
         for strategy in self.going_ones():
             if strategy.worker_main() is not None:
                 self.end(strategy, End(outcome=Outcome.SKIPPED, error=why))
 
     def workers_of(self, strategy: Strategy) -> list[Worker]:
-        """Return the workers that run a strategy's batches; raise `KeyError` if its own worker is not set up."""
+        """Return a strategy's workers; raise `KeyError` if it needs one of its own and the test is not set up there."""
         return self.workers if strategy.worker_main() is None else [self.apart.worker(strategy)]
 
     def _why_not(self, strategy: Strategy, opened: Opened) -> str | None:
@@ -233,11 +232,10 @@ class OpenTest:
     # After a strategy has ended
 
     def mend(self, *, distrusted: Worker | None = None) -> None:
-        """Replace lost workers: set the test up in as many workers as the strategies that have not ended need.
+        """Set the test up in new workers if there are too few for the strategies that have not failed or been skipped.
 
-        The worker ``distrusted`` is ended and not used again. If the test cannot be set up again, the strategies that
-        need several workers end, and the others go on in a worker in which the test is still set up. Raises `NotProbed`
-        if there is no such worker.
+        The worker ``distrusted`` is ended and not used again. If set-up fails, this is recorded as a failure of the
+        strategies that need several workers. Raises `NotProbed` if it fails and the test is set up in no worker.
         """
         if distrusted is not None and distrusted.alive:
             self._group.discard(distrusted)

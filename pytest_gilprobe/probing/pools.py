@@ -24,8 +24,8 @@ FEWEST_CALLS = 4
 """Smallest number of calls for each worker of an executor in one series of calls through it: fewer would only show how
 an executor starts and ends a series."""
 LEAST_LIMIT_S = 5.0
-"""Seconds that a task of an executor may take in any case before it counts as lost, unless the time-out of a batch (a
-timed series of calls) is shorter."""
+"""Shortest time limit, in seconds, after which a task of an executor counts as lost. The limit is shorter only if 80 %
+(`LIMIT_SHARE`) of the time-out of a batch (a timed series of calls) is less than this."""
 MOST_TIMES = 20
 """A task (one call) of an executor counts as lost if it takes longer than this many times the expected time of a whole
 series of serial calls, but not before `LEAST_LIMIT_S` seconds."""

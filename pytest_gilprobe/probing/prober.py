@@ -40,15 +40,15 @@ class ProbeRunner:
 
     Attributes:
         group: the worker processes.
-        surveyor: measures the machine, and keeps what it has found.
+        surveyor: measures the speed-up that the machine gives and the costs of executors, and keeps the results.
         strategies: all strategies that are known.
         progress: called with a text for the user: ``start``, then before each batch (timed series of calls) the
             strategy's name and the batch's number, from 1, such as ``threads 2``.
         is_open: called with a result that is good enough for the verdict and for the expectations of the test's marker;
             returns whether more measurements are needed for something else, such as a comparison with a baseline.
         keep_evidence: called with the raw readings of each probe; ``None`` if they are not kept.
-        own_watch: has a worker sample this process's GIL while this process runs a test; ``None`` if that is not
-            wanted.
+        own_watch: asks a worker process to sample this process's GIL while this process runs a test; ``None`` if that
+            is not wanted.
     """
 
     group: WorkerGroup
@@ -65,7 +65,7 @@ class ProbeRunner:
             self.group.start(workers)
 
     def watch(self) -> None:
-        """Have a worker begin to sample this process's GIL; call this just before a test's call is made here.
+        """Ask a worker process to sample this process's GIL; call this just before a test's call is made here.
 
         The samples are used if the call turns out to be too long to be repeated. Nothing is done if ``own_watch`` is
         ``None``.

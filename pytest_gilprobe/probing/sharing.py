@@ -22,15 +22,15 @@ is not part of the time of the probe, all of which may have been used."""
 MOST_PART = 0.5
 """Longest sweep (a trial of one shared object after the other), as a share of the time that the probe may take."""
 LEAST_CALLS = 20
-"""Smallest number of calls of each thread for which a sweep (a trial of one shared object after the other) must have
-time, even if no two calls ran in parallel; with less time, it is not begun."""
+"""A sweep (a trial of one shared object after the other) is begun only if there is time for this many calls of each
+thread, made one at a time."""
 PATIENCE_S = 5.0
 """A sweep (a trial of one shared object after the other) counts as hung this many seconds after its planned end. It may
 hang because it sets fixtures up a second time: the second set-up may wait for something that the first one holds, such
 as a lock."""
 BATCH_S = 0.015
-"""Intended seconds of a batch in a sweep (a trial of one shared object after the other), if one thread makes the calls
-alone: short, since one round of a sweep has many batches."""
+"""Seconds that one thread alone should need for its calls in one timing of a sweep (a trial of one shared object after
+the other): few, since a sweep has many timings."""
 
 
 def sweep_sharing(test: OpenTest, group: WorkerGroup, plan: Plan, cpus: int, control_s: float) -> None:

@@ -33,13 +33,14 @@ BRIEF_S = 2.0
 """Probes that may take fewer seconds than this get a brief survey of the machine. A usual one takes about a second,
 which would be most of their time."""
 BRIEF_CONTROL_ROUNDS = 2
-"""`CONTROL_ROUNDS` of a brief survey: with fewer, how far they differ would be unknown."""
+"""Number of times that a brief survey of the machine times the control (a fixed pure-Python loop): one time alone would
+not show how far the times differ."""
 TRIAL_CALLS = 5
 """Number of runs of the control (a fixed pure-Python loop) by which a survey finds out how long one run takes."""
 
 
 class Surveyor:
-    """Measure the machine by worker processes, between tests, and remember the results for each number of workers."""
+    """Measure which speed-up the machine gives to worker processes, and what executors cost; keep the results."""
 
     def __init__(self, group: WorkerGroup) -> None:
         """Prepare to survey through the session's workers."""
@@ -79,9 +80,10 @@ class Surveyor:
     def survey(self, workers: int, strategies: Sequence[Strategy], budget_s: float) -> None:
         """Measure the machine's speed-up with ``workers`` workers, and what the executors of ``strategies`` cost.
 
-        The speed-up is that of the control (a fixed Python loop). ``budget_s`` is how many seconds the probe may take
-        for which this is done; below `BRIEF_S`, fewer rounds are measured. What is already known for this number of
-        workers is not measured again, unless briefly so far. If the workers do not start, nothing is measured.
+        The speed-up is that of the control (a fixed Python loop). ``budget_s`` is how many seconds the next probe may
+        take; below `BRIEF_S`, the survey is brief: it makes fewer timings. What is known for this number of workers is
+        measured again only if it comes from a brief survey and this one is not brief. If the workers do not start,
+        nothing is measured.
         """
         brief = budget_s < BRIEF_S
         known = self._known.get(workers) if brief or workers not in self._brief else None
@@ -167,8 +169,8 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
 
     ``found`` has the times of tasks that compute: the shortest and the median of several timings. ``scaling`` is the
     machine's speed-up: an executor that loses nothing does ``scaling`` tasks in the time that one thread alone needs
-    for one. Noise only makes times longer, so the value is the mean of the loss by the shortest times and of that by
-    the median times. The interval allows for the uncertainty of ``scaling``.
+    for one. The value is the mean of two losses: one computed from the shortest times, the other from the medians. The
+    interval allows for the uncertainty of ``scaling``.
 
     If other programs used the CPUs meanwhile, they slowed the executor more than the single thread, because an executor
     has more threads to wake. The true loss is then at least the CPU time of an empty task, and at most the measured

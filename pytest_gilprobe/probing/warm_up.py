@@ -33,9 +33,10 @@ def warm_up(
     Returns two values. The first one is the reading of the first worker's call. The second one is for strategies whose
     first batch would make just these calls: it maps their names to the readings of all workers, as a batch.
 
-    If a call fails, the strategies that need several workers end, and the second value is empty. The others go on in
-    one worker, in which the call worked. If it worked in none, it is made again in a single worker; if that fails, too,
-    or if the call hung in all workers, `NotProbed` is raised. The time after a failure does not count for ``budget``.
+    If the call fails in one of several workers, the strategies that need several are recorded as failed, and the second
+    value is empty. One worker in which the call worked is kept in use. If there is none, the call is made once more, in
+    a new worker. Raises `NotProbed` if that fails, if the call hung in all workers, or if it failed and there is only
+    one worker. The time after a failure does not count for ``budget``, the time limit of the probe.
     """
     answers = _first_calls(test, group, strategies.serial)
     readings = [answer.reading for answer in answers if isinstance(answer, Done)]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 4
-"""Largest number of lanes (subinterpreters of a worker process) that are started at once while the number of lanes
-grows. Each portion may take the whole time-out, so that many lanes do not time out just for their number."""
+"""Largest number of lanes (subinterpreters of a worker process) that one message asks the worker to add. Each message
+has the whole time-out, so that adding many lanes, by several messages, does not exceed it."""
 
 
 class Opening(NamedTuple):

@@ -1,6 +1,6 @@
 """Turn measured curves (throughput by number of workers) into words, and into points that can be drawn.
 
-The words say how many workers are enough, what so many cost, and what limits the throughput.
+The words say how many workers are enough, what they cost (time to start, memory), and what limits the throughput.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ _MACHINE = "machine: what as many threads that compute without a GIL gain"
 
 
 def draw(curves: Sequence[CurveView], page: Page) -> Iterator[Segment]:
-    """Draw each curve (throughput by number of workers): which number is enough, a table of points, the fitted formula.
+    """Draw each curve (throughput by number of workers) as a sentence, a table of its points and the fitted formula.
 
-    A table that is wider than ``page``, the terminal, is split into several tables.
+    The sentence says how many workers are enough. A table that is wider than ``page``, the terminal, is split into
+    several tables.
     """
     for curve in curves:
         marks = answer_style(curve.color)

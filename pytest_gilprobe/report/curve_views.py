@@ -47,7 +47,7 @@ class CurveView:
         roofs: pairs of a limit's name (the GIL, the event loop, the machine's CPUs) and the throughput, in calls per
             second, that the strategy cannot exceed because of it.
         machine: pairs of a number of workers and the throughput, in calls per second, that the machine would allow
-            with so many workers if calls did not hinder each other.
+            with this number of workers if calls did not hinder each other.
     """
 
     name: str

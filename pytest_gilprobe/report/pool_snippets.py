@@ -20,7 +20,7 @@ def thread_pool(callee: Callee, workers: int, calls_per_task: int) -> list[str]:
     """Return the lines of a program that makes calls of ``callee`` in a `ThreadPoolExecutor`.
 
     The pool has ``workers`` threads. ``calls_per_task`` is how many calls one task makes; if it is above 1, the
-    program defines a function that makes so many calls, because this executor's ``map`` ignores ``chunksize``.
+    program defines a function that makes all calls of a task, because this executor's ``map`` ignores ``chunksize``.
     """
     source = source_of(callee)
     helpers, inside = ([], _each(source, 1)) if calls_per_task == 1 else _batches(source, calls_per_task)
@@ -31,7 +31,7 @@ def interpreter_pool(callee: Callee, workers: int, calls_per_task: int) -> list[
     """Return the lines of a program that makes calls of ``callee`` in an `InterpreterPoolExecutor`.
 
     The pool has ``workers`` subinterpreters. ``calls_per_task`` is how many calls one task makes; if it is above 1, the
-    program defines a function that makes so many calls, because this executor's ``map`` ignores ``chunksize``.
+    program defines a function that makes all calls of a task, because this executor's ``map`` ignores ``chunksize``.
     """
     source = source_of(callee)
     helpers, inside = ([], _each(source, 1)) if calls_per_task == 1 else _batches(source, calls_per_task)

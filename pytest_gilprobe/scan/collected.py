@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 def leave_out(samples: GilSamples, window: Window, columns: Sequence[str]) -> tuple[GilSamples, Window]:
     """Return a test call's GIL samples and clocks as they would be without its full garbage collections.
 
-    ``samples`` are the GIL samples of the call. ``window`` has the clocks of the call, and begin and end of each of its
-    collections, of which there is at least one. ``columns`` are the names of the fields of ``samples`` that have one
-    value for each sample.
+    ``samples`` are the GIL samples of the call. ``window`` has the times of the call, and the begin and end of each
+    collection in it (at least one). ``columns`` are the names of the fields of ``samples`` that have one value for each
+    sample.
 
     Samples in a collection are dropped. Later samples, and the call's end, become earlier by the time that the
     collections before them took.
 
-    During a collection, the thread either computes or queues for a CPU. It is assumed to queue for the same share of
-    time as in the whole call. The rest is subtracted from the CPU time of the thread and from that of the process.
+    During a collection, the thread either computes or queues for a CPU; the ratio of the two is assumed to be that of
+    the whole call. The computing time is subtracted from the CPU times of the thread and of the process, the queueing
+    time from the time for which the thread queued.
     """
     begins, ends = zip(*window.collections, strict=True)
     gone_ns = [0, *accumulate(end_ns - begin_ns for begin_ns, end_ns in window.collections)]

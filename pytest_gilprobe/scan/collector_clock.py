@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LEAST_NS: Final = 1_000_000
-"""Shortest garbage collection that is recorded, in nanoseconds, without the time that is due to the current test's own
-objects. Fewer than two samples of the GIL fall into a shorter one."""
+"""Shortest garbage collection that is recorded, in nanoseconds; the time for visiting the current test's own objects
+does not count. Fewer than two samples of the GIL fall into a shorter collection."""
 MOST_NOTED: Final = 1_000
 """Maximum number of garbage collections that are recorded during one test. A test with more of them is itself their
 cause."""

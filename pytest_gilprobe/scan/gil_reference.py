@@ -1,9 +1,9 @@
-"""Find the GIL state (lock, holder, switch interval) of another process by running a process of the same Python.
+"""Print where Python keeps the GIL state (lock, holder, switch interval), to find that state in another process.
 
-This module runs in the second process and prints what it finds there. Addresses differ from process to process, but a
-program file is mapped as a whole: the distance from the address at which the file is mapped to the GIL state is the
-same in all processes. Likewise, the system's thread number has the same offset in every ``PyThreadState`` (Python's
-record of a thread): the one at which each of two threads has its own number.
+This module runs in a process of its own, with the same Python as the process to examine. Addresses differ from process
+to process, but a program file is mapped as a whole: the distance from the address at which the file is mapped to the
+GIL state is the same in all processes. Likewise, the system's thread number has the same offset in every
+``PyThreadState`` (Python's record of a thread). This module compares the records of two threads to find the offset.
 """
 
 from __future__ import annotations
