@@ -187,8 +187,8 @@ class PendingSamples:
 def count(samples: GilSamples) -> SampleCounts:
     """Count samples of the GIL by what they found: held, free, or nothing because they came too late ("blind").
 
-    A late sample is blind if the test's thread last ran on the CPU of the process that samples, and has paused. That
-    thread kept the CPU until then, so the state of the GIL at the intended moment is not known.
+    A late sample is blind if the test's thread sleeps and may have used the CPU of the process that samples: it may
+    have kept that CPU until it fell asleep, so it is unknown whether the GIL was held at the intended moment.
     """
     if not samples.at_ns:
         return SampleCounts()
@@ -209,10 +209,10 @@ def count(samples: GilSamples) -> SampleCounts:
 
 
 def held_share(counts: SampleCounts) -> Estimate | None:
-    """Estimate the share of time for which the GIL was held, from 0 to 1; ``None`` if too few samples show it.
+    """Estimate the share of time (0 to 1) for which the GIL was held; ``None`` for under 16 or mostly blind samples.
 
-    Blind samples came too late to show the GIL. For them, the GIL is assumed to be held as often as in samples that
-    found the test's thread running (half if there are none). The interval allows for any other share of them.
+    Blind samples came too late to show that. The GIL is assumed to be held in the same share of them as of samples that
+    found the test's thread running (half if there are none); the interval allows for any share of them, from 0 to 1.
     """
     if counts.samples < MIN_SAMPLES or counts.blind > MAX_UNKNOWN_SHARE * counts.samples:
         return None

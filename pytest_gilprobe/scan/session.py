@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MEAN_INTERVAL_S: Final = 0.001
 """Mean pause between two samples of the GIL, in seconds, if the watcher process has a CPU that the tests do not use; it
-keeps a sixth of that CPU busy. A test's call of 20 ms gets enough samples."""
+keeps a sixth of that CPU busy. A test's call of 20 ms gets enough samples for an estimate."""
 SHARED_INTERVAL_S: Final = 0.005
 """Mean pause between two samples of the GIL, in seconds, if the watcher process shares all CPUs with the tests: at
 `MEAN_INTERVAL_S`, it would take a sixth of a CPU away from them."""
@@ -48,7 +48,7 @@ _INPUT: Final = "gilprobe_scan"
 
 
 def register(config: pytest.Config, settings: Settings) -> None:
-    """Register the plugins that scan this session: measure its tests, and the GIL, while they run normally.
+    """Register the plugins for a scan: tests run normally while their times are taken and the GIL is sampled.
 
     ``settings`` says where report files go, and whether to find out where in the code the GIL is held. In a worker of
     pytest-xdist, results are only written to files for its controller; any other process shows the report.
@@ -73,7 +73,7 @@ class ScanSession:
     def __init__(
         self, folder: Path, processes: int, report_folder: str | None, *, holders: bool, silent: bool = False
     ) -> None:
-        """Prepare; the watcher is started by `pytest_sessionstart`.
+        """Store where and how to scan; `pytest_sessionstart` then starts the watcher (the process that samples).
 
         Args:
             folder: folder for the files by which pytest and the watcher exchange clocks, notes and the report.
@@ -114,7 +114,7 @@ class ScanSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Have the watcher process sample the GIL from the first test to the last, then finish its report."""
+        """Tell the watcher process just before the first test to sample the GIL, and after the last test to stop."""
         if self._journal is not None and self._watcher is not None:
             location = locate()
             self._unwatched = location.reason

@@ -121,11 +121,11 @@ class SuiteTotals:
 
 
 def workload_result(call: ScannedCall, *, gil_absent: bool) -> WorkloadResult:
-    """Convert the readings of one test's call to the result of a test that was measured with one serial call.
+    """Return the result of one test's call, in the same form as that of a test whose speed-ups were measured.
 
-    Only the share of time for which the GIL is held has a confidence interval; the other estimates are single readings.
-    ``gil_absent`` is whether the test ran without a GIL. CPU time is that of the whole process, so that a test whose
-    thread waits for another thread to compute counts as computing.
+    The call counts as one serial call. Shares estimated from samples have confidence intervals; times are single
+    readings and have none. ``gil_absent`` is whether the test ran without a GIL. CPU time is that of the whole process,
+    so that a test whose thread waits for another thread to compute counts as computing.
     """
     utilization = _utilization(call.process_cpu_ns, call.wall_ns, call.run_queue_ns or 0)
     extra_cores = max(0, call.process_cpu_ns - call.cpu_ns) / call.wall_ns if call.wall_ns else 0.0

@@ -22,8 +22,8 @@ MOST_THREADS: Final = 500
 of all threads that have ended are merged into one, which adds up their CPU time, time in the run queue, samples that
 found them holding the GIL, and snapshots that found them waiting for it."""
 MOST_COLUMNS: Final = 60
-"""Number of points to which the curve over time of the share for which the GIL is held is reduced: when the curve has
-twice as many points, each two neighbouring points are joined into one."""
+"""A curve shows how the share of time for which the GIL is held changes. When it has twice this number of points, each
+two neighbouring points are joined into one, so that this number is left."""
 
 
 @dataclass(slots=True)
@@ -114,8 +114,9 @@ class WatchTotals:
     def add_threads(self, threads: Sequence[ThreadSnapshot]) -> None:
         """Record ``threads``: snapshots of all threads of the process, made at about the same moment.
 
-        Each becomes its thread's last snapshot, and is counted; snapshots that found the thread waiting for the GIL are
-        also counted on their own. Above `MOST_THREADS` threads, those missing in ``threads`` move to ``ended``.
+        Of each thread are kept: its first and last snapshot, the number of its snapshots, and the number of those that
+        found it waiting for the GIL. Above 500 threads (`MOST_THREADS`), known threads that are missing in ``threads``
+        count as ended: they are added up in ``ended`` and removed.
         """
         for seen in threads:
             known = self.threads.setdefault(seen.tid, _Thread(first=seen, last=seen))

@@ -33,8 +33,8 @@ MOST_BATCHES: Final = 12
 """Only this many batches (calls timed together), the last ones, are searched for the code that blocked the event loop.
 They have about 3,600 samples, which show shares to within 0.02. The search takes about a millisecond for each batch."""
 FEWEST_IN_A_BLOCK: Final = 5
-"""Fewest samples, taken while the event loop could not look for events, from which the place in the code that blocked
-it is reported. The samples may come from several such times."""
+"""The place in the code that blocked an event loop is reported only if at least this many samples with a stack were
+taken in blocks: times in which the loop could not look for events. The samples may come from several blocks."""
 _DISPATCH: Final = {
     "asyncio/events.py": "Handle._run",
     "asyncio/base_events.py": "BaseEventLoop._run_once",
@@ -115,12 +115,12 @@ def blockers(batches: Sequence[BatchReading]) -> tuple[Blocker, ...] | None:
     """Return the places in the code that blocked the event loop, those with the largest share first.
 
     Args:
-        batches: Batches of serial calls, with samples of what the loop's thread slept in. Only the last `MOST_BATCHES`
-            of them count.
+        batches: Batches (calls timed together) of serial calls, with samples of what the loop's thread did. Only the
+            last 12 (`MOST_BATCHES`) count.
 
     Returns:
-        The places, each with its share of the time for which the loop was blocked. ``None`` if fewer than `MIN_SAMPLES`
-        samples found the loop blocked.
+        The places, each with its share of the time for which the loop was blocked. ``None`` if fewer than 16
+        (`MIN_SAMPLES`) samples found the loop blocked.
     """
     batches = batches[-MOST_BATCHES:]
     windows = [

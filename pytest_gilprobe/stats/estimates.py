@@ -21,8 +21,8 @@ PRIOR_WEIGHT = 4
 """Weight, in degrees of freedom, of a standard deviation that is assumed before measuring. It is about the number of
 times that one workload's measurement is repeated."""
 CLUSTER_GAP = 1.25
-"""Values form two clusters if two neighbours, in order of size, differ by more than this many standard deviations of
-such values. Only values within the 95 % interval of the median are searched for such a gap. A sample of 9 normally
+"""Values form two clusters if two neighbours, in order of size, differ by more than this many of the values' standard
+deviations. Only values within the 95 % interval of the median are searched for such a gap. A sample of 9 normally
 distributed values has a gap by chance in 9 % of cases, one of 12 values in 3 %, one of 20 values in less than 0.3 %."""
 _ROBUST_FROM = 5
 """The number of values from which robust estimators are used: fewer values do not show which one is an outlier."""

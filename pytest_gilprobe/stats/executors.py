@@ -50,12 +50,12 @@ def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResul
 
     Args:
         pairs: Pairs of batches (calls timed together): one of serial calls, and one of the strategy timed beside it.
-        speedup: The strategy's measured speed-up: that with tasks of several calls if the strategy's last batch has
-            such tasks, too, otherwise that with tasks of one call.
+        speedup: The strategy's measured speed-up. If its last batch made calls in tasks of several calls, it is the
+            speed-up with such tasks, otherwise that with tasks of one call.
         serial: The result of the serial calls.
 
     Returns:
-        ``None`` if the user named no executor for the strategy.
+        The estimates; ``None`` if the strategy's calls were not made through an executor that the user named.
     """
     batches = [batch for _, batch in pairs]
     readings = [reading for batch in batches if (reading := reading_of(batch)) is not None]

@@ -36,17 +36,17 @@ class Hold(NamedTuple):
 def longest_hold(window: SampledWindow) -> Hold | None:
     """Return the longest time for which one thread was seen to hold the GIL without a break.
 
-    This is the time from the first to the last of successive samples that all found the GIL held, with no switch to
-    another thread between them, and with the same stack if stacks were read. The true hold was longer by up to two
-    intervals between samples. A thread that releases the GIL between two samples and takes it again is not noticed,
-    unless another thread took the GIL in between.
+    ``window`` has the samples of the GIL. The time is that from the first to the last of successive samples that all
+    found the GIL held, with no switch to another thread between them, and with the same stack if stacks were read. The
+    true hold was longer by up to two intervals between samples. A thread that releases the GIL between two samples and
+    takes it again is not noticed, unless another thread took the GIL in between.
 
-    A long hold is one of native code if stacks were read: Python code does not keep the same stack for long. Without
-    stacks this is certain only if another thread asked for the GIL all the while, as Python code then releases it
-    within one switch interval.
+    If stacks were read, a long hold is due to native code: Python code does not keep the same stack for long. Without
+    stacks, it is certainly due to native code only if another thread asked for the GIL all the while: Python code would
+    have released the GIL within one switch interval.
 
     Returns:
-        A hold of 0.0 seconds if no two successive samples show one; ``None`` if no sample lies in the window.
+        The hold, of 0.0 seconds if no two successive samples show one; ``None`` if no sample lies in the window.
     """
     samples, inside = window.samples, window.inside
     if not inside:

@@ -68,7 +68,7 @@ class Place(NamedTuple):
 def held_samples(batches: Sequence[BatchReading]) -> list[list[Held]]:
     """Return, for each batch (calls timed together), the samples that found the GIL held and read its holder's stack.
 
-    In a batch of one thread, samples at which it may have waited for a CPU are left out. Empty batches have no list.
+    Samples at which a batch's only thread may have waited for a CPU are left out. A batch without samples has no list.
     """
     whole = WholeStacks(stack for batch in batches if batch.gil is not None for stack in batch.gil.stacks)
     return [found for batch in batches if (found := _held(batch, whole))]
@@ -106,7 +106,7 @@ def holders(batches: Sequence[BatchReading], call_s: float) -> tuple[Holder, ...
 
 
 def why_none(batches: Sequence[BatchReading], call_s: float) -> str | None:
-    """Return why the code that held the GIL is unknown, for calls of ``call_s`` seconds; ``None`` if it is known."""
+    """Return why ``batches`` of calls of ``call_s`` seconds do not show what held the GIL; ``None`` if they do."""
     return _why_none(batches, held_samples(batches), call_s)
 
 
@@ -195,9 +195,9 @@ def most_frequent(samples: Sequence[Held]) -> Holder | None:
 
 
 def stacks(batches: Sequence[BatchReading]) -> tuple[HeldStack, ...] | None:
-    """Return the stacks that held the GIL, each with its share of the held time, the largest first.
+    """Return the stacks of threads that held the GIL, each with its share of the held time, the largest first.
 
-    Stacks are merged if they differ only within a source line. The result is ``None`` if no stack was read.
+    Stacks that differ only within a line are merged. ``None`` if ``batches`` (calls timed together) have no stack.
     """
     weights: defaultdict[int, float] = defaultdict(float)
     different: dict[int, Stack] = {}

@@ -1,4 +1,4 @@
-"""Find the longest time for which each of several calls blocks the event loop at least once.
+"""Find how long calls block the event loop: the longest block of all, and the longest one that several calls reach.
 
 A block is the time from one wait for events to the next: no other task of the loop can run in it. The clocks of the
 loop's thread time the blocks of each call. After a wait for events, the thread may first have to wait for the GIL. No
@@ -23,8 +23,9 @@ REPEATED: Final = 3
 """A block of the event loop counts as repeated if this many calls have a block that is at least as long. An accident,
 such as a garbage collection, lengthens a block in one call of several only."""
 FEWEST_LOOKS: Final = 10
-"""With at least this many samples in a block of the event loop, they bound for how long its thread slept: at most the
-block's length times the share of the samples that found the thread asleep in a call or waiting for the GIL."""
+"""In a block, no other task of the event loop can run. If at least this many samples lie in a block, the loop's thread
+is taken to have slept in it for no longer than the samples show: the block's length times the share of the samples that
+found the thread asleep in a call or waiting for the GIL."""
 FEWEST: Final = 2
 """If blocks of the event loop were timed in fewer calls than this, none counts as repeated."""
 FEWEST_IN_A_WAIT: Final = 4

@@ -1,4 +1,4 @@
-"""Estimate how much worse threads of one process may look on a busy machine than they are.
+"""Estimate how much slower threads of one process may be on a busy machine than on an idle one.
 
 The time that a thread spends in the run queue is caused by other programs and is subtracted. But a thread that waits
 for the GIL or a lock may wait longer because the thread that holds it queues for a CPU. A thread that queues may also
@@ -42,12 +42,12 @@ class Holding(NamedTuple):
 
 
 def holding(gil: GilResult, measurement: Measurement, batches: Sequence[BatchReading]) -> Holding:
-    """Estimate for which share of the time calls hold the GIL in threads, and queue for a CPU while they hold it.
+    """Estimate for which share of the time threads hold the GIL, and in which part of it the holder queues for a CPU.
 
-    ``gil`` has the GIL's result for serial calls; ``batches`` are those of the strategy whose calls run in threads. The
-    queueing with the GIL is estimated from serial calls. If the GIL was not sampled in threads, the threads together
-    are assumed to hold it for their number times the share of serial calls, or for all the time if that is unknown. If
-    the GIL was off, both shares in the result are 0.
+    ``gil`` has the GIL's result for serial calls; ``batches`` (series of timed calls) are those made in threads. The
+    queueing is estimated from serial calls. If the GIL was not sampled in ``batches``, N threads together are assumed
+    to hold it N times as long as serial calls do, or all the time if that is more or unknown. If the GIL was off, both
+    shares in the result are 0.
     """
     if not rounds.gil_was_on(measurement):
         return Holding(in_queue=0.0, together=0.0)
@@ -64,9 +64,9 @@ def hidden(pairs: Pairs, gil: Holding) -> tuple[float, ...]:
 
     ``pairs`` has, for each round (one batch of each strategy), the batch of serial calls and the batch of threads;
     ``gil`` says how calls hold the GIL. A factor is at least 1. A thread waits longer for a lock or the GIL if the
-    holder queues for a CPU. For a lock, this explains a part of the wait: the threads' time in the queue, as a share of
-    the time for which they want to run. For the GIL, it is ``gil.in_queue`` if that is larger, since calls that return
-    from the kernel with the GIL are often preempted there.
+    holder queues for a CPU. So a share of each wait is taken to be absent on an idle machine. For a lock, this share is
+    the threads' time in the queue / (time in the queue + CPU time). For the GIL, it is ``gil.in_queue`` if that is
+    larger, since calls that return from the kernel with the GIL are often preempted there.
     """
     return tuple(_of_round(base, lanes, gil) for base, lanes in pairs)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.masking import Holding
 
 Limited = Callable[[Estimate], Estimate]
-"""Returns a speed-up within what the GIL, the CPUs and the number of workers allow."""
+"""The type of a function that limits a speed-up to what the GIL, the CPUs and the number of workers allow."""
 
 
 class Gain(NamedTuple):
@@ -32,12 +32,12 @@ class Gain(NamedTuple):
 
 
 def gain(name: str, measurement: Measurement, noise: Noise, gil: Holding, limited: Limited) -> Gain:
-    """Return the speed-up of the strategy ``name``, whose lanes are threads of one process.
+    """Return the speed-up of the strategy ``name``, whose calls run in threads of one process.
 
     ``noise`` is that of the time of one batch (calls timed together). ``gil`` says how calls hold the GIL. ``limited``
-    reduces a speed-up to what the GIL, the CPUs and the number of workers allow. The low end of the result is a bound
-    that holds whatever other programs hide. The high end allows for waits for a thread that queued for a CPU, and in
-    bursts (very short batches) for waits because all threads begin at the same moment.
+    limits a speed-up to what the GIL, the CPUs and the number of workers allow. The low end of the speed-up's interval
+    holds however much other programs disturbed the calls. The high end allows for two kinds of waits: for a thread that
+    queued for a CPU and, in bursts (very short batches), because all threads begin at the same moment.
     """
     pairs, bursts = (overlap.pairs_of(seen, name) for seen in (measurement.rounds, measurement.bursts))
     chosen = overlap.selected(pairs, measurement.bursts, name)

@@ -115,12 +115,12 @@ def by_bursts(pairs: Pairs, bursts: Sequence[Round], name: str) -> bool:
 
 
 def out_of_step(pairs: Pairs) -> float:
-    """Return the largest speed-up that lanes (threads) may have in a long series of calls, without beginning together.
+    """Return the largest speed-up that lanes (threads) may have in a long series of calls, judged by short series.
 
-    ``pairs`` has short batches, each with that of one lane alone. Lanes that hold a lock or the GIL for a part f of a
-    call's time wait for each other at their first calls; later they take turns without waiting, if f is small. So all
-    waiting may vanish. But N lanes never make more than 1 / f calls in the time of one. The longest wait is at most
-    (N-1)*f of a call's time, so it shows how small f can be.
+    ``pairs`` has pairs of short batches: one lane alone, and all N lanes, which begin at the same moment. Lanes that
+    hold a lock or the GIL for a part f of a call's time wait for each other at their first calls; in a long series they
+    later take turns without waiting, if f is small. So all waiting may vanish. But N lanes never make more than 1 / f
+    calls in the time of one call. The longest wait is at most (N-1)*f of a call's time, so it shows how small f can be.
     """
     return median(_out_of_step(base, batch) for base, batch in pairs)
 
@@ -139,18 +139,22 @@ def _out_of_step(base: BatchReading, batch: BatchReading) -> float:
 
 
 def certain(kinds: Sequence[Pairs], chosen: Pairs, noise: Noise) -> Estimate:
-    """Return the speed-up that lanes (threads) of one process certainly reach: the largest of several lower bounds.
+    """Return the largest of several lower bounds of the speed-up of lanes (threads) of one process, with its interval.
 
-    ``kinds`` has all batches, each with its serial batch: those of the rounds, and the bursts (very short batches), if
-    there are any. ``chosen`` has the `selected` ones. ``noise`` is that of the time of one batch. If lanes are slower
-    side by side than one lane alone, the true speed-up may be below the bound, which is then at most 1.
+    ``kinds`` has all batches (calls timed together), each with its serial batch: ordinary ones, and bursts (very short
+    ones), if there are any. ``chosen`` has the least disturbed of them. ``noise`` is that of the time of one batch. In
+    one case the true speed-up may be below the bound: if lanes side by side are slower than one lane alone. The bound
+    is then at most 1.
     """
     bounds = [_as_seen(chosen, noise), *(_accounted(pairs, noise) for pairs in kinds)]
     return max((one for one in bounds if one is not None), key=lambda one: one.low)
 
 
 def pairs_of(seen: Sequence[Round], name: str) -> Pairs:
-    """Return the serial batch and strategy ``name``'s of each round (one batch of each strategy) that has both."""
+    """Return a pair for each round in which strategy ``name`` was timed: the serial batch and the strategy's batch.
+
+    A round is one batch (calls timed together) of each strategy.
+    """
     return [(one.serial, one.batches[name]) for one in seen if name in one.batches]
 
 

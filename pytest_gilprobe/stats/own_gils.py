@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import BatchReading
 
 FEWEST_LOOKS = 30
-"""Fewest samples from which it is reported how long the GILs of subinterpreters were held. So many must be taken while
-each subinterpreter made calls, and while all did. The standard error of a share is then 0.09 at most."""
+"""Fewest samples from which it is reported how long the GILs of subinterpreters were held. Each subinterpreter needs
+this number of samples while it made calls, and this number must be taken while all of them made calls. The standard
+error of a share is then 0.09 at most."""
 
 
 def held(batches: Sequence[BatchReading]) -> GilsHeld | None:
     """Estimate for which share of the time the GIL of each subinterpreter was held, and all GILs at once.
 
-    The time is that in which the subinterpreter made calls or, for all GILs, in which all subinterpreters did. The
-    result is ``None`` if no GIL was sampled, or if fewer than `FEWEST_LOOKS` samples were taken in one of these times.
+    The time is that in ``batches`` (calls timed together) in which the subinterpreter made calls or, for all GILs, in
+    which all subinterpreters did. The result is ``None`` if no GIL was sampled, or if fewer than 30 (`FEWEST_LOOKS`)
+    samples were taken in one of these times.
     """
     looked = [batch for batch in batches if batch.own_gils is not None]
     if not looked:

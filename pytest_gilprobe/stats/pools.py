@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 FEWEST_ROUNDS = 6
-"""Fewest rounds in real executors from which a speed-up is estimated: robust estimators need five, and one may be slow
-as caches are still cold."""
+"""Fewest rounds (serial calls and calls through real executors, timed in turn) from which a speed-up is estimated:
+robust estimators need five, and one may be slow as caches are still cold."""
 MOST_ROUNDS = 40
-"""Largest number of rounds that are made in real executors: a further round narrows the interval by less than 2 %."""
+"""Largest number of rounds (serial calls and calls through real executors, timed in turn) that are made: one more round
+narrows the interval of a speed-up by less than 2 %."""
 
 
 class InExecutor(NamedTuple):
-    """A speed-up in an executor: measured in ``rounds`` rounds, or predicted if ``rounds`` is 0.
+    """A speed-up in an executor: measured with calls made through it, or predicted from calls made without it.
 
-    ``at_worst`` and ``at_best`` bound a prediction that was made on a busy machine. They are ``None`` if there is no
-    such bound, as on a calm machine, or if the speed-up was measured.
+    ``rounds`` is how often serial calls and calls through the executor were timed in turn; 0 if the speed-up is
+    predicted. ``at_worst`` and ``at_best`` bound a prediction that was made on a busy machine. They are ``None`` if
+    there is no such bound, as on a calm machine, or if the speed-up was measured.
     """
 
     speedup: Estimate
@@ -59,9 +61,10 @@ def in_executor(
 
 
 def speedup(measurement: Measurement, name: str) -> Estimate | None:
-    """Return the speed-up that was measured in a real executor of the strategy ``name``.
+    """Return the speed-up that was measured in a real executor of the strategy ``name``, at most the number of workers.
 
-    Return ``None`` after fewer than `FEWEST_ROUNDS` rounds, or if other programs used more than a tenth of the CPUs.
+    The result is ``None`` if serial calls and the executor's calls were timed in turn in fewer than 6 rounds
+    (`FEWEST_ROUNDS`), or if other programs used more than a tenth of the CPUs.
     """
     ratios = [
         one.alone.s_per_call / one.pooled[name].s_per_call for one in measurement.pool_rounds if name in one.pooled
@@ -73,17 +76,18 @@ def speedup(measurement: Measurement, name: str) -> Estimate | None:
 
 
 def is_crowded(measurement: Measurement) -> bool:
-    """Return whether other programs used more than a tenth of the CPUs while the rounds in real executors ran."""
+    """Return whether other programs used more than a tenth of the CPUs while calls in real executors were timed."""
     counted = sum(one.cpus_ns for one in measurement.pool_rounds)
     others = sum(one.cpus_ns - one.cpus_idle_ns - one.own_cpu_ns for one in measurement.pool_rounds)
     return others > CROWDED * counted
 
 
 def may_tell_more(measurement: Measurement) -> bool:
-    """Return whether another round in real executors is possible and would be used.
+    """Return whether it is of use to time calls in real executors once more.
 
-    It is not possible after `MOST_ROUNDS` rounds, or if such rounds were ended early, as by an error. It would not be
-    used if there were `FEWEST_ROUNDS` or more and other programs used too much of the CPUs in them.
+    A round has serial calls and calls in the executors, timed in turn. The result is false after 40 (`MOST_ROUNDS`)
+    rounds, if rounds were ended early, as by an error, or if other programs used more than a tenth of the CPUs during 6
+    (`FEWEST_ROUNDS`) or more rounds.
     """
     made = len(measurement.pool_rounds)
     if measurement.pools_ended is not None or made >= MOST_ROUNDS:

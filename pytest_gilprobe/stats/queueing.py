@@ -1,8 +1,8 @@
-"""Separate the time in which a thread queued for a CPU from the rest of a batch, by samples of its GIL.
+"""Separate the time in which a thread queued for a CPU from the rest of a batch (calls timed together), by samples.
 
-Each sample records the thread's ``run_delay``, its total time in the run queue. The kernel adds a stay in the run queue
-to it when the stay is over. So if ``run_delay`` has grown by d between two samples, the thread queued for d until some
-moment between the two samples. *Source:* ``sched_info_arrive`` in the kernel's ``kernel/sched/stats.h``.
+Each sample of the GIL records the thread's ``run_delay``, its total time in the run queue. The kernel adds a stay in
+the run queue to it when the stay is over. So if ``run_delay`` has grown by d between two samples, the thread queued for
+d until some moment between the two samples. *Source:* ``sched_info_arrive`` in the kernel's ``kernel/sched/stats.h``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class QueueSplit(NamedTuple):
 
 
 def split_batch(batch: BatchReading) -> QueueSplit | None:
-    """Split the sampled time of a batch of one thread into the time in which it queued for a CPU and the rest.
+    """Split the time of a batch (calls timed together) into the time in which its thread queued for a CPU and the rest.
 
     All times in the result are in nanoseconds, moments by `time.perf_counter_ns`. The result is ``None`` if the batch
     has several threads, or if its samples or clocks do not show when the thread queued.

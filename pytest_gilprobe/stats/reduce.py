@@ -56,7 +56,8 @@ class Reduced:
 def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Strategy]) -> Reduced:
     """Estimate what a report shows of one workload from its rounds (a round is one batch of each strategy).
 
-    ``strategies`` are the parallel ones, in order of `rank` (cost beside the calls). Raises `ValueError` for no round.
+    ``strategies`` are the parallel ones, first the one that costs least beside the calls, such as for starting workers.
+    Raises `ValueError` if no round was measured.
     """
     context = _Context.of(measurement, machine, strategies)
     results = {SERIAL: context.serial}

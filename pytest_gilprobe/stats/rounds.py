@@ -14,22 +14,22 @@ QUIET = 0.05
 """Other programs are assumed not to have disturbed a batch (calls timed together) that queued for a CPU for at most
 this share of its time."""
 QUIET_BESIDE = 0.15
-"""Other programs are assumed not to have disturbed a parallel batch that queued for a CPU for at most this share of its
-time. The limit is higher than `QUIET`, that of serial calls: the parent process that samples, and the system's first
-placing of threads, disturb a batch that uses every CPU by up to 0.1 on an idle machine of two CPUs. The queueing is
-subtracted, and `NOISE_OF_QUEUEING` allows for the error of that."""
+"""Other programs are assumed not to have disturbed a batch of parallel calls that queued for a CPU for at most this
+share of its time. The limit is higher than `QUIET`, that of serial calls: on an idle machine of two CPUs, a batch that
+uses both CPUs queues for up to 0.1 of its time, because of the process that samples the GIL and the system's first
+placing of threads. The queueing is subtracted, and `NOISE_OF_QUEUEING` allows for the error of that."""
 AGREEMENT = 0.12
 """Times that should be equal count as alike if they differ by at most this share: four times the least noise of a
 time."""
 OTHERS = 0.05
-"""Threads of the process that do not make calls count only if they compute for more than this share of a call's time:
-the clocks do not resolve less."""
+"""Threads that make no calls themselves are taken to compute for the calls only if their CPU time exceeds this share of
+the calls' time: the clocks do not resolve less."""
 CROWDED = 0.1
 """CPUs are crowded if less than this share of their time is idle, and other programs use more than this share: the
 kernel counts CPU time in steps of 10 ms, about a tenth of a batch of 50 ms on two CPUs."""
 WOKEN_LONGER = 2.0
 """A thread that queues for a CPU after waking up is assumed to queue at most this many times as long as a thread that
-was pushed off its CPU: a fair scheduler keeps it waiting no longer, and most let it run first."""
+was pushed off its CPU. A fair scheduler does not keep it waiting longer than that, and most let it run first."""
 COMPUTES_ALL = 0.8
 """A thread with a CPU utilization above this counts as computing all the time: its CPU time is used as the time for
 which it kept one core busy."""
@@ -172,12 +172,15 @@ def children_share(batch: BatchReading) -> float:
 
 
 def width(seen: Sequence[Round]) -> float:
-    """Return how many cores one serial call uses, in the median of the rounds ``seen``."""
+    """Return how many cores one serial call uses: the median of rounds ``seen`` (each one batch of each strategy)."""
     return median(cores_used(one.serial) for one in seen)
 
 
 def children_width(seen: Sequence[Round]) -> float:
-    """Return how many cores the child processes of one serial call use, in the median of the rounds ``seen``."""
+    """Return how many cores the child processes of one serial call use: the median of the rounds ``seen``.
+
+    A round is one batch (calls timed together) of each strategy.
+    """
     return median(children_share(one.serial) for one in seen)
 
 

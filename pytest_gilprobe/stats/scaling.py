@@ -108,8 +108,8 @@ def beyond_its_workers(points: Sequence[ScalingPoint], serial_s: Estimate | None
 
     Such a point counts only if other programs held up the measurement with one worker. They did if serial calls, of
     ``serial_s`` seconds each, were certainly more than 1.25 times as fast as the one worker's calls. If they were not,
-    or ``serial_s`` is ``None``, the result is ``None``: calls in parallel may really be faster, as if a server answers
-    several at once. The factor is `SUPERLINEAR`.
+    or ``serial_s`` is ``None``, the result is ``None``: calls in parallel may really be faster, for example because a
+    server answers several at once. The factor is `SUPERLINEAR`.
     """
     one = next((point.throughput.value for point in points if point.workers == 1), None)
     if one is None or serial_s is None or one * serial_s.high * SUPERLINEAR >= 1:

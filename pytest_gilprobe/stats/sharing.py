@@ -32,7 +32,8 @@ to 1.05. *Source:* ``benchmarks/sharing.py``, CPython 3.13t."""
 FEWEST_ROUNDS = 4
 """Fewest rounds of timings, with shared objects and with copies, from which it is judged which sharing costs speed."""
 NOISE = 0.05
-"""Standard deviation that is assumed, before measuring, for the logarithm of the ratio of two timings of one round."""
+"""Standard deviation that is assumed, before measuring, for the logarithm of the ratio of two times per call that were
+measured one soon after the other, such as with shared objects and with copies."""
 
 
 def falls_short(seen: Sequence[Round], name: str, lanes: int, cpus: int, *, gil_on: bool) -> bool:
@@ -61,9 +62,9 @@ def estimated(reading: SharingReading) -> Sharing:
 
     ``reading`` has rounds of timings: threads that share all objects, and threads with copies. Fewer than 4 rounds
     (`FEWEST_ROUNDS`) give no estimate. The sharing of an object counts as costly if copies of it make threads 1.2 times
-    (`COSTS`) as fast, and 1.1 times (`COSTS_SURELY`) at the low end of the interval. If only all objects together pass,
-    they are named (`ALL`); or one object instead whose copies alone give 1.2, if all others were tried and give less
-    than 1.1.
+    (`COSTS`) as fast, and 1.1 times (`COSTS_SURELY`) at the low end of the interval. If this holds only for copies of
+    all objects together, the costly sharing is that of all (`ALL`). There is one exception: if copies of one object
+    give a factor of 1.2, and all others were tried and give less than 1.1, only that object is named.
     """
     known = Sharing(
         lanes=reading.lanes,

@@ -57,9 +57,9 @@ def batch_noise(measurement: Measurement, machine: Machine, *, less_queue: bool)
 
     The noise assumed before measuring is that of a computing loop at the session's start, multiplied by the calls' CPU
     utilization. Less is assumed if the batches of each round (one batch of each strategy) agree well. The result
-    combines this with the scatter of the measured batches. In a round whose batches should be alike and are, all of
-    them count. In other rounds, the serial batches count, and with ``less_queue`` also processes that share nothing.
-    ``less_queue`` is true if queueing for a CPU is due to other programs.
+    combines this with the scatter of the measured batches. In a round, serial calls and processes that share nothing
+    should take equal times. If they do, all of these times count. If not, those of serial calls count, and with
+    ``less_queue`` also those of the processes. ``less_queue`` is true if queueing for a CPU is due to other programs.
     """
     computing = median(rounds.cpu_utilization(one.serial) for one in measurement.rounds)
     should_be = [(one, rounds.like_serial_s(one)) for one in measurement.rounds]
@@ -96,8 +96,8 @@ class Lanes(StrEnum):
 def lanes_of(pairs: Pairs, *, less_queue: bool) -> Lanes:
     """Return how the threads or processes of a strategy's batches affect each other.
 
-    ``pairs`` has, for each round, the batch of serial calls and the strategy's batch. ``less_queue`` is whether
-    queueing for a CPU is due to other programs, so that it can be taken out.
+    ``pairs`` has, for each round (one batch of each strategy), the batch of serial calls and the strategy's batch.
+    ``less_queue`` is whether queueing for a CPU is due to other programs, so that it can be taken out.
     """
     if not less_queue:
         return Lanes.QUEUEING
@@ -107,10 +107,11 @@ def lanes_of(pairs: Pairs, *, less_queue: bool) -> Lanes:
 def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float] | None = None) -> Estimate:
     """Estimate a strategy's speed-up: the time of serial calls divided by the time of its own calls, in each round.
 
-    The two times are measured close together, so a slow change of the machine affects both alike. A batch lasts as long
-    as its slowest lane (thread or process). If lanes vary independently, one is slow by chance; an executor, which
-    gives the next call to a free lane, has no such loss. Whether they vary independently is not known, so only the high
-    end is raised by this loss. `Lanes.INDEPENDENT` are timed one by one, so nothing is raised.
+    A round is one batch (calls timed together) of each strategy. Its times are measured close together, so a slow
+    change of the machine affects all alike. A batch lasts as long as its slowest lane (thread or process), which may be
+    slow by chance. An executor loses no time by that, as it gives the next call to a free lane. The loss is known if
+    lanes vary independently. Whether they do is unknown, so only the high end is raised by the loss.
+    `Lanes.INDEPENDENT` are timed one by one, so nothing is raised.
 
     Args:
         pairs: For each round, the batch of serial calls and the strategy's batch.
@@ -133,10 +134,10 @@ def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float]
 
 
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
-    """Return the speed-up in processes of the control, a fixed pure-Python loop that shows what the machine can give.
+    """Return the speed-up that processes can give on this machine: that of the control, a fixed pure-Python loop.
 
-    It is estimated from this probe's rounds of the control. If there are none, the result is the speed-up measured at
-    the session's start; ``None`` if that is unknown.
+    It is estimated from runs of the control during this probe, in one process alone and in all at once. If there are
+    none, the result is the speed-up of the control at the session's start; ``None`` if that is unknown.
     """
     pairs = [(control.alone, control.together) for control in measurement.controls]
     if not pairs:
@@ -171,7 +172,10 @@ def within_room(estimate: Estimate, measurement: Measurement, machine: Machine) 
 
 
 def beyond(estimate: Estimate, workers: float) -> bool:
-    """Return whether the speed-up ``estimate`` exceeds what N ``workers`` can do: serial calls were disturbed."""
+    """Return whether the speed-up ``estimate`` is more than N ``workers`` can give; if so, serial calls were disturbed.
+
+    It is more if its low end is above 1.05 N (`SUPERLINEAR`), or its value above 1.15 N (`IMPLAUSIBLE`).
+    """
     return estimate.low > workers * SUPERLINEAR or estimate.value > workers * IMPLAUSIBLE
 
 
