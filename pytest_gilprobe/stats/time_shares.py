@@ -76,7 +76,7 @@ def other_wait(lanes: TimeShares | None, serial: TimeShares | None) -> float | N
 
 
 def utilization(batches: Sequence[BatchReading]) -> Estimate:
-    """Estimate the CPU utilization, from 0 to 1, of the average thread or process that made calls in the batches."""
+    """Estimate the CPU utilization, from 0 to 1, of the average thread or process in batches (calls timed together)."""
     found = estimates.centre([rounds.cpu_utilization(batch) for batch in batches], UTILIZATION_NOISE)
     low, value, high = (min(1.0, max(0.0, one)) for one in (found.low, found.value, found.high))
     return Estimate(value=value, low=low, high=high, confidence=found.confidence)

@@ -1,4 +1,4 @@
-"""Complete stacks that lack their callers: a generator expression has no caller at the moment at which it yields."""
+"""Add missing callers to sampled call stacks: a generator expression has no caller at the moment at which it yields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Frame, Stack
 
 GENERATOR: Final = "<genexpr>"
-"""How the qualified name of a generator expression's function ends."""
+"""The end of the qualified name of every generator expression's function."""
 
 
 class _Line(NamedTuple):
@@ -27,14 +27,14 @@ class WholeStacks:
     """
 
     def __init__(self, stacks: Iterable[Stack]) -> None:
-        """Remember the callers of each generator expression, as they are seen first."""
+        """Remember, for each line of a generator expression, the first stack in ``stacks`` that includes callers."""
         self._whole: dict[_Line, Stack] = {}
         for stack in stacks:
             if len(stack) > 1 and stack[0].function.endswith(GENERATOR):
                 self._whole.setdefault(_line(stack[0]), stack)
 
     def of(self, stack: Stack) -> Stack:
-        """Return ``stack`` with its callers: as it is, unless it is a lone generator expression with known callers."""
+        """Return ``stack`` as it is, or with callers if it is a lone generator expression whose callers are known."""
         lacks = len(stack) == 1 and stack[0].function.endswith(GENERATOR)
         return self._whole.get(_line(stack[0]), stack) if lacks else stack
 

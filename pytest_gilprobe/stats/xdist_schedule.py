@@ -12,8 +12,8 @@ LEAST_PENDING: Final = 2
 """Least number of tests that a worker has been given and not completed, the running one included. It may have fewer
 only when all tests have been given out."""
 LONG_S: Final = 0.1
-"""A worker whose last test took at least this many seconds gets no more tests until it has fewer than
-`LEAST_PENDING`."""
+"""A worker whose last test took at least this many seconds gets no more tests while `LEAST_PENDING` (2) or more of its
+tests are not completed."""
 
 
 class LoadSchedule:
@@ -23,7 +23,10 @@ class LoadSchedule:
     """
 
     def __init__(self, tests: int, workers: int) -> None:
-        """Hand out the first tests: a quarter of an equal share to each worker, but at least two."""
+        """Give each of ``workers`` workers its first tests: a quarter of ``tests`` / ``workers``, but at least two.
+
+        If there are too few for that, give them out one by one, in turn.
+        """
         self._next, self._tests, self._workers = 0, tests, workers
         self._pending: list[deque[int]] = [deque() for _ in range(workers)]
         if tests < LEAST_PENDING * workers:
@@ -39,9 +42,10 @@ class LoadSchedule:
         return pending[0] if pending else None
 
     def complete(self, worker: int, duration_s: float) -> None:
-        """Record that a worker has completed its current test, and give it more tests if it has few.
+        """Record that a worker completed its current test in ``duration_s`` seconds; give it more tests if it has few.
 
-        ``duration_s`` is how many seconds the test took.
+        Few are less than two, or, if the test took less than `LONG_S` (0.1 s), less than a quarter of the worker's
+        equal share of the tests that are not given out.
         """
         pending = self._pending[worker]
         pending.popleft()

@@ -1,8 +1,8 @@
 """Define what a strategy is: one object with everything that is special about one way to run many calls.
 
-Schedule, statistics, verdict, gates, reports and comparison loop over the existing strategies and do not refer to a
-strategy by its name. To add a strategy, subclass `Strategy` (or a strategy that is nearly the same), and return an
-instance from the hook ``pytest_gilprobe_strategies`` in a conftest file or a plugin.
+The modules that schedule, judge, report and compare loop over the existing strategies: a new one needs no change there.
+To add a strategy, subclass `Strategy` (or a strategy that is nearly the same), and return an instance from the hook
+``pytest_gilprobe_strategies`` in a conftest file or a plugin.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ class Strategy(ABC):
     def worker_main(self) -> WorkerMain | None:
         """Return the main function of worker processes that only this strategy uses; ``None`` for the usual ones.
 
-        The function answers messages from pytest's own process: `Open` asks it to set the test up in a number of lanes
-        (threads, interpreters ...), and each `Batch` to make calls. If `scales` is true, it must also answer `Open`
-        with more lanes while the test is set up, and `Stretch`, which asks for calls for a set time.
+        The function answers messages from pytest's own process. `Open` asks it to set the test up in a number of lanes
+        (threads, interpreters ...), and each `Batch` to make calls. If `scales` is true, it must also answer a later
+        `Open` that asks for more lanes of the same test, and `Stretch`, which asks for calls for a set time.
         """
         return None
 
@@ -168,10 +168,10 @@ class Strategy(ABC):
         """
 
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
-        """Make several very short batches in a worker, each after a batch of serial calls; return pairs of readings.
+        """Make pairs of very short batches (calls timed together) in a worker; return each pair's clock readings.
 
-        ``question`` says how many pairs of batches to make. This method is called only for a strategy whose lanes are
-        threads of one process. The default calls `run`. Raises what `run` raises.
+        A pair is a batch of serial calls, then one by this strategy, for which the default calls `run`. ``question``
+        says how many pairs to make. This method is called only if the lanes are threads. Raises what `run` raises.
         """
         one = Batch(strategy=self.name, calls=question.calls, lanes=question.lanes)
         pairs = ((work.serial(one.calls), self.run(work, one)) for _ in range(question.number))

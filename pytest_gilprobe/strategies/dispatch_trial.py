@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class DispatchTrial:
     """The tasks by which an executor is timed, to learn how long dispatching a task (handing it to a worker) takes.
 
-    Each of ``rounds`` rounds has at least ``tasks`` tasks, and each task computes for about ``work_s`` seconds or
-    longer. Dispatching takes longer for longer tasks, so ``work_s`` should be about the length of the shortest calls
-    for which the executor pays off.
+    The executor gets ``tasks`` tasks or more at a time, ``rounds`` times (a third as often if there is little time).
+    Each task computes for about ``work_s`` seconds or longer. Dispatching takes longer for longer tasks, so ``work_s``
+    should be about the length of the shortest calls for which the executor pays off.
     """
 
     work_s: float

@@ -1,7 +1,7 @@
 """The strategies ``executor:NAME``: calls, with their data, through an executor that the user named.
 
-A function of the user's, the factory, makes the executor. Nothing is predicted for it: the executor's tasks are timed
-in the same rounds as serial calls.
+A function of the user's, the factory, makes the executor. Its speed-up is measured, not predicted: serial calls and
+the executor's tasks are timed in turn.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ class ViaExecutor(Strategy):
             name: the name; the strategy is called ``executor:`` and this name.
             factory: a function without arguments that returns an executor or a context manager of one, or
                 ``MODULE:FACTORY``, which is imported only where the executor is started.
-            by_default: whether it is tried if ``strategies=`` asks for nothing.
+            by_default: whether the executor is tried if ``strategies=`` is not given.
 
         Raises:
-            GilprobeError: the name, or the text of the factory, is not allowed.
+            GilprobeError: the name is not a small letter followed by small letters, digits, ``-`` and ``_``; or
+                ``factory`` is a text, but not ``MODULE:FACTORY``.
         """
         self.name = f"{EXECUTOR}{name}"
         if STRATEGY_NAME.fullmatch(self.name) is None:
@@ -98,7 +99,7 @@ class ViaExecutor(Strategy):
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
         """Return the message that asks for a batch (calls timed together): a `Batch` for the process with the executor.
 
-        ``calls`` is the number of calls for each of ``lanes`` lanes (calls that the executor makes at a time).
+        It asks for ``calls`` times ``lanes`` calls. The executor decides how many of these it makes at a time.
         """
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 
@@ -131,7 +132,7 @@ class ViaExecutor(Strategy):
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
         """Return the speed-up that was measured with one call per task; ``speedup`` if that was not measured.
 
-        Nothing is predicted, since the timed calls go through the executor. ``speedup`` is what these calls gain.
+        ``inputs`` has that speed-up. ``speedup`` was measured with several calls per task if that saves time.
         """
         executor = inputs.executor
         return speedup if executor is None or executor.single_speedup is None else executor.single_speedup

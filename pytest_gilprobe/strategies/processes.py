@@ -123,7 +123,7 @@ class Processes(Strategy):
         return _why_threads_fall_short(evidence, gil, threads.speedup)
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
-        """Return clauses: what moving data costs, and from how many calls on starting the processes pays off."""
+        """Return a clause for each cost that matters: the start of the processes, and moving data to them and back."""
         return tuple(filter(None, (self._pays_off(evidence, verdict), self._moving(evidence, verdict))))
 
     def cautions(self, evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:

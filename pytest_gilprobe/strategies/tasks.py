@@ -123,7 +123,7 @@ class Tasks(Strategy):
         return f"a call leaves the event loop free for {free} of its time"
 
     def costs_text(self, evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
-        """Return a clause on how to keep calls from blocking the event loop, unless tasks are advised; may be empty."""
+        """Return a clause on how not to block the event loop; empty if tasks are advised or if no way is known."""
         loop = evidence.event_loop
         if verdict.strategy == self.name or loop is None:
             return ()

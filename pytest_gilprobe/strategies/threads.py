@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.stretch_messages import Stretch
 
 MATTERS = 0.05
-"""A prediction counts how long dispatching a call holds the GIL only if dispatching takes at least this share of the
-call's time."""
+"""That dispatching a call holds the GIL lowers the predicted speed-up in a thread pool only if dispatching takes at
+least this share of the call's time."""
 SLACK = 1.1
 """Factor by which a predicted speed-up of threads may exceed its limit. The limit is computed from how long calls and
 dispatching hold the GIL, and these times have errors."""
@@ -86,9 +86,10 @@ class Threads(Strategy):
         return batch.run_threads([work.lane(number) for number in range(question.lanes)], question.calls)
 
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
-        """Make several very short batches in new threads, each after such a batch in one of the threads alone.
+        """Make pairs of very short batches (calls timed together) in new threads; return each pair's clock readings.
 
-        The same threads make all batches. A subclass with a `run` of its own makes the batches with that.
+        A pair is a batch in one of the threads alone, then one in all threads. Pairs whose threads did not all get a
+        CPU in time are left out. For a subclass with its own `run`, `Strategy.bursts` makes the pairs.
         """
         if type(self).run is not Threads.run:
             return super().bursts(work, question)
@@ -99,7 +100,7 @@ class Threads(Strategy):
         """Return the longest time that a batch (calls timed together) may take, as a multiple of a serial batch's time.
 
         In the worst case, the GIL makes the ``lanes`` threads take turns. ``busy`` is a call's CPU time divided by its
-        duration. The result is at least 1.
+        duration; ``cpus`` is ignored. The result is at least 1.
         """
         return max(1.0, busy * lanes)
 

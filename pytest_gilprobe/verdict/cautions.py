@@ -35,8 +35,8 @@ BUSY_BESIDE = 0.2
 """If the calls of a parallel strategy wait for a CPU for at least this share of their time, a caution says that other
 programs disturbed them. Parallel workers use every CPU, so they wait a little on any machine."""
 UNEVEN_ROUNDS = 6
-"""Fewest rounds (a round is one batch of each strategy) in which it is judged whether calls become slower or differ:
-each third of the rounds, which are then compared, has two or more."""
+"""Fewest rounds (a round is one batch of each strategy) from which calls are said to become slower or to differ. Thirds
+of the rounds are compared, and with this many, each third has two rounds or more."""
 DRIFT = 1.25
 """Calls are said to become slower if the calls in the last third of the rounds take more than this many times as long
 as the calls in the first third, and the rise is steady (`STEADY`). The calls may keep something that grows."""

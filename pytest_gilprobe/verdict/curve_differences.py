@@ -21,10 +21,10 @@ def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     """Yield at most one change for each strategy with a curve in both results of one workload, ``new`` and ``old``.
 
     A curve is the throughput by number of workers. If calls fail in ``new`` with at most as many workers as ``old``
-    measured, that is the change. Otherwise it is a certain change of the gain over one worker: the largest loss of 10 %
-    or more with few workers or, if there is none, the largest change. Few workers are at most as many as were enough in
-    ``old`` (for 90 % of the highest throughput). Such a loss, or a failure with few workers, counts as worse (as a
-    regression) if ``old`` advises the strategy.
+    measured, that is the change. Otherwise it is a change of the gain over one worker that noise does not explain: the
+    largest loss of 10 % or more with few workers or, if there is none, the largest change. Few workers are at most as
+    many as were enough in ``old`` (for 90 % of the highest throughput). Such a loss, or a failure with few workers,
+    counts as worse (as a regression) if ``old`` advises the strategy.
     """
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 NEAR = 1.5
-"""If a speed-up is lower than the marker's ``min_speedup`` by more than this factor, rounds (one batch of calls of
-every strategy) are made while there is time. If it is nearer, at most `NEAR_ROUNDS` (5) are made for its sake."""
+"""If all speed-ups are below the marker's ``min_speedup`` by more than this factor, more rounds (one batch of calls of
+every strategy) are made while there is time. If one is nearer, more are made only up to `NEAR_ROUNDS` (5)."""
 NEAR_ROUNDS = 5
 """Number of rounds (one batch of calls of every strategy) that suffice for a speed-up just below the one that is
 demanded. If the true speed-up equals the demanded one, no number of rounds decides whether it is reached."""

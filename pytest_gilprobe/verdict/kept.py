@@ -16,7 +16,7 @@ session, and its interval does not contain what a busy machine adds later."""
 
 
 def at_cost(part: StrategyResult, times: float) -> float:
-    """Return the factor by which a predicted speed-up changes if its executor costs ``times`` as much as predicted.
+    """Return the factor by which a predicted speed-up changes if the executor costs ``times`` times what is predicted.
 
     ``part`` is the result of the strategy. The factor is 1 if the speed-up is unknown, or was measured in a real
     executor, as it always is for an executor that the user named.

@@ -23,8 +23,8 @@ CONVOY = 0.85
 says that they hinder each other."""
 SCALES = 0.7
 """Lanes (threads) of one process gain too little if they reach less than this share of the speed-up that the GIL and
-the machine allow. Two threads that each hold the GIL for half of their time, at random, reach 0.8 of it, since both
-sometimes want the GIL at the same time (a closed queue of two customers)."""
+the machine allow. Two threads that each hold the GIL for half of their time, at random, reach a share of 0.8, since
+both sometimes want the GIL at the same time. (Queueing theory: a closed queue of two customers.)"""
 OTHER_WAIT = 0.15
 """If a lane (thread) spends at least this share of its time in waits that are not for the GIL and that a call alone
 does not have, a caution names a lock as the likely cause of a low speed-up."""
@@ -80,11 +80,11 @@ def _cause(case: Case, part: StrategyResult) -> str:
 
 
 def longer_wait(part: StrategyResult, serial: StrategyResult) -> float | None:
-    """Return the share of a thread's time in waits that are not for the GIL and that a call alone does not have.
+    """Return the share of a thread's time in waits that are not for the GIL and that serial calls do not have.
 
-    Such waits are for a lock, or for a limit of what answers the calls, such as a server's connections. The result is
-    from 0 to 1, and ``None`` if the share is unknown, below `OTHER_WAIT`, or below the share of time in waits for the
-    GIL. ``part`` is the result of a strategy whose lanes (threads) share a process, ``serial`` that of serial calls.
+    Such waits are for a lock, or for something outside, such as a server that takes few connections. The result is from
+    0 to 1. It is ``None`` if the share is unknown, below `OTHER_WAIT` (0.15), or below the share of waits for the GIL.
+    ``part`` is the result of a strategy whose lanes (threads) share a process, ``serial`` that of serial calls.
     """
     waits = time_shares.other_wait(part.shares, serial.shares)
     if part.shares is None or waits is None or waits < max(OTHER_WAIT, part.shares.gil_wait or 0.0):

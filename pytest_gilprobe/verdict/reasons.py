@@ -260,7 +260,7 @@ def nothing_to_compare(evidence: Evidence) -> Because:
 
 
 def too_few_rounds(evidence: Evidence) -> Because:
-    """Say what each executor seems to give, and that timings vary too much to rely on these speed-ups."""
+    """Say what each executor seems to give, and that the rounds (one batch of every strategy) are too few to decide."""
     rounds = numbers.count(evidence.serial.rounds or 0, "round")
     why = f"timings vary too much to decide after {rounds} (busy machine, or calls that differ)"
     if spans := _spans(evidence):

@@ -48,9 +48,9 @@ ONE_DISTURBED_FROM = 5
 this many calls or more of the faster kind were timed, the longest of these does not count: a busy machine may stop any
 single call."""
 HALF_DISTURBED_FROM = 15
-"""With this many calls of the faster kind (with copied or with changed arguments), the longer half of them does not
-count. If both kinds are alike, chance puts the faster 8 of 15 calls below all of 15 others once in 909 times, the
-faster 10 of 20 below 20 once in 4,588."""
+"""Calls with copied arguments are compared with calls with changed arguments. If this many calls or more of the faster
+kind were timed, the longer half of these is ignored. If both kinds are alike, chance puts the faster 8 of 15 calls
+below all of 15 others once in 909 times, the faster 10 of 20 below 20 once in 4,588."""
 LEAST_S = 2e-6
 """Calls with changed arguments count as other work than calls with copies of the original arguments only if they take
 at least this many seconds more or less. Any call may take 1 to 2 µs longer if it runs right after something else."""

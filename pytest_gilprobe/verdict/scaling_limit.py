@@ -22,9 +22,9 @@ GROWS = 1.10
 """A curve (throughput by number of workers) is still growing at its end if each doubling of the workers up to there
 raised the throughput by at least this factor."""
 APART = 1.4
-"""To see whether a curve (throughput by number of workers) still grows, its last point is compared with earlier points.
-Only points with fewer workers by at least this factor count, since noise of 5 % hides growth between nearer ones; if
-there are none, all earlier points count."""
+"""To see whether a curve (throughput by number of workers) still grows, its last point is compared with the points that
+have fewer workers by at least this factor; with all earlier points if there are none. Noise of 5 % hides growth between
+points that are nearer to each other."""
 BUSY = 0.8
 """If calls keep at least this share of the usable CPUs busy, the CPUs are the limit; a CPU quota counts as fewer
 CPUs."""

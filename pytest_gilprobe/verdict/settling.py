@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from pytest_gilprobe.verdict.rule import Interval
 
 NARROWER = tuple(step / 20 for step in range(19, 3, -1))
-"""Factors by which the intervals of speed-ups are shrunk, the largest first, to see when they decide. To shrink them to
-a fifth, the smallest factor, takes 25 times as many rounds."""
+"""Factors by which the intervals of speed-ups are shrunk, the largest first, to see how narrow they must be to settle a
+verdict. To shrink them to a fifth, the smallest factor, takes 25 times as many calls."""
 MOST_S = 120.0
 """Longest probe, in seconds, that is proposed to settle an open (inconclusive) verdict."""
 BESIDE_ROUNDS = 1.5
 """A probe takes about this many times as long as the calls it times: it also starts workers, warms up and more."""
 ROUNDS = 5
-"""Fewest rounds (one batch of calls of every strategy) for which a proposed ``max_time`` (seconds of a probe) suffices:
-a verdict may need so many to be believed (`trust.ROUNDS_WHEN_SURPRISING`)."""
+"""A proposed ``max_time`` (seconds of a probe) is enough for at least this many rounds (one batch of calls of every
+strategy): a verdict may need 5 to be believed (`trust.ROUNDS_WHEN_SURPRISING`)."""
 BUSY = 0.1
 """A quieter machine is proposed if calls queued for a CPU for at least this share of their time."""
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.sharing import Sharing
 
 MOST_NAMED = 2
-"""Largest number of objects that the verdict's advice names; the report has all."""
+"""Largest number of shared objects that a sentence of the verdict's advice names; the workload's result has all."""
 NEAR = 0.85
 """Lanes (threads) with copies of their objects gain as much as the control (plain Python that shares nothing) if they
-certainly reach at least this share of its speed-up. The control is relied on if they certainly reach less. It is also
-relied on if two shares are at least this large: the low end of the control's interval as a share of its speed-up, and
-its speed-up as a share of that of the lanes."""
+certainly reach at least this share of its speed-up. If they certainly reach less, the control's speed-up is used as
+their limit. Otherwise, it is used only if it is at least this share of the lanes' speed-up, and the low end of its
+interval at least this share of the speed-up itself."""
 COMPUTES = 0.8
 """Calls are compared with the control (plain Python that shares nothing) only if serial calls certainly use at least
 this share of a CPU. Calls that wait for longer may gain more than the control, since their waits overlap."""
