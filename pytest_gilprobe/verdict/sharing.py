@@ -32,9 +32,9 @@ this share of a CPU. Calls that wait for longer may gain more than the control, 
 
 
 def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
-    """Return ``result`` with what lanes (threads) share, and with advice on the shared objects that may cost speed.
+    """Return a copy of ``result`` that also says which objects shared by lanes (threads) cost speed, or may do so.
 
-    It is returned as it is if the probe did not measure sharing.
+    Its ``sharing`` and its verdict's text say it. If ``evidence`` has no data on sharing, return ``result``.
     """
     reading = evidence.measurement.sharing
     if reading is None:

@@ -9,12 +9,12 @@ from pytest_gilprobe.verdict import margins
 from pytest_gilprobe.verdict.rule import Interval
 
 LEAST_DIFFERENCE = 0.05
-"""Two values whose ratio differs from 1 by less than this are never called different: the intervals of one run do not
-cover how runs differ."""
+"""Least share by which one value must exceed another one to be called different, even if their confidence intervals do
+not overlap: these show how a value varies within one run, not from run to run."""
 LEAST_LOSS = 0.10
 """Smallest share by which a speed-up must have fallen to count as a regression."""
 Measured = tuple[Estimate, Interval]
-"""An estimate, and its interval as gates (checks that fail a test) use it, which is wider than the reported one."""
+"""An estimate, with the wider confidence interval that gates (checks that fail a test) use instead of its own."""
 
 
 def shifted(
@@ -24,7 +24,7 @@ def shifted(
     now: Measured | None,
     was: Measured | None,
 ) -> Change | None:
-    """Return the change of a speed-up from ``was`` to ``now``, if it is certain; else ``None``.
+    """Return the change of a speed-up from ``was`` to ``now``; ``None`` if it is not certain, or one value is ``None``.
 
     ``kind`` is the kind of change, ``name`` the name of the strategy. In the change's message, ``where`` follows the
     name, such as ``in an executor``.

@@ -1,4 +1,4 @@
-"""Decide when measurements are believed: after how many rounds, on a quiet and on a disturbed machine."""
+"""Decide whether a result is believed: how often measurements must be repeated, and what makes them doubtful."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import ControlRound, Evidence, Measurement, Round
 
 SCALING_TO_JUDGE = 0.7
-"""It is believed that no strategy helps calls that compute only if the control, a fixed pure-Python loop in all
-workers, reaches at least this share of the speed-up that an ideal machine would give."""
+"""Least share of an ideal machine's speed-up that the control, a fixed pure-Python loop in all workers, must reach. If
+it reaches less, and no strategy helps calls that compute, this is not believed: it may be the machine's fault."""
 EXPLAINS = 0.5
 """If lanes (threads ...) of one process take longer than serial calls, a GIL that is held for at least this share of
 the time explains it."""
@@ -31,22 +31,22 @@ ROUNDS_WHEN_SURPRISING = 5
 """Number of rounds (one batch of calls of every strategy) that are needed to believe what nothing else explains, such
 as threads that gain far less than the GIL allows: one outlier must not decide."""
 SLOWED_AGAIN = 2.0
-"""If N workers seem to do more than N times the work of one, by a factor such as 1.1, serial calls were slowed by at
-least that factor, perhaps more. So the answer must also hold if all speed-ups are divided by the factor, and if they
-are divided by the factor to this power."""
+"""Exponent in a check for slowed serial calls. If N workers seem to do N times F the work of one (such as F = 1.1),
+serial calls were slowed by the factor F or more. So the recommended strategy must stay the best one if all speed-ups
+are divided by F, and also if they are divided by F to the power of this exponent."""
 FALLS_SHORT = 0.75
-"""If the speed-up of lanes (threads ...) of one process is less than this share of the largest one that the GIL and the
-number of workers allow, calls are timed more often before it is believed."""
+"""Lanes (threads ...) of one process gain surprisingly little if their speed-up is less than this share of the largest
+that the GIL and the number of workers allow. It is believed only after 5 (`ROUNDS_WHEN_SURPRISING`) rounds of calls."""
 
 
 def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
-    """Return why the rounds so far do not suffice to believe that ``strategy`` is the answer; ``None`` if they do.
+    """Return why the rounds so far do not suffice to recommend ``strategy``; ``None`` if they do.
 
     A round is one batch of calls of every strategy. One is enough if nothing disturbed it, and lanes (threads ...) of
     one process took no longer than serial calls, or the GIL explains why. Otherwise 3 are needed
     (`ROUNDS_WHEN_DISTURBED`). 5 are needed (`ROUNDS_WHEN_SURPRISING`) if lanes of one process gain far less than the
-    GIL allows, or if N workers seem to do more than N times the work of one. In the last case, serial calls were slowed
-    down, so ``strategy`` must also stay the answer if all speed-ups are lower (`SLOWED_AGAIN`).
+    GIL allows, or if N workers seem to do N times F the work of one, with F clearly above 1. In the last case, serial
+    calls were slowed, so ``strategy`` must also stay the best one if all speed-ups are divided by F, or by its square.
     """
     results = evidence.results.items()
     seen = evidence.measurement.rounds

@@ -248,12 +248,12 @@ class Snapshot:
         return made
 
     def changed(self) -> tuple[str, ...]:
-        """Return the names of the arguments that differ now from the snapshot, if their state could be kept in it."""
+        """Return the names of the arguments that now differ from the snapshot; those in ``unknown`` are left out."""
         return tuple(name for name, kept in self._kept.items() if kept.changed())
 
     @property
     def iterators(self) -> tuple[str, ...]:
-        """Names of arguments without a kept state that calls may use up: iterators, and containers that have shrunk."""
+        """Names of uncopied arguments that calls may have used up: iterators, and large containers that have shrunk."""
         return tuple(
             name for name, length in self._lengths.items() if length is None or len(self._values[name]) < length
         )

@@ -1,4 +1,4 @@
-"""Messages that have a worker process make bursts: very short batches (calls timed together)."""
+"""Messages that ask a worker process to make bursts, which are very short batches (calls timed together)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MakeBursts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstPair:
-    """The clocks of two very short batches of calls: one by one lane (thread) ``alone``, one by all ``together``."""
+    """The readings of two very short batches of calls: one by one thread (``alone``), one by all (``together``)."""
 
     alone: WorkerReading
     together: WorkerReading
@@ -31,6 +31,9 @@ class BurstPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstsMade:
-    """The answer to `MakeBursts`: ``pairs`` of bursts (very short batches) whose threads began side by side."""
+    """The answer to `MakeBursts`: each of ``pairs`` has the readings of a burst by one thread and of one by all.
+
+    A burst is a very short batch (calls timed together). A pair is left out if not all threads began side by side.
+    """
 
     pairs: tuple[BurstPair, ...]

@@ -69,7 +69,7 @@ class OpenTest:
     def __init__(
         self, work: Workload, strategies: Mapping[str, Strategy], errors: list[str], *, shared: bool = False
     ) -> None:
-        """Prepare to make the calls of ``work``, whose test is set up, by ``strategies``.
+        """Prepare to make the calls of ``work``, a test that is set up; ``strategies`` are ways to make them, by name.
 
         pytest's reports of failures are added to ``errors`` while calls run: a batch (calls timed together) with such
         reports has failed. ``shared`` is whether several subinterpreters share this process.
@@ -147,8 +147,8 @@ class OpenTest:
     def close(self) -> tuple[str, ...]:
         """Undo what the test's calls changed in this process; return the names of what stays changed.
 
-        A name is for the user, such as ``signal handlers``. Fixtures made for calls are torn down before, and executors
-        kept for calls are ended.
+        A name is for the user, such as ``signal handlers``. First, fixtures made for calls are torn down, and
+        executors kept for calls are ended.
         """
         if self._fresh is not None:
             self._fresh.tear_down()

@@ -41,7 +41,7 @@ _thread_time_ns = clocks.thread_time_ns
 _Event = threading.Event
 
 HEAD_START_NS = 2_000_000
-"""Nanoseconds between telling threads at which moment to begin and that moment: enough for all of them to wake up."""
+"""Nanoseconds from telling threads when to begin until that moment: long enough for all of them to wake up."""
 LONGEST_TRACEBACK = 20_000
 """Largest number of characters of an exception's text with traceback; the middle of a longer text is left out."""
 
@@ -74,11 +74,11 @@ def timed(
 ) -> LaneReading:
     """Make the calls in ``ready``, ``calls`` in number, in this thread; return the readings of its clocks.
 
-    The calls begin at ``begin_ns`` of `time.perf_counter_ns`, or at once if that moment is past. Until then this thread
-    sleeps, restricted to ``cpu`` if given. If it wakes up late, the delay counts as wall time, and as run-queue time
-    while the thread waited for a core. If the moment is past, the delay counts in the same way, but only if
-    ``queueing`` is given: an object that this thread created before it was told to begin. It is closed in any case.
-    Exceptions of a call propagate.
+    This thread first sleeps until the moment ``begin_ns`` of `time.perf_counter_ns`, on ``cpu`` if given; if that is
+    past (or 0), it does not sleep. After a sleep, the delay from ``begin_ns`` to the first call is included in the wall
+    time, and any wait for a core in the run-queue time. Without a sleep, both are included only if ``begin_ns`` is not
+    0 and ``queueing`` is given: an object that this thread created before it was told to begin, and that is closed at
+    the end. Exceptions of a call propagate.
     """
     since_begin = begin_ns > 0 and queueing is not None
     queueing = queueing or Queueing()
@@ -131,9 +131,9 @@ class Queueing:
         """Return how many nanoseconds this thread waited in the run queue for a core, from ``since_ns`` to ``end_ns``.
 
         ``since_ns`` is a moment soon after this object was created (``None``: its creation), ``end_ns`` one just before
-        this call. The clock is read at the creation and in this call. The times from the creation to ``since_ns`` and
-        from ``end_ns`` to this call are subtracted, as if all of them were run-queue time, which long ones mostly are.
-        Return ``None`` if the system has no such clock.
+        this call. The run-queue clock is read only at the creation and in this call. The times before ``since_ns`` and
+        after ``end_ns`` are subtracted as if the thread had queued all the time, so the result may be too low, but not
+        below 0. Return ``None`` if the system has no such clock.
         """
         asked_ns = _perf_counter_ns()
         now = self._clock.read_ns()

@@ -6,7 +6,7 @@ millisecond or two they often do. So:
 * Before each burst, every lane sleeps, on a CPU of its own: a scheduler prefers a thread that slept to a busy one.
 * Lanes wait for each other without giving up their CPUs: the first ones compute without the GIL until the last one is
   there. If that takes too long, the burst is left out.
-* From that moment on, the time counts that a lane spends in the run queue, waiting for a CPU.
+* From that moment on, the time that a lane spends in the run queue, waiting for a CPU, is measured.
 * A lane that is done sleeps until all are. If it went on, it might lose its CPU while it holds the GIL, and the others
   would wait for it.
 * Before each burst of all lanes, one lane makes one alone: the two are compared, so that a machine whose speed changes
@@ -42,7 +42,8 @@ PAUSE_S = 0.001
 """Seconds for which a lane (thread) sleeps before each burst (a very short batch of calls). *Source:* of 0.5 to 6 ms, 1
 ms gave the most undisturbed bursts a second beside one busy loop."""
 PATIENCE_NS = 6_000_000
-"""Nanoseconds for which lanes (threads) wait until all have a CPU: a busy program keeps one for 3 to 4 ms at a time."""
+"""Longest time, in nanoseconds, that a lane (thread) waits for the other lanes to get a CPU each; a burst that could
+only begin later is left out. A busy program keeps a CPU for 3 to 4 ms at a time."""
 
 
 def run_threads(lanes: Sequence[LaneContext], calls: int, number: int) -> tuple[BurstPair, ...]:

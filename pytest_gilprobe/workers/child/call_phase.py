@@ -53,7 +53,7 @@ class Caller:
     """
 
     def __init__(self, serve: Serve) -> None:
-        """Pass each test's workload to ``serve``, which answers the parent's questions until the test is closed."""
+        """Remember ``serve``, which takes a test's workload and answers questions of pytest's own process about it."""
         self._serve = serve
         self._function: Any = None
         self._coroutine: CoroutineTest | None = None
@@ -121,8 +121,9 @@ class Caller:
     def serve_given(self, item: pytest.Function, given: Given) -> NoReturn:
         """Make batches of ``given``, a call that a test passes to the `gilprobe` fixture; then raise `Served`.
 
-        `Served` leaves the test's body. It is raised when the parent (pytest's own process) closes the test. If the
-        body is run again only to get a call with new fixtures, it is raised at once, or after one call.
+        `Served` leaves the test's body; it is raised when the parent (pytest's own process) closes the test. If the
+        body is run only to get a call with new fixtures, no batch is made here: `Served` is raised at once, or after
+        one call if the time of a call inside the body is wanted.
         """
         if self._rerun is not None:
             with _noted(self._rerun, given) as inside:
@@ -171,9 +172,9 @@ class Caller:
     async def serve_awaited(self, item: pytest.Function, given: Given) -> NoReturn:
         """Make batches of ``given``, a call that a test passes to the `gilprobe` fixture and awaits; raise `Served`.
 
-        The calls are awaited in the test's event loop. `Served` leaves the test's body. It is raised when the parent
-        (pytest's own process) closes the test. If the body is run again only to get a call with new fixtures, it is
-        raised at once, or after one call.
+        The calls are awaited in the test's event loop. `Served` leaves the test's body; it is raised when the parent
+        (pytest's own process) closes the test. If the body is run only to get a call with new fixtures, no batch is
+        made here: `Served` is raised at once, or after one call if the time of a call inside the body is wanted.
         """
         if self._rerun is not None:
             with _noted(self._rerun, given) as inside:

@@ -36,7 +36,7 @@ class Collection:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Switch off options that wait for a person, prevent tests from running, or have a file written."""
+        """Switch off each option that would wait for a person, would keep tests from running, or would write a file."""
         for names, off in ((INTERACTIVE, False), (WRITERS, None)):
             for name in names:
                 if hasattr(config.option, name):

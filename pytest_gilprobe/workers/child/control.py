@@ -1,4 +1,4 @@
-"""Fixed work, independent of any test, that shows how fast this machine is now, and what it gives to threads."""
+"""Fixed work, independent of any test, that shows how fast this machine is now, and how much threads gain on it."""
 
 from __future__ import annotations
 

@@ -55,13 +55,17 @@ class Left:
 
 
 class CoroutineTest:
-    """Runs a coroutine in the place of a coroutine test: it makes batches of calls, as pytest's own process asks.
+    """Runs, in place of a coroutine test, a coroutine that makes the batches of calls that pytest's own process wants.
 
-    ``served`` is whether it has made batches so far; it only does so in an event loop of asyncio or trio.
+    ``served`` is whether batches were made so far; they are only made in an event loop of asyncio or trio.
     """
 
     def __init__(self, item: pytest.Function, function: Callable[..., Any], serve: Serve) -> None:
-        """Prepare for a test that is set up; ``function`` is its coroutine function, not wrapped by its plugin."""
+        """Prepare to run a coroutine in place of ``item``, a test that is set up.
+
+        ``function`` is the test's coroutine function, before its plugin wraps it. ``serve`` takes a workload
+        (what is called) and answers questions about it until pytest's own process closes the test.
+        """
         self._item = item
         self._function = function
         self._serve = serve

@@ -1,6 +1,6 @@
-"""List the extension modules (modules of native code) that this process has loaded, and try them in a subinterpreter.
+"""List the extension modules (of native code) that this process has loaded; try to load them in a subinterpreter.
 
-They are tried in a process that is thrown away: their code runs there outside of what its authors expect.
+Loading is tried in another process, which then ends: a module whose authors did not plan for it may crash.
 """
 
 from __future__ import annotations

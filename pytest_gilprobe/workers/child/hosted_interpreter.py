@@ -40,10 +40,10 @@ class HostedInterpreter:
     """
 
     def __init__(self, number: int, spec: WorkerSpec, log: int) -> None:
-        """Create the interpreter and start its session.
+        """Create subinterpreter ``number`` of this process, counted from 1, and start its pytest session.
 
-        ``spec`` describes the session of the process that hosts it, and ``log`` is the file descriptor of that
-        process's log. Raises `RefusedError` if the system refuses a thread, a file or memory; nothing is left then.
+        ``spec`` describes the session, and ``log`` is the file descriptor of this process's log. Raises `RefusedError`
+        if the system refuses a thread, a file or memory; nothing is left then.
         """
         self.number = number
         self.imports: tuple[ExtensionImport, ...] = ()

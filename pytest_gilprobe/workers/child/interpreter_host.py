@@ -2,7 +2,7 @@
 
 The process itself sets up no test: it passes the questions of the parent (pytest's own process) on to the
 subinterpreters, and puts their answers together. It never forks, since a fork beside a subinterpreter crashes the
-child. A subinterpreter that hangs cannot be ended by itself: the parent kills the whole process, as with any worker.
+child. A subinterpreter that hangs cannot be ended alone: the parent kills the whole process, as with any worker.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 HEAD_START_NS = 3_000_000
 """Nanoseconds between asking subinterpreters for calls and the moment at which all of them begin to call together."""
 THREADS_SIGNAL = STACK_SIGNAL - 1 if STACK_SIGNAL is not None else None
-"""Signal that is sent to the thread of a subinterpreter, to have the stacks of all threads of that subinterpreter
-written to the log; ``None`` if the system does not support it."""
+"""Signal that makes the thread of a subinterpreter write the stacks of all threads of that subinterpreter to the log;
+``None`` if the system does not support it."""
 NO_GIL_HERE = "no call is made in the main interpreter of a process that hosts subinterpreters"
 """Why a report has no GIL samples of the main interpreter of a process that hosts subinterpreters."""
 

@@ -29,9 +29,9 @@ WATCHED_S = 0.03
 """Seconds of one watch, which shows whether threads and processes that calls left behind compute: three ticks of a slow
 kernel clock (100 Hz)."""
 BUSY = 0.5
-"""Share of one watch (of `WATCHED_S` seconds) that decides whether a thread or process left behind by calls disturbs
-timing. If it computes or waits for a core for less than this share of a watch, it is harmless. Otherwise it disturbs
-as soon as the time for which it computed, in all watches so far, makes up this share of one watch."""
+"""Share of one watch (`WATCHED_S` seconds) that tells whether a thread or process left behind by calls disturbs timing.
+It does not if, in one watch, its computing and its waiting for a core make up less than this share in all. Otherwise it
+does as soon as its computing in all watches so far, added up, takes as long as this share of one watch."""
 MOST_WATCHES = 20
 """Largest number of watches (`WATCHED_S` seconds each) of a thread or process that calls left behind. It is watched
 again as long as it mostly waits for a core, since it is not clear whether it would compute or sleep: on a busy machine,
@@ -124,7 +124,7 @@ def restore(before: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def still_changed(names: tuple[str, ...], *before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return those of ``names`` whose present value differs from that in each of the mappings ``before``.
+    """Return those of ``names`` whose present value equals the value in none of the mappings ``before``.
 
     The mappings are earlier results of `state`: parts of the process's state, such as ``sys.path``, by name.
     """
@@ -227,7 +227,7 @@ class ResourceUse:
     def disturbance(self) -> str | None:
         """Describe what calls have left behind since this use was read, if it spoils timings; else return ``None``.
 
-        That is a new thread or child process that still computes, or more memory kept than is left on the machine.
+        That is a new thread or child process that computes, or memory: over 512 MiB and more than the machine has left.
         """
         busy = self._left_computing()
         if busy is not None:
@@ -237,7 +237,7 @@ class ResourceUse:
     def memory_kept(self) -> str | None:
         """Describe how much memory calls have kept since this use was read, if it is too much; else return ``None``.
 
-        Too much is more than `MOST_MEMORY` bytes, and more than is known to be left. With ``shared``, nothing is.
+        Too much is over 512 MiB and more than the machine has left. In a process of subinterpreters, return ``None``.
         """
         if self.shared:
             return None

@@ -26,7 +26,7 @@ def strategies_of(config: pytest.Config) -> dict[str, Strategy]:
 
 
 def answer_of(action: Callable[[], Answer]) -> Answer:
-    """Return what ``action()`` returns; if it raises, return `Unable` (the system refused a thread), else `Failed`."""
+    """Return what ``action()`` returns; if it raises, return `Failed`, or `Unable` if the system refused a thread."""
     try:
         return action()
     except batch.NoThreadError as error:

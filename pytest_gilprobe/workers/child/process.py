@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerSpec
 
 STACK_SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else None
-"""Signal by which pytest's own process has every thread's stack written to the worker's log, even while native code
-holds the GIL.
+"""Signal by which pytest's own process makes a worker process write the stacks of all its threads to its log, even
+while native code holds the GIL.
 
 ``None`` if the system does not have real-time signals.
 """

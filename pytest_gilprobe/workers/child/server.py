@@ -280,7 +280,10 @@ class Server:
         return True
 
     def serve_batches(self, work: Workload) -> None:
-        """Answer questions about the test of ``work`` until it is closed; stop this process's timers meanwhile."""
+        """Answer questions of pytest's own process about the test of ``work`` until that process closes the test.
+
+        Timers of this process (``signal.setitimer``, ``signal.alarm``) are stopped meanwhile.
+        """
         with paused_timers():
             test = answers.OpenTest(work, self._strategies, self._errors, shared=self.shared)
             self._closed = Closed()

@@ -1,4 +1,4 @@
-"""Let a failed subtest fail its call: for pytest's fixture ``subtests`` and for `unittest.TestCase.subTest`."""
+"""Make a timed call fail if one of its subtests fails: for the fixture ``subtests`` and `unittest.TestCase.subTest`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ ENOUGH_S = 0.1
 """Seconds of timing in all after which moving the same data is not timed again: large data is moved only once or
 twice."""
 DEEPEST = 20
-"""Largest number of nested objects through which the search for one that cannot be pickled goes."""
+"""Largest number of steps, each from an object to a part of it, in the search for the part that cannot be pickled."""
 CANNOT = "cannot be passed to a process"
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None))
 
