@@ -1,4 +1,4 @@
-"""The record of what is measured, besides timed calls, of a strategy that has worker processes of its own."""
+"""The record of how a way to make calls that has worker processes of its own starts, moves data and loads modules."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pytest_gilprobe.model.results import Transfer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApartReading:
-    """What was measured, besides timed calls, of a strategy that has worker processes of its own.
+    """Start-up times, cost of moving data and extension modules of one strategy that has its own worker processes.
 
-    A lane is a thread that makes calls in such a process, such as the thread of a subinterpreter.
+    A strategy is a way to make calls. A lane is a thread that makes calls in a worker process, such as the thread of a
+    subinterpreter.
 
     Attributes:
         start_up_s: seconds from asking for a worker process until all its lanes were ready for their first test;

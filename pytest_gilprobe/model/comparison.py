@@ -19,7 +19,7 @@ class ChangeKind(StrEnum):
     """The kinds of difference between an older and a newer result of one workload, the most important first.
 
     Attributes:
-        MOVED: another strategy is advised.
+        MOVED: another strategy (a way to make calls, such as ``threads``) is advised.
         OUTCOME: a strategy ended in another way, such as ``failed`` instead of ``ok``.
         EXECUTOR: a strategy's speed-up in an executor, with its costs of dispatch and moving data, differs.
         SPEEDUP: a strategy's measured speed-up of the calls alone, without an executor, differs.
@@ -50,8 +50,8 @@ class Change:
         before: the older result's value in short, such as a strategy, an outcome or ``1.94x``.
         after: the newer result's value, in the same form.
         message: a clause that describes the difference, with the confidence intervals of values that have them.
-        ratio: the newer value divided by the older one, if it is a speed-up (also one over a single worker) or
-            the wall time of a serial call; else ``None``.
+        ratio: the newer value divided by the older one, if the values are speed-ups (over serial calls or over one
+            worker) or wall times of a serial call; else ``None``.
         real: whether the confidence intervals support the change. It can be false only if another strategy is advised
             (``MOVED``); other changes without that support are left out.
         worse: whether the newer result is certainly worse, so that a session that forbids regressions fails.

@@ -58,7 +58,7 @@ def refusal_text(imports: Sequence[ExtensionImport], error: str) -> str | None:
 
 
 def joined(imports: Iterable[ExtensionImport], loads: Mapping[str, bool]) -> tuple[ExtensionImport, ...]:
-    """Return the extension modules that did not load for the workload, then those that were only tried, each once.
+    """Return the extension modules that the workload failed to import, then all others in ``loads``, each once.
 
     ``imports`` are the imports that the workload made; those that loaded are left out. ``loads`` has the modules that
     were imported one by one only to find out whether they load: it maps each name to whether the module loaded. Of

@@ -74,8 +74,8 @@ class GilSamples:
 
     Attributes:
         at_ns: `time.perf_counter_ns` just after each sample, in order; ``held`` is whether the GIL was held then.
-        late_ns: how late each sample ended, in ns; waits for a core are left out if a thread in the worker takes it.
-        holder: number of the thread that held the GIL, or held it last; empty if unknown, as all up to ``loop_stack``.
+        late_ns: how late each sample ended, in ns; without waits for a core if a thread in the worker takes samples.
+        holder: number of the thread that held the GIL, or held it last. From here to ``loop_stack``: empty if unknown.
         switches: how often the GIL had passed from one thread to another.
         runnable: whether the worker's main thread was on a core or waiting for one.
         same_core: whether the sampler may have shared the main thread's core.
@@ -207,7 +207,7 @@ class Measurement:
         loop_pass: further serial calls, timed only for how long they blocked the event loop; ``None`` if none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
         sharing: timings of threads that each have copies of shared objects; ``None`` unless threads gained too little.
-        pool_rounds: rounds in real executors, if their costs decide; ``pools_ended`` is why no more were made.
+        pool_rounds: rounds in real executors, if they decide the verdict; ``pools_ended`` is why no more were made.
     """
 
     workers: int
@@ -248,7 +248,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPass:
-    """Serial calls in a watched event loop: how long each blocked other tasks at most, and GIL ``samples``, if any."""
+    """Serial calls in an event loop: each call's longest time without other tasks (``blocks``), and GIL ``samples``."""
 
     blocks: tuple[LoopBlock, ...]
     samples: GilSamples | None = None
@@ -273,8 +273,9 @@ class ControlRound:
 class Evidence:
     """All that one verdict is based on.
 
-    ``strategies`` are the parallel strategies for this workload, the cheapest first; ``results`` has the result of each
-    and of ``serial``, by name. ``event_loop`` is how calls block the event loop that awaits them; ``None`` if none.
+    ``measurement`` has raw readings, ``machine`` the machine's speed-up and executor costs, ``gil`` how long the GIL
+    was held. ``strategies`` are the parallel strategies for this workload, the cheapest first; ``results`` has the
+    result of each and of ``serial``, by name. ``event_loop`` is how calls block their event loop; ``None`` if none.
     """
 
     measurement: Measurement

@@ -30,9 +30,9 @@ class Caution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The answer for one workload: the strategy advised, and the reason.
+    """The answer for one workload: the strategy (way to make calls) that is advised, and the reason.
 
-    ``bound`` is what limits the calls, ``gil`` whether they hold the GIL. ``strategy`` is the name of the advised one,
+    ``bound`` is what limits the calls, ``gil`` whether they hold the GIL. ``strategy`` is the advised strategy's name,
     or ``inconclusive``. ``candidates`` maps each strategy that may be the best one to its probability (sum 1; one entry
     if decided). ``speedup`` is predicted for an executor of the advised strategy with ``workers`` workers, over serial
     calls (1.0 for ``serial``). ``speedup`` and ``workers`` are ``None`` if the verdict is inconclusive. ``reason`` is
@@ -95,7 +95,8 @@ class StrategyResult:
             if ``pool_rounds`` is above 0, else predicted.
         pool_speedup_at_worst: the lowest ``pool_speedup`` possible, since load by other programs may have changed it;
             ``pool_speedup_at_best`` is the highest. Both are ``None`` if such load cannot have changed it.
-        over: how much faster this strategy is than each one that costs less beside the calls, by the other's name.
+        over: how many times as fast this strategy is as others that cost less beside the calls (to start workers, move
+            data ...), by the names of those others.
         cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 if it only computes.
         run_queue_share: share of a lane's time for which it was runnable, but not running; ``shares`` has all shares.
         page_faults_per_call: minor page faults of the whole process, per call.
@@ -229,7 +230,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadEnd:
-    """How the calls of ``strategy`` failed, hung or crashed, for a workload that could not be measured."""
+    """The ``outcome`` (failed, hung ...) and ``error`` of one strategy of a workload that could not be measured."""
 
     strategy: str
     outcome: Outcome

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class MeasureDispatch:
     """Asks a worker process in which no test is set up what a task costs in an executor with ``workers`` workers.
 
-    ``strategy`` names the way to make calls that uses it. If ``module`` is set, it asks instead how long importing that
-    module takes. ``brief`` asks for a third of the rounds (calls of ``executor.map``), since there is little time.
+    ``strategy`` names the way to make calls that uses the executor. If ``module`` is set, the message asks instead how
+    long the workers take to import that module. ``brief`` asks for a third of the usual rounds (calls of
+    ``executor.map``), to save time.
     """
 
     strategy: str

@@ -80,9 +80,10 @@ class Gilprobe:
         """Why the call cannot be repeated; ``None`` if it can be repeated."""
 
     def __call__(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``func(*args, **kwargs)`` and return its result; if ``func`` is a coroutine function, await the result.
+        """Call ``func(*args, **kwargs)`` and return its result; for a coroutine function, return a coroutine.
 
-        Await it, too, if ``func`` has an ``async def __call__``, or is a plain function that returns a coroutine.
+        The test must await that coroutine. It must also do so if ``func`` has an ``async def __call__``, or is a plain
+        function that returns a coroutine.
 
         Raises `FixtureError` on a second use in one test, if ``func`` is not callable, and if ``func`` is a coroutine
         function but no event loop of asyncio or trio runs here.
@@ -103,8 +104,8 @@ class Gilprobe:
     def fresh(self, func: Callable[..., R], make: Callable[[], object]) -> R:
         """Call ``func`` with the arguments that ``make()`` returns, and return its result; only ``func`` is timed.
 
-        If ``func`` is a coroutine function, await the result. ``make`` is then called in the same event loop, and is
-        awaited if it is a coroutine function, too.
+        If ``func`` is a coroutine function, the test must await what this method returns. ``make`` is then called in
+        the same event loop, and is awaited if it is a coroutine function, too.
 
         For each further call ``make`` is called again, so ``func`` may change its arguments or use them up. ``make``
         returns a tuple of positional arguments; anything else counts as the only argument.

@@ -1,4 +1,4 @@
-"""Messages that have a worker process watch the GIL of its parent, pytest's own process; see `workers.protocol`."""
+"""Messages that ask a worker process to watch the GIL of its parent, pytest's own process; see `workers.protocol`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ class EndWatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentWatched:
-    """The answer to `EndWatch`: samples of the GIL of pytest's own process; ``None`` if it could not be watched."""
+    """The answer to `EndWatch`: ``samples`` of the GIL of pytest's own process; ``None`` if none could be taken."""
 
     samples: GilSamples | None = None

@@ -1,4 +1,4 @@
-"""Messages that have a worker process make rounds of calls through executors of the standard library."""
+"""Messages that ask a worker process to time calls through executors of the standard library."""
 
 from __future__ import annotations
 

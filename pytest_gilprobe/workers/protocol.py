@@ -79,7 +79,10 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Asks for ``calls`` runs of a fixed pure-Python loop from ``begin_ns`` on (`time.perf_counter_ns`; 0: at once)."""
+    """Asks a worker process to run a fixed pure-Python loop, to see which speed-up the machine itself can give.
+
+    The loop is run ``calls`` times from ``begin_ns`` on, a moment of `time.perf_counter_ns` (0: at once).
+    """
 
     calls: int
     begin_ns: int = 0
@@ -87,9 +90,10 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureTransfer:
-    """Asks what it costs to move a call's arguments and result, as the way to make calls named ``strategy`` does.
+    """Asks what it costs to move a call's arguments to another process or subinterpreter, and its result back.
 
-    If the `Batch` before kept no result, or each call gets new fixtures, one more call is made to get a result.
+    ``strategy`` names the way to make calls that moves them. If the `Batch` before kept no result, or each call gets
+    new fixtures, one more call is made to get a result.
     """
 
     strategy: str
@@ -107,7 +111,7 @@ class CompareArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Asks a worker process to end. It first tears down the fixtures that are still set up, unless a test is open."""
+    """Asks a worker process to end: at once while a test is open (`Open` to `Close`), else after fixture tear-down."""
 
 
 Question = (
@@ -142,8 +146,8 @@ class Ready:
     ``gil_address`` is the address of the ``locked`` field of the worker's GIL; if it is ``None``, ``gil_reason`` says
     why. ``frames`` is where the worker keeps its Python frames; if it is ``None``, ``frames_reason`` says why.
     ``gil_switched_on_by`` names the modules whose import switched the GIL on, if Python warned of that. ``main_thread``
-    is the address of the main thread's state, ``None`` without ``frames``. ``strategies`` are the names of the
-    strategies that the worker knows; ``None`` if that was not reported.
+    is the address of the main thread's state, ``None`` without ``frames``. ``strategies`` are the names of the ways to
+    make calls, such as ``threads``, that the worker knows; ``None`` if they were not reported.
     """
 
     pid: int
@@ -162,8 +166,8 @@ class Ready:
 class Opened:
     """The answer to `Open`: the test is set up.
 
-    ``refused`` maps the name of each strategy that must not be tried to the reason. ``tracers`` names the tools that
-    trace the worker's code. ``callee`` describes the function that is called; ``None`` if it has no name to call it by.
+    ``refused`` maps the name of each way to make calls that must not be tried to the reason. ``tracers`` names the
+    tools that trace the worker's code. ``callee`` describes the function that is called; ``None`` if it has no name.
     ``given`` is whether the test passed the function and its arguments to the `gilprobe` fixture. ``most_calls`` is for
     how many calls this worker may make arguments in advance; ``None`` if all calls have the same arguments.
     ``may_be_fresh`` is whether all calls share function-scoped fixtures that could be made anew for each; ``not_fresh``
@@ -174,8 +178,9 @@ class Opened:
 
     The other fields are for a worker that hosts subinterpreters, one for each lane; else they are empty or ``None``.
     ``imports`` are the extension modules that the first subinterpreter imported; ``lane_start_up_s`` is how many
-    seconds it took to start, alone. ``gil_addresses`` are the addresses of the ``locked`` fields of all their GILs,
-    empty if one is unknown. ``lane_threads`` are the system's ids of the threads in which they run.
+    seconds that one took to start, while no other started. ``gil_addresses`` are the addresses of the ``locked`` fields
+    of all subinterpreters' GILs, empty if one is unknown. ``lane_threads`` are the system's ids of the threads in which
+    the subinterpreters run.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -226,7 +231,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferMeasured:
-    """The answer to `MeasureTransfer`: ``transfer`` is the cost of moving the data, ``refused`` why it cannot move."""
+    """The answer to `MeasureTransfer`: ``transfer`` is the cost; ``None`` if ``refused`` says why data cannot move."""
 
     transfer: Transfer | None = None
     refused: str | None = None
@@ -239,7 +244,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentsCompared:
-    """The answer to `CompareArguments`: what calls did to their arguments; ``None`` if it answers `WatchArguments`."""
+    """The answer to `CompareArguments`: what calls did to arguments; to `WatchArguments`: ``reading`` is ``None``."""
 
     reading: ArgumentsReading | None = None
 

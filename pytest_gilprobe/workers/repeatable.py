@@ -1,4 +1,4 @@
-"""Tell what cannot be repeated: a call that uses up an argument, a call whose result has not run yet, or a test."""
+"""Tell why a call cannot be repeated: it uses up an argument, just makes a coroutine, or uses a one-time fixture."""
 
 from __future__ import annotations
 

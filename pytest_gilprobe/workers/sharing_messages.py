@@ -1,4 +1,4 @@
-"""Messages that have a worker process time threads that share objects or do not; see `workers.protocol`."""
+"""Messages that ask a worker process to time threads that share objects, and threads with copies of the objects."""
 
 from __future__ import annotations
 

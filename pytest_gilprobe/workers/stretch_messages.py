@@ -1,4 +1,4 @@
-"""Messages that have a worker process run a stretch: calls back to back for a set time; see `workers.protocol`."""
+"""Messages that ask a worker process for calls without a pause for a set time (a stretch); see `workers.protocol`."""
 
 from __future__ import annotations
 

@@ -99,9 +99,9 @@ class PipeTimes:
 def through_pipe(thing: Any) -> PipeTimes:
     """Return the typical seconds to move an object through a `multiprocessing.Pipe`, as an executor does.
 
-    Each repetition takes the steps of an executor in the same order: pickle, send, receive, unpickle, and free the
-    memory. Repeated by itself, a step would find its memory still mapped, unlike in a process that receives data.
-    Exceptions of pickling and unpickling propagate.
+    All steps of an executor are repeated together, in order: pickle, send, receive, unpickle, and free the memory. A
+    step that is repeated alone would be too quick: it would reuse memory, but a process that receives data must first
+    map new memory. Exceptions of pickling and unpickling propagate.
     """
     receiving, sending = multiprocessing.Pipe(duplex=False)
     go, moments = threading.Semaphore(0), [0, 0]
@@ -174,9 +174,10 @@ def _pickled_bytes(thing: Any, named: dict[str, Any], whose: str) -> int | str:
 
 
 def unpicklable_part(named: dict[str, Any]) -> tuple[str, object]:
-    """Return the innermost object that cannot be pickled, after the path to it, such as ``session.pool[0].lock``.
+    """Return the path, such as ``session.pool[0].lock``, to an innermost object that cannot be pickled, and the object.
 
-    ``named`` has the objects to search, by the names with which paths begin.
+    ``named`` has the objects to search, by the names with which paths begin. If all of them can be pickled, the result
+    is an empty path and ``named``.
     """
     path, thing = next(((name, value) for name, value in named.items() if not _can_be_pickled(value)), ("", named))
     for _ in range(DEEPEST):

@@ -44,12 +44,13 @@ class Workload:
     ``call`` makes one call in the main thread, as pytest and its plugins would. ``coroutine`` is the test's coroutine
     function as it was before a plugin wrapped it; ``None`` if the test is not a coroutine. ``given`` is the function
     with the arguments that the test passed to the `gilprobe` fixture, ``None`` if it does not use the fixture. With
-    ``given``, ``call`` calls that function, and threads share the arguments. ``home`` is the event loop that runs the
-    test, and ``awaited`` makes one call in it; both are ``None`` unless a known loop awaits the call. ``within`` is the
-    event loop that must be started to make ``call`` in it, if a coroutine test passed a plain function to the fixture;
-    ``None`` if the loop runs already or is not needed. ``inside`` makes one call in the test's body, with new fixtures,
-    and returns its seconds; ``None`` unless the body is left before each call. ``held`` has, by name, what strategies
-    (ways to make calls) keep open until the test is closed, such as an executor.
+    ``given``, ``call`` calls that function, and threads share the arguments unless each call has new ones. ``home`` is
+    the event loop that runs the test, and ``awaited`` makes one call in it; both are ``None`` unless a known loop
+    awaits the call. ``within`` is the event loop that must be started to make ``call`` in it, if a coroutine test
+    passed a plain function to the fixture; ``None`` if the loop runs already or is not needed. ``inside`` runs the
+    test's body again, with new fixtures, up to the call in it, and returns that call's seconds; ``None`` unless timed
+    calls are made after the body was left. ``held`` has, by name, what strategies (ways to make calls) keep open
+    until the test is closed, such as an executor.
     """
 
     item: pytest.Function
@@ -80,9 +81,9 @@ class Workload:
     def serial(self, calls: int, begin_ns: int = 0, lane: int = 0) -> WorkerReading:
         """Make the calls one after the other, awaited calls in the test's own loop; return the readings of the clocks.
 
-        The calls begin when `time.perf_counter_ns` reaches ``begin_ns`` (0: at once); until then the thread sleeps, on
-        a CPU chosen by its number ``lane`` among all that begin together. Raises `WorkloadError` if a call raises
-        anything.
+        The calls begin when `time.perf_counter_ns` reaches ``begin_ns`` (0: at once). Until then this thread sleeps on
+        a CPU that ``lane`` chooses: its number, from 0, among the threads or processes that begin together. Raises
+        `WorkloadError` if a call raises anything.
         """
         if self.home is None or self.awaited is None:
             return self.made(lambda: batch.run_serial(self.call, calls, begin_ns, lane))
@@ -113,7 +114,8 @@ class Workload:
     def stretch_of_tasks(self, question: Stretch) -> StretchReading | None:
         """Make calls without a pause in several tasks of the test's event loop, for the time that ``question`` sets.
 
-        Return when calls were completed; ``None`` if no known loop awaits them. Raises `WorkloadError` if one raises.
+        The result has the moments at which calls were completed; it is ``None`` if no known loop awaits the calls.
+        Raises `WorkloadError` if a call raises.
         """
         home, awaited = self.home, self.awaited
         if home is None or awaited is None:
@@ -121,16 +123,16 @@ class Workload:
         return home.run(lambda: stretch.run_tasks(home, awaited, question))
 
     def stretch_of_one(self, question: Stretch) -> StretchReading:
-        """Make one call after the other for the time that ``question`` sets; return when they were completed."""
+        """Make one call after the other for the time that ``question`` sets; return the moments at which they end."""
         if self.home is None or self.awaited is None:
             return stretch.run_serial(self.call, question)
         home, awaited = self.home, self.awaited
         return home.run(lambda: stretch.run_tasks(home, awaited, question))
 
     def watched(self, calls: int) -> tuple[WorkerReading, tuple[LoopBlock, ...] | None]:
-        """Make the calls one after the other; return the readings, and each call's longest block of the event loop.
+        """Make the calls one after the other; return readings, and the longest time for which each blocked the loop.
 
-        The blocks are ``None`` if the loop cannot be watched. Raises `WorkloadError` if a call raises.
+        These times are ``None`` if the event loop cannot be watched. Raises `WorkloadError` if a call raises.
         """
         home, awaited = self.home, self.awaited
         watch = home.block_watch() if home is not None else None
@@ -149,7 +151,7 @@ class Workload:
         return replace(self, call=lambda: results.append(call()), awaited=None if awaited is None else kept)
 
     def lane(self, number: int) -> LaneContext:
-        """Return a context manager that yields the call for the thread ``number`` of several, counted from 0."""
+        """Return a context manager that prepares thread ``number`` (from 0), and yields the function to call in it."""
         if self.given is not None and self.coroutine is not None:
             return loops.lane(self.item, self.coroutine, self.library)
         if self.given is not None or isinstance(self.call, FreshCall):
@@ -260,8 +262,7 @@ def coroutine(item: pytest.Function, function: Callable[..., Any], through_hooks
     """Return the workload of a coroutine test whose calls are left to the plugin that runs it.
 
     ``function`` is the test's coroutine function. If the plugin has replaced it by a plain function (pytest-asyncio),
-    that one is called. Otherwise the plugin runs it in its own ``pytest_pyfunc_call`` (anyio): ``through_hooks`` does
-    so.
+    the workload calls that function. Otherwise it calls ``through_hooks``: the plugin's ``pytest_pyfunc_call`` (anyio).
     """
     replaced = not inspect.iscoroutinefunction(item.obj)
     call = _bind(item.obj, arguments(item)) if replaced else through_hooks

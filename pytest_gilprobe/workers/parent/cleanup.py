@@ -31,9 +31,9 @@ folder may be about to lock it."""
 
 
 def new_folder() -> tuple[Path, int | None]:
-    """Make a session's temporary folder, and lock it for as long as this process lives; remove those left behind.
+    """Make a session's temporary folder, lock it while this process lives, and remove folders of killed sessions.
 
-    Return the folder, and the descriptor of the lock, or ``None`` if the system has no such locks.
+    Return the folder and the descriptor of its lock; the descriptor is ``None`` if the system refuses the lock.
     """
     sweep(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -124,8 +124,8 @@ def exists(pid: int) -> bool:
 def kill_group(pid: int, *, certain: bool) -> None:
     """Kill the process group that the worker with the process id ``pid`` leads.
 
-    ``certain`` is whether it surely leads a group. If not, that is checked first, and nothing is killed unless it does:
-    a worker that is starting up may still be in the process group of this process.
+    ``certain`` is true if the worker is known to lead a group. Otherwise the system is asked first, and nothing is
+    killed if the worker leads none: while it starts up, it may still be in the process group of this process.
     """
     with contextlib.suppress(OSError, AttributeError):  # gone already, or a system without process groups
         if certain or os.getpgid(pid) == pid:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.worker_spec import WorkerMain
 
 RETIRE_S = 1.0
-"""Seconds to wait until a replaced worker has ended; if it takes longer, it ends while calls are timed elsewhere."""
+"""Longest wait, in seconds, for a replaced worker to end; a slower one ends while other workers time calls."""
 
 
 class WorkerGroup:
@@ -77,7 +77,7 @@ class WorkerGroup:
         self.gil_switched_on_by: dict[str, None] = {}  # the modules that did so in a worker, in order
 
     def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
-        """Return the group ``name``, whose workers run ``main``: made on first use, and closed with this group."""
+        """Return the group called ``name``, made on first use: its workers run ``main``, and end with this group."""
         if name not in self._family:
             new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
             new._main, new._family, new.gil_switched_on_by = main, self._family, self.gil_switched_on_by

@@ -1,4 +1,4 @@
-"""Have an idle worker process sample the GIL of pytest's own process, which makes the call to be probed."""
+"""Ask an idle worker process to sample the GIL of pytest's own process, which makes the call to be probed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class OwnWatch:
-    """Have a worker process sample the GIL of this process, which is pytest's own."""
+    """Asks a worker process to sample the GIL of this process, which is pytest's own."""
 
     def __init__(self, group: WorkerGroup, *, holders: bool) -> None:
-        """Prepare to have a worker of ``group`` sample; with ``holders``, it also finds the code that holds the GIL."""
+        """Prepare to ask a worker of ``group``; with ``holders``, samples also show the code that holds the GIL."""
         self._group = group
         self._holders = holders
         self._question: WatchParent | None = None
         self._is_known = False
 
     def begin(self) -> None:
-        """Have a worker sample this process's GIL until `samples` is called or that worker gets another question.
+        """Ask a worker to sample this process's GIL until `samples` is called or that worker gets another question.
 
         Does nothing if this process's GIL cannot be found, or if there is no worker.
         """
