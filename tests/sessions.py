@@ -77,7 +77,7 @@ def command(*flags: str) -> list[str]:
     return [sys.executable, "-m", "pytest", *QUIET, *limits, *flags]
 
 
-def run(folder: Path, *flags: str, budget_s: float = 1.0, alone: bool = True, inside: Sequence[str] = ()) -> Session:
+def run(folder: Path, *flags: str, budget_s: float = 0.7, alone: bool = True, inside: Sequence[str] = ()) -> Session:
     """Run a session in ``folder``; ``alone`` says whether without the other plugins that are installed.
 
     ``inside`` is a command that runs it elsewhere, such as in a network namespace.

@@ -36,7 +36,7 @@ def make():
     return list(range(3000)), []
 
 if __name__ == "__main__":
-    found = Prober(max_time=3, start_method=sys.argv[1]).fresh(drain, make)
+    found = Prober(max_time=1, start_method=sys.argv[1]).fresh(drain, make)
     print(found.result.status, *[one.slug for one in found.verdict.cautions], found.result.serial.call_s.value > 20e-6)
 """
 WORK = """
@@ -62,7 +62,7 @@ def wait(seconds, *, more=0):
     time.sleep(seconds + more)
 
 {guard}
-    found = Prober(max_time=3, start_method=sys.argv[1]).probe(wait, 0.01, more=0.001)
+    found = Prober(max_time=1, start_method=sys.argv[1]).probe(wait, 0.01, more=0.001)
     print("strategy", found.verdict.strategy)
     print(repr(found))
     print(found)
@@ -311,7 +311,7 @@ class TestScripts:
         lines = """
         import time
         from pytest_gilprobe import Prober
-        found = Prober(max_time=3, strategies="threads").probe(lambda: time.sleep(0.01))
+        found = Prober(max_time=1, strategies="threads").probe(lambda: time.sleep(0.01))
         print(found.result.status, found.result.strategies["processes"].outcome)
         print(found._repr_html_())
         """
@@ -332,7 +332,7 @@ class TestScripts:
         def work():
             return sum(range(300_000))
 
-        found = Prober(workers=2, max_time=3).probe(work)
+        found = Prober(workers=2, max_time=1).probe(work)
         print(found.verdict.strategy, *(caution.slug for caution in found.verdict.cautions))
         """
         done = python("-", cwd=tmp_path, text=textwrap.dedent(lines))
@@ -390,7 +390,9 @@ class TestRun:
         source += "    await asyncio.sleep(0.005)\n\n"
         source += "async def loops():\n    await asyncio.sleep(0)\n    return [asyncio.get_running_loop()]\n"
         (tmp_path / "awaits.py").write_text(source)
-        done = self.run(tmp_path, "awaits:wait", "--fresh=awaits:loops", "--workers=2", "--json=found.json")
+        done = self.run(
+            tmp_path, "awaits:wait", "--fresh=awaits:loops", "--workers=2", "--max-time=1", "--json=found.json"
+        )
         assert done.returncode == 0, done.stderr
         (found,) = report_json.read(tmp_path / "found.json").workloads
         assert found.status is Status.PROBED, found.reason
@@ -401,7 +403,9 @@ class TestRun:
         source = "def drain(heap):\n    while True:\n        heap.pop()\n        if not heap:\n            return\n\n"
         source += "def heap():\n    return list(range(2_000))\n\ndef two():\n    return 1, 2\n"
         (tmp_path / "drains.py").write_text(source)
-        done = self.run(tmp_path, "drains:drain", "--fresh=drains:heap", "--workers=2", "--json=found.json")
+        done = self.run(
+            tmp_path, "drains:drain", "--fresh=drains:heap", "--workers=2", "--max-time=1", "--json=found.json"
+        )
         assert done.returncode == 0, done.stderr  # a heap that had been drained would raise IndexError
         (found,) = report_json.read(tmp_path / "found.json").workloads
         assert found.status is Status.PROBED
@@ -413,7 +417,9 @@ class TestRun:
 
     def test_strategies(self, tmp_path: Path) -> None:
         """Only those that are listed are tried; one that does not exist is an error."""
-        done = self.run(tmp_path, "work:wait", "--args-from=work:given", "--strategies=threads", "--json=found.json")
+        done = self.run(
+            tmp_path, "work:wait", "--args-from=work:given", "--strategies=threads", "--max-time=1", "--json=found.json"
+        )
         assert done.returncode == 0, done.stderr
         (found,) = report_json.read(tmp_path / "found.json").workloads
         assert {name: part.outcome for name, part in found.strategies.items()} == {

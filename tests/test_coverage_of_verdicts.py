@@ -47,6 +47,7 @@ def test_answers_are_not_wrong(found: list[Found]) -> None:
     assert len(wrong) <= len(far) / 100, wrong
 
 
+@pytest.mark.thorough
 def test_answers_are_given(found: list[Found]) -> None:
     """Silence is no way to be right: at noise up to 5 % nine in ten of those get an answer, if calls are alike."""
     far = [one for one in found if len(one.call.tolerable) == 1 and one.call.other == 1.0]
@@ -54,11 +55,13 @@ def test_answers_are_given(found: list[Found]) -> None:
     assert fmean(not one.silent for one in calm) >= 0.9
 
 
+@pytest.mark.thorough
 def test_intervals_hold_the_truth_where_the_probe_stopped(found: list[Found]) -> None:
     """Nine in ten of all intervals do, although each probe stops when its own intervals say so."""
     assert fmean(caught for one in found for _, caught in one.caught()) >= 0.9
 
 
+@pytest.mark.thorough
 def test_count_of_wrong_answers_counts_them(found: list[Found]) -> None:
     """An answer that the truth excludes is counted, and one that a truth within 10 % allows is not."""
     loop = next(one for one in found if one.strategy == "processes" and one.call.name == "Python loop")

@@ -248,6 +248,7 @@ class TestSessions:
         assert processes.outcome is Outcome.SKIPPED
         assert "its result is a _thread.lock, which cannot be pickled" in (processes.error or "")
 
+    @pytest.mark.thorough
     def test_set_up_by_another_fixture(self, pytester: pytest.Pytester) -> None:
         """Fixtures of the test are at hand, those known to be unsafe in threads too: only the call runs in threads."""
         pytester.makepyfile(

@@ -385,6 +385,7 @@ def slugs(seen: Session, name: str) -> set[str]:
     return {caution["slug"] for caution in probed(seen, name)["verdict"]["cautions"]}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     ["::test_sync", "::test_async", "::test_module", "::test_method", "::test_given", "::test_named_event_loop"],

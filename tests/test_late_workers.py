@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from sessions import ALONE
 
 from pytest_gilprobe.observe import descriptors
 from pytest_gilprobe.plugin.fixtures_beside import FixturesBeside
@@ -230,8 +231,8 @@ def test_a_program_that_ends_with_its_input_ends(tmp_path: Path, scope: str) -> 
     """A worker that replaces one that died has the pipe to a fixture's program open; it does not keep it running."""
     (tmp_path / "test_suite.py").write_text(SUITE.replace("{scope}", scope))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--gilprobe-workers=2"]
-    command += ["--gilprobe-start-method=fork"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    command += ["--gilprobe-start-method=fork", "--gilprobe-max-time=0.5"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")} | ALONE
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

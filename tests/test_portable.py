@@ -65,6 +65,7 @@ def test_workloads_are_probed(session: Session, name: str) -> None:
     assert workload["gil"]["holders"] is None
 
 
+@pytest.mark.thorough
 def test_answers_are_those_of_the_textbook(session: Session) -> None:
     """Waiting is told by the clocks alone, and threads are advised."""
     waits = session.one("test_waits")["verdict"]
@@ -73,6 +74,7 @@ def test_answers_are_those_of_the_textbook(session: Session) -> None:
     assert session.one("test_computes")["verdict"]["bound"] in {"cpu", "inconclusive"}
 
 
+@pytest.mark.thorough
 def test_long_call_is_told_by_its_own_clocks(session: Session) -> None:
     """A call that is too long keeps its times and its bound; the GIL's part is not known."""
     workload = session.one("test_long")
@@ -80,6 +82,7 @@ def test_long_call_is_told_by_its_own_clocks(session: Session) -> None:
     assert workload["gil"]["held_fraction"] is None
 
 
+@pytest.mark.thorough
 def test_what_is_missing_is_said_once(session: Session) -> None:
     """The report says what the system does not tell at its top, and not beside each workload."""
     said = " ".join(session.output.split())

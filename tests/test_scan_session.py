@@ -143,6 +143,7 @@ def test_a_pytest_that_is_killed_is_reported_by_its_watcher(pytester: pytest.Pyt
     assert [one["nodeid"].rpartition("::")[2] for one in report["workloads"]] == ["test_lives"]
 
 
+@pytest.mark.thorough
 @LINUX
 def test_a_watcher_that_is_killed_is_reported_and_no_test_is_lost(pytester: pytest.Pytester) -> None:
     """What it had not read is reported without the GIL, and why."""
@@ -170,6 +171,7 @@ def test_a_watcher_that_is_killed_is_reported_and_no_test_is_lost(pytester: pyte
     assert order == ["test_before", "test_is_noted", "test_kills", "test_after"]
 
 
+@pytest.mark.thorough
 @LINUX
 def test_a_test_that_closes_the_pipe_does_not_end_the_watching(pytester: pytest.Pytester) -> None:
     """The watcher goes on where its standard input ends while pytest lives."""
@@ -236,6 +238,7 @@ def test_pytest_imports_no_records_and_nothing_that_draws(pytester: pytest.Pytes
     result.stdout.fnmatch_lines(["*gilprobe scan*", "1 test, *"])
 
 
+@pytest.mark.thorough
 @LINUX
 def test_where_the_watcher_draws_nothing_pytest_does(pytester: pytest.Pytester) -> None:
     """A watcher that cannot draw, or leave what it drew, has taken notes; pytest reads them and draws by itself."""
@@ -304,6 +307,7 @@ def test_a_hook_gets_the_report_before_it_is_written(pytester: pytest.Pytester, 
     result.stdout.fnmatch_lines(["*gilprobe scan*", "2 tests, *"])
 
 
+@pytest.mark.thorough
 @LINUX
 @pytest.mark.parametrize("forbidden", ["flag", "variable"])
 def test_a_watcher_writes_no_compiled_files_where_pytest_must_not(pytester: pytest.Pytester, forbidden: str) -> None:
@@ -321,6 +325,7 @@ def test_a_watcher_writes_no_compiled_files_where_pytest_must_not(pytester: pyte
     assert not list(package.rglob("__pycache__"))
 
 
+@pytest.mark.thorough
 @LINUX
 def test_a_tracer_that_is_gone_at_the_end_is_named(pytester: pytest.Pytester) -> None:
     """pytest-cov stops its tracer before the session is over; the report says all the same that Python was traced."""

@@ -144,7 +144,7 @@ def said_of(found: Evidence) -> tuple[str, str]:
 
 
 @given(cases())
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck), deadline=None)
 def test_no_sentence_claims_what_cannot_be(found: Evidence) -> None:
     """No strategy gives more than its workers, no share exceeds 100 %, nothing is counted in the wrong number."""
     verdict = result_of(PLAN, found).verdict
@@ -159,7 +159,7 @@ def test_no_sentence_claims_what_cannot_be(found: Evidence) -> None:
 
 
 @given(cases())
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck), deadline=None)
 def test_no_advice_contradicts_its_numbers(found: Evidence) -> None:
     """What is advised is worth it and near the best; serial only if nothing is; larger tasks only against dispatch."""
     result = result_of(PLAN, found)
@@ -186,7 +186,7 @@ def test_no_advice_contradicts_its_numbers(found: Evidence) -> None:
 
 
 @given(cases(), expected())
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck), deadline=None)
 def test_no_gate_claims_what_cannot_be(found: Evidence, expectation: Expectation) -> None:
     """Gates tell errors in a line, count in the right number, and advise larger tasks only where these would do."""
     result = result_of(PLAN, found)

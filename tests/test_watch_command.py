@@ -245,6 +245,7 @@ def test_a_python_that_the_command_starts_is_watched(capfd: pytest.CaptureFixtur
     assert re.search(r"GIL held >?\d+ % of\s+the\s+time", said)
 
 
+@pytest.mark.thorough
 @LINUX
 @WITH_GIL
 def test_a_program_that_executes_another_is_found_anew(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

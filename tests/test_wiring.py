@@ -116,7 +116,7 @@ def test_waiting_is_told_from_computing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         SLEEPS
         + """
-@pytest.mark.gilprobe(max_time=3)
+@pytest.mark.gilprobe(max_time=1.5)
 def test_computes():
     sum(i * i for i in range(50_000))
 """
@@ -149,6 +149,7 @@ def test_verdict_stands_beside_passed(seen: Seen) -> None:
     seen.stdout.re_match_lines([r".*PASSED \(.*(threads|inconclusive).*\)"])
 
 
+@pytest.mark.thorough
 def test_quiet_session_says_less(pytester: pytest.Pytester) -> None:
     """Under ``-q`` the lines stand without a heading, under ``-qq`` there are none."""
     pytester.makepyfile("import pytest\n@pytest.mark.gilprobe\n@pytest.mark.skip\ndef test_waits(): pass")
@@ -374,6 +375,7 @@ def test_report_hook_without_a_report_file(pytester: pytest.Pytester) -> None:
     assert "REPORT" not in run(pytester, "-s").stdout.str()
 
 
+@pytest.mark.thorough
 def test_paths_of_the_ini_file_do_not_depend_on_the_folder(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,6 +422,7 @@ def test_session_inside_a_worker_never_probes(pytester: pytest.Pytester, monkeyp
     assert "workload" not in result.stdout.str()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs to leave this process one CPU")
 def test_machine_with_one_cpu_says_what_it_cannot_tell(pytester: pytest.Pytester) -> None:
     """On one usable CPU the probe runs, and does not claim that computing gains nothing from processes."""
@@ -437,6 +440,7 @@ def test_machine_with_one_cpu_says_what_it_cannot_tell(pytester: pytest.Pytester
     assert "more-workers-than-cpus" in {caution.slug for caution in only.verdict.cautions}
 
 
+@pytest.mark.thorough
 def test_script_without_a_guard_is_not_run_again(pytester: pytest.Pytester) -> None:
     """A script that calls ``pytest.main()`` at its top level starts once, under spawn too."""
     pytester.makepyfile(SLEEPS)

@@ -268,6 +268,7 @@ def test_hung_worker_is_killed_and_replaced(group: WorkerGroup) -> None:
     assert fresh is not worker
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not HAS_GIL, reason="needs Linux and a CPython with its GIL enabled")
 def test_hung_worker_reports_which_line_holds_the_gil(group: WorkerGroup) -> None:
     """Native code that sleeps with the GIL is found from outside: no thread of the worker could report it."""
@@ -290,6 +291,7 @@ def test_dead_worker_is_noticed_and_replaced(group: WorkerGroup, name: str, how:
     assert isinstance(group.ask(opened(group, "test_quick")[0], Batch(strategy="serial", calls=1)), Done)
 
 
+@pytest.mark.thorough
 def test_hung_worker_does_not_take_others_with_it(group: WorkerGroup) -> None:
     """Of several workers asked at once only those that do not answer are lost."""
     workers = [*opened(group, "test_hangs_here_for_good"), *ready(group, 2)[1:]]
@@ -299,6 +301,7 @@ def test_hung_worker_does_not_take_others_with_it(group: WorkerGroup) -> None:
     assert [worker.alive for worker in workers] == [False, True]
 
 
+@pytest.mark.thorough
 def test_part_of_an_answer_keeps_nobody_waiting(group: WorkerGroup) -> None:
     """A worker whose workload writes a part of a message into its pipe is killed as hung when the time is up."""
     (worker,) = opened(group, "test_writes_where_it_should_not")

@@ -297,5 +297,4 @@ class _Climb:
         return max(SETTLE_S, SETTLE_LAPS * self._lap_s(workers))
 
     def _affordable(self, workers: int) -> bool:
-        needed_s = self._settle_s(workers) + self._window_s(workers) + self._lap_s(workers)
-        return needed_s <= self._budget.left_s()
+        return self._budget.left_s() >= self._settle_s(workers) + self._window_s(workers) + self._lap_s(workers)
