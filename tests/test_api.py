@@ -298,6 +298,7 @@ class TestScripts:
         assert (status, is_whole) == ("probed", "True")
         assert "changes-arguments" not in slugs
 
+    @pytest.mark.thorough
     def test_script_without_guard(self, tmp_path: Path) -> None:
         """Without the guard a spawned worker would run the script again; the error says what to write."""
         (tmp_path / "script.py").write_text(SCRIPT.format(guard="if True:"))

@@ -198,12 +198,14 @@ def tasks(seen: sessions.Session, name: str) -> str:
     return "ok" if sessions.is_late(result) else str(result["outcome"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", IN_TASKS)
 def test_is_tried_in_tasks(seen: sessions.Session, name: str) -> None:
     """Calls are made in the loop that the test, its class, module or session has, with the fixtures of that loop."""
     assert tasks(seen, name) == "ok", seen.one(name)
 
 
+@pytest.mark.thorough
 def test_library_of_the_loop_is_known(seen: sessions.Session) -> None:
     """The report knows in whose loop the calls were awaited, of a test itself and of a function that it gives."""
     found = {name: probed(seen, name)["callee"]["awaited_by"] for name in ("::test_auto", "::test_group")}
@@ -232,6 +234,7 @@ def test_trio_gets_advice_for_trio(tmp_path: Path) -> None:
     assert "asyncio" not in str(done.one("::test_bad")["verdict"])
 
 
+@pytest.mark.thorough
 def test_trio_is_no_guest_of_its_own_run(seen: sessions.Session) -> None:
     """A run of trio's own is watched like a loop of asyncio, and its longest block is timed."""
     loop = probed(seen, "::test_nursery")["event_loop"]

@@ -514,7 +514,14 @@ def test_half_written_report(tmp_path: Path) -> None:
 SKIPPED = "import pytest\n@pytest.mark.gilprobe\n@pytest.mark.skip\ndef test_next(): pass\n"
 
 
-@pytest.mark.parametrize("name", ["raises in threads: an assertion", "os._exit", "changes the environment"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "raises in threads: an assertion",
+        "os._exit",
+        pytest.param("changes the environment", marks=pytest.mark.thorough),
+    ],
+)
 def test_some_faults(name: str, tmp_path: Path) -> None:
     """Three faults that are quick to provoke, for every run of these tests."""
     (fault,) = [fault for fault in FAULTS if fault.name == name]

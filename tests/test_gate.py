@@ -384,6 +384,7 @@ class TestUnmeasured:
         assert expectations.check(expect("threads"), lost, EVERYTHING).failures[0].evidence == "it hung"
 
 
+@pytest.mark.thorough
 class TestRates:
     """How often a gate is wrong, by simulation."""
 

@@ -425,6 +425,7 @@ def test_layout(layout: str, tmp_path: Path) -> None:
         assert workload["status"] == "probed", f"{nodeid}: {workload['reason']}"
 
 
+@pytest.mark.thorough
 def test_called_in_process_twice(tmp_path: Path) -> None:
     """``pytest.main()`` may be called from a script without a main guard, and again."""
     sessions.write(tmp_path, "VALUE = 1" + BODY)
