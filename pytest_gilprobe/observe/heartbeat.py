@@ -30,6 +30,9 @@ from pytest_gilprobe.observe.affinity import STAT_BYTES, CpuAvoider, parse_stat
 _LATE_NS: Final = 500_000
 """Above what a prompt waking costs (0.1 ms), far below the shortest usual switch interval (5 ms)."""
 
+MEAN_PAUSE_S: Final = 0.002
+"""Mean time in seconds from one sample of the heartbeat (a thread that sleeps and wakes) to the next: far below the
+switch interval of usually 5 ms after which a thread requests the GIL."""
 _ASLEEP_SWITCHES: Final = 1
 _START_TIMEOUT_S: Final = 10.0
 
@@ -46,7 +49,7 @@ class Heartbeat:
     patches, trace functions and checks for leaked threads do not affect it.
     """
 
-    def __init__(self, *, mean_pause_s: float = 0.002, seed: int | None = None) -> None:
+    def __init__(self, *, mean_pause_s: float = MEAN_PAUSE_S, seed: int | None = None) -> None:
         """Set the mean length of the sleeps; no thread is started yet.
 
         Args:

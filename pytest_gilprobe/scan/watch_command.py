@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.observe.frame_reader import FrameReader
 from pytest_gilprobe.observe.gil_sampler import GilSampler, SamplingError
 from pytest_gilprobe.observe.held_stacks import HeldStacks
@@ -100,7 +100,7 @@ def _end(program: subprocess.Popen[bytes]) -> None:
 
 def _watch(pid: int, *, live: bool, for_s: float | None, patience_s: float) -> None:
     """Watch, and draw a summary whatever ends it."""
-    now_ns = time.perf_counter_ns()
+    now_ns = clocks.perf_counter_ns()
     totals = WatchTotals(pid=pid, start_ns=now_ns, end_ns=now_ns)
     drawn_ns = now_ns
     with contextlib.suppress(KeyboardInterrupt):
@@ -137,8 +137,8 @@ def _follow(totals: WatchTotals, *, for_s: float | None, patience_s: float) -> I
             found = other_process.image(totals.pid)
             if found is not None and found != image:
                 image, where, totals.unwatched = found, None, None
-                give_up_ns = time.perf_counter_ns() + round(START_S * 1e9)
-            if where is None and (time.perf_counter_ns() < give_up_ns or not totals.snapshots):
+                give_up_ns = clocks.perf_counter_ns() + round(START_S * 1e9)
+            if where is None and (clocks.perf_counter_ns() < give_up_ns or not totals.snapshots):
                 followed, where = totals.pid, _find(totals, children=patience_s > 0)
                 if totals.pid != followed:
                     os.close(ended)
@@ -212,5 +212,5 @@ def _sample(totals: WatchTotals, where: GilPlace | None, stacks: HeldStacks | No
     if where is not None:
         for state, number in states.items():
             holders[other_process.native_id(totals.pid, where, state) or 0] += number
-    totals.add_samples(samples, time.perf_counter_ns(), holders)
+    totals.add_samples(samples, clocks.perf_counter_ns(), holders)
     return over

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pytest_gilprobe.observe import clocks
 from pytest_gilprobe.report.watch_summary import WatchedProcess, WatchedThread
 from pytest_gilprobe.scan import held_places, other_process
 from pytest_gilprobe.scan.held_places import HeldPlaces
@@ -89,7 +89,7 @@ class WatchTotals:
 
     def restart(self, pid: int) -> None:
         """Start to watch process ``pid``; forget the threads, curve, CPU time and places of the process before."""
-        now_ns = time.perf_counter_ns()
+        now_ns = clocks.perf_counter_ns()
         self.pid, self.start_ns, self.end_ns = pid, now_ns, now_ns
         self.threads, self.curve, self.snapshots, self.cpu_ns = {}, [], 0, None
         self.places = HeldPlaces()
