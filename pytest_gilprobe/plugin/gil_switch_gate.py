@@ -53,7 +53,7 @@ class GilSwitchGate:
     """Plugin that makes a session fail if an import switched the GIL on in any of the session's processes."""
 
     def __init__(self) -> None:
-        """Start with no module recorded; on registration, pytest passes this plugin all warnings recorded before."""
+        """Start with no module recorded; pytest passes earlier warnings to this plugin when it registers the plugin."""
         self._by = SwitchedOnBy()
         self._modules: dict[str, None] = {}
         self._switched_on = False

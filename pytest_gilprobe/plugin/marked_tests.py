@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def kind_of(item: pytest.Item) -> CallKind:
-    """Return whether the call that is probed is awaited in an event loop or plain.
+    """Return ``AWAITED`` if the call to probe is awaited in an event loop, else ``PLAIN``.
 
-    It is the call that the test makes through the `gilprobe` fixture, or else the test itself.
+    The call to probe is the one that the test makes through the `gilprobe` fixture, or else that of the test function.
     """
     given = fixture.of(item)
     if given is not None and given.used:
@@ -63,7 +63,7 @@ def _skip_reason(report: pytest.TestReport) -> str:
 
 
 def stop_time_limits(item: pytest.Item) -> None:
-    """Cancel the timeouts (pytest-timeout, faulthandler) of a test that has just passed: its probe takes longer."""
+    """Cancel the timeouts (pytest-timeout, faulthandler) of a test that has passed: its probe may exceed them."""
     hooks = item.config.hook
     if hasattr(hooks, "pytest_timeout_cancel_timer"):
         hooks.pytest_timeout_cancel_timer(item=item)
@@ -77,10 +77,9 @@ def stop_time_limits(item: pytest.Item) -> None:
 def kept_collectors(items: Sequence[pytest.Item], marked: Collection[pytest.Item]) -> dict[pytest.Item, int]:
     """Return, for each test in ``marked``, how many of its collectors a worker may keep set up after the test.
 
-    A worker is a process that repeats the marked tests. A test's collectors are counted from the outermost one:
-    session, package, module ... The number is that of the collectors that pytest itself keeps set up from a marked test
-    to the next one: those shared by the two tests and by all tests between them in ``items``. It is 0 for the last
-    marked test.
+    A worker is a process that repeats the marked tests. Collectors (session, package, module ...) are counted from the
+    outermost one. A collector counts if it contains the test, the next marked test, and all tests between these two in
+    ``items``, because pytest itself keeps it set up meanwhile. The number is 0 for the last marked test.
     """
     kept = {}
     upcoming: pytest.Item | None = None

@@ -39,7 +39,11 @@ class Option:
         default: str | None = None,
         repeats: bool = False,
     ) -> None:
-        """Derive the flag and the ini key from the name."""
+        """Derive the flag and the ini key from ``name``; ``help`` explains the option.
+
+        ``reads`` is the kind of the value, such as ``seconds``, empty for a switch; ``metavar`` stands for the value in
+        the help. ``default`` is the default value as text. ``repeats`` is whether the flag may be given several times.
+        """
         self.repeats = repeats
         self.name = name
         self.flag = f"--gilprobe-{name}"
@@ -139,8 +143,8 @@ OPTIONS = (
 )
 
 ALONE = {"scale": "auto"}
-"""The options whose flag may be given without a value, by name, and the value that they then have. What follows such a
-flag on the command line is its value only if it is ``auto``, ``off``, or numbers with commas."""
+"""Values, by option name, of flags that are given without a value: ``--gilprobe-scale`` alone means ``auto``. The next
+argument on the command line is the flag's value only if it is ``auto``, ``off``, or numbers with commas."""
 
 MARKER_HELP = (
     "gilprobe(workers='auto', max_time=5, strategies=('serial', 'threads', 'processes'), expect=None, "
@@ -167,8 +171,8 @@ def declare(parser: pytest.Parser) -> None:
 def separate_paths(args: list[str]) -> None:
     """Change the command line ``args`` so that a path after a flag with an optional value is not taken for the value.
 
-    The value that the flag has without a value (see `ALONE`) is written into ``args``: ``--gilprobe-scale tests``
-    becomes ``--gilprobe-scale=auto tests``.
+    The value that the flag means if it stands alone (see `ALONE`) is written behind the flag:
+    ``--gilprobe-scale tests`` becomes ``--gilprobe-scale=auto tests``.
     """
     flags = {option.flag: ALONE[option.name] for option in OPTIONS if option.name in ALONE}
     for at, (argument, following) in enumerate(pairwise(args)):

@@ -18,7 +18,7 @@ class Progress:
         self._shown = 0
 
     def show(self, words: str) -> None:
-        """Show ``words`` in place of those shown before; show nothing without a terminal or room on the line."""
+        """Show ``words`` in place of earlier ones; show nothing without a terminal, or if the line is too full."""
         self.clear()
         if self._reporter is None:
             return

@@ -1,4 +1,4 @@
-"""Show and write a session's results: in pytest's own process, or in pytest-xdist's controller for its worker."""
+"""Show a session's results and write them to files; with pytest-xdist, this is done in its controller process."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Reporting:
-    """Plugin that reports a session's results: beside each test, in the summary, in files, against a baseline.
+    """Plugin that shows a session's results, writes them to files, and compares them with a baseline (earlier report).
 
-    Another plugin fills the fields: the one that probes, or in pytest-xdist's controller the one that gathers results.
+    Another plugin sets the attributes: the one that probes, or under pytest-xdist the one that gathers results.
 
     Attributes:
         results: the result of each test by its node id, added test by test.
@@ -72,7 +72,7 @@ class Reporting:
     def keep_evidence(self, packed: Sequence[bytes]) -> None:
         """Keep ``packed``, the raw readings of one test, until `finish` writes them to files.
 
-        There is one compressed line for each report of this session.
+        They are one compressed line, or under ``--gilprobe-ab-gil`` two: without the GIL, then with it.
         """
         from pytest_gilprobe.plugin.evidence import SessionEvidence  # noqa: PLC0415 - only for those who keep it
 

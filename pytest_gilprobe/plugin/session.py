@@ -96,7 +96,7 @@ class ProbeSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Time a marked test's call in this process; note that it runs: reports made meanwhile are of its subtests."""
+        """Time a marked test's call; until the call ends, treat reports on the test as those of its subtests."""
         self._calling = item
         watched = None
         if item in self._plans:

@@ -110,9 +110,10 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Keep what the pytest-xdist worker ``node`` sent at its end; a worker that crashed sent nothing.
+        """Keep what the pytest-xdist worker ``node`` sent when it ended.
 
-        That is the number of marked tests that it did not probe, or a description of its machine and its Python.
+        A worker sends how many marked tests it did not probe, or a description of its machine and its Python; a worker
+        that crashes sends nothing.
         """
         output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
         self._not_probed = max(self._not_probed, int(output.get(_NOT_PROBED, 0)))

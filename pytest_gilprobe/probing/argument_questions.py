@@ -1,4 +1,4 @@
-"""Find out in a worker process whether calls change their arguments: then later calls may not be like the first."""
+"""Find out in a worker process whether calls change their arguments, so that later calls may do other work."""
 
 from __future__ import annotations
 

@@ -45,18 +45,19 @@ has received the request by then."""
 PASS_CALLS = 8
 """Fewest calls by which `Batches.loop_pass` measures how long calls block their event loop, if there is time."""
 LEAST_PASS_CALLS = 3
-"""Number of calls by which `Batches.loop_pass` measures how long calls block their event loop, if hardly any time is
-left: three calls can tell whether the loop is blocked for long more than once."""
+"""Fewest calls by which `Batches.loop_pass` measures how long calls block their event loop, if hardly any time is left:
+they show whether a long block occurs again. One call is made if this many would take longer than a probe may take."""
 MOST_PASS_CALLS = 500
 """Largest number of calls by which `Batches.loop_pass` measures how long calls block their event loop: hardly any
 further call would block it for longer."""
 CONTROL_S = 0.03
-"""Shortest batch, in seconds, of the control: a fixed pure-Python loop that shows which speed-up is possible."""
+"""Shortest timing, in seconds, of the control: a fixed pure-Python loop that shows how much faster several workers
+compute than one."""
 
 
 LIMIT_SHARE = 0.8
-"""Share of a batch's time-out after which a task of an executor counts as lost: it is less than 1 so that the worker
-process can report the loss before the batch times out."""
+"""Share of the time-out of a batch (timed series of calls) after which a task of an executor counts as lost. The share
+is less than 1 so that the worker process can report the loss before the batch times out."""
 
 
 class Batches:
@@ -78,10 +79,10 @@ class Batches:
         self._control_calls = max(1, math.ceil(CONTROL_S / control_s))
 
     def calibrated(self, pace: Pace) -> Pace:
-        """Measure the time per call by batches of serial calls that grow until one takes 10 ms; return it as a pace.
+        """Return ``pace`` with the time per call measured anew, by ever longer batches (timed series) of serial calls.
 
-        ``pace`` has a first guess of the time per call, and the largest number of calls in a batch. Raises `NotProbed`
-        if the test cannot be called several times in a row.
+        The last batch takes at least 10 ms or has the most calls that ``pace`` allows. If one call takes 10 ms or more
+        according to ``pace``, nothing is measured. Raises `NotProbed` if the test cannot be called again.
         """
         calls = 1
         while (wanted := pace.next_trial(calls)) is not None:
@@ -96,9 +97,9 @@ class Batches:
     def serial(self, pace: Pace, *, first: bool) -> tuple[BatchReading, Pace]:
         """Run a batch of serial calls; return its reading, and the pace (time per call) to use from now on.
 
-        ``pace`` says how many calls the batch has. ``first`` is whether it is the probe's first batch: if that is too
-        short, the time per call is measured anew, and a longer batch takes its place. Raises `NotProbed` if a batch
-        fails.
+        ``pace`` says how many calls the batch has. ``first`` is whether it is the probe's first batch: a first batch
+        that takes less than half of the intended time is replaced by a longer one, after the time per call has been
+        measured anew. Raises `NotProbed` if a batch fails.
         """
         batch = self._serial_once(pace)
         if not first or not pace.was_short(batch):
@@ -187,8 +188,8 @@ class Batches:
     def heartbeat(self, pace: Pace, budget: Budget) -> None:
         """Measure, by a thread that wakes up every 2 ms, for which share of time serial calls hold the GIL.
 
-        This is done once for a test, if the GIL was on and could not be sampled, and if it takes at most half of the
-        time left in ``budget``. ``pace`` says how long a call takes. The reading is stored in ``seen`` of the test.
+        This is done once for a test, if the GIL was on and could not be sampled, and if the calls take at most half of
+        the time left in ``budget``. ``pace`` says how long a call takes. The reading is stored in ``seen`` of the test.
         """
         seen = self._test.seen
         if seen.gil_unwatched is None or not gil_was_on(seen) or seen.heartbeat is not None or not seen.rounds:

@@ -1,4 +1,4 @@
-"""Make bursts, very short batches (timed series of calls), where other programs disturb all longer ones."""
+"""Make bursts: series of calls so short that some run undisturbed although other programs use the CPUs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 LONGEST_CALL_S = 0.025
-"""Longest call, in seconds, that is repeated in bursts (very short series of calls): longer ones take too much time."""
+"""Calls that take longer than this many seconds are not repeated in bursts (very short series of calls)."""
 IN_A_ROW = 16
 """Number of pairs of bursts (very short series of calls: one in a single thread, then one in several) that a worker is
 asked to make at a time: about 50 ms of short calls."""

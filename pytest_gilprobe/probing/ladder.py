@@ -46,8 +46,8 @@ LADDER_S = 3.0
 """Seconds for which one strategy's ladder (throughput with 1, 2, 4 ... workers) may be measured. They come on top of
 the time limit of the probe."""
 MARK_S = 0.002
-"""Intended seconds between two marks (moments that a lane, such as a thread, notes while it makes calls). Marks so far
-apart do not slow calls."""
+"""Intended seconds between two marks (moments that a lane, such as a thread, notes while it makes calls). At this
+interval, noting marks does not slow calls."""
 SETTLE_S = 0.02
 """Shortest time, in seconds, at the start of a ladder's step (one number of workers) for which calls do not count. It
 is longer if a lane (thread, process ...) seldom notes the time, see `SETTLE_LAPS`."""
@@ -64,11 +64,11 @@ SETTLE_LAPS, WINDOW_LAPS = 1.2, 2.5
 then ``WINDOW_LAPS`` that count. In a lap, a lane (thread, process ...) makes one or more calls and then notes the time.
 So each lane notes at least two times that count."""
 LAPS_ALONE = 3.2
-"""Fewest laps (one or more calls, after which a worker notes the time) that count if one worker makes all calls. The
-throughput is the slope of a line through the times after 2, 3 and 4 laps."""
+"""Shortest time for which the calls of a single worker count, in laps (one or more calls, after which the worker notes
+the time). It is longer than 3 laps, so that at least three laps end in it."""
 GAIN = 1.10
-"""If the throughput is less than this many times the highest one with at most a quarter as many workers, it is not
-measured with more workers."""
+"""No more workers are tried after a number of workers whose throughput is below this multiple of the highest throughput
+of a quarter as many workers or fewer. This does not apply to numbers of workers that the user chose."""
 HANGS_S = 10.0
 """Seconds that are added to ten times the planned length of a step (a timing of one number of workers). Calls that take
 longer than the sum, or than the user's time-out, count as hung."""
@@ -113,7 +113,7 @@ class Climber:
     def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
         """Prepare to time ``test`` in workers of ``group``, where the strategy ``serial`` makes the first call.
 
-        Calls count as hung after ``timeout_s`` seconds or earlier. ``cpus`` is the number of usable CPUs.
+        Calls count as hung after ``timeout_s`` seconds, or earlier (`HANGS_S`). ``cpus`` is the number of usable CPUs.
         """
         self._cpus = cpus
         self._test = test

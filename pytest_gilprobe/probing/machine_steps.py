@@ -44,7 +44,7 @@ class MachineSteps:
     """
 
     def __init__(self, group: WorkerGroup, worker: Worker, most: int, timeout_s: float) -> None:
-        """Prepare to time up to ``most`` threads (as many as there are CPUs) in ``worker``, a process of ``group``.
+        """Prepare to time up to ``most`` threads (one for each usable CPU) in ``worker``, a process of ``group``.
 
         Each timing is ended after ``timeout_s`` seconds, or after `TIMEOUT_S` if that is less.
         """
@@ -64,7 +64,7 @@ class MachineSteps:
         self._seen.clear()
 
     def measure_beside(self, workers: int) -> None:
-        """Time computing threads: first 1, then ``workers``, or one for each CPU if there are fewer CPUs.
+        """Time one computing thread, then ``workers`` threads at once, but at most as many as there are CPUs.
 
         Numbers of threads that were timed before are left out, until `begin_way_down` is called. Each timing is
         appended to ``steps``, unless it fails.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class NotProbed(Exception):  # noqa: N818 - not an error: a finding
-    """Raised if a test cannot be measured: the text is the reason, ``seen`` the readings so far (``None``: none)."""
+    """Raised if a test cannot be measured; the text is the reason. ``seen`` has any readings so far, or ``None``."""
 
     seen: Measurement | None = None
 
@@ -86,7 +86,7 @@ class OpenTest:
         return [strategy for strategy in self._strategies.parallel if self.going(strategy)]
 
     def end(self, strategy: Strategy, end: End) -> None:
-        """Record in ``seen`` how a strategy ended, as ``end`` says."""
+        """Store ``end``, a strategy's outcome and the reason for it, in the readings of the test (``seen``)."""
         self.seen = replace(self.seen, ends={**self.seen.ends, strategy.name: end})
 
     def end_with(self, strategy: Strategy, answer: Answer | Lost, during: str) -> None:
@@ -98,16 +98,16 @@ class OpenTest:
         self.end(strategy, End(outcome=outcome, error=f"{during}: {text_of(answer)}"))
 
     def end_serial(self, answer: Answer | Lost, during: str) -> None:
-        """Record a failure of serial calls for each strategy that needs several workers; if none is left, for serial.
+        """Record ``answer``, a failure of serial calls, for each strategy that needs several workers.
 
-        ``answer`` is the worker's answer, which tells of the failure; ``during`` says what failed, such as ``set-up``.
+        If all of these have failed or been skipped before, record it for ``serial``. ``during`` says what failed.
         """
         several = [one for one in self.going_ones() if self._needs_several(one)]
         for strategy in several or [self._strategies.serial]:
             self.end_with(strategy, answer, during)
 
     def end_those_in_several(self, answer: Answer | Lost, during: str) -> None:
-        """Record a failure of all strategies that need several workers: ``during`` says at what, ``answer`` why."""
+        """Record ``answer``, a failure, for each strategy that needs several workers; ``during`` says what failed."""
         for strategy in self.going_ones():
             if self._needs_several(strategy):
                 self.end_with(strategy, answer, during)
@@ -294,5 +294,5 @@ def _hung(answer: Answer | Lost) -> bool:
 
 
 def text_of(answer: Answer | Lost) -> str:
-    """Return the error's text if ``answer`` tells of a failure, else the text that such an answer was not expected."""
+    """Return the error's text if ``answer`` tells of a failure, else ``unexpected answer`` and the answer's type."""
     return answer.error if isinstance(answer, Failed | Lost) else f"unexpected answer {type(answer).__name__}"

@@ -1,4 +1,4 @@
-"""Time calls through real executors in a worker process, if the overhead of executors decides what is advised."""
+"""Time calls through executors (pools of workers), if the advice depends on what executors cost."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ series of serial calls, but not before `LEAST_LIMIT_S` seconds."""
 def question_of(test: OpenTest, group: WorkerGroup, plan: Plan, pace: Pace) -> RunPools:
     """Return the message that asks a worker for a round: a series of serial calls, and one through each executor.
 
-    The executors are those of the strategies that have not ended. Strategies without an executor of the standard
-    library, or with a worker process of their own, are left out. The message names no strategy if calls of this test
-    cannot be made in an executor. ``pace`` says how many calls a series has for each worker, and ``plan`` how many
-    workers an executor has.
+    The executors are those of the strategies that have not failed or been skipped. Strategies without an executor of
+    the standard library, or with a worker process of their own, are left out. The message names no strategy if calls of
+    this test cannot be made in an executor. ``pace`` says how many calls a series has for each worker, and ``plan`` how
+    many workers an executor has.
     """
     strategies = tuple(one.name for one in test.going_ones() if one.trial is not None and one.worker_main() is None)
     if not _may_be_submitted(test, group):

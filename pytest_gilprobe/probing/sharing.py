@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.parent.group import WorkerGroup
 
 SWEEP_S = 2.5
-"""Longest sweep, in seconds. A sweep tries one shared object after the other: each thread gets a copy of it. This time
-is not part of the time of the probe, all of which may have been used."""
+"""Longest sweep, in seconds. A sweep tries one shared object after the other: each thread gets a copy of the object.
+The sweep does not count for the time limit of the probe."""
 MOST_PART = 0.5
 """Longest sweep (a trial of one shared object after the other), as a share of the time that the probe may take."""
 LEAST_CALLS = 20
-"""A sweep (a trial of one shared object after the other) is begun only if there is time for this many calls of each
-thread, made one at a time."""
+"""A sweep (a trial of one shared object after the other) is begun only if the time that it may take suffices for this
+many calls of each thread, all one after the other."""
 PATIENCE_S = 5.0
 """A sweep (a trial of one shared object after the other) counts as hung this many seconds after its planned end. It may
 hang because it sets fixtures up a second time: the second set-up may wait for something that the first one holds, such

@@ -1,7 +1,7 @@
 """Survey the machine: which speed-up it gives to computing worker processes, and what executors cost.
 
-This is done once a session for each number of workers: briefly for probes that have little time, and once more for the
-first probe that has more.
+In a session, this is done once for each number of workers. If the first probe has little time, the survey is brief, and
+it is repeated in full for the first probe that has more time.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Surveyor:
         """About how many seconds one call of the control loop (a fixed pure-Python loop) takes."""
 
     def machine(self, workers: int) -> Machine:
-        """Return the number of CPUs and, if measured, the speed-up and executor costs with ``workers`` workers."""
+        """Return the CPU count and, if measured, executors' costs and the speed-up of ``workers`` workers over one."""
         return self._known.get(workers, Machine(cpus=self.cpus))
 
     def any_machine(self) -> Machine:
-        """Return the number of CPUs and, if measured, the speed-up and executor costs that were measured first."""
+        """Return the CPU count and, if measured, executors' costs and the speed-up for the first worker count tried."""
         return next(iter(self._known.values()), Machine(cpus=self.cpus))
 
     def import_s(self, strategy: Strategy, module: str, workers: int) -> float | None:
@@ -172,9 +172,9 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
     for one. The value is the mean of two losses: one computed from the shortest times, the other from the medians. The
     interval allows for the uncertainty of ``scaling``.
 
-    If other programs used the CPUs meanwhile, they slowed the executor more than the single thread, because an executor
-    has more threads to wake. The true loss is then at least the CPU time of an empty task, and at most the measured
-    loss, to which other programs can only add. The value is the geometric mean of these two.
+    Other programs that use the CPUs meanwhile slow the executor more than the single thread. In this case, the interval
+    reaches from the CPU time of an empty task to the measured loss, or to the wall time of an empty task if that is
+    longer, and the value is the geometric mean of the interval's ends.
     """
     if found.work is None or scaling is None:
         return None

@@ -1,1 +1,1 @@
-"""Draw reports and comparisons of reports: some modules choose the texts, one for each output format draws them."""
+"""Draw reports and comparisons of reports: some modules choose the texts, others draw them in one format each."""

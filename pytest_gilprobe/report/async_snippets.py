@@ -67,8 +67,8 @@ def in_executor(kind: str, callee: Callee, workers: int) -> list[str]:
     """Return the lines of a program that makes calls of ``callee`` in a pool, each call in an event loop of its own.
 
     ``kind`` is the pool's class in `concurrent.futures`, such as ``ThreadPoolExecutor``, and ``workers`` is how many
-    workers it has. Except for threads, an ``if __name__ == "__main__"`` guard keeps a worker that imports the program
-    from starting a pool of its own.
+    workers it has. If the workers are not threads, an ``if __name__ == "__main__"`` guard keeps a worker that imports
+    the program from starting a pool of its own.
     """
     source = source_of(callee)
     run = f"run_{source.last_name}"

@@ -88,9 +88,9 @@ def is_brief(note: Note) -> bool:
 def says_where(workload: WorkloadView, workloads: int) -> bool:
     """Return whether the short report says where a workload holds the GIL.
 
-    It does if such places in the code are known and the calls hold the GIL for most or part of the time. It does not
-    if ``workloads``, the number of workloads in the report, is above `FEW` (5). It does not either if a caution says
-    that later calls do other work than the first call.
+    It says so if these places in the code are known and the calls hold the GIL for most or part of the time. There are
+    two exceptions: the report has more than `FEW` (5) workloads (``workloads`` is their number), or a caution says that
+    later calls do other work than the first call.
     """
     other_calls = any(note.slug in {CHANGES, LEFT_BODY} for note in workload.notes)
     in_the_way = workload.gil in {Gil.HELD, Gil.PARTIAL} and bool(workload.where.holders)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 LEAST_WIDTH = 20
 MORE = "more: -v"
 ALWAYS = frozenset({"busy-machine"})
-"""Identifiers of cautions (warnings) that the short report shows only if they concern at least 3 workloads. A user who
-reads such a caution on a single workload would do nothing about it."""
+"""Identifiers of cautions (warnings) that the short report always shows if they concern at least 3 workloads, and never
+if they concern fewer workloads: the user would then do nothing about them."""
 _WIDEST_ANSWER = 16
 """An answer that is wider than this many columns does not widen the column of answers."""
 _LEAST_BESIDE = 30

@@ -106,8 +106,8 @@ class CallSource:
     def comprehension(self, submit: str = "") -> str:
         """Return the source of a list comprehension that calls the function once for each set of arguments.
 
-        If ``submit`` is the source of another function, such as ``pool.submit``, the comprehension calls that one, with
-        the function and each set of arguments, such as ``pool.submit(fetch, url)``.
+        ``submit`` is the source of a function that makes the calls, such as ``pool.submit``: the comprehension then has
+        ``pool.submit(fetch, url)`` instead of ``fetch(url)``.
         """
         if submit:
             return f"[{submit}({', '.join(filter(None, [self.name, self.arguments]))}) {self.for_each}]"
@@ -140,8 +140,8 @@ def source_of(callee: Callee) -> CallSource:
 def is_source(callee: Callee) -> bool:
     """Return whether generated code can call ``callee``: the names that it needs are valid Python identifiers.
 
-    Arguments that are passed by keyword must also come after the others, and none twice. Users run the generated code,
-    and its names come from a report file that anybody may have edited: this check keeps other code out.
+    Arguments that are passed by keyword must also follow all others and have different names. Users run the generated
+    code, and its names come from a report file that anybody may have edited: this check keeps other code out.
     """
     names = [*callee.module.split("."), *(one.removesuffix("=") for one in callee.parameters)]
     if callee.importable and not callee.is_test:

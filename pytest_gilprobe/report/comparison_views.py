@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class ColumnView:
     """One report of a comparison.
 
-    ``label`` is the report's name in the drawing. ``facts`` describe its file, its Python and its machine, without the
-    facts that are the same in all reports. ``against`` is the label of the report with which this one is compared; it
-    is empty for the first report.
+    ``label`` is the name that is shown for the report. ``facts`` describe its file, its Python and its machine, without
+    the facts that are the same in all reports. ``against`` is the label of the report with which this one is compared;
+    it is empty for the first report.
     """
 
     label: str
