@@ -74,8 +74,8 @@ class CellView:
     def facts(self) -> tuple[str, ...]:
         """One line for each strategy: its name, speed-up and confidence interval.
 
-        A last line has the wall time of a serial call, divided by that in the report with which this one is compared;
-        it is left out if these times are not compared.
+        A last line says how many times as long a serial call takes here as in the reference (the report to compare
+        with). There is no last line if serial calls are not compared.
         """
         speedups = [f"{one.strategy} {one.value} {one.interval}".rstrip() for one in self.speedups]
         serial = [f"serial time {self.serial} {self.serial_interval}"] if self.serial else []
@@ -83,18 +83,19 @@ class CellView:
 
     @property
     def mark(self) -> str:
-        """``*`` if the advice differs from that of the report with which this one is compared, else empty.
+        """``*`` if this report and its reference (the report to compare with) advise different strategies.
 
-        It is ``*?`` if the difference may be chance, because the confidence intervals overlap.
+        The mark is ``*?`` if the difference may be chance, because the confidence intervals allow that the same
+        strategy is the best in both. The mark is empty if the advice is the same, or if either is inconclusive.
         """
         return ("*" if self.real else "*?") if self.change else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowView:
-    """One workload, called ``nodeid``, in all reports; ``number`` is the row's number, from 1.
+    """A row of a comparison's table: one workload, whose name is ``nodeid``, in all reports.
 
-    ``cells`` has a cell for each report; the cell is ``None`` if that report does not have the workload.
+    ``number`` is the row's number, from 1. ``cells`` has an entry for each report: ``None`` if it lacks the workload.
     """
 
     number: int
@@ -103,7 +104,7 @@ class RowView:
 
     @property
     def answer(self) -> str:
-        """``changed`` if any report advises another strategy than the report with which it is compared, else ``same``.
+        """Whether any report advises another strategy than the report to compare with: ``changed`` or ``same``.
 
         The HTML page filters rows by this word.
         """
@@ -114,7 +115,7 @@ class RowView:
 class CurvesAcross:
     """Curves of one workload with one strategy in several reports: throughput by number of workers.
 
-    ``nodeid`` names the workload. ``curves`` has one curve for each report that has one, named after that report.
+    ``nodeid`` names the workload. ``curves`` are named after their reports; a report may lack such a curve.
     """
 
     nodeid: str
@@ -127,11 +128,11 @@ class CurvesAcross:
         return tuple(sorted({point.workers for curve in self.curves for point in curve.points}))
 
     def cells(self, curve: CurveView) -> tuple[str, ...]:
-        """Return one text of ``curve`` for each number in `workers`, such as ``197 ±3 % 1.9x``.
+        """Format the point of ``curve`` at each number in `workers`, such as ``197* ±3 % 1.9x``; ``-`` if it has none.
 
-        That is the throughput in calls per second, the distance to the farther end of its confidence interval in
-        percent, and the throughput as a multiple of one worker's. ``*`` marks the smallest number of workers that gives
-        90 % of the highest throughput. The text is ``-`` if ``curve`` has no point at that number of workers.
+        A text has the throughput in calls per second, the distance to the farther end of its confidence interval in
+        percent of the throughput, and the throughput as a multiple of one worker's, if known. ``*`` marks the smallest
+        number of workers that gives 90 % of the highest throughput.
         """
         points = {}
         for point in curve.points:
@@ -146,13 +147,13 @@ class ComparisonView:
 
     Attributes:
         title: the heading.
-        summary: a line with the number of workloads, and of those for which another strategy is advised.
-        marks: the text below the table that explains its marks and figures, for drawings without a legend.
-        columns: the reports.
+        summary: a line that counts the workloads, and the changes of advice that the confidence intervals support.
+        marks: an explanation of the table's speed-ups and marks, such as ``*``, for drawings without a legend.
+        columns: one column of the table for each report.
         facts: the facts on Python and machine that are the same in all reports.
         notes: the changes in words.
         warnings: the reasons to read the comparison with care.
-        rows: the workloads.
+        rows: one row of the table for each workload.
         tool: the version of the reports' JSON schema, such as ``schema 1``.
         serial_time: an explanation of the figure ``serial time``.
         rule: how the answer is chosen between strategies of similar speed; empty if no inconclusive verdict needs it.
@@ -175,5 +176,5 @@ class ComparisonView:
 
     @property
     def fact_labels(self) -> tuple[str, ...]:
-        """The labels of those facts, such as ``Python``, that are not the same in all reports."""
+        """The labels, such as ``Python``, of the facts that differ between reports."""
         return tuple(dict.fromkeys(fact.label for column in self.columns for fact in column.facts))

@@ -19,7 +19,7 @@ from pytest_gilprobe.verdict import shifts
 SAME = "no difference that the intervals support"
 UNSUPPORTED = "which may be chance, since intervals leave room for the same answer"
 MOST_NAMED = 8
-"""Largest number of workloads that one sentence on a common change names; it only counts the others."""
+"""Largest number of workloads that are named in a sentence on a change that they share; any others are only counted."""
 _SHIFTS = frozenset({ChangeKind.EXECUTOR, ChangeKind.SPEEDUP, ChangeKind.SERIAL})
 """Kinds of change that one sentence tells of many workloads, unless something else changed in the same workload."""
 
@@ -44,9 +44,9 @@ class _Place:
 def notes(comparison: Comparison) -> tuple[Note, ...]:
     """Return one note for each sentence on what changed between the reports.
 
-    First come the sentences on one workload each, the most important first: other advice, then other outcomes, and so
-    on. Then come sentences on several workloads whose speed-ups or times changed in the same direction. If nothing
-    changed, the result is one note that says so.
+    First come the sentences on one workload each, the most important first: those on changed advice, then those on
+    strategies that ended in another way, and so on. Then come sentences on several workloads whose speed-ups or times
+    changed in the same direction. If nothing changed, the result is one note that says so.
     """
     places = [*_places(comparison)]
     shifted = [place for place in places if all(change.kind in _SHIFTS for change in place.changes)]

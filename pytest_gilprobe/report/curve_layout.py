@@ -36,9 +36,9 @@ def curve_views(
     """Return the texts and points of a workload's curves, one for each strategy that has a curve.
 
     A curve is the throughput by number of workers. If ``only`` is a strategy's name, the result has only that
-    strategy's curve. It is empty if no curve was measured. ``strategies`` are the registered strategies, which provide
-    the colors, and the limits that the GIL and the event loop set. ``environment`` describes the machine that measured
-    ``result``; if it is ``None``, the limit that the number of CPUs sets is not shown.
+    strategy's curve. The result is empty if no curve was measured. ``strategies`` are the registered strategies, which
+    provide the colors, and the limits that the GIL and the event loop set. ``environment`` describes the machine that
+    measured ``result``; if it is ``None``, the limit that the number of CPUs sets is not shown.
     """
     return tuple(
         _view(name, curve, result, strategies, environment)

@@ -1,4 +1,4 @@
-"""Put curves of throughput by number of workers from several reports side by side, as of Python 3.13 and 3.13t."""
+"""Put curves of throughput by number of workers from several reports, such as one for each Python, side by side."""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ def workload_view(
 def answer(result: WorkloadResult) -> str:
     """Return a workload's answer: the name of the advised strategy, or ``inconclusive``.
 
-    If strategies were not tried, the answer is ``scanned``, ``one run only``, ``not probed`` or ``error``.
+    If no strategy was tried, the answer is ``scanned`` (run once, in a scan), ``one run only`` (too slow to repeat),
+    ``not probed`` (for another reason) or ``error`` (this package failed).
     """
     if result.status is Status.PROBED:
         return safe_line(result.verdict.strategy)

@@ -28,8 +28,8 @@ class LoopView:
 
     ``blocked`` says in words for which share of a call's time the loop is blocked. ``slices`` are the parts of a bar
     that shows how the loop spends its time. ``blockers`` are the places in the code that block it. ``follows`` says
-    what to do about these places; it is empty if the loop is hardly blocked, if nothing can be said, or if a caution (a
-    warning on the workload) says it already.
+    what to do about these places; it is empty if the loop is hardly blocked, if no remedy is known, or if a caution (a
+    warning on the workload) names the remedy.
     """
 
     blocked: str = ""

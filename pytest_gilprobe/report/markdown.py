@@ -178,7 +178,7 @@ def draw_comparison(comparison: Comparison, strategies: Strategies, *, limit: in
 
 
 def table(headers: Sequence[str], rows: Iterable[str]) -> list[str]:
-    """Return the lines of a Markdown table; ``headers`` get escaped, ``rows`` are finished rows as from `row`."""
+    """Return the lines of a Markdown table; ``headers`` are texts to escape, ``rows`` are lines made by `row`."""
     return [row(map(escape, headers)), row("---" for _ in headers), *rows]
 
 

@@ -32,17 +32,17 @@ def merge(reports: Sequence[tuple[str, Report]]) -> Report:
     """Join the reports of several shards (parts of one test suite, each probed on its own) into one report.
 
     The result has each workload once, in the order of the reports. If several reports have a workload, its result is
-    taken from the newest report that probed it, or just from the newest if none did. The joined ``environment`` is that
-    of the first shard; it has no load average and no ceiling (the speed-up of a plain Python loop) if these differ
-    between shards. It lists the modules that switched the GIL on in any shard. ``shards`` has the environment of each
-    shard.
+    that of the newest report that tried strategies for it, else that of the newest report. The joined ``environment``
+    is that of the first shard; it has no load average and no ceiling (the speed-up of a plain Python loop) if these
+    differ between shards. It lists the modules that switched the GIL on in any shard. ``shards`` has the environment of
+    each shard.
 
     Args:
         reports: at least two pairs of a name to show, such as the file's name, and the report.
 
     Raises:
-        MergeError: there are fewer than two reports; one is of a scan; or they differ in Python, build, system or
-            version of pytest-gilprobe.
+        MergeError: there are fewer than two reports; one is of a scan (one measured run of a suite, in which no
+            strategy is tried); or they differ in Python, build, system or version of pytest-gilprobe.
     """
     if len(reports) < 2:  # noqa: PLR2004 - two can be joined
         msg = f"nothing to merge: found {len(reports)} report, needed: at least 2"

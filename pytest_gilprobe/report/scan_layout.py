@@ -67,10 +67,10 @@ def cautions(scan: Scan, tracers: Sequence[str] = ()) -> Iterator[str]:
 
 
 def command(scan: Scan) -> tuple[str, ...]:
-    """Return the shell command that probes those tests that a scan found to be worth it.
+    """Return the shell command that probes (runs in threads, processes and so on) the tests that a scan suggests.
 
     The first part is pytest with its options, each other part the quoted node id of one test. The result is empty if
-    there is no such test. A test is left out if its node id is too long, or cannot be shown unchanged on one line.
+    the scan suggests no test. A test is left out if its node id is too long, or cannot be shown unchanged on one line.
     """
     names = [shlex.quote(name) for name in worth_probing(scan.findings) if safe_line(name) == name]
     return ("pytest --gilprobe-all --gilprobe-report", *names) if names else ()

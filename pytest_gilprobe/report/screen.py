@@ -67,7 +67,7 @@ class Page:
 
 
 def answer_style(color: str) -> Style:
-    """Return the markup of an answer: bold and in ``color``, or in the nearest color of a terminal; none for gray."""
+    """Return the markup of an answer: bold and in ``color``, or the nearest color of a terminal; empty for gray."""
     shown = _NEAREST.get(color, color)
     return {shown: True, "bold": True} if shown in _ANSI else {}
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 DISPATCH_SHARE = 0.1
-"""Generated code groups so many calls into a task that handing the task to a worker takes at most this share of the
-calls' time."""
+"""Handing a task to a worker may take at most this share of the time of the task's calls. Generated code puts several
+calls into each task if a single call is too short for that."""
 MOST_CALLS = 1e9
 SHARED_MEMORY_HELPS = "shared-memory-helps"
-"""Identifier of the caution (warning) that a pool would pay if arrays went to its processes through shared memory."""
+"""Identifier of the caution (warning) that processes would be advised if arrays went to them in shared memory."""
 
 
 class AdviceError(GilprobeError):
@@ -91,10 +91,10 @@ def code(result: WorkloadResult, strategies: Strategies) -> Advice:
 
 
 def calls_per_task(result: WorkloadResult) -> int:
-    """Return how many calls one task of the advised strategy should make, so that handing it to a worker costs little.
+    """Return how many calls a task of the advised strategy should make, so that handing over the task costs little.
 
-    Handing over a task then takes about a tenth of the time of its calls, or less. The result is 1 if it is unknown how
-    long that takes.
+    Handing the task to a worker then takes about a tenth of the time of its calls, or less. The result is 1 if the time
+    to hand over is unknown.
     """
     advised, serial = result.strategies.get(result.verdict.strategy), result.serial
     if advised is None or advised.dispatch_s_per_call is None or serial is None:

@@ -33,11 +33,11 @@ class AnswerView:
     """The answer for one workload (which strategy to use, such as threads, if any), and how it is shown.
 
     Attributes:
-        word: the name of the advised strategy, ``inconclusive``, ``scanned``, ``one run only``, ``not probed`` or
-            ``error``.
+        word: the name of the advised strategy, or ``inconclusive``; if no strategy was tried, ``scanned``,
+            ``one run only``, ``not probed`` or ``error`` (this package failed).
         color: one of `COLORS`.
         icon: an SVG path on a grid of 16 by 16.
-        speedup: the speed-up predicted for the advised strategy, such as ``1.9x``; empty if no parallel one is advised.
+        speedup: the speed-up predicted for the advised parallel strategy, such as ``1.9x``; empty if none is advised.
         is_open: whether the answer is ``inconclusive``.
         left: the possible strategies of an inconclusive answer, such as ``threads or processes``; else empty.
         odds: the probabilities of these strategies in percent, such as ``60 : 40``; else empty.
@@ -145,13 +145,13 @@ class WorkloadView:
     Attributes:
         number: the workload's place in the report, from 1.
         nodeid: the workload's name.
-        answer: the advised strategy, or the word in place of one.
+        answer: the advised strategy, or another word if none is advised, such as ``inconclusive``.
         bound: what limits calls, such as ``I/O``, ``CPU`` or ``mixed``.
         cpu: the share of a CPU that calls use, in percent.
         per_call: the wall time of one call.
         gil: whether calls hold the GIL, in a word such as ``held`` or ``released``.
         gil_share: the share of the time for which the GIL is held, in percent; empty if not known.
-        gil_extra: the longest hold of the GIL, and the speed-up that the GIL allows threads, as far as known.
+        gil_extra: the longest hold of the GIL, and the limit it sets to the speed-up of threads, each only if known.
         broken: whether any strategy failed, hung or crashed.
         notes: the remarks on the workload, such as the reason and cautions.
         strategies: the strategies that the user asked for, ``serial`` first; empty without measurements.

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LEAST_NS: Final = 1_000_000
-"""Shortest garbage collection that is recorded, in nanoseconds; the time for visiting the current test's own objects
-does not count. Fewer than two samples of the GIL fall into a shorter collection."""
+"""A garbage collection is recorded if it takes at least this time, in nanoseconds, apart from the estimated time for
+visiting objects that the current test made."""
 MOST_NOTED: Final = 1_000
-"""Maximum number of garbage collections that are recorded during one test. A test with more of them is itself their
-cause."""
+"""Maximum number of garbage collections that are recorded during one test; any others count as part of the test."""
 _OLDEST: Final = 2
 """Generation of a full collection. A free-threaded build has but one generation, numbered 0."""
 _CALL: Final = 12
@@ -37,9 +36,10 @@ class CollectionClock:
     A collection that a test starts, as by `gc.collect`, belongs to that test and is not recorded.
 
     Only a part of a collection's duration is recorded: the time for visiting objects older than the tests. The rest is
-    due to objects that the current test made. The part is (objects at `start`) / (objects at `start` + new objects).
-    The number of new objects is estimated from above: the number of young collections since the last `take`, times the
-    number of new objects at which Python begins one. It is 0 in a free-threaded build, which has no young collections.
+    due to objects that the current test made. The recorded share is ``old / (old + new)``. ``old`` is the number of
+    objects at `start`. ``new`` is an upper estimate of the test's objects: the number of young collections since the
+    last `take`, times the number of new objects at which Python begins a young collection. A free-threaded build has no
+    young collections, so there ``new`` is 0.
     """
 
     def __init__(self) -> None:

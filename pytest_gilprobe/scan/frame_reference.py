@@ -1,4 +1,4 @@
-"""Find where a process keeps Python frames in memory, from where another process of the same Python keeps them.
+"""Find where a process keeps Python frames in memory, by examining another process of the same Python.
 
 Offsets within objects depend on the build of Python only, and so are the same in both processes. The addresses of types
 and of ``None`` differ. But these objects lie in the program file (or in the shared library of Python), which is mapped

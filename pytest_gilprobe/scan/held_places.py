@@ -1,9 +1,9 @@
 """Add up in which functions the tests of a scanned suite hold the GIL: the project's, and those of installed packages.
 
 Each sample has a stack: the functions being executed, each called by the next one. A sample counts for the innermost
-function of the project in its stack. It also counts for the innermost function of an installed package, if the
-project's function called that one, directly or not. So the times of the project's functions add up to at most the whole
-time; so do those of the packages' functions.
+function of the project in its stack. It also counts for the innermost function of an installed package, unless this
+function is a caller of the project's function. So each sample counts for at most one function of the project and one of
+a package.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def count(stacks: Iterable[Stack]) -> tuple[HeldPlace, ...]:
 
     ``stacks`` has one stack (the functions being executed, each called by the next one) for each sample of a test's
     call that found the GIL held. A stack counts for the innermost place in the project's code, and for the innermost
-    place in an installed package that the project called. At most `MOST_PLACES` places are returned.
+    place in an installed package, unless this place calls the project's code. At most `MOST_PLACES` are returned.
     """
     found = Counter(place for stack in stacks for place in _places(stack))
     return tuple(
@@ -123,7 +123,7 @@ class HeldPlaces:
         """Return the functions that hold the GIL longest, first those of the project, then those of installed packages.
 
         Both parts are sorted by share of time, the largest first, and have at most `MOST_FUNCTIONS` functions each.
-        Returns ``None`` if there are too few samples.
+        Functions with under 0.5 % of the time are left out. Returns ``None`` if there are too few samples.
         """
         if not self._squares or self._weight**2 / self._squares < MIN_SAMPLES:
             return None

@@ -93,7 +93,7 @@ class Journal:
     # pytest's side
 
     def begin(self, nodeid: str) -> None:
-        """Record ``nodeid``, the node id of the test that is about to be called: pytest may die in this test."""
+        """Record the node id of the test about to be called; if pytest dies, this record tells in which test."""
         name = nodeid.encode("utf-8", "surrogatepass")[:_LONGEST_NAME]
         self._memory[_NAME : _NAME + len(name)] = name
         self._set(_NAME_LENGTH, len(name))

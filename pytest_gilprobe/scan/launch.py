@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.journal import Journal
 
 NOTES_S: Final = 2.0
-"""Longest time, in seconds, to wait for the watcher process to write its last notes. At the end, it gets the same time
-once more to exit."""
+"""Longest time, in seconds, to wait for the watcher process to write its last notes. It is also the longest time
+to wait for the watcher to exit, before the watcher is killed."""
 DRAWING_S: Final = 60.0
 """Longest time, in seconds, to wait for the watcher process to draw and write a report after its last notes: enough for
 a large suite."""
@@ -54,7 +54,7 @@ class WatcherProcess:
     """Start and end the watcher, a child process of pytest that samples the GIL of pytest's process."""
 
     def __init__(self, settings: WatcherSettings, journal: Journal) -> None:
-        """Start the watcher, which gets ``settings`` and shares ``journal``; raises `OSError` if it cannot start."""
+        """Start the watcher, which reads test calls' clocks from ``journal``; raises `OSError` if the start fails."""
         self._journal = journal
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command("watcher", to_text(settings)),

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 def file_around(maps: str, address: int) -> tuple[str, int] | None:
     """Return the file that ``address`` belongs to, as ``DEVICE:INODE``, and the lowest address where it is mapped.
 
-    ``maps`` is the text of ``/proc/PID/maps``. Variables that start as zero lie in a nameless mapping just after the
-    mapping of their file, so the file mapped last before ``address`` counts. Returns ``None`` if there is no such file.
+    ``maps`` is the text of ``/proc/PID/maps``. The result is the file with the last mapping that begins at or below
+    ``address``. The address may lie beyond that mapping, as a file's zero-initialized variables lie in the nameless
+    memory that follows. Returns ``None`` if no file is mapped at or below ``address``.
     """
     starts: dict[str, int] = {}
     owner = None

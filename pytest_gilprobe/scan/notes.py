@@ -25,10 +25,10 @@ class WatchEnd:
 
 
 def sum_up(folder: Path, *, gil_absent: bool) -> ScanResult | None:
-    """Return the results of a scan, added up from all files of notes in ``folder``; ``None`` if there are none.
+    """Return the results of a scan, added up from the files ``*.notes`` in ``folder``; ``None`` without such files.
 
-    Each file is written by one watcher process. ``gil_absent`` is whether the tests ran without a GIL. A line that its
-    writer did not finish is skipped.
+    Each file was written by the watcher process of one pytest process, with a line for each test. A line that was not
+    finished is skipped. ``gil_absent`` is whether the tests ran without a GIL.
     """
     paths = sorted(folder.glob("*.notes"))
     totals = SuiteTotals()

@@ -147,7 +147,8 @@ def cpu_ns(pid: int) -> int | None:
 def native_id(pid: int, where: GilPlace, holder: int) -> int | None:
     """Return the system's number of the thread whose ``PyThreadState`` is at address ``holder``; ``None`` if unknown.
 
-    ``where`` is where process ``pid`` has its GIL, and tells at which offset a ``PyThreadState`` has that number.
+    ``where`` describes the GIL of process ``pid``; its ``native_id_offset`` says where a ``PyThreadState`` (Python's
+    record of a thread) has the number.
     """
     if where.native_id_offset is None or not holder:
         return None
@@ -161,8 +162,8 @@ def native_id(pid: int, where: GilPlace, holder: int) -> int | None:
 def threads(pid: int, where: GilPlace | None) -> list[ThreadSnapshot]:
     """List every thread of process ``pid``, except threads that end during the reading; empty if the process has ended.
 
-    ``where`` is where the process has its GIL, to tell whether a thread waits for the GIL. If it is ``None``, so is the
-    field ``waits`` of each thread.
+    ``where`` is the place of the process's GIL, which is needed to see whether a thread waits for the GIL. If
+    ``where`` is ``None``, the field ``waits`` of each thread is ``None``, too.
     """
     found = []
     try:

@@ -132,7 +132,7 @@ class PendingSamples:
 
     @property
     def thinned(self) -> int:
-        """Factor by which pauses between samples must now be longer than usual: 1, doubled by each `thin`."""
+        """Factor by which the pauses between samples must be longer than usual: 1 at first; each `thin` doubles it."""
         return self._thinned
 
     def __len__(self) -> int:
@@ -185,10 +185,10 @@ class PendingSamples:
 
 
 def count(samples: GilSamples) -> SampleCounts:
-    """Count samples of the GIL by what they found: held, free, or nothing because they came too late ("blind").
+    """Count samples of the GIL: all, those that found the GIL held, and those that came too late to tell ("blind").
 
-    A late sample is blind if the test's thread sleeps and may have used the CPU of the process that samples: it may
-    have kept that CPU until it fell asleep, so it is unknown whether the GIL was held at the intended moment.
+    A late sample is blind if the test's thread sleeps and may have run on the CPU of the process that samples. The
+    thread may have kept this process waiting, and may have released the GIL before the sample was taken.
     """
     if not samples.at_ns:
         return SampleCounts()
@@ -211,8 +211,8 @@ def count(samples: GilSamples) -> SampleCounts:
 def held_share(counts: SampleCounts) -> Estimate | None:
     """Estimate the share of time (0 to 1) for which the GIL was held; ``None`` for under 16 or mostly blind samples.
 
-    Blind samples came too late to show that. The GIL is assumed to be held in the same share of them as of samples that
-    found the test's thread running (half if there are none); the interval allows for any share of them, from 0 to 1.
+    Blind samples came too late to tell. The estimate assumes that the GIL was held for them as often as for samples
+    with the test's thread running (for half of them if there are none). The interval covers all cases: never to always.
     """
     if counts.samples < MIN_SAMPLES or counts.blind > MAX_UNKNOWN_SHARE * counts.samples:
         return None

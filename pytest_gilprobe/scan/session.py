@@ -1,10 +1,10 @@
 """Run ``--gilprobe-scan`` in pytest's process: clock each test's call, start a watcher process, show one report.
 
-The watcher samples the GIL, sums up, and draws and writes the report, so that pytest stays fast. It imports the modules
-for that while pytest collects; pytest imports them only if the watcher fails or a plugin's hook takes the report. Just
-before and after each test's call, pytest reads the wall clock, the CPU clocks and how long the thread has queued for a
-CPU, and writes a record to memory. With pytest-xdist, each worker has a watcher, which leaves notes (a line for each
-test) in the controller's folder; the controller reads them.
+The watcher samples the GIL, sums up, and draws and writes the report. So pytest stays fast: it imports the modules that
+make reports only if the watcher fails or if a plugin's hook takes the report. Just before and after each test's call,
+pytest reads the wall clock, the CPU clocks and how long the thread has queued for a CPU, and writes a record to memory.
+With pytest-xdist, each worker has a watcher, which leaves notes (a line for each test) in the controller's folder; the
+controller reads them.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from pytest_gilprobe.plugin.config import Settings
 
 MEAN_INTERVAL_S: Final = 0.001
-"""Mean pause between two samples of the GIL, in seconds, if the watcher process has a CPU that the tests do not use; it
-keeps a sixth of that CPU busy. A test's call of 20 ms gets enough samples for an estimate."""
+"""Mean pause between two samples of the GIL, in seconds, if the watcher process has a CPU that the tests do not use.
+Sampling keeps a sixth of that CPU busy. A test's call of 20 ms or more gets enough samples for an estimate."""
 SHARED_INTERVAL_S: Final = 0.005
 """Mean pause between two samples of the GIL, in seconds, if the watcher process shares all CPUs with the tests: at
 `MEAN_INTERVAL_S`, it would take a sixth of a CPU away from them."""
 PATIENCE_S: Final = 0.3
-"""Longest time, in seconds, for which the first test waits until the watcher process is ready: usually 0.1 s after its
-start. Only the smallest suites are collected sooner; their first tests would not be sampled without this wait."""
+"""Longest time, in seconds, for which the first test waits until the watcher process is ready. The wait is needed only
+if pytest collects the tests faster than the watcher starts, which usually takes 0.1 s."""
 
 _INPUT: Final = "gilprobe_scan"
 
