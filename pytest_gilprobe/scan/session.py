@@ -159,7 +159,7 @@ class ScanSession:
             watcher.end()
 
     def session_end(self, config: pytest.Config) -> SessionEnd:
-        """Return the facts that only this process knows and that a report needs, such as the terminal's width."""
+        """Return what a report needs of the pytest process, such as the terminal's width and the GIL's state."""
         width, encoding = 80, "utf-8"
         if config.pluginmanager.has_plugin("terminalreporter"):
             writer = config.get_terminal_writer()
@@ -263,8 +263,9 @@ class ScanReport:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Get the report that the terminal summary will show.
 
-        The watcher process has drawn the report; if not, it is made here from the notes of all watchers. Without notes
-        there is no report. If a file of the report could not be written, a session that passed fails as a usage error.
+        The watcher process draws the report. If it drew none, the report is made here from the watchers' notes (a line
+        for each test); without notes there is no report. If a file of the report could not be written, a session that
+        passed fails as a usage error.
         """
         self._drawn = self._watched.drawn_report() or self._report(session.config)
         if self._drawn is not None and self._drawn.problems and session.exitstatus == pytest.ExitCode.OK:

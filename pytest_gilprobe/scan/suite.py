@@ -21,11 +21,11 @@ from pytest_gilprobe.scan.samples import SampleCounts, ScannedCall, held_share
 from pytest_gilprobe.verdict import scan_findings
 
 LONG_NS: Final = 20_000_000
-"""Shortest call, in nanoseconds, that is reported on its own if it has no samples of the GIL at all, as when the GIL is
-not watched. When it is watched, calls of about this length have just enough samples for an estimate."""
+"""A test's call without samples of the GIL, as when it is not watched, is reported on its own if it took at least this
+many nanoseconds. With samples, calls of about this length have just enough for an estimate."""
 LONGER_NS: Final = 100_000_000
-"""Shortest call, in nanoseconds, that is reported on its own if it has some samples of the GIL, but too few for an
-estimate. A call with enough samples is always reported on its own."""
+"""A test's call with samples of the GIL, but too few for an estimate, is reported on its own if it took at least this
+many nanoseconds. A call with enough samples is always reported on its own."""
 LEAST_GROUP: Final = 2
 """Smallest number of short tests that are summed up in the report under a fixture that they all use."""
 

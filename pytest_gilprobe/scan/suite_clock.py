@@ -43,7 +43,7 @@ class SuiteClock:
     """
 
     def __init__(self) -> None:
-        """Prepare for a session in this process and thread."""
+        """Prepare to clock a session that runs in the present process and thread."""
         self._queue = clocks.RunQueueClock()
         self._start = self._collection = Cost(wall_s=0.0, cpu_s=0.0)
         self._walls_s, self._cpus_s, self._needs = array("d"), array("d"), array("I")

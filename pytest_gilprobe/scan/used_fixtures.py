@@ -19,8 +19,8 @@ def names(item: pytest.Item) -> list[str]:
     """Return the names of the fixtures of test ``item`` that the project defines or the test itself asks for.
 
     Fixtures that a plugin adds for its own purposes (such as pytest-asyncio's runner) are left out. So are arguments
-    whose values ``parametrize`` passes directly. Private access: ``_fixtureinfo``, as no public name tells which
-    definition of a fixture a test gets.
+    whose values ``parametrize`` passes directly. pytest's private ``_fixtureinfo`` is read, as no public name tells
+    which definition of a fixture a test gets.
     """
     given = {"request"}
     if hasattr(item, "callspec"):

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pytest_gilprobe.scan.other_process import ThreadSnapshot
 
 MOST_THREADS: Final = 500
-"""Largest number of threads of a watched process of which each has an entry of its own. If there are more, the entries
-of all threads that have ended are merged into one, which adds up their CPU time, time in the run queue, samples that
-found them holding the GIL, and snapshots that found them waiting for it."""
+"""Above this number of threads of a watched process, the entries of all threads that have ended are merged into one.
+The merged entry adds up their CPU time, their time in the run queue, the samples that found them holding the GIL, and
+the snapshots that found them waiting for it."""
 MOST_COLUMNS: Final = 60
-"""A curve shows how the share of time for which the GIL is held changes. When it has twice this number of points, each
-two neighbouring points are joined into one, so that this number is left."""
+"""Number of columns (points) to which a curve is shortened when it has twice as many: each two neighbouring columns
+become one. The curve shows how the share of time for which the GIL is held changes."""
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """Run the watcher: the process beside pytest that samples pytest's GIL and takes notes.
 
-The watcher reads pytest's memory, and the clocks of test calls from memory that both share. It writes a line of notes
-for each test, and a last one. When the tests are over, it draws the report and writes the report's files, unless it was
-told to be silent; if pytest dies, it shows the report so far on standard error. How it works:
+The watcher samples the GIL in pytest's memory. It reads the clocks of test calls from a file that both processes map
+into memory. It writes a line of notes for each test, and one at the end. When the tests are over, it draws the report
+and writes the report's files, unless pytest does so itself. If pytest dies, the watcher shows the report so far on
+standard error, unless it was told to be silent. How it works:
 
 * It starts with only the standard library and this package, so that it is ready in about 60 ms. The modules for drawing
   are imported from pytest's site packages, before the tests begin; if that fails, pytest draws the report itself.

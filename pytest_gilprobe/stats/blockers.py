@@ -140,7 +140,7 @@ class InLoops(NamedTuple):
     """What the samples of one call show of an event loop that ran during the call.
 
     ``samples`` is the number of samples that found the loop blocked. ``blockers`` has the places in the code that
-    blocked it, those with the largest share first; ``None`` for fewer than `MIN_SAMPLES` samples.
+    blocked it, those with the largest share first; ``None`` for fewer than 16 (`MIN_SAMPLES`) samples.
     """
 
     samples: int
@@ -228,7 +228,7 @@ def place_of_block(windows: Sequence[SampledWindow]) -> Blocker | None:
     """Return the place in the code in which the largest number of samples was taken while the event loop was blocked.
 
     ``windows`` has the samples of one or more blocks: times in which the loop could not look for events. The result is
-    ``None`` if fewer than `FEWEST_IN_A_BLOCK` of these samples read a stack.
+    ``None`` if fewer than 5 (`FEWEST_IN_A_BLOCK`) of these samples read a stack.
     """
     found = [(one, 1.0) for each in _all_found(windows) for one in each]
     if len(found) < FEWEST_IN_A_BLOCK:

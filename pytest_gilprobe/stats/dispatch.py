@@ -68,10 +68,10 @@ class PoolInputs:
 def dispatched(speedup: Estimate, inputs: PoolInputs) -> Estimate:
     """Predict the speed-up in an executor from ``speedup``, the speed-up of calls made without an executor.
 
-    The prediction is the serial time of a call divided by the executor's time per call. That is the longer of two
-    times. The workers' time is (call + moving its data, in the worker) / ``speedup`` + what workers lose to
-    dispatching. The dispatching thread's time is that of one empty task + moving a call's data, in the parent process.
-    A ``speedup`` above the number of workers is first reduced to that number.
+    The prediction is the serial time of a call divided by the executor's time per call, the longer one of two times.
+    The workers take (call + moving its data, in the worker) / ``speedup`` + what they lose to dispatching. The
+    dispatching thread takes one empty task + moving a call's data, in the parent process. A ``speedup`` above the
+    number of workers is first reduced to that number.
     """
     speedup = capped(speedup, float(inputs.workers))
     call_s, lost_s, transfer = inputs.serial.call_s, _lost(inputs), inputs.transfer

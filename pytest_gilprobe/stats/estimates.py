@@ -136,9 +136,9 @@ def _hodges_lehmann(values: Sequence[float]) -> float:
 def positive_centre(values: Sequence[float], noise: Noise | float) -> Estimate:
     """Estimate the centre of positive values (times, ratios), with a 95 % interval, on the scale of their logarithms.
 
-    `centre` estimates both from the logarithms, robust against outliers from 5 values on. ``noise`` is the
-    scatter that is assumed for the logarithms before measuring: 0.03 is 3 %. Raises `ValueError` if there are no values
-    or a value is not above 0.
+    The result is what `centre` gives for the logarithms, turned back into values; from 5 values on, outliers have
+    little effect. ``noise`` is the scatter that is assumed for the logarithms before measuring: 0.03 is 3 %. Raises
+    `ValueError` if there are no values or a value is not above 0.
     """
     logs = centre([math.log(value) for value in values], noise)
     return Estimate(value=math.exp(logs.value), low=math.exp(logs.low), high=math.exp(logs.high), confidence=CONFIDENCE)
@@ -197,12 +197,12 @@ def scatter(assumed: float, *groups: Sequence[float]) -> Noise:
 
 
 def noise_now(busy_sd: float, groups: Sequence[Sequence[float]]) -> float:
-    """Estimate the present standard deviation of the logarithm of a batch's time, from `LEAST_NOISE` to ``busy_sd``.
+    """Estimate the present standard deviation of the logarithm of the time of a batch (calls timed together).
 
-    ``busy_sd`` is the standard deviation that the machine showed before; noise comes in spells, so the present may be
-    calmer. Each of the ``groups`` has times that should be equal. Two hypotheses are weighted by how well they explain
-    how much these times differ: an idle machine, and a machine as noisy as before. This needs three times in one group,
-    or two times in each of two groups; with fewer times, the machine counts as noisy as before.
+    The result lies between 0.03 (`LEAST_NOISE`) and ``busy_sd``, the standard deviation seen on this machine before.
+    Each of the ``groups`` has times that should be equal. Two hypotheses are weighted by how well they explain how much
+    these times differ: an idle machine, and a machine as noisy as before. This needs three times in one group, or two
+    times in each of two groups; with fewer times, the machine counts as noisy as before.
 
     *Source:* Bayes' rule for two normal distributions of unknown mean and equal prior probability; estimating the mean
     costs each group one degree of freedom.
@@ -233,10 +233,10 @@ def _robust_sd(values: Sequence[float]) -> float:
 
 
 def slowest_of(lanes: int) -> float:
-    """Return the mean delay of the slowest of N lanes beyond the average lane, in standard deviations.
+    """Return by how many standard deviations the slowest of N lanes (threads or processes) is slower than average.
 
-    These are standard deviations of the time that a lane takes. A lane is one thread or process of a strategy;
-    ``lanes`` is N. The result is 0 for one lane. *Source:* mean of the largest of N normal values, to 5 %: G. Blom,
-    "Statistical Estimates and Transformed Beta-Variables", 1958.
+    The standard deviation is that of a lane's time. The result is a mean over many cases, and 0 for one lane. ``lanes``
+    is N. *Source:* mean of the largest of N normal values, to 5 %: G. Blom, "Statistical Estimates and Transformed
+    Beta-Variables", 1958.
     """
     return NormalDist().inv_cdf((lanes - 0.375) / (lanes + 0.25))

@@ -55,7 +55,7 @@ def of_call(window: SampledWindow) -> EventLoop | None:
 
     ``window`` has the samples and spans the call. The shares are of the whole call, though a loop may have run for a
     part of it only. A sample counts if it found the main thread waiting for events, or if it read the main thread's
-    stack. The result is ``None`` if fewer than `MIN_SAMPLES` samples count, or if none of them shows an event loop.
+    stack. The result is ``None`` if fewer than 16 (`MIN_SAMPLES`) samples count, or none shows an event loop.
     """
     samples = window.samples
     if not samples.loop_stack or not samples.sleeps:

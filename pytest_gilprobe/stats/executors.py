@@ -50,8 +50,8 @@ def of(pairs: Pairs, speedup: Estimate, serial: StrategyResult) -> ExecutorResul
 
     Args:
         pairs: Pairs of batches (calls timed together): one of serial calls, and one of the strategy timed beside it.
-        speedup: The strategy's measured speed-up. If its last batch made calls in tasks of several calls, it is the
-            speed-up with such tasks, otherwise that with tasks of one call.
+        speedup: The strategy's measured speed-up: with tasks of several calls if the strategy's last batch used such
+            tasks, else with tasks of one call.
         serial: The result of the serial calls.
 
     Returns:
@@ -111,8 +111,8 @@ def through(executor: ExecutorResult, found: StrategyResult) -> StrategyResult:
 def at_once(pairs: Pairs, workers: int) -> float:
     """Return how many calls a strategy made at a time.
 
-    That is ``workers``, except for an executor that the user named, which has workers of its own. ``pairs`` has pairs
-    of batches (calls timed together): one of serial calls, and one of the strategy timed beside it.
+    The result is ``workers`` or, in an executor that the user named, the most threads or processes that made calls in
+    one batch (calls timed together). ``pairs`` has pairs of batches: of serial calls, and of the strategy.
     """
     named = [len(batch.lanes) for _, batch in pairs if batch.executors]
     return float(max(named, default=workers))

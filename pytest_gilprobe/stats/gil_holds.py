@@ -78,9 +78,9 @@ def longest_hold_s(batches: Sequence[BatchReading]) -> float | None:
 def longest_holder(batches: Sequence[BatchReading]) -> Holder | None:
     """Return the place in the code in which one thread held the GIL for longest without a break; ``None`` if unknown.
 
-    For each batch (calls timed together), the samples during its longest hold count; the result is the place in which
-    most of all these samples were taken, and its share of them. Only batches count whose GIL another process sampled,
-    and whose threads queued for a CPU for at most 5 % of the time.
+    The longest hold of each batch (calls timed together) is searched. The result is the place in which the largest
+    number of the samples in these holds was taken, with its share of them. A batch counts only if another process
+    sampled its GIL, and if its threads queued for a CPU for at most 5 % of the time.
     """
     found = []
     for batch, hold in _longest_holds(batches):

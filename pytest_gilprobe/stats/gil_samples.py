@@ -1,8 +1,8 @@
 """Estimate the share of time for which a GIL was held, with an interval, from samples of whether it was held.
 
-*Which share.* That of the sampled windows, each of which is the time of a batch of whole calls. Samples are taken at
-the moments of a Poisson process: given what the sampled process did in a window, these moments are independent and
-uniform. So the number of samples that find the GIL held is binomial with the window's true share, **however the
+*Which share.* The share is that of the sampled windows. A window is the time of a batch of whole calls. Samples are
+taken at the moments of a Poisson process: given what the sampled process did in a window, these moments are independent
+and uniform. So the number of samples that find the GIL held is binomial with the window's true share, **however the
 workload alternates** between holding and releasing. A single window does not show how much calls differ from batch to
 batch; `held_fraction` widens its interval by the differences between several windows.
 

@@ -1,10 +1,10 @@
 """Estimate where in the code the GIL is held: each expression's share of the held time, from samples of stacks.
 
-A sample that finds the GIL held also reads the stack of the thread that holds it. The sample counts for the expression
-that the innermost frame in the user's own files executes, if this is a call or has called further Python functions;
-else for the whole source line, since the parts of a line alternate within nanoseconds. Samples are taken at random
-moments, and each counts for the time that it stands for. In a batch (calls timed together) of one thread, a sample does
-not count if the thread may have waited for a CPU then: on an idle machine it would not have waited.
+A sample that finds the GIL held also reads the stack of the thread that holds it. The sample counts for the code that
+the user's innermost frame executes: an expression, if it calls something by name or a function that it called is
+running; else a whole source line, since the parts of a line alternate within nanoseconds. Samples are taken at random
+moments; each counts for the time it stands for. In a batch (calls timed together) of one thread, a sample does not
+count if the thread may have waited for a CPU then: on an idle machine it would not have.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.stacks import Frame, Stack
 
 LEAST_CALL_S: Final = 2e-5
-"""Seconds that a call must take for the code that holds the GIL to be reported: half of a shorter call is overhead."""
+"""The code that holds the GIL is reported only if a call takes at least this many seconds."""
 LEAST_SHARE: Final = 0.005
 """Least share of the GIL's held time from which a place in the code, or a stack, is reported: one sample in 200."""
 MOST_HOLDERS: Final = 30

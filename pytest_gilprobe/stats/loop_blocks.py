@@ -23,9 +23,9 @@ REPEATED: Final = 3
 """A block of the event loop counts as repeated if this many calls have a block that is at least as long. An accident,
 such as a garbage collection, lengthens a block in one call of several only."""
 FEWEST_LOOKS: Final = 10
-"""In a block, no other task of the event loop can run. If at least this many samples lie in a block, the loop's thread
-is taken to have slept in it for no longer than the samples show: the block's length times the share of the samples that
-found the thread asleep in a call or waiting for the GIL."""
+"""If at least this many samples were taken in a block (a time in which no other task of the event loop can run), they
+limit how long the loop's thread is taken to have slept in the block: to the block's length times the share of samples
+that found the thread asleep in a call or waiting for the GIL."""
 FEWEST: Final = 2
 """If blocks of the event loop were timed in fewer calls than this, none counts as repeated."""
 FEWEST_IN_A_WAIT: Final = 4

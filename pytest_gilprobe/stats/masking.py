@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.results import GilResult
 
 Pairs = Sequence[tuple[BatchReading, BatchReading]]
-"""For each round, two batches (series of timed calls): the first is the base with which the second is compared. The
-base is mostly the batch of serial calls."""
+"""Pairs of batches (series of timed calls), one pair for each round (one batch of each strategy). The second batch of a
+pair is compared with the first, which is mostly that of serial calls."""
 
 WAITS = 0.1
 """Threads count as waiting for locks that other threads hold if they spend at least this share of their time in waits

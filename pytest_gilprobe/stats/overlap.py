@@ -13,9 +13,9 @@ batches are selected, and bounds are estimated:
   the time T(k) in which k of N lanes did not queue, they made at most k times the calls X(1) per second of a lone lane.
   All other calls were made while all N lanes ran: calls <= X(1) * sum(k * T(k), k < N) + X(N) * T(N). So X(N) / X(1) >=
   N - (U - calls / X(1)) / T(N), where U is the time of all lanes without queueing. T(N) is at least the time that the
-  lanes have in common, less the queueing of each. Lanes that stayed on a CPU each, never waited for each other, and
-  queued for more than one program explains, queue independently: then T(N) is on average the common time multiplied by
-  each lane's share of time without queueing.
+  lanes have in common, less the queueing of each. Lanes queue independently if each stayed on a CPU of its own, they
+  hardly waited for each other, and one other program cannot explain all their queueing: then T(N) is on average the
+  common time multiplied by each lane's share of time without queueing.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ ENOUGH_CALM = 16
 """Once a strategy has this many undisturbed bursts (very short batches of calls), no more bursts of it are made: one
 more would narrow the interval of its speed-up by only 3 %."""
 SIDE_BY_SIDE = 0.1
-"""The lower bound of a speed-up that follows from counting calls is used if, for at least this share of the batches'
-time, no lane (thread) queued for a CPU. With a smaller share, the errors of the clocks are multiplied by more than
-10."""
+"""A lower bound of the speed-up of threads is computed from the numbers of calls. It is used only if, for at least this
+share of the batches' time, no thread queued for a CPU. Otherwise, clock errors would be multiplied by over 10."""
 ONE_PROGRAM = 0.6
-"""If the queueing times of all lanes (threads) add up to at most this share of the lanes' common time, one other
-program explains them: it takes half of one CPU, so lanes never queue at the same time. With more, there are several."""
+"""Threads are taken to queue for a CPU independently only if their queueing times add up to more than this share of the
+time in which all made calls. Less may be due to one other program; then no two threads queue at the same time."""
 WAITS_PER_CALL = 0.2
 """Extra waits per call (voluntary context switches beyond those in one thread alone) above which lanes (threads) may
 wait for each other. *Source:* beside two busy loops, hashing under one lock has 0.3 or more, hashing without it at
@@ -62,16 +61,16 @@ MOST_QUEUED = 0.5
 the GIL and the number of workers bound the speed-up from above: it is unknown how long a lane waited for one that
 queued."""
 LEAST_GAIN = 0.01
-"""The least value of the lower bound of a speed-up that follows from counting calls: it says that nothing is
-certain."""
+"""A lower bound of the speed-up of threads is computed from the numbers of calls. A bound below this value is raised to
+it; no gain is certain then."""
 
 
 def wanted(measurement: Measurement, cpus: int) -> bool:
-    """Return whether rounds of short batches are needed, because other programs disturbed the ordinary ones.
+    """Return whether short batches (calls timed together) are needed, as other programs disturbed the ordinary ones.
 
-    They are needed if there is a strategy whose lanes (threads) run in one process and queued for a CPU for more than
-    15 % of their time (`rounds.QUIET_BESIDE`) in each of the strategy's batches. The result is false if there are more
-    lanes than ``cpus``, the usable CPUs, or if a call uses several cores: then the calls themselves cause queueing.
+    They are needed if a strategy's lanes (threads) run in one process and queued for a CPU for more than 15 % of their
+    time (`rounds.QUIET_BESIDE`) in each of the strategy's batches. The result is false if there are more lanes than
+    ``cpus``, the usable CPUs, or if a call uses several cores: then the calls themselves cause queueing.
     """
     width = max(rounds.width(measurement.rounds), rounds.children_width(measurement.rounds) + 1)
     if measurement.workers > cpus or width > 1 + EXTRA_CORES:
@@ -92,10 +91,10 @@ def enough(measurement: Measurement, name: str) -> bool:
 def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
     """Return the batches of the strategy ``name`` that other programs disturbed least, each paired with a serial batch.
 
-    ``pairs`` has the strategy's ordinary batches, ``bursts`` has rounds of very short ones. A batch is undisturbed if
-    its threads queued for a CPU for at most 15 % of their time. The result has the undisturbed ordinary batches if
-    there are at least 3 (`LEAST_SELECTED`), else the undisturbed bursts if there are as many, else the batches of both
-    kinds that queued least.
+    ``pairs`` has the strategy's ordinary batches (calls timed together), ``bursts`` has bursts (very short batches) of
+    each strategy. A batch is undisturbed if its threads queued for a CPU for at most 15 % of their time (in bursts,
+    serial calls: 5 %). The result has the undisturbed ordinary batches if there are at least 3 (`LEAST_SELECTED`), else
+    the undisturbed bursts if there are 3, else the batches of both kinds that queued least.
     """
     if by_bursts(pairs, bursts, name):
         return _calm(bursts, name)
@@ -104,11 +103,11 @@ def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
 
 
 def by_bursts(pairs: Pairs, bursts: Sequence[Round], name: str) -> bool:
-    """Return whether other programs left enough bursts (very short batches) undisturbed, but too few ordinary ones.
+    """Return whether other programs left too few ordinary batches undisturbed, but enough bursts (very short batches).
 
-    ``pairs`` has the ordinary batches (calls timed together) of the strategy ``name``, ``bursts`` has rounds of bursts.
-    Enough are 3 (`LEAST_SELECTED`). Ordinary batches are preferred: in a burst, lanes (threads) begin at the same
-    moment, unlike in a long series of calls.
+    ``pairs`` has the ordinary batches (calls timed together) of the strategy ``name``, ``bursts`` has bursts of each
+    strategy. At least 3 (`LEAST_SELECTED`) are enough. Ordinary batches are preferred: in a burst, lanes (threads)
+    begin at the same moment, unlike in a long series of calls.
     """
     calm = sum(_is_calm(batch) for _, batch in pairs)
     return calm < LEAST_SELECTED <= len(_calm(bursts, name))

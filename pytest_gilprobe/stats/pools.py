@@ -49,8 +49,8 @@ def in_executor(
 ) -> InExecutor:
     """Return the speed-up in a strategy's executor: measured if calls were made through it, else predicted.
 
-    The prediction is made from ``inputs`` and ``gains``. The latter are the speed-up of calls made without an executor,
-    and its bounds at worst and at best on a busy machine, each ``None`` if there is none.
+    The prediction is made from ``inputs`` and ``gains``. ``gains`` has the speed-up of calls made without an executor,
+    and its bounds at worst and at best on a busy machine; a bound is ``None`` if there is none.
     """
     measured = speedup(measurement, strategy.name)
     if measured is not None:

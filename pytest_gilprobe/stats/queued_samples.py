@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.stats.gil_samples import SampledWindow
 
 LEAST_CHANCE: Final = 0.1
-"""A sample counts as possibly taken while its thread waited for a CPU if that has at least this probability. Without
-the limit, each sample before the end of a sleep would be doubtful: every sleep ends with a wait of some
+"""A sample counts as possibly taken in its thread's wait for a CPU if the probability that it lies in the wait is at
+least this. With a limit of 0, each sample before the end of a sleep would count: every sleep ends with a wait of some
 microseconds."""
 
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 CEILING_SLACK = 1.05
-"""A measured speed-up is reduced if it exceeds this many times its ceiling, the largest speed-up that the strategy can
-have: both have errors, so the ceiling itself is not the limit."""
+"""A measured speed-up is reduced to this many times its ceiling (the largest speed-up that the strategy can have) if it
+is higher, unless it clearly contradicts the ceiling on a calm machine (`speedups.BEYOND_CEILING`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,8 @@ class Reduced:
 def reduce(measurement: Measurement, machine: Machine, strategies: Sequence[Strategy]) -> Reduced:
     """Estimate what a report shows of one workload from its rounds (a round is one batch of each strategy).
 
-    ``strategies`` are the parallel ones, first the one that costs least beside the calls, such as for starting workers.
-    Raises `ValueError` if no round was measured.
+    ``strategies`` are the parallel ones, the one with the least overhead first. ``machine`` has this machine's number
+    of CPUs, its noise and what its executors cost. Raises `ValueError` if no round was measured.
     """
     context = _Context.of(measurement, machine, strategies)
     results = {SERIAL: context.serial}

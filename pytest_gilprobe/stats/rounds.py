@@ -25,8 +25,8 @@ OTHERS = 0.05
 """Threads that make no calls themselves are taken to compute for the calls only if their CPU time exceeds this share of
 the calls' time: the clocks do not resolve less."""
 CROWDED = 0.1
-"""CPUs are crowded if less than this share of their time is idle, and other programs use more than this share: the
-kernel counts CPU time in steps of 10 ms, about a tenth of a batch of 50 ms on two CPUs."""
+"""CPUs are crowded if other programs use more than this share of their time and, where queueing cannot be seen, less
+than this share is idle. The kernel counts CPU time in steps of 10 ms, so smaller shares are uncertain."""
 WOKEN_LONGER = 2.0
 """A thread that queues for a CPU after waking up is assumed to queue at most this many times as long as a thread that
 was pushed off its CPU. A fair scheduler does not keep it waiting longer than that, and most let it run first."""
@@ -172,7 +172,10 @@ def children_share(batch: BatchReading) -> float:
 
 
 def width(seen: Sequence[Round]) -> float:
-    """Return how many cores one serial call uses: the median of rounds ``seen`` (each one batch of each strategy)."""
+    """Return how many cores one serial call uses: the median of the rounds ``seen``.
+
+    A round is one batch (calls timed together) of each strategy.
+    """
     return median(cores_used(one.serial) for one in seen)
 
 

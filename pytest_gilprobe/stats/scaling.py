@@ -21,9 +21,9 @@ CPUs."""
 ENOUGH = 0.90
 """The fewest workers that give this share of the highest throughput are enough."""
 SUPERLINEAR = 1.25
-"""By caches and noise alone, the throughput of N workers may reach N times that of one worker, multiplied by this.
-Also, one worker counts as held up by other programs if serial calls are more than this many times as fast as its
-calls."""
+"""If N workers have more than this many times N times the throughput of one worker, caches and noise alone do not
+explain it: other programs may have held up the one worker. They did if serial calls, too, are certainly more than this
+many times as fast as its calls."""
 MOST_DISTURBED = 0.25
 """A curve of throughput over workers decides nothing if other programs or a quota held up more than this share of its
 steps, each of which is a set time of calls with one number of workers."""

@@ -24,7 +24,7 @@ WORTH_ASKING = 1.3
 """Threads count as falling short only if CPUs and GIL allow a speed-up of at least this. A smaller speed-up would not
 make threads worth it in any case."""
 COSTS = 1.2
-"""The sharing of an object counts as costly only if threads with a copy each are at least this many times as fast."""
+"""Sharing an object is costly only if threads with copies are this many times as fast as threads that share it."""
 COSTS_SURELY = 1.1
 """Copies of an object make threads faster by some factor. The sharing of the object counts as costly only if the low
 end of that factor's interval is at least this. Copies of objects whose sharing costs nothing give a factor of 0.88
@@ -62,9 +62,9 @@ def estimated(reading: SharingReading) -> Sharing:
 
     ``reading`` has rounds of timings: threads that share all objects, and threads with copies. Fewer than 4 rounds
     (`FEWEST_ROUNDS`) give no estimate. The sharing of an object counts as costly if copies of it make threads 1.2 times
-    (`COSTS`) as fast, and 1.1 times (`COSTS_SURELY`) at the low end of the interval. If this holds only for copies of
-    all objects together, the costly sharing is that of all (`ALL`). There is one exception: if copies of one object
-    give a factor of 1.2, and all others were tried and give less than 1.1, only that object is named.
+    (`COSTS`) as fast, and 1.1 times (`COSTS_SURELY`) at the low end of the interval. If only copies of all objects
+    together do so, `ALL` is named as costly. There is one exception: if copies of one object give a factor of 1.2, and
+    all others were tried and give less than 1.1, only that object is named.
     """
     known = Sharing(
         lanes=reading.lanes,

@@ -27,9 +27,9 @@ NOISE_OF_QUEUEING = 0.1
 If they queued for a share of the time, it is multiplied by that share: the more queueing is subtracted, the less
 certain is the result."""
 NOISE_AT_EXTREMES = 0.5
-"""A speed-up may be multiplied by a factor for what a busy machine hides. This adds noise: the standard deviation of
-the speed-up's logarithm is this many times the factor's logarithm. *Source:* threads that wait for one lock beside busy
-loops, ``benchmarks/gate_rates.py``."""
+"""A speed-up may be multiplied by a factor for what a busy machine hides. The factor adds noise to the speed-up: a
+standard deviation of its logarithm that is this many times the factor's logarithm. *Source:* threads that wait for one
+lock beside busy loops, ``benchmarks/gate_rates.py``."""
 BEYOND_CEILING = 1.25
 """A measured speed-up contradicts its ceiling, the largest speed-up that the strategy can have, if the low end of its
 interval is more than this many times the ceiling."""
@@ -38,8 +38,8 @@ SUPERLINEAR = 1.05
 IMPLAUSIBLE = 1.15
 """If the estimated speed-up of N workers is more than this many times N, serial calls were disturbed."""
 OWN_QUEUE = 1.15
-"""Threads that make calls at the same time are assumed to queue because of each other if there are more than this many
-for each CPU; it is above 1 as clocks are coarse."""
+"""If more than this many threads for each CPU compute for calls at the same time, they are assumed to queue because of
+each other, and no queueing is subtracted. The limit is above 1 because the clocks are coarse."""
 
 
 def correctable(measurement: Measurement, machine: Machine) -> bool:
@@ -136,8 +136,8 @@ def estimated(pairs: Pairs, noise: Noise, lanes: Lanes, factors: Sequence[float]
 def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
     """Return the speed-up that processes can give on this machine: that of the control, a fixed pure-Python loop.
 
-    It is estimated from runs of the control during this probe, in one process alone and in all at once. If there are
-    none, the result is the speed-up of the control at the session's start; ``None`` if that is unknown.
+    It is estimated from runs of the control during this probe, in one process alone and in several at once. If there
+    are none, the result is the speed-up of the control at the session's start; ``None`` if that is unknown.
     """
     pairs = [(control.alone, control.together) for control in measurement.controls]
     if not pairs:

@@ -30,8 +30,8 @@ MOST_UNITS: Final = 2_000
 """In a suite of more tests than this, neighbouring short tests are simulated as one, so that a prediction takes under a
 second."""
 COUNTS: Final = (2, 4, 8)
-"""The numbers of workers for which the suite's time is always predicted. Larger numbers, each twice the last one,
-follow as long as doubling makes the suite faster by the factor `GAIN`."""
+"""The first numbers of workers for which a suite's time is predicted. More numbers follow, each twice the last one, as
+long as doubling makes the suite at least 1.1 times (`GAIN`) as fast."""
 MOST_WORKERS: Final = 64
 """The largest number of workers for which the suite's time is predicted."""
 GAIN: Final = 1.1
