@@ -33,14 +33,15 @@ COUNTS: Final = (2, 4, 8)
 """The first numbers of workers for which a suite's time is predicted. More numbers follow, each twice the last one, as
 long as doubling makes the suite at least 1.1 times (`GAIN`) as fast."""
 MOST_WORKERS: Final = 64
-"""The largest number of workers for which the suite's time is predicted."""
+"""The largest number of workers of pytest-xdist for which the suite's time is predicted."""
 GAIN: Final = 1.1
-"""Doubling the workers pays if it makes the suite faster by at least this factor."""
+"""Times with more than 8 workers are predicted only while each doubling gains at least this factor in speed."""
 ENOUGH: Final = 0.9
-"""The fewest workers that run the suite at this share of the highest predicted speed are enough."""
+"""The number of workers called enough is the smallest that gives at least this share of the highest predicted speed."""
 TAIL: Final = 0.1
-"""A test is named as prolonging the suite's run if it still runs when the first worker has no more tests. Both the test
-and the time from then to the end of the tests must take at least this share of the run's time."""
+"""A test that still runs when the first worker has no more tests may be named as prolonging the suite's run. It is
+named if both its own time and the time from that moment to the end of the last test are at least this share of the
+run's time."""
 MOST_NAMED: Final = 5
 """The largest number of tests that are named as prolonging the suite's run."""
 CROWDED: Final = 0.25
@@ -79,9 +80,10 @@ class _Running:
 
 
 def predict(suite: SuiteTimes, *, cpus: float, loop_s: float) -> SuiteWorkers | None:
-    """Predict a suite's time with 2, 4 and 8 workers of pytest-xdist, and with 16, 32 and 64 as long as doubling pays.
+    """Predict a suite's time with 2, 4 and 8 workers of pytest-xdist, and with 16, 32 and 64 if more workers help.
 
-    Returns ``None`` for fewer than two tests.
+    The time with more than 8 workers is predicted only if the previous doubling made the suite faster by the factor
+    `GAIN` (1.1). Returns ``None`` for fewer than two tests.
 
     Args:
         suite: the times of a serial run of all tests.

@@ -24,10 +24,9 @@ def calls_per_s(step: Step) -> float | None:
     """Return a step's throughput in calls per second; ``None`` if too few calls were completed.
 
     A step is a set time of calls with one number of workers. The throughput is the least-squares slope of the number of
-    completed calls over time. The time ends at `Step.until_ns`. It begins at `Step.settled_ns`, when warming up is
-    over, or later, when each lane (thread, process ...) has completed its first calls; a lane that has completed none
-    after half of the time (`LATEST_START`) is not waited for. Lanes often complete calls at the same moments. A count
-    of calls would depend on whether the last such moment is still inside the time; a slope hardly does.
+    completed calls over time. Calls count until `Step.until_ns`. They count from `Step.settled_ns`, when warming up is
+    over, or from the later moment at which every lane (thread, process ...) has completed its first calls. A lane whose
+    first calls take more than half of the time (`LATEST_START`) is not waited for.
     """
     lanes = [lane for reading in step.readings for lane in reading.marks_ns]
     firsts = [lane[0] for lane in lanes if lane]
@@ -44,7 +43,7 @@ def calls_per_s(step: Step) -> float | None:
 
 
 def span_s(step: Step) -> float:
-    """Return how long a step (calls with one number of workers) lasted, in seconds: until its last lane was done."""
+    """Return how many seconds a step (calls with one number of workers) lasted, up to the last recorded call's end."""
     ends = [lane[-1] for reading in step.readings for lane in reading.marks_ns if lane]
     return (max(ends, default=step.until_ns) - step.begin_ns) / 1e9
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 UTILIZATION_NOISE = 0.02
-"""Least standard deviation assumed for a batch's CPU utilization (from 0 to 1): a batch's clocks are not read at the
-same moment."""
+"""Least standard deviation assumed for the CPU utilization (from 0 to 1) of a batch (calls timed together): its wall
+clock and its CPU clocks are not read at the same moment."""
 
 
 def of(

@@ -22,8 +22,8 @@ class _Line(NamedTuple):
 class WholeStacks:
     """The stacks of some samples, used to complete other samples' stacks.
 
-    The stack of a generator expression may lack its callers. Such a stack is replaced by the first one whose innermost
-    frame is at the same line and has callers.
+    The stack of a generator expression may lack its callers. Such a stack is replaced by the first stack that includes
+    callers and whose innermost frame is at the same line.
     """
 
     def __init__(self, stacks: Iterable[Stack]) -> None:

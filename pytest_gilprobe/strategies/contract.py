@@ -170,8 +170,8 @@ class Strategy(ABC):
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
         """Make pairs of very short batches (calls timed together) in a worker; return each pair's clock readings.
 
-        A pair is a batch of serial calls, then one by this strategy, for which the default calls `run`. ``question``
-        says how many pairs to make. This method is called only if the lanes are threads. Raises what `run` raises.
+        A pair is a batch of serial calls, then a batch by this strategy, which `run` makes by default. ``question``
+        says how many pairs to make. Called only for a strategy that makes calls in threads. Raises what `run` raises.
         """
         one = Batch(strategy=self.name, calls=question.calls, lanes=question.lanes)
         pairs = ((work.serial(one.calls), self.run(work, one)) for _ in range(question.number))
@@ -192,8 +192,8 @@ class Strategy(ABC):
         """Make calls without a pause for a set time in this process; return the moments at which calls were completed.
 
         ``work`` is the test that is set up. ``question`` has the time to begin, the time to end and the number of lanes
-        (threads ...) that make calls. The result is ``None`` if the strategy cannot do that. A strategy whose `scales`
-        is true must be able to. Raises `WorkloadError` with the text for the user if a call raises.
+        (threads ...) that make calls. The result is ``None``, the default, if the strategy cannot do this. If `scales`
+        is true, the strategy has to override this method. Raises `WorkloadError` if a call raises.
         """
         return None
 
@@ -212,8 +212,7 @@ class Strategy(ABC):
         """Return a new executor such as users would take for this strategy, for example a thread pool.
 
         It has ``workers`` workers. If these are processes, they are started by ``start_method``, such as ``fork``. The
-        result is ``None``, the default, if there is no executor for the strategy. This method is called in a worker
-        process of a probe.
+        result is ``None``, the default, if there is no executor for the strategy. Called in a worker process.
         """
         return None
 
@@ -228,7 +227,7 @@ class Strategy(ABC):
         """Return the speed-up that the strategy cannot exceed; ``None``, the default, if nothing is known to limit it.
 
         ``gil`` says how long serial calls hold the GIL. ``loop`` says how long they block the event loop that awaits
-        them; it is ``None`` if none does.
+        them; it is ``None`` if the calls are not awaited.
         """
         return None
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 WAIT_S = 15.0
 """Seconds to wait for the answer of Dask's scheduler, and then again for its first worker to connect."""
 MUST_AGREE = ("python", "dask", "distributed", "cloudpickle")
-"""Names in Dask's list of versions that need the same version in client, scheduler and workers, since these exchange
-pickled functions."""
+"""The software, by its names in Dask's list of versions, whose version must be the same in client, scheduler and
+workers: they exchange pickled functions."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The strategies ``executor:NAME``: calls, with their data, through an executor that the user named.
 
-A function of the user's, the factory, makes the executor. Its speed-up is measured, not predicted: serial calls and
-the executor's tasks are timed in turn.
+A function of the user's, the factory, makes the executor. The executor's speed-up is measured, not predicted: serial
+calls and the executor's tasks are timed in turn.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class ViaExecutor(Strategy):
         work.held[self.name] = executor_batch.start(work, factory, self.factory_text, question.lanes, question.limit_s)
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make the calls of a batch (calls timed together) through the executor; return the readings of the clocks."""
+        """Make as many calls through the executor as ``question`` asks for; return the readings of the clocks."""
         from pytest_gilprobe.workers.child import executor_batch  # noqa: PLC0415 - only for who names an executor
 
         return executor_batch.run(work.held[self.name], question.calls, question.lanes)
@@ -130,9 +130,9 @@ class ViaExecutor(Strategy):
         return 2.0 * lanes
 
     def in_pool(self, speedup: Estimate, inputs: PoolInputs) -> Estimate:
-        """Return the speed-up that was measured with one call per task; ``speedup`` if that was not measured.
+        """Return the executor's measured speed-up with one call per task; ``speedup`` if only ``speedup`` was measured.
 
-        ``inputs`` has that speed-up. ``speedup`` was measured with several calls per task if that saves time.
+        ``inputs`` has the one-call speed-up. If several calls per task save time, ``speedup`` is the one with several.
         """
         executor = inputs.executor
         return speedup if executor is None or executor.single_speedup is None else executor.single_speedup

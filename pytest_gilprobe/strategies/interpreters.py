@@ -1,7 +1,7 @@
 """The strategy ``interpreters``: N subinterpreters of one process, each with a GIL of its own (CPython 3.14 and later).
 
 Subinterpreters share nothing that Python code can see, so they gain what processes gain. Starting one takes about as
-long as starting a process. Data that is passed to one stays in the process, which costs less for bytes and text.
+long as starting a process. Passing bytes or text to one costs less than passing them to another process.
 """
 
 from __future__ import annotations

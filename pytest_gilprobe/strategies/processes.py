@@ -42,10 +42,10 @@ MANY_CALLS = 10
 OVERLAP = 1.15
 """Speed-up of threads above which they are said to overlap a little, not to take turns."""
 BLOCKS_LOOP = 0.2
-"""Smallest share of a call's time for which it must block the event loop to explain why tasks gain little."""
+"""If a call blocks the event loop for at least this share of its time, the report says that this holds tasks back."""
 WAITS_HOLDING = 0.2
-"""A call holds the GIL mostly while it waits if its GIL-held share of time exceeds its CPU utilization by more than
-this."""
+"""The report says that a call holds the GIL mostly while it waits if the share of its time for which it holds the GIL
+exceeds its CPU utilization by more than this."""
 
 
 class Processes(Strategy):
@@ -73,11 +73,11 @@ class Processes(Strategy):
         return (Batch(strategy=self.name, calls=calls),) * lanes
 
     def run(self, work: Workload, question: Batch) -> WorkerReading:
-        """Make this process's calls of a batch (calls timed together) in the main thread; return clock readings."""
+        """Make as many calls in the main thread as ``question`` asks for; return the readings of the clocks."""
         return work.serial(question.calls, question.begin_ns, question.first_lane)
 
     def stretch(self, work: Workload, question: Stretch) -> StretchReading | None:
-        """Make calls one after the other for a set time; return the moments at which calls were completed."""
+        """Make one call after the other for the time set by ``question``; return the moments at which they ended."""
         return work.stretch_of_one(question)
 
     def executor(self, workers: int, start_method: str) -> Executor | None:
@@ -149,7 +149,7 @@ class Processes(Strategy):
         return pool_snippets.process_pool(callee, workers, calls_per_task)
 
     def code_with_shared_memory(self, callee: Callee, workers: int) -> list[str] | None:
-        """Return source lines that call in a process pool, with arrays in shared memory; ``None`` for awaited calls."""
+        """Return source lines for calls in ``workers`` processes with arrays in shared memory; ``None`` if awaited."""
         return None if callee.awaited else shared_snippets.process_pool(callee, workers)
 
     # What processes cost, in words

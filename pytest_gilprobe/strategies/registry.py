@@ -38,10 +38,11 @@ class Strategies:
     def __init__(
         self, members: Iterable[Strategy], kind: CallKind = CallKind.PLAIN, all_names: tuple[str, ...] = ()
     ) -> None:
-        """Validate the strategies and sort the parallel ones by rank, then by name.
+        """Validate the strategies ``members`` and sort the parallel ones by rank, then by name.
 
-        Raises `StrategyError` if a member is not a `Strategy`, if a name is not allowed or used twice, or if ``serial``
-        is missing.
+        ``kind`` says which calls `default_names` are for: plain or awaited ones. ``all_names`` are the names that a
+        user may write in ``strategies=``; empty stands for the names of ``members``. Raises `StrategyError` if a member
+        is not a `Strategy`, if a name is not allowed or used twice, or if ``serial`` is missing.
         """
         self.kind = kind
         found: dict[str, Strategy] = {}
@@ -67,9 +68,9 @@ class Strategies:
         return self._members[name]
 
     def get(self, name: str) -> Strategy | None:
-        """Return the strategy called ``name``; ``None`` if there is none, such as one of a missing plugin.
+        """Return the strategy called ``name``; ``None`` if there is none, as when its plugin is not installed.
 
-        For an ``executor:NAME`` that only a report names, the result is a strategy that cannot start the executor.
+        An unknown ``executor:NAME``, as in a report, gives a strategy that cannot start the executor.
         """
         found = self._members.get(name)
         if found is None and name.startswith(EXECUTOR) and STRATEGY_NAME.fullmatch(name) is not None:

@@ -162,7 +162,7 @@ class Tasks(Strategy):
         return tuple(found)
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:
-        """Return source lines that make calls in a task group, at most ``workers`` of them at once; never ``None``."""
+        """Return source lines that make each call in a task of its own, at most ``workers`` at once; never ``None``."""
         return async_snippets.task_group(callee, workers)
 
 

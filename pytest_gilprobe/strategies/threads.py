@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.stretch_messages import Stretch
 
 MATTERS = 0.05
-"""That dispatching a call holds the GIL lowers the predicted speed-up in a thread pool only if dispatching takes at
-least this share of the call's time."""
+"""Dispatching a call holds the GIL. The predicted speed-up in a thread pool takes this into account if dispatching
+takes at least this share of the call's time."""
 SLACK = 1.1
 """Factor by which a predicted speed-up of threads may exceed its limit. The limit is computed from how long calls and
 dispatching hold the GIL, and these times have errors."""
@@ -88,8 +88,9 @@ class Threads(Strategy):
     def bursts(self, work: Workload, question: MakeBursts) -> tuple[BurstPair, ...]:
         """Make pairs of very short batches (calls timed together) in new threads; return each pair's clock readings.
 
-        A pair is a batch in one of the threads alone, then one in all threads. Pairs whose threads did not all get a
-        CPU in time are left out. For a subclass with its own `run`, `Strategy.bursts` makes the pairs.
+        A pair is a batch in one of the threads alone, then one in all threads. ``question`` says how many pairs,
+        threads and calls. Pairs in which a thread waited too long for a CPU are left out. For a subclass with its own
+        `run`, `Strategy.bursts` makes the pairs.
         """
         if type(self).run is not Threads.run:
             return super().bursts(work, question)

@@ -98,8 +98,8 @@ def since(baseline: Report, report: Report) -> Differences:
 def losses(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool) -> list[str]:
     """List, as messages, what is certainly worse in a workload's result ``new`` than in its earlier result ``old``.
 
-    The list is empty unless both were probed with the same number of workers. A loss in a curve (throughput by number
-    of workers) counts only if both reports come from the ``same_machine``.
+    The list is empty unless the workload was measured both times, with the same number of workers. A loss in a curve
+    (throughput by number of workers) counts only if both reports come from the ``same_machine``.
     """
     if new.status is not Status.PROBED or old.status is not Status.PROBED or new.workers != old.workers:
         return []

@@ -85,7 +85,7 @@ def remedy(move: Move) -> str:
     """Say what to do with a call that blocks the event loop, and the gain to expect.
 
     An example is ``query(1) at app.py:10 lets go of the GIL: with await asyncio.to_thread(query, 1), tasks could give
-    up to 4.0x``. In a scan, where no gain is known, the text only says what to write.
+    up to 4.0x``. If no gain is known, as in a scan (one run of each test), the text only says what to write.
     """
     gil = "lets go of the GIL" if move.in_thread else "holds the GIL, so a thread would not help"
     pool = "" if move.in_thread else " and a process pool"
@@ -104,14 +104,13 @@ def best(moves: Sequence[Move]) -> Move:
 
 
 def short_remedy(loop: EventLoop, workers: int, library: str | None = None) -> str | None:
-    """Say in one clause which code would leave the event loop free; ``None`` if there is no such advice.
+    """Say in one clause how to leave the event loop free, and what tasks could gain; ``None`` if there is no advice.
 
-    ``loop`` tells which code blocks the event loop. ``workers``, 1 or more, is the limit of the speed-up. ``library``
-    is the loop's library, ``asyncio`` or ``trio``; ``None`` counts as asyncio. The clause has the code for one call:
-    the one that blocks the loop longest of the calls that may run in a thread, or of all calls if none may. If no call
-    is known that blocks the loop, the clause says where all calls that sleep in the loop should run: in a thread, or in
-    a process if they hold the GIL meanwhile. There is no advice if calls sleep in the loop for less than
-    `WORTH_TELLING` (a tenth) of the time and no call may run in a thread.
+    ``loop`` tells which code blocks the event loop. ``workers``, 1 or more, is the largest gain to promise. ``library``
+    is the loop's library, ``asyncio`` or ``trio``; ``None`` counts as asyncio. The clause has the code for the call
+    that should move first to a thread or process (`best`). If no such call is known, but calls sleep in the loop for
+    `WORTH_TELLING` (a tenth) of the time or more, the clause says where to make them: in a thread, or in a process if
+    they hold the GIL meanwhile. If they sleep for less, advice is given only for a call that may run in a thread.
     """
     found = moves(loop, workers, library)
     first = best(found) if found else None

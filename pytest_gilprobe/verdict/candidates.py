@@ -46,12 +46,12 @@ def intervals(evidence: Evidence, *, slowed: float = 1.0) -> dict[str, Interval]
 def left(evidence: Evidence, strategy: str) -> Mapping[str, float]:
     """Return the strategies that may be the right advice, each with its probability; the probabilities add up to 1.
 
-    If the verdict's ``strategy`` is not *inconclusive*, it is the only one. Otherwise all speed-ups are drawn at random
-    1000 times (`DRAWS`), independently of each other, and `rule` chooses the advice for each draw. A strategy that is
-    chosen in less than 1 % of the draws (`LEAST`) is left out. A known speed-up is drawn from a log-normal distribution
-    that fits its interval; one that is unknown or may be 0, uniformly from the range that is possible (`intervals`).
-    The result is empty if there are no such ranges. It is also empty if only one strategy is left: the verdict is
-    inconclusive although the speed-ups leave no doubt, so these are not believed.
+    If the verdict's ``strategy`` is not *inconclusive*, the result has only that strategy. Otherwise all speed-ups are
+    drawn at random 1000 times (`DRAWS`), independently of each other, and `rule` chooses a strategy for each draw by
+    these speed-ups. A strategy that is chosen in less than 1 % of the draws (`LEAST`) is left out. A measured speed-up
+    is drawn from a log-normal distribution that fits its interval. A speed-up that was not measured or may be 0 is
+    drawn uniformly from its range in `intervals`. The result is empty if no strategy has a range, or if only one
+    strategy is left: then the speed-ups are not what makes the verdict inconclusive.
     """
     if strategy != INCONCLUSIVE:
         return {strategy: 1.0}

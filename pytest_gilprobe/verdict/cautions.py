@@ -35,18 +35,18 @@ BUSY_BESIDE = 0.2
 """If the calls of a parallel strategy wait for a CPU for at least this share of their time, a caution says that other
 programs disturbed them. Parallel workers use every CPU, so they wait a little on any machine."""
 UNEVEN_ROUNDS = 6
-"""Fewest rounds (a round is one batch of each strategy) from which calls are said to become slower or to differ. Thirds
-of the rounds are compared, and with this many, each third has two rounds or more."""
+"""Fewest rounds (one batch of calls of every strategy) after which a caution may say that calls became slower, or that
+they differ from each other. Thirds of the rounds are compared; here each has two rounds or more."""
 DRIFT = 1.25
-"""Calls are said to become slower if the calls in the last third of the rounds take more than this many times as long
-as the calls in the first third, and the rise is steady (`STEADY`). The calls may keep something that grows."""
+"""A caution says that calls became slower if the median time per call in the last third of the rounds (one batch of
+calls of every strategy) is more than this many times that in the first third, and the rise is steady (`STEADY`)."""
 STEADY = 0.8
-"""Smallest Kendall's tau (a rank correlation) between the number of a round and its time per call for which a rise of
-that time counts as a trend. Six rounds in random order reach this value with a probability of 0.8 %, 10 rounds with
-0.02 %."""
+"""Smallest Kendall's tau (a rank correlation) between the number of a round (one batch of calls of every strategy) and
+the round's time per serial call for which this time counts as rising steadily. Six rounds in random order reach this
+value with a probability of 0.8 %, 10 rounds with 0.02 %."""
 UNEVEN = 1.5
-"""Calls are said to differ if, in the middle third of the rounds (ordered by time per call), the slowest round takes
-more than this many times as long as the fastest."""
+"""A caution says that calls differ from each other if, in the middle third of the rounds (one batch of calls of every
+strategy) by time per call, the slowest takes more than this many times as long as the fastest."""
 
 
 def of(evidence: Evidence, verdict: Verdict) -> tuple[Caution, ...]:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     """Yield at most one change for each strategy with a curve in both results of one workload, ``new`` and ``old``.
 
-    A curve is the throughput by number of workers. If calls fail in ``new`` with at most as many workers as ``old``
-    measured, that is the change. Otherwise it is a change of the gain over one worker that noise does not explain: the
-    largest loss of 10 % or more with few workers or, if there is none, the largest change. Few workers are at most as
-    many as were enough in ``old`` (for 90 % of the highest throughput). Such a loss, or a failure with few workers,
-    counts as worse (as a regression) if ``old`` advises the strategy.
+    A curve is the throughput by number of workers. If calls fail in ``new`` with no more workers than ``old`` measured,
+    the change is this failure. Otherwise, gains over one worker are compared, if both curves allow conclusions.
+    Differences that noise may explain are ignored. The change is then the largest loss of 10 % or more with few workers
+    or, if there is no such loss, the largest difference. Few workers are at most the fewest that reach 90 % of the
+    highest throughput in ``old``. Such a loss, or a failure with few workers, counts as worse (as a regression) if
+    ``old`` advises the strategy.
     """
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():

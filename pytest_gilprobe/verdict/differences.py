@@ -8,8 +8,8 @@ same number of workers, these changes are regressions:
 - a strategy that was ok fails, hangs or crashes;
 - the strategy that was advised cannot be tried any more, or its speed-up in an executor fell by `LEAST_LOSS` (10 %) or
   more;
-- on a machine that looks the same, with as many workers as were enough before, or fewer, the advised strategy's gain in
-  its curve fell by `LEAST_LOSS` or more, or its calls fail;
+- on a machine that looks the same, with no more workers than gave 90 % of the highest throughput before, the advised
+  strategy's gain in its curve fell by `LEAST_LOSS` or more, or its calls fail;
 - the GIL was released and is held, or calls changed between waiting and computing;
 - the advice certainly differs, and either the new advice promises a speed-up that is lower by more than `LEAST_LOSS`,
   or one of the regressions above is found as well.
@@ -60,10 +60,13 @@ def changes(new: WorkloadResult, old: WorkloadResult, *, same_machine: bool = Fa
 def is_open(new: WorkloadResult, old: WorkloadResult) -> bool:
     """Return whether more rounds (one batch of calls of every strategy) should decide if ``new`` is a regression.
 
-    ``old`` is the earlier result. If a regression is seen, more rounds are needed, unless there are exactly 6 or 24
-    (`expectations.ROUNDS_TO_FAIL`). Otherwise, if another strategy is advised, more are needed until that is certain.
-    Otherwise, if the strategy that ``old`` advises lost 10 % of its speed-up or more, more are needed until there are 5
-    (`expectations.NEAR_ROUNDS`). The result is ``False`` unless both were probed with the same number of workers.
+    ``old`` is the earlier result. The first of these cases counts:
+
+    - a regression is seen: more are needed, unless there are exactly 6 or 24 (`expectations.ROUNDS_TO_FAIL`);
+    - ``new`` advises another strategy: more are needed until the advice certainly differs;
+    - the strategy that ``old`` advises lost 10 % of its speed-up or more: 5 are needed (`expectations.NEAR_ROUNDS`).
+
+    In any other case, and unless both were measured with the same number of workers, no more are needed.
     """
     rounds = new.serial.rounds if new.serial else None
     if rounds is None or new.workers != old.workers or not Status.PROBED is new.status is old.status:

@@ -25,8 +25,8 @@ NEAR = 1.5
 """If all speed-ups are below the marker's ``min_speedup`` by more than this factor, more rounds (one batch of calls of
 every strategy) are made while there is time. If one is nearer, more are made only up to `NEAR_ROUNDS` (5)."""
 NEAR_ROUNDS = 5
-"""Number of rounds (one batch of calls of every strategy) that suffice for a speed-up just below the one that is
-demanded. If the true speed-up equals the demanded one, no number of rounds decides whether it is reached."""
+"""After this many rounds (one batch of calls of every strategy), no more are made just because a speed-up is slightly
+below the demanded one. If the two are truly equal, no number of rounds decides which is higher."""
 ROUNDS_TO_FAIL = (6, 24)
 """Numbers of rounds (one batch of calls of every strategy) after which a gate (a check that fails a test) may fail;
 after other numbers, the probe continues while there is time.

@@ -43,7 +43,7 @@ class Gating:
     failures: tuple[Failure, ...] = ()
     cautions: tuple[Caution, ...] = ()
     wants_rounds: bool = False
-    """Whether more rounds (one batch of calls of every strategy) should confirm a failure, or decide what is open."""
+    """Whether more rounds (one batch of calls of every strategy) are needed to confirm or exclude a failure."""
 
 
 def unchecked(message: str) -> Caution:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 WANTED: Final = 0.1
-"""Least share of their time (0 to 1) for which threads must wait for the GIL before a gate (a check that fails a test)
-uses the longest hold of the GIL. Otherwise the hold's true length is unknown: Python code releases the GIL only if
-another thread asks for it, and a release that no thread waits for leaves no trace."""
+"""A gate (a check that fails a test) uses the longest hold of the GIL only if threads waited for the GIL for at least
+this share (0 to 1) of their time. With less waiting, the hold's true length is unknown: Python code releases the GIL
+only if another thread asks for it, and a release that no thread waits for leaves no trace."""
 SWITCHED_ON: Final = "gil-switched-on"
 """Slug of the caution that an import switched the GIL on, in a build of Python that runs without it."""
 
@@ -86,11 +86,11 @@ def limits(expectation: Expectation) -> list[str]:
 
 
 def is_open(expectation: Expectation, result: WorkloadResult) -> bool:
-    """Return whether more rounds (one batch of calls of every strategy) may decide a marker's limit on the GIL.
+    """Return whether more rounds (one batch of calls of every strategy) may show if a GIL limit is exceeded.
 
-    They may decide the limit on the share of time for which the GIL is held, if the measured share is above it. They
-    may decide the limit on the longest hold, if that hold is unknown although threads waited for the GIL for the share
-    `WANTED` of their time or more.
+    This is so if the GIL-held share of the time was measured above the marker's limit. It is also so if the longest
+    hold has a limit but is unknown, although the GIL was sampled from another process, and threads waited for the GIL
+    for at least the share `WANTED` (0.1) of their time.
     """
     held, most = result.gil.held_fraction, expectation.max_gil_held
     waited = result.gil.method is GilMethod.MEMORY and _waits(result) >= WANTED

@@ -16,10 +16,10 @@ session, and its interval does not contain what a busy machine adds later."""
 
 
 def at_cost(part: StrategyResult, times: float) -> float:
-    """Return the factor by which a predicted speed-up changes if the executor costs ``times`` times what is predicted.
+    """Return the factor by which a predicted speed-up changes if the executor costs more or less than predicted.
 
-    ``part`` is the result of the strategy. The factor is 1 if the speed-up is unknown, or was measured in a real
-    executor, as it always is for an executor that the user named.
+    ``part`` is the strategy's result, and ``times`` the assumed cost of its executor divided by the predicted cost. The
+    factor is 1 if the speed-up is unknown, or was measured in an executor and so is not predicted.
     """
     pool = part.pool_speedup
     if part.speedup is None or pool is None or pool.value <= 0 or part.pool_rounds or part.executor is not None:
@@ -33,12 +33,13 @@ def kept_in_pools(cheaper: StrategyResult, dearer: StrategyResult) -> tuple[floa
 
     The ratio is that of bare calls (calls without an executor): the speed-up of ``dearer`` over that of ``cheaper``.
     ``dearer`` is the result of the strategy that costs more beside the calls, as processes cost more than threads. The
-    result is ``None`` if a speed-up is unknown.
+    result is ``None`` if a speed-up is unknown or 0.
 
-    Both ends are equal if both executors keep at least the share `BARE` (95 %) of the bare calls' speed-up. If not, and
-    ``dearer`` keeps no larger share than ``cheaper``, the ends are 0 and 1. Otherwise the low end assumes that the
-    executor of ``dearer`` costs twice what is predicted (`DISPATCH_FACTOR`), and that of ``cheaper`` half; the high end
-    assumes the opposite. The low end is at most 1.
+    An executor keeps a share of the bare calls' speed-up. The factor is the share for ``dearer`` over that for
+    ``cheaper``. If both shares are at least `BARE` (95 %), it is both the least and the greatest. Otherwise, if it is 1
+    or less, the result is (0, 1). Otherwise, the least factor assumes that the executor of ``dearer`` costs twice what
+    is predicted (`DISPATCH_FACTOR`), and that of ``cheaper`` half; the greatest assumes the opposite. The least is then
+    at most 1.
     """
     kept = [
         part.pool_speedup.value / part.speedup.value

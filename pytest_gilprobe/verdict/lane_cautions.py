@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from pytest_gilprobe.verdict.case import Case
 
 CONVOY = 0.85
-"""If the speed-up of a strategy's lanes (threads) is certainly below this, which is slower than serial calls, a caution
-says that they hinder each other."""
+"""A caution says that the lanes (threads) of a strategy hinder each other if their speed-up is certainly below this:
+they are then slower than serial calls."""
 SCALES = 0.7
-"""Lanes (threads) of one process gain too little if they reach less than this share of the speed-up that the GIL and
-the machine allow. Two threads that each hold the GIL for half of their time, at random, reach a share of 0.8, since
-both sometimes want the GIL at the same time. (Queueing theory: a closed queue of two customers.)"""
+"""A caution is given if lanes (threads) of one process certainly reach less than this share of the speed-up that the
+GIL and the machine allow. Even two threads that each hold the GIL for half of their time, at random, reach a share of
+only 0.8 (queueing theory: a closed queue of two customers)."""
 OTHER_WAIT = 0.15
 """If a lane (thread) spends at least this share of its time in waits that are not for the GIL and that a call alone
 does not have, a caution names a lock as the likely cause of a low speed-up."""
 FAULTS_MATTER = 0.15
 """Page faults are reported if they take at least this share of a call's time."""
 SCALES_FREELY = 0.87
-"""Without a GIL, lanes (threads) of one process scale badly if they reach less than this share of the speed-up that a
-plain Python loop has in processes on this machine. It is 1 / 1.15, since speed-ups within a factor of 1.15 count as
-equal."""
+"""Without a GIL, lanes (threads) of one process scale freely if they reach this share of the speed-up that a plain
+Python loop has in processes on this machine. If they certainly reach less, a caution is given. The share is 1 / 1.15,
+since speed-ups within a factor of 1.15 count as equal."""
 
 
 def _convoy(case: Case) -> Iterator[str]:

@@ -1,10 +1,10 @@
 """The gate (a check that fails a test) on how long a call may block its event loop, so that no other task runs.
 
-The gate checks a block (time without a break for other tasks) that several calls reach, so that a single disturbance
-does not count. Only the time that the code certainly takes is compared with the limit. Time for which the loop's thread
-waited for a core is left out. On a busy machine, computing time is divided by `SLACK_WHEN_BUSY` (1.3), since other
-programs may lengthen it. Waits for the GIL are then left out, too: the thread that holds the GIL may itself have waited
-for a core.
+A block is a time without a break for other tasks. The gate checks a length that the blocks of several calls reach, so
+that a single disturbance does not count. Only the time that the code certainly takes is compared with the limit. Time
+for which the loop's thread waited for a core is left out. On a busy machine, computing time is divided by
+`SLACK_WHEN_BUSY` (1.3), since other programs may lengthen it. Waits for the GIL are then left out, too: the thread that
+holds the GIL may itself have waited for a core.
 """
 
 from __future__ import annotations

@@ -20,23 +20,22 @@ if TYPE_CHECKING:
     from pytest_gilprobe.verdict.rule import Interval
 
 WIDENING = 1.7
-"""Factor by which a gate (a check that fails a test) moves each end of a reported 95 % interval away from the value.
+"""Factor by which a gate (a check that fails a test) lengthens a reported 95 % interval on each side of the value.
 
-A report may be wrong one time in 40 on either side; a gate that runs in every build must be wrong less often. An
-estimate has at least 4 degrees of freedom (`stats.estimates.PRIOR_WEIGHT`). With 4, Student's t is 2.78 at 97.5 % and
-4.60 at 99.5 %: 1.66 times as far. With more, the factor is smaller (1.31 for the normal distribution), so the true
-value is missed on one side with a probability of 0.5 % or less. *Source:* tables of Student's distribution;
-``benchmarks/gate_rates.py`` counts.
+A reported interval misses the true value on one side in one case of 40. A gate that runs in every build must be wrong
+less often: in one case of 200 or fewer. For this, the factor has to be the ratio of Student's t at 99.5 % to that at
+97.5 %. The ratio is 1.66 for 4 degrees of freedom, the fewest of any estimate (`stats.estimates.PRIOR_WEIGHT`), and
+less for more. *Source:* tables of Student's distribution; ``benchmarks/gate_rates.py`` counts.
 """
 WIDENING_AT_EXTREMES = 1.44
-"""Factor by which a gate (a check that fails a test) moves each end of an interval away from the value, for two
-estimates of a strategy's speed-up. Other programs' load makes a speed-up uncertain: in the worst-case estimate, all of
-that counts against the strategy, in the best-case estimate for it. The noise of these two is known better than that of
-other estimates, for which the factor is `WIDENING`.
+"""Factor by which a gate (a check that fails a test) lengthens the interval of an extreme speed-up on each side of it.
+
+Other programs' load makes a speed-up uncertain. The two extreme speed-ups count the whole load against the strategy, or
+in its favour. Their noise is known better than that of other estimates, for which the factor is `WIDENING`.
 
 The factor is Student's t at 99.5 % over that at 97.5 % (3.25 / 2.26), with 9 degrees of freedom (`stats.speedups`): as
-many as there are after 6 rounds, the first at which a gate may fail (`expectations.ROUNDS_TO_FAIL`). *Source:*
-``tests/test_gate.py`` simulates it.
+many as there are after 6 rounds (one batch of calls of every strategy), the first at which a gate may fail
+(`expectations.ROUNDS_TO_FAIL`). *Source:* ``tests/test_gate.py`` simulates it.
 """
 _WIDEST = 1e100
 """A report from elsewhere may have any numbers: this many times as far, and no power of it leaves the floats."""
@@ -46,8 +45,8 @@ def widened(estimate: Estimate, at_worst: Estimate | None = None, at_best: Estim
     """Return the interval of a speed-up that gates (checks that fail a test) use, wider than the reported one.
 
     Each end of the interval of ``estimate`` is moved to `WIDENING` times its distance from the value, on a log scale.
-    Other programs' load can make a speed-up uncertain. ``at_worst`` is the speed-up if all of that counts against the
-    strategy, ``at_best`` if it counts for it; ``None`` if the load hides nothing. If given, ``at_worst`` replaces
+    Other programs' load can make a speed-up uncertain: ``at_worst`` is the lowest speed-up that is possible because of
+    the load, ``at_best`` the highest; ``None`` if the load cannot have changed it. If given, ``at_worst`` replaces
     ``estimate`` for the low end, ``at_best`` for the high end, and the factor is `WIDENING_AT_EXTREMES`.
     """
     low = _widened_by(WIDENING, estimate) if at_worst is None else _widened_by(WIDENING_AT_EXTREMES, at_worst)
@@ -139,10 +138,10 @@ def _excluded_directly(result: WorkloadResult) -> set[str]:
 
 
 def possible_gil(result: WorkloadResult) -> frozenset[Gil]:
-    """Return every word (released, partial, held) that may be right for the GIL, by the wide intervals that gates use.
+    """Return every word (released, partial, held) that may be right for the GIL, by the intervals that gates use.
 
-    These are the intervals of the GIL-held share and of the serial calls' CPU utilization. The result is empty if one
-    of these is unknown, or if there is no GIL.
+    A gate (a check that fails a test) uses wider intervals than the report: here of the GIL-held share and of the
+    serial calls' CPU utilization. The result is empty if one of these is unknown, or if there is no GIL.
     """
     held = result.gil.held_fraction
     if result.serial is None or held is None or result.verdict.gil is Gil.ABSENT:

@@ -28,14 +28,14 @@ _WORDS = {Bound.IO: "I/O-bound", Bound.CPU: "CPU-bound", Bound.MIXED: "half wait
 def told(
     result: WorkloadResult, run: BatchReading | None, seen: Measurement | None = None, *, only_run: bool = False
 ) -> WorkloadResult:
-    """Return the result of a workload that was not probed, with what its test's own, normal run showed.
+    """Return the result of a workload that was not probed (repeated and timed), with what its test's normal run showed.
 
     ``run`` has the readings of that run. They tell whether the call waits or computes, whether it holds the GIL and
-    where, and the serial strategy's wall and CPU time. If ``run`` is ``None`` or shorter than `LEAST_S`, ``result`` is
-    returned as it is. ``seen`` has the readings of one call in each worker of some parallel strategies, whose results
-    get the wall time of these calls; ``None`` if no strategy was tried. All strategies stay *skipped*. ``only_run`` is
-    true if the call was too long to be repeated: then the reason of ``result`` comes last in the new reason, and is the
-    verdict's advice.
+    where, and the serial strategy's wall and CPU time. If ``run`` is ``None`` or shorter than `LEAST_S` (0.1 s),
+    ``result`` is returned as it is. ``seen`` has the readings of one call in each worker of some parallel strategies,
+    whose results get the wall time of these calls; ``None`` if no strategy was tried. All strategies stay *skipped*.
+    ``only_run`` is whether the call was too long to be repeated. If so, the reason in ``result`` becomes the verdict's
+    advice.
     """
     lane = None if run is None else run.lanes[0]
     wall_s = 0.0 if lane is None else (lane.end_ns - lane.start_ns) / 1e9

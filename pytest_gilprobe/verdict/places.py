@@ -69,8 +69,8 @@ def ceiling_without(gil: GilResult, holder: Holder, workers: int) -> float | Non
 def what_follows(result: WorkloadResult) -> str | None:
     """Say which speed-up threads could reach at most if the code that holds the GIL for longest ran without it.
 
-    Return ``None`` if that is unknown, if it is less than a tenth more than threads could reach with that code, if
-    calls are not known to hold the GIL, or if calls are awaited: threads are not measured for awaited calls.
+    Return ``None`` if that is unknown or less than 1.1 times (`WORTH_TELLING`) what threads can reach today, if calls
+    are not known to hold the GIL, or if calls are awaited: threads are not measured for awaited calls.
 
     The text says "let go of the GIL" of native code. It says "ran without the GIL" of Python code, which cannot let go
     of the GIL, but can run in a Python that has none.

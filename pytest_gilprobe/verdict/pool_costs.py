@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 MOVES_MUCH = 0.1
-"""If moving a call's data takes more than this share of the call's time, the predicted speed-up of an executor is not
-believed: process pools that moved 4 to 6 MB a call were predicted to give 1.2x to 1.4x where real ones gave 0.4x to
-0.65x."""
+"""If moving a call's data takes more than this share of the call's time, a predicted speed-up of an executor is not
+enough for a verdict: it is known how long pickling takes, but not how pickling and the calls slow each other down."""
 TAKES_MUCH = 0.1
 """Real executors are tried if one is predicted to lose more than this share of the speed-up of bare calls (calls
 without an executor)."""
