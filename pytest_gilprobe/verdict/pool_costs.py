@@ -22,8 +22,8 @@ MOVES_MUCH = 0.1
 """If moving a call's data takes more than this share of the call's time, a predicted speed-up of an executor is not
 enough for a verdict: it is known how long pickling takes, but not how pickling and the calls slow each other down."""
 TAKES_MUCH = 0.1
-"""Real executors are tried if one is predicted to lose more than this share of the speed-up of bare calls (calls
-without an executor)."""
+"""Calls are also timed in executors if an executor is predicted to lose more than this share of the speed-up of bare
+calls (calls without an executor)."""
 
 
 def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
@@ -32,11 +32,11 @@ def pool_inputs(evidence: Evidence, strategy: Strategy) -> PoolInputs:
 
 
 def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
-    """Return the seconds that moving a call's data takes in a strategy's executor; 0 if no data is moved, or unknown.
+    """Return the seconds that an executor takes to move one call's arguments and result; 0 if none, or if unknown.
 
     ``part`` is the strategy's result, ``transfer`` the measured times to move the data. The result is
-    ``part.transfer_s_per_call``, unless that is the time of a round trip through a pipe (``transfer.pipe_s``). Then it
-    is ``transfer.parent_s + transfer.worker_s``, which leaves out the cost of an empty message.
+    ``part.transfer_s_per_call``. But if that equals ``transfer.pipe_s`` (the time of a round trip through a pipe), the
+    result is ``transfer.parent_s + transfer.worker_s``, which leaves out the cost of an empty message.
     """
     if part.transfer_s_per_call is None or transfer is None or part.transfer_s_per_call != transfer.pipe_s:
         return part.transfer_s_per_call or 0.0
@@ -44,11 +44,11 @@ def moved_s(part: StrategyResult, transfer: Transfer | None) -> float:
 
 
 def in_larger_tasks(part: StrategyResult, call_s: float, transfer: Transfer | None) -> float:
-    """Return the largest speed-up of an executor with so many calls in each task that dispatch costs nothing.
+    """Return the highest speed-up that an executor may give if its tasks are so large that dispatch costs nothing.
 
-    The result is 0 if ``part``, the strategy's result, has no speed-up. ``call_s`` is the seconds of a serial call.
-    Larger tasks save only dispatch: moving the data still adds to the time of each call. ``transfer`` has the measured
-    times to move a call's data through a pipe; ``None`` if they were not measured.
+    A large task makes many calls; moving the data still adds to the time of each call. ``part`` is the strategy's
+    result; if it has no speed-up, 0 is returned. ``call_s`` is the seconds of a serial call. ``transfer`` has the
+    measured times to move a call's data through a pipe; ``None`` if they were not measured.
     """
     if part.speedup is None or call_s <= 0:
         return 0.0
@@ -63,11 +63,10 @@ def gaining_in_larger_tasks(evidence: Evidence) -> list[Strategy]:
 
 
 def outweighed_by_moving_s(evidence: Evidence) -> float | None:
-    """Return the seconds to move a call's data, if this alone keeps a strategy from being worth it (1.3x or more).
+    """Return the seconds to move a call's data, if moving data keeps a strategy's speed-up below 1.3x; else ``None``.
 
-    Bare calls (calls without an executor) may gain enough in such a strategy. In an executor they do not, with any
-    number of calls in a task, since their data has to be moved. Of several such strategies, the one that moves data
-    fastest counts; ``None`` if there is none.
+    Without an executor, the strategy's calls may reach 1.3x. In an executor, they do not, however many calls each task
+    makes, since their data has to be moved. If this is so for several strategies, the shortest time is returned.
     """
     larger, results = gaining_in_larger_tasks(evidence), evidence.results
     held_up = (results[one.name] for one in evidence.strategies if one not in larger)
@@ -94,11 +93,10 @@ def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
 
 
 def left_open(evidence: Evidence) -> set[str]:
-    """Return the strategies that may be the answer only because it is not known exactly what executors cost.
+    """Return the strategies among which timing more calls cannot decide, as executors' costs are known only roughly.
 
-    They would all stay possible if the times of the calls were known exactly. The set is empty if only one strategy
-    would stay possible. Timing more calls does not help: what dispatch costs is measured once a session, and what real
-    executors give is measured separately.
+    Each of these strategies could be the best one even if the times of the calls were known exactly. The set is empty
+    if exact times would leave only one strategy.
     """
     serial, held = evidence.serial, evidence.gil.held_fraction
     exact = replace(
@@ -128,10 +126,10 @@ def _exactly(estimate: Estimate) -> Estimate:
 
 
 def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
-    """Return whether a strategy is worth it (1.3x or more) even if its executor costs twice what is predicted.
+    """Return whether a strategy certainly gives 1.3x or more, even if its executor costs twice what is predicted.
 
-    ``part`` is the strategy's result. A prediction is never certain if moving data takes more than `MOVES_MUCH` of a
-    call's time.
+    ``part`` is the strategy's result. If the speed-up is only predicted, and moving data takes more than 10 % of a
+    call's time (the share `MOVES_MUCH`), the result is ``False``.
     """
     pool = part.pool_speedup
     if pool is None or pool.low * at_cost(part, DISPATCH_FACTOR) < WORTH_IT:
@@ -142,15 +140,15 @@ def certainly_pays(evidence: Evidence, part: StrategyResult) -> bool:
 
 
 def tried(evidence: Evidence) -> bool:
-    """Return whether calls were timed in real executors, other than in an executor that the user named."""
+    """Return whether any speed-up was measured, not predicted, in an executor other than one that the user named."""
     return any(part.pool_rounds for part in evidence.results.values())
 
 
 def matter(evidence: Evidence) -> bool:
-    """Return whether calls should be timed in real executors: this was not done yet, and may change the answer.
+    """Return whether the costs of executors may change the answer, so that calls should be timed in executors now.
 
-    It may change the answer if an executor is predicted to lose more than `TAKES_MUCH` of the speed-up that bare calls
-    (calls without an executor) have.
+    This is so if an executor is predicted to lose more than 10 % (the share `TAKES_MUCH`) of the speed-up that calls
+    have without an executor. The result is ``False`` if a speed-up was already measured in an executor.
     """
     if tried(evidence):
         return False
@@ -159,12 +157,11 @@ def matter(evidence: Evidence) -> bool:
 
 
 def decide(evidence: Evidence, name: str) -> bool:
-    """Return whether the strategy ``name`` is the answer only if executors cost what is predicted.
+    """Return whether the strategy ``name`` is the best one only if executors cost about what is predicted.
 
-    This is so if executors that cost half or twice as much would make another strategy the answer. It is also so if
-    moving data takes more than `MOVES_MUCH` of a call's time, unless the user named the executor: the CPU time of
-    pickling is known, but not how pickling and the calls slow each other down. The result is ``False`` once real
-    executors have been tried.
+    The result is ``True`` if another strategy would be the best one with executors that cost half or twice as much. It
+    is also ``True`` if moving data takes more than 10 % (`MOVES_MUCH`) of a call's time, unless the user named the
+    executor. The result is always ``False`` after a speed-up was measured in an executor (`tried`).
     """
     part = evidence.results[name]
     if tried(evidence):

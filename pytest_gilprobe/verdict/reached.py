@@ -24,9 +24,9 @@ class Reached(NamedTuple):
     Attributes:
         gave: the speed-up or the outcome in words, such as ``processes 1.90x [1.84, 1.96]``.
         value: the speed-up in an executor; ``None`` if it is unknown.
-        ends: the low and the high end of the wide interval that gates use for the speed-up; ``None`` if the speed-up
-            was not measured and may be anything.
-        remedy: what would raise the speed-up; empty if the speed-up was not measured.
+        ends: the low and the high end of the wide interval that gates (checks that fail a test) use for the speed-up;
+            ``None`` if the speed-up was not measured and may be anything.
+        remedy: advice on how to raise the speed-up; empty if the speed-up was not measured.
         most: the high end of ``ends`` in words, such as ``2.00x``; empty if no speed-up was measured, and for serial
             calls.
     """
@@ -44,10 +44,10 @@ class Reached(NamedTuple):
 
 
 def each(expectation: Expectation, result: WorkloadResult) -> dict[str, Reached]:
-    """Return how near each strategy came to the ``min_speedup`` that the marker asks for, by the strategy's name.
+    """Return the speed-up that each strategy reached, and advice on how to reach ``min_speedup``, by strategy name.
 
-    Only the strategies count that ``expectation`` names; if it names none, all that were asked for. One of them has to
-    give the speed-up.
+    ``expectation`` is what the test's marker asks for, such as ``min_speedup``. The result has the strategies that it
+    names; if it names none, all parallel strategies that the user selected for the probe.
     """
     asked = [name for name, part in result.parallel.items() if part.error != NOT_ASKED]
     among = parts(expectation.strategies or asked or result.parallel, result)

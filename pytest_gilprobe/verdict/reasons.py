@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.contract import Strategy
 
 WORTH_A_WORD = 1.03
-"""If another strategy is more than this many times as fast as the advised one, the reason says why it is not advised: a
-reader would ask."""
+"""If another strategy is more than this many times as fast as the advised one, the reason for the advice says why the
+other one is not advised."""
 WHOLE_CORE = 0.995
-"""If the threads that a call itself starts keep less than this share of a second core busy, the reason tells the share
-in percent. Otherwise, it tells the number of busy cores: the share would read 100 % or more."""
+"""If a call's own threads keep less than this many cores busy beyond the first, the reason says how busy a second core
+is, in percent. Otherwise, the reason says how many cores are busy."""
 WORTH_DISPATCHING = 10
-"""A task should last this many times as long as its dispatch: dispatching then costs a tenth of the work."""
+"""If larger tasks are advised, a task of the advised size lasts this many times as long as its dispatch."""
 _BOUNDS = {
     Bound.IO: "I/O-bound",
     Bound.CPU: "CPU-bound",
@@ -38,7 +38,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Because:
-    """Why a verdict is what it is, as a clause, and the ``advice`` that follows from that, which may be empty."""
+    """The reason for a verdict (``why``) and the advice that follows from it (``advice``, may be empty), as clauses."""
 
     why: str
     advice: str = ""
@@ -248,7 +248,7 @@ def dispatch_unknown(evidence: Evidence) -> Because:
 
 
 def held_back_by_quota(evidence: Evidence) -> Because:
-    """Say that a CPU quota hid a speed-up, and for which share of the time (from ``evidence``) it stopped the probe."""
+    """Say that a CPU quota hid a speed-up, and for which share of its time the quota stopped the probe."""
     share = numbers.percent(evidence.measurement.throttled_share)
     why = f"a CPU quota stopped the probe for {share} of its time, so computing in parallel looks slower than it is"
     return Because(why=why, advice="raise the quota")

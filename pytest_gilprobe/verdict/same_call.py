@@ -38,25 +38,25 @@ APART = 1.5
 different: each call of the slower kind takes at least this many times as long as each of the faster kind, except for a
 few that may have been disturbed."""
 ENOUGH = 3
-"""Number of timed calls of each kind (with copied and with changed arguments) from which the times need to differ only
-by the factor `APART`; with fewer, by `FAR_APART`."""
+"""If at least this many calls with copied arguments, and as many with changed arguments, were timed, the two kinds
+count as different if their times differ by the factor `APART` (1.5). With fewer calls, the factor is `FAR_APART`
+(3)."""
 FAR_APART = 3.0
-"""Factor by which calls with copied arguments and calls with changed arguments must differ in time if few were timed:
-noise seldom makes one call three times as long as another."""
+"""Calls with copied arguments and calls with changed arguments count as different if one kind takes at least this many
+times as long as the other. This factor is used if fewer than 3 (`ENOUGH`) calls of a kind were timed."""
 ONE_DISTURBED_FROM = 5
-"""Calls with copied arguments are compared with calls with changed arguments; either kind may be the faster one. If
-this many calls or more of the faster kind were timed, the longest of these does not count: a busy machine may stop any
-single call."""
+"""Calls with copied arguments are compared with calls with changed arguments; either kind may be the faster one. If at
+least this many calls of the faster kind were timed, the longest of them is ignored: a busy machine may have stopped
+it."""
 HALF_DISTURBED_FROM = 15
-"""Calls with copied arguments are compared with calls with changed arguments. If this many calls or more of the faster
-kind were timed, the longer half of these is ignored. If both kinds are alike, chance puts the faster 8 of 15 calls
-below all of 15 others once in 909 times, the faster 10 of 20 below 20 once in 4,588."""
+"""Calls with copied arguments are compared with calls with changed arguments; either kind may be the faster one. If at
+least this many calls of the faster kind were timed, the longer half of them is ignored."""
 LEAST_S = 2e-6
 """Calls with changed arguments count as other work than calls with copies of the original arguments only if they take
 at least this many seconds more or less. Any call may take 1 to 2 µs longer if it runs right after something else."""
 BODY_S = 10e-6
-"""Smallest difference in seconds between calls in a test's body and calls after it that counts: the first call after an
-event loop was started takes some microseconds longer. The times must also differ by the factor `FAR_APART`."""
+"""Calls in a test's body and calls after the end of the body count as different work only if their times differ by at
+least this many seconds, and by the factor `FAR_APART` (3)."""
 USED_UP = 10.0
 """A first call counts as having used something up only if, in the probe and in the test's own run, it took at least
 this many times as long as later calls."""

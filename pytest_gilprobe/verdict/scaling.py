@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 
 def curves(evidence: Evidence) -> Mapping[str, Scaling] | None:
-    """Return the curve (throughput by number of workers) of each strategy for which one was measured, by its name.
+    """Return the measured curves (throughput by number of workers), by the strategy's name; ``None`` if there are none.
 
-    Each curve comes with what follows from it: how many workers are enough, and what limits the throughput. The result
-    is ``None`` if there is no curve.
+    Each curve also says how many workers are enough, and what limits the throughput.
     """
     ladders = evidence.measurement.ladders
     known = {strategy.name: strategy for strategy in evidence.strategies}
@@ -93,7 +92,7 @@ def _why_late(late: Sequence[Step]) -> str:
 def with_curve(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
     """Return ``result`` with the curves of its strategies (throughput by number of workers), if any were measured.
 
-    The verdict then advises as many workers as are enough by the curve of the advised strategy.
+    If the advised strategy has a curve, the verdict also advises the number of workers that is enough by that curve.
     """
     found = curves(evidence)
     return replace(result, scaling=found, verdict=_advised(result.verdict, found or {}, evidence))

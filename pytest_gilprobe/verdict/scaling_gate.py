@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.settings import Expectation
 
 GROWTH = 1.10
-"""Factor by which each doubling of the workers must raise the throughput to satisfy the marker's ``scales_to``."""
+"""If doubling the workers certainly raises the throughput by less than this factor, growth stops there. A test can fail
+if that is before the number of workers that its marker gives as ``scales_to``."""
 
 
 class _Stop(NamedTuple):

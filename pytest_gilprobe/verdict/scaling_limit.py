@@ -22,28 +22,24 @@ GROWS = 1.10
 """A curve (throughput by number of workers) is still growing at its end if each doubling of the workers up to there
 raised the throughput by at least this factor."""
 APART = 1.4
-"""To see whether a curve (throughput by number of workers) still grows, its last point is compared with the points that
-have fewer workers by at least this factor; with all earlier points if there are none. Noise of 5 % hides growth between
-points that are nearer to each other."""
+"""To see whether a curve (throughput by number of workers) still grows, its last point is compared with earlier points.
+Earlier points are left out if the last point has less than this many times their workers, unless none would remain."""
 BUSY = 0.8
 """If calls keep at least this share of the usable CPUs busy, the CPUs are the limit; a CPU quota counts as fewer
 CPUs."""
 WHOLE = 0.85
-"""If the CPUs are the limit, and threads that compute without a GIL gain less than this share of the number of CPUs, a
-report says so: hardware threads share their core, and other programs or virtual machines take time. On idle machines of
-two CPUs the share was 0.93 to 1."""
+"""CPUs count as whole cores if threads that compute without a GIL have a speed-up of at least this share of the number
+of CPUs. Otherwise, a report that names the CPUs as the limit adds that speed-up."""
 IN_USE = 0.85
 """The GIL, or the event loop, is the limit if it is in use for at least this share of the time at the highest
-throughput. This share is the gain over one worker times the share of a call's time that needs the GIL or the loop; each
-is known to some 10 %."""
+throughput. The share in use is computed: the speed-up over one worker, times the share of a call's time for which a
+call needs the GIL or the loop."""
 MAYBE_IN_USE = 0.4
-"""If the GIL, or the event loop, is certainly in use for less than this share of the time at the highest throughput, it
-is not the limit. With a larger share it may be: then calls often wait for each other, and the share is computed from
-calls that were made one at a time."""
+"""The GIL, or the event loop, may be the limit if it may be in use for at least this share of the time at the highest
+throughput. If the share is certainly smaller, the GIL or the loop is ruled out."""
 WASTED = 0.6
-"""Shared data or memory is the limit if the CPU time of a call that runs alone is less than this share of its CPU time
-beside other calls. Two hardware threads of one core do not explain that: each keeps at least this share of its
-speed."""
+"""If CPUs are busy, and the CPU time of a call that runs alone is less than this share of its CPU time beside other
+calls, the limit is shared data or memory, not the number of CPUs."""
 LOOKS = 20
 """Fewest samples that suffice to tell whether lanes (threads) sleep in a lock of the process or in something outside. A
 sample shows what one lane sleeps in at one moment."""
@@ -51,12 +47,12 @@ MOSTLY = 0.5
 """Calls in parallel take longer than a call alone. If lanes (threads) sleep in one thing, such as a lock, for at least
 this share of the additional time, it is named as the limit."""
 HARDLY = 0.15
-"""Calls in parallel take longer than a call alone. If lanes (threads) wait for the GIL for less than this share of that
-additional time, the GIL is not the limit; of some 60 samples, a few are misleading."""
+"""Calls in parallel take longer than a call alone. If lanes (threads) wait for the GIL for less than this share of the
+additional time, the GIL is not the limit."""
 WAITS_ALONE = 0.2
-"""If a lane (thread) sleeps in a lock in at least this share of the samples although no other lane makes calls, its
-calls wait for other threads of their process, such as those of a pool. What these wait for may then be the limit as
-well."""
+"""If a call that runs alone sleeps in a lock in at least this share of the samples, the call waits for other threads of
+its process, such as those of a pool. The report then adds that the limit may be outside the process, such as a server
+for which these threads wait."""
 SINGLE = 1.4
 """If the highest throughput is less than this many times that of one worker, the report says that the limit lets
 through one call at a time."""

@@ -23,8 +23,8 @@ MOST_HEAVY: Final = 20
 LEAST_HELD_S: Final = 0.1
 """If a suite holds the GIL for fewer seconds than this in total, none of its tests is listed as one of the heaviest."""
 BLOCKS_BY: Final = 0.3
-"""A call is said to hold the GIL while it sleeps if the share of its time for which it holds the GIL is larger, by more
-than this, than the share for which it runs on a CPU or queues for one."""
+"""A call is said to hold the GIL while it sleeps if the share of its time for which it holds the GIL, minus the share
+for which it runs on a CPU or queues for one, is certainly larger than this."""
 PROBED_NEXT: Final = frozenset({"scan-heavy", "scan-blocks", "scan-waits", "scan-releases"})
 """Slugs (short names) of the findings whose tests are proposed for a probe, since threads or processes may make these
 tests faster."""
@@ -33,11 +33,11 @@ MOST_TO_PROBE: Final = 10
 LEAST_BLOCKED_S: Final = 0.05
 """A test is listed as blocking its event loop only if it does so for at least this many seconds in all."""
 MOST_BLOCKED: Final = 0.5
-"""A test is said to block its event loop, so that its calls would not overlap in tasks, if the loop is blocked for more
-than this share of a call's time: tasks would then gain less than twice the speed."""
+"""Calls of a test are said not to overlap in tasks if a call blocks the event loop for more than this share of its
+time: tasks would then make the calls less than twice as fast."""
 LEAST_WAIT_S: Final = 0.02
-"""A test is listed as waiting only if its call takes at least this many seconds: for a shorter one, dispatch by an
-executor would cost what threads could gain."""
+"""A test is listed as one that waits only if its call takes at least this many seconds. For shorter calls, an
+executor's dispatch would cost about as much time as threads could save."""
 
 
 def find(results: Sequence[WorkloadResult], groups: Sequence[ScanGroup]) -> tuple[ScanFinding, ...]:

@@ -52,10 +52,9 @@ def remedy(evidence: Evidence) -> str:
 def more_time(evidence: Evidence) -> str:
     """Return, as a clause, what would settle a verdict that rests on too few or on disturbed measurements.
 
-    The clause names a quieter machine and, if at most `MOST_S`, a ``max_time`` (seconds of a probe) for `ROUNDS` rounds
-    (one batch of calls of every strategy) or more. This time is rather too long: it is computed as if starting workers,
-    for example, took longer with more rounds. If a strategy was not tried for lack of time, the clause says that
-    instead.
+    The clause names a quieter machine. It also names a ``max_time`` (seconds of a probe) that is enough for at least 5
+    (`ROUNDS`) rounds (one batch of calls of every strategy), unless that is more than 120 s (`MOST_S`). If a strategy
+    was not tried for lack of time, the clause only says so.
     """
     seen = evidence.measurement
     if seen.no_time_for and seen.out_of_time is not None:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 MOST_NAMED = 2
 """Largest number of shared objects that a sentence of the verdict's advice names; the workload's result has all."""
 NEAR = 0.85
-"""Lanes (threads) with copies of their objects gain as much as the control (plain Python that shares nothing) if they
-certainly reach at least this share of its speed-up. If they certainly reach less, the control's speed-up is used as
-their limit. Otherwise, it is used only if it is at least this share of the lanes' speed-up, and the low end of its
-interval at least this share of the speed-up itself."""
+"""The speed-up of lanes (threads) with copies of all their objects is divided by that of the control (plain Python that
+shares nothing). If the ratio is certainly this share or more, nothing that lanes share costs much. If it is certainly
+less, something still holds the lanes up. Unless it is certainly less, the control is ignored if its speed-up is below
+this share of the lanes' speed-up, or if the low end of its interval is below this share of its speed-up."""
 COMPUTES = 0.8
 """Calls are compared with the control (plain Python that shares nothing) only if serial calls certainly use at least
 this share of a CPU. Calls that wait for longer may gain more than the control, since their waits overlap."""
@@ -34,7 +34,8 @@ this share of a CPU. Calls that wait for longer may gain more than the control, 
 def with_sharing(result: WorkloadResult, evidence: Evidence) -> WorkloadResult:
     """Return a copy of ``result`` that also says which objects shared by lanes (threads) cost speed, or may do so.
 
-    Its ``sharing`` and its verdict's text say it. If ``evidence`` has no data on sharing, return ``result``.
+    The findings are in its attribute ``sharing``, and are added to the verdict's reason and advice. If ``evidence`` has
+    no data on sharing, ``result`` itself is returned.
     """
     reading = evidence.measurement.sharing
     if reading is None:

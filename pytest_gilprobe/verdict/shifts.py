@@ -9,12 +9,12 @@ from pytest_gilprobe.verdict import margins
 from pytest_gilprobe.verdict.rule import Interval
 
 LEAST_DIFFERENCE = 0.05
-"""Least share by which one value must exceed another one to be called different, even if their confidence intervals do
-not overlap: these show how a value varies within one run, not from run to run."""
+"""Two values whose confidence intervals do not overlap are called different only if the larger exceeds the smaller by
+at least this share. The intervals alone do not suffice: they leave out how a value varies from run to run."""
 LEAST_LOSS = 0.10
 """Smallest share by which a speed-up must have fallen to count as a regression."""
 Measured = tuple[Estimate, Interval]
-"""An estimate, with the wider confidence interval that gates (checks that fail a test) use instead of its own."""
+"""An estimate, and a wider interval than the estimate's own, which gates (checks that fail a test) use."""
 
 
 def shifted(
@@ -71,11 +71,11 @@ def fell(after: Estimate | None, before: Estimate | None) -> bool:
 
 
 def ratio(after: Estimate | None, before: Estimate | None) -> Estimate | None:
-    """Return ``after / before`` for independent estimates; its interval holds all ratios of values in both intervals.
+    """Return ``after / before`` with its interval; ``None`` if an estimate is missing or the ratio cannot be computed.
 
-    Two 95 % intervals thus give an interval that is wider than 95 % needs. ``None`` if an estimate is missing, its
-    interval reaches zero, or the ratio does not fit a float. *Source*: interval arithmetic; Cumming and Finch,
-    "Inference by eye", 2005.
+    The estimates must be independent. The interval contains the ratios of all values in their intervals. The ratio
+    cannot be computed if an interval reaches zero, or if the ratio does not fit a float. *Source*: interval arithmetic;
+    Cumming and Finch, "Inference by eye", 2005.
     """
     if after is None or before is None or after.low <= 0 or before.low <= 0:
         return None

@@ -1,4 +1,4 @@
-"""Decide whether a result is believed: how often measurements must be repeated, and what makes them doubtful."""
+"""Decide whether measurements suffice for a verdict: how often they must be repeated, and what makes them doubtful."""
 
 from __future__ import annotations
 
@@ -16,37 +16,42 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.readings import ControlRound, Evidence, Measurement, Round
 
 SCALING_TO_JUDGE = 0.7
-"""Least share of an ideal machine's speed-up that the control, a fixed pure-Python loop in all workers, must reach. If
-it reaches less, and no strategy helps calls that compute, this is not believed: it may be the machine's fault."""
+"""If the control (a fixed pure-Python loop in all workers) reaches less than this share of an ideal machine's speed-up,
+and no strategy helps calls that compute, the verdict stays open: the cause may be the machine."""
 EXPLAINS = 0.5
-"""If lanes (threads ...) of one process take longer than serial calls, a GIL that is held for at least this share of
-the time explains it."""
+"""If lanes (such as threads) of one process take longer than serial calls, and calls hold the GIL for at least this
+share of their time, the GIL explains the longer time, so that fewer rounds (one batch of calls of every strategy)
+suffice."""
 ROUNDS_WHEN_DISTURBED = 3
 """Number of rounds (one batch of calls of every strategy) that are needed to believe a result if other programs
 disturbed every round: two rounds can be disturbed alike."""
 ROUNDS_TO_BELIEVE = 2
-"""Number of undisturbed runs of the control (a fixed pure-Python loop), each beside a round (one batch of calls of
-every strategy), that are needed to believe that no strategy helps: a single one may have met a bad moment."""
+"""Number of runs of the control (a fixed pure-Python loop that shows how fast the machine is) that are needed to
+believe that no strategy helps, if no run was disturbed. A single run may have met a bad moment."""
 ROUNDS_WHEN_SURPRISING = 5
 """Number of rounds (one batch of calls of every strategy) that are needed to believe what nothing else explains, such
 as threads that gain far less than the GIL allows: one outlier must not decide."""
 SLOWED_AGAIN = 2.0
-"""Exponent in a check for slowed serial calls. If N workers seem to do N times F the work of one (such as F = 1.1),
-serial calls were slowed by the factor F or more. So the recommended strategy must stay the best one if all speed-ups
-are divided by F, and also if they are divided by F to the power of this exponent."""
+"""Serial calls were slowed by a factor F or more if N workers seem to do N times F the work of one worker. A strategy
+is then recommended only if it is still the best one with all speed-ups divided by F, and with all divided by F to the
+power of this exponent."""
 FALLS_SHORT = 0.75
-"""Lanes (threads ...) of one process gain surprisingly little if their speed-up is less than this share of the largest
-that the GIL and the number of workers allow. It is believed only after 5 (`ROUNDS_WHEN_SURPRISING`) rounds of calls."""
+"""A strategy with lanes (such as threads) in one process falls short if its speed-up is less than this share of the
+largest speed-up that the GIL and the number of workers allow. Its speed-up is believed only after 5
+(`ROUNDS_WHEN_SURPRISING`) rounds (one batch of calls of every strategy)."""
 
 
 def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
     """Return why the rounds so far do not suffice to recommend ``strategy``; ``None`` if they do.
 
-    A round is one batch of calls of every strategy. One is enough if nothing disturbed it, and lanes (threads ...) of
-    one process took no longer than serial calls, or the GIL explains why. Otherwise 3 are needed
-    (`ROUNDS_WHEN_DISTURBED`). 5 are needed (`ROUNDS_WHEN_SURPRISING`) if lanes of one process gain far less than the
-    GIL allows, or if N workers seem to do N times F the work of one, with F clearly above 1. In the last case, serial
-    calls were slowed, so ``strategy`` must also stay the best one if all speed-ups are divided by F, or by its square.
+    A round is one batch (calls timed together) of every strategy. The number of rounds that suffices is:
+
+    * 5 (`ROUNDS_WHEN_SURPRISING`) if lanes (such as threads) of one process gain far less than the GIL allows, or if N
+      workers seem to do N times F the work of one, with F clearly above 1. In the second case, serial calls were
+      slowed, so ``strategy`` must also stay the best one with all speed-ups divided by F, and by its square.
+    * Otherwise 1, if nothing disturbed that round, and lanes of one process took no longer than serial calls, or longer
+      because of the GIL.
+    * Otherwise 3 (`ROUNDS_WHEN_DISTURBED`).
     """
     results = evidence.results.items()
     seen = evidence.measurement.rounds
@@ -100,7 +105,7 @@ def _explained(one: Round, evidence: Evidence) -> bool:
 def contradicts(evidence: Evidence) -> reasons.Because | None:
     """Return a reason to doubt the evidence if a strategy certainly gained more than the GIL allows; else ``None``.
 
-    A busy machine is no excuse: advice that rests on an impossible speed-up is wrong on any machine.
+    The evidence is doubtful even on a busy machine: advice that rests on an impossible speed-up is always wrong.
     """
     for strategy in evidence.strategies:
         part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
@@ -114,8 +119,8 @@ def contradicts(evidence: Evidence) -> reasons.Because | None:
 def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
     """Return whether idle CPUs could make an executor worth it (1.3x or more) for calls with this ``bound``.
 
-    They make no difference to calls that wait (``io``), which overlap on any machine, unless they wait for child
-    processes that compute. A call that costs less than its dispatch does not gain on any machine.
+    Idle CPUs make no difference to calls that wait (``io``), unless the calls wait for child processes that compute. A
+    call that costs less than its dispatch does not gain on any machine.
     """
     if bound is Bound.IO and children_width(evidence.measurement.rounds) <= EXTRA_CORES:
         return False

@@ -9,10 +9,10 @@ from pytest_gilprobe.model.readings import WorkerReading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeBursts:
-    """Make ``number`` bursts one after the other: in each, ``lanes`` threads make ``calls`` calls each, side by side.
+    """Message that asks a worker process to make ``number`` bursts (very short batches of calls), one after the other.
 
-    A burst is a very short batch (calls timed together). Before each burst of all threads, one of them makes a burst
-    alone. ``strategy`` is the name of the strategy that makes the calls.
+    In each burst, ``lanes`` threads make ``calls`` calls each, side by side. Before each burst of all threads, one of
+    them makes a burst alone. ``strategy`` is the name of the strategy that makes the calls.
     """
 
     strategy: str

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.child.workload import Workload
 
 LOT = 5
-"""Number of calls of each kind that are timed before it is checked whether more are needed: one lot. The two kinds are
-calls with copies of the arguments as they were before the first call, and calls with copies of the arguments as earlier
-calls have changed them."""
+"""Number of calls of each of two kinds in a lot: the calls that are timed before a check of whether more are needed.
+The two kinds are calls with copies of the arguments as they were before the first call, and calls with copies of the
+arguments as earlier calls have changed them."""
 LOTS = 4
 """Largest number of lots of calls. A lot is `LOT` calls with unchanged arguments, and as many with changed arguments. A
 further lot is made only if it is not yet clear whether both kinds take equally long."""
 TRIALS_S = 0.5
-"""Seconds that comparing calls with unchanged arguments and calls with changed arguments should take at most: no call
-is made that would probably end later."""
+"""Time limit, in seconds, for the comparison of calls with unchanged arguments and calls with changed arguments. If the
+next calls would probably exceed the limit, they are not made."""
 ALIKE = 1.25
 """Factor below which calls with unchanged arguments and calls with changed arguments count as equally long: the
 shortest call of the slower kind, divided by the shortest call of the faster kind. Only the shortest calls are compared,

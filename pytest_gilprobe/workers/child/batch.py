@@ -8,10 +8,10 @@ A batch is calls that are timed together. Why the readings can be trusted:
   includes. The run-queue clock is read outside of both, because its system call releases the GIL.
 * Threads are started, and wait, before the first clock is read. Each waits for its own event and not at a barrier, so a
   thread that ends early, whatever exception it raised, never leaves the others waiting.
-* Threads, and worker processes, begin at a moment that all of them know in advance, and sleep until then. If one thread
-  woke the others, it might lose its CPU to the first of them, and the second would start when the first is done.
-* Each of them sleeps on another CPU. Beside other programs, they would often wake up on the same one and take turns.
-* Memory for the frames of calls is reserved (by `room`), so that they take as long in the main thread as in others.
+* Threads, and worker processes, sleep until a moment that all of them know in advance, and begin at that moment. If one
+  thread woke the others one by one, it might lose its CPU to the first before it woke the second.
+* Each thread or process sleeps on a CPU of its own: otherwise, two often woke up on the same CPU and took turns.
+* Memory for the frames of calls is reserved in advance, so that calls take as long in the main thread as in others.
 * Whatever a call raises, `SystemExit` and `KeyboardInterrupt` included, is caught in its thread and reported.
 """
 
@@ -74,11 +74,11 @@ def timed(
 ) -> LaneReading:
     """Make the calls in ``ready``, ``calls`` in number, in this thread; return the readings of its clocks.
 
-    This thread first sleeps until the moment ``begin_ns`` of `time.perf_counter_ns`, on ``cpu`` if given; if that is
-    past (or 0), it does not sleep. After a sleep, the delay from ``begin_ns`` to the first call is included in the wall
-    time, and any wait for a core in the run-queue time. Without a sleep, both are included only if ``begin_ns`` is not
-    0 and ``queueing`` is given: an object that this thread created before it was told to begin, and that is closed at
-    the end. Exceptions of a call propagate.
+    This thread first sleeps until ``begin_ns``, a moment of `time.perf_counter_ns`, on ``cpu`` if given. It does not
+    sleep if that moment is past, or 0. Wall time counts from ``begin_ns`` if this thread slept, or if ``begin_ns`` is
+    not 0 and ``queueing`` is given; else from the first call. ``queueing`` measures how long this thread waits for a
+    core, from before it was told to begin; if ``None``, from this call on. ``queueing`` is closed at the end.
+    Exceptions of a call propagate.
     """
     since_begin = begin_ns > 0 and queueing is not None
     queueing = queueing or Queueing()
@@ -130,10 +130,10 @@ class Queueing:
     def until_ns(self, end_ns: int, *, since_ns: int | None = None) -> int | None:
         """Return how many nanoseconds this thread waited in the run queue for a core, from ``since_ns`` to ``end_ns``.
 
-        ``since_ns`` is a moment soon after this object was created (``None``: its creation), ``end_ns`` one just before
-        this call. The run-queue clock is read only at the creation and in this call. The times before ``since_ns`` and
-        after ``end_ns`` are subtracted as if the thread had queued all the time, so the result may be too low, but not
-        below 0. Return ``None`` if the system has no such clock.
+        ``since_ns`` is a moment soon after this object was created (``None``: its creation), ``end_ns`` a moment just
+        before this call. The run-queue clock is read only at the creation and in this call. The times before
+        ``since_ns`` and after ``end_ns`` are subtracted as if the thread had queued all the time, so the result may be
+        too low, but not below 0. Return ``None`` if the system has no such clock.
         """
         asked_ns = _perf_counter_ns()
         now = self._clock.read_ns()
@@ -188,7 +188,7 @@ class LaneThread(threading.Thread):
     """
 
     def __init__(self) -> None:
-        """Prepare the thread; it does not keep the process alive."""
+        """Create a daemon thread, which does not keep the process alive; it does not start yet."""
         super().__init__(name="gilprobe-lane", daemon=True)
         self.ready = _Event()
         self.error: str | None = None
@@ -285,7 +285,7 @@ def _used_ns() -> tuple[int, int, int, int]:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception's text and traceback, without this package's outermost frames, even if ``__str__`` raises."""
+    """Return an exception's text and traceback, without the leading frames that belong to this package."""
     try:
         shown = error.__traceback__
         while shown is not None and shown.tb_frame.f_globals.get("__name__", "").startswith("pytest_gilprobe."):

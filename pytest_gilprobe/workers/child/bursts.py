@@ -9,8 +9,8 @@ millisecond or two they often do. So:
 * From that moment on, the time that a lane spends in the run queue, waiting for a CPU, is measured.
 * A lane that is done sleeps until all are. If it went on, it might lose its CPU while it holds the GIL, and the others
   would wait for it.
-* Before each burst of all lanes, one lane makes one alone: the two are compared, so that a machine whose speed changes
-  changes both.
+* Before each burst of all lanes, one lane makes a burst alone. The two are compared: a change of the machine's speed
+  affects both.
 * Threads live through all bursts. The first pair, with cold caches and memory, is left out.
 
 The bursts in which no lane queued are selected later, by `pytest_gilprobe.stats.overlap`. *Source:* beside one busy

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _PYTEST_WRITERS = ("xmlpath", "pastebin")
 _PLUGIN_WRITERS = ("htmlpath", "report_log", "allure_report_dir", "json_report", "benchmark_json", "benchmark_autosave")
 WRITERS = _PYTEST_WRITERS + _PLUGIN_WRITERS
-"""Names of options of pytest and of plugins that name a file to write, or switch writing on: a worker process clears
-them."""
+"""Names of those options of pytest and of plugins which make them write files or send results to a server. A worker
+process clears these options."""
 INTERACTIVE = ("usepdb", "trace", "collectonly", "setuponly", "setupplan", "version", "help")
 """Names of options of pytest that wait for a person, or prevent tests from running: a worker process switches them
 off."""

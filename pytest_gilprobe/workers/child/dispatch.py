@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
 
 TASKS = 40
-"""Number of tasks that do nothing in one call of ``executor.map``: so many that all workers are awake during most of
-them."""
+"""Number of tasks in one call of ``executor.map``; the tasks do nothing. There are enough of them for all workers to be
+awake most of the time."""
 ROUNDS = 15
 """Number of calls of ``executor.map`` with tasks that do nothing. The fastest counts: on a busy machine, only a few of
 them are undisturbed."""

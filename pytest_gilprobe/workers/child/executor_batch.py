@@ -28,9 +28,9 @@ TASKS_A_WORKER = 4
 """Fewest tasks for each worker in a series of tasks (submitted together and timed), if time allows: with only one or
 two, some workers idle at the end of the series."""
 LONGEST_SERIES_S = 1.2
-"""Longest time, in seconds, that a series of tasks (submitted together and timed) may take with `TASKS_A_WORKER` tasks
-for each worker; if it would take longer, each worker gets one task. The limit is high because one task for each worker
-shows less: Dask's scheduler takes 20 ms to answer, which hides what tasks of 50 ms gain."""
+"""Longest time, in seconds, that a series of tasks (submitted together and timed) may take with 4 (`TASKS_A_WORKER`)
+tasks for each worker; if it would take longer, each worker gets one task. A series that takes longer is not
+repeated."""
 ROUND_TRIPS = 7
 """Number of tasks that do nothing and are timed one by one, each from its submission to its result; the median
 counts."""

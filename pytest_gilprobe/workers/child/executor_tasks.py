@@ -1,7 +1,8 @@
 """Run an executor that the user named: start it, give it tasks, tell how it failed, end it.
 
-A task of several calls is ``list(map(function, arguments))``, or ``list(map(operator.call, calls))`` with whole calls.
-So the executor's workers, which may be on other machines, need only the standard library and the function itself.
+A task of several calls is ``list(map(function, arguments))``, or ``list(map(operator.call, calls))``, where each of
+``calls`` has a function and its arguments. So the executor's workers, which may be on other machines, need only the
+standard library and the function itself.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_COPIED = 64 * 2**20
-"""Largest size in bytes, when pickled, of all arguments of one task that makes several calls."""
+"""Largest size in bytes of the pickled arguments of all calls of one task; a task makes only as many calls as fit."""
 MOST_CALLS = 1 << 24
 """Largest number of calls in one series of tasks (submitted together and timed), if all calls have the same
 arguments."""
