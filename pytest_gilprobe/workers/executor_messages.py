@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureDispatch:
-    """Asks a worker process in which no test is set up what a task costs in an executor with ``workers`` workers.
+    """Asks a worker process for the cost of a task in an executor with ``workers`` workers.
 
-    ``strategy`` names the way to make calls that uses the executor. If ``module`` is set, the message asks instead how
-    long the workers take to import that module. ``brief`` asks for a third of the usual rounds (calls of
-    ``executor.map``), to save time.
+    ``strategy`` names the strategy (a way to make calls) that uses the executor. ``start_method`` is how worker
+    processes start, such as ``fork``. If ``module`` is set, the message asks instead how long the workers take to
+    import that module. ``brief`` asks for a third of the usual rounds (calls of ``executor.map``), to save time. No
+    test may be set up in the worker process.
     """
 
     strategy: str
@@ -27,8 +28,8 @@ class TrialTimes:
 
     The tasks compute without the GIL, in several rounds; times are in seconds per task. Times in one thread are
     ``alone_s``, the median of the rounds, and ``alone_least_s``, the shortest; in the executor, ``pooled_s`` and
-    ``pooled_least_s``. ``queued`` is the share of its time, from 0 to 1, for which the one thread waited for a core.
-    ``others`` is the share of all CPUs' time, from 0 to 1, that other programs took.
+    ``pooled_least_s``. ``queued`` is the share, from 0 to 1, of the time in one thread that this thread waited for a
+    core. ``others`` is the share, from 0 to 1, of the time of all CPUs that other programs took.
     """
 
     alone_s: float

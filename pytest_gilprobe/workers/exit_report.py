@@ -16,9 +16,9 @@ _OURS = os.path.dirname(__file__)  # noqa: PTH120 - to be found in the lines tha
 
 
 def users_frames(stacks: str) -> str:
-    """Return faulthandler's ``stacks``, each without the frames of this package and of what called it.
+    """Return faulthandler's ``stacks`` without the frames of this package and of its callers.
 
-    In these texts the innermost frame comes first, so each stack is cut off at the first frame of this package. If two
+    The innermost frame of a stack comes first, so each stack is cut off at the first frame of this package. If two
     threads crash at once, faulthandler mixes their lines; every line that names this package is then left out, too.
     """
     kept: list[str] = []

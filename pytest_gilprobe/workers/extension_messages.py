@@ -1,4 +1,4 @@
-"""Messages about extension modules: which of them a workload has loaded, and which load in a subinterpreter."""
+"""Messages about extension modules: which are loaded in a worker process, and which load in a subinterpreter."""
 
 from __future__ import annotations
 

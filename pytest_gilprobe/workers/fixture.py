@@ -1,4 +1,4 @@
-"""The `gilprobe` fixture: one call that a test makes through it is what a probe repeats and measures (the workload).
+"""The `gilprobe` fixture: a test passes one call to it, and a probe repeats and measures this call.
 
 The same test runs once in pytest's own process, where the call is made once, and in worker processes, which repeat it.
 """

@@ -14,14 +14,14 @@ from typing import Any
 from pytest_gilprobe.workers.naming import Given, given_first
 
 OBJECT = "its object"
-"""Name of the argument that is the object of a bound method, or a callable object, in the result of `named`."""
+"""Name that `named` gives to the object of a bound method, or to a callable object that is called itself."""
 
 
 def named(given: Given) -> dict[str, Any]:
     """Return the arguments of the call ``given`` by name, such as ``argument rows``.
 
-    An object to which the function is bound is called `OBJECT`. A variable that a nested function takes from the
-    function around it is called ``variable rows``, for example. The function must not be a `functools.partial`.
+    A bound method's object, or a callable object itself, is named `OBJECT`. A variable that a nested function takes
+    from around it is called ``variable rows``, for example. The function must not be a `functools.partial`.
     """
     owner = given_first(given.func)
     own = {OBJECT: owner} if owner is not None and not isinstance(owner, type) else {}

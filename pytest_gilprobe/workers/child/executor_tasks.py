@@ -214,10 +214,10 @@ class Calls:
     """Makes tasks for an executor, each of which makes one or several calls of a workload."""
 
     def __init__(self, call: Call, *, copied: bool) -> None:
-        """Make tasks of ``call``; ``copied`` is whether each call in a task gets its own copy of the arguments.
+        """Prepare to make tasks whose calls are ``call``.
 
-        Copies are for executors in other processes: pickling one object a second time, in the same message, would cost
-        nothing, but the user's calls will have different arguments.
+        ``copied`` is whether each call in a task gets its own copy of the arguments. If all calls shared one copy,
+        pickle would write it only once: cheaper than the different arguments of a user's calls.
         """
         self._call = call
         self._pickled: bytes | None = None
@@ -231,7 +231,7 @@ class Calls:
     def most(self) -> int:
         """The largest number of calls in one series of tasks (submitted together and timed).
 
-        It is smaller if each call has new arguments, which must be made first.
+        It is `MOST_FRESH` if each call has new arguments, which must be made in advance; else the larger `MOST_CALLS`.
         """
         return MOST_FRESH if isinstance(self._call, FreshCall) else MOST_CALLS
 
@@ -247,8 +247,8 @@ class Calls:
     def chunked(self, tasks: int, calls_per_task: int) -> list[Task]:
         """Return a list of ``tasks`` tasks, each of which makes ``calls_per_task`` calls.
 
-        If a call has only positional arguments, a task has one list for each parameter, as with ``executor.map`` and
-        its ``chunksize``. To move one object for each call would cost as much as a call of some microseconds.
+        If calls have positional arguments only, a task has one list of values for each parameter, which is quicker to
+        move than one object for each call. Otherwise, a task has a list of calls.
         """
         if isinstance(self._call, FreshCall):
             return [_chunk(self._some(calls_per_task)) for _ in range(tasks)]

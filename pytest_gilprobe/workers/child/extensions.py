@@ -1,6 +1,6 @@
 """List the extension modules (of native code) that this process has loaded; try to load them in a subinterpreter.
 
-Loading is tried in another process, which then ends: a module whose authors did not plan for it may crash.
+Loading is tried in a process of its own, which a module that was not written for subinterpreters may crash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TRIAL_S = 20.0
-"""Seconds within which the trial of all modules in a subinterpreter must end; else its result is unknown."""
+"""Time limit in seconds for the trial of all modules in a subinterpreter. A longer trial is ended without a result."""
 _OUR_OWN = "psutil"
 """A package that this one imports in pytest's own process, so that a fork has it, whatever the workload imports."""
 _TRIAL = """
@@ -69,8 +69,8 @@ def listed(*, forked: bool) -> dict[str, str]:
 def tried(files: Mapping[str, str]) -> dict[str, bool]:
     """Return, by name, whether each module in ``files`` loads in a subinterpreter with a GIL of its own.
 
-    ``files`` has the modules' files by the modules' names. A module is left out of the result if the trial does not
-    tell. Only the modules' creation is tried, which is when CPython refuses them: none of their Python code runs.
+    ``files`` has the modules' files by the modules' names. Only the creation of a module object is tried, in which
+    CPython refuses some modules. A module that fails for another reason is left out of the result.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this Python, with a script of ours

@@ -1,8 +1,8 @@
 """Make the fixtures of a test anew for each of its calls.
 
 A set of fixtures is what one call of a test uses: all of its function-scoped fixtures, and for a test in a class its
-instance. Several sets exist at the same time, because those for all calls of a batch (calls timed together) are made
-before it. Each set is torn down after the batch, as pytest would do after the test.
+instance. Several sets exist at the same time: the sets for all calls of a batch (calls timed together) are made before
+the batch begins. Each set is torn down after the batch, as pytest would do after the test.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ ONE_AT_A_TIME = frozenset(
 """Names of fixtures that change or read state of the whole process, so that only one value of each can be in use at a
 time."""
 EVENT_LOOP = "event_loop"
-"""Name of the fixture that was an event loop in pytest-asyncio before 1.0. A fixture with this name may be anything
-else."""
+"""Name of the fixture for the event loop in pytest-asyncio before 1.0. A user's own fixture of this name may be
+something else."""
 OF_THE_LOOP = frozenset({"_asyncio_loop_factory", "_function_scoped_runner", "anyio_backend", EVENT_LOOP})
 """Names of fixtures that stand for the event loop of a coroutine test. They are not made anew for each call: all calls,
 and all fixtures made for them, share one loop."""
@@ -66,9 +66,10 @@ class FixtureSets(FreshCall):
     """
 
     def __init__(self, item: pytest.Function, bound: Callable[[], Call]) -> None:
-        """Prepare for a test that is set up; ``bound`` returns its call with the present values of its fixtures.
+        """Tear down the function-scoped fixtures of a test that is set up, so that each call can get new ones.
 
-        The fixtures that are set up already are torn down, as before another run of the test.
+        ``bound`` returns a function that makes the test's call with the fixtures that are set up at that moment. Raises
+        what the tear-down raises.
         """
         super().__init__()
         if names := one_at_a_time(item):
@@ -87,7 +88,7 @@ class FixtureSets(FreshCall):
         self.tear_down()
 
     def new(self) -> Call:
-        """Set the test's function-scoped fixtures up once more, and return the call with them, not yet made.
+        """Set the test's function-scoped fixtures up once more; return a function that makes the call with them.
 
         Raises what a fixture raises.
         """
@@ -204,8 +205,8 @@ def may_be_fresh(item: pytest.Item) -> tuple[bool, str | None]:
 def why_not_fresh(item: pytest.Function, *, in_own_loop: bool = False) -> str | None:
     """Return why function-scoped fixtures of a test cannot be made anew for each timed call; ``None`` if they can.
 
-    ``in_own_loop`` is true for a plain test function that runs an event loop itself, and awaits in it the call that it
-    passes to the `gilprobe` fixture.
+    ``in_own_loop`` is whether the test is a plain function that runs an event loop of its own, and awaits the probed
+    call in this loop.
     """
     if isinstance(item.instance, unittest.TestCase):
         return "fresh=True: not for a unittest.TestCase, whose setUp pytest does not run"

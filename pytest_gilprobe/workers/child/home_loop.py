@@ -1,8 +1,8 @@
-"""Make the calls of a coroutine test in the event loop, the task and the context in which its plugin runs the test.
+"""Make the calls of a coroutine test in the event loop, the task and the context in which the test itself would run.
 
-A plugin such as pytest-asyncio runs a coroutine in the place of the test's function. This coroutine makes the timed
-calls in its own task. It starts a thread that receives requests for calls from pytest's own process. So the calls have
-the same fixtures, context variables and background tasks as the test's own call.
+A plugin for coroutine tests, such as pytest-asyncio, runs a coroutine of this package in the place of the test. This
+coroutine makes the timed calls in its own task, and starts a thread that receives requests for calls from pytest's own
+process. So the calls have the same fixtures, context variables and background tasks as the test's own call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Job = Callable[[], Awaitable[object]]
 
 
 class LoopGoneError(GilprobeError):
-    """Raised if the task that makes the calls was cancelled, as by a time limit of the test's plugin."""
+    """Raised if the task that makes a coroutine test's calls was cancelled, for example by a time limit of a plugin."""
 
 
 class HomeLoop(ABC):
@@ -42,7 +42,7 @@ class HomeLoop(ABC):
     """The library whose loop it is: ``asyncio`` or ``trio``."""
 
     def __init__(self) -> None:
-        """Remember the running loop."""
+        """Begin without a job, and note whether the loop runs in the main thread; call this in the loop."""
         self._job: Job | None = None
         self._start: Callable[[Job], None] | None = None
         self._answered = threading.Event()
@@ -166,7 +166,7 @@ class AsyncioLoop(HomeLoop):
     library = "asyncio"
 
     def __init__(self) -> None:
-        """Remember the running loop."""
+        """Take the event loop of asyncio that runs in this thread; raise `RuntimeError` if there is none."""
         super().__init__()
         self.loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
@@ -220,7 +220,7 @@ class TrioLoop(HomeLoop):
     library = "trio"
 
     def __init__(self) -> None:
-        """Remember the running loop."""
+        """Take the event loop of trio that runs in this thread; raise `RuntimeError` if there is none."""
         import trio  # noqa: PLC0415 - it runs, so it is installed
 
         super().__init__()

@@ -40,8 +40,8 @@ class HostGrowth:
     def setting_up(self, *, widens: bool) -> Iterator[None]:
         """For a ``with`` block that sets a test up, do not count what it adds as growth by the test's calls.
 
-        ``widens`` is whether the same test is already set up in other subinterpreters. Then growth by its earlier calls
-        still counts; otherwise all growth by calls is counted from the end of the block on.
+        ``widens`` is whether the same test is already set up in other subinterpreters. If so, growth by its earlier
+        calls still counts. If not, only growth after the end of the block counts.
         """
         before = ResourceUse.now()
         yield
@@ -50,7 +50,7 @@ class HostGrowth:
         self.spoilt = self.spoilt and widens
 
     def disturbance(self) -> str | None:
-        """If calls of the present test have kept too much memory, set ``spoilt`` and say so; else return ``None``."""
+        """If calls of this test have kept too much memory, set ``spoilt`` and return a text; else return ``None``."""
         why = self._at_open.memory_kept()
         self.spoilt = self.spoilt or why is not None
         return why

@@ -21,8 +21,8 @@ class HostMemory:
         """Return the peak memory since `begin`, in bytes, as if this process hosted only ``lanes`` subinterpreters.
 
         ``lanes`` is how many subinterpreters make calls, ``interpreters`` how many take memory. The result is the sum
-        of three parts. The first is the memory of the process before it hosted any. The second is ``lanes`` /
-        ``interpreters`` of what it had beyond that at `begin`, since it is not known which of them took how much. The
+        of three parts. The first is the memory of the process before it hosted any. The second is what all of them had
+        added at `begin`, times ``lanes`` / ``interpreters``, since it is not known which of them took how much. The
         third is what calls have added since `begin`. Return ``None`` if the system does not report memory.
         """
         peak, idle, alone = machine.peak_rss_bytes(), self._idle_bytes, self._alone_bytes

@@ -26,7 +26,7 @@ subinterpreters."""
 
 
 class RefusedError(GilprobeError):
-    """Raised if the system refuses a thread, a file or memory for a subinterpreter; the workload is not to blame."""
+    """Raised if the system refuses a thread, a file or memory for a subinterpreter; the user's code is not to blame."""
 
 
 class HostedInterpreter:
@@ -42,8 +42,8 @@ class HostedInterpreter:
     def __init__(self, number: int, spec: WorkerSpec, log: int) -> None:
         """Create subinterpreter ``number`` of this process, counted from 1, and start its pytest session.
 
-        ``spec`` describes the session, and ``log`` is the file descriptor of this process's log. Raises `RefusedError`
-        if the system refuses a thread, a file or memory; nothing is left then.
+        ``spec`` describes the session, and ``log`` is the file descriptor of this process's log. If the system refuses
+        a thread, a file or memory, what was created so far is removed, and `RefusedError` is raised.
         """
         self.number = number
         self.imports: tuple[ExtensionImport, ...] = ()

@@ -1,7 +1,7 @@
 """Record which extension modules are imported in this interpreter, whether they load, and which code imports them.
 
-Most extension modules do not load in a subinterpreter with a GIL of its own, and what the importer raises then may not
-say so: it may catch the error, or raise another one. So the two loaders of native code are watched themselves.
+Most extension modules do not load in a subinterpreter with a GIL of its own. The code that imports such a module may
+hide the `ImportError`, by catching it or raising another exception. So Python's two loaders of native code are watched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOT_THE_USERS = ("_pytest", "pytest_gilprobe")
 
 
 class ImportRecord:
-    """Records which extension modules (of native code) this interpreter imports, from the record's creation on."""
+    """Records the extension modules (of native code) imported after its creation, except by pytest and this package."""
 
     def __init__(self) -> None:
         """From now on, watch Python's two loaders of native code, for as long as this interpreter exists."""

@@ -61,9 +61,9 @@ def serve(
 ) -> None:
     """Host subinterpreters until the parent (pytest's own process) tells this process to stop, or ends.
 
-    ``strategy`` is the way to make calls that needs them. ``channel`` carries questions and answers. ``lifeline`` is a
-    pipe that closes when the parent ends. ``parents_ends`` are the parent's own ends of pipes, which a forked process
-    inherits and must close. ``spec`` describes the pytest session that each subinterpreter runs.
+    ``strategy`` is the strategy (a way to make calls) that uses the subinterpreters. ``channel`` carries questions and
+    answers. ``lifeline`` is a pipe that closes when the parent ends. ``parents_ends`` are the parent's own ends of
+    pipes, which a forked process inherits and must close. ``spec`` describes the pytest session of each subinterpreter.
     """
     with process.worker_process(lifeline, parents_ends, spec) as log:
         process.log_only_faults(log)
@@ -76,8 +76,8 @@ class Host:
     def __init__(self, strategy: Strategy, channel: Connection, spec: WorkerSpec, log: int) -> None:
         """Prepare to answer questions that come on ``channel``; no subinterpreter is started yet.
 
-        ``strategy`` is the way to make calls that needs subinterpreters. ``spec`` describes the pytest session of each,
-        and ``log`` is the file descriptor of this process's log.
+        ``strategy`` is the strategy (a way to make calls) that uses the subinterpreters. ``spec`` describes the pytest
+        session of each, and ``log`` is the file descriptor of this process's log.
         """
         self._strategy = strategy
         self._channel = channel

@@ -22,8 +22,8 @@ PAIRS = 10
 """Largest number of pairs of calls: one inside the test's body, one after the body was left. Even if every other call
 is disturbed, this is enough to see whether one kind takes three times as long as the other."""
 TRIALS_S = 0.5
-"""Seconds after which no further pair of calls (one inside the test's body, one after it was left) is begun. The set-up
-of fixtures for the calls counts."""
+"""Seconds after which no further pair of calls (one inside the test's body, one after it was left) is begun. The time
+includes the set-up of fixtures for the calls."""
 
 
 class LeftBody:
@@ -47,8 +47,8 @@ class LeftBody:
     def compare(self) -> ArgumentsReading:
         """Make calls inside the test's body and after it was left, in turn, and return their seconds.
 
-        In the result, ``fresh_s`` are the calls inside the body, and ``used_s`` those after it. If a call fails, the
-        result is empty.
+        In the result, ``fresh_s`` has the seconds of the calls inside the body, and ``used_s`` those of the calls after
+        it. If a call fails, both are empty, and ``failed`` is set.
         """
         inside_s: list[float] = []
         after_s: list[float] = []

@@ -29,13 +29,13 @@ WATCHED_S = 0.03
 """Seconds of one watch, which shows whether threads and processes that calls left behind compute: three ticks of a slow
 kernel clock (100 Hz)."""
 BUSY = 0.5
-"""Share of one watch (`WATCHED_S` seconds) that tells whether a thread or process left behind by calls disturbs timing.
-It does not if, in one watch, its computing and its waiting for a core make up less than this share in all. Otherwise it
-does as soon as its computing in all watches so far, added up, takes as long as this share of one watch."""
+"""Share of one watch (`WATCHED_S` seconds). A thread or process that calls left behind disturbs timing once it has
+computed, in all watches together, for this share of one watch. Until then it is watched again only if, in the last
+watch, it computed or waited for a core for at least this share."""
 MOST_WATCHES = 20
-"""Largest number of watches (`WATCHED_S` seconds each) of a thread or process that calls left behind. It is watched
-again as long as it mostly waits for a core, since it is not clear whether it would compute or sleep: on a busy machine,
-a pool's thread that is done may need a core only to go to sleep."""
+"""Largest number of watches (`WATCHED_S` seconds each) of a thread or process that calls left behind. A thread that
+mostly waits for a core is watched again, since it may need the core only to go to sleep. A thread that has computed
+less than `BUSY` allows by the last watch does not count as disturbing."""
 MOST_THREADS = 32
 MOST_CHILDREN = 16
 MOST_DESCRIPTORS = 128
@@ -124,7 +124,7 @@ def restore(before: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def still_changed(names: tuple[str, ...], *before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return those of ``names`` whose present value equals the value in none of the mappings ``before``.
+    """Return those of ``names`` whose present value differs from their value in each of the mappings ``before``.
 
     The mappings are earlier results of `state`: parts of the process's state, such as ``sys.path``, by name.
     """
@@ -176,7 +176,7 @@ class ResourceUse:
 
     ``threads`` are the native ids of its Python threads, ``children`` the ids of its child processes. ``descriptors``
     is the number of its open file descriptors, and ``memory`` its resident memory in bytes. ``shared`` is whether
-    several subinterpreters share the process: then only the threads belong to this one for certain.
+    several subinterpreters share the process: ``threads`` are then only those of the present subinterpreter.
     """
 
     threads: frozenset[int]
@@ -227,7 +227,7 @@ class ResourceUse:
     def disturbance(self) -> str | None:
         """Describe what calls have left behind since this use was read, if it spoils timings; else return ``None``.
 
-        That is a new thread or child process that computes, or memory: over 512 MiB and more than the machine has left.
+        Timings are spoilt by computing threads or processes, or by kept memory above 512 MiB and above the free memory.
         """
         busy = self._left_computing()
         if busy is not None:

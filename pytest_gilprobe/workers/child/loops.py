@@ -80,7 +80,7 @@ def bound_to_one_loop(item: pytest.Function, *, is_coroutine: bool) -> str | Non
 
 
 def is_drawn_coroutine(item: pytest.Function) -> bool:
-    """Return whether the function that Hypothesis calls for this test is a coroutine function, perhaps wrapped."""
+    """Return whether the test is a coroutine function, perhaps wrapped, that Hypothesis calls with drawn arguments."""
     inner: Any = getattr(getattr(item.obj, "hypothesis", None), "inner_test", None)
     original = getattr(inner, "_anyio_original_func", inner)  # set by anyio on its wrapper
     return original is not None and inspect.iscoroutinefunction(inspect.unwrap(original))

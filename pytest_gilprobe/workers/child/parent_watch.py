@@ -1,4 +1,4 @@
-"""In an idle worker process, sample the GIL of pytest's own process while the latter makes the call to be probed."""
+"""In an idle worker process, sample the GIL of pytest's own process while that process makes the call to be probed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Make a test's calls through real executors of the standard library, in turn with serial calls.
+"""Time a test's calls through executors of the standard library, in turn with serial calls.
 
-This is done if the advice (serial calls, threads, processes ...) depends on what an executor costs: dispatching calls
-and moving data. Measured with other tasks, these costs only predict the real ones, which depend on what a call leaves
-in caches, and on how a call wakes the next.
+This is done if the advice to the user (serial calls, threads, processes ...) depends on what an executor costs:
+dispatching calls and moving data. These costs are also measured with other tasks, but such tasks leave other data in a
+CPU's caches than the test's call.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _inherited: Call | None = None
 def inherited() -> object:
     """Make the test's call in a process that an executor has forked, and return the call's result.
 
-    Forking is how the process got the call, because a test cannot be pickled.
+    The process has inherited the call by the fork, because a test cannot be pickled.
     """
     assert _inherited is not None  # noqa: S101 - set before the executor forks
     return _inherited()
 
 
 class PoolTrial:
-    """Times a test's calls serially and through real executors of the standard library, one for each strategy.
+    """Times a test's calls serially and through executors of the standard library, one for each strategy.
 
     A strategy is a way to make calls. The executors run from the creation of this object until `close`.
     """

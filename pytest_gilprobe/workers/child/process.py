@@ -34,7 +34,7 @@ kernel's ``filesystems/proc.rst``, 3.1."""
 COVER_WORKERS = "GILPROBE_COVER_WORKERS"
 """Environment variable that this project's own tests set so that coverage measures in worker processes, too."""
 CHANNEL_LOST = 76
-"""Exit status of a worker process that cannot send answers any more, because the workload has closed the pipe."""
+"""Exit status of a worker process if the test's code has closed the pipe for answers to pytest's own process."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -89,10 +89,11 @@ def set_up(lifeline: Connection, log: int) -> None:
 def die_with_parent(lifeline: Connection) -> None:
     """Have the kernel end this worker when pytest's process ends, whatever the worker is doing. Linux only.
 
-    Two signals are used, because each has a gap. The death signal reports the end of the parent *process*, which under
-    ``forkserver`` is the fork server. ``SIGIO``, whose default action ends the process, is sent when nobody can write
-    to ``lifeline`` (a pipe from pytest's process) any more: it is missing as long as another process keeps the writing
-    end open. On other systems this function does nothing, and a worker ends when it next reads its channel.
+    Two signals are used, since neither is enough alone. The death signal (``prctl``) is sent when the parent *process*
+    ends, but under ``forkserver`` the parent is the fork server. ``SIGIO``, which ends the process by default, is sent
+    when no process can write to ``lifeline`` (a pipe from pytest's process) any more, but not while another process has
+    inherited the writing end. On other systems this function does nothing, and a worker ends when it next reads from
+    pytest's process.
 
     *Source:* ``prctl(2)``; F_SETOWN and O_ASYNC in ``fcntl(2)``.
     """
@@ -145,7 +146,7 @@ def _prctl(option: int, value: int) -> None:
 def log_only_faults(log: int) -> None:
     """From now on, drop all output of this process but the stacks of a crash, which go to the file descriptor ``log``.
 
-    Output is dropped because a workload may print without end. What the log has so far is erased.
+    Output is dropped because the user's code may print without end. The earlier content of the log is erased.
     """
     import faulthandler  # noqa: PLC0415 - does not load in subinterpreters
 
@@ -199,10 +200,9 @@ def _stop_tracers() -> None:
 def freeze() -> None:
     """Exclude all objects that exist now from garbage collections.
 
-    They are pytest's own objects, many more than the workload's; each full collection during a call would scan them. On
-    a free-threaded build, a thread is started first. CPython 3.13 makes classes, functions and modules immortal when
-    the first thread starts, but not those that are frozen by then; threads would take turns at counting references to
-    them.
+    They are mostly pytest's own objects, which each full collection during a call would scan. On a free-threaded build,
+    a thread is started before: CPython 3.13 then makes classes, functions and modules immortal, so that threads need
+    not take turns to count references to them.
     """
     gc.collect()
     if interpreter.free_threaded_build():

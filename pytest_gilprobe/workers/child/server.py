@@ -132,7 +132,7 @@ class Server:
             self._end(CHANNEL_LOST)
 
     def give_up(self, code: int) -> NoReturn:
-        """End this worker, whose pytest session ended with exit status ``code``; say why, to the parent or the log."""
+        """End this worker after its pytest session ended with exit status ``code``; tell pytest's own process why."""
         why = "\n".join(self._errors)
         for stream in (sys.stdout, sys.stderr):  # they have what pytest wrote, and the parent reads the log
             with contextlib.suppress(Exception):
@@ -155,12 +155,12 @@ class Server:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep the text of the error that ends pytest's session; add its traceback if tests are not collected yet."""
+        """Note the error that ends pytest's session, for `give_up`; before tests are collected, with its traceback."""
         self._errors.append(f"{excinfo.typename}: {excinfo.value}" if self._serving else str(excrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep the text of what ends pytest's session: `pytest.exit`, or a `KeyboardInterrupt` of the test."""
+        """Note what ends pytest's session, for `give_up`: `pytest.exit`, or a `KeyboardInterrupt` of the test."""
         self._errors.append(batch.describe(excinfo.value.with_traceback(users_part(excinfo.tb))))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -176,7 +176,7 @@ class Server:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Note the module whose import switched the GIL on, if the warning is Python's and names one."""
+        """Note the name of a module if CPython warns that its import has switched the GIL on."""
         self._switched_on_by.note(warning_message.message)
 
     def serve_tests(self, session: pytest.Session) -> NoReturn:

@@ -14,11 +14,11 @@ from typing import Any
 from pytest_gilprobe.observe import clocks
 
 LEAST_SHARE = 0.9
-"""Smallest share that NumPy arrays must have in the pickled bytes of a call, for shared memory to be tried: the rest
-must still be pickled."""
+"""Shared memory is tried only if NumPy arrays make up at least this share (0 to 1) of the pickled bytes of a call: the
+rest must still be pickled."""
 LEAST_BYTES = 64 * 1024
-"""Smallest size in bytes that NumPy arrays of a call must have in all, for shared memory to be tried. For less, a pipe
-is enough: it holds 64 KiB (``pipe(7)``, capacity)."""
+"""Shared memory is tried only if the NumPy arrays of a call have at least this many bytes in all. For less, a pipe is
+enough: it holds 64 KiB (``pipe(7)``, capacity)."""
 PAGE = 4096
 _WITHIN = 3
 

@@ -1,9 +1,8 @@
 """Time a call in threads that share its objects, and in threads that have one object, or all objects, of their own.
 
-The objects of a call are its arguments, or a test's fixtures and instance. They are put together for each thread, even
-if all of them are shared: two timings differ only in whose objects a thread uses. A test's function-scoped fixtures and
-its instance are made anew for each thread. All other objects are copied. Every timing uses copies, so that the
-originals stay as they are.
+The objects of a call are its arguments, or a test's fixtures and instance. A test's function-scoped fixtures and its
+instance are made anew for each thread. All other objects are copied if possible. Threads that share objects share one
+of the copies, so that the originals stay as they are.
 
 The control, plain Python that shares nothing, is timed in between, in one thread and in all threads: it shows what
 threads gain at best in this build of Python, on this machine, at that time.
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.sharing_messages import SweepSharing
 
 MOST_OBJECTS = 6
-"""Largest number of objects that are tried one by one, each in a timing in which every thread has a copy of this object
-only: each such timing prolongs every round (a round makes every timing once)."""
+"""Largest number of objects that are tried one by one. For each there is a timing in which every thread has its own
+copy of this object and shares all others; each such timing prolongs every round (a round makes every timing once)."""
 MOST_ROUNDS = 25
 """Largest number of rounds (a round makes every timing once): more rounds hardly narrow the confidence intervals."""
 PARTS = 8
@@ -57,10 +56,10 @@ def sweep(work: Workload, question: SweepSharing) -> SharingReading:
 
     Rounds of timings are made until the time is up. ``question`` says how long that is, in how many threads, and
     whether the control (plain Python that shares nothing) is timed, too. If no object can be copied or made anew,
-    rounds are made only to time the control.
+    rounds are made only if the control is timed. For a coroutine test or a `unittest.TestCase`, there are no rounds.
 
-    Raises `WorkloadError` if a call with objects of its own raises, and whatever the user's classes and fixtures raise
-    while the objects are made. The function-scoped fixtures of a marked test are torn down afterwards.
+    Raises `WorkloadError` if a call raises, and whatever the user's classes and fixtures raise while the objects are
+    made. Fixtures that were made for the threads are torn down afterwards.
     """
     until_ns = clocks.perf_counter_ns() + round(question.most_s * 1e9)
     is_plain = work.coroutine is None and not isinstance(work.item.instance, unittest.TestCase)

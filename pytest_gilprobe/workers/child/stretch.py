@@ -1,8 +1,8 @@
-"""Run one stretch: call back to back for a set time, and note the moments at which calls were completed.
+"""Make calls without a pause for a set time (a stretch), and note the moments at which calls were completed.
 
-The calls are made in lanes (threads or tasks). All lanes are started, and wait, before the stretch begins. A lane notes
+The calls are made in lanes (threads or tasks). Threads are started, and wait, before the stretch begins. A lane notes
 the time after every few calls, as a mark; the first mark beyond the set time is its last, so that no call is cut off.
-Between marks a lane makes its calls in a loop of `itertools.repeat`, as a batch does.
+Between marks a lane makes its calls in a loop of `itertools.repeat`, as in a batch (calls timed together).
 """
 
 from __future__ import annotations

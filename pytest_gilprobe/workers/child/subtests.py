@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PlainSubtests:
-    """Replace the fixture ``subtests`` in timed calls: a subtest that fails makes its call fail."""
+    """Replaces the fixture ``subtests`` in timed calls: a subtest that fails makes its call fail."""
 
     def test(self, msg: str | None = None, **kwargs: object) -> AbstractContextManager[None]:  # noqa: ARG002 - the fixture's signature
         """Return a context that does nothing; the arguments are ignored."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.model.holders import HeldStack
 
 MOST_SUSPECTS = 3
-"""Largest number of objects that are reported: a longer list is no hint."""
+"""Largest number of suspects (shared objects that are locked or written to) to report: a longer list is no hint."""
 MOST_FUNCTIONS = 50
 """Largest number of functions whose source is read, which takes about a millisecond each."""
 _WRITES = frozenset(

@@ -39,18 +39,18 @@ UNSAFE_IN_THREADS = ONE_AT_A_TIME | {"benchmark", "request"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The test ``item``, which is set up, as calls that can be repeated.
+    """The repeatable calls of the test ``item``, which is set up.
 
-    ``call`` makes one call in the main thread, as pytest and its plugins would. ``coroutine`` is the test's coroutine
-    function as it was before a plugin wrapped it; ``None`` if the test is not a coroutine. ``given`` is the function
-    with the arguments that the test passed to the `gilprobe` fixture, ``None`` if it does not use the fixture. With
-    ``given``, ``call`` calls that function, and threads share the arguments unless each call has new ones. ``home`` is
-    the event loop that runs the test, and ``awaited`` makes one call in it; both are ``None`` unless a known loop
-    awaits the call. ``within`` is the event loop that must be started to make ``call`` in it, if a coroutine test
-    passed a plain function to the fixture; ``None`` if the loop runs already or is not needed. ``inside`` runs the
-    test's body again, with new fixtures, up to the call in it, and returns that call's seconds; ``None`` unless timed
-    calls are made after the body was left. ``held`` has, by name, what strategies (ways to make calls) keep open
-    until the test is closed, such as an executor.
+    ``call`` makes one call in the main thread, as pytest and its plugins would. ``given`` is the function with its
+    arguments that the test passes to the `gilprobe` fixture, ``None`` if it does not use the fixture. With ``given``,
+    ``call`` calls that function, and threads share the arguments unless each call has new ones. ``coroutine`` is the
+    coroutine function that is called (the test's, or the one in ``given``), before a plugin wraps it; ``None`` for a
+    plain function. ``home`` is the event loop that runs the test, and ``awaited`` makes one call in this loop; both are
+    ``None`` unless a known loop awaits the call. ``within`` is the event loop that is started for each plain ``call``
+    that a coroutine test passes to the fixture; ``None`` if no loop must be started. ``inside`` runs the test's body
+    again, with new fixtures, up to the probed call, and returns this call's seconds; ``None`` unless timed calls are
+    made after the body was left. ``held`` has, by name, what strategies (ways to make calls) keep open until the test
+    is closed, such as an executor.
     """
 
     item: pytest.Function
@@ -82,7 +82,7 @@ class Workload:
         """Make the calls one after the other, awaited calls in the test's own loop; return the readings of the clocks.
 
         The calls begin when `time.perf_counter_ns` reaches ``begin_ns`` (0: at once). Until then this thread sleeps on
-        a CPU that ``lane`` chooses: its number, from 0, among the threads or processes that begin together. Raises
+        a CPU chosen by ``lane``, the number (from 0) of this thread or process among those that begin together. Raises
         `WorkloadError` if a call raises anything.
         """
         if self.home is None or self.awaited is None:
@@ -130,9 +130,9 @@ class Workload:
         return home.run(lambda: stretch.run_tasks(home, awaited, question))
 
     def watched(self, calls: int) -> tuple[WorkerReading, tuple[LoopBlock, ...] | None]:
-        """Make the calls one after the other; return readings, and the longest time for which each blocked the loop.
+        """Make the calls one after the other; return their times, and how long each blocked the event loop at most.
 
-        These times are ``None`` if the event loop cannot be watched. Raises `WorkloadError` if a call raises.
+        The second part is ``None`` if the event loop cannot be watched. Raises `WorkloadError` if a call raises.
         """
         home, awaited = self.home, self.awaited
         watch = home.block_watch() if home is not None else None
@@ -176,8 +176,8 @@ def argument_names(item: pytest.Function) -> tuple[str, ...]:
 def arguments(item: pytest.Function) -> dict[str, Any]:
     """Return the keyword arguments for a call of the test function.
 
-    They are the values of its fixtures, except for ``subtests``: pytest's own fixture would hide a failure of a subtest
-    and report every call.
+    They are the values of its fixtures, but a `PlainSubtests` for ``subtests``: with pytest's own value, a failed
+    subtest would not make the call fail, and the subtests of every call would be reported.
     """
     passed = {name: item.funcargs[name] for name in argument_names(item)}
     if "subtests" in passed:
@@ -186,7 +186,7 @@ def arguments(item: pytest.Function) -> dict[str, Any]:
 
 
 def of_fixture(item: pytest.Function, given: Given) -> Workload:
-    """Return the workload of a test that passes the function and arguments in ``given`` to the `gilprobe` fixture."""
+    """Turn the call ``given``, which a test passes to the `gilprobe` fixture, into repeatable calls."""
     call: Call = MadeByUser(given) if given.make is not None else call_of(given)
     return Workload(item=item, call=call, given=given)
 
@@ -198,7 +198,7 @@ def call_of(given: Given) -> Call:
 
 
 def awaited_by_fixture(item: pytest.Function, given: Given, home: HomeLoop) -> Workload:
-    """Return the workload of a test that passes the call ``given`` to the `gilprobe` fixture, awaited in ``home``."""
+    """Turn ``given``, a call that a test passes to the `gilprobe` fixture, into repeatable calls in loop ``home``."""
     awaited: Any = partial(given.func, *given.args, **given.kwargs)
     if given.make is not None:
         awaited = MadeInLoop(given, home)
@@ -210,9 +210,9 @@ def awaited_by_fixture(item: pytest.Function, given: Given, home: HomeLoop) -> W
 def in_home_loop(
     item: pytest.Function, function: Callable[..., Any], passed: dict[str, Any], home: HomeLoop
 ) -> Workload:
-    """Return the workload of a coroutine test in ``home``, the event loop in which its plugin runs it.
+    """Turn a coroutine test into repeatable calls in ``home``, the event loop in which the test runs.
 
-    ``passed`` are the keyword arguments with which the plugin calls ``function``, the test's coroutine function.
+    ``function`` is the test's coroutine function, and ``passed`` are the keyword arguments for it.
     """
     if "subtests" in passed:
         passed = passed | {"subtests": PlainSubtests()}
@@ -223,7 +223,7 @@ def in_home_loop(
 def with_new_fixtures(
     item: pytest.Function, function: Callable[..., Any], sets: FixtureSets, home: HomeLoop
 ) -> Workload:
-    """Return the workload of a coroutine test each of whose calls gets new fixtures, made by ``sets``.
+    """Turn a coroutine test into repeatable calls, each with new fixtures that ``sets`` makes.
 
     ``function`` is the test's coroutine function, and ``home`` the event loop in which the calls are awaited.
     """
@@ -254,15 +254,15 @@ def callee(workload: Workload) -> Callee | None:
 
 
 def plain(item: pytest.Function) -> Workload:
-    """Return the workload of a plain test function or method."""
+    """Turn a plain test function or method into repeatable calls."""
     return Workload(item=item, call=_bind(item.obj, arguments(item)))
 
 
 def coroutine(item: pytest.Function, function: Callable[..., Any], through_hooks: Call) -> Workload:
-    """Return the workload of a coroutine test whose calls are left to the plugin that runs it.
+    """Turn a coroutine test into repeatable calls that its plugin, such as pytest-asyncio or anyio, makes.
 
     ``function`` is the test's coroutine function. If the plugin has replaced it by a plain function (pytest-asyncio),
-    the workload calls that function. Otherwise it calls ``through_hooks``: the plugin's ``pytest_pyfunc_call`` (anyio).
+    that function is called. Otherwise ``through_hooks`` is called: the plugin's ``pytest_pyfunc_call`` (anyio).
     """
     replaced = not inspect.iscoroutinefunction(item.obj)
     call = _bind(item.obj, arguments(item)) if replaced else through_hooks
