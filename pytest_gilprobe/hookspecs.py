@@ -26,10 +26,10 @@ def pytest_gilprobe_strategies(config: pytest.Config) -> Sequence[Strategy] | No
 
 @pytest.hookspec
 def pytest_gilprobe_result(item: pytest.Item, result: WorkloadResult) -> None:
-    """Receive the result of one test that this plugin has probed, or was to probe.
+    """Receive the result of one test that pytest-gilprobe has probed or was asked to probe.
 
     The hook is called once the probe is over, or once it is known that the test is not probed; ``result`` then says
-    why. Whether the test fails because its result is not what the user expects has been decided by then. Under
+    why. The hook comes too late to change whether the test fails for a result that the user did not expect. Under
     pytest-xdist the hook is called in the worker that ran the test.
     """
 

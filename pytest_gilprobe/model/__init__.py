@@ -1,1 +1,1 @@
-"""Define data classes for settings, measurements and reports, with their JSON form; import no other subpackage."""
+"""Data classes for settings, measurements and reports, with their JSON form. They depend on no other subpackage."""

@@ -1,4 +1,4 @@
-"""The record of how a way to make calls that has worker processes of its own starts, moves data and loads modules."""
+"""The record of a way to make calls in its own worker processes: start-up, cost of moving data, extension modules."""
 
 from __future__ import annotations
 

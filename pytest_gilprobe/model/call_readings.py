@@ -36,9 +36,9 @@ class ArgumentsReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopBlock:
-    """The longest block of one call: a time in which the event loop did not look for events.
+    """The longest block of an event loop in one call; a block is a time in which the loop did not look for events.
 
-    It is the longest one if waits for a core are not counted. Times are in nanoseconds, moments are by
+    Blocks are compared by their length without waits for a core. Times are in nanoseconds, moments are by
     `time.perf_counter_ns`. ``None`` means that the system does not report the value.
 
     Attributes:

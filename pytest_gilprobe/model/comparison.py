@@ -23,7 +23,7 @@ class ChangeKind(StrEnum):
         OUTCOME: a strategy ended in another way, such as ``failed`` instead of ``ok``.
         EXECUTOR: a strategy's speed-up in an executor, with its costs of dispatch and moving data, differs.
         SPEEDUP: a strategy's measured speed-up of the calls alone, without an executor, differs.
-        CURVE: a strategy's throughput grows otherwise with the number of workers, or calls now fail with some number.
+        CURVE: with some number of workers, a strategy's speed-up over one worker differs, or its calls now fail.
         BOUND: calls that mostly waited now mostly compute, or the reverse.
         GIL: calls that released the GIL now hold it, or the reverse.
         SERIAL: the wall time of a serial call differs.

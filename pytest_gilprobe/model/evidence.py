@@ -51,8 +51,8 @@ class EvidenceRecord:
             beside the calls (starting workers, moving data ...), the lowest first.
         plan: the settings of the probe.
         measurement: all raw readings; ``None`` if nothing was measured.
-        machine: the machine's speed-up and executor costs, measured at the session's start; ``None`` if nothing was
-            measured.
+        machine: the machine's speed-up with several processes, and executor costs, measured at the session's start;
+            ``None`` if nothing was measured.
         bad_ends: the strategies that failed, hung or crashed, if the workload could not be measured.
         added: the report's warnings about a workload that was not probed, which cannot be computed from readings.
     """
@@ -75,8 +75,8 @@ class EvidenceRecord:
     ) -> EvidenceRecord:
         """Return the record of one workload, made from the ``plan`` of its probe and from its ``result`` in the report.
 
-        ``measurement`` has the raw readings, and ``machine`` the machine's speed-up and executor costs; both are
-        ``None`` if nothing was measured.
+        ``measurement`` has the raw readings, and ``machine`` the machine's speed-up with several processes, and
+        executor costs; both are ``None`` if nothing was measured.
         """
         return cls(
             nodeid=result.nodeid,

@@ -44,8 +44,8 @@ class ExecutorStart:
         data_s: further seconds of a task if it moves the arguments and the result of one call; 0 if ``shares_memory``
             is true; ``None`` if unknown.
         shares_memory: whether tasks run in the process that submits them, on the same objects.
-        on_this_machine: whether tasks run in that process or its descendants, so that their clocks and memory can be
-            read.
+        on_this_machine: whether tasks run in the process that submits them, or in its descendants. Then the clocks and
+            the memory of the tasks' processes can be read.
         curve: timed series of tasks that make the workload's calls: one series for each number of calls per task, the
             fewest first.
     """

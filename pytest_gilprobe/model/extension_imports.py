@@ -1,4 +1,4 @@
-"""The records of how extension modules fared when a subinterpreter with a GIL of its own imported them."""
+"""The records of which extension modules loaded when a subinterpreter with a GIL of its own imported them."""
 
 from __future__ import annotations
 

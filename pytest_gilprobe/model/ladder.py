@@ -35,9 +35,9 @@ class StretchReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of a ladder: one number of workers makes calls for a set time, without a pause.
+    """One step of a ladder, which measures one strategy with growing, and then falling, numbers of workers.
 
-    All moments are by `time.perf_counter_ns`.
+    In a step, ``workers`` workers make calls for a set time, without a pause. Moments are by `time.perf_counter_ns`.
 
     Attributes:
         workers: how many lanes (threads, processes ...) made calls, in all worker processes together.

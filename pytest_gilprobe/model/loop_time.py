@@ -95,8 +95,8 @@ class EventLoop:
             ``blocked_fraction`` may be close to 0.
         blockers: the places in the code that block the loop, the largest share first.
         shares: how the loop's thread spent its time.
-        repeated_block: of the calls' longest blocks (times without a break), one for each call, the third longest; with
-            fewer than three calls, the shortest. A disturbance seldom lengthens the blocks of three calls.
+        repeated_block: a block (time without a break) whose length several calls reached: the third longest of all
+            calls' longest blocks; of only two calls, the shorter. A disturbance seldom lengthens blocks of three calls.
         why_unknown: why a field is unknown, in words for the user; ``None`` if there is no reason to tell.
     """
 

@@ -9,8 +9,8 @@ from pytest_gilprobe.model.estimate import Estimate
 NOT_AVAILABLE = "n/a"
 """The text shown for a value that could not be measured."""
 LEAST_S = 0.5e-9
-"""Shortest duration, in seconds, that is worth showing beside other numbers: no clock here can measure a shorter
-one."""
+"""Shortest duration, in seconds, that a report shows: a shorter one is left out, since no clock here can measure
+it."""
 LEAST_CORES = 0.05
 """Smallest number of busy cores that is shown: a smaller one is within the error of a process's clocks."""
 MICRO = "\N{MICRO SIGN}s"

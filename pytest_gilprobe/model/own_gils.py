@@ -27,9 +27,9 @@ class GilLooks:
 class GilsHeld:
     """How long the GILs of several lanes (threads) were held, if each lane has a GIL of its own.
 
-    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. While all lanes made
-    calls, all their GILs were held at the same moment for ``at_once`` of the time, from 0 to 1. If the lanes had to
-    share one GIL, only one of them could hold it at a time.
+    ``shares`` has, for each lane, the share of its time for which its GIL was held, from 0 to 1. ``at_once`` is the
+    share of the time for which all GILs were held at the same moment, from 0 to 1, while all lanes made calls. If the
+    lanes had to share one GIL, only one lane could hold it at a time.
     """
 
     shares: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""The record of calls that were made through real executors of the standard library."""
+"""The record of timed calls that were made through executors of the standard library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_gilprobe.model.executors import TaskSeries
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRound:
-    """One round of timed calls: serial calls, and calls through a real executor of each strategy, one call per task.
+    """Timed calls, made in turn: serially, and through each strategy's standard library executor, one call per task.
 
     Attributes:
         alone: the timed serial calls, each counted as a task.

@@ -74,7 +74,7 @@ class GilSamples:
 
     Attributes:
         at_ns: `time.perf_counter_ns` just after each sample, in order; ``held`` is whether the GIL was held then.
-        late_ns: how late each sample ended, in ns; without waits for a core if a thread in the worker takes samples.
+        late_ns: ns from a sample's planned moment to ``at_ns``, less waits for a core if a worker's thread samples.
         holder: number of the thread that held the GIL, or held it last. From here to ``loop_stack``: empty if unknown.
         switches: how often the GIL had passed from one thread to another.
         runnable: whether the worker's main thread was on a core or waiting for one.
@@ -191,11 +191,11 @@ class Measurement:
         throttled_share: share of the rounds' time for which a CPU quota held threads back; ``None`` if unknown.
         tracers: the tools that slow down Python code in the workers, such as a debugger.
         left_changed: what calls changed in their worker process and left so; such a worker was then replaced.
-        out_of_time: a text for the user if the time was too short; ``no_time_for`` has the strategies not tried then.
-        allowed_s: how many seconds the probe was allowed, if that was too short; ``None`` if it was enough.
+        out_of_time: a text for the user if the time was too short; ``no_time_for``: strategies left out for this.
+        allowed_s: how many seconds the probe was allowed, if they were too few; ``None`` if they were enough.
         controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give at that time.
         bursts: rounds of short batches of serial calls and threads, made if other programs disturbed ``rounds``.
-        heartbeat: a serial batch whose GIL a thread in the worker sampled, if no other process could; else ``None``.
+        heartbeat: serial calls while a thread in the worker sampled the GIL, if no other process could; else ``None``.
         callee: the function called, ``transfer`` the cost of moving its data; ``None`` if the function is not known.
         normal_call_s: seconds of the call when pytest ran the test, without known waits for a CPU; ``None`` if unknown.
         arguments: what calls did to their arguments; ``None`` if that was not examined.
@@ -207,7 +207,7 @@ class Measurement:
         loop_pass: further serial calls, timed only for how long they blocked the event loop; ``None`` if none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
         sharing: timings of threads that each have copies of shared objects; ``None`` unless threads gained too little.
-        pool_rounds: rounds in real executors, if they decide the verdict; ``pools_ended`` is why no more were made.
+        pool_rounds: calls in standard library executors, if these decide the verdict; ``pools_ended``: why no more.
     """
 
     workers: int
@@ -271,11 +271,11 @@ class ControlRound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that one verdict is based on.
+    """All that the verdict on one workload is based on.
 
-    ``measurement`` has raw readings, ``machine`` the machine's speed-up and executor costs, ``gil`` how long the GIL
-    was held. ``strategies`` are the parallel strategies for this workload, the cheapest first; ``results`` has the
-    result of each and of ``serial``, by name. ``event_loop`` is how calls block their event loop; ``None`` if none.
+    ``measurement`` has raw readings, ``machine`` what the machine can give, ``gil`` how long the GIL was held.
+    ``strategies`` are the parallel strategies, the one with the least overhead first; ``results`` has the result of
+    each and of ``serial``, by name. ``event_loop`` is how calls block their event loop; ``None`` if they have none.
     """
 
     measurement: Measurement

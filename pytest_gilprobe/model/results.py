@@ -69,11 +69,10 @@ class TimeShares:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """How many times as fast one strategy is as another one: ``ratio``.
+    """How many times as fast one strategy is as a strategy with less overhead (to start workers, move data ...).
 
-    The other one costs less beside the calls (to start workers, move data ...). Other programs may have slowed down
-    either: ``at_worst`` and ``at_best`` are the lowest and the highest ratio that are possible because of that. Both
-    are ``None`` if other programs cannot have changed the ratio.
+    The answer is ``ratio``. If other programs may have slowed down one of the two strategies, the true ratio lies
+    between ``at_worst`` and ``at_best``. Both are ``None`` if other programs cannot have changed the ratio.
     """
 
     ratio: Estimate
@@ -95,8 +94,8 @@ class StrategyResult:
             if ``pool_rounds`` is above 0, else predicted.
         pool_speedup_at_worst: the lowest ``pool_speedup`` possible, since load by other programs may have changed it;
             ``pool_speedup_at_best`` is the highest. Both are ``None`` if such load cannot have changed it.
-        over: how many times as fast this strategy is as others that cost less beside the calls (to start workers, move
-            data ...), by the names of those others.
+        over: how many times as fast this strategy is as each strategy with less overhead (to start workers, move data
+            ...), by the other strategy's name.
         cpu_utilization: CPU time / (wall time - run-queue time) of a lane (thread, process ...): 1 if it only computes.
         run_queue_share: share of a lane's time for which it was runnable, but not running; ``shares`` has all shares.
         page_faults_per_call: minor page faults of the whole process, per call.
@@ -108,7 +107,7 @@ class StrategyResult:
         extra_cores: number of cores, beyond the first, that a serial call kept busy by threads of its own.
         executor: what tasks cost in an executor that the user named; ``None`` for any other strategy.
         extensions: extension modules of the workload that were tried in a subinterpreter; empty for other strategies.
-        pool_rounds: the number of rounds in a real executor in which ``pool_speedup`` was measured.
+        pool_rounds: how often ``pool_speedup`` was measured, in an executor of the standard library; 0 if predicted.
         gils_held: how long the GIL of each subinterpreter was held; ``None`` for other strategies, or if unknown.
     """
 
@@ -241,12 +240,12 @@ class BadEnd:
 class WorkloadResult:
     """One workload's entry in a report.
 
-    ``strategies`` has the result of ``serial``, then of each parallel strategy that exists here, the cheapest first. If
-    nothing was measured, ``reason`` says why, the verdict is inconclusive, all strategies are ``skipped``, and
-    ``bad_ends`` lists those that failed, hung or crashed. ``workers`` is how many threads, processes ... made calls at
-    the same time. ``scaling`` has curves (throughput by number of workers) by strategy. ``scaling``, ``sharing`` and
-    ``event_loop`` are ``None`` unless measured. ``callee`` (the function called) and ``transfer`` (the cost of moving
-    its data) are ``None`` unless the function was passed to the ``gilprobe`` fixture or API.
+    ``strategies`` has the result of ``serial``, then of each parallel strategy, the one with the least overhead first.
+    If nothing was measured, ``reason`` says why, the verdict is inconclusive, all strategies are ``skipped``, and
+    ``bad_ends`` has the strategies that failed, hung or crashed. ``workers`` is how many threads, processes ... made
+    calls at the same time. ``scaling`` has curves (throughput by number of workers) by strategy. ``scaling``,
+    ``sharing`` and ``event_loop`` are ``None`` unless measured. ``callee`` (the function called) and ``transfer`` (the
+    cost of moving its data) are ``None`` unless the function was passed to the ``gilprobe`` fixture or API.
     """
 
     nodeid: str
@@ -296,5 +295,5 @@ class WorkloadResult:
 
     @property
     def parallel(self) -> Mapping[str, StrategyResult]:
-        """The results of every strategy except serial, by name, the cheapest first."""
+        """The results of every strategy except serial, by name, least overhead (cost beside the calls) first."""
         return {name: part for name, part in self.strategies.items() if name != SERIAL}

@@ -9,13 +9,13 @@ from pytest_gilprobe.model.pools import PoolRound
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPools:
-    """Asks a worker process for a round of calls of a test: serial ones, and some through each of several executors.
+    """Asks a worker process to make calls of a test: some serially, and some through each of several executors.
 
-    The test is set up already. ``strategies`` names the ways to make calls, such as ``threads``, whose executors are
-    used. The first such message starts the executors, each with ``workers`` workers, by ``start_method``; they run
-    until the test is torn down. ``calls`` is the number of serial calls; an executor makes as many for each of its
-    workers. A task that takes longer than ``limit_s`` seconds counts as failed. ``number`` is the number of the round,
-    counted from 0. It decides which comes first, the serial calls or one of the executors: each is the first in turn.
+    The test is set up already. ``strategies`` names ways to make calls, such as ``threads``; each has its executor. The
+    first such message starts the executors, each with ``workers`` workers (processes by ``start_method``); they run
+    until the test is torn down. ``calls`` is the number of serial calls; an executor makes ``calls`` calls for each of
+    its workers. If an executor's calls have not all returned after ``limit_s`` seconds, the answer is `Failed`.
+    ``number`` is how many such messages came before; it rotates the order of the serial calls and the executors.
     """
 
     strategies: tuple[str, ...]

@@ -51,8 +51,8 @@ class Batch:
     A lane is a thread or the like; ``first_lane`` is the number of this worker's first lane among those of all workers.
     ``strategy`` names the way to make calls, such as ``threads``. All workers begin at ``begin_ns``, a moment of
     `time.perf_counter_ns` (0: at once). ``keep_result`` keeps the calls' results for a `MeasureTransfer` right after.
-    With ``heartbeat`` or ``time_blocks``, the calls are serial, and only these are measured: how often a thread that
-    wakes up finds the GIL held (``heartbeat``), or how long each call blocks its event loop (``time_blocks``).
+    With ``heartbeat`` or ``time_blocks``, the calls are serial. The answer then also says how often a thread that wakes
+    up finds the GIL held (``heartbeat``), or how long each call blocks its event loop (``time_blocks``).
     """
 
     strategy: str
@@ -92,8 +92,8 @@ class Control:
 class MeasureTransfer:
     """Asks what it costs to move a call's arguments to another process or subinterpreter, and its result back.
 
-    ``strategy`` names the way to make calls that moves them. If the `Batch` before kept no result, or each call gets
-    new fixtures, one more call is made to get a result.
+    ``strategy`` names the way to make calls, such as ``processes``, that moves the data. If the `Batch` before kept no
+    result, or each call gets new fixtures, one more call is made to get a result.
     """
 
     strategy: str
@@ -106,12 +106,15 @@ class WatchArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareArguments:
-    """Asks if calls have changed their arguments since `WatchArguments`; if so, times calls with old and new ones."""
+    """Asks a worker process whether calls have changed their arguments since the message `WatchArguments`.
+
+    If they have, the worker times calls with the original arguments and calls with the changed arguments.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Asks a worker process to end: at once while a test is open (`Open` to `Close`), else after fixture tear-down."""
+    """Asks a worker process to tear down its fixtures and end; between `Open` and `Close`, it ends at once."""
 
 
 Question = (
@@ -177,10 +180,10 @@ class Opened:
     is the file descriptor by which the loop waits; ``None`` if unknown.
 
     The other fields are for a worker that hosts subinterpreters, one for each lane; else they are empty or ``None``.
-    ``imports`` are the extension modules that the first subinterpreter imported; ``lane_start_up_s`` is how many
-    seconds that one took to start, while no other started. ``gil_addresses`` are the addresses of the ``locked`` fields
-    of all subinterpreters' GILs, empty if one is unknown. ``lane_threads`` are the system's ids of the threads in which
-    the subinterpreters run.
+    ``imports`` are the extension modules that the first subinterpreter imported. ``lane_start_up_s`` is how many
+    seconds the first subinterpreter took to start, before any other started. ``gil_addresses`` are the addresses of the
+    ``locked`` fields of all subinterpreters' GILs, empty if one is unknown. ``lane_threads`` are the system's ids of
+    the threads in which the subinterpreters run.
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -244,14 +247,17 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentsCompared:
-    """The answer to `CompareArguments`: what calls did to arguments; to `WatchArguments`: ``reading`` is ``None``."""
+    """The answer to `CompareArguments`: ``reading`` is what calls did to their arguments.
+
+    The answer to `WatchArguments` is the same record, with ``None`` as its ``reading``.
+    """
 
     reading: ArgumentsReading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The answer to any question that could not be answered, or whose call raised; ``error`` is the text for the user.
+    """The answer if the worker could not do what was asked, or if a call raised; ``error`` is a text for the user.
 
     ``outcome`` is how the calls ended: they failed or, in an executor that the user named, may have hung or crashed.
     ``impossible`` is whether the strategy can never run for this test. ``imports`` are the extension modules that a

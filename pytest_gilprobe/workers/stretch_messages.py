@@ -40,9 +40,9 @@ StretchQuestion = Stretch | MachineStretch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretched:
-    """The answer to `Stretch` and `MachineStretch`: ``reading`` has the moments at which calls were completed.
+    """The answer to `Stretch` and `MachineStretch`: ``reading`` shows how many calls were completed by which moment.
 
-    It also has the CPU time that the worker process used, and the busy and idle time of all CPUs.
+    ``reading`` also has the CPU time of the worker process, and the busy and idle time of all CPUs.
     """
 
     reading: StretchReading

@@ -1,9 +1,9 @@
 """Undo a test's monkeypatches in pytest's own process while the test is probed.
 
-A probe begins before the test's fixtures are torn down. A clock that stands still (freezegun replaces it in every
-module), a mocked ``os.kill``, a file system in memory (pyfakefs), an environment, current folder, limit or timer are
-meant for the test. But pytest's own process starts worker processes, waits for them and kills them on time, so it needs
-the real ones. In workers the patches stay: there they are part of the workload.
+A probe begins before the test's fixtures are torn down, so what they changed is still changed: a clock that stands
+still (freezegun replaces it in every module), a mocked ``os.kill``, a file system in memory (pyfakefs), environment
+variables, the current folder, resource limits or timers. But pytest's own process starts worker processes, waits for
+them and kills them on time: for this it needs the originals. In workers the patches stay, as part of the workload.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ RESTORED = (
     *("pytest_gilprobe", "_io", "_thread", "builtins", "io", "multiprocessing", "os", "pathlib", "pickle"),
     *("psutil", "select", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time"),
 )
-"""Top-level modules whose functions and classes a probe restores, with those of their submodules: this package, and the
-modules that a probe uses in pytest's own process."""
+"""Top-level modules whose original functions and classes, also those of submodules, are put back during a probe:
+this package, and the modules that a probe uses in pytest's own process."""
 ABSENT: Any = object()
 """Value that stands for "this name is not defined"."""
 _KINDS = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
@@ -38,7 +38,7 @@ class TestPatches:
     """The functions, classes, modules and process settings that tests may replace, remembered at creation."""
 
     def __init__(self) -> None:
-        """Remember the present state; no test may be running."""
+        """Remember the present functions, classes and process settings. Create the object while no test is running."""
         self._kept = [(module, _replaceable(vars(module))) for module in _modules()]
         self._environment = dict(os.environ)
         self._environ = os.environ
@@ -49,7 +49,7 @@ class TestPatches:
 
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
-        """Undo for a ``with`` block what tests have replaced since this object's creation; on exit, put it back."""
+        """Undo for a ``with`` block what tests replaced since this object was made; then put the replacements back."""
         with contextlib.ExitStack() as restore:
             for module, kept in self._kept:  # first of all: the rest needs them
                 names = vars(module)

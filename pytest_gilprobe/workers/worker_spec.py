@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSpec:
-    """How a new worker process runs again the pytest session of its parent (pytest's own process).
+    """What a new worker process needs to know to repeat the pytest session of its parent (pytest's own process).
 
-    It runs the session with only the tests to probe. ``arguments`` is the parent's command line, to which ``overrides``
-    are appended. ``plugins`` names the plugins that were passed to ``pytest.main`` by name. The session runs in
-    ``working_dir``; ``folder`` is this worker's own folder for temporary files. ``nodeids`` are the tests to probe, and
-    ``files`` the absolute paths of their files; ``prune`` tells the worker to collect no other file. ``forked`` is
-    whether the worker is a fork of the parent. ``gil_switched_on_by`` names the modules whose import had switched the
-    GIL on in the parent. ``holders`` is whether to find out where in the code the GIL is held.
+    ``arguments`` is the parent's command line; the options in ``overrides`` are appended to it. ``plugins`` names the
+    plugins that were passed to ``pytest.main`` by name. The session runs in ``working_dir``; ``folder`` is this
+    worker's own folder for temporary files. ``nodeids`` are the tests to probe, and ``files`` the absolute paths of
+    their files. With ``prune``, the worker collects only these files; else every file, as the parent does. ``forked``
+    is whether the worker is a fork of the parent. ``gil_switched_on_by`` names the modules whose import had switched
+    the GIL on in the parent. ``holders`` is whether to find out where in the code the GIL is held.
     """
 
     arguments: tuple[str, ...]

@@ -1,7 +1,6 @@
 """Find and remove the processes and temporary folders that worker processes and killed sessions leave behind.
 
-psutil is imported where it is needed: it does not load in a subinterpreter, and a script that imports this package to
-probe its own functions is imported there.
+Each function imports psutil itself: this module may be imported in a subinterpreter, where psutil does not load.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 PREFIX = "gilprobe-"
 LOCK = "lock"
-"""Name of a file in each session's temporary folder; the session keeps it locked while it lives."""
+"""Name of the file, in a session's temporary folder, that the session keeps locked until its process ends."""
 STALE_S = 600.0
 """Smallest age, in seconds, at which a session's folder that nobody has locked is removed: the session of a newer
 folder may be about to lock it."""
@@ -72,11 +71,11 @@ def locked(path: Path) -> int | None:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """List the processes that the worker with the process id ``pid`` has started, and those that these have started.
+    """List all descendants of the worker with the process id ``pid``: its child processes, their children, and so on.
 
-    Processes that have left the worker's process group are listed, too. While the worker lives, they all are its
-    descendants, because the system makes it the new parent of orphans (it is a subreaper). If the worker has died, they
-    are found by the variable `INSIDE_WORKER` in their environment, which holds the worker's process id.
+    Processes that have left the worker's process group are listed, too. On Linux, so are orphans: the worker is a
+    subreaper, so the system makes it their parent. The descendants of a worker that has died are found by the
+    environment variable `INSIDE_WORKER`, which holds the worker's process id.
     """
     import psutil  # noqa: PLC0415 - see the module
 

@@ -1,10 +1,8 @@
-"""Start a session's worker processes, ask them questions, replace and end them.
+"""Start a session's worker processes, send them questions (messages), replace and end them.
 
-Callers rely on this:
-
-* Every question returns: with the worker's answer, or with `Lost` if the worker hung or died. A lost worker has been
-  killed with every process that it started; `WorkerGroup.ready` starts another worker in its place.
-* `WorkerGroup.close` leaves no process and no file behind. If this process dies, its workers die, too.
+If a worker hangs or dies, the result of a question is `Lost`, and the worker is killed with every process that it
+started; `WorkerGroup.ready` starts another worker in its place. `WorkerGroup.close` leaves no process and no file
+behind. If this process dies, its workers die, too.
 """
 
 from __future__ import annotations
@@ -77,7 +75,10 @@ class WorkerGroup:
         self.gil_switched_on_by: dict[str, None] = {}  # the modules that did so in a worker, in order
 
     def apart(self, name: str, main: WorkerMain) -> WorkerGroup:
-        """Return the group called ``name``, made on first use: its workers run ``main``, and end with this group."""
+        """Return an additional group of workers, whose processes run ``main``; it is made once for each ``name``.
+
+        When this group is closed or abandoned, the additional groups are, too.
+        """
         if name not in self._family:
             new = WorkerGroup(spec=self._spec, start_method=self.start_method, timeout_s=self._timeout_s, gil=self._gil)
             new._main, new._family, new.gil_switched_on_by = main, self._family, self.gil_switched_on_by
@@ -90,7 +91,7 @@ class WorkerGroup:
     def start(self, count: int) -> None:
         """Start workers until there are ``count``, without waiting for them; replace the workers that have ended.
 
-        No more are started if none ever became ready. Raises `OSError` if the system refuses processes or memory.
+        Starts none if `ready` failed before any worker was ready. Raises `OSError` if processes or memory are refused.
         """
         idle = [worker for worker in self._workers if worker.ready is not None]
         self._discard([worker for worker in [*self._retired, *idle] if not worker.running])
@@ -190,9 +191,9 @@ class WorkerGroup:
     def ask(
         self, worker: Worker, question: Question, timeout_s: float | None = None, watch: Watch | None = None
     ) -> Answer | Lost:
-        """Ask one worker while ``watch`` looks at it; return its answer, or `Lost` if it died or took too long.
+        """Ask a worker and return its answer, or `Lost` if the worker died or did not answer in ``timeout_s`` seconds.
 
-        ``timeout_s`` is the longest time for the answer, in seconds; ``None`` means the session's limit.
+        With ``None``, the session's limit holds. Until the answer comes, ``watch`` samples the worker, such as its GIL.
         """
         worker.send(question)
         return self._receive(worker, self._deadline(timeout_s or self._timeout_s), watch)

@@ -30,7 +30,7 @@ class Fixture:
 
 
 class HungFixtures:
-    """Remember which fixtures hung: even in a single worker, or only while several workers set the same test up."""
+    """A record of the fixtures that hung: some hang even in a single worker, others only in several at once."""
 
     def __init__(self, fixtures: Mapping[str, frozenset[Fixture]] | None = None) -> None:
         """Keep the fixtures of each test by its node id; with ``None``, no hung fixture is ever remembered."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.workers.protocol import Ready
 
 READINGS: Final = 20
-"""Number of readings of a hung worker's GIL: a thread that holds it each time did not release it to others."""
+"""Number of times that a hung worker's GIL is read: a thread that holds it each time is said to hold it throughout."""
 PAUSE_S: Final = 0.01
 """Seconds between two readings of a hung worker's GIL: twice as long as a thread may keep a GIL for which another
 waits."""

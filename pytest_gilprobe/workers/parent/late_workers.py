@@ -1,8 +1,8 @@
 """End the worker processes that were forked while a fixture of pytest's own process had a file, pipe or socket open.
 
-A forked process holds open what was open in pytest's process. A program that a fixture started, and that ends with its
-standard input, would go on for as long as a worker holds the pipe, and a port that a fixture closes would stay in use.
-So those workers end before the fixture is torn down; others are started when needed.
+Such a worker holds the fixture's file, pipe or socket open, too. While it lives, a port that the fixture closes stays
+in use, and a program that the fixture started never reads the end of its standard input. So such a worker ends before
+the fixture is torn down; another one is started when needed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def end_forked_since(group: WorkerGroup, moment_ns: int, before: frozenset[OpenFile]) -> None:
-    """End the workers that were forked at ``moment_ns`` or later, and hold open what was not open ``before``.
+    """End the workers that were forked at ``moment_ns`` or later and inherited open files that are not in ``before``.
 
-    ``moment_ns`` is a time of `time.perf_counter_ns`. The workers may tear their own fixtures down, which takes at most
-    `pytest_gilprobe.workers.parent.worker.END_S` seconds; then they are killed.
+    Files include pipes and sockets. ``moment_ns`` is a time of `time.perf_counter_ns`. A worker may tear its own
+    fixtures down, for at most `pytest_gilprobe.workers.parent.worker.END_S` seconds; then it is killed.
     """
     late = [(owner, one) for owner, one in group.everyone if one.started_ns >= moment_ns and one.inherited - before]
     idle = [worker for _, worker in late if worker.ready is not None and worker.running]

@@ -1,8 +1,8 @@
 """One worker process as its parent sees it: send questions, receive answers, end the worker, describe how it hung.
 
-Every wait is bounded, and checks at least four times a second that the worker is alive: the pipe between the two
-processes does not close if a process that the workload left behind holds its other end. A workload may also write into
-that pipe, so an answer is put together from the pieces that arrive: waiting for the rest of an answer is bounded, too.
+Every wait has a time limit. A waiting parent checks at least four times a second that the worker is alive: the pipe
+between the two may stay open after the worker's death, since a process left by the workload may hold its other end.
+Parts of an answer are read as they arrive, so that waiting for the rest has a time limit, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ END_S = 5.0
 STACKS_S = 1.0
 """Seconds that a hung worker process may take to write the stacks of its threads to its log."""
 LONGEST_LOG = 8_000
-"""Largest number of characters that are reported of a lost worker's log; they are the last ones."""
+"""Largest number of characters of a worker's log that are reported after a hang or crash: the end of the log."""
 
 _LENGTH: Final = struct.Struct("!i")
 """The length in front of a message of up to 2 GiB. *Source:* ``Connection._send_bytes`` in ``multiprocessing``."""
@@ -47,10 +47,10 @@ _LONGEST_ANSWER = 2**28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """What takes the place of an answer if a worker hung or died, or if the system refused what it needed.
+    """What takes the place of an answer if a worker hung, died, did not start, or was refused a resource by the system.
 
-    ``outcome`` says which of these: ``HUNG``, ``CRASHED`` or ``SKIPPED``. ``error`` is a text for the user. The worker
-    cannot be used any more.
+    ``outcome`` is ``HUNG``, ``CRASHED`` (it died or did not start) or ``SKIPPED`` (a resource was refused). ``error``
+    is a text for the user. The worker cannot be used any more.
     """
 
     outcome: Outcome
@@ -61,7 +61,10 @@ class Watch(Protocol):
     """An object that looks at a worker process while the parent waits for an answer, such as a `GilSampler`."""
 
     def sample_until(self, fd: int, timeout_s: float) -> bool:
-        """Look at the worker until ``fd`` can be read or ``timeout_s`` has passed; return whether it can be read."""
+        """Observe the worker until the file descriptor ``fd`` can be read, for at most ``timeout_s`` seconds.
+
+        Return whether ``fd`` can be read.
+        """
 
 
 class Worker:
@@ -88,7 +91,12 @@ class Worker:
         folder: Path,
         inherited: frozenset[OpenFile] = frozenset(),
     ) -> None:
-        """Wrap a process that was just started; ``channel`` and ``lifeline`` are the parent's ends of its two pipes."""
+        """Wrap the worker process ``process``, which was just started.
+
+        ``channel`` and ``lifeline`` are the parent's ends of the pipe for messages and of the pipe that closes when the
+        parent ends. ``folder`` is for the worker's temporary files and log. ``inherited`` is what a forked worker holds
+        open because the parent had it open.
+        """
         self.inherited = inherited
         self.process = process
         self.channel = channel
