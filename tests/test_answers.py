@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from pytest_gilprobe.strategies.dispatch_trial import DispatchTrial
 from pytest_gilprobe.strategies.serial import Serial
 from pytest_gilprobe.strategies.threads import Threads
 from pytest_gilprobe.workers.child import answers, fixture_sets, machine_answers, workload
 from pytest_gilprobe.workers.child.batch import NoThreadError
-from pytest_gilprobe.workers.executor_messages import MeasureDispatch
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch
 from pytest_gilprobe.workers.naming import Given
 from pytest_gilprobe.workers.protocol import (
     Batch,
@@ -166,3 +167,16 @@ def test_nothing_to_dispatch_with(name: str) -> None:
     """A strategy without an executor, or without a trial of it, has no dispatch to measure."""
     asked = MeasureDispatch(strategy=name, workers=2, start_method="spawn")
     assert machine_answers.measure_dispatch(STRATEGIES, asked) == Failed(error=f"{name} has no executor to try")
+
+
+def test_a_brief_measurement_makes_at_least_one_round() -> None:
+    """A strategy whose executor is tried in a single round is tried in one, briefly or not."""
+
+    class Once(Threads):
+        trial = DispatchTrial(work_s=1e-5, tasks=4, rounds=1)
+
+    for brief in (True, False):
+        asked = MeasureDispatch(strategy="threads", workers=2, start_method="spawn", brief=brief)
+        found = machine_answers.measure_dispatch({"threads": Once()}, asked)
+        assert isinstance(found, DispatchMeasured)
+        assert found.work is not None

@@ -36,7 +36,7 @@ def make():
     return list(range(3000)), []
 
 if __name__ == "__main__":
-    found = Prober(max_time=1, start_method=sys.argv[1]).fresh(drain, make)
+    found = Prober(max_time=1.5, start_method=sys.argv[1]).fresh(drain, make)
     print(found.result.status, *[one.slug for one in found.verdict.cautions], found.result.serial.call_s.value > 20e-6)
 """
 WORK = """
@@ -62,7 +62,7 @@ def wait(seconds, *, more=0):
     time.sleep(seconds + more)
 
 {guard}
-    found = Prober(max_time=1, start_method=sys.argv[1]).probe(wait, 0.01, more=0.001)
+    found = Prober(max_time=1.5, start_method=sys.argv[1]).probe(wait, 0.01, more=0.001)
     print("strategy", found.verdict.strategy)
     print(repr(found))
     print(found)
@@ -312,7 +312,7 @@ class TestScripts:
         lines = """
         import time
         from pytest_gilprobe import Prober
-        found = Prober(max_time=1, strategies="threads").probe(lambda: time.sleep(0.01))
+        found = Prober(max_time=1.5, strategies="threads").probe(lambda: time.sleep(0.01))
         print(found.result.status, found.result.strategies["processes"].outcome)
         print(found._repr_html_())
         """
@@ -333,7 +333,7 @@ class TestScripts:
         def work():
             return sum(range(300_000))
 
-        found = Prober(workers=2, max_time=1).probe(work)
+        found = Prober(workers=2, max_time=1.5).probe(work)
         print(found.verdict.strategy, *(caution.slug for caution in found.verdict.cautions))
         """
         done = python("-", cwd=tmp_path, text=textwrap.dedent(lines))
@@ -354,7 +354,7 @@ class TestRun:
 
     def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (folder / "work.py").write_text(WORK)
-        return python("-m", "pytest_gilprobe", "run", *arguments, f"--max-time={sessions.budget(2.0)}", cwd=folder)
+        return python("-m", "pytest_gilprobe", "run", f"--max-time={sessions.budget(2.0)}", *arguments, cwd=folder)
 
     def test_report(self, tmp_path: Path) -> None:
         """It prints the report, writes JSON and evidence where asked; code to paste and verdict follow from those."""
@@ -392,7 +392,7 @@ class TestRun:
         source += "async def loops():\n    await asyncio.sleep(0)\n    return [asyncio.get_running_loop()]\n"
         (tmp_path / "awaits.py").write_text(source)
         done = self.run(
-            tmp_path, "awaits:wait", "--fresh=awaits:loops", "--workers=2", "--max-time=1", "--json=found.json"
+            tmp_path, "awaits:wait", "--fresh=awaits:loops", "--workers=2", f"--max-time={sessions.budget(1.0)}", "--json=found.json"
         )
         assert done.returncode == 0, done.stderr
         (found,) = report_json.read(tmp_path / "found.json").workloads
@@ -405,7 +405,7 @@ class TestRun:
         source += "def heap():\n    return list(range(2_000))\n\ndef two():\n    return 1, 2\n"
         (tmp_path / "drains.py").write_text(source)
         done = self.run(
-            tmp_path, "drains:drain", "--fresh=drains:heap", "--workers=2", "--max-time=1", "--json=found.json"
+            tmp_path, "drains:drain", "--fresh=drains:heap", "--workers=2", f"--max-time={sessions.budget(1.0)}", "--json=found.json"
         )
         assert done.returncode == 0, done.stderr  # a heap that had been drained would raise IndexError
         (found,) = report_json.read(tmp_path / "found.json").workloads
@@ -419,7 +419,7 @@ class TestRun:
     def test_strategies(self, tmp_path: Path) -> None:
         """Only those that are listed are tried; one that does not exist is an error."""
         done = self.run(
-            tmp_path, "work:wait", "--args-from=work:given", "--strategies=threads", "--max-time=1", "--json=found.json"
+            tmp_path, "work:wait", "--args-from=work:given", "--strategies=threads", f"--max-time={sessions.budget(1.0)}", "--json=found.json"
         )
         assert done.returncode == 0, done.stderr
         (found,) = report_json.read(tmp_path / "found.json").workloads

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from sessions import Session, run, write
+from sessions import Session, budget, run, write
 
 import pytest_gilprobe
 
@@ -244,7 +244,7 @@ def test_call_that_fails_again_names_what_changed(session: Session) -> None:
 def test_api_gives_workers_the_arguments_as_they_were() -> None:
     """`probe` calls the function once itself: workers nevertheless begin with the arguments as they were."""
     rows = random.Random(0).sample(range(60_000), 60_000)
-    found = pytest_gilprobe.Prober(max_time=1, start_method="fork").probe(rows.sort)
+    found = pytest_gilprobe.Prober(max_time=budget(1.0), start_method="fork").probe(rows.sort)
     assert found.verdict.strategy == "inconclusive"
     assert "changes-arguments" in {caution.slug for caution in found.verdict.cautions}
 
@@ -260,7 +260,7 @@ async def drained(rows: list[int]) -> int:
 
 def test_awaited_call_that_changes_its_argument_gets_no_verdict() -> None:
     """Later calls of a coroutine function that used up its list have no work: they are no evidence."""
-    found = pytest_gilprobe.Prober(max_time=1, start_method="fork").probe(drained, list(range(200_000)))
+    found = pytest_gilprobe.Prober(max_time=budget(1.0), start_method="fork").probe(drained, list(range(200_000)))
     assert found.verdict.strategy == "inconclusive"
     (caution,) = (one for one in found.verdict.cautions if one.slug == "changes-arguments")
     assert "gilprobe.fresh(func, make)" in caution.message + found.verdict.reason
@@ -285,7 +285,7 @@ class OnlyOne:
 
 def test_api_has_workers_before_its_own_call() -> None:
     """What that call uses up and no copy restores is whole in workers, so that the first call's time tells of it."""
-    found = pytest_gilprobe.Prober(max_time=1, start_method="fork").probe(OnlyOne().drain)
+    found = pytest_gilprobe.Prober(max_time=budget(1.0), start_method="fork").probe(OnlyOne().drain)
     caution = next((one for one in found.verdict.cautions if one.slug == "may-use-up"), None)
     if caution is None:
         pytest.skip("too busy a machine: modules were imported between the calls, or none were probed")

@@ -306,34 +306,55 @@ def test_it_knows_how_many_workers_there_are() -> None:
 
 
 class Elsewhere(Inline):
-    """An executor whose tasks run on a machine, or in a process, that this process did not start."""
+    """An executor whose tasks say that they run in such a process, or thread, of such a machine."""
 
     def __init__(self, host: str, pid: int) -> None:
-        super().__init__(moves=True)
-        self.where = {socket.gethostname: host, os.getpid: pid}
+        super().__init__()
+        self.where = [host, pid, 1]
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(partial(self.where.get, fn) if fn in self.where else fn, *args, **kwargs)
+        return super().submit(self.where.copy) if fn is list else super().submit(fn, *args, **kwargs)
+
+
+class Refusing(Inline):
+    """An executor that takes no task of `list`."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(int, "no number") if fn is list else super().submit(fn, *args, **kwargs)
 
 
 @pytest.mark.parametrize(
-    ("host", "pid", "here"),
+    "factory",
     [
-        (socket.gethostname(), os.getpid(), True),
-        ("elsewhere", os.getpid(), False),
-        (socket.gethostname(), os.getppid(), False),
+        Inline,
+        partial(Elsewhere, "elsewhere", os.getpid()),
+        partial(Elsewhere, socket.gethostname(), os.getppid()),
+        Refusing,
     ],
-    ids=["this process", "another machine", "another program"],
+    ids=["the calling thread", "another machine", "another program", "unknown"],
 )
-def test_workers_elsewhere_are_known_by_their_machine_and_process(host: str, pid: int, *, here: bool) -> None:
-    """Only clocks of this process and of its descendants can be read, whatever the client's own threads use."""
-    session = executor_batch.start(work(partial(sum, (1, 2))), lambda: Elsewhere(host, pid), "m:f", 2, 30.0)
-    assert session.start.on_this_machine is here
+def test_workers_whose_clocks_cannot_be_read_are_elsewhere(factory: Callable[[], Executor]) -> None:
+    """Only clocks of threads that began with the executor count, whatever the client's own threads use."""
+    running = RunningExecutor(factory, "m:f", 5.0)
+    running.timed([(bool, (), {})])
+    assert not running.runs_here(2)
 
 
-def test_processes_of_a_pool_are_here() -> None:
-    """The processes that a pool starts are descendants of this process."""
-    factory = partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn"))
+def test_threads_older_than_the_executor_are_elsewhere() -> None:
+    """What threads use is counted only of those that began with the executor, so older ones have no clocks."""
+    with ThreadPoolExecutor(1) as older:
+        older.submit(bool).result()
+        running = RunningExecutor(lambda: older, "m:f", 5.0)
+        assert not running.runs_here(2)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [partial(ThreadPoolExecutor, 2), partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn"))],
+    ids=["threads", "processes"],
+)
+def test_workers_that_began_with_the_executor_are_here(factory: Callable[[], Executor]) -> None:
+    """Threads of this process, and processes that a pool starts, have clocks that can be read on Linux."""
     session = executor_batch.start(work(partial(sum, (1, 2))), factory, "m:f", 2, 30.0)
     try:
         assert session.start.on_this_machine is sys.platform.startswith("linux")

@@ -164,14 +164,14 @@ def test_wrong_options(pytester: pytest.Pytester, flags: tuple[str, ...], said: 
 
 def test_regression_fails_the_session(pytester: pytest.Pytester) -> None:
     """Against a baseline in which threads were fine, a test that fails in them now is listed, and fatal where asked."""
-    pytester.makepyfile(WAITS.format(marks="strategies='threads', max_time=1"))
+    pytester.makepyfile(WAITS.format(marks="strategies='threads', max_time=1.5"))
     run(pytester, "--gilprobe-report", "--gilprobe-report-dir=before")
     pytester.makepyfile(
         """
         import threading, time
         import pytest
 
-        @pytest.mark.gilprobe(strategies="threads", max_time=1)
+        @pytest.mark.gilprobe(strategies="threads", max_time=1.5)
         def test_waits():
             time.sleep(0.02)
             assert threading.current_thread() is threading.main_thread()

@@ -22,6 +22,7 @@ START = ExecutorStart(
     round_trip_s=2e-3,
     task_s=4e-3,
     data_s=1e-4,
+    on_this_machine=True,
 )
 
 

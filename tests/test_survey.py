@@ -11,7 +11,7 @@ from evidence import estimate
 from fake_workers import FakeGroup, FakeWorker, lost
 
 from pytest_gilprobe.observe import machine
-from pytest_gilprobe.probing.survey import BRIEF_CONTROL_ROUNDS, CONTROL_ROUNDS, Surveyor, costs_of, lost_s
+from pytest_gilprobe.probing.survey import CONTROL_ROUNDS, Surveyor, costs_of, lost_s
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.workers.child import dispatch
 from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch, TrialTimes
@@ -77,20 +77,48 @@ def test_survey_is_made_once(survey: Callable[[FakeGroup], Surveyor]) -> None:
     assert surveyor.any_machine() is surveyor.machine(2)
 
 
-def test_probes_with_little_time_get_a_brief_survey(survey: Callable[[FakeGroup], Surveyor]) -> None:
-    """The first probe that has more time gets a usual one, which holds for all that follow."""
+def asked_briefly(group: FakeGroup) -> list[tuple[str, bool]]:
+    """Return what executors were timed, and whether briefly."""
+    return [(one.strategy, one.brief) for one, _ in group.asked if isinstance(one, MeasureDispatch)]
+
+
+def test_probes_with_little_time_have_executors_timed_briefly(survey: Callable[[FakeGroup], Surveyor]) -> None:
+    """The first probe that has more time has them timed once more, and that holds for all that follow."""
     group = FakeGroup()
     surveyor = survey(group)
-    lengths = []
-    for budget_s in (0.5, 1.0, 10, 0.5, 10):
-        already = len(group.asked)
+    brief, usual = ([(name, briefly) for name in ("threads", "processes")] for briefly in (True, False))
+    for budget_s, asked in ((0.5, brief), (1.0, brief), (10, brief + usual), (0.5, brief + usual), (10, brief + usual)):
         surveyor.survey(2, USUAL, budget_s)
-        lengths.append(len(group.asked) - already)
-    tried = sum(one.trial is not None for one in USUAL)
-    brief, usual = (1 + 2 * rounds + tried for rounds in (BRIEF_CONTROL_ROUNDS, CONTROL_ROUNDS))
-    assert lengths == [brief, 0, usual, 0, 0]
-    asked = [question.brief for question, _ in group.asked if isinstance(question, MeasureDispatch)]
-    assert asked == [True] * tried + [False] * tried
+        assert asked_briefly(group) == asked
+    assert [count for asked, count in group.asked if isinstance(asked, Control)] == [1, *[1, 2] * CONTROL_ROUNDS]
+    surveyor.survey(3, USUAL, 0.5)
+    assert asked_briefly(group) == brief + usual + brief
+
+
+def test_only_executors_that_are_needed_are_timed_once_more(survey: Callable[[FakeGroup], Surveyor]) -> None:
+    """What other probes need is kept as it is known, whatever time the probes before had."""
+    group = FakeGroup()
+    surveyor = survey(group)
+    for budget_s, strategies in ((1.0, USUAL), (10, USUAL[:2]), (1.0, USUAL), (10, USUAL[:2])):
+        surveyor.survey(2, strategies, budget_s)
+    assert asked_briefly(group) == [("threads", True), ("processes", True), ("threads", False)]
+    assert task_s(surveyor.machine(2)) == {"threads": 1e-5, "processes": 1e-4}
+    surveyor.survey(2, USUAL, 10)
+    assert asked_briefly(group)[3:] == [("processes", False)]
+
+
+def test_what_was_timed_briefly_is_kept_if_the_usual_timing_fails(survey: Callable[[FakeGroup], Surveyor]) -> None:
+    """A pool that cannot be timed a second time costs what it did the first time, and is not tried a third time."""
+
+    def script(_: FakeWorker, question: Any, __: int) -> Any:
+        return Failed(error="no") if isinstance(question, MeasureDispatch) and not question.brief else None
+
+    group = FakeGroup(script=script)
+    surveyor = survey(group)
+    for budget_s in (1.0, 10, 10):
+        surveyor.survey(2, USUAL, budget_s)
+    assert len(asked_briefly(group)) == 4
+    assert task_s(surveyor.machine(2)) == {"threads": 1e-5, "processes": 1e-4}
 
 
 def test_control_runs_alone_and_together_in_turn(survey: Callable[[FakeGroup], Surveyor]) -> None:

@@ -51,7 +51,7 @@ class EvidenceRecord:
             beside the calls (starting workers, moving data ...), the lowest first.
         plan: the settings of the probe.
         measurement: all raw readings; ``None`` if nothing was measured.
-        machine: the machine's speed-up with several processes, and executor costs, measured at the session's start;
+        machine: the machine's speed-up with several processes, and executor costs, measured before the probe;
             ``None`` if nothing was measured.
         bad_ends: the strategies that failed, hung or crashed, if the workload could not be measured.
         added: the report's warnings about a workload that was not probed, which cannot be computed from readings.

@@ -44,8 +44,8 @@ class ExecutorStart:
         data_s: further seconds of a task if it moves the arguments and the result of one call; 0 if ``shares_memory``
             is true; ``None`` if unknown.
         shares_memory: whether tasks run in the process that submits them, on the same objects.
-        on_this_machine: whether tasks run in the process that submits them, or in its descendants. Then the clocks and
-            the memory of the tasks' processes can be read.
+        on_this_machine: whether the executor's workers are threads of the process that submits tasks, or of its
+            descendants, and began with the executor, so that their clocks and memory can be read.
         curve: timed series of tasks that make the workload's calls: one series for each number of calls per task, the
             fewest first.
     """
@@ -58,7 +58,7 @@ class ExecutorStart:
     task_s: float
     data_s: float | None = None
     shares_memory: bool = False
-    on_this_machine: bool = True
+    on_this_machine: bool = False
     curve: tuple[TaskSeries, ...] = ()
 
 
@@ -105,8 +105,8 @@ class ExecutorResult:
         most_single: predicted limit of the speed-up with one call per task, which no number of workers can exceed: the
             executor takes time to dispatch each task. ``None`` if unknown.
         most_chunked: the limit for tasks of ``calls_per_task`` calls; ``None`` if ``calls_per_task`` is 1.
-        on_this_machine: whether the executor's workers compute on this machine, so that their clocks and memory can be
-            read.
+        on_this_machine: whether the clocks and the memory of the executor's workers can be read: they are threads of
+            the worker process that started the executor, or of its descendants, and began with the executor.
     """
 
     factory: str

@@ -40,14 +40,19 @@ class ExecutorWorkers:
         self._threads = frozenset(_threads(os.getpid()))
         self._processes = frozenset(_descendants(os.getpid()))
 
-    def include(self, host: str, pid: int) -> bool:
-        """Return whether a worker's process, ``pid`` on the machine ``host``, can be measured here.
+    def include(self, host: str, pid: int, thread: int) -> bool:
+        """Return whether the clocks of a worker can be read here.
 
-        It can if it is this process, or a descendant that began after this object was made. ``host`` and ``pid`` are
-        what `socket.gethostname` and `os.getpid` return in the worker.
+        They can if it is a thread of this process, or of a descendant, that began after this object was made. ``host``,
+        ``pid`` and ``thread`` are what `socket.gethostname`, `os.getpid` and `threading.get_native_id` return in the
+        worker.
         """
         own = os.getpid()
-        return host == socket.gethostname() and pid in {own, *self._started(own)}
+        if host != socket.gethostname():
+            return False
+        if pid == own:
+            return thread in _threads(own) and thread not in self._threads
+        return pid in self._started(own)
 
     def use(self) -> WorkersUse | None:
         """Return what the executor's workers have used so far; ``None`` if the system does not report it."""

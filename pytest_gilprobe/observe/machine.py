@@ -28,7 +28,8 @@ _CGROUP_V2 = Path("/sys/fs/cgroup")
 """Mount point of version 2; version 1 has a folder for each controller there."""
 _MOST_OF_STAT = 1 << 16
 """Bytes of ``/proc/stat`` to read: its first lines, of some 60 bytes each, are the CPUs'."""
-_TICK_NS = 1_000_000_000 // (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
+TICK_NS = 1_000_000_000 // (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
+"""Nanoseconds of a tick, the unit in which the system counts the time of CPUs."""
 _PAGES = 512
 """Pages of memory to touch when the cost of a page fault is measured: enough to make a clock's error small."""
 _NO_LIMIT = 2**60
@@ -141,7 +142,7 @@ def cpus_time_ns() -> tuple[int, int]:
         return 0, 0
     finally:
         _os_close(stat)
-    return ticks[0] * _TICK_NS, ticks[1] * _TICK_NS
+    return ticks[0] * TICK_NS, ticks[1] * TICK_NS
 
 
 def _cpus_time_by_psutil() -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Survey the machine: which speed-up it gives to computing worker processes, and what executors cost.
 
-In a session, this is done once for each number of workers. If the first probe has little time, the survey is brief, and
-it is repeated in full for the first probe that has more time.
+In a session, this is done once for each number of workers. For a probe that has little time, executors are timed
+briefly; those that a later probe with more time needs are then timed once more, as usual.
 """
 
 from __future__ import annotations
@@ -30,11 +30,8 @@ CONTROL_ROUNDS = 3
 """Number of times that a survey of the machine times the control (a fixed pure-Python loop). Few are enough, since the
 control is timed again for each workload (probed call) that seems to gain from no strategy."""
 BRIEF_S = 2.0
-"""Probes that may take fewer seconds than this get a brief survey of the machine. A usual one takes about a second,
-which would be most of their time."""
-BRIEF_CONTROL_ROUNDS = 2
-"""Number of times that a brief survey of the machine times the control (a fixed pure-Python loop): one time alone would
-not show how far the times differ."""
+"""Before a probe that may take fewer seconds than this, executors are timed briefly. To time them as usual takes most
+of a second, which is much beside so short a probe."""
 TRIAL_CALLS = 5
 """Number of runs of the control (a fixed pure-Python loop) by which a survey finds out how long one run takes."""
 
@@ -46,7 +43,7 @@ class Surveyor:
         """Prepare to survey through the session's workers."""
         self._group = group
         self._known: dict[int, Machine] = {}
-        self._brief: set[int] = set()
+        self._brief: set[tuple[int, str]] = set()
         self._imports: dict[tuple[str, str, int], float | None] = {}
         self.cpus = machine.usable_cpus()
         self.control_s = 0.001
@@ -81,27 +78,31 @@ class Surveyor:
         """Measure the machine's speed-up with ``workers`` workers, and what the executors of ``strategies`` cost.
 
         The speed-up is that of the control (a fixed Python loop). ``budget_s`` is how many seconds the next probe may
-        take; below `BRIEF_S`, the survey is brief: it makes fewer timings. What is known for this number of workers is
-        measured again only if it comes from a brief survey and this one is not brief. If the workers do not start,
-        nothing is measured.
+        take; below `BRIEF_S`, executors are timed briefly. What is known for this number of workers is not measured
+        again, except the cost of an executor that was timed briefly, if this time it would not be. If the workers do
+        not start, nothing is measured.
         """
         brief = budget_s < BRIEF_S
-        known = self._known.get(workers) if brief or workers not in self._brief else None
-        tried = known.costs if known is not None else {}
-        untried = [strategy for strategy in strategies if strategy.trial is not None and strategy.name not in tried]
-        if (known is not None and not untried) or isinstance(self._group.ready(workers), Lost):
+        known = self._known.get(workers)
+        costs = {} if known is None else dict(known.costs)
+        if brief:
+            wanted = [strategy for strategy in strategies if strategy.name not in costs]
+        else:
+            wanted = [one for one in strategies if one.name not in costs or (workers, one.name) in self._brief]
+        wanted = [strategy for strategy in wanted if strategy.trial is not None]
+        if (known is not None and not wanted) or isinstance(self._group.ready(workers), Lost):
             return
-        (self._brief.add if brief else self._brief.discard)(workers)
-        known = known or self._control(workers, BRIEF_CONTROL_ROUNDS if brief else CONTROL_ROUNDS)
-        for strategy in untried:
-            costs = costs_of(self._dispatch(strategy, workers, brief=brief), known.scaling, workers)
-            known = replace(known, costs={**known.costs, strategy.name: costs})
-        self._known[workers] = known
+        known = known or self._control(workers)
+        for strategy in wanted:
+            found = costs_of(self._dispatch(strategy, workers, brief=brief), known.scaling, workers)
+            costs[strategy.name] = found or costs.get(strategy.name)
+            (self._brief.add if brief else self._brief.discard)((workers, strategy.name))
+        self._known[workers] = replace(known, costs=costs)
 
-    def _control(self, workers: int, times: int) -> Machine:
+    def _control(self, workers: int) -> Machine:
         """Run the control loop alone and in all workers at once, in turn."""
         found = Machine(cpus=self.cpus, start_method=self._group.start_method, page_fault_s=machine.page_fault_s())
-        controls = self._control_rounds(workers, times)
+        controls = self._control_rounds(workers)
         if not controls:
             return found
         less_queue = workers <= self.cpus
@@ -112,7 +113,7 @@ class Surveyor:
         scaling = estimates.positive_centre(gains, noise)
         return replace(found, scaling=scaling, scaling_workers=workers, noise=noise)
 
-    def _control_rounds(self, workers: int, times: int) -> list[ControlRound]:
+    def _control_rounds(self, workers: int) -> list[ControlRound]:
         found = self._group.ready(workers)
         if isinstance(found, Lost):
             return []
@@ -122,7 +123,7 @@ class Surveyor:
         self.control_s = max(first.reading.lanes[0].cpu_ns, 1) / TRIAL_CALLS / 1e9
         calls = max(1, math.ceil(CONTROL_S / self.control_s))
         done: list[ControlRound] = []
-        while len(done) < times:
+        while len(done) < CONTROL_ROUNDS:
             one = control_round(self._group, found, calls)
             if one is None:
                 return []

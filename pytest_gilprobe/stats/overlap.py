@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SELECTED = 0.2
 """Share of a strategy's batches that are selected as least disturbed: those whose threads queued least for a CPU. All
-that queued for at most 15 % of their time (`rounds.QUIET_BESIDE`) are selected in any case."""
+that queued for at most 15 % of their time (`rounds.QUIET_BESIDE`) are selected, too, if bursts are not used."""
 LEAST_SELECTED = 3
 """Least number of batches that are selected: two may seem undisturbed by chance."""
 ENOUGH_CALM = 16

@@ -42,6 +42,9 @@ ROUNDS = 15
 them are undisturbed."""
 BRIEF = 3
 """A brief measurement has this many times fewer rounds (calls of ``executor.map``) than a usual one."""
+FEWEST_ROUNDS = 3
+"""A brief measurement has no fewer rounds (calls of ``executor.map``) than this, unless a usual one has: the least of
+which the median is not also the fastest or the slowest."""
 TASKS_A_WORKER = 12
 """Fewest computing tasks for each worker in one call of ``executor.map``: the first one or two only get all workers
 busy."""
@@ -87,7 +90,6 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
     how long the workers take to import that module. Return `Failed` if the strategy does not have an executor to
     measure.
     """
-    fewer = BRIEF if question.brief else 1
     started_ns, trial = clocks.perf_counter_ns(), strategy.trial
     executor = None if trial is None else strategy.executor(question.workers, question.start_method)
     if trial is None or executor is None:
@@ -98,9 +100,13 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
         list(executor.map(nothing, range(question.workers)))
         ready_ns = clocks.perf_counter_ns()
         before = _cpu_clocks(executor)
-        costs = [_seconds(lambda: list(executor.map(nothing, range(TASKS)))) / TASKS for _ in range(ROUNDS // fewer)]
+        costs = [
+            _seconds(lambda: list(executor.map(nothing, range(TASKS)))) / TASKS
+            for _ in range(_rounds(ROUNDS, question))
+        ]
         used_ns = _between_ns(before, _cpu_clocks(executor))
-        work = _computing(executor, replace(trial, rounds=trial.rounds // fewer), question.workers, min(costs))
+        trial = replace(trial, rounds=_rounds(trial.rounds, question))
+        work = _computing(executor, trial, question.workers, min(costs))
         ending_ns = clocks.perf_counter_ns()
     start_up_s = (ready_ns - started_ns + clocks.perf_counter_ns() - ending_ns) / 1e9
     return DispatchMeasured(
@@ -110,6 +116,10 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
         work=work,
         start_up_s=start_up_s / question.workers if strategy.moves_data else 0.0,
     )
+
+
+def _rounds(usual: int, question: MeasureDispatch) -> int:
+    return min(usual, max(FEWEST_ROUNDS, usual // BRIEF)) if question.brief else usual
 
 
 def _measure_import(executor: Executor, module: str, workers: int) -> DispatchMeasured:
@@ -128,7 +138,8 @@ def _measure_import(executor: Executor, module: str, workers: int) -> DispatchMe
 def _computing(executor: Executor, trial: DispatchTrial, workers: int, task_s: float) -> TrialTimes:
     """Time tasks that compute, alone and in the executor, in turn.
 
-    They last so long that one thread can dispatch twice as many as the workers do, at ``task_s`` seconds a task.
+    They last so long that one thread can dispatch twice as many as the workers do, at ``task_s`` seconds a task. The
+    system counts the time of CPUs in ticks: one of each CPU is not taken for the work of other programs.
     """
     tasks = max(trial.tasks, TASKS_A_WORKER * workers)
     block_s = min(_seconds(lambda: compute(1)) for _ in range(tasks))
@@ -144,7 +155,7 @@ def _computing(executor: Executor, trial: DispatchTrial, workers: int, task_s: f
         queueing.close()
         pooled.append(_seconds(lambda: list(executor.map(compute, blocks))) / tasks)
     cpus, idle = (now - then for now, then in zip(machine.cpus_time_ns(), cpus_before, strict=True))
-    own = _between_ns(before, _cpu_clocks(executor))
+    own = _between_ns(before, _cpu_clocks(executor)) + machine.usable_cpus() * machine.TICK_NS
     return TrialTimes(
         alone_s=median(alone),
         pooled_s=median(pooled),

@@ -109,7 +109,7 @@ def start(work: Workload, factory: Callable[[], Any], named: str, lanes: int, li
             task_s=task_s,
             data_s=0.0 if shares else _data_s(running, work, task_s, at_once),
             shares_memory=shares,
-            on_this_machine=running.runs_here(),
+            on_this_machine=running.runs_here(at_once),
             curve=_curve(running, calls, at_once),
         )
     except BaseException:

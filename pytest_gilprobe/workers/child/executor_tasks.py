@@ -12,6 +12,7 @@ import operator
 import os
 import pickle
 import socket
+import threading
 import uuid
 from concurrent.futures import BrokenExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -57,6 +58,8 @@ class ExecutorError(GilprobeError):
         self.outcome = outcome
 
 
+_WHERE = (socket.gethostname, os.getpid, threading.get_native_id)
+"""Called in a worker, these tell in which thread of which process on which machine it runs."""
 Task = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
 """What one task calls: a function, the tuple of its positional arguments, and the dictionary of its keyword
 arguments."""
@@ -195,9 +198,20 @@ class RunningExecutor:
         sent: list[object] = []
         return bool(self.result(os.getpid) == os.getpid() and self.result(id, sent) == id(sent))
 
-    def runs_here(self) -> bool:
-        """Return whether tasks run in this process or its descendants, whose clocks and memory can be read."""
-        return self.workers.include(self.result(socket.gethostname), self.result(os.getpid))
+    def runs_here(self, tasks: int) -> bool:
+        """Return whether the clocks of its workers can be read here: those of all that take one of ``tasks`` tasks.
+
+        It is false, too, if a task fails that asks where it runs, or if the clocks show no CPU time.
+        """
+        try:
+            places = [future.result(timeout=self.limit_s) for future in [self._where() for _ in range(tasks)]]
+        except Exception:  # noqa: BLE001 - whatever a task raises: where it ran is not known
+            return False
+        used = self.workers.use()
+        return used is not None and used.cpu_ns > 0 and all(self.workers.include(*place) for place in places)
+
+    def _where(self) -> Any:
+        return self.executor.submit(list, map(operator.call, _WHERE))
 
 
 # Tasks
