@@ -41,10 +41,10 @@ class ExecutorWorkers:
         self._processes = frozenset(_descendants(os.getpid()))
 
     def include(self, host: str, pid: int) -> bool:
-        """Return whether a worker's process, ``pid`` on the machine ``host``, can be measured here.
+        """Return whether `use` measures a worker that runs in the process ``pid`` on the machine ``host``.
 
-        It can if it is this process, or a descendant that began after this object was made. ``host`` and ``pid`` are
-        what `socket.gethostname` and `os.getpid` return in the worker.
+        The result is true for this process, and for a descendant that began after this object was made. ``host`` and
+        ``pid`` are what `socket.gethostname` and `os.getpid` return in the worker.
         """
         own = os.getpid()
         return host == socket.gethostname() and pid in {own, *self._started(own)}
