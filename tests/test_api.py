@@ -392,7 +392,12 @@ class TestRun:
         source += "async def loops():\n    await asyncio.sleep(0)\n    return [asyncio.get_running_loop()]\n"
         (tmp_path / "awaits.py").write_text(source)
         done = self.run(
-            tmp_path, "awaits:wait", "--fresh=awaits:loops", "--workers=2", f"--max-time={sessions.budget(1.0)}", "--json=found.json"
+            tmp_path,
+            "awaits:wait",
+            "--fresh=awaits:loops",
+            "--workers=2",
+            f"--max-time={sessions.budget(1.0)}",
+            "--json=found.json",
         )
         assert done.returncode == 0, done.stderr
         (found,) = report_json.read(tmp_path / "found.json").workloads
@@ -405,7 +410,12 @@ class TestRun:
         source += "def heap():\n    return list(range(2_000))\n\ndef two():\n    return 1, 2\n"
         (tmp_path / "drains.py").write_text(source)
         done = self.run(
-            tmp_path, "drains:drain", "--fresh=drains:heap", "--workers=2", f"--max-time={sessions.budget(1.0)}", "--json=found.json"
+            tmp_path,
+            "drains:drain",
+            "--fresh=drains:heap",
+            "--workers=2",
+            f"--max-time={sessions.budget(1.0)}",
+            "--json=found.json",
         )
         assert done.returncode == 0, done.stderr  # a heap that had been drained would raise IndexError
         (found,) = report_json.read(tmp_path / "found.json").workloads
@@ -419,7 +429,12 @@ class TestRun:
     def test_strategies(self, tmp_path: Path) -> None:
         """Only those that are listed are tried; one that does not exist is an error."""
         done = self.run(
-            tmp_path, "work:wait", "--args-from=work:given", "--strategies=threads", f"--max-time={sessions.budget(1.0)}", "--json=found.json"
+            tmp_path,
+            "work:wait",
+            "--args-from=work:given",
+            "--strategies=threads",
+            f"--max-time={sessions.budget(1.0)}",
+            "--json=found.json",
         )
         assert done.returncode == 0, done.stderr
         (found,) = report_json.read(tmp_path / "found.json").workloads

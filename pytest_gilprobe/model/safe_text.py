@@ -29,9 +29,9 @@ def safe_line(text: str, *, limit: int = NAME_LIMIT) -> str:
 
 
 def safe_lines(text: str, *, limit: int = ERROR_LIMIT) -> tuple[str, ...]:
-    """Return those lines of ``text`` that are not blank, each made safe by `safe_line`.
+    """Return those lines of ``text`` that are not blank, with visible escapes for what a terminal would act on.
 
-    If ``text`` has more than ``limit`` characters, it loses its middle first.
+    `safe_line` makes the escapes. If ``text`` has more than ``limit`` characters, it loses its middle first.
     """
     if len(text) > limit:
         text = elide(text, limit, " ... ")
@@ -83,8 +83,8 @@ def encodable(text: str, encoding: str) -> str:
 def short_name(nodeid: str, width: int, end: str | None = None) -> str:
     """Shorten a node id to ``width`` columns by leaving out folders from the left, as few as possible.
 
-    If that is not enough, the result is ``end``, the last part of the node id, such as `unique_ends` returns; ``None``
-    takes the name of the test. If even that is too long, it loses its middle.
+    If the node id is too long without any folders, the result is ``end``, a short name of the test or, if ``end`` is
+    ``None``, the last name in the node id, with its parameters. A result that is still too long loses its middle.
     """
     if display_width(nodeid) <= width:
         return nodeid

@@ -13,12 +13,12 @@ from pytest_gilprobe.model.words import Outcome
 class ScalingPoint:
     """Throughput of one strategy, in calls per second, with ``workers`` workers.
 
-    ``rss_bytes`` is the peak resident memory of all worker processes together; ``None`` if unknown. If only some
-    workers of a process made calls, only their part of its memory counts.
+    ``rss_bytes`` is the peak resident memory of all worker processes together; ``None`` if unknown. Memory that
+    a process takes for idle subinterpreters is left out.
 
     ``machine_gain`` is the speed-up that the machine itself allowed at about the same time: the throughput of N threads
     that compute without a GIL, divided by that of one such thread. N is ``workers``, or the number of CPUs if that is
-    smaller. The speed-up is at most N, and ``None`` if it was not measured.
+    smaller. ``machine_gain`` is at most N; it is ``None`` if it was not measured.
     """
 
     workers: int
@@ -32,10 +32,10 @@ class Scaling:
     """The curve of one strategy: how its throughput grows with its number of workers.
 
     Attributes:
-        points: one for each number of workers that was measured, the fewest first; empty if ``error`` says why.
+        points: one for each number of workers that was measured, the fewest first; empty if none was.
         model: the model that fits the points: ``linear``, ``capped`` (linear up to a limit) or ``usl`` (the Universal
             Scalability Law); ``None`` if none does.
-        parameters: the model's parameters, each followed by its standard error under its name with ``_se``.
+        parameters: the model's parameters by name; ``NAME_se`` is the standard error of the parameter ``NAME``.
         best_workers: the fewest workers whose throughput does not differ significantly from the highest throughput;
             ``None`` if unknown.
         enough_workers: the fewest workers that give 90 % of the highest throughput; ``None`` if unknown.

@@ -44,7 +44,7 @@ class HoldingFunction:
         function: the qualified name.
         file: the file, relative to the working directory or to where packages are installed.
         package: the installed package; ``None`` for a function of the project.
-        calls: number of tests in which the function was seen while its thread held the GIL.
+        calls: number of call phases (one for each test) in which the function was seen while its thread held the GIL.
         line: the line of the function in which it was seen most often; ``None`` if unknown.
         code: the text of ``line``, or of the call in it; ``None`` if unknown.
         line_share: the share of ``line`` in the time for which the GIL is held in all tests together, from 0 to 1.

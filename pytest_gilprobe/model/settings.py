@@ -12,10 +12,10 @@ class Expectation:
     """The verdict that a workload's marker expects; a field that is ``None`` or empty expects nothing.
 
     Attributes:
-        strategies: the verdict may advise any of these.
+        strategies: the verdict must advise one of these.
         bound: the calls must be bound by this: ``io`` (they wait), ``cpu`` (they compute) or ``mixed``.
-        min_speedup: at least one of ``strategies``, or of all that were asked for if ``strategies`` is empty, must
-            reach this speed-up.
+        min_speedup: at least one of ``strategies`` must reach this speed-up; if ``strategies`` is empty, at least one
+            of the strategies that the user asked to try.
         max_loop_block: no call may block its event loop for longer than this number of seconds at a time.
         max_gil_held: serial calls may hold the GIL for at most this share of their time, from 0 to 1.
         max_gil_hold_s: native code may hold the GIL for at most this number of seconds without a break.
@@ -46,15 +46,15 @@ class Plan:
         workers: how many threads, processes ... make calls at the same time.
         max_time_s: how many seconds the probe may usually take.
         timeout_s: the seconds after which a batch (calls timed together) counts as hung and is ended.
-        proof_time_s: how many seconds the probe may take, but never less than ``max_time_s``, while it is undecided
-            whether an expectation is met or a result is worse than the baseline's.
+        proof_time_s: how many seconds the probe may take while it is undecided whether an expectation is met, or
+            whether the result is worse than in an earlier report; ``max_time_s`` applies if it is longer.
         strategies: the names of the strategies to try, ``serial`` among them. Those that do not exist for calls of this
             ``kind`` are not tried.
         expectation: what the marker expects of the verdict.
         fresh: whether function-scoped fixtures are made anew for each call.
         kind: how calls are made: as plain calls, or awaited.
-        scale: the numbers of workers with which throughput is measured; if empty, 1, 2, 4 ... as long as more workers
-            gain; ``None`` if throughput is not measured this way.
+        scale: the numbers of workers for a curve of throughput by number of workers; if empty, they are chosen: 1, 2,
+            4 ... and the number of CPUs, until more workers hardly gain; ``None`` for no curve.
     """
 
     nodeid: str

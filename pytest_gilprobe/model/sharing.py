@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pytest_gilprobe.model.estimate import Estimate
 
 ALONE = "alone"
-"""Key in `SharingReading.rounds` of the seconds per call of a single thread. No shared object has such a name."""
+"""Key in `SharingReading.rounds` of the seconds per call of a single thread. Keys for objects, such as
+``argument rows (a list)``, are always different."""
 SHARED = "shared"
 """Key in `SharingReading.rounds` of the seconds per call of several threads that share every object."""
 ALL = "all of them"
@@ -70,10 +71,10 @@ class SharingReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCopy:
-    """What lanes (threads) gain if each has its own copy of the object ``name``; if ``name`` is `ALL`, of every object.
+    """What lanes (threads that make calls at the same time) gain if each has its own copy of an object.
 
-    ``speedup`` is the speed-up of these lanes over one lane alone, ``gain`` their speed-up over lanes that share every
-    object.
+    ``name`` is the object's name, or `ALL` if each lane has copies of all objects that can be copied. ``speedup`` is
+    the speed-up of these lanes over one lane alone, ``gain`` their speed-up over as many lanes that share every object.
     """
 
     name: str
@@ -87,12 +88,12 @@ class Sharing:
 
     Attributes:
         lanes: how many lanes (threads) made calls at the same time.
-        rounds: the number of rounds (a round makes every timing once) from which speed-ups are estimated; 0 if there
-            was nothing to copy, or no time.
+        rounds: the number of rounds (a round makes every timing once) from which speed-ups are estimated; 0 if too few
+            were made.
         speedup: the speed-up of lanes that share every object, over one lane alone; ``None`` without rounds.
         copies: what lanes gain with copies of their own, the greatest gain first; empty without rounds.
-        best: the speed-up of the control (plain Python that shares nothing) in as many lanes, over one lane: the most
-            that this Python and machine gave to lanes that compute. ``None`` with a GIL, or without rounds.
+        best: the speed-up of all lanes over one lane if they run the control (plain Python that shares nothing): the
+            most that this Python and machine gave to lanes that compute. ``None`` with a GIL, or without rounds.
         of_best: the speed-up of lanes that have copies of all that can be copied, as a share of ``best``; ``None`` if
             either is unknown.
         costly: the names of the objects whose sharing costs speed for certain; the most costly first.

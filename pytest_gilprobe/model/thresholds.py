@@ -17,20 +17,20 @@ HELD_ABOVE: Final = 0.80
 RELEASED_BELOW: Final = 0.20
 """GIL-held share of CPU time below which the GIL counts as ``released``: threads can reach a speed-up of 5x."""
 HARDLY_HELD: Final = 1e-6
-"""If the GIL is held, or an event loop blocked, for a smaller share of the time (from 0 to 1) than this, the limit that
-follows for the speed-up (1 / share) is too high to matter."""
+"""Share of the time (from 0 to 1). If the GIL is held, or an event loop blocked, for a smaller share, no upper limit of
+the speed-up is derived: it would be 1 / share, too high to matter."""
 WORTH_IT: Final = 1.3
-"""Smallest predicted speed-up that makes an executor worth its complexity: a convention, well above noise."""
+"""Smallest speed-up, predicted for calls in an executor, that is worth the executor's complexity. If no strategy
+reaches it, ``serial`` is advised."""
 CLOSE: Final = 1.15
-"""If one strategy is at most this many times as fast as another one that costs less beside the calls (to start workers,
-move data ...), the latter is advised."""
+"""Two strategies count as close if the faster one is at most this many times as fast as the slower one. Of all that are
+close to the fastest strategy, the one with the least overhead is advised (threads before processes)."""
 EXTRA_CORES: Final = 0.2
-"""A call counts as parallel inside (it has threads of its own) if it keeps more than this many cores busy beyond the
-first: more than the error of any clock."""
+"""A serial call counts as parallel inside (threads of its own compute) if it keeps more than this number of cores busy
+beyond the first. Smaller numbers may be errors of clocks."""
 THROTTLED: Final = 0.02
-"""If a CPU quota holds threads back for at least this share (from 0 to 1) of the time for which a probe times calls,
-that counts as a disturbance. One strategy takes about a fifth of that time: if all throttling hit this strategy, it
-would seem 10 % too slow."""
+"""If a CPU quota holds threads back for at least this share (from 0 to 1) of the measured time, the measurement counts
+as disturbed: speed-ups of calls that compute may be higher without the quota."""
 
 
 def bound_at(utilization: float) -> Bound:

@@ -1,7 +1,7 @@
 """Validate the values of settings, and refuse a wrong value with a description of the allowed ones.
 
-Flags and ini keys supply text; marker keywords and the Python API supply any object. `pytest_gilprobe.model.words` is
-imported late, because options are also read in sessions that probe nothing.
+Flags and ini keys supply text; marker keywords and the Python API supply any object. `pytest_gilprobe.model.words`
+takes long to import, so a function imports it only when a value needs it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def scale(value: object) -> tuple[int, ...] | None:
     """Return the numbers of workers with which throughput is to be measured, each once, the fewest first.
 
     ``value`` is text with commas between the numbers, or a list, tuple or set. ``True`` and ``auto`` give an empty
-    tuple: the numbers are chosen later. ``False`` and ``off`` give ``None``: throughput is not measured this way.
+    tuple: the numbers are chosen later. ``False`` and ``off`` give ``None``: no such measurement is wanted.
     Raises `RefusedError` unless there are two or more different numbers from 1 to `MOST_WORKERS`.
     """
     if value is False or value == "off":
@@ -95,7 +95,10 @@ def scale(value: object) -> tuple[int, ...] | None:
 
 
 def scales_to(value: object) -> int:
-    """Return ``value`` if it is a whole number of workers from 2 to 256, not text; otherwise raise `RefusedError`."""
+    """Return ``value``, the number of workers up to which throughput is expected to grow.
+
+    Raises `RefusedError` unless ``value`` is a whole number from 2 to `MOST_WORKERS`, not text.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= MOST_WORKERS:  # noqa: PLR2004 - a doubling
         msg = f"a whole number from 2 to {MOST_WORKERS}"
         raise RefusedError(msg)
@@ -103,10 +106,10 @@ def scales_to(value: object) -> int:
 
 
 def doublings(most: int, cpus: int = 1) -> tuple[int, ...]:
-    """Return the numbers of workers 1, 2, 4, 8 ... up to ``most``, and also ``cpus`` if it is at most ``most``.
+    """Return the numbers of workers 1, 2, 4, 8 ... up to ``most`` in ascending order; 1 and 2 are always among them.
 
-    The result is sorted and always has 1 and 2. The number of CPUs is included because calls that compute gain most
-    with one worker for each CPU: with 12 CPUs, 8 workers are too few, and 16 show that more do not pay.
+    ``cpus``, the number of CPUs, is also among them if it is at most ``most``: calls that compute usually gain most
+    with one worker for each CPU.
     """
     found = {2**power for power in range(max(2, most).bit_length())}
     return tuple(sorted(found | {cpus} if cpus <= most else found))

@@ -118,7 +118,7 @@ class FailOn(StrEnum):
     Attributes:
         UNSAFE: calls fail, hang or crash if several are made in one process at the same time, for instance by threads.
         HUNG: calls hang in any strategy.
-        INCONCLUSIVE: the verdict does not decide.
+        INCONCLUSIVE: it stays open which strategy is best, or whether the calls meet the marker's ``expect_bound``.
         REGRESSION: something is worse than in the baseline, an earlier report.
         GIL_SWITCHED_ON: a module switched the GIL on in a free-threaded Python.
     """
@@ -136,10 +136,11 @@ class NextStep(Enum):
     Attributes:
         STOP: nothing; no question is open, or more measurements would not settle it.
         ROUND: time another round of calls (some calls in every strategy, one strategy after the other).
-        PROOF: the same with more time allowed: more calls may decide whether an expectation of the user is met, or
-            whether the result is worse than an earlier one.
-        CONTROL: time a fixed pure-Python loop, to see whether the machine could have done better just now.
-        POOL: time calls in real executors, since the answer depends on the costs of dispatching calls and moving data.
+        PROOF: as ``ROUND``, but with more time allowed, to decide whether an expectation of the user is met, or whether
+            the result is worse than an earlier one.
+        CONTROL: time a fixed pure-Python loop, serial and in parallel, to see which speed-up the machine can give now.
+        POOL: time calls in executors such as `ThreadPoolExecutor`, because what it costs to submit calls and to move
+            data decides which strategy is best.
     """
 
     STOP = "nothing is open, or nothing would settle it"

@@ -50,11 +50,13 @@ class CpuAvoider:
         self._original = self._current = _affinity()
 
     def avoid(self, cpu: int | None) -> bool | None:
-        """Exclude ``cpu`` from the calling thread's affinity, if another CPU remains.
+        """Exclude CPU number ``cpu`` from the calling thread's affinity, if another CPU remains.
+
+        A CPU that an earlier call excluded is allowed again.
 
         Returns:
-            Whether the calling thread may have run on ``cpu`` until now; ``None`` if ``cpu`` is ``None`` or the system
-            does not report affinity.
+            Whether the calling thread was allowed to run on ``cpu`` before this method was called; ``None`` if ``cpu``
+            is ``None`` (then nothing is changed), or if the system does not report affinity.
 
         """
         if cpu is None or not self._current:
@@ -87,7 +89,7 @@ class StartingCpu:
             _set_affinity(frozenset({self._cpu}))
 
     def held(self) -> tuple[int, ...]:
-        """Return the CPUs on which this thread begins and ends under `hold`: twice the chosen one; empty if none."""
+        """Return the CPU chosen for this thread twice: under `hold` the thread starts and ends there; empty if none."""
         return () if self._cpu is None else (self._cpu, self._cpu)
 
     def until_now(self) -> tuple[int, ...]:
@@ -130,7 +132,7 @@ def _set_affinity(cpus: frozenset[int]) -> bool:
 
 @contextlib.contextmanager
 def new_threads_unpinned() -> Iterator[None]:
-    """Let all threads that begin in the ``with`` block, and outlive it, use the same CPUs as the calling thread."""
+    """When the ``with`` block ends, let threads started in it use the CPUs that the caller could use before it."""
     before, cpus = set(_threads()), _affinity()
     try:
         yield

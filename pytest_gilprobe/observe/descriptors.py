@@ -8,7 +8,7 @@ from typing import NamedTuple
 FOLDER = "/dev/fd"
 """Folder with an entry for each open file descriptor of the process that reads it, on Linux and macOS."""
 STANDARD = 2
-"""Highest descriptor of a standard stream (0, 1 or 2). pytest exchanges these streams whenever it captures output."""
+"""Highest descriptor of a standard stream (0, 1 or 2). `open_files` leaves out descriptors up to this number."""
 
 _fstat, _listdir = os.fstat, os.listdir  # bound before a test can replace them
 

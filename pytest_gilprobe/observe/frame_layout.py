@@ -1,10 +1,10 @@
 """Find where this Python keeps frames, code objects and texts in memory, for a process that reads them from outside.
 
-No offset is built in: each is recognized in this process's own memory by the value that must lie there. So builds of
-one CPython version that differ (free-threaded or not) need no table. An offset is accepted only if it is the only
-candidate in two calls at different depths.
+No offset is built in, since builds of one CPython version differ (free-threaded or not). The search looks in this
+process's own memory for values that it knows, and accepts an offset only if the value lies at no other place. An offset
+in a frame or a thread state must be found in two calls at different depths.
 
-A thread state of CPython 3.13 to 3.15 points to its innermost frame; one of 3.11 or 3.12, to a record that does so.
+In CPython 3.13 to 3.15, a thread state points to its innermost frame; in 3.11 and 3.12, to a record that points there.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _Candidates = dict[str, set[int]]
 class FrameLayout:
     """Where one process and its forks keep frames, code objects, texts (`str` objects) and bytes in memory.
 
-    Unless its entry says that it is no offset, a field is an offset in bytes from the start of an object or record. The
-    value that the entry names lies there or, if the value is an object, the address of that object.
+    A field is an offset in bytes, unless its entry begins with "no offset". The entry "in a frame, its code object"
+    means: this far from the start of a frame lies the address of its code object. A number lies there itself.
 
     Attributes:
         type_of: in any object, its type.
@@ -64,8 +64,8 @@ class FrameLayout:
         code_bytecode: in a code object, its first instruction.
         text_length: in a text, the number of its characters.
         text_state: in a text, a word of 32 bits that says how its characters are stored.
-        text_kind_shift: no offset; shifted right by this number, that word ends in 3 bits: the bytes per character.
-        text_ascii_mask: no offset, but the mask of the bit of that word that is set in an ASCII text.
+        text_kind_shift: no offset; ``(text_state >> text_kind_shift) & 7`` is the number of bytes per character.
+        text_ascii_mask: no offset, but the mask of the bit of ``text_state`` that is set in an ASCII text.
         text_ascii: in an ASCII text, its first character.
         text_wide: in any other text, its first character.
         bytes_length: in a `bytes` object, its length.
@@ -100,7 +100,7 @@ class FrameLayout:
 
 
 class LayoutError(Exception):
-    """A place in memory was not found, or several fit; ``str()`` of the error is the reason, for the user."""
+    """An offset within an object or a frame was not found, or several fit; ``str()`` of the error says which."""
 
 
 def search() -> FrameLayout:

@@ -20,8 +20,8 @@ _WORD: Final = struct.Struct("@P")
 class FrameLocation:
     """Where this process keeps frames in memory (``layout``), or the ``reason`` why that is unknown.
 
-    One of the two is ``None``. ``thread_state`` is the address of the ``PyThreadState`` of the thread that searched;
-    ``None`` if ``layout`` is.
+    One of the two is ``None``. ``thread_state`` is the address of the ``PyThreadState`` of the thread that searched; if
+    ``layout`` is ``None``, so is ``thread_state``.
     """
 
     layout: FrameLayout | None

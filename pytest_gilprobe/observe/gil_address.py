@@ -47,8 +47,8 @@ last."""
 class Location:
     """The address of the GIL's ``locked`` int (1 if the GIL is held), or the ``reason`` why it was not found.
 
-    One of the two is ``None``. ``thread_state`` is the address of the ``PyThreadState`` of the thread that searched;
-    ``None`` if ``address`` is. The addresses are virtual and valid only in the process that searched.
+    One of the two is ``None``. ``thread_state`` is the address of the ``PyThreadState`` of the thread that searched; if
+    ``address`` is ``None``, so is ``thread_state``. Both are virtual addresses, valid only in the searched process.
     """
 
     address: int | None

@@ -6,10 +6,10 @@ Nothing runs in the sampled process, which cannot notice the sampling. The sampl
   samples that find the GIL held estimates the share of time for which it is held. *Source:* R. W. Wolff,
   "Poisson arrivals see time averages", Operations Research 30(2), 1982.
 * A sample is one `os.pread` of aligned words, which the kernel copies whole.
-* A pause must not depend on the sampled thread. It does if the sampler shares that thread's CPU: the sampler then wakes
-  when the thread sleeps. So the sampler avoids the CPU on which the sampled process's main thread last ran. If no other
-  CPU is left, statistics can correct for it by what each sample has recorded: how late it was, whether the CPU was
-  shared, and whether the sampled thread was running or runnable.
+* A pause must not depend on what the sampled thread does. If the sampler shared a CPU with that thread, the sampler
+  could wake only while the thread sleeps. So the sampler avoids the CPU on which the sampled process's main thread last
+  ran. If no other CPU is left, statistics can correct the share of samples by what each has recorded: how late it was,
+  whether the CPU was shared, and whether the sampled thread was running or runnable.
 * A thread that waits for a CPU may hold the GIL during that wait, which would not happen on an idle machine. The kernel
   adds each wait in the run queue to the thread's ``run_delay`` when the wait ends. So that number, recorded with each
   sample, shows afterwards which samples fell into such a wait.

@@ -5,8 +5,8 @@ If not, it waits until the holder releases the GIL: voluntarily, or on request a
 may ignore the request). Each wait ends with a switch of the GIL and so disturbs the measured code: use a heartbeat in a
 separate batch (calls timed together). The heartbeat's samples are valid for these reasons:
 
-* The system counts whether the heartbeat waited: a sleep costs a thread one voluntary context switch, a wait for the
-  GIL another. Only if the system does not count switches for each thread, a waking later than `_LATE_NS` is a wait.
+* The system's counts of context switches show whether the heartbeat waited: a sleep costs a thread one voluntary
+  switch, and a wait for the GIL one more. On a system without such counts, a waking that is over 0.5 ms late is a wait.
 * Time in the run queue is caused by other programs and is subtracted from the lateness.
 * The heartbeat avoids the measured thread's CPU, and its pauses are exponentially distributed, for the reasons given in
   `pytest_gilprobe.observe.gil_sampler`.

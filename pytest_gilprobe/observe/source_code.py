@@ -50,8 +50,8 @@ def is_plugins(file: str) -> bool:
 def is_own(file: str) -> bool:
     """Return whether the code in ``file``, the path of a source file, is the user's own.
 
-    It is not if the file belongs to Python, to an installed package or to this package, ``pytest_gilprobe``. Neither is
-    code that was made at run time: its file name begins with ``<``.
+    The result is false for files of Python, of installed packages and of this package, ``pytest_gilprobe``. It is also
+    false for code that was made at run time, whose file name begins with ``<``.
     """
     if file.startswith("<") or is_plugins(file) or any(folder in file for folder in _INSTALLED):
         return False
@@ -137,9 +137,9 @@ HERE: Final = Place()
 
 
 def place_of(pid: int) -> Place:
-    """Return where the files of process ``pid`` lie, which may run in a container.
+    """Return where this process finds the files of process ``pid``, even if that process runs in a container.
 
-    If that cannot be read, the result is `HERE`, which stands for this process's own file system and working directory.
+    If the system does not tell, the result is `HERE`: this process's own file system and working directory.
     """
     try:
         return Place(root=f"/proc/{pid}/root", folder=os.readlink(f"/proc/{pid}/cwd"))  # noqa: PTH115
@@ -161,7 +161,7 @@ class Describer:
     """
 
     def __init__(self, reader: FrameReader, place: Place = HERE) -> None:
-        """Describe frames that ``reader`` has read; the process may have ended, and has its files at ``place``."""
+        """Prepare to describe frames that ``reader`` has read from a process whose source files lie at ``place``."""
         self._reader = reader
         self._place = place
         self._described: dict[RemoteFrame, Frame | None] = {}

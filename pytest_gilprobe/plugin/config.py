@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_gilprobe.strategies.registry import Strategies
 
 PROOF_TIMES = 2
-"""Factor by which a probe may exceed its default time while it is undecided whether the test meets its marker's
+"""A probe may take this many times its default time while it is undecided whether the test meets its marker's
 expectations, or is worse than in the baseline (an earlier report). *Source:* ``benchmarks/gate_rates.py``."""
 
 
@@ -68,11 +68,11 @@ STRATEGIES = pytest.StashKey["Strategies"]()
 class Settings:
     """Values of all options of this plugin in one session, from flags, ini file and defaults.
 
-    Nearly every field has the name of its option; ``probe_all`` is ``all``, and ``_s`` stands for seconds. Paths are
-    absolute. ``None`` in ``workers`` means an automatic number, in ``start_method`` multiprocessing's default, in
-    ``strategies`` the default ones, in ``baseline`` no baseline, in ``scale`` no curve of throughput. An empty
-    ``scale`` means a curve with 1, 2, 4 ... workers. The names in ``strategies`` are not checked yet, because other
-    plugins may still define strategies.
+    Fields are named after options, such as ``max_time_s`` (seconds) after ``max-time``; ``probe_all`` is the option
+    ``all``. Paths are absolute. ``None`` stands for a number chosen later (``workers``), the default
+    (``start_method``, ``strategies``), no earlier report to compare with (``baseline``), or no curve of throughput by
+    number of workers (``scale``). An empty ``scale`` stands for a curve whose numbers of workers are chosen later. The
+    names in ``strategies`` are not checked yet.
 
     A probe may take ``max_time_s``, or ``proof_time_s`` while it is undecided whether the test meets its marker's
     expectations or is worse than in the baseline; both are the same if the user set ``max-time``. ``changed`` lists the
@@ -241,8 +241,8 @@ def refuse(message: str) -> NoReturn:
 def default_strategies(settings: Settings, known: Strategies) -> frozenset[str]:
     """Return the names of the strategies that are tried if a marker does not set ``strategies``.
 
-    They are those that the user set, else the defaults of ``known``; executors of ``--gilprobe-executor`` are added.
-    Raises `pytest.UsageError` if ``--gilprobe-strategies``, or its ini key, names an unknown strategy.
+    They are those that the user set, else the defaults among ``known``, the session's strategies. Executors of
+    ``--gilprobe-executor`` are added. Raises `pytest.UsageError` if the user's setting names an unknown strategy.
     """
     if settings.strategies is None:
         return known.default_names
@@ -263,7 +263,7 @@ def _scale(keywords: dict[str, Any], settings: Settings) -> tuple[int, ...] | No
 
 
 def plan_for(nodeid: str, keywords: dict[str, Any], settings: Settings, known: Strategies, cpus: int) -> Plan:
-    """Return how to probe the test ``nodeid``: by its marks' ``keywords``, and by ``settings`` where these say nothing.
+    """Return how to probe the test ``nodeid``: the ``keywords`` of its marks override the session's ``settings``.
 
     ``known`` are the strategies that can make the test's calls, and ``cpus`` is how many CPUs are usable. Raises
     `pytest.UsageError` if the marker expects what none of the strategies to be tried can give.

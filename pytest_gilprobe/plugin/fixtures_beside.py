@@ -28,7 +28,10 @@ class FixturesBeside:
     def __init__(
         self, groups: Callable[[], Iterable[WorkerGroup]], undone: Callable[[], AbstractContextManager[object]]
     ) -> None:
-        """Prepare to end workers of ``groups()``; this is done in ``with undone():``, which undoes patches by tests."""
+        """Keep ``groups``, which returns the groups of worker processes in which this plugin ends workers.
+
+        ``undone`` returns a context manager that undoes what tests have patched, while this plugin ends workers.
+        """
         self._groups = groups
         self._undone = undone
         self._before: dict[Node, tuple[int, frozenset[OpenFile]]] = {}
@@ -39,7 +42,10 @@ class FixturesBeside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """End workers that inherited fixtures' open files if ``item`` needs a fixture set up with another parameter."""
+        """End workers that inherited fixtures' open files if pytest is about to tear down a fixture of ``item``.
+
+        pytest does so if the fixture is set up with another parameter than ``item`` needs.
+        """
         given: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
         names = self._parameters.keys() & getattr(item, "fixturenames", ())
         if any(not _same(self._parameters[name], given.get(name)) for name in names):
@@ -47,7 +53,10 @@ class FixturesBeside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
-        """Note the fixture's parameter; before the first fixture of a test, class ..., note which files are open."""
+        """Note the fixture's parameter, and the open files if no fixture of the same test, class ... was set up yet.
+
+        Files that a worker inherits beyond these count as opened by fixtures.
+        """
         if request.node not in self._before:
             self._before[request.node] = clocks.perf_counter_ns(), open_files()
         if fixturedef.scope != "function":
