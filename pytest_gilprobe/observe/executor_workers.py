@@ -40,20 +40,12 @@ class ExecutorWorkers:
         self._threads = frozenset(_threads(os.getpid()))
         self._processes = frozenset(_descendants(os.getpid()))
 
-<<<<<<< HEAD
     def include(self, host: str, pid: int, thread: int) -> bool:
         """Return whether the clocks of a worker can be read here.
 
         They can if it is a thread of this process, or of a descendant, that began after this object was made. ``host``,
         ``pid`` and ``thread`` are what `socket.gethostname`, `os.getpid` and `threading.get_native_id` return in the
         worker.
-=======
-    def include(self, host: str, pid: int) -> bool:
-        """Return whether `use` measures a worker that runs in the process ``pid`` on the machine ``host``.
-
-        The result is true for this process, and for a descendant that began after this object was made. ``host`` and
-        ``pid`` are what `socket.gethostname` and `os.getpid` return in the worker.
->>>>>>> doc7
         """
         own = os.getpid()
         if host != socket.gethostname():

@@ -81,7 +81,7 @@ def outweighed_by_moving_s(evidence: Evidence) -> float | None:
 def dispatch_s(evidence: Evidence) -> dict[Strategy, float]:
     """Return the seconds that an executor takes to dispatch one call, for each strategy for which this is known.
 
-    For an executor that the user named, this time was measured in this probe; for others, before the first probe that needed it.
+    For an executor that the user named, this time was measured in this probe; for others, before it.
     """
     known = {
         strategy: evidence.results[strategy.name].dispatch_s_per_call
