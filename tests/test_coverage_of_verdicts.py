@@ -23,6 +23,7 @@ def found() -> list[Found]:
     return list(experiments([*FAR, *NEAR[::8]], WEATHERS, 1, seed=1))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("call", [call for call in CALLS if call.other == 1.0], ids=lambda call: call.name)
 def test_still_machine_measures_the_truth(call: Call) -> None:
     """Where nothing disturbs it, the readings have the speed-ups and the share that the call is said to have."""

@@ -23,7 +23,7 @@ LEAST_WITHIN = 0.85
 """Of 40 fits of which 95 % hold the truth, 34 or more do so but for one set in 300."""
 
 
-@pytest.mark.parametrize("noise", [0.05, 0.10])
+@pytest.mark.parametrize("noise", [0.05, pytest.param(0.10, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", LAWS)
 def test_numbers_and_parameters_of_known_laws(name: str, noise: float) -> None:
     """Only the right number and its neighbours are named, some stay open, and two standard errors hold the truth."""

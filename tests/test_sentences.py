@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
 from evidence import PLAIN, PYTHON_LOOP, estimate, evidence, measurement, tried
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -143,8 +144,9 @@ def said_of(found: Evidence) -> tuple[str, str]:
     return whole[whole.index(PLAN.nodeid) :], short
 
 
+@pytest.mark.thorough
 @given(cases())
-@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
 def test_no_sentence_claims_what_cannot_be(found: Evidence) -> None:
     """No strategy gives more than its workers, no share exceeds 100 %, nothing is counted in the wrong number."""
     verdict = result_of(PLAN, found).verdict
@@ -158,8 +160,9 @@ def test_no_sentence_claims_what_cannot_be(found: Evidence) -> None:
         assert "Traceback" not in short
 
 
+@pytest.mark.thorough
 @given(cases())
-@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
 def test_no_advice_contradicts_its_numbers(found: Evidence) -> None:
     """What is advised is worth it and near the best; serial only if nothing is; larger tasks only against dispatch."""
     result = result_of(PLAN, found)
@@ -185,8 +188,9 @@ def test_no_advice_contradicts_its_numbers(found: Evidence) -> None:
         assert verdict.why
 
 
+@pytest.mark.thorough
 @given(cases(), expected())
-@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
 def test_no_gate_claims_what_cannot_be(found: Evidence, expectation: Expectation) -> None:
     """Gates tell errors in a line, count in the right number, and advise larger tasks only where these would do."""
     result = result_of(PLAN, found)

@@ -176,7 +176,7 @@ LAWS: dict[str, tuple[Law, str, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", LAWS)
-@pytest.mark.parametrize("noise", [0.02, 0.05])
+@pytest.mark.parametrize("noise", [0.02, pytest.param(0.05, marks=pytest.mark.thorough)])
 def test_known_laws_are_recognised(name: str, noise: float) -> None:
     """With 2 to 5 % noise, the fit names the law that made the curve, and the number is right or its neighbour."""
     law, model, enough = LAWS[name]
