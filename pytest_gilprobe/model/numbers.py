@@ -49,7 +49,10 @@ def share_span(share: Estimate) -> str:
 
 
 def cores(number: float | None) -> str:
-    """Format a number of cores with two digits, such as ``0.93``; empty if it is ``None`` or below `LEAST_CORES`."""
+    """Format a number of cores with two significant digits, such as ``0.93``, but from 100 on as a whole number.
+
+    The result is empty if the number is ``None`` or below `LEAST_CORES`.
+    """
     if number is None or number < LEAST_CORES:
         return ""
     return f"{number:.2g}" if number < 99.5 else f"{number:.0f}"  # noqa: PLR2004 the largest of two digits

@@ -183,8 +183,8 @@ class Measurement:
         workers: number of threads, processes ... that shared the calls of a parallel batch (calls timed together).
         rounds: the timed batches; a round has one batch of each strategy that was still tried.
         ends: how each parallel strategy ended, by name; ``serial`` is included only if its calls failed.
-        first_call_s: seconds of the first call, ``start_up_s`` of a worker's start; ``None`` if unknown.
-        apart: readings, other than timed calls, of the strategies that have workers of their own, by name.
+        first_call_s: seconds of the first call; ``start_up_s``: seconds to start the slowest worker process.
+        apart: start-up times, costs of moving data ... of strategies with worker processes of their own, by name.
         gil_on_at_start: whether the GIL was on before any call; ``gil_switched_on_by``: modules that switched it on.
         gil_unwatched: why the GIL was not sampled in serial batches, ``None`` if it was; ``holders_unread`` is why the
             stacks of the threads that held it were not read, ``None`` if they were.
@@ -196,18 +196,18 @@ class Measurement:
         controls: rounds of a fixed pure-Python loop, which show the speed-up that the machine can give at that time.
         bursts: rounds of short batches of serial calls and threads, made if other programs disturbed ``rounds``.
         heartbeat: serial calls while a thread in the worker sampled the GIL, if no other process could; else ``None``.
-        callee: the function called, ``transfer`` the cost of moving its data; ``None`` if the function is not known.
+        callee: the function that is called; ``None`` if it is not known.
+        transfer: the seconds to move a call's data to another process and back; ``None`` if not measured.
         normal_call_s: seconds of the call when pytest ran the test, without known waits for a CPU; ``None`` if unknown.
         arguments: what calls did to their arguments; ``None`` if that was not examined.
-        fresh: whether each call had new arguments; ``fresh_because`` is the error of calls that reused arguments.
+        fresh: whether each call had new arguments; ``fresh_because``: the error of calls that reused them, if any.
         not_fresh: why fixtures cannot be made anew for each call; ``None`` if they can or need not be.
         after_body: whether calls were made after the test's body had returned.
-        awaited: whether the calls were awaited in an event loop of the worker's main thread; ``loop_hidden`` is why
-            another process cannot see when that loop waits for events, ``None`` if it can.
+        awaited: whether an event loop awaited the calls; ``loop_hidden``: why no other process sees when it waits.
         loop_pass: further serial calls, timed only for how long they blocked the event loop; ``None`` if none.
         ladders: the readings with growing numbers of workers, by the strategy's name; empty unless asked for.
         sharing: timings of threads that each have copies of shared objects; ``None`` unless threads gained too little.
-        pool_rounds: calls in standard library executors, if these decide the verdict; ``pools_ended``: why no more.
+        pool_rounds: calls in Python's own executors, if the verdict needs them; ``pools_ended``: why they ended early.
     """
 
     workers: int

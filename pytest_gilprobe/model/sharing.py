@@ -11,7 +11,8 @@ ALONE = "alone"
 """Key in `SharingReading.rounds` of the seconds per call of a single thread. Keys for objects, such as
 ``argument rows (a list)``, are always different."""
 SHARED = "shared"
-"""Key in `SharingReading.rounds` of the seconds per call of several threads that share every object."""
+"""Key in each mapping of `SharingReading.rounds`. Its value is the wall seconds that each of several threads takes per
+call, if all make calls at the same time and share every object of the call (except for a ``tmp_path``)."""
 ALL = "all of them"
 """Key in `SharingReading.rounds` of the seconds per call of several threads that each have their own copies of all
 objects of the call. Only objects that cannot be copied stay shared."""

@@ -58,7 +58,10 @@ class HeldStacks:
         return tuple(map(self._describer.stack, self._numbers))
 
     def restart(self) -> None:
-        """Forget all stacks and set ``torn`` to 0; also forget all code objects if there are more than `MOST_CODES`."""
+        """Forget all stacks, and set ``torn`` (the number of stacks that `read` could not keep) to 0.
+
+        Also forget all code objects if there are more than `MOST_CODES`.
+        """
         self._numbers.clear()
         self.torn = 0
         if len(self._reader) > MOST_CODES:

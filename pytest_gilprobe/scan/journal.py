@@ -67,7 +67,10 @@ class Window:
 
 
 class Journal:
-    """A ring buffer in shared memory: pytest writes test calls' clocks, the process that samples its GIL reads them."""
+    """A ring buffer in shared memory, by which pytest tells its watcher (another process) when each test was called.
+
+    A record has a call's begin, end and CPU time, and the test's name. The watcher samples the GIL of pytest's process.
+    """
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory

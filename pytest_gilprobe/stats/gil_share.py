@@ -102,10 +102,11 @@ def _from_splits(splits: Sequence[QueueSplit]) -> Estimate | None:
 
 
 def in_queue(batches: Sequence[BatchReading]) -> float:
-    """Return for which share of the GIL's held time the calls that held it queued for a CPU, from 0 to 1.
+    """Return, of the time for which calls held the GIL, the share (0 to 1) in which the holder waited for a CPU.
 
     ``batches`` are series of calls timed together. The share is estimated from samples if these show, for most of the
-    queueing, whether the GIL was held. Otherwise, it is the largest possible share, with the GIL held in all queueing.
+    calls' waiting for a CPU, whether the GIL was held. Otherwise, the GIL is assumed to be held in all this waiting,
+    which gives the largest possible share.
     """
     queued = rounds.queue_share(batches) or 0.0
     splits = _splits(batches)

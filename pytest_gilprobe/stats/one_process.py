@@ -36,8 +36,9 @@ def gain(name: str, measurement: Measurement, noise: Noise, gil: Holding, limite
 
     ``noise`` is that of the time of one batch (calls timed together). ``gil`` says how calls hold the GIL. ``limited``
     limits a speed-up to what the GIL, the CPUs and the number of workers allow. The low end of the speed-up's interval
-    holds however much other programs disturbed the calls. The high end allows for two kinds of waits: for a thread that
-    queued for a CPU and, in bursts (very short batches), because all threads begin at the same moment.
+    holds however much other programs disturbed the calls. The high end allows for two kinds of waits that idle
+    machines or longer batches may not have: waits for a thread that queues for a CPU, and waits in bursts (very short
+    batches) that arise because all threads begin at the same moment.
     """
     pairs, bursts = (overlap.pairs_of(seen, name) for seen in (measurement.rounds, measurement.bursts))
     chosen = overlap.selected(pairs, measurement.bursts, name)

@@ -64,9 +64,9 @@ def points_of(steps: Sequence[Step], serial_s: Estimate | None = None) -> tuple[
 def with_machine(points: Sequence[ScalingPoint], machine: Sequence[Step], cpus: int) -> tuple[ScalingPoint, ...]:
     """Return the points with ``machine_gain`` set: the speed-up that the machine itself gives with that many workers.
 
-    ``machine`` has steps (each a set time with one number of threads) in which threads computed without the GIL.
-    ``cpus`` is the number of CPUs: a point with more workers gets the speed-up of ``cpus`` threads. The speed-up of N
-    threads counts as N at most, since more is noise. ``machine_gain`` is ``None`` where no speed-up was measured.
+    ``machine`` has steps: in each, a certain number of threads computed for a set time, without the GIL. ``cpus`` is
+    the number of CPUs: a point with more workers gets the speed-up of ``cpus`` threads. The speed-up of N threads
+    counts as N at most, since more is noise. ``machine_gain`` is ``None`` where no speed-up was measured.
     """
     seen = points_of([step for step in machine if not throughput.disturbed(step)])
     gains = {one.workers: min(gain, one.workers) for one in seen if (gain := speedup(seen, one.workers)) is not None}

@@ -62,9 +62,9 @@ class Tasks(Strategy):
         return 1
 
     def questions(self, calls: int, lanes: int) -> tuple[Batch, ...]:
-        """Return the message that asks for a batch (calls timed together): for the first worker process.
+        """Return a tuple of one message, which asks the first worker process for a batch (calls timed together).
 
-        It asks for ``calls`` calls in each of ``lanes`` tasks.
+        All tasks run in this process: the message asks for ``calls`` calls in each of ``lanes`` tasks.
         """
         return (Batch(strategy=self.name, calls=calls, lanes=lanes),)
 

@@ -24,8 +24,8 @@ def changes(new: WorkloadResult, old: WorkloadResult) -> Iterator[Change]:
     the change is this failure. Otherwise, gains over one worker are compared, if both curves allow conclusions.
     Differences that noise may explain are ignored. The change is then the largest loss of 10 % or more with few workers
     or, if there is no such loss, the largest difference. Few workers are at most the fewest that reach 90 % of the
-    highest throughput in ``old``. Such a loss, or a failure with few workers, counts as worse (as a regression) if
-    ``old`` advises the strategy.
+    highest throughput in ``old``. If ``old`` advises the strategy, such a loss, or a failure with few workers, is
+    marked as ``worse``, so that a session that forbids regressions fails.
     """
     before = old.scaling or {}
     for name, curve in (new.scaling or {}).items():

@@ -87,10 +87,12 @@ OF_CASE = "attribute "
 
 
 def differs(seen: Measurement) -> bool:
-    """Return whether the timed calls take clearly more or less time than the test's own call.
+    """Return whether the timed calls do clearly more or less work than the test's own call, judged by their times.
 
-    The cause is that calls changed their arguments, or that the timed calls were made after the test's body was left.
-    The result is ``False`` if neither was checked, or no calls were timed to compare.
+    The result is ``True`` if calls with changed arguments take clearly more or less time than calls with copies of the
+    original ones, or calls after the test's body was left than calls inside it. If neither comparison was made, it is
+    ``True`` if calls may have used up an argument, such as an iterator, and the first call took far longer than later
+    ones, both in the probe and when pytest ran the test, without importing modules. Otherwise, it is ``False``.
     """
     found = seen.arguments
     if found is None or not found.used_s:

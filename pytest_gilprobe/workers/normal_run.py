@@ -11,7 +11,7 @@ class NormalRun:
     """Reads the clocks for one call: they start when this object is made, and stop with `end`, in the call's thread."""
 
     def __init__(self) -> None:
-        """Start the clocks."""
+        """Begin to time a call: read wall time, the process's CPU time, and this thread's wait for a core so far."""
         self._queueing = Queueing()
         self._cpu_ns = clocks.process_time_ns()
         self._start_ns = clocks.perf_counter_ns()

@@ -73,10 +73,11 @@ class RunningExecutor:
     """
 
     def __init__(self, factory: Callable[[], Any], named: str, limit_s: float) -> None:
-        """Start the executor that ``factory()`` returns; ``named`` is the name of ``factory`` in error messages.
+        """Call ``factory``, which returns an executor or a context manager that yields one, and keep the executor.
 
-        An executor or context manager that is returned is entered. No task may take longer than ``limit_s`` seconds to
-        come back. Raises `ExecutorError` if the factory raises, or returns something that is no executor.
+        Either is entered, as by ``with``, if it has ``__enter__``, as executors of the standard library have. ``named``
+        is the name of ``factory`` in error messages. Tasks must come back within ``limit_s`` seconds. Raises
+        `ExecutorError` if calling or entering raises, or if the executor has no method ``submit``.
         """
         self.workers = ExecutorWorkers()
         self.limit_s = limit_s

@@ -99,7 +99,7 @@ class Server:
         self._switched_on_by = SwitchedOnBy(spec.gil_switched_on_by if interpreter.gil_enabled() else ())
 
     def run(self) -> None:
-        """Run pytest's session, which answers questions until pytest's own process says to stop; never return."""
+        """Run this worker's pytest session, which answers the pytest process that started the worker; never return."""
         given, spec = [*self._spec.arguments, *self._spec.overrides], self._spec
         try:
             code = pytest.main(given, plugins=[*spec.plugins, self.collection, self])

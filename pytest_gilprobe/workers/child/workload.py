@@ -91,7 +91,7 @@ class Workload:
         return self.home.run(lambda: async_batch.run_serial(awaited, calls, begin_ns, lane))
 
     def made(self, plain: Callable[[], R]) -> R:
-        """Return what ``plain()`` returns; call it in the event loop ``within``, if the workload has one."""
+        """Call ``plain``, an ordinary function, in the event loop ``self.within``, if any, and return its result."""
         if self.within is None:
             return plain()
 
