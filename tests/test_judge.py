@@ -357,6 +357,19 @@ def test_serial_is_not_believed_of_a_machine_that_gave_nothing() -> None:
     assert "this machine cannot show it" in why_not(found)
 
 
+@pytest.mark.parametrize(
+    ("gain", "processes_gain", "strategy"),
+    [(1.45, 1.2, INCONCLUSIVE), (1.45, 1.05, SERIAL), (2.0, 1.2, SERIAL), (1.8, 1.2, SERIAL), (1.45, 0.9, SERIAL)],
+)
+def test_what_the_machine_withheld_is_not_taken_for_the_calls(
+    gain: float, processes_gain: float, strategy: str
+) -> None:
+    """Processes that gain 1.2x where the control gains 1.45x would gain 1.4x where it gains 2x: so it is open."""
+    one = control(serial(), processes(0.2 / gain))
+    seen = measurement(*[PYTHON_LOOP] * 3, controls=(one,) * 3)
+    assert choose(evidence(1.0, processes_gain, seen=seen), Bound.CPU).strategy == strategy
+
+
 def test_one_cpu_is_no_reason_for_more_rounds() -> None:
     """On a single CPU more rounds would not help, and none are wished for."""
     found = choose(replace(believed(gain=1.0), machine=machine(cpus=1)), Bound.CPU)

@@ -149,12 +149,29 @@ def _is_calm(control: ControlRound) -> bool:
 def cannot_tell(evidence: Evidence) -> reasons.Because | None:
     """Return why it may be the machine's fault that no strategy helps; ``None`` if the machine can be trusted.
 
-    It can be trusted if the control, a fixed pure-Python loop in all workers, reached the share `SCALING_TO_JUDGE` of
-    the speed-up that an ideal machine would give. It is also trusted if the control did not run.
+    The control is a fixed pure-Python loop in all workers. If it did not run, the machine is trusted. Else the machine
+    is not trusted if it gave the control less than the share `SCALING_TO_JUDGE` of an ideal machine's speed-up, or if
+    what it withheld from the control would make a strategy worth it (1.3x), had the strategy had it.
     """
     machine, workers = evidence.machine, evidence.measurement.workers
     scaling = scaling_now(evidence.measurement, machine)
     if scaling is None:
         return None
-    ideal = min(workers, max(machine.cpus, 2))
-    return None if scaling.value >= ideal * SCALING_TO_JUDGE else reasons.machine_too_small(evidence, scaling)
+    ideal = float(min(workers, max(machine.cpus, 2)))
+    certain = min(scaling.high, ideal)
+    ends = [high for _, high in candidates.intervals(evidence).values()]
+    if scaling.value < ideal * SCALING_TO_JUDGE or any(_in_full(high, certain, ideal) >= WORTH_IT for high in ends):
+        return reasons.machine_too_small(evidence, scaling)
+    return None
+
+
+def _in_full(speedup: float, scaling: float, ideal: float) -> float:
+    """Return what ``speedup`` would be if the machine gave computing workers ``ideal`` times the speed of one.
+
+    It gave them ``scaling`` times that, so a part P of the work was done side by side: 1 / speedup = 1 - P + P /
+    scaling. *Source:* Amdahl, "Validity of the single processor approach" (1967).
+    """
+    if speedup <= 1 or scaling >= ideal:
+        return speedup
+    side_by_side = min(1.0, (1 - 1 / speedup) / (1 - 1 / max(scaling, speedup)))
+    return 1 / (1 - side_by_side * (1 - 1 / ideal))
