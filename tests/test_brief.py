@@ -60,6 +60,7 @@ def test_golden(width: int) -> None:
     goldens.check(f"brief_{width}.txt", drawn(rich_report(), width))
 
 
+@pytest.mark.thorough
 @given(reports(), st.integers(20, 160), st.sampled_from(["utf-8", "ascii", "latin-1"]))
 @settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
 def test_any_report_fits(report: Report, width: int, encoding: str) -> None:

@@ -399,6 +399,7 @@ def test_ratio_of_nothing() -> None:
     assert ratio(estimate(1.0), None) is None
 
 
+@pytest.mark.thorough
 @given(reports(), reports())
 @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 def test_any_reports(one: Report, other: Report) -> None:

@@ -234,6 +234,7 @@ def test_empty() -> None:
     assert read.tags["table"] == 0
 
 
+@pytest.mark.thorough
 @given(reports())
 @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 def test_any_report_is_a_sound_page(report: Report) -> None:

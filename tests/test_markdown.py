@@ -37,6 +37,7 @@ def outside_code(line: str) -> str:
     return re.sub(r"`[^`]*`", "", line)
 
 
+@pytest.mark.thorough
 @given(reports())
 @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
 def test_any_report_has_no_markup_of_its_own(report: Report) -> None:

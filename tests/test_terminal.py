@@ -42,6 +42,7 @@ def test_golden_comparison(width: int) -> None:
     goldens.check(f"comparison_{width}.txt", text)
 
 
+@pytest.mark.thorough
 @given(reports(), st.integers(20, 160), st.sampled_from(["utf-8", "ascii", "latin-1"]))
 @settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
 def test_any_report_fits(report: Report, width: int, encoding: str) -> None:
