@@ -8,6 +8,7 @@ import os
 import pickle
 import socket
 import sys
+import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -18,6 +19,7 @@ import pytest
 
 from pytest_gilprobe.model.errors import GilprobeError
 from pytest_gilprobe.model.words import Outcome
+from pytest_gilprobe.observe.executor_workers import ExecutorWorkers
 from pytest_gilprobe.workers.child import executor_batch
 from pytest_gilprobe.workers.child.calls import FreshCall
 from pytest_gilprobe.workers.child.executor_tasks import Calls, ExecutorError, RunningExecutor, task_of
@@ -265,6 +267,9 @@ def test_an_executor_that_remembers_results_is_refused() -> None:
 # Measuring
 
 
+needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+
+
 @pytest.fixture(autouse=True)
 def short_series(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time tasks for a tenth of the usual time: how exactly is not what is tested here."""
@@ -305,39 +310,66 @@ def test_it_knows_how_many_workers_there_are() -> None:
     assert reading.peak_rss_bytes is None or reading.peak_rss_bytes > 0
 
 
-class Elsewhere(Inline):
-    """An executor whose tasks say that they run in such a process, or thread, of such a machine."""
+class Placed(ThreadPoolExecutor):
+    """A pool of one thread whose tasks name another host or process, if one is given, as where they run."""
 
-    def __init__(self, host: str, pid: int) -> None:
-        super().__init__()
-        self.where = [host, pid, 1]
+    def __init__(self, host: str | None = None, pid: int | None = None) -> None:
+        super().__init__(1)
+        self.where = (host, pid)
+
+    def place(self) -> list[object]:
+        host, pid = self.where
+        return [host or socket.gethostname(), pid or os.getpid(), threading.get_native_id()]
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(self.where.copy) if fn is list else super().submit(fn, *args, **kwargs)
+        return super().submit(self.place) if fn is list else super().submit(fn, *args, **kwargs)
 
 
-class Refusing(Inline):
-    """An executor that takes no task of `list`."""
+@needs_proc
+@pytest.mark.parametrize(
+    ("host", "pid", "here"),
+    [(None, None, True), ("elsewhere", None, False), (None, os.getppid(), False)],
+    ids=["here", "another machine", "another program"],
+)
+def test_workers_are_where_their_tasks_run(host: str | None, pid: int | None, *, here: bool) -> None:
+    """The pool's thread computes here each time: what decides is where a task says that it runs."""
+    running = RunningExecutor(partial(Placed, host, pid), "m:f", 5.0)
+    try:
+        running.timed([(sum, (range(10_000),), {})])
+        assert running.runs_here(2) is here
+    finally:
+        running.end()
+
+
+class Refusing(ThreadPoolExecutor):
+    """A pool of one thread that fails each task of `list`."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return super().submit(int, "no number") if fn is list else super().submit(fn, *args, **kwargs)
 
 
-@pytest.mark.parametrize(
-    "factory",
-    [
-        Inline,
-        partial(Elsewhere, "elsewhere", os.getpid()),
-        partial(Elsewhere, socket.gethostname(), os.getppid()),
-        Refusing,
-    ],
-    ids=["the calling thread", "another machine", "another program", "unknown"],
-)
+@pytest.mark.parametrize("factory", [Inline, Refusing], ids=["the calling thread", "unknown"])
 def test_workers_whose_clocks_cannot_be_read_are_elsewhere(factory: Callable[[], Executor]) -> None:
-    """Only clocks of threads that began with the executor count, whatever the client's own threads use."""
+    """What the calling thread uses is not the executor's, and without an answer nothing is known."""
     running = RunningExecutor(factory, "m:f", 5.0)
-    running.timed([(bool, (), {})])
-    assert not running.runs_here(2)
+    try:
+        running.timed([(sum, (range(10_000),), {})])
+        assert not running.runs_here(2)
+    finally:
+        running.end()
+
+
+@needs_proc
+def test_threads_count_from_when_the_workers_are_looked_for() -> None:
+    """A thread that was there before, such as the calling one, is no worker; one that begins later is."""
+    place = (socket.gethostname(), os.getpid())
+    workers = ExecutorWorkers()
+    assert not workers.include(*place, threading.get_native_id())
+    with ThreadPoolExecutor(1) as pool:
+        assert workers.include(*place, pool.submit(threading.get_native_id).result())
 
 
 def test_threads_older_than_the_executor_are_elsewhere() -> None:

@@ -85,18 +85,18 @@ class Surveyor:
         brief = budget_s < BRIEF_S
         known = self._known.get(workers)
         costs = {} if known is None else dict(known.costs)
-        if brief:
-            wanted = [strategy for strategy in strategies if strategy.name not in costs]
-        else:
-            wanted = [one for one in strategies if one.name not in costs or (workers, one.name) in self._brief]
-        wanted = [strategy for strategy in wanted if strategy.trial is not None]
+        done = {name for name in costs if brief or (workers, name) not in self._brief}
+        wanted = [strategy for strategy in strategies if strategy.trial is not None and strategy.name not in done]
         if (known is not None and not wanted) or isinstance(self._group.ready(workers), Lost):
             return
         known = known or self._control(workers)
         for strategy in wanted:
             found = costs_of(self._dispatch(strategy, workers, brief=brief), known.scaling, workers)
             costs[strategy.name] = found or costs.get(strategy.name)
-            (self._brief.add if brief else self._brief.discard)((workers, strategy.name))
+            if brief:
+                self._brief.add((workers, strategy.name))
+            else:
+                self._brief.discard((workers, strategy.name))
         self._known[workers] = replace(known, costs=costs)
 
     def _control(self, workers: int) -> Machine:

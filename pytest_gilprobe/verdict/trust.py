@@ -151,16 +151,15 @@ def cannot_tell(evidence: Evidence) -> reasons.Because | None:
 
     The control is a fixed pure-Python loop in all workers. If it did not run, the machine is trusted. Else the machine
     is not trusted if it gave the control less than the share `SCALING_TO_JUDGE` of an ideal machine's speed-up, or if
-    what it withheld from the control would make a strategy worth it (1.3x), had the strategy had it.
+    a strategy might be worth it (1.3x) on a machine that gives the control the whole of that speed-up.
     """
     machine, workers = evidence.machine, evidence.measurement.workers
     scaling = scaling_now(evidence.measurement, machine)
     if scaling is None:
         return None
     ideal = float(min(workers, max(machine.cpus, 2)))
-    certain = min(scaling.high, ideal)
-    ends = [high for _, high in candidates.intervals(evidence).values()]
-    if scaling.value < ideal * SCALING_TO_JUDGE or any(_in_full(high, certain, ideal) >= WORTH_IT for high in ends):
+    highest = max((high for _, high in candidates.intervals(evidence).values()), default=0.0)
+    if scaling.value < ideal * SCALING_TO_JUDGE or _in_full(highest, scaling.high, ideal) >= WORTH_IT:
         return reasons.machine_too_small(evidence, scaling)
     return None
 
@@ -173,5 +172,5 @@ def _in_full(speedup: float, scaling: float, ideal: float) -> float:
     """
     if speedup <= 1 or scaling >= ideal:
         return speedup
-    side_by_side = min(1.0, (1 - 1 / speedup) / (1 - 1 / max(scaling, speedup)))
+    side_by_side = (1 - 1 / speedup) / (1 - 1 / max(scaling, speedup))
     return 1 / (1 - side_by_side * (1 - 1 / ideal))

@@ -43,8 +43,8 @@ them are undisturbed."""
 BRIEF = 3
 """A brief measurement has this many times fewer rounds (calls of ``executor.map``) than a usual one."""
 FEWEST_ROUNDS = 3
-"""A brief measurement has no fewer rounds (calls of ``executor.map``) than this, unless a usual one has: the least of
-which the median is not also the fastest or the slowest."""
+"""A brief measurement has at least this many rounds (calls of ``executor.map``), unless a usual one has fewer. Of two
+rounds, the median would depend on the slower one, which other programs may have disturbed."""
 TASKS_A_WORKER = 12
 """Fewest computing tasks for each worker in one call of ``executor.map``: the first one or two only get all workers
 busy."""
@@ -155,14 +155,14 @@ def _computing(executor: Executor, trial: DispatchTrial, workers: int, task_s: f
         queueing.close()
         pooled.append(_seconds(lambda: list(executor.map(compute, blocks))) / tasks)
     cpus, idle = (now - then for now, then in zip(machine.cpus_time_ns(), cpus_before, strict=True))
-    own = _between_ns(before, _cpu_clocks(executor)) + machine.usable_cpus() * machine.TICK_NS
+    own, unsure = _between_ns(before, _cpu_clocks(executor)), machine.usable_cpus() * machine.TICK_NS
     return TrialTimes(
         alone_s=median(alone),
         pooled_s=median(pooled),
         alone_least_s=min(alone),
         pooled_least_s=min(pooled),
         queued=queued_ns / 1e9 / max(sum(alone) * tasks, 1e-9),
-        others=max(0.0, (cpus - idle - own) / cpus) if cpus > 0 else 0.0,
+        others=max(0.0, (cpus - idle - own - unsure) / cpus) if cpus > 0 else 0.0,
     )
 
 

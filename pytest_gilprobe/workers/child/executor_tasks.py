@@ -58,7 +58,7 @@ class ExecutorError(GilprobeError):
         self.outcome = outcome
 
 
-_WHERE = (socket.gethostname, os.getpid, threading.get_native_id)
+_WHERE: list[Call] = [socket.gethostname, os.getpid, threading.get_native_id]
 """Called in a worker, these tell in which thread of which process on which machine it runs."""
 Task = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
 """What one task calls: a function, the tuple of its positional arguments, and the dictionary of its keyword
@@ -200,19 +200,18 @@ class RunningExecutor:
         return bool(self.result(os.getpid) == os.getpid() and self.result(id, sent) == id(sent))
 
     def runs_here(self, tasks: int) -> bool:
-        """Return whether the clocks of its workers can be read here: those of all that take one of ``tasks`` tasks.
+        """Return whether the clocks of its workers can be read here.
 
-        It is false, too, if a task fails that asks where it runs, or if the clocks show no CPU time.
+        ``tasks`` tasks ask where they run, and all must run where clocks can be read. The result is false, too, if one
+        of them fails, or if the clocks show no CPU time.
         """
         try:
-            places = [future.result(timeout=self.limit_s) for future in [self._where() for _ in range(tasks)]]
+            futures = [self.executor.submit(function, *args) for function, args, _ in map(_chunk, [_WHERE] * tasks)]
+            places = [future.result(timeout=self.limit_s) for future in futures]
         except Exception:  # noqa: BLE001 - whatever a task raises: where it ran is not known
             return False
         used = self.workers.use()
         return used is not None and used.cpu_ns > 0 and all(self.workers.include(*place) for place in places)
-
-    def _where(self) -> Any:
-        return self.executor.submit(list, map(operator.call, _WHERE))
 
 
 # Tasks
