@@ -173,7 +173,7 @@ def test_a_brief_measurement_makes_at_least_one_round() -> None:
     """A strategy whose executor is tried in a single round is tried in one, briefly or not."""
 
     class Once(Threads):
-        trial = DispatchTrial(work_s=1e-5, tasks=4, rounds=1)
+        trial = DispatchTrial(work_s=1e-5, tasks=4, rounds=1, most_of_cpu=2)
 
     for brief in (True, False):
         asked = MeasureDispatch(strategy="threads", workers=2, start_method="spawn", brief=brief)

@@ -164,6 +164,14 @@ def test_an_answer_that_hangs_on_what_dispatch_costs_is_tried(
     assert (now.verdict.strategy, now.next_step) == ("serial" if in_pool < 1.3 else "processes", step)
 
 
+@pytest.mark.parametrize(
+    ("made_so_far", "others", "more"), [(2, 0.9, True), (3, 0.3, False), (3, 0.2, True), (6, 0.2, False)]
+)
+def test_rounds_that_cannot_count_end_soon(made_so_far: int, others: float, more: bool) -> None:  # noqa: FBT001 - a parameter
+    """The more time other programs take, the fewer rounds show it for certain."""
+    assert pools.may_tell_more(seen(made_so_far, others=others, processes=1.6)) == more
+
+
 # In the schedule, on a clock that moves only when a batch says so
 
 

@@ -10,7 +10,7 @@ import pytest
 from evidence import estimate
 from fake_workers import FakeGroup, FakeWorker, lost
 
-from pytest_gilprobe.observe import machine
+from pytest_gilprobe.observe import executor_workers, machine
 from pytest_gilprobe.probing.survey import CONTROL_ROUNDS, Surveyor, costs_of, lost_s
 from pytest_gilprobe.strategies.registry import BUILT_IN
 from pytest_gilprobe.workers.child import dispatch
@@ -206,7 +206,13 @@ def test_import_in_a_real_pool(module: str, *, known: bool) -> None:
 
 
 def handed_out(
-    alone_s: float, pooled_s: float, *, least: float = 1.0, queued: float = 0.0, others: float = 0.0
+    alone_s: float,
+    pooled_s: float,
+    *,
+    least: float = 1.0,
+    queued: float = 0.0,
+    others: float = 0.0,
+    more_cpu_s: float | None = None,
 ) -> DispatchMeasured:
     """Make what a group told of tasks that took so long alone and in the group, where less in the best round."""
     work = TrialTimes(
@@ -216,27 +222,28 @@ def handed_out(
         pooled_least_s=pooled_s * least,
         queued=queued,
         others=others,
+        more_cpu_s=more_cpu_s,
     )
     return DispatchMeasured(task_s=1e-5, start_up_s=0.0, task_cpu_s=6e-5, work=work)
 
 
 def test_what_scales_loses_nothing() -> None:
     """Two workers that do two tasks in the time of one, on a machine that scales to 2, lose nothing."""
-    found = lost_s(handed_out(4e-4, 2e-4), estimate(2.0))
+    found = lost_s(handed_out(4e-4, 2e-4), estimate(2.0), 2.5)
     assert found is not None
     assert found.value == pytest.approx(0.0)
 
 
 def test_what_a_worker_loses_is_a_tasks_share_of_the_pool_beyond_the_task() -> None:
     """A task of 0.4 ms that two workers finish every 0.3 ms takes each of them 0.6 ms."""
-    found = lost_s(handed_out(4e-4, 3e-4, least=0.9), estimate(2.0))
+    found = lost_s(handed_out(4e-4, 3e-4, least=0.9), estimate(2.0), 2.5)
     assert found is not None
     assert (found.low, found.value, found.high) == pytest.approx((1.4e-4, 1.7e-4, 2e-4))
 
 
 def test_what_the_machine_scales_to_is_not_known_exactly() -> None:
     """Where it may scale to a tenth less or more, so may what the workers lose."""
-    found = lost_s(handed_out(4e-4, 3e-4), estimate(2.0, 1.8, 2.2))
+    found = lost_s(handed_out(4e-4, 3e-4), estimate(2.0, 1.8, 2.2), 2.5)
     assert found is not None
     assert (found.low, found.value, found.high) == pytest.approx((1.4e-4, 2e-4, 2.6e-4))
 
@@ -250,17 +257,34 @@ def test_on_a_busy_machine_what_is_lost_lies_between_cpu_time_and_what_was_measu
 
     One busy program on two CPUs is not in the way of one thread, but of a group.
     """
-    found = lost_s(handed_out(4e-4, pooled_s, queued=queued, others=others), estimate(2.0))
+    found = lost_s(handed_out(4e-4, pooled_s, queued=queued, others=others), estimate(2.0), 2.5)
     assert found is not None
     assert (found.low, found.value, found.high) == pytest.approx((6e-5, math.sqrt(6e-5 * most), most))
+
+
+@pytest.mark.parametrize(
+    ("more_cpu_s", "ends"),
+    [(15e-5, (15e-5, 37.5e-5)), (8e-4, (8e-4, 1.2e-3)), (2e-5, (6e-5, 6e-5)), (0.0, (6e-5, 1.2e-3))],
+)
+def test_on_a_busy_machine_the_added_cpu_time_bounds_what_is_lost(more_cpu_s: float, ends: tuple[float, float]) -> None:
+    """A loss is at least the CPU time that the executor adds, at most 2.5 times that, never more than measured."""
+    found = lost_s(handed_out(4e-4, 8e-4, others=0.4, more_cpu_s=more_cpu_s), estimate(2.0), 2.5)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(ends)
+
+
+def test_on_a_calm_machine_the_added_cpu_time_changes_nothing() -> None:
+    """There, the measured times themselves tell what is lost."""
+    found = lost_s(handed_out(4e-4, 3e-4, more_cpu_s=1e-5), estimate(2.0), 2.5)
+    assert found == lost_s(handed_out(4e-4, 3e-4), estimate(2.0), 2.5)
 
 
 def test_what_was_not_measured_is_not_made_up() -> None:
     """Without the trial, or without how the machine scales, nothing is known of the loss."""
     measured = handed_out(4e-4, 3e-4)
-    assert costs_of(None, estimate(2.0), 2) is None
-    assert lost_s(measured, None) is None
-    assert lost_s(replace(measured, work=None), estimate(2.0)) is None
+    assert costs_of(PROCESSES, None, estimate(2.0), 2) is None
+    assert lost_s(measured, None, 2.5) is None
+    assert lost_s(replace(measured, work=None), estimate(2.0), 2.5) is None
 
 
 def test_only_what_is_asked_for_is_tried(survey: Callable[[FakeGroup], Surveyor]) -> None:
@@ -281,7 +305,9 @@ def test_a_real_pool_tells_what_tasks_cost_that_compute(strategy: Strategy) -> N
     assert 0 < found.work.alone_least_s <= found.work.alone_s
     assert 0 < found.work.pooled_least_s <= found.work.pooled_s
     assert found.work.queued >= 0
-    assert found.task_cpu_s
+    if executor_workers.ExecutorWorkers().use() is not None:
+        assert found.task_cpu_s
+        assert found.work.more_cpu_s
 
 
 def test_a_worker_that_is_lost_ends_the_control(survey: Callable[[FakeGroup], Surveyor]) -> None:

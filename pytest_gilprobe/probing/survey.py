@@ -91,7 +91,7 @@ class Surveyor:
             return
         known = known or self._control(workers)
         for strategy in wanted:
-            found = costs_of(self._dispatch(strategy, workers, brief=brief), known.scaling, workers)
+            found = costs_of(strategy, self._dispatch(strategy, workers, brief=brief), known.scaling, workers)
             costs[strategy.name] = found or costs.get(strategy.name)
             if brief:
                 self._brief.add((workers, strategy.name))
@@ -149,23 +149,26 @@ class Surveyor:
         return answer if isinstance(answer, DispatchMeasured) else None
 
 
-def costs_of(found: DispatchMeasured | None, scaling: Estimate | None, workers: int) -> DispatchCosts | None:
-    """Return the seconds that an executor with ``workers`` workers costs, per task and to start; ``None`` if unknown.
+def costs_of(
+    strategy: Strategy, found: DispatchMeasured | None, scaling: Estimate | None, workers: int
+) -> DispatchCosts | None:
+    """Return the seconds that a strategy's executor costs, per task and to start its workers; ``None`` if unknown.
 
     ``found`` has the times that a worker process measured; ``None`` if that failed. ``scaling`` is how many times as
     much work ``workers`` computing workers do in the same time as one; ``None`` if unknown.
     """
     if found is None:
         return None
+    lost = None if strategy.trial is None else lost_s(found, scaling, strategy.trial.most_of_cpu)
     return DispatchCosts(
         task_s=found.task_s,
         task_high_s=found.task_high_s if found.task_high_s is not None else found.task_s,
-        lost_s=lost_s(found, scaling),
+        lost_s=lost,
         start_up_s=found.start_up_s * workers if found.start_up_s else None,
     )
 
 
-def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None:
+def lost_s(found: DispatchMeasured, scaling: Estimate | None, most_of_cpu: float) -> Estimate | None:
     """Return how many seconds longer a task takes in an executor than in one thread alone; ``None`` if unknown.
 
     ``found`` has the times of tasks that compute: the shortest and the median of several timings. ``scaling`` is the
@@ -173,9 +176,9 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
     for one. The value is the mean of two losses: one computed from the shortest times, the other from the medians. The
     interval allows for the uncertainty of ``scaling``.
 
-    Other programs that use the CPUs meanwhile slow the executor more than the single thread. In this case, the interval
-    reaches from the CPU time of an empty task to the measured loss, or to the wall time of an empty task if that is
-    longer, and the value is the geometric mean of the interval's ends.
+    Other programs that use the CPUs meanwhile slow the executor more than the single thread, but hardly change the CPU
+    time that it adds to a task. In this case, the interval reaches from that CPU time to ``most_of_cpu`` times as much,
+    or to the measured loss if that is shorter, and the value is the geometric mean of the interval's ends.
     """
     if found.work is None or scaling is None:
         return None
@@ -189,8 +192,8 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None) -> Estimate | None
     value = (best + middle) / 2
     low, high = min(least, value), max(most, value)
     if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and found.task_cpu_s is not None:
-        low = found.task_cpu_s
-        high = max(most, low, found.task_s)
+        low = max(found.task_cpu_s, work.more_cpu_s or 0.0)
+        high = max(low, found.task_s, min(most, most_of_cpu * (work.more_cpu_s or math.inf)))
         value = math.sqrt(low * high)
     return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
 

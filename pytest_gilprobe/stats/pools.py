@@ -26,6 +26,14 @@ MOST_ROUNDS = 40
 """Largest number of rounds (serial calls and calls through real executors, timed in turn) that are made: one more round
 narrows the interval of a speed-up by less than 2 %."""
 
+SURELY_CROWDED = 0.25
+"""Share of the CPUs' time. If other programs use more than this during `ROUNDS_TO_BE_SURE` rounds, no more rounds are
+made, as none would count. The system counts the time of CPUs in steps of 10 ms, so a smaller share would be uncertain
+after so few rounds."""
+ROUNDS_TO_BE_SURE = 3
+"""Number of rounds (serial calls and calls through real executors, timed in turn) after which it may be certain that
+other programs use the CPUs. Two may be so short that steps of the system's clock decide."""
+
 
 class InExecutor(NamedTuple):
     """A speed-up in an executor: measured with calls made through it, or predicted from calls made without it.
@@ -77,19 +85,25 @@ def speedup(measurement: Measurement, name: str) -> Estimate | None:
 
 def is_crowded(measurement: Measurement) -> bool:
     """Return whether other programs used more than a tenth of the CPUs while calls in real executors were timed."""
+    return _share_of_others(measurement) > CROWDED
+
+
+def _share_of_others(measurement: Measurement) -> float:
     counted = sum(one.cpus_ns for one in measurement.pool_rounds)
     others = sum(one.cpus_ns - one.cpus_idle_ns - one.own_cpu_ns for one in measurement.pool_rounds)
-    return others > CROWDED * counted
+    return others / counted if counted > 0 else 0.0
 
 
 def may_tell_more(measurement: Measurement) -> bool:
     """Return whether it is of use to time calls in real executors once more.
 
     A round has serial calls and calls in the executors, timed in turn. The result is false after 40 (`MOST_ROUNDS`)
-    rounds, if rounds were ended early, as by an error, or if other programs used more than a tenth of the CPUs during 6
-    (`FEWEST_ROUNDS`) or more rounds.
+    rounds, or if rounds were ended early, as by an error. It is also false if other programs used more than a tenth of
+    the CPUs during 6 (`FEWEST_ROUNDS`) or more rounds, or more than a quarter (`SURELY_CROWDED`) during 3 or more.
     """
-    made = len(measurement.pool_rounds)
+    made, others = len(measurement.pool_rounds), _share_of_others(measurement)
     if measurement.pools_ended is not None or made >= MOST_ROUNDS:
         return False
-    return made < FEWEST_ROUNDS or not is_crowded(measurement)
+    if made >= ROUNDS_TO_BE_SURE and others > SURELY_CROWDED:
+        return False
+    return made < FEWEST_ROUNDS or others <= CROWDED

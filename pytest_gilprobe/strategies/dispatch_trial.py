@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -12,8 +13,12 @@ class DispatchTrial:
     The executor gets ``tasks`` tasks or more at a time, ``rounds`` times (a third as often if there is little time).
     Each task computes for about ``work_s`` seconds or longer. Dispatching takes longer for longer tasks, so ``work_s``
     should be about the length of the shortest calls for which the executor pays off.
+
+    ``most_of_cpu`` bounds what a worker loses with a task, on a machine that is otherwise idle: at most this many times
+    the CPU time that the executor adds to the task. The rest is waiting to be woken. *Source:* ``docs/prediction.md``.
     """
 
     work_s: float
     tasks: int
     rounds: int
+    most_of_cpu: float = math.inf

@@ -28,8 +28,9 @@ class TrialTimes:
 
     The tasks compute without the GIL, in several rounds; times are in seconds per task. Times in one thread are
     ``alone_s``, the median of the rounds, and ``alone_least_s``, the shortest; in the executor, ``pooled_s`` and
-    ``pooled_least_s``. ``queued`` is the share, from 0 to 1, of the time in one thread that this thread waited for a
-    core. ``others`` is the share, from 0 to 1, of the time of all CPUs that other programs took.
+    ``pooled_least_s``. ``more_cpu_s`` is the CPU time that the executor adds to a task, in the dispatching thread and
+    the workers together; ``None`` if unknown. ``queued`` is the share, from 0 to 1, of the time in one thread that this
+    thread waited for a core. ``others`` is the share, from 0 to 1, of the time of all CPUs that other programs took.
     """
 
     alone_s: float
@@ -38,6 +39,7 @@ class TrialTimes:
     pooled_least_s: float
     queued: float
     others: float = 0.0
+    more_cpu_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ Tasks are dispatched in rounds: a round is one call of ``executor.map`` with a f
 from __future__ import annotations
 
 import importlib
-import os
+import math
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -23,6 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.observe import clocks, machine
+from pytest_gilprobe.observe.executor_workers import ExecutorWorkers
 from pytest_gilprobe.workers.child.batch import Queueing
 from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch, TrialTimes
 from pytest_gilprobe.workers.protocol import Failed
@@ -65,11 +66,6 @@ def nothing(_: object) -> None:
     """Do nothing: a task that shows what dispatching it costs."""
 
 
-def cpu_clock(_: object) -> tuple[int, int]:
-    """Return the id of the process that runs this task, and that process's CPU time so far in nanoseconds."""
-    return os.getpid(), clocks.process_time_ns()
-
-
 def use_path(path: list[str]) -> None:
     """Set ``sys.path`` to ``path`` in a worker of an executor, to find modules where the executor's owner does."""
     sys.path[:] = path
@@ -90,7 +86,7 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
     how long the workers take to import that module. Return `Failed` if the strategy does not have an executor to
     measure.
     """
-    started_ns, trial = clocks.perf_counter_ns(), strategy.trial
+    started_ns, trial, workers = clocks.perf_counter_ns(), strategy.trial, ExecutorWorkers()
     executor = None if trial is None else strategy.executor(question.workers, question.start_method)
     if trial is None or executor is None:
         return Failed(error=f"{strategy.name} has no executor to try")
@@ -98,21 +94,20 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
         return _measure_import(executor, question.module, question.workers)
     with executor:
         list(executor.map(nothing, range(question.workers)))
-        ready_ns = clocks.perf_counter_ns()
-        before = _cpu_clocks(executor)
+        ready_ns, clock = clocks.perf_counter_ns(), _CpuClock(workers)
         costs = [
             _seconds(lambda: list(executor.map(nothing, range(TASKS)))) / TASKS
             for _ in range(_rounds(ROUNDS, question))
         ]
-        used_ns = _between_ns(before, _cpu_clocks(executor))
+        used_s = clock.seconds()
         trial = replace(trial, rounds=_rounds(trial.rounds, question))
-        work = _computing(executor, trial, question.workers, min(costs))
+        work = _computing(executor, trial, question.workers, min(costs), workers)
         ending_ns = clocks.perf_counter_ns()
     start_up_s = (ready_ns - started_ns + clocks.perf_counter_ns() - ending_ns) / 1e9
     return DispatchMeasured(
         task_s=min(costs),
         task_high_s=median(costs),
-        task_cpu_s=used_ns / 1e9 / (TASKS * (len(costs) + 1)),  # those that read the clocks are tasks, too
+        task_cpu_s=None if used_s is None else used_s / (TASKS * len(costs)),
         work=work,
         start_up_s=start_up_s / question.workers if strategy.moves_data else 0.0,
     )
@@ -135,7 +130,9 @@ def _measure_import(executor: Executor, module: str, workers: int) -> DispatchMe
     return DispatchMeasured(task_s=0.0, start_up_s=0.0, import_s=max(took))
 
 
-def _computing(executor: Executor, trial: DispatchTrial, workers: int, task_s: float) -> TrialTimes:
+def _computing(
+    executor: Executor, trial: DispatchTrial, workers: int, task_s: float, found: ExecutorWorkers
+) -> TrialTimes:
     """Time tasks that compute, alone and in the executor, in turn.
 
     They last so long that one thread can dispatch twice as many as the workers do, at ``task_s`` seconds a task. The
@@ -146,34 +143,47 @@ def _computing(executor: Executor, trial: DispatchTrial, workers: int, task_s: f
     blocks = [max(1, round(max(trial.work_s, 2 * workers * task_s) / block_s))] * tasks
     alone: list[float] = []
     pooled: list[float] = []
-    queued_ns = 0
-    before, cpus_before = _cpu_clocks(executor), machine.cpus_time_ns()
+    queued_ns, alone_cpu_s, pooled_cpu_s = 0, 0.0, 0.0
+    cpus_before = machine.cpus_time_ns()
     for _ in range(trial.rounds):
-        queueing = Queueing()
+        queueing, cpu_ns = Queueing(), clocks.thread_time_ns()
         alone.append(_seconds(lambda: list(map(compute, blocks))) / tasks)
+        alone_cpu_s += (clocks.thread_time_ns() - cpu_ns) / 1e9
         queued_ns += queueing.until_ns(clocks.perf_counter_ns()) or 0
         queueing.close()
+        clock = _CpuClock(found)
         pooled.append(_seconds(lambda: list(executor.map(compute, blocks))) / tasks)
+        pooled_cpu_s += clock.seconds() or math.nan
     cpus, idle = (now - then for now, then in zip(machine.cpus_time_ns(), cpus_before, strict=True))
-    own, unsure = _between_ns(before, _cpu_clocks(executor)), machine.usable_cpus() * machine.TICK_NS
+    unsure = machine.usable_cpus() * machine.TICK_NS
+    others = (cpus - idle - unsure) / 1e9 - alone_cpu_s - pooled_cpu_s
+    more_s = (pooled_cpu_s - alone_cpu_s) / (tasks * trial.rounds)
     return TrialTimes(
         alone_s=median(alone),
         pooled_s=median(pooled),
         alone_least_s=min(alone),
         pooled_least_s=min(pooled),
+        more_cpu_s=None if math.isnan(more_s) else max(0.0, more_s),
         queued=queued_ns / 1e9 / max(sum(alone) * tasks, 1e-9),
-        others=max(0.0, (cpus - idle - own - unsure) / cpus) if cpus > 0 else 0.0,
+        others=max(0.0, others / (cpus / 1e9)) if cpus > 0 and not math.isnan(others) else 0.0,
     )
 
 
-def _cpu_clocks(executor: Executor) -> dict[int, int]:
-    """Return the CPU clock of each process that takes part in a round of tasks, and of this one."""
-    return dict(sorted(executor.map(cpu_clock, range(TASKS)))) | dict([cpu_clock(None)])
+class _CpuClock:
+    """Tells how much CPU time this thread and an executor's workers have used since it was made."""
 
+    def __init__(self, workers: ExecutorWorkers) -> None:
+        self._workers = workers
+        self._then_ns = self._read_ns()
 
-def _between_ns(before: dict[int, int], after: dict[int, int]) -> int:
-    """Return the CPU time between two readings, of those processes that are in both."""
-    return sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
+    def seconds(self) -> float | None:
+        """Return the CPU time since then in seconds; ``None`` if the system does not tell that of the workers."""
+        now_ns = self._read_ns()
+        return None if now_ns is None or self._then_ns is None else (now_ns - self._then_ns) / 1e9
+
+    def _read_ns(self) -> int | None:
+        use = self._workers.use()
+        return None if use is None else use.cpu_ns + clocks.thread_time_ns()
 
 
 def _seconds(action: Callable[[], object]) -> float:
