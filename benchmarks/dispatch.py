@@ -1,14 +1,19 @@
 """What is left of the speed-up of short calls in an executor: measured, and as a probe predicts it.
 
-    python benchmarks/dispatch.py     calls of 10 us to 1.6 ms, about a minute on an idle machine
+    python benchmarks/dispatch.py           calls of 10 us to 1.6 ms, about a minute on an idle machine
+    python benchmarks/dispatch.py --added   what an executor adds to a task, idle and beside 1 and 2 busy loops
 
 Hashing, which releases the GIL, in two threads; a Python loop in two processes. Each is called for a tenth of a second
 serially and through ``executor.map``, one call a task, nine times in turn: the measured speed-up is the median of the
 nine. Then the same call is probed. Prints Markdown.
+
+With ``--added``, tasks that compute are timed as a session times them: how much CPU time the executor adds to a task,
+and, without busy loops, how many times as long a worker loses with it.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import platform
@@ -19,11 +24,17 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from verdicts import busy_loops  # noqa: E402
 
 from pytest_gilprobe import probe  # noqa: E402
 from pytest_gilprobe.model import numbers  # noqa: E402
+from pytest_gilprobe.model.estimate import Estimate  # noqa: E402
+from pytest_gilprobe.probing.survey import lost_s  # noqa: E402
 from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: E402
+from pytest_gilprobe.workers.child import dispatch  # noqa: E402
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,9 +98,34 @@ def row(name: str, length_s: float, measured: float, found: WorkloadResult) -> s
     return f"| {name} | {length} | {bare} | {predicted} | {measured:.2f}x | {found.verdict.strategy} |"
 
 
+def added() -> None:
+    """Time tasks that compute in each executor, idle and beside busy loops; print what it adds to a task."""
+    print("| workers | busy loops | CPU time added to a task, median (range) | lost by a worker, in that CPU time |")
+    print("|---|---:|---:|---:|")
+    ideal = Estimate(value=float(WORKERS), low=float(WORKERS), high=float(WORKERS))
+    names = ("threads", "processes", "interpreters")[: 2 + (sys.version_info >= (3, 14))]
+    for strategy in (BUILT_IN[name] for name in names):
+        question = MeasureDispatch(strategy=strategy.name, workers=WORKERS, start_method="fork")
+        for loops in (0, 1, 2):
+            with busy_loops(loops):
+                found = [dispatch.measure(strategy, question) for _ in range(ROUNDS + 1)]
+            timed = [one for one in found if isinstance(one, DispatchMeasured) and one.work and one.work.more_cpu_s]
+            more = [one.work.more_cpu_s for one in timed if one.work]
+            times = [lost.value / cpu_s for one, cpu_s in zip(timed, more, strict=True) if (lost := lost_s(one, ideal))]
+            lost = f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})" if not loops else ""
+            least, middle, most = (numbers.seconds(one) for one in (min(more), median(more), max(more)))
+            print(f"| {strategy.name} | {loops} | {middle} ({least} to {most}) | {lost} |", flush=True)
+
+
 def main() -> None:
     """Measure, probe, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--added", action="store_true", help="show what executors add to tasks")
+    asked = parser.parse_args()
     print(f"CPython {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start\n")
+    if asked.added:
+        added()
+        return
     print("| pool of 2 | a call | calls alone gain | in a pool, predicted | in a pool, measured | advice |")
     print("|---|---:|---:|---:|---:|---|")
     for name, call in (("threads", hashing), ("processes", loop)):

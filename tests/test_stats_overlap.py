@@ -125,11 +125,12 @@ def test_lanes_that_compute_longer_do_not_gain_by_taking_turns() -> None:
 
 
 def test_calm_batches_need_no_bursts() -> None:
-    """Bursts are wanted only where all batches of the threads of one process queued."""
+    """Bursts are wanted where all batches of the threads of one process queued, and later where too few did not."""
     calm, queued = threads(0.1, cpu_s=0.1), threads(0.2, cpu_s=0.1, queue_s=0.1)
     base, apart = serial(0.1, cpu_s=0.1), processes(0.2, cpu_s=0.1, queue_s=0.1)
     assert not overlap.wanted(measurement(round_(base, threads=calm, processes=apart)), 2)
-    assert not overlap.wanted(measurement(*(round_(base, threads=one) for one in (queued, calm))), 2)
+    for batches, more in (((queued, calm), False), ((queued, calm, calm), True), ((queued, calm, calm, calm), False)):
+        assert overlap.wanted(measurement(*(round_(base, threads=one) for one in batches)), 2) == more
     assert overlap.wanted(measurement(round_(base, threads=queued)), 2)
     assert not overlap.wanted(measurement(round_(base, processes=apart)), 2)
     assert not overlap.wanted(measurement(round_(base, threads=queued)), 1)

@@ -69,18 +69,19 @@ def wanted(measurement: Measurement, cpus: int) -> bool:
     """Return whether short batches (calls timed together) are needed, as other programs disturbed the ordinary ones.
 
     They are needed if a strategy's lanes (threads) run in one process and queued for a CPU for more than 15 % of their
-    time (`rounds.QUIET_BESIDE`) in each of the strategy's batches. The result is false if there are more lanes than
-    ``cpus``, the usable CPUs, or if a call uses several cores: then the calls themselves cause queueing.
+    time (`rounds.QUIET_BESIDE`) in each of the strategy's batches, or if there are 3 batches (`LEAST_SELECTED`) or
+    more, but fewer than 3 with less queueing. The result is false if there are more lanes than ``cpus``, the usable
+    CPUs, or if a call uses several cores: then the calls themselves cause queueing.
     """
     width = max(rounds.width(measurement.rounds), rounds.children_width(measurement.rounds) + 1)
     if measurement.workers > cpus or width > 1 + EXTRA_CORES:
         return False
-    shared: dict[str, list[float]] = {}
+    shared: dict[str, list[bool]] = {}
     for one in measurement.rounds:
         for name, batch in one.parallel.items():
             if not batch.apart:
-                shared.setdefault(name, []).append(_queued(batch))
-    return any(min(queued) > rounds.QUIET_BESIDE for queued in shared.values())
+                shared.setdefault(name, []).append(_is_calm(batch))
+    return any(not any(calm) or sum(calm) < LEAST_SELECTED <= len(calm) for calm in shared.values())
 
 
 def enough(measurement: Measurement, name: str) -> bool:

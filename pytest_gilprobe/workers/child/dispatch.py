@@ -15,7 +15,6 @@ Tasks are dispatched in rounds: a round is one call of ``executor.map`` with a f
 from __future__ import annotations
 
 import importlib
-import math
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -143,29 +142,31 @@ def _computing(
     blocks = [max(1, round(max(trial.work_s, 2 * workers * task_s) / block_s))] * tasks
     alone: list[float] = []
     pooled: list[float] = []
-    queued_ns, alone_cpu_s, pooled_cpu_s = 0, 0.0, 0.0
+    more_s: list[float] = []
+    queued_ns, own_s = 0, 0.0
     cpus_before = machine.cpus_time_ns()
     for _ in range(trial.rounds):
         queueing, cpu_ns = Queueing(), clocks.thread_time_ns()
         alone.append(_seconds(lambda: list(map(compute, blocks))) / tasks)
-        alone_cpu_s += (clocks.thread_time_ns() - cpu_ns) / 1e9
+        alone_cpu_s = (clocks.thread_time_ns() - cpu_ns) / 1e9
         queued_ns += queueing.until_ns(clocks.perf_counter_ns()) or 0
         queueing.close()
         clock = _CpuClock(found)
         pooled.append(_seconds(lambda: list(executor.map(compute, blocks))) / tasks)
-        pooled_cpu_s += clock.seconds() or math.nan
+        pooled_cpu_s = clock.seconds()
+        if pooled_cpu_s is not None:
+            more_s.append((pooled_cpu_s - alone_cpu_s) / tasks)
+            own_s += alone_cpu_s + pooled_cpu_s
     cpus, idle = (now - then for now, then in zip(machine.cpus_time_ns(), cpus_before, strict=True))
-    unsure = machine.usable_cpus() * machine.TICK_NS
-    others = (cpus - idle - unsure) / 1e9 - alone_cpu_s - pooled_cpu_s
-    more_s = (pooled_cpu_s - alone_cpu_s) / (tasks * trial.rounds)
+    others_s = (cpus - idle - machine.usable_cpus() * machine.TICK_NS) / 1e9 - own_s
     return TrialTimes(
         alone_s=median(alone),
         pooled_s=median(pooled),
         alone_least_s=min(alone),
         pooled_least_s=min(pooled),
-        more_cpu_s=None if math.isnan(more_s) else max(0.0, more_s),
+        more_cpu_s=max(0.0, median(more_s)) if more_s else None,
         queued=queued_ns / 1e9 / max(sum(alone) * tasks, 1e-9),
-        others=max(0.0, others / (cpus / 1e9)) if cpus > 0 and not math.isnan(others) else 0.0,
+        others=max(0.0, others_s * 1e9 / cpus) if cpus > 0 and more_s else 0.0,
     )
 
 
