@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import platform
 import sys
@@ -109,12 +110,16 @@ def added() -> None:
         for loops in (0, 1, 2):
             with busy_loops(loops):
                 found = [dispatch.measure(strategy, question) for _ in range(ROUNDS + 1)]
-            timed = [one for one in found if isinstance(one, DispatchMeasured) and one.work and one.work.more_cpu_s]
-            more = [one.work.more_cpu_s for one in timed if one.work]
-            times = [lost.value / cpu_s for one, cpu_s in zip(timed, more, strict=True) if (lost := lost_s(one, ideal))]
-            lost = f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})" if not loops else ""
+            both = [
+                (one.work.more_cpu_s, lost)
+                for one in found
+                if isinstance(one, DispatchMeasured) and one.work and one.work.more_cpu_s
+                if (lost := lost_s(one, ideal, math.inf))
+            ]
+            more, times = [cpu_s for cpu_s, _ in both], [lost.value / cpu_s for cpu_s, lost in both]
+            text = f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})" if not loops else ""
             least, middle, most = (numbers.seconds(one) for one in (min(more), median(more), max(more)))
-            print(f"| {strategy.name} | {loops} | {middle} ({least} to {most}) | {lost} |", flush=True)
+            print(f"| {strategy.name} | {loops} | {middle} ({least} to {most}) | {text} |", flush=True)
 
 
 def main() -> None:

@@ -8,6 +8,9 @@ import pytest
 from evidence import PYTHON_LOOP, estimate, evidence, machine, measurement, round_, serial, threads, tried
 
 from pytest_gilprobe.model.estimate import Estimate
+from pytest_gilprobe.model.executors import TaskSeries
+from pytest_gilprobe.model.pools import PoolRound
+from pytest_gilprobe.stats import pools
 from pytest_gilprobe.verdict import trust
 from pytest_gilprobe.verdict.settling import ROUNDS, more_time, narrowed, remedy, seconds_needed, workers_needed
 
@@ -43,6 +46,25 @@ def test_bursts_take_time_as_rounds_do() -> None:
     seen = measurement(*[PYTHON_LOOP] * 5, bursts=(PYTHON_LOOP,) * 50)
     more = evidence(estimate(1.1, 0.9, 1.4), None, seen=seen, held_fraction=None)
     assert (seconds_needed(more) or 0) > (seconds_needed(wide) or 0)
+
+
+def test_no_more_time_is_told_where_executors_were_timed_as_often_as_they_are() -> None:
+    """No further round in executors is made, so no time narrows the interval."""
+    found = evidence(CLEAR, None, seen=measurement(*[PYTHON_LOOP] * 5), held_fraction=None)
+    often = replace(found.results["threads"], pool_rounds=pools.MOST_ROUNDS)
+    assert seconds_needed(found) is not None
+    assert seconds_needed(replace(found, results={**found.results, "threads": often})) is None
+
+
+def test_rounds_in_executors_take_time() -> None:
+    """They are made again in a longer probe."""
+    series = TaskSeries(tasks=10, calls_per_task=1, wall_ns=10**9)
+    one = PoolRound(alone=series, pooled={"threads": series}, cpus_ns=0, cpus_idle_ns=0, own_cpu_ns=0)
+    wide, more = (
+        evidence(CLEAR, None, seen=measurement(*[PYTHON_LOOP] * 5, pool_rounds=made), held_fraction=None)
+        for made in ((), (one, one))
+    )
+    assert (seconds_needed(more) or 0) >= (seconds_needed(wide) or 0) + 4
 
 
 def test_values_at_a_limit_of_the_rule_are_said_to_be_alike() -> None:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.thresholds import CLOSE, WORTH_IT
+from pytest_gilprobe.stats import pools
 from pytest_gilprobe.stats.rounds import span_s
 from pytest_gilprobe.verdict.rule import at_corners
 
@@ -97,11 +98,15 @@ def seconds_needed(evidence: Evidence) -> int | None:
 def _settled_after_s(evidence: Evidence) -> float:
     """Return the seconds of a probe whose intervals decide, if values stay; infinite if values are at a limit.
 
-    The interval of a mean of n rounds is proportional to 1 / sqrt(n).
+    The interval of a mean of n rounds is proportional to 1 / sqrt(n). It is infinite, too, after the most rounds that a
+    probe makes in executors.
     """
     seen = evidence.measurement
+    if any(part.pool_rounds >= pools.MOST_ROUNDS for part in evidence.results.values()):
+        return math.inf
     rounds = [*seen.rounds, *seen.bursts, *(one.as_round() for one in seen.controls)]
     spent_s = sum(span_s(batch, less_queue=False) for one in rounds for batch in one.batches.values())
+    spent_s += sum(series.wall_ns for one in seen.pool_rounds for series in (one.alone, *one.pooled.values())) / 1e9
     for part in NARROWER:
         if len(at_corners(narrowed(evidence, part))) == 1:
             least_s = max(math.ceil(spent_s * BESIDE_ROUNDS), math.floor(seen.allowed_s or 0.0)) + 1
