@@ -264,10 +264,10 @@ def test_on_a_busy_machine_what_is_lost_lies_between_cpu_time_and_what_was_measu
 
 @pytest.mark.parametrize(
     ("more_cpu_s", "ends"),
-    [(15e-5, (15e-5, 37.5e-5)), (8e-4, (8e-4, 1.2e-3)), (2e-5, (6e-5, 6e-5)), (0.0, (6e-5, 1.2e-3))],
+    [(2e-4, (14e-5, 5e-4)), (8e-4, (56e-5, 1.2e-3)), (2e-5, (6e-5, 6e-5)), (0.0, (6e-5, 1.2e-3))],
 )
 def test_on_a_busy_machine_the_added_cpu_time_bounds_what_is_lost(more_cpu_s: float, ends: tuple[float, float]) -> None:
-    """A loss is at least the CPU time that the executor adds, at most 2.5 times that, never more than measured."""
+    """A loss is 0.7 to 2.5 times the CPU time that the executor adds to a task, and never more than measured."""
     found = lost_s(handed_out(4e-4, 8e-4, others=0.4, more_cpu_s=more_cpu_s), estimate(2.0), 2.5)
     assert found is not None
     assert (found.low, found.high) == pytest.approx(ends)

@@ -35,6 +35,11 @@ of a second, which is much beside so short a probe."""
 TRIAL_CALLS = 5
 """Number of runs of the control (a fixed pure-Python loop) by which a survey finds out how long one run takes."""
 
+LEAST_OF_CPU = 0.7
+"""Beside other programs, a worker of an executor loses at least this many times the CPU time that the executor adds to
+a task. It may lose less than that CPU time, as cold caches make it up to 1.4 times as long as on an idle machine.
+*Source:* ``benchmarks/dispatch.py --added``."""
+
 
 class Surveyor:
     """Measure which speed-up the machine gives to worker processes, and what executors cost; keep the results."""
@@ -177,8 +182,8 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None, most_of_cpu: float
     interval allows for the uncertainty of ``scaling``.
 
     Other programs that use the CPUs meanwhile slow the executor more than the single thread, but hardly change the CPU
-    time that it adds to a task. In this case, the interval reaches from that CPU time to ``most_of_cpu`` times as much,
-    or to the measured loss if that is shorter, and the value is the geometric mean of the interval's ends.
+    time that it adds to a task. In this case, the interval reaches from 0.7 times that CPU time (`LEAST_OF_CPU`) to
+    ``most_of_cpu`` times, or to the measured loss if that is shorter. The value is the geometric mean of its ends.
     """
     if found.work is None or scaling is None:
         return None
@@ -192,7 +197,7 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None, most_of_cpu: float
     value = (best + middle) / 2
     low, high = min(least, value), max(most, value)
     if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and found.task_cpu_s is not None:
-        low = max(found.task_cpu_s, work.more_cpu_s or 0.0)
+        low = max(found.task_cpu_s, LEAST_OF_CPU * (work.more_cpu_s or 0.0))
         high = max(low, found.task_s, min(most, most_of_cpu * (work.more_cpu_s or math.inf)))
         value = math.sqrt(low * high)
     return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
