@@ -11,6 +11,7 @@ measuring is used. Legs of a plain loop between them show whether the machine wa
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import multiprocessing
@@ -186,6 +187,8 @@ def measure(given: Given, seconds: float) -> dict[str, Any]:
     global _given  # noqa: PLW0603 - see there
     _given = given
     given.func(*given.args)
+    gc.collect()
+    gc.freeze()  # what pytest and other tests have imported costs the call's collections nothing, as in a probe
     cpu, started = time.process_time(), time.perf_counter()
     first = [_timed(given) for _ in range(3)]
     used, call_s = (time.process_time() - cpu) / (time.perf_counter() - started), min(first)

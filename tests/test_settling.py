@@ -123,6 +123,15 @@ def test_a_quieter_machine_is_named_where_other_programs_disturbed() -> None:
     )
 
 
+def test_a_quieter_machine_is_named_where_child_processes_may_have_queued() -> None:
+    """Their time in the run queue is not known, so a value near a limit of the rule may be the machine's."""
+    one = round_(
+        serial(0.1, busy=0.0, children_s=0.1, idle=0.0), threads=threads(0.15, busy=0.0, children_s=0.2, idle=0.0)
+    )
+    found = evidence(AT_THE_LIMIT, None, seen=measurement(*[one] * 5), held_fraction=None)
+    assert remedy(found) == "a quieter machine may settle it, more time alone hardly"
+
+
 def test_a_strategy_without_time_needs_its_time() -> None:
     """If there was no time for a strategy, the time that it takes is what settles it."""
     late = "processes did not fit into 5 s, since one call takes 4.0 s; max_time=23 would do"

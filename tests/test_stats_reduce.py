@@ -493,11 +493,41 @@ def test_calls_whose_helpers_may_have_queued_leave_everything_open() -> None:
     for part in (together, apart):
         assert part.speedup is not None
         assert part.speedup.low <= 1.0
+        assert part.speedup.high == 2.0
     room = replace(one, batches={**one.batches, "serial": serial(0.1, busy=0.0, native_s=0.067, idle=0.5)})
     alone, together, _ = reduced(measurement(*[room] * 3), machine())
     assert alone.utilization.high < 0.8
     assert together.speedup is not None
     assert together.speedup.low > 1.3
+
+
+def test_calls_whose_child_processes_may_have_queued_leave_everything_open() -> None:
+    """Two children and a busy program share two CPUs: what reads as 1.33x may be anything from 1x to 2x."""
+    one = round_(
+        serial(0.1, busy=0.0, children_s=0.1, idle=0.0),
+        threads=threads(0.15, busy=0.0, children_s=0.2, idle=0.0),
+        processes=processes(0.15, busy=0.0, children_s=0.1, idle=0.0),
+    )
+    _, *parts = reduced(measurement(*[one] * 5), machine())
+    for part in parts:
+        assert part.speedup is not None
+        assert (part.speedup.low, part.speedup.high) == (1.0, 2.0)
+    calm = round_(
+        serial(0.1, busy=0.0, children_s=0.1, idle=0.5), threads=threads(0.1, busy=0.0, children_s=0.2, idle=0.0)
+    )
+    _, together, _ = reduced(measurement(*[calm] * 5), machine())
+    assert together.speedup is not None
+    assert together.speedup.low > 1.8
+
+
+def test_children_that_use_all_cpus_leave_no_room_for_more() -> None:
+    """A call whose child processes use two CPUs gains nothing of two at a time, whatever else runs."""
+    wide = round_(
+        serial(0.1, busy=0.0, children_s=0.15, idle=0.0), threads=threads(0.2, busy=0.0, children_s=0.3, idle=0.0)
+    )
+    _, together, _ = reduced(measurement(*[wide] * 5), machine())
+    assert together.speedup is not None
+    assert together.speedup.high < 1.4
 
 
 def test_a_pool_loses_from_what_its_workers_can_give() -> None:

@@ -164,3 +164,19 @@ def test_parallel_samples_share_one_definition() -> None:
 def test_helpers_that_may_have_queued_are_known_by_crowded_cpus(batch: BatchReading, unseen: bool) -> None:  # noqa: FBT001 - a parameter
     """Where other threads computed for a call and nothing was left idle, how long they queued is unknown."""
     assert rounds.may_queue_unseen([batch]) is unseen
+
+
+@pytest.mark.parametrize(
+    ("batch", "unseen"),
+    [
+        (serial(busy=0.0, children_s=0.1, idle=0.0), True),  # a child has one CPU, others have the second one
+        (serial(busy=0.0, children_s=0.1, idle=0.5), False),  # there was room for more
+        (threads(0.1, busy=0.0, children_s=0.2, idle=0.0), False),  # the children had both CPUs
+        (threads(0.15, busy=0.0, children_s=0.2, idle=0.0), True),
+        (serial(busy=0.0, children_s=0.01, idle=0.0), False),  # they hardly compute
+        (serial(busy=0.0, children_s=0.1), False),  # untold
+    ],
+)
+def test_children_that_may_have_queued_are_known_by_crowded_cpus(batch: BatchReading, unseen: bool) -> None:  # noqa: FBT001 - a parameter
+    """No clock tells how long a child process queued for a CPU."""
+    assert rounds.children_may_queue([batch]) is unseen

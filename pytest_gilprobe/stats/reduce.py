@@ -211,7 +211,7 @@ def _limited(strategy: Strategy, found: Estimate, context: _Context) -> Estimate
         found = dispatch.capped(found, most)
     if not speedups.beyond(found, workers):
         found = dispatch.capped(found, workers)
-    within = speedups.within_room(found, measurement, context.machine)
+    within = speedups.within_room(found, measurement, context.machine, most)
     return speedups.without_quota(within, measurement, context.serial, most)
 
 

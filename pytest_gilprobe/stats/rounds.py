@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
+from pytest_gilprobe.model.thresholds import EXTRA_CORES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -115,6 +117,18 @@ def may_queue_unseen(batches: Sequence[BatchReading]) -> bool:
     helpers_cpu = sum(map(_process_cpu_s, batches)) - cpu
     if queue_share(batches) is not None and helpers_cpu <= max(running, cpu) * OTHERS:
         return False
+    return _are_cpus_crowded(batches)
+
+
+def children_may_queue(batches: Sequence[BatchReading]) -> bool:
+    """Return whether child processes of calls compute, while other programs use the CPUs and hardly any time is idle.
+
+    ``batches`` (calls timed together) are of one process each. No clock shows how long a child queued for a CPU.
+    """
+    return any(children_share(one) > EXTRA_CORES for one in batches) and _are_cpus_crowded(batches)
+
+
+def _are_cpus_crowded(batches: Sequence[BatchReading]) -> bool:
     workers = [worker for batch in batches for worker in batch.workers]
     cpus, idle = sum(one.cpus_ns for one in workers), sum(one.cpus_idle_ns for one in workers)
     own = sum(one.process_cpu_ns + one.children_cpu_ns for one in workers)
@@ -167,7 +181,7 @@ def cores_used(batch: BatchReading) -> float:
 
 
 def children_share(batch: BatchReading) -> float:
-    """Return how many cores, on average, the child processes of a serial batch kept busy: 0 if none."""
+    """Return how many cores, on average, the child processes of one thread's calls kept busy: 0 if none."""
     return sum(worker.children_cpu_ns for worker in batch.workers) / 1e9 / running_s(batch)[0]
 
 

@@ -147,27 +147,34 @@ def scaling_now(measurement: Measurement, machine: Machine) -> Estimate | None:
 
 def is_busy(measurement: Measurement) -> bool:
     """Return whether other programs kept serial calls waiting for a CPU, or may have done so unseen."""
-    return not all(rounds.is_unqueued(one) for one in measurement.rounds) or _may_queue_unseen(measurement)
+    return not all(rounds.is_unqueued(one) for one in measurement.rounds) or may_queue_unseen(measurement)
 
 
-def _may_queue_unseen(measurement: Measurement) -> bool:
-    return rounds.may_queue_unseen([one.serial for one in measurement.rounds])
+def may_queue_unseen(measurement: Measurement) -> bool:
+    """Return whether threads that compute for serial calls, or any calls' child processes, may have queued unseen."""
+    serial = [one.serial for one in measurement.rounds]
+    shared = [batch for one in measurement.rounds for batch in one.parallel.values() if not batch.apart]
+    return rounds.may_queue_unseen(serial) or any(map(rounds.children_may_queue, (serial, shared)))
 
 
-def within_room(estimate: Estimate, measurement: Measurement, machine: Machine) -> Estimate:
-    """Return the speed-up ``estimate`` as it is or, on a busy machine, capped by how many calls can run at a time.
+def within_room(estimate: Estimate, measurement: Measurement, machine: Machine, most: float = math.inf) -> Estimate:
+    """Return the speed-up ``estimate`` as it is or, on a busy machine, limited by how many calls can run at a time.
 
     On a busy machine, other programs use the CPUs too. More workers then win a larger part of the CPUs, which looks
-    like a speed-up. The cap is the number of calls, with their native helper threads, that fit on the CPUs. If calls
-    use several cores each and do not all fit, or if helper threads may have queued unseen, only the cap is known: the
-    low end is then at most 1.
+    like a speed-up. The cap is the number of calls, with their native helper threads and child processes, that fit on
+    the CPUs. If calls use several cores each and do not all fit, only the cap is known: the low end is then at most 1.
+    So it is if helper threads or child processes may have queued unseen. Then they may also have gained less than they
+    would on an idle machine, so the high end is the cap, the number of workers or ``most``, whatever is least.
     """
     if not is_busy(measurement):
         return estimate
     width = rounds.width(measurement.rounds)
-    room = max(1.0, machine.cpus / max(width, 1e-9))
+    room = max(1.0, machine.cpus / max(width + rounds.children_width(measurement.rounds), 1e-9))
     found = capped(estimate, room)
-    inside = (width > 1 + EXTRA_CORES and room < measurement.workers) or _may_queue_unseen(measurement)
+    if may_queue_unseen(measurement):
+        highest = max(found.high, min(room, float(measurement.workers), most))
+        return replace(found, low=min(found.low, 1.0), high=highest)
+    inside = width > 1 + EXTRA_CORES and room < measurement.workers
     return replace(found, low=min(found.low, 1.0)) if inside else found
 
 

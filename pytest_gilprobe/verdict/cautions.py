@@ -11,7 +11,8 @@ from pytest_gilprobe.model.results import Caution
 from pytest_gilprobe.model.thresholds import EXTRA_CORES, THROTTLED, gil_words
 from pytest_gilprobe.model.words import Bound, Gil, GilMethod
 from pytest_gilprobe.stats.estimates import kendall_tau
-from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call, may_queue_unseen
+from pytest_gilprobe.stats.rounds import children_width, lane_s_per_call
+from pytest_gilprobe.stats.speedups import may_queue_unseen
 from pytest_gilprobe.verdict import lane_cautions, same_call
 from pytest_gilprobe.verdict.case import Case
 from pytest_gilprobe.verdict.gil_gates import WANTED
@@ -139,10 +140,10 @@ def _busy(case: Case) -> Iterator[str]:
     if ((case.serial.run_queue_share or 0.0) >= BUSY and not case.parallel_inside) or queued >= BUSY_BESIDE:
         share = numbers.percent(max(queued, case.serial.run_queue_share or 0.0))
         yield f"other programs kept the CPUs busy: calls waited for a CPU for up to {share} of their time"
-    elif may_queue_unseen([one.serial for one in case.evidence.measurement.rounds]):
+    elif may_queue_unseen(case.evidence.measurement):
         yield (
-            "other programs kept the CPUs busy: how long the threads that compute for a call waited for a CPU is not "
-            "known"
+            "other programs kept the CPUs busy: how long the threads or child processes that compute for a call waited "
+            "for a CPU is not known"
         )
 
 

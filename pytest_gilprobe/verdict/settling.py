@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.thresholds import CLOSE, WORTH_IT
-from pytest_gilprobe.stats import pools
+from pytest_gilprobe.stats import pools, speedups
 from pytest_gilprobe.stats.rounds import span_s
 from pytest_gilprobe.verdict.rule import at_corners
 
@@ -27,7 +27,8 @@ ROUNDS = 5
 """A proposed ``max_time`` (seconds of a probe) is enough for at least this many rounds (one batch of calls of every
 strategy): a verdict may need 5 to be believed (`trust.ROUNDS_WHEN_SURPRISING`)."""
 BUSY = 0.1
-"""A quieter machine is proposed if calls queued for a CPU for at least this share of their time."""
+"""A quieter machine is proposed if calls queued for a CPU for at least this share of their time, or may have done so
+unseen, in threads or processes of their own."""
 
 
 def remedy(evidence: Evidence) -> str:
@@ -129,4 +130,5 @@ def narrowed(evidence: Evidence, part: float) -> Mapping[str, Interval]:
 
 
 def _is_disturbed(evidence: Evidence) -> bool:
-    return any((part.run_queue_share or 0.0) >= BUSY for part in evidence.results.values())
+    queued = any((part.run_queue_share or 0.0) >= BUSY for part in evidence.results.values())
+    return queued or speedups.may_queue_unseen(evidence.measurement)
