@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import os
 import platform
 import sys
@@ -31,11 +30,9 @@ from verdicts import busy_loops  # noqa: E402
 
 from pytest_gilprobe import probe  # noqa: E402
 from pytest_gilprobe.model import numbers  # noqa: E402
-from pytest_gilprobe.model.estimate import Estimate  # noqa: E402
-from pytest_gilprobe.probing.survey import lost_s  # noqa: E402
 from pytest_gilprobe.strategies.registry import BUILT_IN  # noqa: E402
 from pytest_gilprobe.workers.child import dispatch  # noqa: E402
-from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch  # noqa: E402
+from pytest_gilprobe.workers.executor_messages import DispatchMeasured, MeasureDispatch, TrialTimes  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,23 +100,24 @@ def added() -> None:
     """Time tasks that compute in each executor, idle and beside busy loops; print what it adds to a task."""
     print("| workers | busy loops | CPU time added to a task, median (range) | lost by a worker, in that CPU time |")
     print("|---|---:|---:|---:|")
-    ideal = Estimate(value=float(WORKERS), low=float(WORKERS), high=float(WORKERS))
     names = ("threads", "processes", "interpreters")[: 2 + (sys.version_info >= (3, 14))]
     for strategy in (BUILT_IN[name] for name in names):
         question = MeasureDispatch(strategy=strategy.name, workers=WORKERS, start_method="fork")
         for loops in (0, 1, 2):
             with busy_loops(loops):
                 found = [dispatch.measure(strategy, question) for _ in range(ROUNDS + 1)]
-            both = [
-                (one.work.more_cpu_s, lost)
-                for one in found
-                if isinstance(one, DispatchMeasured) and one.work and one.work.more_cpu_s
-                if (lost := lost_s(one, ideal, math.inf))
-            ]
-            more, times = [cpu_s for cpu_s, _ in both], [lost.value / cpu_s for cpu_s, lost in both]
+            timed = [one.work for one in found if isinstance(one, DispatchMeasured) and one.work]
+            both = [(work.more_cpu_s or 0.0, lost(work)) for work in timed]
+            more, times = [cpu_s for cpu_s, _ in both], [lost_s / max(cpu_s, 1e-9) for cpu_s, lost_s in both]
             text = f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})" if not loops else ""
             least, middle, most = (numbers.seconds(one) for one in (min(more), median(more), max(more)))
             print(f"| {strategy.name} | {loops} | {middle} ({least} to {most}) | {text} |", flush=True)
+
+
+def lost(work: TrialTimes) -> float:
+    """Return the seconds that a worker loses with a task, on a machine that gives two workers all of two CPUs."""
+    pairs = ((work.pooled_s, work.alone_s), (work.pooled_least_s, work.alone_least_s))
+    return sum(WORKERS * pooled - alone for pooled, alone in pairs) / len(pairs)
 
 
 def main() -> None:

@@ -51,9 +51,15 @@ def test_bursts_take_time_as_rounds_do() -> None:
 def test_no_more_time_is_told_where_executors_were_timed_as_often_as_they_are() -> None:
     """No further round in executors is made, so no time narrows the interval."""
     found = evidence(CLEAR, None, seen=measurement(*[PYTHON_LOOP] * 5), held_fraction=None)
-    often = replace(found.results["threads"], pool_rounds=pools.MOST_ROUNDS)
-    assert seconds_needed(found) is not None
-    assert seconds_needed(replace(found, results={**found.results, "threads": often})) is None
+    needed = seconds_needed(found)
+    assert needed is not None
+    few, often = (
+        replace(found, results={**found.results, "threads": replace(found.results["threads"], pool_rounds=rounds)})
+        for rounds in (1, pools.MOST_ROUNDS - 1)
+    )
+    assert seconds_needed(few) == needed
+    assert seconds_needed(often) is None
+    assert remedy(often) == "more time hardly settles it, as a probe times a pool no more often"
 
 
 def test_rounds_in_executors_take_time() -> None:

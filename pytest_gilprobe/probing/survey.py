@@ -29,16 +29,14 @@ if TYPE_CHECKING:
 CONTROL_ROUNDS = 3
 """Number of times that a survey of the machine times the control (a fixed pure-Python loop). Few are enough, since the
 control is timed again for each workload (probed call) that seems to gain from no strategy."""
+TRIED_WITH = 2
+"""Number of workers with which the factors `DispatchTrial.most_of_cpu` were measured. With N times as many workers, the
+factors are taken to be up to N times as large."""
 BRIEF_S = 2.0
 """Before a probe that may take fewer seconds than this, executors are timed briefly. To time them as usual takes most
 of a second, which is much beside so short a probe."""
 TRIAL_CALLS = 5
 """Number of runs of the control (a fixed pure-Python loop) by which a survey finds out how long one run takes."""
-
-LEAST_OF_CPU = 0.7
-"""Beside other programs, a worker of an executor loses at least this many times the CPU time that the executor adds to
-a task. It may lose less than that CPU time, as cold caches make it up to 1.4 times as long as on an idle machine.
-*Source:* ``benchmarks/dispatch.py --added``."""
 
 
 class Surveyor:
@@ -164,11 +162,11 @@ def costs_of(
     """
     if found is None:
         return None
-    lost = None if strategy.trial is None else lost_s(found, scaling, strategy.trial.most_of_cpu)
+    most_of_cpu = math.inf if strategy.trial is None else strategy.trial.most_of_cpu * max(1.0, workers / TRIED_WITH)
     return DispatchCosts(
         task_s=found.task_s,
         task_high_s=found.task_high_s if found.task_high_s is not None else found.task_s,
-        lost_s=lost,
+        lost_s=lost_s(found, scaling, most_of_cpu),
         start_up_s=found.start_up_s * workers if found.start_up_s else None,
     )
 
@@ -181,9 +179,11 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None, most_of_cpu: float
     for one. The value is the mean of two losses: one computed from the shortest times, the other from the medians. The
     interval allows for the uncertainty of ``scaling``.
 
-    Other programs that use the CPUs meanwhile slow the executor more than the single thread, but hardly change the CPU
-    time that it adds to a task. In this case, the interval reaches from 0.7 times that CPU time (`LEAST_OF_CPU`) to
-    ``most_of_cpu`` times, or to the measured loss if that is shorter. The value is the geometric mean of its ends.
+    Other programs that use the CPUs meanwhile slow the executor more than the single thread, while the CPU time that it
+    adds to a task stays much the same. In this case, the interval reaches from the CPU time of an empty task to
+    ``most_of_cpu`` times the CPU time that is added to a computing task, or to the measured loss if that is less. It
+    reaches at least to the wall time of an empty task. The value is the geometric mean of the added CPU time and the
+    high end.
     """
     if found.work is None or scaling is None:
         return None
@@ -197,9 +197,11 @@ def lost_s(found: DispatchMeasured, scaling: Estimate | None, most_of_cpu: float
     value = (best + middle) / 2
     low, high = min(least, value), max(most, value)
     if (work.queued > rounds.QUIET or work.others > rounds.CROWDED) and found.task_cpu_s is not None:
-        low = max(found.task_cpu_s, LEAST_OF_CPU * (work.more_cpu_s or 0.0))
-        high = max(low, found.task_s, min(most, most_of_cpu * (work.more_cpu_s or math.inf)))
-        value = math.sqrt(low * high)
+        low = found.task_cpu_s
+        added = max(low, work.more_cpu_s or 0.0)
+        times = math.inf if work.more_cpu_s is None else most_of_cpu
+        high = max(low, found.task_s, min(most, times * added))
+        value = math.sqrt(min(added, high) * high)
     return Estimate(value=value, low=low, high=high, confidence=scaling.confidence)
 
 

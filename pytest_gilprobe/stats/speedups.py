@@ -151,7 +151,10 @@ def is_busy(measurement: Measurement) -> bool:
 
 
 def may_queue_unseen(measurement: Measurement) -> bool:
-    """Return whether threads that compute for serial calls, or any calls' child processes, may have queued unseen."""
+    """Return whether threads that compute for serial calls, or child processes of calls, may have queued unseen.
+
+    Of calls in several worker processes, each counts all CPUs for itself, so these tell nothing of that.
+    """
     serial = [one.serial for one in measurement.rounds]
     shared = [batch for one in measurement.rounds for batch in one.parallel.values() if not batch.apart]
     return rounds.may_queue_unseen(serial) or any(map(rounds.children_may_queue, (serial, shared)))
@@ -168,8 +171,8 @@ def within_room(estimate: Estimate, measurement: Measurement, machine: Machine, 
     """
     if not is_busy(measurement):
         return estimate
-    width = rounds.width(measurement.rounds)
-    room = max(1.0, machine.cpus / max(width + rounds.children_width(measurement.rounds), 1e-9))
+    width = rounds.width(measurement.rounds) + rounds.children_width(measurement.rounds)
+    room = max(1.0, machine.cpus / max(width, 1e-9))
     found = capped(estimate, room)
     if may_queue_unseen(measurement):
         highest = max(found.high, min(room, float(measurement.workers), most))

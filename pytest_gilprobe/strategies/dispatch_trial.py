@@ -14,8 +14,9 @@ class DispatchTrial:
     Each task computes for about ``work_s`` seconds or longer. Dispatching takes longer for longer tasks, so ``work_s``
     should be about the length of the shortest calls for which the executor pays off.
 
-    ``most_of_cpu`` bounds what a worker loses with a task, on a machine that is otherwise idle: at most this many times
-    the CPU time that the executor adds to the task. The rest is waiting to be woken. *Source:* ``docs/prediction.md``.
+    ``most_of_cpu`` bounds what each of two workers loses with a task: at most this many times the CPU time that the
+    executor adds to the task, even if that was measured beside other programs. The rest is waiting to be woken. If it
+    is infinite, there is no such bound. *Source:* ``docs/prediction.md``, ``benchmarks/dispatch.py --added``.
     """
 
     work_s: float

@@ -48,7 +48,7 @@ class Interpreters(Processes):
     name = "interpreters"
     rank = 45
     by_default = False
-    trial = DispatchTrial(work_s=200e-6, tasks=24, rounds=9, most_of_cpu=3)
+    trial = DispatchTrial(work_s=200e-6, tasks=24, rounds=9)
     warmed_up_by_serial = False
     moves_by_itself = True
     outside = "outside the interpreters: a lock of their process, a server, a disk or the like"

@@ -44,7 +44,7 @@ class Threads(Strategy):
     one_process = True
     samples_gil = True
     scales = True
-    trial = DispatchTrial(work_s=60e-6, tasks=60, rounds=15, most_of_cpu=6)  # fewer tasks would not reach all threads
+    trial = DispatchTrial(work_s=60e-6, tasks=60, rounds=15)  # fewer tasks would not reach all threads
     bottleneck = "the GIL, which a call holds"
     lane_nouns = ("thread", "threads")
     color = "green"

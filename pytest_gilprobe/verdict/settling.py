@@ -47,6 +47,8 @@ def remedy(evidence: Evidence) -> str:
         return f"{quieter} may settle it, more time alone hardly"
     if MOST_S < _settled_after_s(evidence) < math.inf:
         return f"the intervals are so wide that a probe would take more than {MOST_S:g} s to settle it"
+    if any(part.pool_rounds for part in evidence.results.values()) and _decided_by(evidence, NARROWER[-1], math.inf):
+        return "more time hardly settles it, as a probe times a pool no more often"
     near = f"{WORTH_IT:g}x, or {(CLOSE - 1) * 100:.0f} % apart"
     return f"the values lie near a limit of the rule ({near}), so more time hardly settles it: either will do"
 
@@ -99,32 +101,36 @@ def seconds_needed(evidence: Evidence) -> int | None:
 def _settled_after_s(evidence: Evidence) -> float:
     """Return the seconds of a probe whose intervals decide, if values stay; infinite if values are at a limit.
 
-    The interval of a mean of n rounds is proportional to 1 / sqrt(n). It is infinite, too, after the most rounds that a
-    probe makes in executors.
+    The interval of a mean of n rounds is proportional to 1 / sqrt(n). Those that were measured in executors shrink only
+    as far as the most rounds there allow.
     """
     seen = evidence.measurement
-    if any(part.pool_rounds >= pools.MOST_ROUNDS for part in evidence.results.values()):
-        return math.inf
     rounds = [*seen.rounds, *seen.bursts, *(one.as_round() for one in seen.controls)]
     spent_s = sum(span_s(batch, less_queue=False) for one in rounds for batch in one.batches.values())
     spent_s += sum(series.wall_ns for one in seen.pool_rounds for series in (one.alone, *one.pooled.values())) / 1e9
     for part in NARROWER:
-        if len(at_corners(narrowed(evidence, part))) == 1:
+        if _decided_by(evidence, part, pools.MOST_ROUNDS):
             least_s = max(math.ceil(spent_s * BESIDE_ROUNDS), math.floor(seen.allowed_s or 0.0)) + 1
             return max(math.ceil(spent_s / part**2 * BESIDE_ROUNDS), least_s)
     return math.inf
 
 
-def narrowed(evidence: Evidence, part: float) -> Mapping[str, Interval]:
+def _decided_by(evidence: Evidence, part: float, most_rounds: float) -> bool:
+    return len(at_corners(narrowed(evidence, part, most_rounds))) == 1
+
+
+def narrowed(evidence: Evidence, part: float, most_rounds: float = math.inf) -> Mapping[str, Interval]:
     """Return the intervals of the speed-ups in executors, each shrunk around its value, by the strategy's name.
 
-    ``part`` is the new width as a share of the old one.
+    ``part`` is the new width as a share of the old one. An interval that was measured in executors shrinks only as far
+    as it would in ``most_rounds`` rounds there.
     """
     most, found = float(evidence.measurement.workers), {}
     for strategy in evidence.strategies:
-        pool = evidence.results[strategy.name].pool_speedup
+        pool, made = evidence.results[strategy.name].pool_speedup, evidence.results[strategy.name].pool_rounds
         if pool is not None:
-            ends = (pool.value - (pool.value - pool.low) * part, pool.value + (pool.high - pool.value) * part)
+            left = min(1.0, max(part, math.sqrt(made / most_rounds)))
+            ends = (pool.value - (pool.value - pool.low) * left, pool.value + (pool.high - pool.value) * left)
             found[strategy.name] = (min(ends[0], most), min(ends[1], most))
     return found
 

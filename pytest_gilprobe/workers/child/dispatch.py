@@ -15,6 +15,7 @@ Tasks are dispatched in rounds: a round is one call of ``executor.map`` with a f
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -65,6 +66,11 @@ def nothing(_: object) -> None:
     """Do nothing: a task that shows what dispatching it costs."""
 
 
+def cpu_clock(_: object) -> tuple[int, int]:
+    """Return the id of the process that runs this task, and that process's CPU time so far in nanoseconds."""
+    return os.getpid(), clocks.process_time_ns()
+
+
 def use_path(path: list[str]) -> None:
     """Set ``sys.path`` to ``path`` in a worker of an executor, to find modules where the executor's owner does."""
     sys.path[:] = path
@@ -93,12 +99,13 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
         return _measure_import(executor, question.module, question.workers)
     with executor:
         list(executor.map(nothing, range(question.workers)))
-        ready_ns, clock = clocks.perf_counter_ns(), _CpuClock(workers)
+        ready_ns = clocks.perf_counter_ns()
+        before = _cpu_clocks(executor)
         costs = [
             _seconds(lambda: list(executor.map(nothing, range(TASKS)))) / TASKS
             for _ in range(_rounds(ROUNDS, question))
         ]
-        used_s = clock.seconds()
+        used_ns = _between_ns(before, _cpu_clocks(executor))
         trial = replace(trial, rounds=_rounds(trial.rounds, question))
         work = _computing(executor, trial, question.workers, min(costs), workers)
         ending_ns = clocks.perf_counter_ns()
@@ -106,7 +113,7 @@ def measure(strategy: Strategy, question: MeasureDispatch) -> DispatchMeasured |
     return DispatchMeasured(
         task_s=min(costs),
         task_high_s=median(costs),
-        task_cpu_s=None if used_s is None else used_s / (TASKS * len(costs)),
+        task_cpu_s=used_ns / 1e9 / (TASKS * (len(costs) + 1)),  # those that read the clocks are tasks, too
         work=work,
         start_up_s=start_up_s / question.workers if strategy.moves_data else 0.0,
     )
@@ -143,30 +150,28 @@ def _computing(
     alone: list[float] = []
     pooled: list[float] = []
     more_s: list[float] = []
-    queued_ns, own_s = 0, 0.0
-    cpus_before = machine.cpus_time_ns()
+    queued_ns = 0
+    before, cpus_before = _cpu_clocks(executor), machine.cpus_time_ns()
     for _ in range(trial.rounds):
         queueing, cpu_ns = Queueing(), clocks.thread_time_ns()
         alone.append(_seconds(lambda: list(map(compute, blocks))) / tasks)
-        alone_cpu_s = (clocks.thread_time_ns() - cpu_ns) / 1e9
+        alone_cpu_ns = clocks.thread_time_ns() - cpu_ns
         queued_ns += queueing.until_ns(clocks.perf_counter_ns()) or 0
         queueing.close()
         clock = _CpuClock(found)
         pooled.append(_seconds(lambda: list(executor.map(compute, blocks))) / tasks)
-        pooled_cpu_s = clock.seconds()
-        if pooled_cpu_s is not None:
-            more_s.append((pooled_cpu_s - alone_cpu_s) / tasks)
-            own_s += alone_cpu_s + pooled_cpu_s
+        if (pooled_cpu_ns := clock.used_ns()) is not None:
+            more_s.append((pooled_cpu_ns - alone_cpu_ns) / 1e9 / tasks)
     cpus, idle = (now - then for now, then in zip(machine.cpus_time_ns(), cpus_before, strict=True))
-    others_s = (cpus - idle - machine.usable_cpus() * machine.TICK_NS) / 1e9 - own_s
+    own, unsure = _between_ns(before, _cpu_clocks(executor)), machine.usable_cpus() * machine.TICK_NS
     return TrialTimes(
         alone_s=median(alone),
         pooled_s=median(pooled),
         alone_least_s=min(alone),
         pooled_least_s=min(pooled),
-        more_cpu_s=max(0.0, median(more_s)) if more_s else None,
+        more_cpu_s=median(more_s) if more_s else None,
         queued=queued_ns / 1e9 / max(sum(alone) * tasks, 1e-9),
-        others=max(0.0, others_s * 1e9 / cpus) if cpus > 0 and more_s else 0.0,
+        others=max(0.0, (cpus - idle - own - unsure) / cpus) if cpus > 0 else 0.0,
     )
 
 
@@ -175,16 +180,23 @@ class _CpuClock:
 
     def __init__(self, workers: ExecutorWorkers) -> None:
         self._workers = workers
-        self._then_ns = self._read_ns()
+        self._before, self._own_ns = workers.use(), clocks.thread_time_ns()  # in this order: reading takes CPU time
 
-    def seconds(self) -> float | None:
-        """Return the CPU time since then in seconds; ``None`` if the system does not tell that of the workers."""
-        now_ns = self._read_ns()
-        return None if now_ns is None or self._then_ns is None else (now_ns - self._then_ns) / 1e9
+    def used_ns(self) -> int | None:
+        """Return the CPU time since then in nanoseconds; ``None`` if the system does not tell that of the workers."""
+        own_ns, now = clocks.thread_time_ns() - self._own_ns, self._workers.use()
+        workers_ns = 0 if now is None or self._before is None else now.cpu_ns - self._before.cpu_ns
+        return own_ns + workers_ns if workers_ns > 0 else None
 
-    def _read_ns(self) -> int | None:
-        use = self._workers.use()
-        return None if use is None else use.cpu_ns + clocks.thread_time_ns()
+
+def _cpu_clocks(executor: Executor) -> dict[int, int]:
+    """Return the CPU clock of each process that takes part in a round of tasks, and of this one."""
+    return dict(sorted(executor.map(cpu_clock, range(TASKS)))) | dict([cpu_clock(None)])
+
+
+def _between_ns(before: dict[int, int], after: dict[int, int]) -> int:
+    """Return the CPU time between two readings, of those processes that are in both."""
+    return sum(after[pid] - before[pid] for pid in after.keys() & before.keys())
 
 
 def _seconds(action: Callable[[], object]) -> float:
