@@ -55,7 +55,7 @@ class Processes(Strategy):
     rank = 40
     moves_data = True
     scales = True
-    trial = DispatchTrial(work_s=400e-6, tasks=24, rounds=9, most_of_cpu=2.5)
+    trial = DispatchTrial(work_s=400e-6, tasks=24, rounds=9, most_of_cpu=3)
     warmed_up_by_serial = True
     lane_nouns = ("process", "processes")
     color = "cyan"
