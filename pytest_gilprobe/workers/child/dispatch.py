@@ -7,7 +7,8 @@ Tasks are dispatched in rounds: a round is one call of ``executor.map`` with a f
   median round is reported, too, because the real cost of a call lies in between. *Source:* the note on ``min()`` in the
   documentation of `timeit.Timer.repeat`.
 * The start-up time includes the first tasks and the shutdown: an executor that is used once pays for all of them.
-* CPU time is the mean of all rounds, over this process and all workers; other programs do not add to it.
+* CPU time is the mean of all rounds, over this process and all workers; other programs add little to it.
+* How much CPU time an executor adds to a task that computes is the median of its rounds.
 * Empty tasks show how fast one thread can dispatch, but not what dispatching takes from busy workers: a thread that
   releases the GIL in its task must be woken for the next task. So tasks that compute are timed as well.
 """
