@@ -14,6 +14,8 @@ from evidence import (
     costs,
     estimate,
     evidence,
+    gil_samples,
+    lane,
     machine,
     measurement,
     processes,
@@ -21,13 +23,14 @@ from evidence import (
     serial,
     threads,
     tried,
+    worker,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gilprobe.model.estimate import Estimate
 from pytest_gilprobe.model.machine import DispatchCosts, Machine
-from pytest_gilprobe.model.readings import Evidence, Measurement
+from pytest_gilprobe.model.readings import BatchReading, Evidence, Measurement
 from pytest_gilprobe.model.results import Contrast, StrategyResult
 from pytest_gilprobe.model.thresholds import CLOSE, WORTH_IT
 from pytest_gilprobe.model.words import Bound, Gil, NextStep, Outcome
@@ -628,3 +631,18 @@ def test_a_share_that_rounds_tell_better_is_not_put_down_to_the_hand_out() -> No
     seen = measurement(*[PYTHON_LOOP] * 3)
     found = evidence(estimate(1.5, 1.25, 1.8), None, seen=seen, on=on, wall_s_per_call=call_s, held_fraction=held)
     assert judge(found).next_step is NextStep.ROUND
+
+
+@pytest.mark.parametrize(("bursts", "answer"), [(4, INCONCLUSIVE), (5, PROCESSES)])
+def test_few_undisturbed_bursts_do_not_show_that_threads_fall_short(bursts: int, answer: str) -> None:
+    """Beside other programs, threads that took turns in some bursts, though nothing is held, may have met bad luck."""
+    disturbed_one = round_(
+        serial(0.1, cpu_s=0.1, gil=gil_samples(0.0)),
+        threads=threads(0.2, cpu_s=0.1, queue_s=0.1),
+        processes=processes(0.1, cpu_s=0.1),
+    )
+    in_turns = BatchReading(workers=(worker(lane(0.1, cpu_s=0.1), lane(0.2, cpu_s=0.1)),), apart=False)
+    short = round_(serial(0.1, cpu_s=0.1), threads=in_turns)
+    seen = measurement(*[disturbed_one] * 8, bursts=(short,) * bursts, controls=(control(),) * 3)
+    found = judge(reduced(seen, machine()))
+    assert (found.verdict.strategy, found.next_step is NextStep.STOP) == (answer, answer == PROCESSES)

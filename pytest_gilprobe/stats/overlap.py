@@ -89,6 +89,15 @@ def enough(measurement: Measurement, name: str) -> bool:
     return len(_calm(measurement.bursts, name)) >= ENOUGH_CALM
 
 
+def undisturbed(measurement: Measurement, name: str) -> int:
+    """Return how many batches of strategy ``name`` other programs left undisturbed: ordinary ones or bursts, if more.
+
+    A burst is a very short batch (calls timed together).
+    """
+    ordinary = sum(_is_calm(batch) for _, batch in pairs_of(measurement.rounds, name))
+    return max(ordinary, len(_calm(measurement.bursts, name)))
+
+
 def selected(pairs: Pairs, bursts: Sequence[Round], name: str) -> Pairs:
     """Return the batches of the strategy ``name`` that other programs disturbed least, each paired with a serial batch.
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_gilprobe.model.thresholds import EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import Bound, Outcome
+from pytest_gilprobe.stats.overlap import undisturbed
 from pytest_gilprobe.stats.rounds import AGREEMENT, children_width, is_quiet, is_unqueued, lanes_s
-from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, scaling_now
+from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, correctable, scaling_now
 from pytest_gilprobe.verdict import candidates, reasons
 from pytest_gilprobe.verdict.rule import at_corners
 
@@ -46,9 +47,10 @@ def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
 
     A round is one batch (calls timed together) of every strategy. The number of rounds that suffices is:
 
-    * 5 (`ROUNDS_WHEN_SURPRISING`) if lanes (such as threads) of one process gain far less than the GIL allows, or if N
-      workers seem to do N times F the work of one, with F clearly above 1. In the second case, serial calls were
-      slowed, so ``strategy`` must also stay the best one with all speed-ups divided by F, and by its square.
+    * 5 (`ROUNDS_WHEN_SURPRISING`) if lanes (such as threads) of one process gain far less than the GIL allows; 5 of
+      their batches, or bursts (very short batches), must then be undisturbed.
+    * 5, too, if N workers seem to do N times F the work of one, with F clearly above 1. Serial calls were slowed then,
+      so ``strategy`` must also stay the best one with all speed-ups divided by F, and by its square.
     * Otherwise 1, if nothing disturbed that round, and lanes of one process took no longer than serial calls, or longer
       because of the GIL.
     * Otherwise 3 (`ROUNDS_WHEN_DISTURBED`).
@@ -58,7 +60,7 @@ def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
     too_fast = any(part.speedup is not None and beyond(part.speedup, evidence.at_once(name)) for name, part in results)
     if too_fast and (len(seen) < ROUNDS_WHEN_SURPRISING or not _survives_faster_serial(evidence, strategy)):
         return reasons.too_fast(evidence)
-    if len(seen) < ROUNDS_WHEN_SURPRISING and _surprising(evidence):
+    if _too_surprising(evidence):
         return reasons.too_few_rounds(evidence)
     if len(seen) >= ROUNDS_WHEN_DISTURBED or any(is_quiet(one) and _explained(one, evidence) for one in seen):
         return None
@@ -76,16 +78,24 @@ def _survives_faster_serial(evidence: Evidence, strategy: str) -> bool:
     return all(at_corners(candidates.intervals(evidence, slowed=factor)) == {strategy} for factor in slowed)
 
 
-def _surprising(evidence: Evidence) -> bool:
-    """Tell whether lanes of one process gain far less than the GIL allows: a lock, shared data, or an outlier."""
-    most = float(evidence.measurement.workers)
+def _too_surprising(evidence: Evidence) -> bool:
+    """Tell whether lanes of one process gain far less than the GIL allows, by too few rounds to believe it.
+
+    A lock, shared data, or an outlier may be why. Beside other programs, only undisturbed batches count: among many
+    disturbed ones, the few that seem undisturbed may have lost time in a way that no clock shows.
+    """
+    measurement = evidence.measurement
+    most, rounds = float(measurement.workers), len(measurement.rounds)
     for strategy in evidence.strategies:
         part, ceiling = evidence.results[strategy.name], strategy.ceiling(evidence.gil, evidence.event_loop)
         allowed = most if ceiling is None else min(most, ceiling.low)
         known = ceiling is not None or evidence.gil.held_fraction is not None
         several = strategy.one_process and not strategy.one_thread
         if several and known and part.speedup is not None and part.speedup.value < allowed * FALLS_SHORT:
-            return True
+            selects = correctable(measurement, evidence.machine)
+            made = min(rounds, undisturbed(measurement, strategy.name)) if selects else rounds
+            if made < ROUNDS_WHEN_SURPRISING:
+                return True
     return False
 
 

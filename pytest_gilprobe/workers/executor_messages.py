@@ -30,8 +30,8 @@ class TrialTimes:
     ``alone_s``, the median of the rounds, and ``alone_least_s``, the shortest; in the executor, ``pooled_s`` and
     ``pooled_least_s``. ``more_cpu_s`` is the CPU time that the executor adds to a task, in the dispatching thread and
     the workers together; ``None`` if unknown. ``queued`` is the share, from 0 to 1, of the time in one thread that this
-    thread waited for a core. ``others`` is the share, from 0 to 1, of the time of all CPUs that other programs took; 0 if
-    unknown.
+    thread waited for a core. ``others`` is the share, from 0 to 1, of the time of all CPUs that other programs took; 0
+    if unknown.
     """
 
     alone_s: float

@@ -149,10 +149,10 @@ class _Lane:
             return None
         try:
             _, end_ns, cpu_ns = run_calls(ready)
-            asked_ns, now = _perf_counter_ns(), queue.read_ns()
             since = clocks.context_switches()
         finally:
             is_last = meeting.leave()
+        now, asked_ns = queue.read_ns(), _perf_counter_ns()
         meeting.wait_for_end()
         # a lane that loses its CPU at its end, with the GIL, keeps the others waiting; after the last end, nobody waits
         afterwards_ns = max(0, asked_ns - end_ns) if is_last else 0
