@@ -81,8 +81,9 @@ def _survives_faster_serial(evidence: Evidence, strategy: str) -> bool:
 def _too_surprising(evidence: Evidence) -> bool:
     """Tell whether lanes of one process gain far less than the GIL allows, by too few rounds to believe it.
 
-    A lock, shared data, or an outlier may be why. Beside other programs, only undisturbed batches count: among many
-    disturbed ones, the few that seem undisturbed may have lost time in a way that no clock shows.
+    A lock, shared data, or an outlier may be why. Beside other programs, only undisturbed batches count if the GIL
+    would let the strategy be worth it: among many disturbed ones, the few that seem undisturbed may have lost time in a
+    way that no clock shows.
     """
     measurement = evidence.measurement
     most, rounds = float(measurement.workers), len(measurement.rounds)
@@ -92,8 +93,8 @@ def _too_surprising(evidence: Evidence) -> bool:
         known = ceiling is not None or evidence.gil.held_fraction is not None
         several = strategy.one_process and not strategy.one_thread
         if several and known and part.speedup is not None and part.speedup.value < allowed * FALLS_SHORT:
-            selects = correctable(measurement, evidence.machine)
-            made = min(rounds, undisturbed(measurement, strategy.name)) if selects else rounds
+            matters = allowed >= WORTH_IT and correctable(measurement, evidence.machine)
+            made = min(rounds, undisturbed(measurement, strategy.name)) if matters else rounds
             if made < ROUNDS_WHEN_SURPRISING:
                 return True
     return False
