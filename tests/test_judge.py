@@ -643,7 +643,7 @@ def test_few_undisturbed_bursts_do_not_show_that_threads_fall_short(held: float,
         threads=threads(0.2, cpu_s=0.1, queue_s=0.1),
         processes=processes(0.1, cpu_s=0.1),
     )
-    in_turns = BatchReading(workers=(worker(lane(0.1, cpu_s=0.1), lane(0.2, cpu_s=0.1)),), apart=False)
+    in_turns = BatchReading(workers=(worker(lane(0.15, cpu_s=0.1), lane(0.3, cpu_s=0.1)),), apart=False)
     short = round_(serial(0.1, cpu_s=0.1), threads=in_turns)
     seen = measurement(*[disturbed_one] * 8, bursts=(short,) * bursts, controls=(control(),) * 3)
     found = judge(reduced(seen, machine()))
