@@ -648,3 +648,23 @@ def test_few_undisturbed_bursts_do_not_show_that_threads_fall_short(held: float,
     seen = measurement(*[disturbed_one] * 8, bursts=(short,) * bursts, controls=(control(),) * 3)
     found = judge(reduced(seen, machine()))
     assert (found.verdict.strategy, found.next_step is NextStep.STOP) == (answer, answer == PROCESSES)
+
+
+@pytest.mark.parametrize(
+    ("gain", "controls", "together", "answer", "step"),
+    [
+        (1.5, 0, 0.0, INCONCLUSIVE, NextStep.CONTROL),  # processes may gain more on a machine that gives more
+        (1.5, 3, 0.1, THREADS, NextStep.STOP),  # it gave the control all
+        (1.5, 3, 0.128, INCONCLUSIVE, NextStep.ROUND),  # it gave it 1.56x
+        (1.75, 0, 0.0, THREADS, NextStep.STOP),  # they gained enough
+    ],
+)
+def test_processes_that_gain_little_are_compared_with_the_control(
+    gain: float, controls: int, together: float, answer: str, step: NextStep
+) -> None:
+    """Threads are advised over processes that fall short only if it is not the machine that holds these back."""
+    ran = (control(together=processes(together)),) * controls if controls else ()
+    seen = measurement(*[PYTHON_LOOP] * 5, controls=ran)
+    apart = replace(evidence(1.0, estimate(gain)).results[PROCESSES], over={"threads": Contrast(ratio=estimate(1.07))})
+    found = judge(evidence(estimate(gain / 1.07), apart, seen=seen, held_fraction=None))
+    assert (found.verdict.strategy, found.next_step) == (answer, step)

@@ -149,15 +149,17 @@ def choose(evidence: Evidence, bound: Bound) -> Choice:
     if strategy == SERIAL and trust.needs_cpus(evidence, bound):
         choice = _believe_serial(evidence)
     else:
-        choice = _believed(evidence, strategy)
+        choice = _believed(evidence, strategy, bound)
     hangs = choice.next_step is NextStep.STOP and choice.strategy == strategy and pool_costs.decide(evidence, strategy)
     return replace(choice, next_step=NextStep.POOL) if hangs and pools.may_tell_more(evidence.measurement) else choice
 
 
-def _believed(evidence: Evidence, strategy: str) -> Choice:
+def _believed(evidence: Evidence, strategy: str, bound: Bound) -> Choice:
     """Choose a strategy if it can be believed; else say what is wanted first."""
     if doubt := trust.disturbed(evidence, strategy) or trust.contradicts(evidence):
         return Choice(strategy=INCONCLUSIVE, why_not=doubt, next_step=NextStep.ROUND)
+    if trust.needs_cpus(evidence, bound) and trust.processes_fall_short(evidence, strategy):
+        return _believe_with_controls(evidence, strategy, trust.may_be_the_machine(evidence, strategy))
     return Choice(strategy=strategy)
 
 
@@ -245,24 +247,31 @@ def _costs_rule_out(evidence: Evidence) -> bool:
 def _believe_serial(evidence: Evidence) -> Choice:
     """Believe that nothing helps a call that computes only if it could have been seen to help.
 
-    A call that itself used so many CPUs that too few are left shows that they were there. Else it takes a control
-    beside each of several rounds: two where nothing disturbed serial calls and controls, else three. The parallel
-    batches are no witnesses here, since calls that are parallel inside queue behind each other.
+    A call that itself used so many CPUs that too few are left shows that they were there. Else it takes controls.
     """
-    seen = evidence.measurement
-    width = min(cores_used(one.serial) for one in seen.rounds)
+    width = min(cores_used(one.serial) for one in evidence.measurement.rounds)
     if width > 1 + EXTRA_CORES and 1 < evidence.machine.cpus < width * WORTH_IT:
         return Choice(strategy=SERIAL)
+    return _believe_with_controls(evidence, SERIAL, trust.cannot_tell(evidence))
+
+
+def _believe_with_controls(evidence: Evidence, strategy: str, blind: reasons.Because | None) -> Choice:
+    """Choose a strategy unless it may be the machine's fault that others gained less, as ``blind`` says.
+
+    It takes a control beside each of several rounds: two where nothing disturbed serial calls and controls, else three.
+    The parallel batches are no witnesses here, since calls that are parallel inside queue behind each other.
+    """
+    seen = evidence.measurement
     wanted = trust.controls_wanted(seen)
     if len(seen.controls) < min(len(seen.rounds), wanted):
         why = reasons.too_few_rounds(evidence)
         return Choice(strategy=INCONCLUSIVE, why_not=why, next_step=NextStep.CONTROL)
-    if blind := trust.cannot_tell(evidence):
+    if blind is not None:
         more = NextStep.ROUND if evidence.machine.cpus > 1 else NextStep.STOP
         return Choice(strategy=INCONCLUSIVE, why_not=blind, next_step=more)
     if len(seen.controls) < wanted:
         return Choice(strategy=INCONCLUSIVE, why_not=reasons.too_few_rounds(evidence), next_step=NextStep.ROUND)
-    return Choice(strategy=SERIAL)
+    return Choice(strategy=strategy)
 
 
 # What is promised

@@ -11,9 +11,11 @@ from pytest_gilprobe.stats.overlap import undisturbed
 from pytest_gilprobe.stats.rounds import AGREEMENT, children_width, is_quiet, is_unqueued, lanes_s
 from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, correctable, scaling_now
 from pytest_gilprobe.verdict import candidates, reasons
-from pytest_gilprobe.verdict.rule import at_corners
+from pytest_gilprobe.verdict.rule import at_corners, rule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_gilprobe.model.readings import ControlRound, Evidence, Measurement, Round
 
 SCALING_TO_JUDGE = 0.7
@@ -36,6 +38,9 @@ SLOWED_AGAIN = 2.0
 """Serial calls were slowed by a factor F or more if N workers seem to do N times F the work of one worker. A strategy
 is then recommended only if it is still the best one with all speed-ups divided by F, and with all divided by F to the
 power of this exponent."""
+APART_FALLS_SHORT = 0.85
+"""Workers in processes of their own share nothing that a probe knows of, so they gain as much as there are workers, or
+CPUs if these are fewer. If they gain less than this share of it, the machine may be why: controls are run."""
 FALLS_SHORT = 0.75
 """A strategy with lanes (such as threads) in one process falls short if its speed-up is less than this share of the
 largest speed-up that the GIL and the number of workers allow. Its speed-up is believed only after 5
@@ -164,15 +169,57 @@ def cannot_tell(evidence: Evidence) -> reasons.Because | None:
     is not trusted if it gave the control less than the share `SCALING_TO_JUDGE` of an ideal machine's speed-up, or if
     a strategy might be worth it (1.3x) on a machine that gives the control the whole of that speed-up.
     """
-    machine, workers = evidence.machine, evidence.measurement.workers
-    scaling = scaling_now(evidence.measurement, machine)
+    scaling = scaling_now(evidence.measurement, evidence.machine)
     if scaling is None:
         return None
-    ideal = float(min(workers, max(machine.cpus, 2)))
+    ideal = _ideal(evidence)
     highest = max((high for _, high in candidates.intervals(evidence).values()), default=0.0)
     if scaling.value < ideal * SCALING_TO_JUDGE or _in_full(highest, scaling.high, ideal) >= WORTH_IT:
         return reasons.machine_too_small(evidence, scaling)
     return None
+
+
+def processes_fall_short(evidence: Evidence, strategy: str) -> bool:
+    """Return whether ``strategy`` is the best one only since workers in processes of their own gained little."""
+    ideal = _ideal(evidence)
+    return _best_if(evidence, lambda _: ideal) not in {None, strategy}
+
+
+def may_be_the_machine(evidence: Evidence, strategy: str) -> reasons.Because | None:
+    """Return why it may be the machine's fault that processes gain too little to be better than ``strategy``.
+
+    The result is ``None`` if ``strategy`` would still be the best one on a machine that gives the control, a fixed
+    pure-Python loop in all workers, its full speed-up. It is ``None``, too, if the control did not run.
+    """
+    scaling = scaling_now(evidence.measurement, evidence.machine)
+    if scaling is None:
+        return None
+    ideal = _ideal(evidence)
+    best = _best_if(evidence, lambda gain: max(gain, _in_full(gain, scaling.high, ideal)))
+    return None if best in {None, strategy} else reasons.machine_too_small(evidence, scaling)
+
+
+def _ideal(evidence: Evidence) -> float:
+    return float(min(evidence.measurement.workers, max(evidence.machine.cpus, 2)))
+
+
+def _best_if(evidence: Evidence, gain: Callable[[float], float]) -> str | None:
+    """Return the best strategy if processes that gained little gained what a function of that gives, with bare calls.
+
+    The result is ``None`` if no processes gained little.
+    """
+    gains, ideal, short = {}, _ideal(evidence), False
+    for strategy in evidence.strategies:
+        part = evidence.results[strategy.name]
+        bare, pool = part.speedup, part.pool_speedup
+        if bare is None or pool is None:
+            continue
+        gains[strategy.name] = min(pool.value, evidence.at_once(strategy.name))
+        apart = not strategy.one_process and not strategy.through_executor
+        if apart and 0 < bare.value < ideal * APART_FALLS_SHORT:
+            short = True
+            gains[strategy.name] = pool.value * gain(bare.value) / bare.value
+    return rule(gains) if short else None
 
 
 def _in_full(speedup: float, scaling: float, ideal: float) -> float:
