@@ -668,3 +668,9 @@ def test_processes_that_gain_little_are_compared_with_the_control(
     apart = replace(evidence(1.0, estimate(gain)).results[PROCESSES], over={"threads": Contrast(ratio=estimate(1.07))})
     found = judge(evidence(estimate(gain / 1.07), apart, seen=seen, held_fraction=None))
     assert (found.verdict.strategy, found.next_step) == (answer, step)
+
+
+def test_what_threads_gained_the_machine_could_give() -> None:
+    """Processes that fall short of threads, which gain nearly 2x, are not held back by the machine."""
+    found = judge(evidence(1.9, 1.2, seen=measurement(*[PYTHON_LOOP] * 5), held_fraction=None))
+    assert (found.verdict.strategy, found.next_step) == (THREADS, NextStep.STOP)

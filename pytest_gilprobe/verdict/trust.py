@@ -180,8 +180,13 @@ def cannot_tell(evidence: Evidence) -> reasons.Because | None:
 
 
 def processes_fall_short(evidence: Evidence, strategy: str) -> bool:
-    """Return whether ``strategy`` is the best one only since workers in processes of their own gained little."""
-    ideal = _ideal(evidence)
+    """Return whether ``strategy`` is the best one only since workers in processes of their own gained little.
+
+    The result is false if ``strategy`` itself gained nearly all that there is: then the machine could give it.
+    """
+    ideal, own = _ideal(evidence), evidence.results[strategy].speedup
+    if own is not None and own.value >= ideal * APART_FALLS_SHORT:
+        return False
     return _best_if(evidence, lambda _: ideal) not in {None, strategy}
 
 
