@@ -9,6 +9,7 @@ from pytest_gilprobe.model.thresholds import EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import Bound, Outcome
 from pytest_gilprobe.stats.overlap import undisturbed
 from pytest_gilprobe.stats.rounds import AGREEMENT, children_width, is_quiet, is_unqueued, lanes_s
+from pytest_gilprobe.stats.rounds import width as threads_width
 from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, correctable, scaling_now
 from pytest_gilprobe.verdict import candidates, reasons
 from pytest_gilprobe.verdict.rule import at_corners, rule
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 SCALING_TO_JUDGE = 0.7
 """If the control (a fixed pure-Python loop in all workers) reaches less than this share of an ideal machine's speed-up,
-and no strategy helps calls that compute, the verdict stays open: the cause may be the machine."""
+and no strategy helps calls that compute, the verdict stays open: the cause may be the machine. If nothing else that a
+probe knows of explains it, the control must reach the share `APART_FALLS_SHORT`."""
 EXPLAINS = 0.5
 """If lanes (such as threads) of one process take longer than serial calls, and calls hold the GIL for at least this
 share of their time, the GIL explains the longer time, so that fewer rounds (one batch of calls of every strategy)
@@ -149,6 +151,21 @@ def needs_cpus(evidence: Evidence, bound: Bound) -> bool:
     return max(best_case, default=0.0) >= WORTH_IT
 
 
+def unexplained(evidence: Evidence) -> bool:
+    """Return whether bare calls in processes are not worth it (1.3x), though there is a CPU for each call.
+
+    Such calls share only what the machine has once, such as its memory, or a file; a machine that other programs slow
+    down looks the same, even where it gives the control, a fixed pure-Python loop that needs no memory, nearly all.
+    """
+    measurement = evidence.measurement
+    width = threads_width(measurement.rounds) + children_width(measurement.rounds)
+    if evidence.machine.cpus / max(1.0, width) * APART_FALLS_SHORT < WORTH_IT:
+        return False
+    apart = [one for one in evidence.strategies if not one.one_process and not one.through_executor]
+    gains = [part.speedup for one in apart if (part := evidence.results[one.name]).speedup is not None]
+    return any(0 < gain.value < WORTH_IT for gain in gains)
+
+
 def controls_wanted(measurement: Measurement) -> int:
     """Return how many runs of the control (a fixed pure-Python loop) are needed to believe that no strategy helps.
 
@@ -166,15 +183,17 @@ def cannot_tell(evidence: Evidence) -> reasons.Because | None:
     """Return why it may be the machine's fault that no strategy helps; ``None`` if the machine can be trusted.
 
     The control is a fixed pure-Python loop in all workers. If it did not run, the machine is trusted. Else the machine
-    is not trusted if it gave the control less than the share `SCALING_TO_JUDGE` of an ideal machine's speed-up, or if
-    a strategy might be worth it (1.3x) on a machine that gives the control the whole of that speed-up.
+    is not trusted if it gave the control less than the share `SCALING_TO_JUDGE` of an ideal machine's speed-up, or less
+    than `APART_FALLS_SHORT` if that processes do not help is `unexplained`. Nor is it if a strategy might be worth it
+    (1.3x) on a machine that gives the control the whole of an ideal machine's speed-up.
     """
     scaling = scaling_now(evidence.measurement, evidence.machine)
     if scaling is None:
         return None
     ideal = _ideal(evidence)
+    wanted = APART_FALLS_SHORT if unexplained(evidence) else SCALING_TO_JUDGE
     highest = max((high for _, high in candidates.intervals(evidence).values()), default=0.0)
-    if scaling.value < ideal * SCALING_TO_JUDGE or _in_full(highest, scaling.high, ideal) >= WORTH_IT:
+    if scaling.value < ideal * wanted or _in_full(highest, scaling.high, ideal) >= WORTH_IT:
         return reasons.machine_too_small(evidence, scaling)
     return None
 
