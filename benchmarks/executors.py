@@ -75,10 +75,11 @@ def processes() -> Executor:
 
 def interpreters() -> Executor:
     """Return a pool of subinterpreters, which find this module."""
+    import site  # noqa: PLC0415
     from concurrent import futures  # noqa: PLC0415
 
     return futures.InterpreterPoolExecutor(  # type: ignore[attr-defined, no-any-return, unused-ignore]
-        WORKERS, initializer=sys.path.extend, initargs=(list(sys.path),)
+        WORKERS, initializer=site.addsitedir, initargs=(str(Path(__file__).resolve().parent),)
     )
 
 
