@@ -258,7 +258,7 @@ class LoopPass:
 class ControlRound:
     """One round of the control, a fixed pure-Python loop that shows which speed-up the machine can give.
 
-    ``alone`` has one worker's clocks, in nanoseconds, as it ran alone; ``together`` those of all workers at once.
+    ``alone`` has wall and CPU times in one worker while the others rested; ``together`` those of all workers at once.
     """
 
     alone: BatchReading

@@ -174,7 +174,10 @@ def executors(texts: list[str]) -> tuple[str, ...]:
 
 
 def strategies(value: object, names: Iterable[str]) -> frozenset[str]:
-    """Return one or several strategy names as a set; raise `RefusedError` for none, or for any not in ``names``."""
+    """Return the strategy names in ``value`` as a set: a string is one name; a list, tuple or set has several.
+
+    Raises `RefusedError` for any other value, for an empty one, or for a name that is not in ``names``.
+    """
     found = (value,) if isinstance(value, str) else value
     if not isinstance(found, list | tuple | set | frozenset) or not found:
         found = (None,)

@@ -83,7 +83,8 @@ class GilSwitchGate:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Make a session that passed fail if the GIL was switched on.
 
-        In a worker of pytest-xdist, send the modules to the controller instead, whose session then fails.
+        In a worker of pytest-xdist, send the names of the modules that switched the GIL on to the controller instead,
+        whose session then fails.
         """
         self._switched_on |= interpreter.gil_enabled() and _python_decided()
         if not self._switched_on:

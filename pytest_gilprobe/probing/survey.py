@@ -43,7 +43,7 @@ class Surveyor:
     """Measure which speed-up the machine gives to worker processes, and what executors cost; keep the results."""
 
     def __init__(self, group: WorkerGroup) -> None:
-        """Prepare to survey through the session's workers."""
+        """Prepare to measure in the workers of ``group``; nothing is measured yet."""
         self._group = group
         self._known: dict[int, Machine] = {}
         self._brief: set[tuple[int, str]] = set()

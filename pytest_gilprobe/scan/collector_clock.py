@@ -54,7 +54,8 @@ class CollectionClock:
     def start(self) -> None:
         """Begin to record: count the existing objects and register a callback of Python's garbage collector.
 
-        The callback takes 0.2 microseconds.
+        Their number tells which part of a collection is due to objects that the session had before its tests. The
+        callback takes 0.2 microseconds for each collection.
         """
         self._before = len(get_objects())
         callbacks.append(self._note)

@@ -258,7 +258,7 @@ def overdispersion(shares: Sequence[tuple[float, float]], mean: float) -> float:
 
     ``shares`` has pairs: a share from 0 to 1, seen in one window of time, and the number of independent samples that it
     rests on. ``mean`` is the share over all windows. If the windows differ significantly (at the 1 % level), the factor
-    is larger, as Student's t distribution for so few windows is wider than the normal one.
+    is multiplied by the square of the ratio of Student's t to the normal distribution's quantile for so few windows.
     """
     if len(shares) < 2 or not 0 < mean < 1:  # noqa: PLR2004 - one window differs from none
         return 1.0

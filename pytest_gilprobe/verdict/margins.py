@@ -64,8 +64,8 @@ def _widened_by(factor: float, estimate: Estimate) -> Interval:
 def widened_share(estimate: Estimate) -> Interval:
     """Return the interval of a share of time that gates (checks that fail a test) use, wider than the reported one.
 
-    Each end is moved to `WIDENING` times its distance from the value. The low end is at least 0. The high end is at
-    most 1, unless the value itself is above 1.
+    The result is a pair of its low and high end. Each is moved to `WIDENING` (1.7) times its distance from the value.
+    The low end is at least 0. The high end is at most 1, unless the value itself is above 1.
     """
     low = estimate.value - (estimate.value - estimate.low) * WIDENING
     high = estimate.value + (estimate.high - estimate.value) * WIDENING

@@ -50,17 +50,19 @@ largest speed-up that the GIL and the number of workers allow. Its speed-up is b
 
 
 def disturbed(evidence: Evidence, strategy: str) -> reasons.Because | None:
-    """Return why the rounds so far do not suffice to recommend ``strategy``; ``None`` if they do.
+    """Return the reason why the rounds so far do not suffice to recommend ``strategy``; ``None`` if they do.
 
-    A round is one batch (calls timed together) of every strategy. The number of rounds that suffices is:
+    A round is one batch (calls timed together) of every strategy. It is undisturbed if no thread of it had to wait for
+    a CPU because of other programs. The first of these cases that applies says how many rounds suffice:
 
-    * 5 (`ROUNDS_WHEN_SURPRISING`) if lanes (such as threads) of one process gain far less than the GIL allows; 5 of
-      their batches, or bursts (very short batches), must then be undisturbed.
-    * 5, too, if N workers seem to do N times F the work of one, with F clearly above 1. Serial calls were slowed then,
-      so ``strategy`` must also stay the best one with all speed-ups divided by F, and by its square.
-    * Otherwise 1, if nothing disturbed that round, and lanes of one process took no longer than serial calls, or longer
-      because of the GIL.
-    * Otherwise 3 (`ROUNDS_WHEN_DISTURBED`).
+    1. N workers seem to do N times F the work of one, with F clearly above 1: serial calls were slowed down. It takes 5
+       rounds (`ROUNDS_WHEN_SURPRISING`), and ``strategy`` must stay the best one both with all speed-ups divided by F,
+       and with all divided by F squared.
+    2. Lanes (such as threads) of one process gain far less than the GIL allows: 5 rounds, and 5 undisturbed batches or
+       bursts (very short batches) of that strategy.
+    3. One round was undisturbed, and its lanes of one process took no longer than serial calls, or took longer since
+       the GIL is held: 1 round.
+    4. In all other cases: 3 rounds (`ROUNDS_WHEN_DISTURBED`).
     """
     results = evidence.results.items()
     seen = evidence.measurement.rounds

@@ -260,9 +260,9 @@ class Usage:
     def reading(self, lanes: tuple[LaneReading, ...], in_this_thread_ns: int = 0) -> WorkerReading:
         """Return the reading of a batch that has just ended; ``lanes`` are the readings of its threads or tasks.
 
-        ``in_this_thread_ns`` is the CPU time that calls took in this thread. The thread's other CPU time went into
-        reading clocks, which is much beside calls of a few microseconds: it is subtracted from the CPU time of the
-        process.
+        ``in_this_thread_ns`` is the CPU time that calls took in the thread that calls this method; 0 if all calls were
+        made in other threads. The rest of this thread's CPU time went into reading clocks, which is much beside calls
+        of a few microseconds. This rest is subtracted from the CPU time of the process.
         """
         beside_ns = max(0, _thread_time_ns() - self._thread_ns - in_this_thread_ns)
         page_faults = machine.page_faults()

@@ -151,7 +151,7 @@ class Workload:
         return replace(self, call=lambda: results.append(call()), awaited=None if awaited is None else kept)
 
     def lane(self, number: int) -> LaneContext:
-        """Return a context manager that prepares thread ``number`` (from 0), and yields the function to call in it."""
+        """Return a context manager for thread ``number`` (from 0) to enter; it yields the function to call there."""
         if self.given is not None and self.coroutine is not None:
             return loops.lane(self.item, self.coroutine, self.library)
         if self.given is not None or isinstance(self.call, FreshCall):
