@@ -89,7 +89,7 @@ class StartingCpu:
             _set_affinity(frozenset({self._cpu}))
 
     def held(self) -> tuple[int, ...]:
-        """Return the CPU chosen for this thread twice: under `hold` the thread starts and ends there; empty if none."""
+        """Return the CPU numbers where a thread under `hold` starts and ends: twice the one chosen; empty if none."""
         return () if self._cpu is None else (self._cpu, self._cpu)
 
     def until_now(self) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ class OpenFile(NamedTuple):
 
 
 def open_files() -> frozenset[OpenFile]:
-    """Return this process's open files, pipes and sockets, without its standard streams.
+    """Return the descriptors of this process's open files, pipes and sockets, without its standard streams.
 
     The result is empty if the system does not list them.
     """

@@ -104,7 +104,7 @@ class LayoutError(Exception):
 
 
 def search() -> FrameLayout:
-    """Search this process's memory for where it keeps its frames, code objects, texts and bytes.
+    """Return the offsets at which this process keeps its frames, code objects, texts and bytes, found in its memory.
 
     Raises:
         LayoutError: this Python keeps something elsewhere than expected.

@@ -111,9 +111,9 @@ class Climber:
     """Measure ladders (throughput with growing numbers of workers) in the workers in which a test is set up."""
 
     def __init__(self, test: OpenTest, group: WorkerGroup, serial: Strategy, *, timeout_s: float, cpus: int) -> None:
-        """Prepare to time ``test`` in workers of ``group``, where the strategy ``serial`` makes the first call.
+        """Prepare to time ``test`` in workers of ``group``; each makes its first call by the strategy ``serial``.
 
-        Calls count as hung after ``timeout_s`` seconds, or earlier (`HANGS_S`). ``cpus`` is the number of usable CPUs.
+        Calls hang after ``timeout_s``, or 10 s + 10 times the planned time if less. ``cpus`` are usable CPUs.
         """
         self._cpus = cpus
         self._test = test

@@ -82,7 +82,7 @@ class OpenTest:
         return self.seen.ends[strategy.name].outcome is Outcome.OK
 
     def going_ones(self) -> list[Strategy]:
-        """List the parallel strategies that the user wants and that have not failed or been skipped, cheapest first."""
+        """Return the parallel strategies that the user wants and that have not failed or been skipped, by `rank`."""
         return [strategy for strategy in self._strategies.parallel if self.going(strategy)]
 
     def end(self, strategy: Strategy, end: End) -> None:

@@ -44,7 +44,7 @@ class Page:
     encoding: str
 
     def fit(self, said: str) -> str:
-        """Replace the characters of ``said`` that the terminal's encoding lacks, mostly by visible escapes."""
+        """Return ``said`` with escapes for what the terminal's encoding lacks, and with ``u`` for a micro sign."""
         return encodable(said, self.encoding)
 
     def wrap(self, said: str, indent: str = "") -> list[str]:

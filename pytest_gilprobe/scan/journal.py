@@ -115,8 +115,8 @@ class Journal:
                 thread was runnable without running (``None`` if unknown), all in nanoseconds.
             nodeid: the test's node id.
             fixtures: the names of the test's fixtures, separated by spaces.
-            collections: begin and end of garbage collections; those that are not entirely within the call are not
-                recorded.
+            collections: begin and end of garbage collections, by the clock of ``window``; those that are not entirely
+                within the call are not recorded.
         """
         memory = self._memory
         collected = ""

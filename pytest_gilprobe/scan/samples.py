@@ -185,10 +185,10 @@ class PendingSamples:
 
 
 def count(samples: GilSamples) -> SampleCounts:
-    """Count samples of the GIL: all, those that found the GIL held, and those that came too late to tell ("blind").
+    """Return how many samples there are, how many found the GIL held, and how many came too late to tell ("blind").
 
-    A late sample is blind if the test's thread sleeps and may have run on the CPU of the process that samples. The
-    thread may have kept this process waiting, and may have released the GIL before the sample was taken.
+    A late sample is blind if the test's thread sleeps now, but may have been on the CPU of the process that samples:
+    it may have kept that process waiting, and may have released the GIL before the sample was taken.
     """
     if not samples.at_ns:
         return SampleCounts()

@@ -125,9 +125,9 @@ class SuiteClock:
         self._mark = now
 
     def times(self, collected: int) -> SuiteTimes | None:
-        """Return how long the parts of the session took; ``None`` if not all tests ran, or there were none.
+        """Return the times of the session's start, its collection, and each test and fixture, in seconds.
 
-        ``collected`` is the number of collected tests.
+        The result is ``None`` if fewer tests ran than the ``collected`` ones, or if there were none.
         """
         if not collected or len(self._walls_s) < collected:
             return None

@@ -135,7 +135,10 @@ class WatchTotals:
             self.cpu_ns = (self.cpu_ns[0] if self.cpu_ns is not None else now_ns, now_ns)
 
     def summary(self) -> WatchedProcess:
-        """Return what was found of the process and its threads, with times as shares of the time watched."""
+        """Return the record of the process: how long it and each of its threads held the GIL and used a CPU, and where.
+
+        Times are shares of the time watched: 1.0 is the whole of it, and CPU time of several threads may be more.
+        """
         wall_ns = self._wall_ns
         threads = list(self._each_thread())
         seen = sum(thread.cpu for thread in threads)

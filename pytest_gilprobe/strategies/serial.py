@@ -49,7 +49,7 @@ class Serial(Strategy):
         return "serial calls"
 
     def why_advised(self, evidence: Evidence, bound: Bound, gil: Gil) -> str:
-        """Return why no parallel strategy is advised, as the second half of a sentence."""
+        """Return why no parallel strategy is advised, as the part of a sentence that follows the speed-ups."""
         return reasons.why_serial(evidence, gil).why
 
     def code(self, callee: Callee, workers: int, calls_per_task: int) -> list[str] | None:

@@ -89,10 +89,12 @@ OF_CASE = "attribute "
 def differs(seen: Measurement) -> bool:
     """Return whether the timed calls do clearly more or less work than the test's own call, judged by their times.
 
-    The result is ``True`` if calls with changed arguments take clearly more or less time than calls with copies of the
-    original ones, or calls after the test's body was left than calls inside it. If neither comparison was made, it is
-    ``True`` if calls may have used up an argument, such as an iterator, and the first call took far longer than later
-    ones, both in the probe and when pytest ran the test, without importing modules. Otherwise, it is ``False``.
+    The result is ``True`` in three cases, else ``False``:
+
+    * Calls with changed arguments take clearly more or less time than calls with copies of the original ones.
+    * Calls after the test's body was left take clearly more or less time than calls inside it.
+    * Neither of these was compared, and calls may have used up an argument, such as an iterator: both the first call of
+      the probe and the call that pytest made took far longer than later ones, and neither imported modules.
     """
     found = seen.arguments
     if found is None or not found.used_s:

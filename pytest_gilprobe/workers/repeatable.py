@@ -45,7 +45,7 @@ def used_up(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
 
 
 def unfinished(result: object) -> str | None:
-    """Say that a call's ``result`` has not run yet (a coroutine or generator), and what to do; ``None`` for others."""
+    """Return what to say of a ``result`` that has not run yet (coroutine, generator); ``None`` for others."""
     lazy = next((text for is_lazy, text in _LAZY if is_lazy(result)), None)
     if lazy is None:
         return None

@@ -35,7 +35,11 @@ _KINDS = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 
 
 class TestPatches:
-    """The functions, classes, modules and process settings that tests may replace, remembered at creation."""
+    """Undoes for a while what tests have replaced: functions and classes of certain modules, and process settings.
+
+    The modules are those that a probe needs (`RESTORED`). The settings are environment variables, current folder, path
+    of imports, and limits. The originals are those at the time when the object was created.
+    """
 
     def __init__(self) -> None:
         """Remember the present functions, classes and process settings. Create the object while no test is running."""

@@ -80,7 +80,9 @@ class Session:
 
 
 def start(work: Workload, factory: Callable[[], Any], named: str, lanes: int, limit_s: float) -> Session:
-    """Start the executor that ``factory()`` returns; measure what its tasks cost in addition to calls of ``work``.
+    """Start the executor that ``factory()`` returns, and measure what its tasks cost in addition to calls of ``work``.
+
+    The result has the running executor and the costs; its `close` ends the executor.
 
     ``named`` is the name of ``factory`` in messages. ``lanes`` is how many calls are made at a time if the executor
     does not say how many workers it has. ``limit_s`` is how many seconds tasks may take to come back.
