@@ -129,7 +129,13 @@ def test_calm_batches_need_no_bursts() -> None:
     calm, queued = threads(0.1, cpu_s=0.1), threads(0.2, cpu_s=0.1, queue_s=0.1)
     base, apart = serial(0.1, cpu_s=0.1), processes(0.2, cpu_s=0.1, queue_s=0.1)
     assert not overlap.wanted(measurement(round_(base, threads=calm, processes=apart)), 2)
-    for batches, more in (((queued, calm), False), ((queued, calm, calm), True), ((queued, calm, calm, calm), False)):
+    for batches, more in (
+        ((queued, calm), False),
+        ((queued, calm, calm), True),
+        ((queued, calm, calm, calm), False),
+        ((queued, calm, calm, calm, queued), True),  # a surprising result would take five that did not queue
+        ((queued, calm, calm, calm, calm, calm), False),
+    ):
         assert overlap.wanted(measurement(*(round_(base, threads=one) for one in batches)), 2) == more
     assert overlap.wanted(measurement(round_(base, threads=queued)), 2)
     assert not overlap.wanted(measurement(round_(base, processes=apart)), 2)

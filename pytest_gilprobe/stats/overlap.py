@@ -40,6 +40,9 @@ SELECTED = 0.2
 that queued for at most 15 % of their time (`rounds.QUIET_BESIDE`) are selected, too, if bursts are not used."""
 LEAST_SELECTED = 3
 """Least number of batches that are selected: two may seem undisturbed by chance."""
+LEAST_SURE = 5
+"""Least number of undisturbed batches from which a surprising result is believed (`verdict.trust`): bursts (very short
+batches of calls) are made if fewer of this many ordinary batches are undisturbed."""
 ENOUGH_CALM = 16
 """Once a strategy has this many undisturbed bursts (very short batches of calls), no more bursts of it are made: one
 more would narrow the interval of its speed-up by only 3 %."""
@@ -69,9 +72,9 @@ def wanted(measurement: Measurement, cpus: int) -> bool:
     """Return whether short batches (calls timed together) are needed, as other programs disturbed the ordinary ones.
 
     They are needed if a strategy's lanes (threads) run in one process and queued for a CPU for more than 15 % of their
-    time (`rounds.QUIET_BESIDE`) in each of the strategy's batches, or if there are 3 batches (`LEAST_SELECTED`) or
-    more, but fewer than 3 with less queueing. The result is false if there are more lanes than ``cpus``, the usable
-    CPUs, or if a call uses several cores: then the calls themselves cause queueing.
+    time (`rounds.QUIET_BESIDE`) in each of the strategy's batches, or if there are N batches or more, but fewer than N
+    with less queueing; N is 3 (`LEAST_SELECTED`) or 5 (`LEAST_SURE`). The result is false if there are more lanes than
+    ``cpus``, the usable CPUs, or if a call uses several cores: then the calls themselves cause queueing.
     """
     width = max(rounds.width(measurement.rounds), rounds.children_width(measurement.rounds) + 1)
     if measurement.workers > cpus or width > 1 + EXTRA_CORES:
@@ -81,7 +84,8 @@ def wanted(measurement: Measurement, cpus: int) -> bool:
         for name, batch in one.parallel.items():
             if not batch.apart:
                 shared.setdefault(name, []).append(_is_calm(batch))
-    return any(not any(calm) or sum(calm) < LEAST_SELECTED <= len(calm) for calm in shared.values())
+    few = (sum(calm) < least <= len(calm) for calm in shared.values() for least in (LEAST_SELECTED, LEAST_SURE))
+    return any(few) or not all(map(any, shared.values()))
 
 
 def enough(measurement: Measurement, name: str) -> bool:
