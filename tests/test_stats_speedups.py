@@ -5,10 +5,14 @@ What speed-ups come out of samples of known truth is held in ``test_stats_reduce
 
 from __future__ import annotations
 
-import pytest
-from evidence import control, machine, measurement, processes, round_, serial
+from dataclasses import replace
 
-from pytest_gilprobe.stats.speedups import correctable, scaling_now
+import pytest
+from evidence import control, machine, measurement, processes, round_, serial, threads
+
+from pytest_gilprobe.model.executors import ExecutorReading, ExecutorStart, TaskSeries
+from pytest_gilprobe.model.readings import BatchReading
+from pytest_gilprobe.stats.speedups import correctable, may_queue_unseen, scaling_now
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,22 @@ def test_scaling_is_the_freshest_known() -> None:
     assert found is not None
     assert found.value == pytest.approx(1.0)
     assert scaling_now(measurement(), machine(scaling=None)) is None
+
+
+def through_executor(batch: BatchReading) -> BatchReading:
+    """Say of a batch that its calls were made through an executor that the user named."""
+    single = TaskSeries(tasks=20, calls_per_task=1, wall_ns=200_000_000)
+    start = ExecutorStart(
+        factory="m:f", kind="m.Pool", workers=2, start_up_s=0.1, round_trip_s=0.1, task_s=0.1, data_s=0.0
+    )
+    read = ExecutorReading(start=start, single=single)
+    return replace(batch, workers=tuple(replace(one, executor=read) for one in batch.workers))
+
+
+def test_processes_of_an_executor_are_no_other_programs() -> None:
+    """Nobody knows the CPU time of an executor's workers, so it does not count as that of other programs."""
+    base = serial(0.1, cpu_s=0.01, children_s=0.09, idle=0.5)
+    inside = threads(0.1, cpu_s=0.01, children_s=0.18, idle=0.0)
+    unknown = threads(0.1, cpu_s=0.01, idle=0.0)
+    assert may_queue_unseen(measurement(round_(base, threads=inside, named=unknown)))
+    assert not may_queue_unseen(measurement(round_(base, threads=inside, named=through_executor(unknown))))

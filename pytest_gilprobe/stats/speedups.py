@@ -156,7 +156,7 @@ def may_queue_unseen(measurement: Measurement) -> bool:
     Of calls in several worker processes, each counts all CPUs for itself, so these tell nothing of that.
     """
     serial = [one.serial for one in measurement.rounds]
-    shared = [batch for one in measurement.rounds for batch in one.parallel.values() if not batch.apart]
+    shared = [batch for one in measurement.rounds for batch in one.bare.values() if not batch.apart]
     return rounds.may_queue_unseen(serial) or any(map(rounds.children_may_queue, (serial, shared)))
 
 
