@@ -252,10 +252,11 @@ def _believe_serial(evidence: Evidence) -> Choice:
     width = min(cores_used(one.serial) for one in evidence.measurement.rounds)
     if width > 1 + EXTRA_CORES and 1 < evidence.machine.cpus < width * WORTH_IT:
         return Choice(strategy=SERIAL)
-    if trust.unexplained(evidence) and len(evidence.measurement.rounds) < trust.ROUNDS_WHEN_SURPRISING:
-        why = reasons.too_few_rounds(evidence)
-        return Choice(strategy=INCONCLUSIVE, why_not=why, next_step=NextStep.CONTROL)
-    return _believe_with_controls(evidence, SERIAL, trust.cannot_tell(evidence))
+    choice = _believe_with_controls(evidence, SERIAL, trust.cannot_tell(evidence))
+    few = len(evidence.measurement.rounds) < trust.ROUNDS_WHEN_SURPRISING
+    if choice.strategy == SERIAL and few and trust.unexplained(evidence):
+        return Choice(strategy=INCONCLUSIVE, why_not=reasons.too_few_rounds(evidence), next_step=NextStep.ROUND)
+    return choice
 
 
 def _believe_with_controls(evidence: Evidence, strategy: str, blind: reasons.Because | None) -> Choice:

@@ -296,5 +296,5 @@ def machine_too_small(evidence: Evidence, scaling: Estimate) -> Because:
     return Because(
         why=f"this machine cannot show it: with {cpus} it gave a plain Python loop only {numbers.times(scaling.value)} "
         f"in {workers}",
-        advice="try on a machine with two idle CPUs or more",
+        advice=f"try on a machine with {max(2, evidence.measurement.workers)} idle CPUs or more",
     )

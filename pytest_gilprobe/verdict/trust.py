@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_gilprobe.model.thresholds import EXTRA_CORES, WORTH_IT
 from pytest_gilprobe.model.words import Bound, Outcome
 from pytest_gilprobe.stats.overlap import undisturbed
-from pytest_gilprobe.stats.rounds import AGREEMENT, children_width, is_quiet, is_unqueued, lanes_s
+from pytest_gilprobe.stats.rounds import AGREEMENT, children_width, gil_was_on, is_quiet, is_unqueued, lanes_s
 from pytest_gilprobe.stats.rounds import width as threads_width
 from pytest_gilprobe.stats.speedups import BEYOND_CEILING, beyond, correctable, scaling_now
 from pytest_gilprobe.verdict import candidates, reasons
@@ -160,8 +160,7 @@ def unexplained(evidence: Evidence) -> bool:
     down looks the same, even where it gives the control, a fixed pure-Python loop that needs no memory, nearly all.
     """
     measurement = evidence.measurement
-    width = threads_width(measurement.rounds) + children_width(measurement.rounds)
-    if evidence.machine.cpus / max(1.0, width) * APART_FALLS_SHORT < WORTH_IT:
+    if evidence.machine.cpus / _width(measurement) * APART_FALLS_SHORT < WORTH_IT:
         return False
     apart = [one for one in evidence.strategies if not one.one_process and not one.through_executor]
     gains = [part.speedup for one in apart if (part := evidence.results[one.name]).speedup is not None]
@@ -203,10 +202,14 @@ def cannot_tell(evidence: Evidence) -> reasons.Because | None:
 def processes_fall_short(evidence: Evidence, strategy: str) -> bool:
     """Return whether ``strategy`` is the best one only since workers in processes of their own gained little.
 
-    The result is false if ``strategy`` itself gained nearly all that there is: then the machine could give it.
+    The result is false if ``strategy`` itself gained nearly all that there is: then the machine could give it. It is
+    false, too, if the GIL leaves ``strategy`` room for all that, and processes did not gain more for certain: then
+    the machine holds both back alike, as one does whose CPUs are two threads of one core.
     """
     ideal, own = _ideal(evidence), evidence.results[strategy].speedup
-    if own is not None and own.value >= ideal * APART_FALLS_SHORT:
+    if own is not None and own.value >= min(ideal, float(evidence.machine.cpus)) * APART_FALLS_SHORT:
+        return False
+    if own is not None and _has_room(evidence, strategy, ideal) and own.high >= _most_apart(evidence):
         return False
     return _best_if(evidence, lambda _: ideal) not in {None, strategy}
 
@@ -215,12 +218,12 @@ def may_be_the_machine(evidence: Evidence, strategy: str) -> reasons.Because | N
     """Return why it may be the machine's fault that processes gain too little to be better than ``strategy``.
 
     The result is ``None`` if ``strategy`` would still be the best one on a machine that gives the control, a fixed
-    pure-Python loop in all workers, its full speed-up. It is ``None``, too, if the control did not run.
+    pure-Python loop in all workers, its full speed-up. It is ``None``, too, if the control did not run, or may have
+    gained all of that.
     """
-    scaling = scaling_now(evidence.measurement, evidence.machine)
-    if scaling is None:
+    scaling, ideal = scaling_now(evidence.measurement, evidence.machine), _ideal(evidence)
+    if scaling is None or scaling.high >= ideal:
         return None
-    ideal = _ideal(evidence)
     best = _best_if(evidence, lambda gain: max(gain, _in_full(gain, scaling.high, ideal)))
     return None if best in {None, strategy} else reasons.machine_too_small(evidence, scaling)
 
@@ -229,12 +232,35 @@ def _ideal(evidence: Evidence) -> float:
     return float(min(evidence.measurement.workers, max(evidence.machine.cpus, 2)))
 
 
+def _width(measurement: Measurement) -> float:
+    """Return how many CPUs one call uses, at least 1."""
+    return max(1.0, threads_width(measurement.rounds) + children_width(measurement.rounds))
+
+
+def _has_room(evidence: Evidence, name: str, gain: float) -> bool:
+    """Tell whether the GIL certainly lets the lanes of strategy ``name`` gain so much."""
+    strategy = next(one for one in evidence.strategies if one.name == name)
+    ceiling = strategy.ceiling(evidence.gil, evidence.event_loop)
+    if ceiling is not None:
+        return ceiling.low >= gain
+    held = evidence.gil.held_fraction
+    return held.high * gain <= 1 if held is not None else not gil_was_on(evidence.measurement)
+
+
+def _most_apart(evidence: Evidence) -> float:
+    """Return the most that workers in processes of their own gained, with bare calls; 0 if none were tried."""
+    apart = [one for one in evidence.strategies if not one.one_process and not one.through_executor]
+    gains = (evidence.results[one.name].speedup for one in apart)
+    return max((gain.value for gain in gains if gain is not None), default=0.0)
+
+
 def _best_if(evidence: Evidence, gain: Callable[[float], float]) -> str | None:
     """Return the best strategy if processes that gained little gained what a function of that gives, with bare calls.
 
     The result is ``None`` if no processes gained little.
     """
     gains, ideal, short = {}, _ideal(evidence), False
+    room = min(ideal, max(evidence.machine.cpus, 2) / _width(evidence.measurement))
     for strategy in evidence.strategies:
         part = evidence.results[strategy.name]
         bare, pool = part.speedup, part.pool_speedup
@@ -244,7 +270,8 @@ def _best_if(evidence: Evidence, gain: Callable[[float], float]) -> str | None:
         apart = not strategy.one_process and not strategy.through_executor
         if apart and 0 < bare.value < ideal * APART_FALLS_SHORT:
             short = True
-            gains[strategy.name] = pool.value * gain(bare.value) / bare.value
+            most = max(room, gains[strategy.name])
+            gains[strategy.name] = min(pool.value * gain(bare.value) / bare.value, most)
     return rule(gains) if short else None
 
 
